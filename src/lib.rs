@@ -1,0 +1,18 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod arbiter;
+pub mod driver;
+pub mod http;
+pub mod link;
+pub mod log;
+pub mod settings;
+pub mod sys;
+
+#[cfg(feature = "worker")]
+pub mod python;
+#[cfg(feature = "worker")]
+pub mod template;
+#[cfg(feature = "worker")]
+pub mod worker;
+#[cfg(feature = "worker")]
+pub mod wsgi;

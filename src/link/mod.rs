@@ -1,0 +1,137 @@
+//! The words between arbiter, template and workers: one enum for each direction.
+//!
+//! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] a datagram on the command
+//! socket. Template and workers → arbiter: one [`Report`] a datagram on the report socket, which all of them
+//! share. JSON, because these are rare and must be readable in a trace.
+
+use std::os::fd::RawFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+/// Longest datagram on either socket, in bytes. A longer summary is cut before sending.
+pub const LONGEST: usize = 16 * 1024;
+
+/// All that a template needs to know, given at exec.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// The settings of this generation.
+    pub settings: Settings,
+    /// Which generation the template is.
+    pub generation: u32,
+    /// Inherited listening sockets, in the order of `bind`.
+    pub listeners: Vec<Listener>,
+    /// The scoreboard's memfd.
+    pub scoreboard: RawFd,
+    /// The command socket (datagrams in).
+    pub commands: RawFd,
+    /// The report socket (datagrams out).
+    pub reports: RawFd,
+    /// Both ends of the lot: the queue through which workers hand connections to each other
+    /// (write end, read end).
+    pub lot: (RawFd, RawFd),
+    /// Where error-log lines go.
+    pub error_log: RawFd,
+    /// Where access-log lines go, when there is an access log.
+    pub access_log: Option<RawFd>,
+    /// The arbiter's pid: a worker whose parent is another leaves.
+    pub arbiter: i32,
+    /// `sys.argv` for the app: rcorn's own command line.
+    pub argv: Vec<String>,
+}
+
+/// One inherited listening socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its descriptor.
+    pub fd: RawFd,
+    /// What kind of peers it has.
+    pub kind: ListenerKind,
+    /// `SERVER_NAME`: the host it is bound to; empty for unix sockets.
+    pub host: String,
+    /// `SERVER_PORT`: empty for unix sockets.
+    pub port: String,
+}
+
+/// The families rcorn listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListenerKind {
+    /// IPv4 or IPv6 TCP.
+    Tcp,
+    /// A unix stream socket.
+    Unix,
+}
+
+/// Arbiter → template. End of file on the command socket means: leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Fork a worker with this id onto this scoreboard slot.
+    Fork {
+        /// The worker's id.
+        id: u64,
+        /// Its scoreboard slot.
+        slot: u16,
+    },
+    /// Reopen the log files by path.
+    Reopen,
+}
+
+/// Template or worker → arbiter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The template can fork.
+    TemplateReady {
+        /// Its generation.
+        generation: u32,
+    },
+    /// The template could not load; it leaves after this.
+    TemplateFailed {
+        /// Its generation.
+        generation: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// The order to fork was carried out.
+    Forked {
+        /// The worker's id.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+    },
+    /// The order to fork could not be carried out.
+    ForkFailed {
+        /// The worker's id.
+        id: u64,
+        /// The reason, one line.
+        reason: String,
+    },
+    /// The worker accepts requests.
+    Ready {
+        /// The worker's id.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+    },
+    /// The worker could not boot; it leaves after this.
+    BootFailed {
+        /// The worker's id.
+        id: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// The worker has served `max_requests` and asks to be replaced.
+    WantsRetirement {
+        /// The worker's id.
+        id: u64,
+    },
+}
+
+/// Why something did not boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// gunicorn's exit code for it: 3 (boot), 4 (app), 1 (host).
+    pub code: i32,
+    /// One line.
+    pub summary: String,
+}
