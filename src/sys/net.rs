@@ -1,0 +1,237 @@
+//! Socket calls on the hot path, and those that no library offers: accept with the peer's address, one
+//! gathered send, the SYN filter of a loss-free stop.
+#![expect(
+    unsafe_code,
+    reason = "accept4 with address, sendmsg, SO_ATTACH_FILTER"
+)]
+
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::libc;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP peer.
+    Inet(SocketAddr),
+    /// A unix socket's peer, which has no address.
+    Unix,
+}
+
+/// Takes one connection from a listening socket: non-blocking, closed at exec. `WouldBlock` when the queue
+/// is empty.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
+    // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the pointers are to live locals of the lengths given.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            (&raw mut address).cast(),
+            &raw mut length,
+            flags,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: accept4 has just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((socket, peer(&address)))
+}
+
+fn peer(address: &libc::sockaddr_storage) -> Peer {
+    match libc::c_int::from(address.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in, which is smaller than storage.
+            let v4 = unsafe { &*(&raw const *address).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Peer::Inet(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let v6 = unsafe { &*(&raw const *address).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            Peer::Inet(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+        }
+        _ => Peer::Unix,
+    }
+}
+
+/// Reads what is there into `buffer`; 0 at the end of the stream. Never blocks, never raises SIGPIPE.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are of a live, exclusively borrowed slice.
+    let got = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(got).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// Sends what fits. Never blocks, never raises SIGPIPE. With `more` the kernel may wait for the rest.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    // SAFETY: the pointer and length are of a live slice.
+    let sent = unsafe {
+        libc::send(
+            socket.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
+    usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// Sends several parts with one call. Never blocks, never raises SIGPIPE.
+pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: msghdr is plain data for which all zeroes is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast::<libc::iovec>().cast_mut();
+    message.msg_iovlen = parts.len();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: IoSlice is guaranteed to have iovec's layout; the slices live through the call, and sendmsg
+    // only reads them.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+    usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole one.
+pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_LINGER,
+        &libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        },
+    )
+}
+
+/// Drops every packet that would begin a new connection to this TCP listener, while handshakes in progress
+/// and the accept queue live on. A stopping server thus loses nobody: who is in is served, who comes later
+/// repeats its SYN and meets the next server, or a clear refusal. Needs no privilege (socket(7),
+/// `SO_ATTACH_FILTER`); the filter of a TCP socket sees packets from the TCP header on, where byte 13 has
+/// the flags (RFC 9293 section 3.1).
+pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+    const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const SYN: u32 = 0x02;
+    const SYN_ACK: u32 = 0x12;
+    let mut program = [
+        libc::sock_filter {
+            code: LOAD_BYTE,
+            jt: 0,
+            jf: 0,
+            k: 13,
+        },
+        libc::sock_filter {
+            code: AND,
+            jt: 0,
+            jf: 0,
+            k: SYN_ACK,
+        },
+        libc::sock_filter {
+            code: JUMP_EQUAL,
+            jt: 0,
+            jf: 1,
+            k: SYN,
+        },
+        libc::sock_filter {
+            code: RETURN,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        libc::sock_filter {
+            code: RETURN,
+            jt: 0,
+            jf: 0,
+            k: u32::MAX,
+        },
+    ];
+    let filter = libc::sock_fprog {
+        len: 5,
+        filter: program.as_mut_ptr(),
+    };
+    set(listener, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+}
+
+/// Lets new connections in again.
+pub fn accept_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
+    set(listener, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32)
+}
+
+fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: the pointer and length are of a live value of the type the option takes (callers above).
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const *value).cast(),
+            length,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_filtered_listener_keeps_its_queue_and_lets_nobody_in() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = TcpStream::connect(address).unwrap();
+        refuse_new_connections(listener.as_fd()).unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (served, peer) = accept(listener.as_fd()).unwrap();
+        assert_eq!(peer, Peer::Inet(queued.local_addr().unwrap()));
+        queued.write_all(b"hi").unwrap();
+        let mut served = TcpStream::from(served);
+        served.set_nonblocking(false).unwrap();
+        let mut got = [0; 2];
+        served.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"hi");
+        accept_new_connections(listener.as_fd()).unwrap();
+        TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn parts_are_sent_in_order() {
+        let (one, mut two) = std::os::unix::net::UnixStream::pair().unwrap();
+        let parts = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")];
+        assert_eq!(send_gathered(one.as_fd(), &parts).unwrap(), 4);
+        assert_eq!(send(one.as_fd(), b"e", false).unwrap(), 1);
+        let mut got = [0; 5];
+        two.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"abcde");
+        let error = receive(one.as_fd(), &mut got).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

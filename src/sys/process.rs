@@ -1,0 +1,106 @@
+//! What a process does to itself: its title, its death signal, being a subreaper, leaving.
+#![expect(
+    unsafe_code,
+    reason = "the argument area, the environment and adopted descriptors have no safe form"
+)]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+
+use nix::libc;
+
+/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any integer and never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes ownership of an inherited descriptor, after checking that it is open.
+pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD only reads the descriptor's flags; any number is allowed.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (just checked), and callers name each inherited number once: it came
+    // from the parent for exactly this use.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets a variable of this process's C environment.
+pub fn set_variable(name: &str, value: &str) {
+    // SAFETY: called only while this process has one thread (arbiter at start; template before the app).
+    unsafe { std::env::set_var(name, value) }
+}
+
+/// Removes a variable of this process's C environment.
+pub fn unset_variable(name: &str) {
+    // SAFETY: as for `set_variable`.
+    unsafe { std::env::remove_var(name) }
+}
+
+/// Gives the unused pages of the C heap back to the kernel, so that a fork shares fewer dirty ones.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim may be called at any time; 0 keeps no padding.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Start and end of the memory that `/proc/PID/cmdline` shows.
+static TITLE_AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+
+/// Moves the environment to the heap, so that the title may also use the memory that it had at exec.
+/// For the arbiter, whose own arguments are short; to be called before anything else reads variables.
+pub fn widen_title_area() {
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    for (name, value) in variables {
+        // SAFETY: the arbiter has one thread, and calls this first of all. setenv copies the strings.
+        unsafe { std::env::set_var(name, value) };
+    }
+    let area = stat_fields().and_then(|f| Some((*f.get(48 - 3)?, *f.get(51 - 3)?)));
+    TITLE_AREA.get_or_init(|| area);
+}
+
+/// What `ps` shows for this process from now on. Does nothing where the kernel does not tell the area.
+pub fn title(text: &str) {
+    let area = *TITLE_AREA
+        .get_or_init(|| stat_fields().and_then(|f| Some((*f.get(48 - 3)?, *f.get(49 - 3)?))));
+    let Some((start, end)) = area else { return };
+    let Some(length) = end.checked_sub(start).filter(|&length| length > 1) else {
+        return;
+    };
+    let shown = text.as_bytes();
+    let used = shown.len().min(length.saturating_sub(1));
+    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when widened,
+    // environment) area, which the kernel mapped writable at exec and nothing refers to any more: CPython
+    // and Rust copied their arguments, widen_title_area copied the environment.
+    let area = unsafe {
+        std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut::<u8>(start), length)
+    };
+    area.fill(0);
+    for (to, from) in area.iter_mut().zip(shown.iter().take(used)) {
+        *to = *from;
+    }
+    let mut name = [0_u8; 16];
+    for (to, from) in name.iter_mut().take(15).zip(b"rcorn") {
+        *to = *from;
+    }
+    // SAFETY: PR_SET_NAME reads at most 16 bytes from a live, NUL-terminated array.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// The numbers of `/proc/self/stat` from field 3 on that parse as addresses (proc(5)); others are 0.
+fn stat_fields() -> Option<Vec<usize>> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the command in parentheses and may hold anything, so start behind the last one.
+    let (_, rest) = text.rsplit_once(')')?;
+    Some(
+        rest.split_whitespace()
+            .map(|word| word.parse().unwrap_or(0))
+            .collect(),
+    )
+}
