@@ -1,0 +1,126 @@
+//! Calling Python cheaply: vectorcall where this CPython exports it (3.11 on; an inline function before),
+//! attribute look-up without an exception, iteration without a wrapper.
+#![expect(unsafe_code, reason = "raw C API on the hot path")]
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+use std::sync::OnceLock;
+
+use nix::libc;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyString};
+
+type Vectorcall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+type GetOptional =
+    unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject, *mut *mut ffi::PyObject) -> c_int;
+
+/// Tells vectorcall that it may use the slot before the first argument.
+const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
+
+/// What this interpreter exports, looked up once.
+struct Exports {
+    vectorcall: Option<Vectorcall>,
+    get_optional: Option<GetOptional>,
+}
+
+fn exports() -> &'static Exports {
+    static EXPORTS: OnceLock<Exports> = OnceLock::new();
+    EXPORTS.get_or_init(|| {
+        let find = |name: &CStr| {
+            // SAFETY: a NUL-terminated name; RTLD_DEFAULT searches what is already loaded.
+            let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+            (!found.is_null()).then_some(found)
+        };
+        let attribute =
+            find(c"PyObject_GetOptionalAttr").or_else(|| find(c"_PyObject_LookupAttr"));
+        Exports {
+            // SAFETY: CPython's symbol of this name has this signature.
+            vectorcall: find(c"PyObject_Vectorcall")
+                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, Vectorcall>(f) }),
+            // SAFETY: both names have the same signature (3.13 made the private one public).
+            get_optional: attribute
+                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, GetOptional>(f) }),
+        }
+    })
+}
+
+/// Calls `callable(first, second)`.
+pub fn call2<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(vectorcall) = exports().vectorcall else {
+        return callable.call1((first, second));
+    };
+    let arguments = [ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    let [_, arguments @ ..] = &arguments;
+    // SAFETY: two live arguments, with one writable slot before them, as the flag says.
+    let result = unsafe {
+        vectorcall(callable.as_ptr(), arguments.as_ptr(), 2 | ARGUMENTS_OFFSET, ptr::null_mut())
+    };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
+}
+
+/// The attribute, or `None` without the cost of an `AttributeError`.
+pub fn optional_attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(get_optional) = exports().get_optional else {
+        return match object.getattr(name) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyAttributeError>(object.py()) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
+    };
+    let mut found = ptr::null_mut();
+    // SAFETY: live objects, and a place for the result.
+    let status = unsafe { get_optional(object.as_ptr(), name.as_ptr(), &raw mut found) };
+    if status < 0 {
+        return Err(PyErr::fetch(object.py()));
+    }
+    // SAFETY: null (no such attribute) or a new reference.
+    Ok(unsafe { Bound::from_owned_ptr_or_opt(object.py(), found) })
+}
+
+/// `iter(object)`, also for a class whose instances iterate.
+pub fn iterate<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    object.try_iter()
+}
+
+/// A shallow copy, as `PyDict_Copy` makes it: one memcpy of the table where CPython can.
+pub fn copy_dict<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    dict.copy()
+}
+
+/// How many references to the object there are.
+#[must_use]
+pub fn references(object: &Bound<'_, PyAny>) -> isize {
+    // SAFETY: a live object, and the GIL is held (Bound).
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+/// Asks the interpreter to raise `SystemExit` in the main thread at the next bytecode. May be called from a
+/// signal handler: CPython itself calls `Py_AddPendingCall` from its handlers; the lock it takes is held
+/// for a few instructions only, and the arbiter kills a worker that does not leave.
+pub fn interrupt() {
+    extern "C" fn raise(_: *mut libc::c_void) -> c_int {
+        // SAFETY: CPython sets this pointer before any code runs and never changes it.
+        let system_exit = unsafe { ffi::PyExc_SystemExit };
+        // SAFETY: pending calls run with the GIL held, in the main thread.
+        unsafe { ffi::PyErr_SetNone(system_exit) };
+        -1
+    }
+    // SAFETY: `raise` has the required signature and needs no argument.
+    unsafe { ffi::Py_AddPendingCall(Some(raise), ptr::null_mut()) };
+}

@@ -1,0 +1,11 @@
+//! The only `unsafe` towards CPython: what the hot path needs and PyO3 does not offer at its price, each as
+//! a small safe function. Knows nothing of HTTP or WSGI. Called by `template`, `worker` and `wsgi`.
+
+pub mod builtin;
+pub mod call;
+pub mod fork;
+pub mod signal;
+pub mod text;
+pub mod traceback;
+
+pub use builtin::{Arguments, Builtin};
