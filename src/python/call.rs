@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use pyo3::ffi;
@@ -110,6 +111,15 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
+/// Whether [`interrupt`] was called: blocking calls give up then.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was told to drop what it does.
+#[must_use]
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Asks the interpreter to raise `SystemExit` in the main thread at the next bytecode. May be called from a
 /// signal handler: CPython itself calls `Py_AddPendingCall` from its handlers; the lock it takes is held
 /// for a few instructions only, and the arbiter kills a worker that does not leave.
@@ -121,6 +131,7 @@ pub fn interrupt() {
         unsafe { ffi::PyErr_SetNone(system_exit) };
         -1
     }
+    INTERRUPTED.store(true, Ordering::Relaxed);
     // SAFETY: `raise` has the required signature and needs no argument.
     unsafe { ffi::Py_AddPendingCall(Some(raise), ptr::null_mut()) };
 }

@@ -1,9 +1,24 @@
 //! Signal dispositions next to an interpreter that has its own ideas about them.
-#![expect(unsafe_code, reason = "sigaction has no safe form")]
+#![expect(unsafe_code, reason = "sigaction, and handlers that run at any moment")]
 
 use std::io;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// Runs `action` in the handler of a signal. It must be async-signal-safe: stores into atomics, write(2).
+pub fn on(signal: Signal, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    let number = nix::libc::c_int::from(signal_number(signal));
+    // SAFETY: callers keep to what the doc comment demands.
+    unsafe { signal_hook::low_level::register(number, action) }?;
+    Ok(())
+}
+
+/// The kernel's number of a signal.
+fn signal_number(signal: Signal) -> u16 {
+    #[expect(clippy::as_conversions, reason = "a fieldless enum whose values are small and positive")]
+    let number = signal as u16;
+    number
+}
 
 /// Ignores a signal, whatever the app's import made of it.
 pub fn ignore(signal: Signal) -> io::Result<()> {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
 use nix::libc;
@@ -27,6 +27,17 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open (just checked), and callers name each inherited number once: it came
     // from the parent for exactly this use.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Borrows a descriptor that other code of this process owns (a Python file object), for a call that ends
+/// before that code runs again.
+pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
+    // SAFETY: F_GETFD only reads the descriptor's flags; any number is allowed.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (just checked); callers hold the GIL and use it at once.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Sets a variable of this process's C environment.

@@ -27,10 +27,8 @@ const PEER_WORDS: usize = 6;
 pub struct Shared {
     /// How many workers are wanted: more than one makes `wsgi.multiprocess` true.
     pub wanted: AtomicU32,
-    /// Connections held by all workers together.
-    pub connections: AtomicU32,
-    /// Workers that serve now.
-    pub serving: AtomicU32,
+    /// Not 0 while the arbiter stops: workers then empty the accept queue before they leave.
+    pub stopping: AtomicU32,
 }
 
 /// One worker. Written by that worker only (and reset by whoever gives it the slot).

@@ -1,0 +1,99 @@
+//! The lot: a queue shared by all workers, through which a worker hands on connections that it cannot serve
+//! (it retires). Whoever is free takes them, with any bytes that were read; the client notices nothing.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, getpeername, recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::net::Peer;
+
+/// Longest message: bytes of a request that has partly come travel with its connection.
+const LONGEST: usize = 32 * 1024;
+
+/// What is told of a connection that changes hands.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    listener: usize,
+    served: u64,
+    buffer: Vec<u8>,
+}
+
+/// A connection from the lot.
+#[derive(Debug)]
+pub struct Handed {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// Its other end.
+    pub peer: Peer,
+    /// Which listener it came by.
+    pub listener: usize,
+    /// Requests served on it.
+    pub served: u64,
+    /// Bytes that were read and not served.
+    pub buffer: Vec<u8>,
+}
+
+/// Hands a connection on. `false`: the lot is full or the connection carries too much; it stays ours.
+pub fn hand_on(
+    lot: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    listener: usize,
+    served: u64,
+    buffer: &[u8],
+) -> bool {
+    let note = Note { listener, served, buffer: buffer.to_vec() };
+    let Ok(text) = serde_json::to_vec(&note) else { return false };
+    if text.len() > LONGEST {
+        return false;
+    }
+    let sockets = [socket.as_raw_fd()];
+    let sent = sendmsg::<()>(
+        lot.as_raw_fd(),
+        &[IoSlice::new(&text)],
+        &[ControlMessage::ScmRights(&sockets)],
+        MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+        None,
+    );
+    sent.is_ok()
+}
+
+/// Takes one connection out of the lot; `None` when it is empty.
+pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
+    let mut text = vec![0; LONGEST];
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let (length, socket) = {
+        let mut slices = [IoSliceMut::new(&mut text)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let received =
+            match recvmsg::<()>(lot.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+                Ok(received) => received,
+                Err(nix::Error::EAGAIN) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
+        let mut socket = None;
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(numbers) = message {
+                for number in numbers {
+                    socket = Some(crate::sys::process::adopt(number)?);
+                }
+            }
+        }
+        (received.bytes, socket)
+    };
+    let Some(socket) = socket else { return Ok(None) };
+    let note: Note =
+        serde_json::from_slice(text.get(..length).unwrap_or(&[])).map_err(io::Error::other)?;
+    let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd())
+        .ok()
+        .and_then(|address| {
+            let v4 = address.as_sockaddr_in().map(|v4| std::net::SocketAddrV4::from(*v4).into());
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::SocketAddrV6::from(*v6).into()))
+        })
+        .map_or(Peer::Unix, Peer::Inet);
+    let Note { listener, served, buffer } = note;
+    Ok(Some(Handed { socket, peer, listener, served, buffer }))
+}

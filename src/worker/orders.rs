@@ -1,0 +1,91 @@
+//! What the arbiter asks of this worker, by signal: the handlers only note it and wake the loop.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::Signal;
+
+use crate::python::{call, signal};
+
+/// The orders received so far, and the pipe that wakes the loop.
+#[derive(Debug)]
+pub struct Orders {
+    drain: Arc<AtomicBool>,
+    quit: Arc<AtomicBool>,
+    reopen: Arc<AtomicBool>,
+    wake: UnixStream,
+}
+
+impl Orders {
+    /// Installs the handlers. To be called after the app was imported, which may have installed others
+    /// (`import signal` alone installs one for SIGINT).
+    pub fn install() -> io::Result<Self> {
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        waker.set_nonblocking(true)?;
+        let flag = || Arc::new(AtomicBool::new(false));
+        let orders = Self { drain: flag(), quit: flag(), reopen: flag(), wake };
+        for (number, flag) in [(Signal::SIGTERM, &orders.drain), (Signal::SIGUSR1, &orders.reopen)] {
+            let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
+            signal::reset(number)?;
+            signal::on(number, move || {
+                flag.store(true, Ordering::Relaxed);
+                wake_up(&waker);
+            })?;
+        }
+        for number in [Signal::SIGINT, Signal::SIGQUIT] {
+            let (flag, waker) = (Arc::clone(&orders.quit), waker.try_clone()?);
+            signal::reset(number)?;
+            signal::on(number, move || {
+                flag.store(true, Ordering::Relaxed);
+                call::interrupt();
+                wake_up(&waker);
+            })?;
+        }
+        // The arbiter's own orders, which `pkill -HUP rcorn` sends to workers too: no reason to die.
+        for number in
+            [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGWINCH]
+        {
+            signal::ignore(number)?;
+        }
+        signal::ignore(Signal::SIGPIPE)?;
+        signal::reset(Signal::SIGABRT)?;
+        Ok(orders)
+    }
+
+    /// What to wait on beside the sockets.
+    pub fn wake(&self) -> impl AsFd + '_ {
+        self.wake.as_fd()
+    }
+
+    /// Empties the wake-up pipe.
+    pub fn awake(&mut self) {
+        let mut sink = [0; 64];
+        while matches!(self.wake.read(&mut sink), Ok(count) if count > 0) {}
+    }
+
+    /// TERM: finish and leave.
+    #[must_use]
+    pub fn drain(&self) -> bool {
+        self.drain.load(Ordering::Relaxed)
+    }
+
+    /// INT, QUIT: leave now.
+    #[must_use]
+    pub fn quit(&self) -> bool {
+        self.quit.load(Ordering::Relaxed)
+    }
+
+    /// USR1, once for each.
+    pub fn take_reopen(&self) -> bool {
+        self.reopen.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// One byte; a full pipe means that the loop will wake anyway.
+fn wake_up(waker: &UnixStream) {
+    drop(crate::sys::net::send(waker.as_fd(), &[1], false));
+}

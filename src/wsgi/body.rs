@@ -1,0 +1,229 @@
+//! The body of one request: bytes that came with the head, then what the connection brings, decoded by its
+//! framing. Never gives a byte of the next request, never lets a torn body look complete. Never blocks: the
+//! reader (`wsgi::input`) waits.
+
+use crate::http::{ChunkedDecoder, Refusal};
+
+use super::channel::{Channel, Lost};
+
+/// Bytes asked of the socket at once.
+const PIECE: usize = 64 * 1024;
+
+/// What a pull brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// More decoded bytes.
+    Got,
+    /// The body is complete.
+    End,
+    /// Nothing yet: wait for the connection.
+    Wait,
+}
+
+/// Why the rest of a body cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection failed.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The client closed before the body was complete.
+    #[error("the client left in the middle of the request body ({0} bytes had come)")]
+    Torn(u64),
+    /// The chunked framing is broken.
+    #[error("the request body is malformed: {0}")]
+    Malformed(Refusal),
+    /// The request is over; the app kept `wsgi.input`.
+    #[error("wsgi.input was read after its request had ended")]
+    Over,
+}
+
+#[derive(Debug)]
+enum Framing {
+    /// So many bytes are still to come from the connection.
+    Length(u64),
+    /// Undecoded bytes, and how far they are decoded.
+    Chunked { decoder: Box<ChunkedDecoder>, wire: Vec<u8>, at: usize, done: bool },
+}
+
+/// One request's body.
+#[derive(Debug)]
+pub struct Body {
+    decoded: Vec<u8>,
+    at: usize,
+    framing: Framing,
+    channel: Option<Channel>,
+    /// Decoded bytes so far.
+    total: u64,
+}
+
+impl Body {
+    /// A body of known length; `first` came with the head (at most `length` bytes of it are taken).
+    #[must_use]
+    pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
+        let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        let framing = Framing::Length(length.saturating_sub(here));
+        Self { decoded: first, at: 0, framing, channel: Some(channel), total: here }
+    }
+
+    /// A chunked body; `first` came with the head, undecoded.
+    #[must_use]
+    pub fn chunked(first: Vec<u8>, decoder: ChunkedDecoder, channel: Channel) -> Self {
+        let decoder = Box::new(decoder);
+        let framing = Framing::Chunked { decoder, wire: first, at: 0, done: false };
+        Self { decoded: Vec::new(), at: 0, framing, channel: Some(channel), total: 0 }
+    }
+
+    /// Decoded bytes that were not taken yet.
+    #[must_use]
+    pub fn available(&self) -> &[u8] {
+        self.decoded.get(self.at..).unwrap_or(&[])
+    }
+
+    /// Takes so many of the available bytes.
+    pub fn take(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count).min(self.decoded.len());
+        if self.at == self.decoded.len() {
+            self.decoded.clear();
+            self.at = 0;
+        }
+    }
+
+    /// How much is left, if that is known.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match &self.framing {
+            Framing::Length(to_come) => {
+                Some(to_come.saturating_add(u64::try_from(self.available().len()).unwrap_or(0)))
+            }
+            Framing::Chunked { .. } => None,
+        }
+    }
+
+    /// The connection, unless the request is over.
+    pub fn channel(&self) -> Result<Channel, BodyError> {
+        self.channel.clone().ok_or(BodyError::Over)
+    }
+
+    /// Whether all of the body has been decoded.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match &self.framing {
+            Framing::Length(to_come) => *to_come == 0,
+            Framing::Chunked { done, .. } => *done,
+        }
+    }
+
+    /// Gets more bytes without blocking.
+    pub fn pull(&mut self) -> Result<Pull, BodyError> {
+        let channel = self.channel()?;
+        let before = self.decoded.len();
+        match &mut self.framing {
+            Framing::Length(0) => return Ok(Pull::End),
+            Framing::Length(to_come) => {
+                let room = usize::try_from(*to_come).unwrap_or(usize::MAX).min(PIECE);
+                let got = receive(&channel, &mut self.decoded, room, self.total)?;
+                let Some(got) = got else { return Ok(Pull::Wait) };
+                *to_come = to_come.saturating_sub(got);
+                self.total = self.total.saturating_add(got);
+                return Ok(Pull::Got);
+            }
+            Framing::Chunked { done: true, .. } => return Ok(Pull::End),
+            Framing::Chunked { decoder, wire, at, done } => {
+                if *at >= wire.len() {
+                    wire.clear();
+                    *at = 0;
+                    if receive(&channel, wire, PIECE, self.total)?.is_none() {
+                        return Ok(Pull::Wait);
+                    }
+                }
+                while *at < wire.len() && !*done {
+                    let chunk = decoder.decode(wire.get(*at..).unwrap_or(&[]));
+                    let chunk = chunk.map_err(BodyError::Malformed)?;
+                    self.decoded.extend_from_slice(chunk.data);
+                    *at = at.saturating_add(chunk.consumed);
+                    *done = chunk.done;
+                    if chunk.consumed == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        let got = u64::try_from(self.decoded.len().saturating_sub(before)).unwrap_or(0);
+        self.total = self.total.saturating_add(got);
+        if got > 0 {
+            Ok(Pull::Got)
+        } else if self.is_complete() {
+            Ok(Pull::End)
+        } else {
+            // Only framing came; ask again, the socket may have more.
+            self.pull_again()
+        }
+    }
+
+    /// One more look at the socket after bytes that were framing only.
+    fn pull_again(&mut self) -> Result<Pull, BodyError> {
+        let Framing::Chunked { wire, at, .. } = &self.framing else { return Ok(Pull::Wait) };
+        if *at < wire.len() { Ok(Pull::Wait) } else { self.pull() }
+    }
+
+    /// Reads straight into the app's buffer, without a copy; only for a body of known length of which
+    /// nothing is buffered. `None`: nothing yet.
+    pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        let channel = self.channel()?;
+        let Framing::Length(to_come) = &mut self.framing else { return Ok(None) };
+        let room = usize::try_from(*to_come).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..room).unwrap_or(&mut []);
+        if buffer.is_empty() {
+            return Ok(Some(0));
+        }
+        match channel.try_receive(buffer)? {
+            None => Ok(None),
+            Some(0) => Err(BodyError::Torn(self.total)),
+            Some(got) => {
+                let count = u64::try_from(got).unwrap_or(0);
+                *to_come = to_come.saturating_sub(count);
+                self.total = self.total.saturating_add(count);
+                Ok(Some(got))
+            }
+        }
+    }
+
+    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when the
+    /// body was not received to its end, so that the connection cannot be used again.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        // What is already in the socket's buffer may complete it; a few pieces are worth a connection.
+        for _ in 0..4 {
+            self.take(self.available().len());
+            match self.pull() {
+                Ok(Pull::Got) => {}
+                Ok(Pull::End | Pull::Wait) | Err(_) => break,
+            }
+        }
+        let complete = self.is_complete();
+        self.channel = None;
+        self.take(self.available().len());
+        let rest = match &mut self.framing {
+            Framing::Length(_) => Vec::new(),
+            Framing::Chunked { wire, at, .. } => wire.split_off((*at).min(wire.len())),
+        };
+        complete.then_some(rest)
+    }
+}
+
+/// Appends what the socket has, at most `room` bytes; `None` when that is nothing yet.
+fn receive(
+    channel: &Channel,
+    into: &mut Vec<u8>,
+    room: usize,
+    total: u64,
+) -> Result<Option<u64>, BodyError> {
+    let start = into.len();
+    into.resize(start.saturating_add(room), 0);
+    let got = channel.try_receive(into.get_mut(start..).unwrap_or(&mut []));
+    into.truncate(start.saturating_add(got.as_ref().map_or(0, |got| got.unwrap_or(0))));
+    match got? {
+        None => Ok(None),
+        Some(0) => Err(BodyError::Torn(total)),
+        Some(got) => Ok(Some(u64::try_from(got).unwrap_or(0))),
+    }
+}

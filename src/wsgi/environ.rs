@@ -1,0 +1,435 @@
+//! Head, peer and listener → the environ dict (PEP 3333 "environ Variables", RFC 3875 names). What is the
+//! same for all requests of a listener is copied from a template; what was the same in the last request is
+//! copied from that one.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::http::{Framing, Head, Span, Version, path_info};
+use crate::link::{Listener, ListenerKind};
+use crate::python::text;
+
+use super::input::Input;
+use super::names::{Meaning, NameRules, Names, Values};
+
+/// One connection's ends, as Python objects made once.
+#[derive(Debug)]
+pub struct Ends {
+    /// `REMOTE_ADDR`: empty for a unix peer.
+    pub address: Py<PyString>,
+    /// `REMOTE_PORT`, for TCP.
+    pub port: Option<Py<PyString>>,
+    /// Whether its forwarding headers are believed.
+    pub trusted: bool,
+    /// Which listener it came by.
+    pub listener: usize,
+}
+
+/// Why there is no environ.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironError {
+    /// Two fields disagree about the scheme: 400.
+    #[error("the request's forwarding headers disagree about http or https")]
+    Scheme,
+    /// The path is not below `SCRIPT_NAME`: 500.
+    #[error("the path {0:?} is not below SCRIPT_NAME {1:?}")]
+    ScriptName(String, String),
+    /// Python refused.
+    #[error(transparent)]
+    Python(#[from] PyErr),
+}
+
+macro_rules! keys {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// Keys set for each request, interned once.
+        #[derive(Debug)]
+        struct Keys { $($name: Py<PyString>),* }
+        impl Keys {
+            fn new(py: Python<'_>) -> Self {
+                Self { $($name: PyString::intern(py, $text).unbind()),* }
+            }
+        }
+    };
+}
+
+keys! {
+    method = "REQUEST_METHOD", path = "PATH_INFO", query = "QUERY_STRING", raw_uri = "RAW_URI",
+    script = "SCRIPT_NAME", protocol = "SERVER_PROTOCOL", remote_addr = "REMOTE_ADDR",
+    remote_port = "REMOTE_PORT", input = "wsgi.input", scheme = "wsgi.url_scheme",
+    multiprocess = "wsgi.multiprocess", server_name = "SERVER_NAME", server_port = "SERVER_PORT",
+}
+
+/// The previous request's dict, for the next one with the same fields.
+#[derive(Debug, Default)]
+struct Memo {
+    /// The bytes after the request line.
+    block: Vec<u8>,
+    /// The request line.
+    line: Vec<u8>,
+    listener: usize,
+    trusted: bool,
+    /// Made when the block came for the second time.
+    environ: Option<Py<PyDict>>,
+}
+
+/// Builds environs.
+#[derive(Debug)]
+pub struct Environ {
+    keys: Keys,
+    names: Names,
+    values: Values,
+    templates: Vec<Py<PyDict>>,
+    kinds: Vec<ListenerKind>,
+    no_input: Py<Input>,
+    secure: Vec<String>,
+    forwarder: Vec<String>,
+    script_name: Vec<u8>,
+    memo: Memo,
+    multiprocess: bool,
+    seen: Vec<u32>,
+    turn: u32,
+    path: Vec<u8>,
+    joined: Vec<u8>,
+}
+
+/// The settings an environ depends on.
+#[derive(Debug)]
+pub struct EnvironRules<'a> {
+    /// `secure_scheme_headers`: upper-case name, value that means https.
+    pub secure_scheme_headers: &'a [(String, String)],
+    /// `forwarder_headers`, upper-case.
+    pub forwarder_headers: &'a [String],
+    /// `header_map: dangerous`.
+    pub underscores: bool,
+    /// `SERVER_SOFTWARE`.
+    pub software: &'a str,
+}
+
+impl Environ {
+    /// Prepares for these listeners. `errors` and `file_wrapper` are the objects for their keys.
+    pub fn new(
+        py: Python<'_>,
+        rules: &EnvironRules<'_>,
+        listeners: &[Listener],
+        errors: &Bound<'_, PyAny>,
+        file_wrapper: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let no_input = Py::new(py, Input::empty())?;
+        let scheme = rules.secure_scheme_headers.iter().map(|(name, _)| name.to_uppercase()).collect();
+        let names = Names::new(NameRules {
+            scheme,
+            forwarder: rules.forwarder_headers.to_vec(),
+            underscores: rules.underscores,
+        });
+        let script_name = script_name(py)?;
+        let mut templates = Vec::new();
+        for listener in listeners {
+            let template = PyDict::new(py);
+            template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
+            template.set_item("wsgi.errors", errors)?;
+            template.set_item("wsgi.multithread", false)?;
+            template.set_item("wsgi.multiprocess", false)?;
+            template.set_item("wsgi.run_once", false)?;
+            template.set_item("wsgi.file_wrapper", file_wrapper)?;
+            template.set_item("wsgi.input_terminated", true)?;
+            template.set_item("wsgi.input", &no_input)?;
+            template.set_item("wsgi.url_scheme", "http")?;
+            template.set_item("SERVER_SOFTWARE", rules.software)?;
+            template.set_item("SERVER_NAME", &listener.host)?;
+            template.set_item("SERVER_PORT", &listener.port)?;
+            template.set_item("SERVER_PROTOCOL", "HTTP/1.1")?;
+            template.set_item("REQUEST_METHOD", "GET")?;
+            template.set_item("SCRIPT_NAME", text::latin1(py, &script_name)?)?;
+            template.set_item("PATH_INFO", "")?;
+            template.set_item("QUERY_STRING", "")?;
+            template.set_item("RAW_URI", "")?;
+            template.set_item("REMOTE_ADDR", "")?;
+            templates.push(template.unbind());
+        }
+        Ok(Self {
+            keys: Keys::new(py),
+            names,
+            values: Values::default(),
+            templates,
+            kinds: listeners.iter().map(|listener| listener.kind).collect(),
+            no_input,
+            secure: rules.secure_scheme_headers.iter().map(|(_, value)| value.clone()).collect(),
+            forwarder: rules.forwarder_headers.to_vec(),
+            script_name,
+            memo: Memo::default(),
+            multiprocess: false,
+            seen: Vec::new(),
+            turn: 0,
+            path: Vec::new(),
+            joined: Vec::new(),
+        })
+    }
+
+    /// Tells whether there is more than one worker now (`wsgi.multiprocess`).
+    pub fn set_multiprocess(&mut self, py: Python<'_>, multiprocess: bool) -> PyResult<()> {
+        if self.multiprocess != multiprocess {
+            self.multiprocess = multiprocess;
+            for template in &self.templates {
+                template.bind(py).set_item(&self.keys.multiprocess, multiprocess)?;
+            }
+            self.memo = Memo::default();
+        }
+        Ok(())
+    }
+
+    /// The bytes after the request line of the last request, if it had no body: what
+    /// [`crate::http::parse_head_memo`] compares with.
+    #[must_use]
+    pub fn remembered(&self) -> &[u8] {
+        &self.memo.block
+    }
+
+    /// The environ of a request. `same_block`: the parser found the fields equal to the remembered ones.
+    pub fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        ends: &Ends,
+        input: Option<&Bound<'py, Input>>,
+        same_block: bool,
+    ) -> Result<Bound<'py, PyDict>, EnvironError> {
+        let same = same_block && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
+        let line_end = span_start(head.block, bytes);
+        let line = bytes.get(..line_end).unwrap_or(&[]);
+        if same && let Some(previous) = &self.memo.environ {
+            let environ = previous.bind(py).copy()?;
+            self.set_ends(py, &environ, ends)?;
+            if self.memo.line != line {
+                self.set_target(py, &environ, bytes, head, None)?;
+            }
+            return Ok(environ);
+        }
+        let environ = self.from_scratch(py, bytes, head, ends)?;
+        if let Some(input) = input {
+            environ.set_item(&self.keys.input, input)?;
+            return Ok(environ);
+        }
+        if matches!(head.framing, Framing::None) {
+            self.remember(&environ, bytes, head, ends, line, same)?;
+        }
+        Ok(environ)
+    }
+
+    fn remember(
+        &mut self,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+        ends: &Ends,
+        line: &[u8],
+        same: bool,
+    ) -> PyResult<()> {
+        self.memo.line.clear();
+        self.memo.line.extend_from_slice(line);
+        if same {
+            // Twice the same: likely to come again, so a copy pays.
+            self.memo.environ = Some(environ.copy()?.unbind());
+        } else {
+            self.memo.environ = None;
+            self.memo.block.clear();
+            let block = head.block.of(bytes);
+            // Fields that override PATH_INFO or SCRIPT_NAME would be lost on the short way.
+            if !(ends.trusted && self.has_forwarder_field(bytes, head)) {
+                self.memo.block.extend_from_slice(block);
+            }
+            self.memo.listener = ends.listener;
+            self.memo.trusted = ends.trusted;
+        }
+        Ok(())
+    }
+
+    fn has_forwarder_field(&self, bytes: &[u8], head: &Head) -> bool {
+        head.fields.iter().filter(|field| field.has_underscore).any(|field| {
+            let name = field.name.of(bytes);
+            self.forwarder.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+        })
+    }
+
+    fn from_scratch<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        ends: &Ends,
+    ) -> Result<Bound<'py, PyDict>, EnvironError> {
+        let template = self.templates.get(ends.listener).ok_or_else(|| {
+            pyo3::exceptions::PyRuntimeError::new_err("a connection of an unknown listener")
+        })?;
+        let environ = template.bind(py).copy()?;
+        let overrides = self.set_fields(py, &environ, bytes, head, ends.trusted)?;
+        self.set_ends(py, &environ, ends)?;
+        if head.version == Version::Http10 {
+            environ.set_item(&self.keys.protocol, self.values.get(py, b"HTTP/1.0")?)?;
+        }
+        if self.kinds.get(ends.listener) == Some(&ListenerKind::Unix) {
+            self.set_server_by_host(py, &environ, bytes, head)?;
+        }
+        self.set_target(py, &environ, bytes, head, Some(&overrides))?;
+        Ok(environ)
+    }
+
+    fn set_ends(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, ends: &Ends) -> PyResult<()> {
+        environ.set_item(&self.keys.remote_addr, &ends.address)?;
+        if let Some(port) = &ends.port {
+            environ.set_item(&self.keys.remote_port, port.bind(py))?;
+        }
+        Ok(())
+    }
+
+    /// A unix socket has no name or port of its own: take what the client asked for.
+    fn set_server_by_host(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+    ) -> PyResult<()> {
+        let host = head.host.map_or(&b"localhost"[..], |host| host.of(bytes));
+        let colon = host.iter().rposition(|byte| *byte == b':');
+        let digits = |at: usize| {
+            let port = host.get(at.saturating_add(1)..).unwrap_or(&[]);
+            (!port.is_empty() && port.iter().all(u8::is_ascii_digit)).then_some((at, port))
+        };
+        let https = environ.get_item(&self.keys.scheme)?.is_some_and(|s| s.eq("https").unwrap_or(false));
+        let (name, port) = match colon.and_then(digits) {
+            Some((at, port)) => (host.get(..at).unwrap_or(host), port),
+            None => (host, if https { &b"443"[..] } else { &b"80"[..] }),
+        };
+        let name = if name.is_empty() { b"localhost" } else { name };
+        environ.set_item(&self.keys.server_name, self.values.get(py, name)?)?;
+        environ.set_item(&self.keys.server_port, self.values.get(py, port)?)
+    }
+
+    /// Method, path and query; `None` for overrides on the short way, where there are none.
+    fn set_target(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+        overrides: Option<&Overrides>,
+    ) -> Result<(), EnvironError> {
+        environ.set_item(&self.keys.method, self.values.get(py, head.method.of(bytes))?)?;
+        environ.set_item(&self.keys.raw_uri, self.values.get(py, head.target.of(bytes))?)?;
+        environ.set_item(&self.keys.query, self.values.get(py, head.query.of(bytes))?)?;
+        self.path.clear();
+        match overrides.and_then(|o| o.path.as_deref()) {
+            Some(path) => self.path.extend_from_slice(path),
+            None => path_info(head.path.of(bytes), &mut self.path),
+        }
+        let script = overrides.and_then(|o| o.script.as_deref()).unwrap_or(&self.script_name);
+        if !script.is_empty() {
+            let Some(rest) = self.path.strip_prefix(script) else {
+                let path = String::from_utf8_lossy(&self.path).into_owned();
+                return Err(EnvironError::ScriptName(path, String::from_utf8_lossy(script).into_owned()));
+            };
+            environ.set_item(&self.keys.script, text::latin1(py, script)?)?;
+            environ.set_item(&self.keys.path, text::latin1(py, rest)?)?;
+            return Ok(());
+        }
+        environ.set_item(&self.keys.path, self.values.get(py, &self.path)?)?;
+        Ok(())
+    }
+
+    /// The fields, and what a trusted peer's fields override.
+    fn set_fields(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+        trusted: bool,
+    ) -> Result<Overrides, EnvironError> {
+        let mut overrides = Overrides::default();
+        let mut scheme = None;
+        self.turn = self.turn.wrapping_add(1);
+        for field in &head.fields {
+            let value = field_value(head, field.value, bytes);
+            let name = self.names.get(py, field.name.of(bytes))?;
+            match name.meaning {
+                Meaning::Dropped => continue,
+                Meaning::Forwarder(_) if !trusted => continue,
+                Meaning::Forwarder(index) => {
+                    match self.forwarder.get(index).map(String::as_str) {
+                        Some("SCRIPT_NAME") => overrides.script = Some(value.to_vec()),
+                        Some("PATH_INFO") => overrides.path = Some(value.to_vec()),
+                        Some(_) | None => {
+                            environ.set_item(&name.key, self.values.get(py, value)?)?;
+                        }
+                    }
+                    continue;
+                }
+                Meaning::Scheme(index) if trusted => {
+                    let https = self.secure.get(index).is_some_and(|secure| secure.as_bytes() == value);
+                    if scheme.replace(https).is_some_and(|other| other != https) {
+                        return Err(EnvironError::Scheme);
+                    }
+                }
+                Meaning::Scheme(_) | Meaning::Plain | Meaning::Cookie => {}
+            }
+            let number = name.number;
+            if self.seen.len() <= number {
+                self.seen.resize(number.saturating_add(16), 0);
+            }
+            let again = self.seen.get_mut(number).is_some_and(|seen| {
+                std::mem::replace(seen, self.turn) == self.turn
+            });
+            if again && let Some(before) = environ.get_item(&name.key)? {
+                // RFC 9110 section 5.2: one field, values joined by a comma.
+                self.joined.clear();
+                text::append_latin1(before.cast::<PyString>().map_err(PyErr::from)?, &mut self.joined)?;
+                let glue: &[u8] = if name.meaning == Meaning::Cookie { b"; " } else { b"," };
+                self.joined.extend_from_slice(glue);
+                self.joined.extend_from_slice(value);
+                environ.set_item(&name.key, text::latin1(py, &self.joined)?)?;
+            } else {
+                environ.set_item(&name.key, self.values.get(py, value)?)?;
+            }
+        }
+        if scheme == Some(true) {
+            environ.set_item(&self.keys.scheme, "https")?;
+        }
+        Ok(overrides)
+    }
+
+    /// The input object of requests without a body.
+    #[must_use]
+    pub fn no_input(&self) -> &Py<Input> {
+        &self.no_input
+    }
+}
+
+#[derive(Debug, Default)]
+struct Overrides {
+    script: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+}
+
+/// A field's value; folded ones (`permit_obsolete_folding`) are kept apart by the parser.
+fn field_value<'a>(_head: &'a Head, span: Span, bytes: &'a [u8]) -> &'a [u8] {
+    span.of(bytes)
+}
+
+/// Where the block begins: the length of the request line with its end.
+fn span_start(block: Span, bytes: &[u8]) -> usize {
+    let block = block.of(bytes);
+    // The block ends the head; its start is what is left of it.
+    (block.as_ptr().addr()).saturating_sub(bytes.as_ptr().addr()).min(bytes.len())
+}
+
+/// `SCRIPT_NAME` of the process environment, without a slash at its end.
+fn script_name(py: Python<'_>) -> PyResult<Vec<u8>> {
+    let variables = py.import("os")?.getattr("environ")?;
+    let value: Option<String> = variables.call_method1("get", ("SCRIPT_NAME",))?.extract()?;
+    let value = value.unwrap_or_default();
+    Ok(OsStr::new(value.trim_end_matches('/')).as_bytes().to_vec())
+}

@@ -1,0 +1,270 @@
+//! One call of the app and what becomes of its result: a whole reply where the app gave a list, block by
+//! block where it gave an iterator, sendfile where it gave a file. `close()` is owed on every path.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use crate::python::{call, traceback};
+
+use super::channel::{Channel, Lost};
+use super::file::FileWrapper;
+use super::mistake::{Mistake, fix};
+use super::reply::{Demand, Stage};
+use super::start::{Callables, Exchange};
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub struct Served {
+    /// The status that was declared; 500 when the server had to answer itself.
+    pub status: u16,
+    /// Body bytes sent.
+    pub sent: u64,
+    /// What becomes of the connection.
+    pub ending: Ending,
+    /// What went wrong, for the log.
+    pub trouble: Option<Trouble>,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It takes the next request.
+    KeepAlive,
+    /// It is closed; the reply was whole.
+    Close,
+    /// Nothing was sent: the server answers 500 and closes.
+    Unanswered,
+    /// The reply is torn: reset, so that no client takes it for a whole one.
+    Abort,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The app raised, or broke a rule of WSGI: the traceback or the rule.
+    App(String),
+    /// The client left or was too slow.
+    Client(String),
+    /// The reply went through, but its body did not keep to its Content-Length.
+    Length(String),
+    /// `close()` raised after a whole reply.
+    Close(String),
+    /// The worker was told to leave at once.
+    Leaving,
+}
+
+/// An app with what its calls need.
+#[derive(Debug)]
+pub struct Guest {
+    app: Py<PyAny>,
+    callables: Callables,
+    close: Py<PyString>,
+    sendfile: bool,
+}
+
+impl Guest {
+    /// An app to call.
+    pub fn new(py: Python<'_>, app: Bound<'_, PyAny>, sendfile: bool) -> PyResult<Self> {
+        let close = PyString::intern(py, "close").unbind();
+        Ok(Self { app: app.unbind(), callables: Callables::new(py)?, close, sendfile })
+    }
+
+    /// The exchange object (for the standing fields and the access log).
+    #[must_use]
+    pub fn exchange(&self) -> &Exchange {
+        self.callables.exchange()
+    }
+
+    /// Calls the app and sends what it gives.
+    pub fn serve(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        channel: &Channel,
+        demand: Demand,
+    ) -> PyResult<Served> {
+        let (exchange, start_response) = self.callables.fresh(py)?;
+        let state = exchange.get();
+        state.reply().open(channel.clone(), demand);
+        let called = call::call2(self.app.bind(py), environ.as_any(), &start_response);
+        let outcome = match called {
+            Ok(result) => {
+                let sent = self.send(py, state, &result);
+                let closed = self.close(py, &result);
+                sent.map(|()| closed.err())
+            }
+            Err(error) => Err(error),
+        };
+        let served = judge(py, state, channel, outcome);
+        state.reply().end();
+        Ok(served)
+    }
+
+    /// `result.close()`, if it has one. A list or tuple has none: not even asked.
+    fn close(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+        if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
+            return Ok(());
+        }
+        if let Some(close) = call::optional_attribute(result, self.close.bind(py))? {
+            close.call0()?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Some(parts) = whole(result) {
+            return send_whole(py, state, &parts);
+        }
+        if self.sendfile
+            && let Ok(wrapper) = result.cast_exact::<FileWrapper>()
+            && send_file(py, state, wrapper.get())?
+        {
+            return Ok(());
+        }
+        send_blocks(py, state, result)
+    }
+}
+
+/// The parts of a body that is an exact list or tuple of bytes: all of it is known.
+fn whole<'py>(result: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyBytes>>> {
+    let part = |item: Bound<'py, PyAny>| item.cast_into::<PyBytes>().ok();
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        list.iter().map(part).collect()
+    } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        tuple.iter().map(part).collect()
+    } else {
+        None
+    }
+}
+
+fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) -> PyResult<()> {
+    let mut reply = state.reply();
+    match reply.stage {
+        Stage::Headed => {
+            // Sending may wait, and while it waits other threads run: not under the lock.
+            let mut mine = std::mem::take(&mut *reply);
+            drop(reply);
+            let standing = std::mem::take(&mut *state.standing());
+            let sent = mine.whole(py, parts, &standing);
+            *state.standing() = standing;
+            *state.reply() = mine;
+            Ok(sent?)
+        }
+        Stage::Open | Stage::Idle => Err(Mistake::NeverStarted.into()),
+        Stage::Streaming => {
+            drop(reply);
+            // write() was used: the rest follows it.
+            parts.iter().try_for_each(|part| state.write(py, part.as_bytes()))?;
+            finish(py, state)
+        }
+    }
+}
+
+fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    let kind = result.get_type().qualname()?.to_string();
+    let iterable = !result.is_instance_of::<PyString>()
+        && !result.is_instance_of::<PyBytes>()
+        && !result.is_instance_of::<PyDict>()
+        && !result.is_none();
+    if !iterable {
+        return Err(Mistake::Returned(kind.clone(), fix(&kind)).into());
+    }
+    let blocks = match call::iterate(result) {
+        Ok(blocks) => blocks,
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) => {
+            return Err(Mistake::Returned(kind.clone(), fix(&kind)).into());
+        }
+        Err(error) => return Err(error),
+    };
+    for (position, block) in blocks.enumerate() {
+        let block = block?;
+        let Ok(block) = block.cast::<PyBytes>() else {
+            let kind = block.get_type().qualname()?.to_string();
+            let fix = fix(&kind);
+            return Err(Mistake::Item { kind, position, fix }.into());
+        };
+        state.write(py, block.as_bytes())?;
+    }
+    finish(py, state)
+}
+
+fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
+    let prepared = {
+        let mut reply = state.reply();
+        if reply.stage == Stage::Open {
+            return Err(Mistake::NeverStarted.into());
+        }
+        reply.finish(&state.standing())
+    };
+    if let Some((channel, step)) = prepared {
+        let sent = step.send(py, &channel, b"");
+        state.reply().done(step);
+        sent?;
+    }
+    Ok(())
+}
+
+/// Sends a file by sendfile(2); `false` when it must be iterated instead.
+fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
+    if state.reply().stage == Stage::Open {
+        return Err(Mistake::NeverStarted.into());
+    }
+    let Some(plain) = wrapper.plain(py)? else { return Ok(false) };
+    let prepared = state.reply().file(plain.size, &state.standing());
+    let Some((channel, step, take)) = prepared else { return Ok(false) };
+    let sent = (|| {
+        use std::os::fd::AsFd;
+        if take == 0 {
+            channel.send(py, &mut [std::io::IoSlice::new(step.head())])?;
+            return Ok(0);
+        }
+        channel.send_head_of_file(py, step.head())?;
+        channel.send_file(py, plain.descriptor.as_fd(), plain.offset, take)
+    })();
+    state.reply().done(step);
+    let sent: Result<u64, Lost> = sent;
+    state.reply().count(sent?);
+    Ok(true)
+}
+
+/// What the outcome of the app's code means for the client and the log.
+fn judge(
+    py: Python<'_>,
+    state: &Exchange,
+    channel: &Channel,
+    outcome: PyResult<Option<PyErr>>,
+) -> Served {
+    let reply = state.reply();
+    let (status, sent, stage) = (reply.status(), reply.sent(), reply.stage);
+    let (missing, excess, keeps) = (reply.missing(), reply.excess(), reply.keeps_connection());
+    let declared = reply.length().unwrap_or(0);
+    // Formatting a traceback runs Python code.
+    drop(reply);
+    let failed = |trouble| {
+        let (status, ending) =
+            if stage == Stage::Streaming { (status, Ending::Abort) } else { (500, Ending::Unanswered) };
+        Served { status, sent, ending, trouble: Some(trouble) }
+    };
+    match outcome {
+        Err(_) if call::interrupted() => failed(Trouble::Leaving),
+        Err(error) if channel.is_lost() => {
+            let served = failed(Trouble::Client(traceback::summary(py, &error)));
+            Served { ending: Ending::Abort, ..served }
+        }
+        Err(error) => failed(Trouble::App(traceback::format(py, &error))),
+        Ok(_) if missing > 0 => failed(Trouble::Length(format!(
+            "the app declared Content-Length: {declared} but gave {missing} bytes less; the connection was aborted"
+        ))),
+        Ok(close_error) => {
+            let trouble = match close_error {
+                Some(error) => Some(Trouble::Close(traceback::format(py, &error))),
+                None if excess > 0 => Some(Trouble::Length(format!(
+                    "the app declared Content-Length: {declared} but gave {excess} bytes more; they were not sent"
+                ))),
+                None => None,
+            };
+            let ending = if keeps { Ending::KeepAlive } else { Ending::Close };
+            Served { status, sent, ending, trouble }
+        }
+    }
+}

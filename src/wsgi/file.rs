@@ -1,0 +1,96 @@
+//! `wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling"): an iterator over blocks, and,
+//! when the app returns it untouched around a real file, one sendfile(2).
+
+use std::os::fd::OwnedFd;
+
+use nix::sys::stat::fstat;
+use nix::unistd::dup;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::python::call;
+use crate::sys::process::borrow_inherited;
+
+/// The object behind `environ['wsgi.file_wrapper']`.
+#[pyclass(frozen, name = "FileWrapper", module = "rcorn")]
+#[derive(Debug)]
+pub struct FileWrapper {
+    file: Py<PyAny>,
+    block: usize,
+}
+
+/// A file that sendfile(2) can take: our own descriptor of it, where it stands, how much is left.
+#[derive(Debug)]
+pub struct Plain {
+    /// A duplicate: the app may close its own meanwhile.
+    pub descriptor: OwnedFd,
+    /// The position that the Python object stands at.
+    pub offset: i64,
+    /// Bytes from there to the end.
+    pub size: u64,
+}
+
+impl FileWrapper {
+    /// The file behind it, if the kernel's view of it is the same as Python's. Only the `io` module's own
+    /// binary files are: a `GzipFile` or a text file has a descriptor too, with other bytes behind it.
+    pub fn plain(&self, py: Python<'_>) -> PyResult<Option<Plain>> {
+        let io = py.import("_io")?;
+        let mut file = self.file.bind(py).clone();
+        // tempfile's wrapper keeps the real file in `.file`.
+        if let Some(inner) = call::optional_attribute(&file, &pyo3::types::PyString::new(py, "file"))? {
+            file = inner;
+        }
+        let kind = file.get_type();
+        let known = ["BufferedReader", "BufferedRandom", "FileIO"];
+        let mut plain = false;
+        for name in known {
+            plain |= kind.is(&io.getattr(name)?);
+        }
+        if !plain {
+            return Ok(None);
+        }
+        let number: i32 = file.call_method0("fileno")?.extract()?;
+        let offset: i64 = file.call_method0("tell")?.extract()?;
+        let Ok(descriptor) = borrow_inherited(number).and_then(|fd| Ok(dup(fd)?)) else {
+            return Ok(None);
+        };
+        let Ok(status) = fstat(&descriptor) else { return Ok(None) };
+        let regular = status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
+        let size = u64::try_from(status.st_size.saturating_sub(offset)).unwrap_or(0);
+        Ok(regular.then_some(Plain { descriptor, offset, size }))
+    }
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (filelike, blksize=8192))]
+    fn new(filelike: Py<PyAny>, blksize: usize) -> Self {
+        Self { file: filelike, block: blksize.max(1) }
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let block = self.file.bind(py).call_method1("read", (self.block,))?;
+        let end = block.cast::<PyBytes>().is_ok_and(|block| block.as_bytes().is_empty());
+        Ok((!end).then_some(block))
+    }
+
+    /// Closes the file, if it can be closed.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let file = self.file.bind(py);
+        if let Some(close) = call::optional_attribute(file, &pyo3::types::PyString::new(py, "close"))? {
+            close.call0()?;
+        }
+        Ok(())
+    }
+
+    /// The file, as wsgiref's wrapper names it.
+    #[getter]
+    fn filelike(&self, py: Python<'_>) -> Py<PyAny> {
+        self.file.clone_ref(py)
+    }
+}

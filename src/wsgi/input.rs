@@ -1,0 +1,204 @@
+//! `wsgi.input` (PEP 3333 "Input and Error Streams"): read, readline, readlines, iteration, with an end of
+//! file at the end of the body for both framings (`wsgi.input_terminated`). Raises when the client leaves:
+//! a torn body never looks complete.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use memchr::memchr;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::python::text;
+
+use super::body::{Body, BodyError, Pull};
+
+/// Longest read that is allocated before its bytes have come: a client must not make us reserve what it
+/// only announces.
+const TRUSTED: u64 = 1024 * 1024;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl From<BodyError> for PyErr {
+    fn from(error: BodyError) -> Self {
+        let text = error.to_string();
+        match error {
+            BodyError::Lost(lost) => lost.into(),
+            BodyError::Torn(_) => pyo3::exceptions::PyConnectionResetError::new_err(text),
+            BodyError::Malformed(_) => PyOSError::new_err(text),
+            BodyError::Over => PyValueError::new_err(text),
+        }
+    }
+}
+
+/// The object behind `environ['wsgi.input']`. `None` inside: a request without a body.
+#[pyclass(frozen, name = "Input", module = "rcorn")]
+#[derive(Debug)]
+pub struct Input {
+    // Never locked while the GIL is released or Python code runs, so never contended.
+    body: Mutex<Option<Body>>,
+}
+
+impl Input {
+    /// The input of requests that have no body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { body: Mutex::new(None) }
+    }
+
+    /// The input of a request with this body.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
+        Self { body: Mutex::new(Some(body)) }
+    }
+
+    /// Ends it; see [`Body::finish`].
+    pub fn finish(&self) -> Option<Vec<u8>> {
+        self.lock().as_mut().map_or_else(|| Some(Vec::new()), Body::finish)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings more bytes, waiting for them; `false` at the end.
+    fn more(&self, py: Python<'_>) -> PyResult<bool> {
+        loop {
+            let channel = match self.lock().as_mut() {
+                None => return Ok(false),
+                Some(body) => match body.pull()? {
+                    Pull::Got => return Ok(true),
+                    Pull::End => return Ok(false),
+                    Pull::Wait => body.channel()?,
+                },
+            };
+            if channel.owes_continue() {
+                channel.owe_continue(false);
+                channel.send(py, &mut [std::io::IoSlice::new(CONTINUE)])?;
+            }
+            channel.wait_for_bytes(py)?;
+        }
+    }
+
+    /// Everything up to `limit` bytes.
+    fn read_up_to<'py>(&self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let known = self.lock().as_ref().map_or(Some(0), Body::left);
+        if let Some(left) = known {
+            let wanted = left.min(limit);
+            if wanted <= TRUSTED {
+                return self.read_exactly(py, usize::try_from(wanted).unwrap_or(0));
+            }
+        }
+        let mut collected: Vec<u8> = Vec::new();
+        loop {
+            if let Some(body) = self.lock().as_mut() {
+                let room = limit.saturating_sub(u64::try_from(collected.len()).unwrap_or(0));
+                let here = body.available();
+                let here = here.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(here);
+                collected.extend_from_slice(here);
+                let count = here.len();
+                body.take(count);
+            }
+            let full = u64::try_from(collected.len()).unwrap_or(u64::MAX) >= limit;
+            if full || !self.more(py)? {
+                return Ok(PyBytes::new(py, &collected));
+            }
+        }
+    }
+
+    /// Exactly so many bytes of a body that is known to have them: received into the result itself.
+    fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let filled = text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
+            while !buffer.is_empty() {
+                let mut guard = self.lock();
+                let Some(body) = guard.as_mut() else { break };
+                let here = body.available();
+                if here.is_empty() {
+                    let got = body.pull_into(buffer)?;
+                    drop(guard);
+                    match got {
+                        Some(got) => buffer = buffer.get_mut(got..).unwrap_or(&mut []),
+                        // `more` waits; what it reads is taken by the next turn.
+                        None => drop(self.more(py)?),
+                    }
+                    continue;
+                }
+                let (to, rest) = buffer.split_at_mut(here.len().min(buffer.len()));
+                let used = to.len();
+                to.copy_from_slice(here.get(..used).unwrap_or(&[]));
+                body.take(used);
+                buffer = rest;
+            }
+            Ok(count)
+        })?;
+        filled
+    }
+
+    /// One line up to `limit` bytes, with its newline; empty at the end.
+    fn line(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            if let Some(body) = self.lock().as_mut() {
+                let room = limit.saturating_sub(line.len());
+                let here = body.available();
+                let here = here.get(..room).unwrap_or(here);
+                let end = memchr(b'\n', here).map(|at| at.saturating_add(1));
+                let piece = here.get(..end.unwrap_or(here.len())).unwrap_or(here);
+                line.extend_from_slice(piece);
+                let count = piece.len();
+                body.take(count);
+                if end.is_some() || line.len() >= limit {
+                    return Ok(line);
+                }
+            }
+            if !self.more(py)? {
+                return Ok(line);
+            }
+        }
+    }
+}
+
+/// A Python size argument: `None` or a negative number means all.
+fn size(size: Option<i64>) -> Option<u64> {
+    size.and_then(|size| u64::try_from(size).ok())
+}
+
+#[pymethods]
+impl Input {
+    #[pyo3(signature = (size=None, /))]
+    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_up_to(py, self::size(size).unwrap_or(u64::MAX))
+    }
+
+    #[pyo3(signature = (size=None, /))]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = self::size(size).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(PyBytes::new(py, &self.line(py, limit)?))
+    }
+
+    #[pyo3(signature = (hint=None, /))]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+        // As io.IOBase: a hint of 0 or less means no limit; the line that crosses it is the last.
+        let limit = size(hint).filter(|hint| *hint > 0).unwrap_or(u64::MAX);
+        let lines = PyList::empty(py);
+        let mut total: u64 = 0;
+        while total < limit {
+            let line = self.line(py, usize::MAX)?;
+            if line.is_empty() {
+                break;
+            }
+            total = total.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
+            lines.append(PyBytes::new(py, &line))?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let line = self.line(py, usize::MAX)?;
+        Ok((!line.is_empty()).then(|| PyBytes::new(py, &line)))
+    }
+}

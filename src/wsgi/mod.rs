@@ -1,0 +1,15 @@
+//! The guest: one exchange with the app (PEP 3333), from environ to the last byte of the reply. Knows one
+//! connection's channel, never the loop that waits for connections. Called by `worker`.
+
+pub mod app;
+pub mod body;
+pub mod channel;
+pub mod environ;
+pub mod errors;
+pub mod exchange;
+pub mod file;
+pub mod input;
+pub mod mistake;
+pub mod names;
+pub mod reply;
+pub mod start;

@@ -1,0 +1,436 @@
+//! One reply: what `start_response` declared, turned into bytes, with the framing the server owes (RFC 9112
+//! section 6): length where it is known, chunks where it is not, the end of the connection for HTTP/1.0.
+//! Keeps count, so that a body never contradicts its Content-Length unnoticed.
+
+use std::io::{IoSlice, Write};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use crate::http::reply as wire;
+use crate::python::text;
+
+use super::channel::{Channel, Lost};
+use super::mistake::Mistake;
+
+/// What the request says about its reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Demand {
+    /// HEAD: no body, whatever the app gives.
+    pub head_only: bool,
+    /// HTTP/1.1: chunks are understood.
+    pub http11: bool,
+    /// The client and the worker are willing to go on after this reply.
+    pub keep_alive: bool,
+}
+
+/// How far the reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No request is in hand.
+    Idle,
+    /// The app has not called `start_response`.
+    Open,
+    /// It has; nothing was sent.
+    Headed,
+    /// The head is out: only the rest of the body, or an abort, may follow.
+    Streaming,
+}
+
+/// How the body's end is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// There is none (HEAD, 1xx, 204, 304).
+    Bodyless,
+    /// By Content-Length.
+    Length(u64),
+    /// By the last chunk.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// The texts every head ends with; remade when the second or the name changes.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// `Server: …\r\n`
+    pub server: Vec<u8>,
+    /// `Date: …\r\n`
+    pub date: Vec<u8>,
+}
+
+/// The state of one reply; its buffers are used again for the next.
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) stage: Stage,
+    demand: Demand,
+    channel: Option<Channel>,
+    /// The status line and the app's fields, as they go on the wire.
+    head: Vec<u8>,
+    status: u16,
+    length: Option<u64>,
+    has_date: bool,
+    has_server: bool,
+    close: bool,
+    framing: Framing,
+    /// Body bytes handed on.
+    sent: u64,
+    /// Body bytes that did not fit into the declared length.
+    excess: u64,
+}
+
+/// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
+const COPIED: usize = 16 * 1024;
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Idle,
+            demand: Demand::default(),
+            channel: None,
+            head: Vec::new(),
+            status: 0,
+            length: None,
+            has_date: false,
+            has_server: false,
+            close: false,
+            framing: Framing::Close,
+            sent: 0,
+            excess: 0,
+        }
+    }
+}
+
+impl Reply {
+    /// Begins with a new request.
+    pub fn open(&mut self, channel: Channel, demand: Demand) {
+        self.channel = Some(channel);
+        self.demand = demand;
+        self.stage = Stage::Open;
+        (self.sent, self.excess, self.status) = (0, 0, 0);
+    }
+
+    /// Ends with its request: whoever kept `start_response` or `write` gets an error from now on.
+    pub fn end(&mut self) {
+        self.stage = Stage::Idle;
+        self.channel = None;
+    }
+
+    /// The status that was declared; 0 before.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Body bytes handed on.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Body bytes that the app gave beyond its Content-Length; they were not sent.
+    pub fn excess(&self) -> u64 {
+        self.excess
+    }
+
+    /// How many body bytes are missing from the declared length.
+    pub fn missing(&self) -> u64 {
+        match self.framing {
+            Framing::Length(length) if self.stage == Stage::Streaming => length.saturating_sub(self.sent),
+            Framing::Length(_) | Framing::Bodyless | Framing::Chunked | Framing::Close => 0,
+        }
+    }
+
+    /// The declared length, if the app gave one.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Whether the connection can take another request after this reply.
+    pub fn keeps_connection(&self) -> bool {
+        self.demand.keep_alive && !self.close && self.framing != Framing::Close
+    }
+
+    /// The bytes of the declared fields (for the access log).
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
+    pub fn declare(&mut self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.head.clear();
+        (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
+        self.head.extend_from_slice(b"HTTP/1.1 ");
+        let start = self.head.len();
+        let Ok(text) = status.cast::<PyString>() else {
+            return Err(Mistake::StatusType(status.get_type().qualname()?.to_string()).into());
+        };
+        if !text::append_latin1(text, &mut self.head)? {
+            return Err(Mistake::Status(text.to_string(), "it has characters beyond latin-1".into()).into());
+        }
+        let checked = wire::check_status(self.head.get(start..).unwrap_or(&[]));
+        self.status = checked.map_err(|error| Mistake::Status(text.to_string(), error.to_string()))?;
+        self.head.extend_from_slice(b"\r\n");
+        let Ok(fields) = fields.cast::<PyList>() else {
+            return Err(Mistake::FieldsType(fields.get_type().qualname()?.to_string()).into());
+        };
+        for field in fields.iter() {
+            self.declare_field(&field)?;
+        }
+        self.stage = Stage::Headed;
+        Ok(())
+    }
+
+    fn declare_field(&mut self, field: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
+        let Some(pair) = pair else {
+            return Err(Mistake::Field(field.repr()?.to_string()).into());
+        };
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+        let (Ok(name_text), Ok(value_text)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
+            return Err(Mistake::Field(field.repr()?.to_string()).into());
+        };
+        let begin = self.head.len();
+        let bad = |why: String| Mistake::FieldText(name_text.to_string(), why);
+        if !text::append_latin1(&name_text, &mut self.head)? {
+            return Err(bad("the name has characters beyond latin-1".into()).into());
+        }
+        let name_end = self.head.len();
+        wire::check_name(self.head.get(begin..).unwrap_or(&[])).map_err(|why| bad(why.to_string()))?;
+        self.head.extend_from_slice(b": ");
+        let value_begin = self.head.len();
+        if !text::append_latin1(&value_text, &mut self.head)? {
+            let why = "the value has characters beyond latin-1; encode it (RFC 8187) or drop them";
+            return Err(bad(why.into()).into());
+        }
+        let value = self.head.get(value_begin..).unwrap_or(&[]);
+        wire::check_value(value).map_err(|why| bad(why.to_string()))?;
+        let name = self.head.get(begin..name_end).unwrap_or(&[]);
+        if self.keep_field(begin, name_end, value_begin).map_err(|why| {
+            Mistake::FieldText(String::from_utf8_lossy(name).into_owned(), why)
+        })? {
+            self.head.extend_from_slice(b"\r\n");
+        } else {
+            self.head.truncate(begin);
+        }
+        Ok(())
+    }
+
+    /// Notes what the server must know of a field; `false` for fields that are the server's own.
+    fn keep_field(&mut self, begin: usize, name_end: usize, value_begin: usize) -> Result<bool, String> {
+        let name = self.head.get(begin..name_end).unwrap_or(&[]);
+        let value = self.head.get(value_begin..).unwrap_or(&[]);
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
+            6 if name.eq_ignore_ascii_case(b"server") => self.has_server = true,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+                let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                let Some(number) = number.filter(|_| digits) else {
+                    return Err("its value is not a number of bytes".into());
+                };
+                if self.length.is_some_and(|length| length != number) {
+                    return Err("it is given twice with different values".into());
+                }
+                let again = self.length.replace(number).is_some();
+                return Ok(!again);
+            }
+            _ if wire::hop_by_hop(name) => {
+                // PEP 3333: the app must not use these. As gunicorn, drop them; honour the wish to close.
+                let closes = name.eq_ignore_ascii_case(b"connection")
+                    && value.to_ascii_lowercase().windows(5).any(|part| part == b"close");
+                self.close |= closes;
+                return Ok(false);
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.4.5).
+    fn may_have_body(&self) -> bool {
+        !self.demand.head_only && self.status >= 200 && self.status != 204 && self.status != 304
+    }
+
+    /// Completes the head. `total`: the length of the whole body, if the server knows it.
+    fn complete_head(&mut self, total: Option<u64>, standing: &Standing) {
+        self.framing = if !self.may_have_body() {
+            Framing::Bodyless
+        } else if let Some(length) = self.length {
+            Framing::Length(length)
+        } else if let Some(total) = total {
+            self.head.extend_from_slice(b"Content-Length: ");
+            self.head.extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
+            self.head.extend_from_slice(b"\r\n");
+            Framing::Length(total)
+        } else if self.demand.http11 {
+            self.head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            Framing::Chunked
+        } else {
+            Framing::Close
+        };
+        if !self.has_server {
+            self.head.extend_from_slice(&standing.server);
+        }
+        if !self.has_date {
+            self.head.extend_from_slice(&standing.date);
+        }
+        // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112 9.3).
+        if !self.keeps_connection() {
+            self.head.extend_from_slice(b"Connection: close\r\n");
+        } else if !self.demand.http11 {
+            self.head.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        self.head.extend_from_slice(b"\r\n");
+        self.stage = Stage::Streaming;
+        if let Some(channel) = &self.channel {
+            // The reply has begun: the client need not send its body any more.
+            channel.owe_continue(false);
+        }
+    }
+}
+
+/// What one step must put on the wire; made under the lock, sent without it.
+#[derive(Debug, Default)]
+pub struct Step {
+    head: Vec<u8>,
+    chunk: Vec<u8>,
+    take: usize,
+}
+
+impl Reply {
+    fn account(&mut self, given: usize) -> usize {
+        let given64 = u64::try_from(given).unwrap_or(u64::MAX);
+        let take = match self.framing {
+            Framing::Bodyless => 0,
+            Framing::Length(length) => given64.min(length.saturating_sub(self.sent)),
+            Framing::Chunked | Framing::Close => given64,
+        };
+        if self.framing != Framing::Bodyless {
+            self.excess = self.excess.saturating_add(given64.saturating_sub(take));
+        }
+        self.sent = self.sent.saturating_add(take);
+        usize::try_from(take).unwrap_or(given)
+    }
+
+    /// Prepares to send one part of the body. The channel is given back for sending without the lock.
+    pub fn part(&mut self, given: usize, standing: &Standing) -> Result<(Channel, Step), Mistake> {
+        let mut step = Step::default();
+        match self.stage {
+            Stage::Idle => return Err(Mistake::Over),
+            Stage::Open => return Err(Mistake::NotStarted),
+            Stage::Headed => {
+                self.complete_head(None, standing);
+                step.head = std::mem::take(&mut self.head);
+            }
+            Stage::Streaming => {}
+        }
+        step.take = self.account(given);
+        if self.framing == Framing::Chunked && step.take > 0 {
+            // Writing to a Vec cannot fail.
+            drop(write!(step.chunk, "{:x}\r\n", step.take));
+        }
+        let channel = self.channel.clone().ok_or(Mistake::Over)?;
+        Ok((channel, step))
+    }
+
+    /// Takes the head's buffer back, for the next request and for the access log.
+    pub fn done(&mut self, step: Step) {
+        if !step.head.is_empty() {
+            self.head = step.head;
+        }
+    }
+
+    /// Sends a reply whose whole body is known, with one write.
+    pub fn whole(&mut self, py: Python<'_>, parts: &[Bound<'_, PyBytes>], standing: &Standing) -> Result<(), Lost> {
+        let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
+        self.complete_head(u64::try_from(total).ok(), standing);
+        let Some(channel) = self.channel.clone() else { return Ok(()) };
+        let take = self.account(total);
+        if take <= COPIED {
+            let head_end = self.head.len();
+            let mut room = take;
+            for part in parts {
+                let part = part.as_bytes();
+                let part = part.get(..room).unwrap_or(part);
+                self.head.extend_from_slice(part);
+                room = room.saturating_sub(part.len());
+            }
+            let sent = channel.send(py, &mut [IoSlice::new(&self.head)]);
+            self.head.truncate(head_end);
+            return sent;
+        }
+        let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
+        slices.push(IoSlice::new(&self.head));
+        let mut room = take;
+        for part in parts {
+            let part = part.as_bytes();
+            let part = part.get(..room).unwrap_or(part);
+            room = room.saturating_sub(part.len());
+            slices.push(IoSlice::new(part));
+        }
+        // The kernel takes 1,024 parts at once (IOV_MAX).
+        slices.chunks_mut(1024).try_for_each(|slices| channel.send(py, slices))
+    }
+
+    /// Prepares to send a file of so many bytes; gives how many of them to send.
+    pub fn file(&mut self, size: u64, standing: &Standing) -> Option<(Channel, Step, u64)> {
+        let mut step = Step::default();
+        if self.stage == Stage::Headed {
+            self.complete_head(Some(size), standing);
+            step.head = std::mem::take(&mut self.head);
+        }
+        let take = match self.framing {
+            Framing::Bodyless => 0,
+            Framing::Length(length) => size.min(length.saturating_sub(self.sent)),
+            Framing::Close => size,
+            // Chunked can only be when write() was used before: the caller iterates then.
+            Framing::Chunked => return None,
+        };
+        let channel = self.channel.clone()?;
+        Some((channel, step, take))
+    }
+
+    /// Counts bytes of a file.
+    pub fn count(&mut self, sent: u64) {
+        self.sent = self.sent.saturating_add(sent);
+    }
+
+    /// Ends the body: an unsent head, or the last chunk.
+    pub fn finish(&mut self, standing: &Standing) -> Option<(Channel, Step)> {
+        let mut step = Step::default();
+        match self.stage {
+            Stage::Idle | Stage::Open => return None,
+            Stage::Headed => {
+                // For HEAD the length of what GET would give is not known: say nothing (RFC 9110 9.3.2).
+                self.complete_head(Some(0), standing);
+                step.head = std::mem::take(&mut self.head);
+            }
+            Stage::Streaming if self.framing == Framing::Chunked => {
+                step.chunk.extend_from_slice(b"0\r\n\r\n");
+            }
+            Stage::Streaming => return None,
+        }
+        Some((self.channel.clone()?, step))
+    }
+}
+
+impl Step {
+    /// Sends it with the part of the body it was made for.
+    pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<(), Lost> {
+        let part = part.get(..self.take).unwrap_or(part);
+        let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() { b"\r\n" } else { b"" };
+        channel.send(
+            py,
+            &mut [
+                IoSlice::new(&self.head),
+                IoSlice::new(&self.chunk),
+                IoSlice::new(if self.take == 0 { b"" } else { part }),
+                IoSlice::new(end),
+            ],
+        )
+    }
+
+    /// The head alone (a file follows).
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+}

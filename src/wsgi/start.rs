@@ -1,0 +1,154 @@
+//! `start_response` and `write` (PEP 3333 "The start_response() Callable"): two built-in functions bound to
+//! one object that holds the state of the reply.
+
+use std::ffi::CStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::python::{Arguments, Builtin, builtin, call, traceback};
+
+use super::mistake::Mistake;
+use super::reply::{Reply, Stage, Standing};
+
+/// The object both functions are bound to.
+#[pyclass(frozen, name = "Exchange", module = "rcorn")]
+#[derive(Debug)]
+pub struct Exchange {
+    // Never locked while the GIL is released or the app's code runs, so never contended.
+    reply: Mutex<Reply>,
+    standing: Mutex<Standing>,
+}
+
+impl Exchange {
+    /// The reply in hand.
+    pub fn reply(&self) -> MutexGuard<'_, Reply> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What every head ends with.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one part of the body.
+    pub fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
+        // PEP 3333: the head waits for the first byte that is really there.
+        if part.is_empty() && self.reply().stage != Stage::Idle {
+            return Ok(());
+        }
+        let prepared = self.reply().part(part.len(), &self.standing());
+        let (channel, step) = prepared?;
+        let sent = step.send(py, &channel, part);
+        self.reply().done(step);
+        Ok(sent?)
+    }
+}
+
+/// `start_response(status, headers, exc_info=None)`.
+struct StartResponse;
+
+impl Builtin for StartResponse {
+    const NAME: &'static CStr = c"start_response";
+
+    fn call<'py>(this: &Bound<'py, PyAny>, arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let exchange = this.cast::<Exchange>()?;
+        let (status, fields) = (arguments.get(0, "status")?, arguments.get(1, "headers")?);
+        // PEP 3333 names the second argument response_headers in its text, headers in its examples.
+        let fields = match fields {
+            Some(fields) => Some(fields),
+            None => arguments.get(1, "response_headers")?,
+        };
+        let (Some(status), Some(fields)) = (status, fields) else {
+            return Err(Mistake::Arguments.into());
+        };
+        if arguments.len().saturating_add(arguments.keywords()) > 3 {
+            return Err(Mistake::Arguments.into());
+        }
+        let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
+        let stage = exchange.get().reply().stage;
+        match stage {
+            Stage::Idle => return Err(Mistake::Over.into()),
+            Stage::Open => {}
+            Stage::Headed => {
+                if exc_info.is_none() {
+                    return Err(Mistake::Twice.into());
+                }
+            }
+            Stage::Streaming => {
+                // Too late to replace anything: the app's own exception goes on (PEP 3333).
+                return Err(match exc_info {
+                    Some(info) => traceback::from_exc_info(&info)?,
+                    None => Mistake::Twice.into(),
+                });
+            }
+        }
+        let declared = exchange.get().reply().declare(&status, &fields);
+        if declared.is_err() {
+            // What was half declared must not be sent: the error page takes its place.
+            exchange.get().reply().stage = Stage::Open;
+        }
+        declared?;
+        builtin::<Write>(this)
+    }
+}
+
+/// `write(body_part)`, for apps written before PEP 333 had iterables.
+struct Write;
+
+impl Builtin for Write {
+    const NAME: &'static CStr = c"write";
+
+    fn call<'py>(this: &Bound<'py, PyAny>, arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let exchange = this.cast::<Exchange>()?;
+        let part = arguments.get(0, "data")?.filter(|_| arguments.len() == 1);
+        let Some(part) = part else { return Err(Mistake::Written("other arguments".into()).into()) };
+        let Ok(part) = part.cast::<PyBytes>() else {
+            return Err(Mistake::Written(part.get_type().qualname()?.to_string()).into());
+        };
+        exchange.get().write(py, part.as_bytes())?;
+        Ok(py.None().into_bound(py))
+    }
+}
+
+/// One exchange object with its `start_response`, used for request after request while nobody else holds
+/// them: an app that keeps `start_response` gets to keep it, and the next request gets a new pair.
+#[derive(Debug)]
+pub struct Callables {
+    exchange: Py<Exchange>,
+    start_response: Py<PyAny>,
+}
+
+impl Callables {
+    /// A new pair.
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let (reply, standing) = (Mutex::default(), Mutex::default());
+        let exchange = Bound::new(py, Exchange { reply, standing })?;
+        let start_response = builtin::<StartResponse>(exchange.as_any())?;
+        Ok(Self { exchange: exchange.unbind(), start_response: start_response.unbind() })
+    }
+
+    /// A pair that nobody else holds.
+    pub fn fresh<'py>(
+        &mut self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, Exchange>, Bound<'py, PyAny>)> {
+        // Ours, and the one that start_response holds.
+        let kept = call::references(self.exchange.bind(py).as_any()) > 2
+            || call::references(self.start_response.bind(py)) > 1;
+        if kept {
+            let standing = std::mem::take(&mut *self.exchange.get().standing());
+            *self = Self::new(py)?;
+            *self.exchange.get().standing() = standing;
+        }
+        Ok((self.exchange.bind(py).clone(), self.start_response.bind(py).clone()))
+    }
+
+    /// The exchange object.
+    #[must_use]
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange.get()
+    }
+}
