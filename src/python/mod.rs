@@ -8,4 +8,4 @@ pub mod signal;
 pub mod text;
 pub mod traceback;
 
-pub use builtin::{Arguments, Builtin};
+pub use builtin::{Arguments, Builtin, builtin as bind_builtin};

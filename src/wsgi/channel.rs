@@ -115,7 +115,7 @@ impl Channel {
     pub fn send(&self, py: Python<'_>, mut parts: &mut [IoSlice<'_>]) -> Result<(), Lost> {
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            let sent = match parts {
+            let sent = match &*parts {
                 [one] => net::send(self.socket(), one, false),
                 several => net::send_gathered(self.socket(), several),
             };

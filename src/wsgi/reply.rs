@@ -203,10 +203,7 @@ impl Reply {
         }
         let value = self.head.get(value_begin..).unwrap_or(&[]);
         wire::check_value(value).map_err(|why| bad(why.to_string()))?;
-        let name = self.head.get(begin..name_end).unwrap_or(&[]);
-        if self.keep_field(begin, name_end, value_begin).map_err(|why| {
-            Mistake::FieldText(String::from_utf8_lossy(name).into_owned(), why)
-        })? {
+        if self.keep_field(begin, name_end, value_begin).map_err(bad)? {
             self.head.extend_from_slice(b"\r\n");
         } else {
             self.head.truncate(begin);

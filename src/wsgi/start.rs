@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::python::{Arguments, Builtin, builtin, call, traceback};
+use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
 
 use super::mistake::Mistake;
 use super::reply::{Reply, Stage, Standing};
@@ -90,7 +90,7 @@ impl Builtin for StartResponse {
             exchange.get().reply().stage = Stage::Open;
         }
         declared?;
-        builtin::<Write>(this)
+        bind_builtin::<Write>(this)
     }
 }
 
@@ -126,7 +126,7 @@ impl Callables {
     pub fn new(py: Python<'_>) -> PyResult<Self> {
         let (reply, standing) = (Mutex::default(), Mutex::default());
         let exchange = Bound::new(py, Exchange { reply, standing })?;
-        let start_response = builtin::<StartResponse>(exchange.as_any())?;
+        let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
         Ok(Self { exchange: exchange.unbind(), start_response: start_response.unbind() })
     }
 

@@ -1,0 +1,97 @@
+//! What a template does before it imports the app: log, title, directory, privileges, `sys.path`; and the
+//! import itself, with its outcome put into words.
+
+use std::io;
+use std::path::Path;
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group, Uid, User, chdir, getegid, geteuid, initgroups, setgid, setgroups, setuid};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::link::{Failure, Start};
+use crate::log;
+use crate::settings::Settings;
+use crate::wsgi::app::{LoadError, load};
+
+/// Changes to the settings' directory and umask. Before the privileges go: the directory may need them.
+pub(super) fn settle(settings: &Settings) -> io::Result<()> {
+    chdir(&settings.chdir)?;
+    umask(Mode::from_bits_truncate(settings.umask.bits()));
+    Ok(())
+}
+
+/// Becomes the settings' user and group, before anything of the app is loaded.
+pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
+    let missing = |what: &str, name: &str| io::Error::other(format!("there is no {what} '{name}'"));
+    let gid = match &settings.group {
+        None => getegid(),
+        Some(name) => match name.parse() {
+            Ok(number) => Gid::from_raw(number),
+            Err(_name) => Group::from_name(name)?.ok_or_else(|| missing("group", name))?.gid,
+        },
+    };
+    let user = match &settings.user {
+        None => None,
+        Some(name) => Some(match name.parse() {
+            Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number))?),
+            Err(_name) => {
+                let user = User::from_name(name)?.ok_or_else(|| missing("user", name))?;
+                (user.uid, Some(user))
+            }
+        }),
+    };
+    let uid = user.as_ref().map_or_else(geteuid, |(uid, _)| *uid);
+    if gid == getegid() && uid == geteuid() {
+        return Ok(());
+    }
+    // The groups of the user before must not stay: they are rights too.
+    if settings.initgroups
+        && let Some((_, Some(user))) = &user
+    {
+        let name = std::ffi::CString::new(user.name.as_str()).map_err(io::Error::other)?;
+        initgroups(&name, gid)?;
+    } else if geteuid().is_root() {
+        setgroups(&[gid])?;
+    }
+    setgid(gid)?;
+    setuid(uid)?;
+    Ok(())
+}
+
+/// `sys.path` and `sys.argv` as an app under gunicorn finds them: the working directory first, the command
+/// line of the server.
+pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let path = sys.getattr("path")?.cast_into::<PyList>()?;
+    // `python -c` puts an empty string first (unless PYTHONSAFEPATH): the directory of the moment, whatever
+    // that is. Ours is said by name.
+    if path.len() > 0 && path.get_item(0)?.extract::<String>().is_ok_and(|first| first.is_empty()) {
+        path.del_item(0)?;
+    }
+    let mut at = 0_usize;
+    let first = std::iter::once(start.settings.chdir.as_path());
+    for directory in first.chain(start.settings.pythonpath.iter().map(|path| Path::new(path))) {
+        path.insert(at, directory.to_string_lossy())?;
+        at = at.saturating_add(1);
+    }
+    sys.setattr("argv", PyList::new(py, &start.argv)?)
+}
+
+/// Imports the app; what went wrong is in the log when this gives an error.
+pub(crate) fn import<'py>(py: Python<'py>, settings: &Settings) -> Result<Bound<'py, PyAny>, Failure> {
+    let Some(app) = &settings.wsgi_app else {
+        return Err(Failure { code: 4, summary: "No application module specified.".to_owned() });
+    };
+    load(py, app).map_err(|error| {
+        match &error {
+            LoadError::Raised { traceback, .. } => {
+                log::error(format_args!("Exception in worker process\n{traceback}"));
+            }
+            LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
+                log::error(format_args!("{error}"));
+            }
+        }
+        Failure { code: error.code(), summary: error.summary() }
+    })
+}

@@ -1,0 +1,261 @@
+//! The template's life: boot, tell the arbiter, then one fork an order until the command socket ends.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, recv, send};
+use pyo3::prelude::*;
+use pyo3::types::PyAny;
+
+use crate::link::{Command, Failure, LONGEST, Report, Start};
+use crate::log;
+use crate::python::fork::{Forked, fork_twice};
+use crate::python::signal;
+use crate::settings::Preload;
+use crate::sys;
+use crate::sys::process::{adopt, borrow_inherited};
+use crate::sys::scoreboard::Scoreboard;
+use crate::worker::{self, Birth};
+
+use super::boot;
+use super::safety::{self, Before};
+
+/// How this template came to be.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// The memfd of the native module.
+    pub(super) native: RawFd,
+    /// The memfd of the start orders.
+    pub(super) start: File,
+    /// A second exec, after the app proved unsafe to preload.
+    pub(super) bare: bool,
+}
+
+/// The arbiter's end of our report socket.
+pub(crate) fn report(reports: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
+    let text = serde_json::to_vec(report).map_err(io::Error::other)?;
+    send(reports.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
+}
+
+/// Cuts a summary to what a datagram takes.
+fn short(mut failure: Failure) -> Failure {
+    let mut end = failure.summary.len().min(LONGEST / 4);
+    while !failure.summary.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    failure.summary.truncate(end);
+    failure
+}
+
+/// Runs the template to its end; gives its exit code.
+pub(super) fn run(py: Python<'_>, start: Start, origin: Origin) -> io::Result<i32> {
+    let reports = adopt(start.reports)?;
+    log::init(adopt(start.error_log)?, start.settings.errorlog.path(), start.settings.loglevel);
+    let arguments = arguments()?;
+    // Descriptors of ours must not reach programs that the app starts.
+    for fd in inherited(&start).chain([origin.native, origin.start.as_raw_fd()]) {
+        set_close_on_exec(fd, true)?;
+    }
+    let fail = |failure: Failure| {
+        let generation = start.generation;
+        let failure = short(failure);
+        let code = failure.code;
+        report(reports.as_fd(), &Report::TemplateFailed { generation, failure }).map(|()| code)
+    };
+    let prepared = boot::settle(&start.settings)
+        .and_then(|()| boot::drop_privileges(&start.settings))
+        .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?))
+        .and_then(|()| boot::prepare_sys(py, &start).map_err(io::Error::other));
+    if let Err(error) = prepared {
+        log::error(format_args!("the template cannot be set up: {error}"));
+        return fail(Failure { code: 1, summary: error.to_string() });
+    }
+    let preload = match start.settings.preload_app {
+        _ if origin.bare => None,
+        Preload::Off => None,
+        Preload::Auto => Some(true),
+        Preload::On => Some(false),
+    };
+    let app = match preload {
+        None => None,
+        Some(cautious) => match import_ahead(py, &start, cautious, &origin, &arguments) {
+            Ok(app) => Some(app),
+            Err(failure) => return fail(failure),
+        },
+    };
+    drop(adopt(origin.native)?);
+    drop(origin.start);
+    sys::process::title(&format!("rcorn: template [{}]", worker::name(&start.settings)));
+    let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
+    let commands = adopt(start.commands)?;
+    report(reports.as_fd(), &Report::TemplateReady { generation: start.generation })?;
+    let template = Template { start: &start, scoreboard, commands, reports, app };
+    template.serve(py)
+}
+
+/// Imports the app for all workers. With `cautious`, an app that is unsafe to fork from makes this process
+/// start again without it; that does not return.
+fn import_ahead(
+    py: Python<'_>,
+    start: &Start,
+    cautious: bool,
+    origin: &Origin,
+    arguments: &[std::ffi::CString],
+) -> Result<Py<PyAny>, Failure> {
+    let host = |error: PyErr| Failure { code: 1, summary: error.to_string() };
+    let before = Before::look();
+    // Not gc.disable(): an app that disables collection itself must find its wish respected later.
+    let gc = py.import("gc").map_err(host)?;
+    let threshold = gc.call_method0("get_threshold").map_err(host)?;
+    gc.call_method1("set_threshold", (0,)).map_err(host)?;
+    let app = boot::import(py, &start.settings)?;
+    let found = before.found_since(py);
+    if !found.is_empty() {
+        let found = found.join(", ");
+        if cautious {
+            log::info(format_args!(
+                "Not preloading: the app's import left {found}, which forked workers cannot share; each worker imports the app itself (--no-preload says so at once, --preload insists)"
+            ));
+            return Err(start_again(start, origin, arguments));
+        }
+        log::warning(format_args!("Preloading as ordered, although the app's import left {found}"));
+    }
+    let app = app.unbind();
+    let settle = || -> PyResult<()> {
+        let (first, _, _): (i64, i64, i64) = gc.call_method0("get_threshold")?.extract()?;
+        if first == 0 {
+            gc.getattr("set_threshold")?.call1(threshold.cast_into::<pyo3::types::PyTuple>()?)?;
+        }
+        // Without freeze, one full collection in each worker would copy every page with an object on it.
+        gc.call_method0("collect")?;
+        gc.call_method0("freeze")?;
+        Ok(())
+    };
+    settle().map_err(host)?;
+    sys::process::trim_heap();
+    Ok(app)
+}
+
+/// Execs the same interpreter again, to run without the app. Same pid: the arbiter sees nothing.
+fn start_again(start: &Start, origin: &Origin, arguments: &[std::ffi::CString]) -> Failure {
+    let again = || -> io::Result<std::convert::Infallible> {
+        for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
+            set_close_on_exec(fd, false)?;
+        }
+        let mut arguments = arguments.to_vec();
+        if let Some(mode) = arguments.iter_mut().find(|argument| argument.as_bytes() == b"first") {
+            *mode = c"bare".to_owned();
+        }
+        let program = std::fs::read_link("/proc/self/exe")?;
+        // By the name it was started with, if that is a path: a venv is found by it.
+        let first = arguments.first().filter(|name| name.as_bytes().contains(&b'/'));
+        let program = match first {
+            Some(name) => name.clone(),
+            None => std::ffi::CString::new(program.into_os_string().into_encoded_bytes())
+                .map_err(io::Error::other)?,
+        };
+        Ok(nix::unistd::execv(&program, &arguments)?)
+    };
+    match again() {
+        Ok(never) => match never {},
+        Err(error) => Failure { code: 1, summary: format!("cannot start Python again: {error}") },
+    }
+}
+
+/// The command line this process was started with.
+fn arguments() -> io::Result<Vec<std::ffi::CString>> {
+    let line = std::fs::read("/proc/self/cmdline")?;
+    let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
+    words.map(|word| std::ffi::CString::new(word).map_err(io::Error::other)).collect()
+}
+
+fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
+    let logs = [start.error_log].into_iter().chain(start.access_log).filter(|fd| *fd > 2);
+    let sockets = [start.scoreboard, start.commands, start.reports, start.lot.0, start.lot.1];
+    start.listeners.iter().map(|listener| listener.fd).chain(sockets).chain(logs)
+}
+
+fn set_close_on_exec(fd: RawFd, close: bool) -> io::Result<()> {
+    let flags = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    fcntl(borrow_inherited(fd)?, FcntlArg::F_SETFD(flags))?;
+    Ok(())
+}
+
+/// A template that is ready to fork.
+struct Template<'a> {
+    start: &'a Start,
+    scoreboard: Scoreboard,
+    commands: OwnedFd,
+    reports: OwnedFd,
+    app: Option<Py<PyAny>>,
+}
+
+impl Template<'_> {
+    /// Carries out orders until the arbiter closes the command socket.
+    fn serve(self, py: Python<'_>) -> io::Result<i32> {
+        let mut buffer = vec![0; LONGEST];
+        loop {
+            let commands = self.commands.as_raw_fd();
+            // Threads that a preloaded app started may run meanwhile.
+            let received = py.detach(|| recv(commands, &mut buffer, MsgFlags::empty()));
+            let length = match received {
+                Ok(0) => return Ok(0),
+                Ok(length) => length,
+                Err(nix::Error::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let text = buffer.get(..length).unwrap_or(&[]);
+            match serde_json::from_slice(text).map_err(io::Error::other)? {
+                Command::Reopen => log::reopen(),
+                Command::Fork { id, slot } => match self.fork(py, slot) {
+                    Ok(Some(pid)) => report(self.reports.as_fd(), &Report::Forked { id, pid })?,
+                    Ok(None) => return Ok(self.become_worker(py, id, slot)),
+                    Err(error) => {
+                        let reason = error.to_string();
+                        report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
+                    }
+                },
+            }
+        }
+    }
+
+    /// `Some(pid)` of the new worker in the template, `None` in the worker.
+    fn fork(&self, py: Python<'_>, slot: u16) -> io::Result<Option<i32>> {
+        let cell = self.scoreboard.cell(slot);
+        let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
+        cell.reset();
+        let announce = |pid: i32| cell.pid.store(pid.cast_unsigned(), Ordering::Release);
+        match fork_twice(py, announce)? {
+            Forked::Worker => Ok(None),
+            Forked::Template => Ok(Some(cell.pid.load(Ordering::Acquire).cast_signed())),
+        }
+    }
+
+    fn become_worker(self, py: Python<'_>, id: u64, slot: u16) -> i32 {
+        drop(self.commands);
+        let insisted = self.start.settings.preload_app == Preload::On;
+        if insisted && safety::is_loaded(py, "numpy") {
+            reseed_numpy(py);
+        }
+        // Python code of the app may have changed it at import.
+        drop(signal::reset(Signal::SIGCHLD));
+        worker::run(
+            py,
+            Birth { start: self.start, scoreboard: self.scoreboard, reports: self.reports, id, slot },
+            self.app,
+        )
+    }
+}
+
+/// numpy's global generator was seeded at import: without this every worker draws the same numbers.
+fn reseed_numpy(py: Python<'_>) {
+    let reseed = || py.import("numpy.random")?.call_method0("seed").map(|_none| ());
+    if let Err::<(), PyErr>(error) = reseed() {
+        log::warning(format_args!("cannot re-seed numpy's generator: {error}"));
+    }
+}

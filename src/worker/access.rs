@@ -1,0 +1,149 @@
+//! The access-log line of one request, made only when there is an access log.
+
+use pyo3::prelude::*;
+
+use crate::http::{Head, Version, path_info};
+use crate::log::{AccessFormat, AccessLog, Record};
+use crate::python::fork::pid;
+use crate::python::text;
+use crate::sys::clock;
+use crate::wsgi::exchange::Served;
+
+use super::connection::Connection;
+use super::desk::Desk;
+
+/// The access log with its compiled format.
+#[derive(Debug)]
+pub(super) struct Access {
+    log: AccessLog,
+    format: AccessFormat,
+    line: Vec<u8>,
+    path: Vec<u8>,
+}
+
+impl Access {
+    /// Compiles the format.
+    pub(super) fn new(log: AccessLog, format: &str) -> std::io::Result<Self> {
+        let format = AccessFormat::compile(format).map_err(std::io::Error::other)?;
+        Ok(Self { log, format, line: Vec::new(), path: Vec::new() })
+    }
+
+    /// Opens the file again.
+    pub(super) fn reopen(&self) {
+        self.log.reopen();
+    }
+}
+
+struct Line<'a, 'py> {
+    bytes: &'a [u8],
+    head: &'a Head,
+    address: &'a str,
+    path: &'a [u8],
+    status: u16,
+    sent: u64,
+    duration: u64,
+    reply_head: &'a [u8],
+    environ: Option<&'a Bound<'py, pyo3::types::PyDict>>,
+}
+
+impl Desk<'_> {
+    /// Writes the request's line.
+    pub(super) fn log_access(
+        &mut self,
+        connection: &Connection,
+        bytes: &[u8],
+        head: &Head,
+        served: &Served,
+        begun: u64,
+        environ: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) {
+        let Some(access) = &mut self.access else { return };
+        access.path.clear();
+        path_info(head.path.of(bytes), &mut access.path);
+        let reply = self.guest.exchange().reply();
+        let line = Line {
+            bytes,
+            head,
+            address: &connection.peer_address(),
+            path: &access.path,
+            status: served.status,
+            sent: served.sent,
+            duration: clock::monotonic().saturating_sub(begun),
+            reply_head: reply.head(),
+            environ,
+        };
+        access.line.clear();
+        access.format.render(&line, &mut access.line);
+        drop(reply);
+        access.log.write(&mut access.line);
+    }
+}
+
+impl Record for Line<'_, '_> {
+    fn remote_addr(&self) -> &str {
+        self.address
+    }
+    fn time(&self) -> i64 {
+        clock::unix_seconds()
+    }
+    fn method(&self) -> &[u8] {
+        self.head.method.of(self.bytes)
+    }
+    fn raw_uri(&self) -> &[u8] {
+        self.head.target.of(self.bytes)
+    }
+    fn protocol(&self) -> &[u8] {
+        if self.head.version == Version::Http10 { b"HTTP/1.0" } else { b"HTTP/1.1" }
+    }
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+    fn query(&self) -> &[u8] {
+        self.head.query.of(self.bytes)
+    }
+    fn status(&self) -> u16 {
+        self.status
+    }
+    fn body_bytes(&self) -> Option<u64> {
+        Some(self.sent)
+    }
+    fn duration_ns(&self) -> u64 {
+        self.duration
+    }
+    fn pid(&self) -> u32 {
+        pid().cast_unsigned()
+    }
+    fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        let wanted = |field: &&crate::http::Field| {
+            field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes())
+        };
+        let found = self.head.fields.iter().rev().find(wanted);
+        found.map(|field| out.extend_from_slice(field.value.of(self.bytes))).is_some()
+    }
+    fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        // The head as it was sent: one field a line.
+        let mut lines = self.reply_head.split(|byte| *byte == b'\n').skip(1);
+        let value = lines.find_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let (field, value) = line.split_at_checked(colon)?;
+            field.eq_ignore_ascii_case(name.as_bytes()).then_some(value.get(1..)?.trim_ascii())
+        });
+        value.map(|value| out.extend_from_slice(value)).is_some()
+    }
+    fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        let Some(environ) = self.environ else { return false };
+        let mut find = || -> PyResult<bool> {
+            for (key, value) in environ.iter() {
+                if key.str()?.to_string_lossy().eq_ignore_ascii_case(name) {
+                    let value = value.str()?;
+                    if !text::append_latin1(&value, out)? {
+                        out.extend_from_slice(value.to_string_lossy().as_bytes());
+                    }
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        find().unwrap_or(false)
+    }
+}

@@ -1,0 +1,62 @@
+//! Replies of the server's own: refused requests, apps that failed, clients that were too slow.
+
+use std::io::IoSlice;
+
+use crate::http::{Head, Refusal, reply};
+use crate::log;
+use crate::sys::net;
+use crate::wsgi::environ::EnvironError;
+
+use super::connection::Connection;
+use super::desk::Desk;
+
+impl Desk<'_> {
+    /// Sends a small page; what does not fit into the socket's buffer at once is given up.
+    pub(super) fn page(&self, connection: &Connection, status: u16, message: &str, head_only: bool) {
+        let mut page = Vec::new();
+        let standing = self.guest.exchange().standing();
+        reply::error_page(&mut page, status, message, &standing.date, &standing.server, head_only);
+        drop(net::send_gathered(connection.channel.socket(), &[IoSlice::new(&page)]));
+    }
+
+    /// A request that is not one.
+    pub(super) fn refuse(&self, connection: &Connection, _bytes: &[u8], refusal: &Refusal) {
+        let peer = connection.peer_address();
+        log::warning(format_args!("Invalid request from ip={peer}: {refusal}"));
+        self.page(connection, refusal.status(), &refusal.to_string(), false);
+    }
+
+    /// A head or body that did not come in time.
+    pub(super) fn too_slow(&self, connection: &Connection) {
+        let peer = connection.peer_address();
+        log::info(format_args!("Request from ip={peer} took too long to arrive"));
+        self.page(connection, 408, "The request took too long to arrive.", false);
+    }
+
+    /// The environ could not be made.
+    pub(super) fn own_failure(&self, connection: &Connection, head: &Head, bytes: &[u8], error: &EnvironError) -> u16 {
+        let target = log::escaped(head.target.of(bytes));
+        let (status, message) = match error {
+            EnvironError::Scheme => (400, "The forwarding fields of the request contradict each other."),
+            EnvironError::ScriptName(..) | EnvironError::Python(_) => {
+                (500, "The server failed to prepare this request.")
+            }
+        };
+        match error {
+            EnvironError::Scheme => {
+                let peer = connection.peer_address();
+                log::warning(format_args!("Invalid request from ip={peer}: {error}"));
+            }
+            EnvironError::ScriptName(..) | EnvironError::Python(_) => {
+                log::error(format_args!("Error handling request {target}: {error}"));
+            }
+        }
+        self.page(connection, status, message, head.method.of(bytes) == b"HEAD");
+        status
+    }
+
+    /// The peer for the scoreboard.
+    pub(super) fn peer_text(&self, connection: &Connection) -> String {
+        connection.peer_address()
+    }
+}

@@ -1,0 +1,224 @@
+//! From bytes to replies: each whole request in what was received is served, in order; what is left waits
+//! for more.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::http::{ChunkedDecoder, Framing, Head, Progress, Version, parse_head_memo};
+use crate::log;
+use crate::sys::clock;
+use crate::wsgi::body::Body;
+use crate::wsgi::environ::EnvironError;
+use crate::wsgi::exchange::{Ending, Served, Trouble};
+use crate::wsgi::input::Input;
+use crate::wsgi::reply::Demand;
+
+use super::connection::{Connection, Waiting};
+use super::desk::Desk;
+use super::turn::Next;
+
+/// The outcome, what a streamed body's decoder had too much, and the environ for the access log.
+type Answered<'py> = (Served, Option<Vec<u8>>, Bound<'py, PyDict>);
+
+/// A body whose rest is awaited without a worker, or that the app reads while it comes.
+enum Gather {
+    /// All of it is here: so many bytes behind the head.
+    Here(usize),
+    /// Park until so many bytes, with the head, are here.
+    Until(usize),
+    /// The app takes it as it comes.
+    Stream,
+}
+
+impl Desk<'_> {
+    /// Serves every complete request in `bytes`; keeps the rest with the connection.
+    pub(super) fn serve_all(&mut self, py: Python<'_>, connection: &mut Connection, bytes: &[u8]) -> Next {
+        let mut at = 0_usize;
+        loop {
+            let rest = bytes.get(at..).unwrap_or(&[]);
+            if rest.is_empty() {
+                connection.buffer = Vec::new();
+                return Next::Park(self.between_requests(connection));
+            }
+            let mut head = std::mem::take(&mut self.head);
+            let parsed = parse_head_memo(rest, &self.limits, self.environ.remembered(), &mut head);
+            let step = match parsed {
+                Ok(Progress::More) => Step::Wait(Waiting::Head),
+                Ok(Progress::Done(same)) => self.one(py, connection, rest, &head, same),
+                Err(refusal) => {
+                    self.refuse(connection, rest, &refusal);
+                    Step::Leave(Next::Close)
+                }
+            };
+            self.head = head;
+            match step {
+                Step::Served(used) => at = at.saturating_add(used),
+                Step::ServedStream(left) => {
+                    // The connection's next bytes are what the body's decoder had too much.
+                    if left.is_empty() {
+                        return Next::Park(self.between_requests(connection));
+                    }
+                    return self.serve_all(py, connection, &left);
+                }
+                Step::Wait(waiting) => {
+                    connection.buffer = rest.to_vec();
+                    return Next::Park(waiting);
+                }
+                Step::Leave(next) => return next,
+            }
+            if self.orders.quit() {
+                return Next::Abort;
+            }
+        }
+    }
+
+    fn between_requests(&self, connection: &Connection) -> Waiting {
+        if connection.served == 0 { Waiting::FirstByte } else { Waiting::NextRequest }
+    }
+
+    /// One request whose head is complete.
+    fn one(
+        &mut self,
+        py: Python<'_>,
+        connection: &mut Connection,
+        bytes: &[u8],
+        head: &Head,
+        same: bool,
+    ) -> Step {
+        let behind = bytes.get(head.length..).unwrap_or(&[]);
+        let gather = match head.framing {
+            Framing::None => Gather::Here(0),
+            Framing::Length(length) => self.gather(head, length, behind.len()),
+            Framing::Chunked => Gather::Stream,
+        };
+        let channel = connection.channel.clone();
+        let (input, used) = match (&gather, head.framing) {
+            (Gather::Until(needed), _) => return Step::Wait(Waiting::Body(*needed)),
+            (_, Framing::None) => (None, head.length),
+            (Gather::Here(length), _) => {
+                let body = behind.get(..*length).unwrap_or(behind).to_vec();
+                let size = u64::try_from(*length).unwrap_or(u64::MAX);
+                (Some(Body::with_length(body, size, channel)), head.length.saturating_add(*length))
+            }
+            (Gather::Stream, Framing::Length(length)) => {
+                (Some(Body::with_length(behind.to_vec(), length, channel)), bytes.len())
+            }
+            (Gather::Stream, Framing::Chunked) => {
+                let decoder = ChunkedDecoder::new(&self.limits);
+                (Some(Body::chunked(behind.to_vec(), decoder, channel)), bytes.len())
+            }
+        };
+        connection.channel.owe_continue(head.expect_continue && input.is_some());
+        let line = bytes.get(..head.length).unwrap_or(bytes);
+        let line = memchr::memchr(b'\r', line).and_then(|end| line.get(..end)).unwrap_or(line);
+        let begun = clock::monotonic();
+        let peer = self.peer_text(connection);
+        self.cell.begin(begun, line, peer.as_bytes());
+        let answered = self.answer(py, connection, bytes, head, same, input);
+        let (served, left, environ) = match answered {
+            Ok((served, left, environ)) => (served, left, Some(environ)),
+            Err(error) => {
+                let status = self.own_failure(connection, head, bytes, &error);
+                (Served { status, sent: 0, ending: Ending::Close, trouble: None }, None, None)
+            }
+        };
+        self.cell.end();
+        self.log_access(connection, bytes, head, &served, begun, environ.as_ref());
+        drop(environ);
+        connection.served = connection.served.saturating_add(1);
+        self.log_trouble(bytes, head, served.trouble);
+        match served.ending {
+            Ending::KeepAlive => match (gather, left) {
+                (Gather::Stream, Some(left)) => Step::ServedStream(left),
+                // The app left part of the body unread and the rest is not here: nothing after it can be found.
+                (Gather::Stream, None) => Step::Leave(Next::Close),
+                (Gather::Here(_) | Gather::Until(_), _) => Step::Served(used),
+            },
+            Ending::Close => Step::Leave(Next::Close),
+            Ending::Unanswered => {
+                let head_only = head.method.of(bytes) == b"HEAD";
+                self.page(connection, 500, "The app failed to answer this request.", head_only);
+                Step::Leave(Next::Close)
+            }
+            Ending::Abort => {
+                drop(crate::sys::net::reset_on_close(connection.channel.socket()));
+                Step::Leave(Next::Abort)
+            }
+        }
+    }
+
+    /// Where a body of known length is awaited.
+    fn gather(&self, head: &Head, length: u64, here: usize) -> Gather {
+        let Ok(length_here) = usize::try_from(length) else { return Gather::Stream };
+        if here >= length_here {
+            Gather::Here(length_here)
+        } else if head.expect_continue || length > self.settings.request_buffer.bytes() {
+            // The client waits for our word, or the body is too large to keep.
+            Gather::Stream
+        } else {
+            Gather::Until(head.length.saturating_add(length_here))
+        }
+    }
+
+    /// Environ, app, reply. Gives what a streamed body's decoder had too much, if the body was read to its end.
+    fn answer<'py>(
+        &mut self,
+        py: Python<'py>,
+        connection: &mut Connection,
+        bytes: &[u8],
+        head: &Head,
+        same: bool,
+        body: Option<Body>,
+    ) -> Result<Answered<'py>, EnvironError> {
+        let wanted = self.scoreboard.shared().wanted.load(std::sync::atomic::Ordering::Relaxed);
+        self.environ.set_multiprocess(py, wanted > 1)?;
+        let input = body.map(|body| Bound::new(py, Input::new(body))).transpose()?;
+        let trusted = &self.settings.forwarded_allow_ips;
+        let most = self.settings.max_keepalive_requests;
+        let last = most > 0 && connection.served.saturating_add(1) >= most;
+        let keep_alive = head.keep_alive && !last && self.keeps_alive();
+        let ends = connection.ends(py, trusted)?;
+        let environ = self.environ.build(py, bytes, head, ends, input.as_ref(), same)?;
+        let demand = Demand {
+            head_only: head.method.of(bytes) == b"HEAD",
+            http11: head.version == Version::Http11,
+            keep_alive,
+        };
+        let served = self.guest.serve(py, &environ, &connection.channel, demand)?;
+        let left = input.and_then(|input| input.get().finish());
+        Ok((served, left, environ))
+    }
+
+    /// What went wrong, in the log.
+    fn log_trouble(&self, bytes: &[u8], head: &Head, trouble: Option<Trouble>) {
+        let Some(trouble) = trouble else { return };
+        let (method, target) = (log::escaped(head.method.of(bytes)), log::escaped(head.target.of(bytes)));
+        match trouble {
+            Trouble::App(text) => {
+                log::error(format_args!("Error handling request {method} {target}\n{text}"));
+            }
+            Trouble::Close(text) => {
+                log::error(format_args!("Error in close() after request {method} {target}\n{text}"));
+            }
+            Trouble::Length(text) => log::error(format_args!("Error handling request {method} {target}: {text}")),
+            Trouble::Client(text) => {
+                log::info(format_args!("Client left during request {method} {target}: {text}"));
+            }
+            Trouble::Leaving => {
+                log::warning(format_args!("Dropped request {method} {target}: told to leave at once"));
+            }
+        }
+    }
+}
+
+/// What one request leads to.
+enum Step {
+    /// Served; it took so many bytes.
+    Served(usize),
+    /// Served, its body came by stream; these bytes are the next request's.
+    ServedStream(Vec<u8>),
+    /// More bytes are needed.
+    Wait(Waiting),
+    /// The connection is done.
+    Leave(Next),
+}
