@@ -1,0 +1,310 @@
+//! Compiles an access-log format: Python's `%(name)s` formatting over the atoms of `atom`. Called once
+//! when settings are read; a mistake is an error there, naming its place, and never one for each request.
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+use thiserror::Error;
+
+use super::atom::{Atom, Measure};
+
+/// Widest field and longest precision: a slip of the finger must not write megabytes a line.
+const WIDEST: usize = 4096;
+
+/// A compiled access-log format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessFormat {
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A part of a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Bytes as they are.
+    Literal(Box<[u8]>),
+    /// A value as it is.
+    Plain(Atom),
+    /// A value with a width or the like.
+    Shaped(Atom, Shape),
+}
+
+/// How to print a value: what stands between `)` and the end of a conversion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// `-`: spaces behind, not before.
+    pub(super) left: bool,
+    /// `0`: a number is filled with zeroes.
+    pub(super) zeroes: bool,
+    /// `+` or a space before a number.
+    pub(super) sign: Option<u8>,
+    /// Fewest characters.
+    pub(super) width: usize,
+    /// Text: most characters. Whole numbers: fewest digits. Fractions: digits behind the point.
+    pub(super) precision: Option<usize>,
+    /// The letter at the end.
+    pub(super) kind: Kind,
+}
+
+/// What a value is printed as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `s`
+    #[default]
+    Text,
+    /// `d`, `i`, `u`
+    Whole,
+    /// `f`, `F`
+    Fraction,
+    /// `x`
+    Hex,
+    /// `X`
+    UpperHex,
+    /// `o`
+    Octal,
+}
+
+/// What is wrong with an access-log format. Positions count characters from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// A percent sign that begins no value, such as Apache's `%h`.
+    #[error(
+        "access log format, character {position}: '%' must be followed by '(' or '%', not {found}"
+    )]
+    NoName {
+        /// Where the percent sign is.
+        position: usize,
+        /// What follows it.
+        found: Found,
+    },
+    /// A name without its closing parenthesis.
+    #[error("access log format, character {position}: the name after '%(' has no ')'")]
+    Unclosed {
+        /// Where the percent sign is.
+        position: usize,
+    },
+    /// Something else than a conversion letter behind a name.
+    #[error(
+        "access log format, character {position}: '%({name})' is followed by {found}, which is no conversion"
+    )]
+    Conversion {
+        /// Where the wrong character is.
+        position: usize,
+        /// The name before it.
+        name: String,
+        /// The character.
+        found: Found,
+    },
+    /// A width or precision that nobody can want.
+    #[error(
+        "access log format, character {position}: '%({name})' is wider than {WIDEST} characters"
+    )]
+    TooWide {
+        /// Where the number begins.
+        position: usize,
+        /// The name before it.
+        name: String,
+    },
+}
+
+/// A character of the format, or its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found(pub Option<char>);
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(character) => write!(f, "{character:?}"),
+            None => f.write_str("the end"),
+        }
+    }
+}
+
+impl FormatError {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoName {
+                found: Found(Some(letter)),
+                ..
+            } if letter.is_ascii_alphabetic() => {
+                format!("write '%({letter})s' for the value, or '%%' for a percent sign")
+            }
+            Self::NoName { .. } => "write '%%' for a percent sign".to_owned(),
+            Self::Unclosed { .. } => "write it as '%(h)s' or '%({header-name}i)s'".to_owned(),
+            Self::Conversion { name, .. } => {
+                format!(
+                    "write '%({name})s' for text, '%({name})d' for a whole number, '%({name})f' for a fraction"
+                )
+            }
+            Self::TooWide { name, .. } => format!("write '%({name})s'"),
+        })
+    }
+}
+
+impl AccessFormat {
+    /// Compiles a format.
+    pub fn compile(text: &str) -> Result<Self, FormatError> {
+        let mut reader = Reader {
+            text,
+            rest: text.char_indices().peekable(),
+        };
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        while let Some((index, character)) = reader.rest.next() {
+            if character != '%' {
+                literal.push(character);
+                continue;
+            }
+            match reader.rest.next() {
+                Some((_, '%')) => literal.push('%'),
+                Some((_, '(')) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Literal(
+                            std::mem::take(&mut literal).into_bytes().into(),
+                        ));
+                    }
+                    pieces.push(reader.value(index)?);
+                }
+                other => {
+                    let found = Found(other.map(|(_, character)| character));
+                    return Err(FormatError::NoName {
+                        position: reader.position(index),
+                        found,
+                    });
+                }
+            }
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal.into_bytes().into()));
+        }
+        Ok(Self { pieces })
+    }
+}
+
+/// What of a format is not compiled yet.
+struct Reader<'a> {
+    text: &'a str,
+    rest: Peekable<CharIndices<'a>>,
+}
+
+impl Reader<'_> {
+    /// The character's number, from 1.
+    fn position(&self, index: usize) -> usize {
+        self.text
+            .get(..index)
+            .map_or(0, |before| before.chars().count())
+            .saturating_add(1)
+    }
+
+    /// Reads from behind `%(` to the end of the conversion.
+    fn value(&mut self, percent: usize) -> Result<Piece, FormatError> {
+        let name = self.name().ok_or_else(|| FormatError::Unclosed {
+            position: self.position(percent),
+        })?;
+        let atom = Atom::named(&name);
+        let shape = self.shape(&name)?;
+        let plain = Shape {
+            kind: shape.kind,
+            ..Shape::default()
+        };
+        let is_plain = match shape.kind {
+            Kind::Text => true,
+            Kind::Whole => atom != Atom::Measure(Measure::DecimalSeconds),
+            Kind::Fraction | Kind::Hex | Kind::UpperHex | Kind::Octal => false,
+        };
+        Ok(if shape == plain && is_plain {
+            Piece::Plain(atom)
+        } else {
+            Piece::Shaped(atom, shape)
+        })
+    }
+
+    /// The name, up to the parenthesis that closes it; as in Python, parentheses inside are counted.
+    fn name(&mut self) -> Option<String> {
+        let mut name = String::new();
+        let mut inner: usize = 0;
+        loop {
+            let (_, character) = self.rest.next()?;
+            match character {
+                '(' => inner = inner.saturating_add(1),
+                ')' if inner == 0 => return Some(name),
+                ')' => inner = inner.saturating_sub(1),
+                _ => {}
+            }
+            name.push(character);
+        }
+    }
+
+    fn shape(&mut self, name: &str) -> Result<Shape, FormatError> {
+        let mut shape = Shape::default();
+        while let Some((_, flag)) = self
+            .rest
+            .next_if(|(_, c)| matches!(c, '-' | '0' | '+' | ' ' | '#'))
+        {
+            match flag {
+                '-' => shape.left = true,
+                '0' => shape.zeroes = true,
+                '+' => shape.sign = Some(b'+'),
+                ' ' => shape.sign = shape.sign.or(Some(b' ')),
+                _ => {}
+            }
+        }
+        shape.width = self.number(name)?.unwrap_or(0);
+        if self.rest.next_if(|(_, c)| *c == '.').is_some() {
+            // A point without digits means 0, as in C.
+            shape.precision = Some(self.number(name)?.unwrap_or(0));
+        }
+        // C's length letters mean nothing in Python either.
+        while self
+            .rest
+            .next_if(|(_, c)| matches!(c, 'h' | 'l' | 'L'))
+            .is_some()
+        {}
+        let end = self.text.len();
+        let (index, letter) = self
+            .rest
+            .next()
+            .map_or((end, None), |(index, c)| (index, Some(c)));
+        shape.kind = match letter {
+            Some('s') => Kind::Text,
+            Some('d' | 'i' | 'u') => Kind::Whole,
+            Some('f' | 'F') => Kind::Fraction,
+            Some('x') => Kind::Hex,
+            Some('X') => Kind::UpperHex,
+            Some('o') => Kind::Octal,
+            other => {
+                return Err(FormatError::Conversion {
+                    position: self.position(index),
+                    name: name.to_owned(),
+                    found: Found(other),
+                });
+            }
+        };
+        Ok(shape)
+    }
+
+    /// A decimal number, if one comes next.
+    fn number(&mut self, name: &str) -> Result<Option<usize>, FormatError> {
+        let mut number: Option<usize> = None;
+        let start = self
+            .rest
+            .peek()
+            .map_or(self.text.len(), |(index, _)| *index);
+        while let Some((_, digit)) = self.rest.next_if(|(_, c)| c.is_ascii_digit()) {
+            let digit = digit
+                .to_digit(10)
+                .and_then(|d| usize::try_from(d).ok())
+                .unwrap_or(0);
+            let grown = number.unwrap_or(0).saturating_mul(10).saturating_add(digit);
+            if grown > WIDEST {
+                let position = self.position(start);
+                return Err(FormatError::TooWide {
+                    position,
+                    name: name.to_owned(),
+                });
+            }
+            number = Some(grown);
+        }
+        Ok(number)
+    }
+}

@@ -1,0 +1,118 @@
+//! The access log: one line for each request, by a format that the operator chose. `format` compiles it,
+//! `render` fills it in, and here are the request's side ([`Record`]) and the file's side
+//! ([`AccessLog`]). Called by the worker when the reply is complete, and by the arbiter for a request that
+//! was killed.
+//!
+//! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and backslashes
+//! that come from the peer are escaped (`\x0a`, `\\`), not only the double quote: nobody can forge a line.
+//! And a conversion that does not fit its value (`%(h)d`) prints the value as text instead of raising.
+
+mod atom;
+mod format;
+mod render;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use format::{AccessFormat, FormatError};
+
+use super::sink::Sink;
+use super::{FileError, error};
+
+/// What the format can ask of a request. Values are raw: rendering escapes them.
+pub trait Record {
+    /// The peer's address; empty for a unix peer.
+    fn remote_addr(&self) -> &str;
+    /// When the reply was complete, in seconds since 1970 (UTC).
+    fn time(&self) -> i64;
+    /// The method.
+    fn method(&self) -> &[u8];
+    /// The target as it was sent.
+    fn raw_uri(&self) -> &[u8];
+    /// `HTTP/1.1`.
+    fn protocol(&self) -> &[u8];
+    /// `PATH_INFO`.
+    fn path(&self) -> &[u8];
+    /// `QUERY_STRING`.
+    fn query(&self) -> &[u8];
+    /// The status code of the reply.
+    fn status(&self) -> u16;
+    /// How many bytes of the body were sent, when known.
+    fn body_bytes(&self) -> Option<u64>;
+    /// How long it took, in nanoseconds.
+    fn duration_ns(&self) -> u64;
+    /// The process that served it.
+    fn pid(&self) -> u32;
+    /// Appends the value of this request field (the last one of that name; the name is in lower case and
+    /// to be compared without case) and says whether there is one.
+    fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
+    /// The same for a field of the reply.
+    fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
+    /// The same for a value of the environ; the name is as the operator wrote it, to be compared without
+    /// case.
+    fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool;
+}
+
+/// The file or stream that access lines go to.
+#[derive(Debug)]
+pub struct AccessLog {
+    sink: Sink,
+    /// Lines lost since the last one that was written.
+    lost: AtomicU64,
+}
+
+impl AccessLog {
+    /// An access log that writes to `fd`. `path` is what [`AccessLog::reopen`] opens; without it there is
+    /// nothing to reopen.
+    pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
+        Self {
+            sink: Sink::new(fd, path),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Ends the line in `line`, writes it in one go and leaves `line` empty for the next. Failures go to
+    /// the error log, once when they begin and once when they are over.
+    pub fn write(&self, line: &mut Vec<u8>) {
+        line.push(b'\n');
+        let result = self.sink.write(line);
+        line.clear();
+        match result {
+            Ok(()) => {
+                // Read first: a swap for every line would bounce between threads for nothing.
+                if self.lost.load(Ordering::Relaxed) > 0 {
+                    let lost = self.lost.swap(0, Ordering::Relaxed);
+                    error(format_args!(
+                        "The access log can be written again; {lost} lines are lost"
+                    ));
+                }
+            }
+            Err(cause) => {
+                if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+                    error(format_args!("Cannot write the access log: {cause}"));
+                }
+            }
+        }
+    }
+
+    /// Opens the file again by its path, for log rotation. The descriptor keeps its number. When it
+    /// cannot be opened, the old one stays in use and the error log says why.
+    pub fn reopen(&self) {
+        Self::report(self.sink.reopen());
+    }
+
+    /// Changes where lines go (new settings) to the file of `fd`; the log's descriptor keeps its number.
+    pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
+        Self::report(self.sink.redirect(fd, path));
+    }
+
+    fn report(result: Result<(), FileError>) {
+        if let Err(problem) = result {
+            error(format_args!("{}", problem.in_full()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Fills a compiled format in for one request. The default format costs no allocation but the growth of
+//! the caller's buffer, which is re-used for all lines.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::Record;
+use super::atom::{Atom, Number};
+use super::format::{AccessFormat, Kind, Piece, Shape};
+use crate::log::{escape, stamp};
+
+impl AccessFormat {
+    /// Appends the line for this request, without a line end.
+    pub fn render(&self, record: &impl Record, out: &mut Vec<u8>) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(bytes) => out.extend_from_slice(bytes),
+                Piece::Plain(atom) => plain(atom, record, None, out),
+                Piece::Shaped(atom, shape) => shaped(atom, *shape, record, out),
+            }
+        }
+    }
+}
+
+/// Appends a value, of text at most `longest` characters.
+fn plain(atom: &Atom, record: &impl Record, longest: Option<usize>, out: &mut Vec<u8>) {
+    let mark = out.len();
+    let cut = |out: &mut Vec<u8>| {
+        if let Some(longest) = longest {
+            out.truncate(mark.saturating_add(longest));
+        }
+    };
+    match atom {
+        Atom::Foreign(foreign) => {
+            foreign.of(record, out);
+            // Before escaping: a cut through an escape could leave a lone backslash, which would take
+            // the quote behind it.
+            cut(out);
+            escape::quote_from(out, mark);
+        }
+        Atom::Measure(measure) => {
+            number(measure.of(record), out);
+            cut(out);
+        }
+        Atom::Time => {
+            out.extend_from_slice(stamp::access_log(record.time()).as_bytes());
+            cut(out);
+        }
+        Atom::Pid => {
+            out.push(b'<');
+            out.extend_from_slice(itoa::Buffer::new().format(record.pid()).as_bytes());
+            out.push(b'>');
+            cut(out);
+        }
+        Atom::Dash => {
+            out.push(b'-');
+            cut(out);
+        }
+    }
+}
+
+fn number(number: Number, out: &mut Vec<u8>) {
+    match number {
+        Number::Whole(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Number::Nanoseconds(value) => {
+            let time = Duration::from_nanos(value);
+            print(
+                out,
+                format_args!("{}.{:06}", time.as_secs(), time.subsec_micros()),
+            );
+        }
+        Number::Unknown(text) => out.extend_from_slice(text.as_bytes()),
+    }
+}
+
+fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
+    let mark = out.len();
+    let value = match atom {
+        Atom::Measure(measure) if shape.kind != Kind::Text => match measure.of(record) {
+            Number::Unknown(_) => None,
+            known @ (Number::Whole(_) | Number::Nanoseconds(_)) => Some(known),
+        },
+        Atom::Measure(_) | Atom::Foreign(_) | Atom::Time | Atom::Pid | Atom::Dash => None,
+    };
+    match value {
+        Some(value) => {
+            converted(value, shape, out);
+            if let Some(sign) = shape.sign {
+                out.insert(mark, sign);
+            }
+        }
+        // A precision that was meant for a number says nothing about text.
+        None => plain(
+            atom,
+            record,
+            shape.precision.filter(|_| shape.kind == Kind::Text),
+            out,
+        ),
+    }
+    let missing = shape.width.saturating_sub(out.len().saturating_sub(mark));
+    if missing > 0 {
+        let (place, fill) = match (shape.left, shape.zeroes && value.is_some()) {
+            (true, _) => (out.len(), b' '),
+            (false, true) => (mark.saturating_add(usize::from(shape.sign.is_some())), b'0'),
+            (false, false) => (mark, b' '),
+        };
+        out.splice(place..place, std::iter::repeat_n(fill, missing));
+    }
+}
+
+/// Appends a number as the conversion letter wants it.
+fn converted(value: Number, shape: Shape, out: &mut Vec<u8>) {
+    let (whole, seconds) = match value {
+        Number::Whole(value) => (value, Duration::from_secs(value).as_secs_f64()),
+        Number::Nanoseconds(value) => {
+            let time = Duration::from_nanos(value);
+            (time.as_secs(), time.as_secs_f64())
+        }
+        Number::Unknown(_) => (0, 0.0),
+    };
+    let digits = shape.precision.unwrap_or(0);
+    match shape.kind {
+        Kind::Text => number(value, out),
+        Kind::Whole => print(out, format_args!("{whole:0digits$}")),
+        Kind::Hex => print(out, format_args!("{whole:0digits$x}")),
+        Kind::UpperHex => print(out, format_args!("{whole:0digits$X}")),
+        Kind::Octal => print(out, format_args!("{whole:0digits$o}")),
+        Kind::Fraction => {
+            print(
+                out,
+                format_args!("{seconds:.*}", shape.precision.unwrap_or(6)),
+            );
+        }
+    }
+}
+
+fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing numbers to a Vec cannot fail.
+    drop(out.write_fmt(text));
+}

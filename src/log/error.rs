@@ -1,0 +1,70 @@
+//! What can go wrong with a log file, and what the operator can do about it. Formatting errors of the
+//! access log have their own type, `access::FormatError`.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A failure to open or swap a log file.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The file could not be opened for appending.
+    #[error("cannot open the log file {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file was created but could not be given to the user that the workers run as.
+    #[error("cannot give the log file {} to its owner", path.display())]
+    Own {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The new file is open but could not take the place of the old one.
+    #[error("cannot put the log on the new file")]
+    Replace {
+        /// The cause.
+        source: io::Error,
+    },
+    /// Standard output or standard error could not be led to the log.
+    #[error("cannot lead the standard output to the log")]
+    Capture {
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => Some(
+                "the directory must exist, and the user that rcorn (after reopening: a worker) runs as \
+                 must be allowed to write the file",
+            ),
+            Self::Own { .. } => Some("start as root, or leave out --user and --group"),
+            Self::Replace { .. } | Self::Capture { .. } => None,
+        }
+    }
+
+    /// The error with its cause and hint, for a log record.
+    pub(super) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        if let Some(cause) = self.source() {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+        }
+        if let Some(hint) = self.hint() {
+            text.push_str(" (");
+            text.push_str(hint);
+            text.push(')');
+        }
+        text
+    }
+}

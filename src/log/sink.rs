@@ -1,0 +1,186 @@
+//! Where log lines go: a descriptor and, when it is a file, the path to open it by again. One write(2) a
+//! line, so that the lines of several processes do not mix. Used by the error log and the access log; it
+//! reports failures to them and prints nothing itself.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{FileStat, fstat};
+use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, dup3, fchown};
+
+use super::FileError;
+use crate::sys::process::adopt;
+
+/// How long a line waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
+/// else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
+const PATIENCE: u16 = 1000;
+
+/// A descriptor to write lines to.
+#[derive(Debug)]
+pub(super) struct Sink {
+    fd: OwnedFd,
+    /// Only reopening and redirecting take this lock: the order comes to one thread. Writing takes none,
+    /// because a fork in between would leave it locked in the child for ever.
+    path: Mutex<Option<PathBuf>>,
+}
+
+impl Sink {
+    pub(super) fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
+        Self {
+            fd,
+            path: Mutex::new(path),
+        }
+    }
+
+    /// Writes all of `line`, as a rule in one go.
+    pub(super) fn write(&self, line: &[u8]) -> io::Result<()> {
+        let mut rest = line;
+        while !rest.is_empty() {
+            match unistd::write(&self.fd, rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait_for_room(self.as_fd())?,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the file again by its path; without a path there is nothing to do. On failure the old file
+    /// stays in use.
+    pub(super) fn reopen(&self) -> Result<(), FileError> {
+        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        match path.as_deref() {
+            Some(path) => self.put(&open_after(path, &self.fd)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the lines to the file of `fd` from now on.
+    pub(super) fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError> {
+        self.put(fd)?;
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        Ok(())
+    }
+
+    /// Leads standard output and standard error to this sink.
+    pub(super) fn capture(&self) -> Result<(), FileError> {
+        let captured = dup2_stdout(&self.fd).and_then(|()| dup2_stderr(&self.fd));
+        captured.map_err(|errno| FileError::Capture {
+            source: errno.into(),
+        })
+    }
+
+    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by another
+    /// thread goes to the old or the new file, and children that inherited the number stay right.
+    fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
+        let replace = || -> io::Result<()> {
+            let flags = FdFlag::from_bits_retain(fcntl(&self.fd, FcntlArg::F_GETFD)?);
+            let close_on_exec = if flags.contains(FdFlag::FD_CLOEXEC) {
+                OFlag::O_CLOEXEC
+            } else {
+                OFlag::empty()
+            };
+            // dup3 wants the number to itself, but other threads go on writing to it by `self.fd`, which
+            // stays its owner: this second handle closes nothing.
+            let mut same_number = ManuallyDrop::new(adopt(self.fd.as_raw_fd())?);
+            Ok(dup3(new, &mut same_number, close_on_exec)?)
+        };
+        replace().map_err(|source| FileError::Replace { source })
+    }
+}
+
+/// Opens a log file for appending and creates it if need be, with mode 0644 (less the umask), owned by
+/// `owner` when it was created: after a privilege drop the workers must be able to reopen it. gunicorn's
+/// mode is 0666, which with its umask of 0 lets everyone forge records.
+pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError> {
+    // The path would be opened anew, which fails for sockets (journald) and after a privilege drop, and
+    // for a file would not share the position with other writers of the same standard output.
+    let standard = match path.to_str() {
+        Some("/dev/stdout" | "/proc/self/fd/1") => Some(unistd::dup(io::stdout())),
+        Some("/dev/stderr" | "/proc/self/fd/2") => Some(unistd::dup(io::stderr())),
+        Some(_) | None => None,
+    };
+    if let Some(duplicate) = standard {
+        return close_on_exec(duplicate).map_err(|source| FileError::Open {
+            path: path.into(),
+            source,
+        });
+    }
+    let failed = |source| FileError::Open {
+        path: path.into(),
+        source,
+    };
+    let (fd, is_new) = append(path).map_err(failed)?;
+    if let Some((uid, gid)) = owner.filter(|_| is_new) {
+        fchown(&fd, Some(uid), Some(gid)).map_err(|errno| FileError::Own {
+            path: path.into(),
+            source: errno.into(),
+        })?;
+    }
+    Ok(fd)
+}
+
+/// Opens the successor of the file behind `old`. When it has to be created, it gets the same owner:
+/// root's new file could not be opened by the workers. Where that is not allowed it is not needed.
+fn open_after(path: &Path, old: &OwnedFd) -> Result<OwnedFd, FileError> {
+    let owner = fstat(old)
+        .ok()
+        .filter(|_| unistd::geteuid().is_root())
+        .map(|FileStat { st_uid, st_gid, .. }| (Uid::from_raw(st_uid), Gid::from_raw(st_gid)));
+    open(path, owner)
+}
+
+/// Opens for appending; says whether the file was created.
+fn append(path: &Path) -> io::Result<(OwnedFd, bool)> {
+    let mut options = OpenOptions::new();
+    // O_NONBLOCK: a FIFO that nobody reads must be an error, not an arbiter that hangs.
+    options
+        .append(true)
+        .mode(0o644)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    let (file, is_new) = match options.clone().create_new(true).open(path) {
+        Ok(file) => (file, true),
+        // Also a link that leads nowhere yet, which `create` follows and `create_new` does not.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            (options.create(true).open(path)?, false)
+        }
+        Err(error) => return Err(error),
+    };
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(
+        &file,
+        FcntlArg::F_SETFL(flags.difference(OFlag::O_NONBLOCK)),
+    )?;
+    Ok((file.into(), is_new))
+}
+
+fn close_on_exec(fd: nix::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    let fd = fd?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(fd)
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn wait_for_room(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
+    match poll(&mut wanted, PollTimeout::from(PATIENCE)) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,278 @@
+//! The error log: line format, levels, escaping, rotation, and files that refuse.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::unistd::pipe2;
+
+use super::*;
+
+fn file_log(path: &Path, level: Level) -> Log {
+    Log::new(open(path, None).unwrap(), Some(path.into()), level)
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_line_has_time_with_offset_pid_and_level() {
+    let line = String::from_utf8(line(Level::Info, format_args!("Listening at: {}", 1))).unwrap();
+    let pid = std::process::id();
+    let (time, rest) = line.split_at("[2026-11-21 01:25:05 +0000]".len());
+    assert_eq!(rest, format!(" [{pid}] [INFO] Listening at: 1\n"));
+    let shape: String = time
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(shape.replace('-', "+"), "[0000+00+00 00:00:00 +0000]");
+}
+
+#[test]
+fn several_lines_stay_as_they_are_and_end_once() {
+    let line = String::from_utf8(line(Level::Error, format_args!("a\n  b\n"))).unwrap();
+    assert!(
+        line.ends_with("[ERROR] a\n  b\n") && !line.ends_with("\n\n"),
+        "{line}"
+    );
+}
+
+#[test]
+fn levels_are_in_pythons_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let log = file_log(&path, Level::Warning);
+    let all = [
+        Level::Debug,
+        Level::Info,
+        Level::Warning,
+        Level::Error,
+        Level::Critical,
+    ];
+    for level in all {
+        log.record(level, format_args!("said"));
+    }
+    let names: Vec<&str> = ["[WARNING]", "[ERROR]", "[CRITICAL]"].to_vec();
+    let written = text(&path);
+    assert_eq!(written.lines().count(), 3);
+    assert!(
+        written
+            .lines()
+            .zip(names)
+            .all(|(line, name)| line.contains(name))
+    );
+    assert!(!log.enabled(Level::Info) && log.enabled(Level::Warning));
+}
+
+#[test]
+fn bytes_from_outside_cannot_begin_a_line_or_an_escape_sequence() {
+    let shown = escaped(b"a\r\n[x] \x1b[2J \xc3\xa9 \\x0a \"\x7f\x00\t").to_string();
+    assert_eq!(
+        shown,
+        r#"a\x0d\x0a[x] \x1b[2J \xc3\xa9 \\x0a "\x7f\x00\x09"#
+    );
+    assert_eq!(escaped(b"").to_string(), "");
+    assert_eq!(escaped("/plain?a=b".as_bytes()).to_string(), "/plain?a=b");
+}
+
+#[test]
+fn reopening_follows_the_path_and_keeps_number_and_flags() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let log = file_log(&path, Level::Info);
+    let number = log.sink.as_fd().as_raw_fd();
+    log.record(Level::Info, format_args!("first"));
+    let rotated = directory.path().join("error.log.1");
+    fs::rename(&path, &rotated).unwrap();
+    log.record(Level::Info, format_args!("second"));
+    log.reopen();
+    log.record(Level::Info, format_args!("third"));
+    assert_eq!(text(&rotated).lines().count(), 2);
+    assert!(text(&path).ends_with("third\n"));
+    assert_eq!(log.sink.as_fd().as_raw_fd(), number);
+    let flags = fcntl(&log.sink, FcntlArg::F_GETFD).unwrap();
+    assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+    let flags = OFlag::from_bits_retain(fcntl(&log.sink, FcntlArg::F_GETFL).unwrap());
+    assert!(flags.contains(OFlag::O_APPEND) && !flags.contains(OFlag::O_NONBLOCK));
+}
+
+#[test]
+fn an_inheritable_descriptor_stays_inheritable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let log = file_log(&path, Level::Info);
+    fcntl(&log.sink, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    log.reopen();
+    assert_eq!(fcntl(&log.sink, FcntlArg::F_GETFD).unwrap(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_reopened_is_told_to_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("error.log");
+    let log = file_log(&path, Level::Info);
+    let moved = directory.path().join("moved");
+    fs::rename(&folder, &moved).unwrap();
+    log.reopen();
+    log.record(Level::Info, format_args!("still here"));
+    let written = text(&moved.join("error.log"));
+    assert!(
+        written.contains("[ERROR] cannot open the log file"),
+        "{written}"
+    );
+    assert!(written.contains("No such file or directory"), "{written}");
+    assert!(written.ends_with("still here\n"), "{written}");
+}
+
+#[test]
+fn new_settings_lead_the_same_number_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    let log = file_log(&one, Level::Info);
+    let number = log.sink.as_fd().as_raw_fd();
+    log.redirect(&open(&two, None).unwrap(), Some(two.clone()), Level::Debug);
+    log.record(Level::Debug, format_args!("new"));
+    assert_eq!(log.sink.as_fd().as_raw_fd(), number);
+    assert_eq!(text(&one), "");
+    assert!(text(&two).ends_with("[DEBUG] new\n"));
+    fs::remove_file(&two).unwrap();
+    log.reopen();
+    assert!(two.exists());
+}
+
+#[test]
+fn without_a_path_there_is_nothing_to_reopen() {
+    let (mut reader, writer) = pipe();
+    let log = Log::new(writer, None, Level::Info);
+    log.reopen();
+    log.record(Level::Info, format_args!("said"));
+    drop(log);
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read.lines().count(), 1);
+}
+
+#[test]
+fn a_reader_that_left_costs_records_but_no_panic() {
+    let (reader, writer) = pipe();
+    drop(reader);
+    let log = Log::new(writer, None, Level::Info);
+    log.record(Level::Info, format_args!("one"));
+    log.record(Level::Info, format_args!("two"));
+    assert_eq!(log.lost.load(Ordering::Relaxed), 2);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    log.redirect(&open(&path, None).unwrap(), Some(path.clone()), Level::Info);
+    log.record(Level::Info, format_args!("three"));
+    let written = text(&path);
+    assert!(
+        written.contains("[WARNING] 2 log records could not be written\n"),
+        "{written}"
+    );
+    assert!(written.ends_with("three\n"));
+    assert_eq!(log.lost.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_full_disk_is_no_panic() {
+    let full = Path::new("/dev/full");
+    let log = file_log(full, Level::Info);
+    log.record(Level::Critical, format_args!("nobody hears it"));
+    assert_eq!(log.lost.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_slow_reader_of_a_nonblocking_pipe_gets_everything() {
+    let (mut reader, writer) = pipe();
+    let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
+    fcntl(&writer, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    let log = Log::new(writer, None, Level::Info);
+    let reading = std::thread::spawn(move || {
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        read
+    });
+    let long = "x".repeat(1 << 20);
+    log.record(Level::Info, format_args!("{long}"));
+    drop(log);
+    let read = reading.join().unwrap();
+    assert!(read.len() > long.len() && read.ends_with(b"x\n"));
+}
+
+#[test]
+fn new_files_are_not_writable_by_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    drop(open(&path, None).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o022, 0);
+}
+
+#[test]
+fn the_successor_belongs_to_the_owner_of_the_old_file() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Only root may give files away.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let nobody = (
+        nix::unistd::Uid::from_raw(65534),
+        nix::unistd::Gid::from_raw(65534),
+    );
+    let log = Log::new(
+        open(&path, Some(nobody)).unwrap(),
+        Some(path.clone()),
+        Level::Info,
+    );
+    fs::remove_file(&path).unwrap();
+    log.reopen();
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_is_an_error_not_a_hang() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = open(&path, None).unwrap_err();
+    assert!(matches!(error, FileError::Open { .. }) && error.hint().is_some());
+}
+
+#[test]
+fn dev_stdout_is_the_standard_output_itself() {
+    let fd = open(Path::new("/dev/stdout"), None).unwrap();
+    let same =
+        |fd: &dyn AsRawFd| fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+    assert_eq!(same(&fd), same(&io::stdout()));
+}
+
+#[test]
+fn the_process_wide_log_can_be_set_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    debug(format_args!(
+        "before the log is set, to standard error, and below its level"
+    ));
+    init(open(&one, None).unwrap(), Some(one.clone()), Level::Info);
+    warning(format_args!("to one"));
+    init(open(&two, None).unwrap(), Some(two.clone()), Level::Error);
+    warning(format_args!("below the new level"));
+    critical(format_args!("to two"));
+    assert!(enabled(Level::Error) && !enabled(Level::Info));
+    fs::remove_file(&two).unwrap();
+    reopen();
+    error(format_args!("after rotation"));
+    assert!(text(&one).contains("[WARNING] to one\n") && !text(&one).contains("new level"));
+    assert!(text(&two).ends_with("[ERROR] after rotation\n"));
+}
+
+fn pipe() -> (fs::File, OwnedFd) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    (reader.into(), writer)
+}
