@@ -77,6 +77,13 @@ impl Log {
         }
     }
 
+    /// Writes bytes as they are: what an app writes to `wsgi.errors`.
+    pub fn raw(&self, bytes: &[u8]) {
+        if self.sink.write(bytes).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. When the
     /// file cannot be opened, the old one stays in use and is told why.
     pub fn reopen(&self) {
@@ -167,6 +174,14 @@ pub fn raw(text: &[u8]) {
         }
     } else {
         drop(io::stderr().write_all(text));
+    }
+}
+
+/// Writes bytes as they are, without a prefix and at any level: what an app writes to `wsgi.errors`.
+pub fn raw(bytes: &[u8]) {
+    match LOG.get() {
+        Some(log) => log.raw(bytes),
+        None => drop(io::stderr().write_all(bytes)),
     }
 }
 

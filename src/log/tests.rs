@@ -267,8 +267,10 @@ fn the_process_wide_log_can_be_set_twice() {
     assert!(enabled(Level::Error) && !enabled(Level::Info));
     fs::remove_file(&two).unwrap();
     reopen();
+    raw(b"from the app ");
     error(format_args!("after rotation"));
     assert!(text(&one).contains("[WARNING] to one\n") && !text(&one).contains("new level"));
+    assert!(text(&two).starts_with("from the app ["));
     assert!(text(&two).ends_with("[ERROR] after rotation\n"));
 }
 
