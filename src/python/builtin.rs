@@ -1,15 +1,18 @@
 //! Built-in functions with the fast calling convention (`METH_FASTCALL`): no argument tuple is built for a
 //! call. Worth 400 to 1,100 instructions a request against a `#[pyclass]` with `__call__`.
-#![expect(unsafe_code, reason = "a C function pointer that CPython calls has no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "a C function pointer that CPython calls has no safe form"
+)]
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use pyo3::ffi;
 
 /// The flag's value, which the stable ABI's headers name from 3.10 on but every CPython since 3.7 knows.
 const METH_FASTCALL: c_int = 0x0080;
@@ -54,11 +57,17 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// The argument at this position, or else by this keyword.
-    pub fn get(&self, position: usize, keyword: &str) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
+    pub fn get(
+        &self,
+        position: usize,
+        keyword: &str,
+    ) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
         if let Some(found) = self.positional.get(position) {
             return Ok(Some(*found));
         }
-        let Some(names) = &self.keyword_names else { return Ok(None) };
+        let Some(names) = &self.keyword_names else {
+            return Ok(None);
+        };
         for (name, value) in names.iter_borrowed().zip(self.keywords) {
             if name.cast::<PyString>()?.to_string_lossy() == keyword {
                 return Ok(Some(*value));
@@ -86,7 +95,11 @@ pub fn builtin<'py, B: Builtin>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
     };
     // SAFETY: the definition is static, `this` is a live object; CPython only reads the definition.
     let made = unsafe {
-        ffi::PyCFunction_NewEx(ptr::from_ref(definition).cast_mut(), this.as_ptr(), ptr::null_mut())
+        ffi::PyCFunction_NewEx(
+            ptr::from_ref(definition).cast_mut(),
+            this.as_ptr(),
+            ptr::null_mut(),
+        )
     };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(this.py(), made) }
@@ -125,7 +138,14 @@ unsafe extern "C" fn trampoline<B: Builtin>(
             unsafe { std::slice::from_raw_parts(arguments.cast::<Borrowed<'_, '_, PyAny>>(), all) }
         };
         let (positional, keywords) = all.split_at_checked(positional).unwrap_or((&[], &[]));
-        B::call(&this, &Arguments { positional, keyword_names: names, keywords })
+        B::call(
+            &this,
+            &Arguments {
+                positional,
+                keyword_names: names,
+                keywords,
+            },
+        )
     }));
     match called {
         Ok(Ok(value)) => value.into_ptr(),
@@ -134,8 +154,10 @@ unsafe extern "C" fn trampoline<B: Builtin>(
             ptr::null_mut()
         }
         Err(_panic) => {
-            PyRuntimeError::new_err("a bug in rcorn: a built-in function panicked; please report it")
-                .restore(py);
+            PyRuntimeError::new_err(
+                "a bug in rcorn: a built-in function panicked; please report it",
+            )
+            .restore(py);
             ptr::null_mut()
         }
     }

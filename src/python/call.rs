@@ -38,8 +38,7 @@ fn exports() -> &'static Exports {
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
             (!found.is_null()).then_some(found)
         };
-        let attribute =
-            find(c"PyObject_GetOptionalAttr").or_else(|| find(c"_PyObject_LookupAttr"));
+        let attribute = find(c"PyObject_GetOptionalAttr").or_else(|| find(c"_PyObject_LookupAttr"));
         Exports {
             // SAFETY: CPython's symbol of this name has this signature.
             vectorcall: find(c"PyObject_Vectorcall")
@@ -64,7 +63,12 @@ pub fn call2<'py>(
     let [_, arguments @ ..] = &arguments;
     // SAFETY: two live arguments, with one writable slot before them, as the flag says.
     let result = unsafe {
-        vectorcall(callable.as_ptr(), arguments.as_ptr(), 2 | ARGUMENTS_OFFSET, ptr::null_mut())
+        vectorcall(
+            callable.as_ptr(),
+            arguments.as_ptr(),
+            2 | ARGUMENTS_OFFSET,
+            ptr::null_mut(),
+        )
     };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
@@ -78,7 +82,9 @@ pub fn optional_attribute<'py>(
     let Some(get_optional) = exports().get_optional else {
         return match object.getattr(name) {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyAttributeError>(object.py()) => {
+            Err(error)
+                if error.is_instance_of::<pyo3::exceptions::PyAttributeError>(object.py()) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -114,6 +120,25 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
 /// Whether [`interrupt`] was called: blocking calls give up then.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether the app's code is running: only then is there something to interrupt.
+static IN_APP: AtomicBool = AtomicBool::new(false);
+
+/// Runs the app's code, open to [`interrupt`].
+pub fn in_app<R>(run: impl FnOnce() -> R) -> R {
+    IN_APP.store(true, Ordering::Relaxed);
+    let result = run();
+    IN_APP.store(false, Ordering::Relaxed);
+    result
+}
+
+/// Lets an interrupt that came too late for the app run out, so that it does not end the exit handlers.
+pub fn settle(py: Python<'_>) {
+    if interrupted() {
+        // The loop passes the interpreter's check for pending calls. What it raises is the interrupt.
+        drop(py.run(c"for _ in (1, 2): pass", None, None));
+    }
+}
+
 /// Whether this process was told to drop what it does.
 #[must_use]
 pub fn interrupted() -> bool {
@@ -132,6 +157,9 @@ pub fn interrupt() {
         -1
     }
     INTERRUPTED.store(true, Ordering::Relaxed);
+    if !IN_APP.load(Ordering::Relaxed) {
+        return;
+    }
     // SAFETY: `raise` has the required signature and needs no argument.
     unsafe { ffi::Py_AddPendingCall(Some(raise), ptr::null_mut()) };
 }

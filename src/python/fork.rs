@@ -40,7 +40,9 @@ pub fn fork_twice(py: Python<'_>, announce: impl Fn(i32)) -> io::Result<Forked> 
             } else if let WaitStatus::Exited(_, errno) = status {
                 Err(io::Error::from_raw_os_error(errno))
             } else {
-                Err(io::Error::other(format!("the middle process ended by {status:?}")))
+                Err(io::Error::other(format!(
+                    "the middle process ended by {status:?}"
+                )))
             }
         }
         // The middle process holds CPython's fork locks and runs no Python at all.

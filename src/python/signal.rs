@@ -6,16 +6,31 @@ use std::io;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Runs `action` in the handler of a signal. It must be async-signal-safe: stores into atomics, write(2).
+/// Programs that the app starts do not inherit it, and in processes that the app forks (multiprocessing)
+/// the signal has its default effect.
 pub fn on(signal: Signal, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
     let number = nix::libc::c_int::from(signal_number(signal));
-    // SAFETY: callers keep to what the doc comment demands.
-    unsafe { signal_hook::low_level::register(number, action) }?;
+    let owner = std::process::id();
+    let guarded = move || {
+        if std::process::id() == owner {
+            action();
+        } else {
+            // Fails only for signals that cannot be caught, which never get here.
+            drop(signal_hook::low_level::emulate_default_handler(number));
+        }
+    };
+    // SAFETY: callers keep to what the doc comment demands; getpid and the emulation (sigaction, raise)
+    // are async-signal-safe.
+    unsafe { signal_hook::low_level::register(number, guarded) }?;
     Ok(())
 }
 
 /// The kernel's number of a signal.
 fn signal_number(signal: Signal) -> u16 {
-    #[expect(clippy::as_conversions, reason = "a fieldless enum whose values are small and positive")]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum whose values are small and positive"
+    )]
     let number = signal as u16;
     number
 }

@@ -50,8 +50,9 @@ pub fn append_latin1(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<
         return if surrogates { Ok(false) } else { Err(error) };
     }
     // SAFETY: as said above; the str lives through this function.
-    let utf8 =
-        unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), usize::try_from(size).unwrap_or(0)) };
+    let utf8 = unsafe {
+        std::slice::from_raw_parts(utf8.cast::<u8>(), usize::try_from(size).unwrap_or(0))
+    };
     if utf8.is_ascii() {
         out.extend_from_slice(utf8);
         return Ok(true);
@@ -83,7 +84,10 @@ pub fn bytes_with<E>(
     })?;
     Ok(match outcome {
         Ok(used) if used == capacity => Ok(whole),
-        Ok(used) => Ok(PyBytes::new(py, whole.as_bytes().get(..used).unwrap_or(&[]))),
+        Ok(used) => Ok(PyBytes::new(
+            py,
+            whole.as_bytes().get(..used).unwrap_or(&[]),
+        )),
         Err(error) => Err(error),
     })
 }

@@ -13,7 +13,10 @@ pub fn format(py: Python<'_>, error: &PyErr) -> String {
             "format_exception",
             (error.get_type(py), error.value(py), error.traceback(py)),
         )?;
-        let text: String = lines.try_iter()?.map(|line| line?.extract::<String>()).collect::<PyResult<_>>()?;
+        let text: String = lines
+            .try_iter()?
+            .map(|line| line?.extract::<String>())
+            .collect::<PyResult<_>>()?;
         Ok(text)
     };
     match formatted() {
@@ -27,9 +30,13 @@ pub fn format(py: Python<'_>, error: &PyErr) -> String {
 #[must_use]
 pub fn summary(py: Python<'_>, error: &PyErr) -> String {
     let kind = error.get_type(py);
-    let name = kind.name().map_or_else(|_broken| "exception".to_owned(), |name| name.to_string());
+    let name = kind
+        .name()
+        .map_or_else(|_broken| "exception".to_owned(), |name| name.to_string());
     match error.value(py).str() {
-        Ok(text) if text.len().is_ok_and(|length| length > 0) => format!("{name}: {}", text.to_string_lossy()),
+        Ok(text) if text.len().is_ok_and(|length| length > 0) => {
+            format!("{name}: {}", text.to_string_lossy())
+        }
         Ok(_) | Err(_) => name,
     }
 }

@@ -2,10 +2,12 @@
 //! import itself, with its outcome put into words.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, chdir, getegid, geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{
+    Gid, Group, Uid, User, chdir, getegid, geteuid, initgroups, setgid, setgroups, setuid,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -28,13 +30,20 @@ pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
         None => getegid(),
         Some(name) => match name.parse() {
             Ok(number) => Gid::from_raw(number),
-            Err(_name) => Group::from_name(name)?.ok_or_else(|| missing("group", name))?.gid,
+            Err(_name) => {
+                Group::from_name(name)?
+                    .ok_or_else(|| missing("group", name))?
+                    .gid
+            }
         },
     };
     let user = match &settings.user {
         None => None,
         Some(name) => Some(match name.parse() {
-            Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number))?),
+            Ok(number) => (
+                Uid::from_raw(number),
+                User::from_uid(Uid::from_raw(number))?,
+            ),
             Err(_name) => {
                 let user = User::from_name(name)?.ok_or_else(|| missing("user", name))?;
                 (user.uid, Some(user))
@@ -66,12 +75,17 @@ pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     // `python -c` puts an empty string first (unless PYTHONSAFEPATH): the directory of the moment, whatever
     // that is. Ours is said by name.
-    if path.len() > 0 && path.get_item(0)?.extract::<String>().is_ok_and(|first| first.is_empty()) {
+    if path.len() > 0
+        && path
+            .get_item(0)?
+            .extract::<String>()
+            .is_ok_and(|first| first.is_empty())
+    {
         path.del_item(0)?;
     }
     let mut at = 0_usize;
     let first = std::iter::once(start.settings.chdir.as_path());
-    for directory in first.chain(start.settings.pythonpath.iter().map(|path| Path::new(path))) {
+    for directory in first.chain(start.settings.pythonpath.iter().map(PathBuf::as_path)) {
         path.insert(at, directory.to_string_lossy())?;
         at = at.saturating_add(1);
     }
@@ -79,9 +93,15 @@ pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
 }
 
 /// Imports the app; what went wrong is in the log when this gives an error.
-pub(crate) fn import<'py>(py: Python<'py>, settings: &Settings) -> Result<Bound<'py, PyAny>, Failure> {
+pub(crate) fn import<'py>(
+    py: Python<'py>,
+    settings: &Settings,
+) -> Result<Bound<'py, PyAny>, Failure> {
     let Some(app) = &settings.wsgi_app else {
-        return Err(Failure { code: 4, summary: "No application module specified.".to_owned() });
+        return Err(Failure {
+            code: 4,
+            summary: "No application module specified.".to_owned(),
+        });
     };
     load(py, app).map_err(|error| {
         match &error {
@@ -92,6 +112,9 @@ pub(crate) fn import<'py>(py: Python<'py>, settings: &Settings) -> Result<Bound<
                 log::error(format_args!("{error}"));
             }
         }
-        Failure { code: error.code(), summary: error.summary() }
+        Failure {
+            code: error.code(),
+            summary: error.summary(),
+        }
     })
 }

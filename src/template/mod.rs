@@ -42,5 +42,13 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     orders.rewind()?;
     orders.read_to_string(&mut text)?;
     let orders_of: Start = serde_json::from_str(&text).map_err(io::Error::other)?;
-    serve::run(py, orders_of, serve::Origin { native, start: orders, bare: mode == "bare" })
+    serve::run(
+        py,
+        &orders_of,
+        serve::Origin {
+            native,
+            start: orders,
+            bare: mode == "bare",
+        },
+    )
 }

@@ -21,7 +21,10 @@ pub(super) struct Before {
 impl Before {
     /// Looks at this process.
     pub(super) fn look() -> Self {
-        Self { descriptors: descriptors(), threads: threads() }
+        Self {
+            descriptors: descriptors(),
+            threads: threads(),
+        }
     }
 
     /// What the import left that makes forking unsafe, in words for the log; empty when nothing.
@@ -29,7 +32,10 @@ impl Before {
         let mut found = Vec::new();
         let new_threads = threads().saturating_sub(self.threads);
         if new_threads > 0 {
-            found.push(format!("{new_threads} thread{}", if new_threads == 1 { "" } else { "s" }));
+            found.push(format!(
+                "{new_threads} thread{}",
+                if new_threads == 1 { "" } else { "s" }
+            ));
         }
         for (number, target) in descriptors() {
             if self.descriptors.get(&number) == Some(&target) {
@@ -41,7 +47,9 @@ impl Before {
         }
         for module in ["numpy", "torch"] {
             if is_loaded(py, module) {
-                found.push(format!("the module {module} (its random generators would repeat in every worker)"));
+                found.push(format!(
+                    "the module {module} (its random generators would repeat in every worker)"
+                ));
             }
         }
         found
@@ -51,11 +59,15 @@ impl Before {
 /// Whether a module was imported.
 pub(super) fn is_loaded(py: Python<'_>, module: &str) -> bool {
     let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
-    modules.and_then(|modules| modules.contains(module)).unwrap_or(false)
+    modules
+        .and_then(|modules| modules.contains(module))
+        .unwrap_or(false)
 }
 
 fn descriptors() -> BTreeMap<RawFd, String> {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return BTreeMap::new() };
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return BTreeMap::new();
+    };
     let one = |entry: fs::DirEntry| {
         let number: RawFd = entry.file_name().to_str()?.parse().ok()?;
         let target = fs::read_link(entry.path()).ok()?;
@@ -73,7 +85,10 @@ fn shared(number: RawFd, target: &str) -> Option<String> {
         return Some(format!("a pipe (descriptor {number})"));
     }
     if target.starts_with("anon_inode:") && !target.contains("inotify") {
-        return Some(format!("an {} (descriptor {number})", target.trim_start_matches("anon_inode:")));
+        return Some(format!(
+            "an {} (descriptor {number})",
+            target.trim_start_matches("anon_inode:")
+        ));
     }
     let descriptor = borrow_inherited(number).ok()?;
     let flags = OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL).ok()?);

@@ -9,7 +9,6 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv, send};
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
 
 use crate::link::{Command, Failure, LONGEST, Report, Start};
 use crate::log;
@@ -53,27 +52,41 @@ fn short(mut failure: Failure) -> Failure {
 }
 
 /// Runs the template to its end; gives its exit code.
-pub(super) fn run(py: Python<'_>, start: Start, origin: Origin) -> io::Result<i32> {
+pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i32> {
     let reports = adopt(start.reports)?;
-    log::init(adopt(start.error_log)?, start.settings.errorlog.path(), start.settings.loglevel);
+    log::init(
+        adopt(start.error_log)?,
+        start.settings.errorlog.path(),
+        start.settings.loglevel,
+    );
     let arguments = arguments()?;
     // Descriptors of ours must not reach programs that the app starts.
-    for fd in inherited(&start).chain([origin.native, origin.start.as_raw_fd()]) {
+    for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
         set_close_on_exec(fd, true)?;
     }
     let fail = |failure: Failure| {
         let generation = start.generation;
         let failure = short(failure);
         let code = failure.code;
-        report(reports.as_fd(), &Report::TemplateFailed { generation, failure }).map(|()| code)
+        report(
+            reports.as_fd(),
+            &Report::TemplateFailed {
+                generation,
+                failure,
+            },
+        )
+        .map(|()| code)
     };
     let prepared = boot::settle(&start.settings)
         .and_then(|()| boot::drop_privileges(&start.settings))
         .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?))
-        .and_then(|()| boot::prepare_sys(py, &start).map_err(io::Error::other));
+        .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other));
     if let Err(error) = prepared {
         log::error(format_args!("the template cannot be set up: {error}"));
-        return fail(Failure { code: 1, summary: error.to_string() });
+        return fail(Failure {
+            code: 1,
+            summary: error.to_string(),
+        });
     }
     let preload = match start.settings.preload_app {
         _ if origin.bare => None,
@@ -83,18 +96,32 @@ pub(super) fn run(py: Python<'_>, start: Start, origin: Origin) -> io::Result<i3
     };
     let app = match preload {
         None => None,
-        Some(cautious) => match import_ahead(py, &start, cautious, &origin, &arguments) {
+        Some(cautious) => match import_ahead(py, start, cautious, &origin, &arguments) {
             Ok(app) => Some(app),
             Err(failure) => return fail(failure),
         },
     };
     drop(adopt(origin.native)?);
     drop(origin.start);
-    sys::process::title(&format!("rcorn: template [{}]", worker::name(&start.settings)));
+    sys::process::title(&format!(
+        "rcorn: template [{}]",
+        worker::name(&start.settings)
+    ));
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
-    report(reports.as_fd(), &Report::TemplateReady { generation: start.generation })?;
-    let template = Template { start: &start, scoreboard, commands, reports, app };
+    report(
+        reports.as_fd(),
+        &Report::TemplateReady {
+            generation: start.generation,
+        },
+    )?;
+    let template = Template {
+        start,
+        scoreboard,
+        commands,
+        reports,
+        app,
+    };
     template.serve(py)
 }
 
@@ -107,7 +134,10 @@ fn import_ahead(
     origin: &Origin,
     arguments: &[std::ffi::CString],
 ) -> Result<Py<PyAny>, Failure> {
-    let host = |error: PyErr| Failure { code: 1, summary: error.to_string() };
+    let host = |error: PyErr| Failure {
+        code: 1,
+        summary: error.to_string(),
+    };
     let before = Before::look();
     // Not gc.disable(): an app that disables collection itself must find its wish respected later.
     let gc = py.import("gc").map_err(host)?;
@@ -123,13 +153,16 @@ fn import_ahead(
             ));
             return Err(start_again(start, origin, arguments));
         }
-        log::warning(format_args!("Preloading as ordered, although the app's import left {found}"));
+        log::warning(format_args!(
+            "Preloading as ordered, although the app's import left {found}"
+        ));
     }
     let app = app.unbind();
     let settle = || -> PyResult<()> {
         let (first, _, _): (i64, i64, i64) = gc.call_method0("get_threshold")?.extract()?;
         if first == 0 {
-            gc.getattr("set_threshold")?.call1(threshold.cast_into::<pyo3::types::PyTuple>()?)?;
+            gc.getattr("set_threshold")?
+                .call1(threshold.cast_into::<pyo3::types::PyTuple>()?)?;
         }
         // Without freeze, one full collection in each worker would copy every page with an object on it.
         gc.call_method0("collect")?;
@@ -148,12 +181,17 @@ fn start_again(start: &Start, origin: &Origin, arguments: &[std::ffi::CString]) 
             set_close_on_exec(fd, false)?;
         }
         let mut arguments = arguments.to_vec();
-        if let Some(mode) = arguments.iter_mut().find(|argument| argument.as_bytes() == b"first") {
-            *mode = c"bare".to_owned();
+        if let Some(mode) = arguments
+            .iter_mut()
+            .find(|argument| argument.as_bytes() == b"first")
+        {
+            c"bare".clone_into(mode);
         }
         let program = std::fs::read_link("/proc/self/exe")?;
         // By the name it was started with, if that is a path: a venv is found by it.
-        let first = arguments.first().filter(|name| name.as_bytes().contains(&b'/'));
+        let first = arguments
+            .first()
+            .filter(|name| name.as_bytes().contains(&b'/'));
         let program = match first {
             Some(name) => name.clone(),
             None => std::ffi::CString::new(program.into_os_string().into_encoded_bytes())
@@ -163,25 +201,51 @@ fn start_again(start: &Start, origin: &Origin, arguments: &[std::ffi::CString]) 
     };
     match again() {
         Ok(never) => match never {},
-        Err(error) => Failure { code: 1, summary: format!("cannot start Python again: {error}") },
+        Err(error) => Failure {
+            code: 1,
+            summary: format!("cannot start Python again: {error}"),
+        },
     }
 }
 
 /// The command line this process was started with.
 fn arguments() -> io::Result<Vec<std::ffi::CString>> {
     let line = std::fs::read("/proc/self/cmdline")?;
-    let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
-    words.map(|word| std::ffi::CString::new(word).map_err(io::Error::other)).collect()
+    let words = line
+        .strip_suffix(b"\0")
+        .unwrap_or(&line)
+        .split(|byte| *byte == 0);
+    words
+        .map(|word| std::ffi::CString::new(word).map_err(io::Error::other))
+        .collect()
 }
 
 fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
-    let logs = [start.error_log].into_iter().chain(start.access_log).filter(|fd| *fd > 2);
-    let sockets = [start.scoreboard, start.commands, start.reports, start.lot.0, start.lot.1];
-    start.listeners.iter().map(|listener| listener.fd).chain(sockets).chain(logs)
+    let logs = [start.error_log]
+        .into_iter()
+        .chain(start.access_log)
+        .filter(|fd| *fd > 2);
+    let sockets = [
+        start.scoreboard,
+        start.commands,
+        start.reports,
+        start.lot.0,
+        start.lot.1,
+    ];
+    start
+        .listeners
+        .iter()
+        .map(|listener| listener.fd)
+        .chain(sockets)
+        .chain(logs)
 }
 
 fn set_close_on_exec(fd: RawFd, close: bool) -> io::Result<()> {
-    let flags = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    let flags = if close {
+        FdFlag::FD_CLOEXEC
+    } else {
+        FdFlag::empty()
+    };
     fcntl(borrow_inherited(fd)?, FcntlArg::F_SETFD(flags))?;
     Ok(())
 }
@@ -246,7 +310,13 @@ impl Template<'_> {
         drop(signal::reset(Signal::SIGCHLD));
         worker::run(
             py,
-            Birth { start: self.start, scoreboard: self.scoreboard, reports: self.reports, id, slot },
+            &Birth {
+                start: self.start,
+                scoreboard: self.scoreboard,
+                reports: self.reports,
+                id,
+                slot,
+            },
             self.app,
         )
     }
@@ -254,7 +324,11 @@ impl Template<'_> {
 
 /// numpy's global generator was seeded at import: without this every worker draws the same numbers.
 fn reseed_numpy(py: Python<'_>) {
-    let reseed = || py.import("numpy.random")?.call_method0("seed").map(|_none| ());
+    let reseed = || {
+        py.import("numpy.random")?
+            .call_method0("seed")
+            .map(|_none| ())
+    };
     if let Err::<(), PyErr>(error) = reseed() {
         log::warning(format_args!("cannot re-seed numpy's generator: {error}"));
     }

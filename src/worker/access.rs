@@ -25,7 +25,12 @@ impl Access {
     /// Compiles the format.
     pub(super) fn new(log: AccessLog, format: &str) -> std::io::Result<Self> {
         let format = AccessFormat::compile(format).map_err(std::io::Error::other)?;
-        Ok(Self { log, format, line: Vec::new(), path: Vec::new() })
+        Ok(Self {
+            log,
+            format,
+            line: Vec::new(),
+            path: Vec::new(),
+        })
     }
 
     /// Opens the file again.
@@ -57,7 +62,9 @@ impl Desk<'_> {
         begun: u64,
         environ: Option<&Bound<'_, pyo3::types::PyDict>>,
     ) {
-        let Some(access) = &mut self.access else { return };
+        let Some(access) = &mut self.access else {
+            return;
+        };
         access.path.clear();
         path_info(head.path.of(bytes), &mut access.path);
         let reply = self.guest.exchange().reply();
@@ -93,7 +100,11 @@ impl Record for Line<'_, '_> {
         self.head.target.of(self.bytes)
     }
     fn protocol(&self) -> &[u8] {
-        if self.head.version == Version::Http10 { b"HTTP/1.0" } else { b"HTTP/1.1" }
+        if self.head.version == Version::Http10 {
+            b"HTTP/1.0"
+        } else {
+            b"HTTP/1.1"
+        }
     }
     fn path(&self) -> &[u8] {
         self.path
@@ -115,10 +126,15 @@ impl Record for Line<'_, '_> {
     }
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
         let wanted = |field: &&crate::http::Field| {
-            field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes())
+            field
+                .name
+                .of(self.bytes)
+                .eq_ignore_ascii_case(name.as_bytes())
         };
         let found = self.head.fields.iter().rev().find(wanted);
-        found.map(|field| out.extend_from_slice(field.value.of(self.bytes))).is_some()
+        found
+            .map(|field| out.extend_from_slice(field.value.of(self.bytes)))
+            .is_some()
     }
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
         // The head as it was sent: one field a line.
@@ -126,12 +142,16 @@ impl Record for Line<'_, '_> {
         let value = lines.find_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             let (field, value) = line.split_at_checked(colon)?;
-            field.eq_ignore_ascii_case(name.as_bytes()).then_some(value.get(1..)?.trim_ascii())
+            field
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then_some(value.get(1..)?.trim_ascii())
         });
         value.map(|value| out.extend_from_slice(value)).is_some()
     }
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        let Some(environ) = self.environ else { return false };
+        let Some(environ) = self.environ else {
+            return false;
+        };
         let mut find = || -> PyResult<bool> {
             for (key, value) in environ.iter() {
                 if key.str()?.to_string_lossy().eq_ignore_ascii_case(name) {

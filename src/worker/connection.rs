@@ -83,7 +83,11 @@ impl Connection {
             let (address, port, trusted) = match self.peer {
                 Peer::Inet(address) => {
                     let ip = canonical(address);
-                    (ip.to_string(), Some(address.port().to_string()), trusted.allows(ip))
+                    (
+                        ip.to_string(),
+                        Some(address.port().to_string()),
+                        trusted.allows(ip),
+                    )
                 }
                 // A unix peer is on this machine and passed the socket file's permissions.
                 Peer::Unix => (String::new(), None, true),
@@ -95,7 +99,9 @@ impl Connection {
                 listener: self.listener,
             });
         }
-        self.ends.as_ref().ok_or_else(|| io::Error::other("a connection lost its ends").into())
+        self.ends
+            .as_ref()
+            .ok_or_else(|| io::Error::other("a connection lost its ends").into())
     }
 }
 

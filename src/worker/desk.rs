@@ -13,7 +13,7 @@ use crate::http::{Head, Limits};
 use crate::link::{Report, Start};
 use crate::log::AccessLog;
 use crate::python::fork::pid;
-use crate::settings::{HeaderMap, Settings};
+use crate::settings::{HeaderMap, LogTarget, Settings};
 use crate::sys::clock;
 use crate::sys::process::adopt;
 use crate::sys::scoreboard::{Cell, Scoreboard};
@@ -23,7 +23,7 @@ use crate::wsgi::environ::{Environ, EnvironRules};
 use crate::wsgi::errors::Errors;
 use crate::wsgi::exchange::Guest;
 use crate::wsgi::file::FileWrapper;
-use crate::{log, SERVER_SOFTWARE};
+use crate::{SERVER_SOFTWARE, log};
 
 use super::access::Access;
 use super::connection::{Connection, Waiting};
@@ -72,7 +72,7 @@ pub(super) struct Door {
 
 /// See the file's head.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub(super) struct Desk<'a> {
     pub(super) start: &'a Start,
     pub(super) settings: &'a Settings,
     pub(super) scoreboard: &'a Scoreboard,
@@ -122,7 +122,9 @@ impl<'a> Desk<'a> {
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
         let mut doors = Vec::new();
         for listener in &start.listeners {
-            doors.push(Door { socket: adopt(listener.fd)? });
+            doors.push(Door {
+                socket: adopt(listener.fd)?,
+            });
         }
         let rules = EnvironRules {
             secure_scheme_headers: &settings.secure_scheme_headers,
@@ -133,16 +135,24 @@ impl<'a> Desk<'a> {
         let prepare = || -> PyResult<(Environ, Guest)> {
             let errors = Bound::new(py, Errors)?;
             let wrapper = py.get_type::<FileWrapper>();
-            let environ =
-                Environ::new(py, &rules, &start.listeners, errors.as_any(), wrapper.as_any())?;
+            let environ = Environ::new(
+                py,
+                &rules,
+                &start.listeners,
+                errors.as_any(),
+                wrapper.as_any(),
+            )?;
             Ok((environ, Guest::new(py, app, settings.sendfile)?))
         };
         let (environ, guest) = prepare().map_err(io::Error::other)?;
         let access = match start.access_log {
             None => None,
             Some(fd) => {
-                let path = settings.accesslog.as_ref().and_then(|target| target.path());
-                Some(Access::new(AccessLog::new(adopt(fd)?, path), &settings.access_log_format)?)
+                let path = settings.accesslog.as_ref().and_then(LogTarget::path);
+                Some(Access::new(
+                    AccessLog::new(adopt(fd)?, path),
+                    &settings.access_log_format,
+                )?)
             }
         };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -184,7 +194,10 @@ impl<'a> Desk<'a> {
             retire_at: retire_at(settings, birth.id),
             asked: false,
         };
-        desk.epoll.add(desk.orders.wake(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        desk.epoll.add(
+            desk.orders.wake(),
+            EpollEvent::new(EpollFlags::EPOLLIN, WAKE),
+        )?;
         desk.watch_lot()?;
         desk.open_doors()?;
         Ok(desk)
@@ -200,7 +213,8 @@ impl<'a> Desk<'a> {
         if !self.doors_open {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             for (token, door) in (0_u64..).zip(&self.doors) {
-                self.epoll.add(&door.socket, EpollEvent::new(flags, token))?;
+                self.epoll
+                    .add(&door.socket, EpollEvent::new(flags, token))?;
             }
             self.doors_open = true;
         }
@@ -253,8 +267,12 @@ impl<'a> Desk<'a> {
         self.refresh_standing();
         let events = events.get(..count).unwrap_or(&[]);
         // Who is parked here was first; then one new connection.
-        for event in events.iter().filter(|event| event.data() >= FIRST_CONNECTION) {
-            let index = usize::try_from(event.data().saturating_sub(FIRST_CONNECTION)).unwrap_or(usize::MAX);
+        for event in events
+            .iter()
+            .filter(|event| event.data() >= FIRST_CONNECTION)
+        {
+            let index = usize::try_from(event.data().saturating_sub(FIRST_CONNECTION))
+                .unwrap_or(usize::MAX);
             self.parked_is_ready(py, index);
             if self.orders.quit() {
                 return Ok(false);
@@ -264,7 +282,9 @@ impl<'a> Desk<'a> {
             match event.data() {
                 WAKE => self.heed_orders(now)?,
                 LOT => self.take_from_lot(py)?,
-                token if token < LOT => self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?,
+                token if token < LOT => {
+                    self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?
+                }
                 _parked => {}
             }
         }
@@ -291,7 +311,10 @@ impl<'a> Desk<'a> {
             return EpollTimeout::NONE;
         }
         // Rounded up, so that it is due when we wake.
-        let wait = Duration::from_nanos(due.saturating_sub(clock::coarse()).saturating_add(4_999_999));
+        let wait = Duration::from_nanos(
+            due.saturating_sub(clock::coarse())
+                .saturating_add(4_999_999),
+        );
         EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
     }
 
@@ -315,7 +338,10 @@ impl<'a> Desk<'a> {
         // The parent's death sends TERM too; then nobody drains the queue for a successor.
         let orphan = nix::unistd::getppid().as_raw() != self.start.arbiter;
         if orphan {
-            log::info(format_args!("Parent changed, shutting down: <Worker {}>", pid()));
+            log::info(format_args!(
+                "Parent changed, shutting down: <Worker {}>",
+                pid()
+            ));
         }
         let stopping = self.scoreboard.shared().stopping.load(Ordering::Acquire) != 0;
         if stopping && !orphan {
@@ -339,10 +365,25 @@ impl<'a> Desk<'a> {
     /// Gives every parked connection to the siblings.
     fn hand_all_on(&mut self) {
         for index in 0..self.connections.len() {
-            let Some(Some(connection)) = self.connections.get(index) else { continue };
-            let Connection { channel, listener, served, buffer, waiting, .. } = connection;
+            let Some(Some(connection)) = self.connections.get(index) else {
+                continue;
+            };
+            let Connection {
+                channel,
+                listener,
+                served,
+                buffer,
+                waiting,
+                ..
+            } = connection;
             let handed = *waiting != Waiting::Close
-                && super::lot::hand_on(self.lot.0.as_fd(), channel.socket(), *listener, *served, buffer);
+                && super::lot::hand_on(
+                    self.lot.0.as_fd(),
+                    channel.socket(),
+                    *listener,
+                    *served,
+                    buffer,
+                );
             if handed {
                 self.forget(index);
             }
@@ -362,7 +403,7 @@ impl<'a> Desk<'a> {
             while let Some(handed) = super::lot::take(self.lot.1.as_fd())? {
                 self.welcome(py, handed);
             }
-            while self.accept_any(py)? {}
+            while self.accept_any(py) {}
             if clock::coarse() < since.saturating_add(nanoseconds(LAST_LOOK)) {
                 return Ok(false);
             }
@@ -375,11 +416,6 @@ impl<'a> Desk<'a> {
         self.leaving.is_none() && self.limiting.idle > 0
     }
 
-    /// Whether new requests may begin a keep-alive wait that siblings take over.
-    pub(super) fn hands_on(&self) -> bool {
-        self.leaving == Some(Leaving::Retired)
-    }
-
     /// Notes that something is due then.
     pub(super) fn due(&mut self, deadline: u64) {
         self.next_sweep = self.next_sweep.min(deadline);
@@ -389,7 +425,9 @@ impl<'a> Desk<'a> {
     fn sweep(&mut self, now: u64) {
         self.next_sweep = u64::MAX;
         for index in 0..self.connections.len() {
-            let Some(Some(connection)) = self.connections.get(index) else { continue };
+            let Some(Some(connection)) = self.connections.get(index) else {
+                continue;
+            };
             if connection.deadline <= now {
                 self.wait_is_over(index);
             } else {
@@ -401,7 +439,10 @@ impl<'a> Desk<'a> {
     /// Nobody waits longer than until then for a request to begin.
     fn shorten_waits(&mut self, until: u64) {
         for connection in self.connections.iter_mut().flatten() {
-            if matches!(connection.waiting, Waiting::FirstByte | Waiting::NextRequest) {
+            if matches!(
+                connection.waiting,
+                Waiting::FirstByte | Waiting::NextRequest
+            ) {
                 connection.deadline = connection.deadline.min(until);
             }
             self.next_sweep = self.next_sweep.min(connection.deadline);
@@ -414,7 +455,9 @@ impl<'a> Desk<'a> {
             return Ok(());
         }
         let wanted = self.scoreboard.shared().wanted.load(Ordering::Relaxed);
-        let cells = u16::try_from(wanted.saturating_mul(2)).unwrap_or(u16::MAX).min(self.scoreboard.cells());
+        let cells = u16::try_from(wanted.saturating_mul(2))
+            .unwrap_or(u16::MAX)
+            .min(self.scoreboard.cells());
         let (mut workers, mut total) = (0_usize, 0_usize);
         for cell in (0..cells).filter_map(|index| self.scoreboard.cell(index)) {
             if cell.worker.load(Ordering::Relaxed) != 0 {
@@ -443,7 +486,11 @@ impl<'a> Desk<'a> {
             standing.server.extend_from_slice(b"Server: rcorn\r\n");
         }
         let since = Duration::from_secs(u64::try_from(second).unwrap_or(0));
-        let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH.checked_add(since).unwrap_or(std::time::UNIX_EPOCH));
+        let date = httpdate::fmt_http_date(
+            std::time::UNIX_EPOCH
+                .checked_add(since)
+                .unwrap_or(std::time::UNIX_EPOCH),
+        );
         standing.date.clear();
         standing.date.extend_from_slice(b"Date: ");
         standing.date.extend_from_slice(date.as_bytes());
@@ -452,13 +499,18 @@ impl<'a> Desk<'a> {
 
     /// `max_requests`: ask for the retire token, and serve on until a replacement is ready.
     fn retire_if_due(&mut self) {
-        if self.retire_at == 0 || self.asked || self.cell.requests.load(Ordering::Relaxed) < self.retire_at {
+        if self.retire_at == 0
+            || self.asked
+            || self.cell.requests.load(Ordering::Relaxed) < self.retire_at
+        {
             return;
         }
         self.asked = true;
         log::info(format_args!("Autorestarting worker after current request."));
         if let Err(error) = report(self.reports, &Report::WantsRetirement { id: self.id }) {
-            log::error(format_args!("cannot ask the arbiter for a replacement: {error}"));
+            log::error(format_args!(
+                "cannot ask the arbiter for a replacement: {error}"
+            ));
         }
     }
 }
@@ -492,6 +544,8 @@ fn retire_at(settings: &Settings, id: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
-    let jitter = z.checked_rem(settings.max_requests_jitter.saturating_add(1)).unwrap_or(0);
+    let jitter = z
+        .checked_rem(settings.max_requests_jitter.saturating_add(1))
+        .unwrap_or(0);
     settings.max_requests.saturating_add(jitter)
 }

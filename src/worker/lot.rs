@@ -7,20 +7,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, getpeername, recvmsg, sendmsg,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::sys::net::Peer;
 
 /// Longest message: bytes of a request that has partly come travel with its connection.
 const LONGEST: usize = 32 * 1024;
 
-/// What is told of a connection that changes hands.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    listener: usize,
-    served: u64,
-    buffer: Vec<u8>,
-}
+/// Bytes before the buffer: the listener's index and the requests served, both as 8 bytes.
+const PREFIX: usize = 16;
 
 /// A connection from the lot.
 #[derive(Debug)]
@@ -45,15 +39,18 @@ pub fn hand_on(
     served: u64,
     buffer: &[u8],
 ) -> bool {
-    let note = Note { listener, served, buffer: buffer.to_vec() };
-    let Ok(text) = serde_json::to_vec(&note) else { return false };
-    if text.len() > LONGEST {
+    if buffer.len() > LONGEST.saturating_sub(PREFIX) {
         return false;
     }
+    let listener = u64::try_from(listener).unwrap_or(u64::MAX).to_ne_bytes();
     let sockets = [socket.as_raw_fd()];
     let sent = sendmsg::<()>(
         lot.as_raw_fd(),
-        &[IoSlice::new(&text)],
+        &[
+            IoSlice::new(&listener),
+            IoSlice::new(&served.to_ne_bytes()),
+            IoSlice::new(buffer),
+        ],
         &[ControlMessage::ScmRights(&sockets)],
         MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
         None,
@@ -68,12 +65,12 @@ pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
     let (length, socket) = {
         let mut slices = [IoSliceMut::new(&mut text)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let received =
-            match recvmsg::<()>(lot.as_raw_fd(), &mut slices, Some(&mut control), flags) {
-                Ok(received) => received,
-                Err(nix::Error::EAGAIN) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            };
+        let received = match recvmsg::<()>(lot.as_raw_fd(), &mut slices, Some(&mut control), flags)
+        {
+            Ok(received) => received,
+            Err(nix::Error::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
         let mut socket = None;
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(numbers) = message {
@@ -84,16 +81,33 @@ pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
         }
         (received.bytes, socket)
     };
-    let Some(socket) = socket else { return Ok(None) };
-    let note: Note =
-        serde_json::from_slice(text.get(..length).unwrap_or(&[])).map_err(io::Error::other)?;
+    let Some(socket) = socket else {
+        return Ok(None);
+    };
+    text.truncate(length);
+    let malformed = || io::Error::other("a malformed message in the lot");
+    let (listener, rest) = text.split_first_chunk::<8>().ok_or_else(malformed)?;
+    let (served, buffer) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+    let listener = usize::try_from(u64::from_ne_bytes(*listener)).unwrap_or(usize::MAX);
+    let (served, buffer) = (u64::from_ne_bytes(*served), buffer.to_vec());
     let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd())
         .ok()
         .and_then(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| std::net::SocketAddrV4::from(*v4).into());
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::SocketAddrV6::from(*v6).into()))
+            let v4 = address
+                .as_sockaddr_in()
+                .map(|v4| std::net::SocketAddrV4::from(*v4).into());
+            v4.or_else(|| {
+                address
+                    .as_sockaddr_in6()
+                    .map(|v6| std::net::SocketAddrV6::from(*v6).into())
+            })
         })
         .map_or(Peer::Unix, Peer::Inet);
-    let Note { listener, served, buffer } = note;
-    Ok(Some(Handed { socket, peer, listener, served, buffer }))
+    Ok(Some(Handed {
+        socket,
+        peer,
+        listener,
+        served,
+        buffer,
+    }))
 }

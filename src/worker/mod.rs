@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 
 use crate::link::{Failure, Report, Start};
 use crate::log;
+use crate::python::call;
 use crate::python::fork::pid;
 use crate::python::traceback;
 use crate::settings::Settings;
@@ -53,31 +54,47 @@ pub struct Birth<'a> {
 #[must_use]
 pub fn name(settings: &Settings) -> String {
     settings.proc_name.clone().unwrap_or_else(|| {
-        settings.wsgi_app.as_ref().map_or_else(|| "rcorn".to_owned(), ToString::to_string)
+        settings
+            .wsgi_app
+            .as_ref()
+            .map_or_else(|| "rcorn".to_owned(), ToString::to_string)
     })
 }
 
 /// Runs the worker to its end; gives its exit code. `app`: when the template imported it.
-pub fn run(py: Python<'_>, birth: Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
-    let code = match boot(py, &birth, app) {
+pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
+    let code = match boot(py, birth, app) {
         Ok(mut desk) => {
             desk.work(py);
             0
         }
         Err(BootError::Failed(failure)) => {
             let code = failure.code;
-            let told = Report::BootFailed { id: birth.id, failure };
+            let told = Report::BootFailed {
+                id: birth.id,
+                failure,
+            };
             drop(report(birth.reports.as_fd(), &told));
             code
         }
         Err(BootError::Orphaned) => 0,
         Err(BootError::Host(error)) => {
             log::error(format_args!("the worker cannot be set up: {error}"));
-            let failure = Failure { code: 1, summary: error.to_string() };
-            drop(report(birth.reports.as_fd(), &Report::BootFailed { id: birth.id, failure }));
+            let failure = Failure {
+                code: 1,
+                summary: error.to_string(),
+            };
+            drop(report(
+                birth.reports.as_fd(),
+                &Report::BootFailed {
+                    id: birth.id,
+                    failure,
+                },
+            ));
             1
         }
     };
+    call::settle(py);
     log::info(format_args!("Worker exiting (pid: {})", pid()));
     leave(py);
     code
@@ -104,12 +121,17 @@ impl From<PyErr> for BootError {
     }
 }
 
-fn boot<'a>(py: Python<'_>, birth: &'a Birth<'_>, app: Option<Py<PyAny>>) -> Result<Desk<'a>, BootError> {
+fn boot<'a>(
+    py: Python<'_>,
+    birth: &'a Birth<'_>,
+    app: Option<Py<PyAny>>,
+) -> Result<Desk<'a>, BootError> {
     await_adoption(birth.start.arbiter)?;
     let settings = &birth.start.settings;
     if let Some(cell) = birth.scoreboard.cell(birth.slot) {
         cell.pid.store(pid().cast_unsigned(), Ordering::Relaxed);
-        cell.generation.store(birth.start.generation, Ordering::Relaxed);
+        cell.generation
+            .store(birth.start.generation, Ordering::Relaxed);
         cell.worker.store(birth.id, Ordering::Release);
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
@@ -121,7 +143,13 @@ fn boot<'a>(py: Python<'_>, birth: &'a Birth<'_>, app: Option<Py<PyAny>>) -> Res
     // After the import, which may have installed handlers of its own.
     let orders = Orders::install()?;
     let desk = Desk::new(py, birth, app, orders)?;
-    report(birth.reports.as_fd(), &Report::Ready { id: birth.id, pid: pid() })?;
+    report(
+        birth.reports.as_fd(),
+        &Report::Ready {
+            id: birth.id,
+            pid: pid(),
+        },
+    )?;
     Ok(desk)
 }
 
@@ -134,10 +162,14 @@ fn await_adoption(arbiter: i32) -> Result<(), BootError> {
         if clock::monotonic() > limit {
             return Err(BootError::Orphaned);
         }
-        drop(nix::sched::sched_yield());
+        nix::sched::sched_yield().map_err(io::Error::from)?;
     }
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)?;
-    if getppid().as_raw() == arbiter { Ok(()) } else { Err(BootError::Orphaned) }
+    if getppid().as_raw() == arbiter {
+        Ok(())
+    } else {
+        Err(BootError::Orphaned)
+    }
 }
 
 /// The visible part of an interpreter's end, without tearing down a heap that the kernel frees anyway:
@@ -145,7 +177,10 @@ fn await_adoption(arbiter: i32) -> Result<(), BootError> {
 fn leave(py: Python<'_>) {
     let quietly = |result: PyResult<()>| {
         if let Err(error) = result {
-            log::warning(format_args!("while leaving: {}", traceback::format(py, &error)));
+            log::warning(format_args!(
+                "while leaving: {}",
+                traceback::format(py, &error)
+            ));
         }
     };
     let call = |module: &str, function: &str| -> PyResult<()> {
@@ -154,9 +189,16 @@ fn leave(py: Python<'_>) {
     quietly(call("threading", "_shutdown"));
     quietly(call("atexit", "_run_exitfuncs"));
     for stream in ["stdout", "stderr"] {
-        let flushed = py.import("sys").and_then(|sys| sys.getattr(stream)).and_then(|stream| {
-            if stream.is_none() { Ok(()) } else { stream.call_method0("flush").map(|_none| ()) }
-        });
+        let flushed = py
+            .import("sys")
+            .and_then(|sys| sys.getattr(stream))
+            .and_then(|stream| {
+                if stream.is_none() {
+                    Ok(())
+                } else {
+                    stream.call_method0("flush").map(|_none| ())
+                }
+            });
         quietly(flushed);
     }
 }

@@ -27,8 +27,16 @@ impl Orders {
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let flag = || Arc::new(AtomicBool::new(false));
-        let orders = Self { drain: flag(), quit: flag(), reopen: flag(), wake };
-        for (number, flag) in [(Signal::SIGTERM, &orders.drain), (Signal::SIGUSR1, &orders.reopen)] {
+        let orders = Self {
+            drain: flag(),
+            quit: flag(),
+            reopen: flag(),
+            wake,
+        };
+        for (number, flag) in [
+            (Signal::SIGTERM, &orders.drain),
+            (Signal::SIGUSR1, &orders.reopen),
+        ] {
             let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
             signal::reset(number)?;
             signal::on(number, move || {
@@ -46,10 +54,16 @@ impl Orders {
             })?;
         }
         // The arbiter's own orders, which `pkill -HUP rcorn` sends to workers too: no reason to die.
-        for number in
-            [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGWINCH]
-        {
-            signal::ignore(number)?;
+        for number in [
+            Signal::SIGHUP,
+            Signal::SIGUSR2,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+            Signal::SIGWINCH,
+        ] {
+            // A handler, not SIG_IGN: programs that the app starts would inherit the latter.
+            signal::reset(number)?;
+            signal::on(number, || {})?;
         }
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;

@@ -12,11 +12,27 @@ use super::desk::Desk;
 
 impl Desk<'_> {
     /// Sends a small page; what does not fit into the socket's buffer at once is given up.
-    pub(super) fn page(&self, connection: &Connection, status: u16, message: &str, head_only: bool) {
+    pub(super) fn page(
+        &self,
+        connection: &Connection,
+        status: u16,
+        message: &str,
+        head_only: bool,
+    ) {
         let mut page = Vec::new();
         let standing = self.guest.exchange().standing();
-        reply::error_page(&mut page, status, message, &standing.date, &standing.server, head_only);
-        drop(net::send_gathered(connection.channel.socket(), &[IoSlice::new(&page)]));
+        reply::error_page(
+            &mut page,
+            status,
+            message,
+            &standing.date,
+            &standing.server,
+            head_only,
+        );
+        drop(net::send_gathered(
+            connection.channel.socket(),
+            &[IoSlice::new(&page)],
+        ));
     }
 
     /// A request that is not one.
@@ -29,15 +45,31 @@ impl Desk<'_> {
     /// A head or body that did not come in time.
     pub(super) fn too_slow(&self, connection: &Connection) {
         let peer = connection.peer_address();
-        log::info(format_args!("Request from ip={peer} took too long to arrive"));
-        self.page(connection, 408, "The request took too long to arrive.", false);
+        log::info(format_args!(
+            "Request from ip={peer} took too long to arrive"
+        ));
+        self.page(
+            connection,
+            408,
+            "The request took too long to arrive.",
+            false,
+        );
     }
 
     /// The environ could not be made.
-    pub(super) fn own_failure(&self, connection: &Connection, head: &Head, bytes: &[u8], error: &EnvironError) -> u16 {
+    pub(super) fn own_failure(
+        &self,
+        connection: &Connection,
+        head: &Head,
+        bytes: &[u8],
+        error: &EnvironError,
+    ) -> u16 {
         let target = log::escaped(head.target.of(bytes));
         let (status, message) = match error {
-            EnvironError::Scheme => (400, "The forwarding fields of the request contradict each other."),
+            EnvironError::Scheme => (
+                400,
+                "The forwarding fields of the request contradict each other.",
+            ),
             EnvironError::ScriptName(..) | EnvironError::Python(_) => {
                 (500, "The server failed to prepare this request.")
             }
@@ -51,12 +83,12 @@ impl Desk<'_> {
                 log::error(format_args!("Error handling request {target}: {error}"));
             }
         }
-        self.page(connection, status, message, head.method.of(bytes) == b"HEAD");
+        self.page(
+            connection,
+            status,
+            message,
+            head.method.of(bytes) == b"HEAD",
+        );
         status
-    }
-
-    /// The peer for the scoreboard.
-    pub(super) fn peer_text(&self, connection: &Connection) -> String {
-        connection.peer_address()
     }
 }

@@ -1,6 +1,8 @@
 //! From bytes to replies: each whole request in what was received is served, in order; what is left waits
 //! for more.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -32,13 +34,19 @@ enum Gather {
 
 impl Desk<'_> {
     /// Serves every complete request in `bytes`; keeps the rest with the connection.
-    pub(super) fn serve_all(&mut self, py: Python<'_>, connection: &mut Connection, bytes: &[u8]) -> Next {
+    pub(super) fn serve_all(
+        &mut self,
+        py: Python<'_>,
+        connection: &mut Connection,
+        bytes: &[u8],
+    ) -> Next {
+        let mut bytes = Cow::Borrowed(bytes);
         let mut at = 0_usize;
         loop {
             let rest = bytes.get(at..).unwrap_or(&[]);
             if rest.is_empty() {
                 connection.buffer = Vec::new();
-                return Next::Park(self.between_requests(connection));
+                return Next::Park(Self::between_requests(connection));
             }
             let mut head = std::mem::take(&mut self.head);
             let parsed = parse_head_memo(rest, &self.limits, self.environ.remembered(), &mut head);
@@ -55,10 +63,7 @@ impl Desk<'_> {
                 Step::Served(used) => at = at.saturating_add(used),
                 Step::ServedStream(left) => {
                     // The connection's next bytes are what the body's decoder had too much.
-                    if left.is_empty() {
-                        return Next::Park(self.between_requests(connection));
-                    }
-                    return self.serve_all(py, connection, &left);
+                    (bytes, at) = (Cow::Owned(left), 0);
                 }
                 Step::Wait(waiting) => {
                     connection.buffer = rest.to_vec();
@@ -72,8 +77,12 @@ impl Desk<'_> {
         }
     }
 
-    fn between_requests(&self, connection: &Connection) -> Waiting {
-        if connection.served == 0 { Waiting::FirstByte } else { Waiting::NextRequest }
+    fn between_requests(connection: &Connection) -> Waiting {
+        if connection.served == 0 {
+            Waiting::FirstByte
+        } else {
+            Waiting::NextRequest
+        }
     }
 
     /// One request whose head is complete.
@@ -98,35 +107,55 @@ impl Desk<'_> {
             (Gather::Here(length), _) => {
                 let body = behind.get(..*length).unwrap_or(behind).to_vec();
                 let size = u64::try_from(*length).unwrap_or(u64::MAX);
-                (Some(Body::with_length(body, size, channel)), head.length.saturating_add(*length))
+                (
+                    Some(Body::with_length(body, size, channel)),
+                    head.length.saturating_add(*length),
+                )
             }
-            (Gather::Stream, Framing::Length(length)) => {
-                (Some(Body::with_length(behind.to_vec(), length, channel)), bytes.len())
-            }
+            (Gather::Stream, Framing::Length(length)) => (
+                Some(Body::with_length(behind.to_vec(), length, channel)),
+                bytes.len(),
+            ),
             (Gather::Stream, Framing::Chunked) => {
                 let decoder = ChunkedDecoder::new(&self.limits);
-                (Some(Body::chunked(behind.to_vec(), decoder, channel)), bytes.len())
+                (
+                    Some(Body::chunked(behind.to_vec(), decoder, channel)),
+                    bytes.len(),
+                )
             }
         };
-        connection.channel.owe_continue(head.expect_continue && input.is_some());
+        connection
+            .channel
+            .owe_continue(head.expect_continue && input.is_some());
         let line = bytes.get(..head.length).unwrap_or(bytes);
-        let line = memchr::memchr(b'\r', line).and_then(|end| line.get(..end)).unwrap_or(line);
+        let line = memchr::memchr(b'\r', line)
+            .and_then(|end| line.get(..end))
+            .unwrap_or(line);
         let begun = clock::monotonic();
-        let peer = self.peer_text(connection);
-        self.cell.begin(begun, line, peer.as_bytes());
+        self.cell
+            .begin(begun, line, connection.peer_address().as_bytes());
         let answered = self.answer(py, connection, bytes, head, same, input);
         let (served, left, environ) = match answered {
             Ok((served, left, environ)) => (served, left, Some(environ)),
             Err(error) => {
                 let status = self.own_failure(connection, head, bytes, &error);
-                (Served { status, sent: 0, ending: Ending::Close, trouble: None }, None, None)
+                (
+                    Served {
+                        status,
+                        sent: 0,
+                        ending: Ending::Close,
+                        trouble: None,
+                    },
+                    None,
+                    None,
+                )
             }
         };
         self.cell.end();
         self.log_access(connection, bytes, head, &served, begun, environ.as_ref());
         drop(environ);
         connection.served = connection.served.saturating_add(1);
-        self.log_trouble(bytes, head, served.trouble);
+        Self::log_trouble(bytes, head, served.trouble);
         match served.ending {
             Ending::KeepAlive => match (gather, left) {
                 (Gather::Stream, Some(left)) => Step::ServedStream(left),
@@ -134,10 +163,19 @@ impl Desk<'_> {
                 (Gather::Stream, None) => Step::Leave(Next::Close),
                 (Gather::Here(_) | Gather::Until(_), _) => Step::Served(used),
             },
+            // The client said that this was its last request, and all of it was read.
+            Ending::Close if !head.keep_alive && used == bytes.len() && left.is_some() => {
+                Step::Leave(Next::Done)
+            }
             Ending::Close => Step::Leave(Next::Close),
             Ending::Unanswered => {
                 let head_only = head.method.of(bytes) == b"HEAD";
-                self.page(connection, 500, "The app failed to answer this request.", head_only);
+                self.page(
+                    connection,
+                    500,
+                    "The app failed to answer this request.",
+                    head_only,
+                );
                 Step::Leave(Next::Close)
             }
             Ending::Abort => {
@@ -149,7 +187,9 @@ impl Desk<'_> {
 
     /// Where a body of known length is awaited.
     fn gather(&self, head: &Head, length: u64, here: usize) -> Gather {
-        let Ok(length_here) = usize::try_from(length) else { return Gather::Stream };
+        let Ok(length_here) = usize::try_from(length) else {
+            return Gather::Stream;
+        };
         if here >= length_here {
             Gather::Here(length_here)
         } else if head.expect_continue || length > self.settings.request_buffer.bytes() {
@@ -170,42 +210,65 @@ impl Desk<'_> {
         same: bool,
         body: Option<Body>,
     ) -> Result<Answered<'py>, EnvironError> {
-        let wanted = self.scoreboard.shared().wanted.load(std::sync::atomic::Ordering::Relaxed);
+        let wanted = self
+            .scoreboard
+            .shared()
+            .wanted
+            .load(std::sync::atomic::Ordering::Relaxed);
         self.environ.set_multiprocess(py, wanted > 1)?;
-        let input = body.map(|body| Bound::new(py, Input::new(body))).transpose()?;
+        let input = body
+            .map(|body| Bound::new(py, Input::new(body)))
+            .transpose()?;
         let trusted = &self.settings.forwarded_allow_ips;
         let most = self.settings.max_keepalive_requests;
         let last = most > 0 && connection.served.saturating_add(1) >= most;
         let keep_alive = head.keep_alive && !last && self.keeps_alive();
         let ends = connection.ends(py, trusted)?;
-        let environ = self.environ.build(py, bytes, head, ends, input.as_ref(), same)?;
+        let environ = self
+            .environ
+            .build(py, bytes, head, ends, input.as_ref(), same)?;
         let demand = Demand {
             head_only: head.method.of(bytes) == b"HEAD",
             http11: head.version == Version::Http11,
             keep_alive,
         };
-        let served = self.guest.serve(py, &environ, &connection.channel, demand)?;
-        let left = input.and_then(|input| input.get().finish());
+        let served = self
+            .guest
+            .serve(py, &environ, &connection.channel, demand)?;
+        let left = input.map_or_else(|| Some(Vec::new()), |input| input.get().finish());
         Ok((served, left, environ))
     }
 
     /// What went wrong, in the log.
-    fn log_trouble(&self, bytes: &[u8], head: &Head, trouble: Option<Trouble>) {
+    fn log_trouble(bytes: &[u8], head: &Head, trouble: Option<Trouble>) {
         let Some(trouble) = trouble else { return };
-        let (method, target) = (log::escaped(head.method.of(bytes)), log::escaped(head.target.of(bytes)));
+        let (method, target) = (
+            log::escaped(head.method.of(bytes)),
+            log::escaped(head.target.of(bytes)),
+        );
         match trouble {
             Trouble::App(text) => {
-                log::error(format_args!("Error handling request {method} {target}\n{text}"));
+                log::error(format_args!(
+                    "Error handling request {method} {target}\n{text}"
+                ));
             }
             Trouble::Close(text) => {
-                log::error(format_args!("Error in close() after request {method} {target}\n{text}"));
+                log::error(format_args!(
+                    "Error in close() after request {method} {target}\n{text}"
+                ));
             }
-            Trouble::Length(text) => log::error(format_args!("Error handling request {method} {target}: {text}")),
+            Trouble::Length(text) => log::error(format_args!(
+                "Error handling request {method} {target}: {text}"
+            )),
             Trouble::Client(text) => {
-                log::info(format_args!("Client left during request {method} {target}: {text}"));
+                log::info(format_args!(
+                    "Client left during request {method} {target}: {text}"
+                ));
             }
             Trouble::Leaving => {
-                log::warning(format_args!("Dropped request {method} {target}: told to leave at once"));
+                log::warning(format_args!(
+                    "Dropped request {method} {target}: told to leave at once"
+                ));
             }
         }
     }

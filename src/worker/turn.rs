@@ -27,8 +27,10 @@ const RUN: usize = 16;
 pub(super) enum Next {
     /// It waits for this.
     Park(Waiting),
-    /// Everything was said: close, in the way that loses no reply.
+    /// The server ends it while the client may still send: close in the way that loses no reply.
     Close,
+    /// The client expects nothing more and has sent nothing more: close.
+    Done,
     /// A torn reply: reset.
     Abort,
 }
@@ -37,7 +39,7 @@ impl Desk<'_> {
     /// A listener has a connection for us.
     pub(super) fn door_is_ready(&mut self, py: Python<'_>, door: usize) -> io::Result<()> {
         for _ in 0..RUN {
-            if !self.accept(py, door)? {
+            if !self.accept(py, door) {
                 break;
             }
             // With connections of our own, they come first: one new one a turn.
@@ -49,17 +51,14 @@ impl Desk<'_> {
     }
 
     /// One connection from any listener; `false` when all queues are empty.
-    pub(super) fn accept_any(&mut self, py: Python<'_>) -> io::Result<bool> {
-        for door in 0..self.doors.len() {
-            if self.accept(py, door)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    pub(super) fn accept_any(&mut self, py: Python<'_>) -> bool {
+        (0..self.doors.len()).any(|door| self.accept(py, door))
     }
 
-    fn accept(&mut self, py: Python<'_>, door: usize) -> io::Result<bool> {
-        let Some(listener) = self.doors.get(door) else { return Ok(false) };
+    fn accept(&mut self, py: Python<'_>, door: usize) -> bool {
+        let Some(listener) = self.doors.get(door) else {
+            return false;
+        };
         let (socket, peer) = match net::accept(listener.socket.as_fd()) {
             Ok(accepted) => accepted,
             Err(error) => match error.raw_os_error() {
@@ -71,19 +70,19 @@ impl Desk<'_> {
                     | nix::libc::EPROTO
                     | nix::libc::ENETDOWN
                     | nix::libc::EHOSTUNREACH,
-                ) => return Ok(true),
-                Some(nix::libc::EAGAIN) => return Ok(false),
+                ) => return true,
+                Some(nix::libc::EAGAIN) => return false,
                 _ => {
                     // Out of descriptors or memory: keep serving what is here, try again later.
                     log::error(format_args!("cannot accept a connection: {error}"));
-                    return Ok(false);
+                    return false;
                 }
             },
         };
         let channel = Channel::new(socket, self.patience);
         let connection = Connection::new(channel, door, peer);
         self.receive_first(py, connection);
-        Ok(true)
+        true
     }
 
     /// A connection that a sibling handed on.
@@ -107,7 +106,9 @@ impl Desk<'_> {
 
     /// A parked connection has bytes, or was closed.
     pub(super) fn parked_is_ready(&mut self, py: Python<'_>, index: usize) {
-        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
+        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else {
+            return;
+        };
         let next = self.receive(py, &mut connection);
         self.settle(connection, Some(index), next);
     }
@@ -135,7 +136,9 @@ impl Desk<'_> {
             Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => PIECE,
         };
         bytes.resize(start.saturating_add(room), 0);
-        let got = connection.channel.try_receive(bytes.get_mut(start..).unwrap_or(&mut []));
+        let got = connection
+            .channel
+            .try_receive(bytes.get_mut(start..).unwrap_or(&mut []));
         let count = got.as_ref().map_or(0, |got| got.unwrap_or(0));
         bytes.truncate(start.saturating_add(count));
         match got {
@@ -176,11 +179,12 @@ impl Desk<'_> {
     fn settle(&mut self, mut connection: Connection, place: Option<usize>, next: Next) {
         let waiting = match next {
             Next::Park(waiting) => waiting,
-            Next::Close => match shutdown(connection.channel.socket().as_raw_fd(), Shutdown::Write) {
+            Next::Close => match shutdown(connection.channel.socket().as_raw_fd(), Shutdown::Write)
+            {
                 Ok(()) => Waiting::Close,
                 Err(_gone) => return self.release(place),
             },
-            Next::Abort => return self.release(place),
+            Next::Done | Next::Abort => return self.release(place),
         };
         let changed = connection_waiting(&mut connection, waiting, self.limiting);
         self.park(changed, connection, place);
@@ -229,23 +233,36 @@ impl Desk<'_> {
 
     /// Drops a parked connection.
     pub(super) fn forget(&mut self, index: usize) {
-        if self.connections.get_mut(index).and_then(Option::take).is_some() {
+        if self
+            .connections
+            .get_mut(index)
+            .and_then(Option::take)
+            .is_some()
+        {
             self.release(Some(index));
         }
     }
 
     fn publish_held(&self) {
-        self.cell.connections.store(u32::try_from(self.held).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.cell.connections.store(
+            u32::try_from(self.held).unwrap_or(u32::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// A parked connection has waited too long.
     pub(super) fn wait_is_over(&mut self, index: usize) {
-        let Some(Some(connection)) = self.connections.get(index) else { return };
+        let Some(Some(connection)) = self.connections.get(index) else {
+            return;
+        };
         match connection.waiting {
             // Nothing was asked, nothing is owed; or the client had its time to read our last reply.
             Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => self.forget(index),
             Waiting::Head | Waiting::Body(_) => {
-                let Some(connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
+                let Some(connection) = self.connections.get_mut(index).and_then(Option::take)
+                else {
+                    return;
+                };
                 self.too_slow(&connection);
                 self.settle(connection, Some(index), Next::Close);
             }

@@ -29,7 +29,9 @@ pub enum LoadError {
         near: String,
     },
     /// It is there but cannot be called.
-    #[error("'{app}' is a {kind}, which is not callable; a WSGI app is a callable taking (environ, start_response)")]
+    #[error(
+        "'{app}' is a {kind}, which is not callable; a WSGI app is a callable taking (environ, start_response)"
+    )]
     NotCallable {
         /// As the operator wrote it.
         app: String,
@@ -59,13 +61,18 @@ impl LoadError {
 }
 
 fn raised(py: Python<'_>, error: &PyErr) -> LoadError {
-    LoadError::Raised { traceback: traceback::format(py, error), summary: traceback::summary(py, error) }
+    LoadError::Raised {
+        traceback: traceback::format(py, error),
+        summary: traceback::summary(py, error),
+    }
 }
 
 /// Imports the module and gives the callable.
 pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, LoadError> {
     // PyImport_Import (and not importlib.import_module): its tracebacks leave the import machinery out.
-    let module = py.import(app.module.as_str()).map_err(|error| raised(py, &error))?;
+    let module = py
+        .import(app.module.as_str())
+        .map_err(|error| raised(py, &error))?;
     let (path, call) = match &app.expression {
         Expression::Attribute(path) => (path, None),
         Expression::Call { path, args, kwargs } => (path, Some((args, kwargs))),
@@ -77,7 +84,11 @@ pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, Loa
             Ok(next) => next,
             Err(error) if error.is_instance_of::<pyo3::exceptions::PyAttributeError>(py) => {
                 let near = candidates(&found);
-                return Err(LoadError::NoAttribute { module: name, attribute: attribute.clone(), near });
+                return Err(LoadError::NoAttribute {
+                    module: name,
+                    attribute: attribute.clone(),
+                    near,
+                });
             }
             Err(error) => return Err(raised(py, &error)),
         };
@@ -88,8 +99,10 @@ pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, Loa
             return Err(not_callable(name, &found));
         }
         let made = (|| {
-            let arguments: Vec<_> =
-                arguments.iter().map(|literal| value(py, literal)).collect::<PyResult<_>>()?;
+            let arguments: Vec<_> = arguments
+                .iter()
+                .map(|literal| value(py, literal))
+                .collect::<PyResult<_>>()?;
             let named = PyDict::new(py);
             for (keyword, literal) in keywords {
                 named.set_item(keyword, value(py, literal)?)?;
@@ -99,11 +112,18 @@ pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, Loa
         found = made.map_err(|error| raised(py, &error))?;
         name.push_str("()");
     }
-    if found.is_callable() { Ok(found) } else { Err(not_callable(name, &found)) }
+    if found.is_callable() {
+        Ok(found)
+    } else {
+        Err(not_callable(name, &found))
+    }
 }
 
 fn not_callable(app: String, found: &Bound<'_, PyAny>) -> LoadError {
-    let kind = found.get_type().qualname().map_or_else(|_broken| "object".to_owned(), |name| name.to_string());
+    let kind = found
+        .get_type()
+        .qualname()
+        .map_or_else(|_broken| "object".to_owned(), |name| name.to_string());
     LoadError::NotCallable { app, kind }
 }
 
@@ -116,7 +136,9 @@ fn candidates(module: &Bound<'_, PyAny>) -> String {
             let name: String = name.extract()?;
             let object = module.getattr(name.as_str())?;
             // Only what is the module's own: not what it imported.
-            let own = object.getattr("__module__").is_ok_and(|home| home.eq(&mine).unwrap_or(false));
+            let own = object
+                .getattr("__module__")
+                .is_ok_and(|home| home.eq(&mine).unwrap_or(false));
             let app_like = ["app", "application", "wsgi_app"].contains(&name.as_str());
             if !name.starts_with('_') && object.is_callable() && (own || app_like) {
                 names.push(name);
@@ -126,7 +148,10 @@ fn candidates(module: &Bound<'_, PyAny>) -> String {
     };
     match names() {
         Ok(names) if !names.is_empty() => {
-            format!(" Callables there: {}.", names.get(..8).unwrap_or(&names).join(", "))
+            format!(
+                " Callables there: {}.",
+                names.get(..8).unwrap_or(&names).join(", ")
+            )
         }
         Ok(_) | Err(_) => String::new(),
     }

@@ -42,7 +42,12 @@ enum Framing {
     /// So many bytes are still to come from the connection.
     Length(u64),
     /// Undecoded bytes, and how far they are decoded.
-    Chunked { decoder: Box<ChunkedDecoder>, wire: Vec<u8>, at: usize, done: bool },
+    Chunked {
+        decoder: Box<ChunkedDecoder>,
+        wire: Vec<u8>,
+        at: usize,
+        done: bool,
+    },
 }
 
 /// One request's body.
@@ -62,15 +67,32 @@ impl Body {
     pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
         let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
         let framing = Framing::Length(length.saturating_sub(here));
-        Self { decoded: first, at: 0, framing, channel: Some(channel), total: here }
+        Self {
+            decoded: first,
+            at: 0,
+            framing,
+            channel: Some(channel),
+            total: here,
+        }
     }
 
     /// A chunked body; `first` came with the head, undecoded.
     #[must_use]
     pub fn chunked(first: Vec<u8>, decoder: ChunkedDecoder, channel: Channel) -> Self {
         let decoder = Box::new(decoder);
-        let framing = Framing::Chunked { decoder, wire: first, at: 0, done: false };
-        Self { decoded: Vec::new(), at: 0, framing, channel: Some(channel), total: 0 }
+        let framing = Framing::Chunked {
+            decoder,
+            wire: first,
+            at: 0,
+            done: false,
+        };
+        Self {
+            decoded: Vec::new(),
+            at: 0,
+            framing,
+            channel: Some(channel),
+            total: 0,
+        }
     }
 
     /// Decoded bytes that were not taken yet.
@@ -118,17 +140,23 @@ impl Body {
         let channel = self.channel()?;
         let before = self.decoded.len();
         match &mut self.framing {
-            Framing::Length(0) => return Ok(Pull::End),
+            Framing::Length(0) | Framing::Chunked { done: true, .. } => return Ok(Pull::End),
             Framing::Length(to_come) => {
                 let room = usize::try_from(*to_come).unwrap_or(usize::MAX).min(PIECE);
                 let got = receive(&channel, &mut self.decoded, room, self.total)?;
-                let Some(got) = got else { return Ok(Pull::Wait) };
+                let Some(got) = got else {
+                    return Ok(Pull::Wait);
+                };
                 *to_come = to_come.saturating_sub(got);
                 self.total = self.total.saturating_add(got);
                 return Ok(Pull::Got);
             }
-            Framing::Chunked { done: true, .. } => return Ok(Pull::End),
-            Framing::Chunked { decoder, wire, at, done } => {
+            Framing::Chunked {
+                decoder,
+                wire,
+                at,
+                done,
+            } => {
                 if *at >= wire.len() {
                     wire.clear();
                     *at = 0;
@@ -162,16 +190,26 @@ impl Body {
 
     /// One more look at the socket after bytes that were framing only.
     fn pull_again(&mut self) -> Result<Pull, BodyError> {
-        let Framing::Chunked { wire, at, .. } = &self.framing else { return Ok(Pull::Wait) };
-        if *at < wire.len() { Ok(Pull::Wait) } else { self.pull() }
+        let Framing::Chunked { wire, at, .. } = &self.framing else {
+            return Ok(Pull::Wait);
+        };
+        if *at < wire.len() {
+            Ok(Pull::Wait)
+        } else {
+            self.pull()
+        }
     }
 
     /// Reads straight into the app's buffer, without a copy; only for a body of known length of which
     /// nothing is buffered. `None`: nothing yet.
     pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let channel = self.channel()?;
-        let Framing::Length(to_come) = &mut self.framing else { return Ok(None) };
-        let room = usize::try_from(*to_come).unwrap_or(usize::MAX).min(buffer.len());
+        let Framing::Length(to_come) = &mut self.framing else {
+            return Ok(None);
+        };
+        let room = usize::try_from(*to_come)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let buffer = buffer.get_mut(..room).unwrap_or(&mut []);
         if buffer.is_empty() {
             return Ok(Some(0));

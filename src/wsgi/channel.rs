@@ -66,7 +66,12 @@ impl Channel {
     #[must_use]
     pub fn new(socket: OwnedFd, patience: Patience) -> Self {
         let (continue_due, lost) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { socket, patience, continue_due, lost }))
+        Self(Arc::new(Inner {
+            socket,
+            patience,
+            continue_due,
+            lost,
+        }))
     }
 
     /// The socket.
@@ -102,11 +107,9 @@ impl Channel {
         loop {
             match net::receive(self.socket(), buffer) {
                 Ok(got) => return Ok(Some(got)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(None),
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(self.lose(Lost::Gone(error))),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.lose(Lost::Gone(error))),
             }
         }
     }
@@ -152,9 +155,8 @@ impl Channel {
         while left > 0 {
             let piece = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
             // The file may be on a slow disk: let the app's threads run meanwhile.
-            let sent = py.detach(|| {
-                nix::sys::sendfile::sendfile(self.socket(), file, Some(&mut at), piece)
-            });
+            let sent = py
+                .detach(|| nix::sys::sendfile::sendfile(self.socket(), file, Some(&mut at), piece));
             match sent {
                 Ok(0) => break,
                 Ok(sent) => left = left.saturating_sub(u64::try_from(sent).unwrap_or(0)),
@@ -166,10 +168,12 @@ impl Channel {
 
     /// What to do when a send did not go through: wait if that helps.
     fn after_send(&self, py: Python<'_>, error: io::Error) -> Result<(), Lost> {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => self.wait(py, PollFlags::POLLOUT),
-            io::ErrorKind::Interrupted => Ok(()),
-            _ => Err(self.lose(Lost::Gone(error))),
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.wait(py, PollFlags::POLLOUT)
+        } else if error.kind() == io::ErrorKind::Interrupted {
+            Ok(())
+        } else {
+            Err(self.lose(Lost::Gone(error)))
         }
     }
 

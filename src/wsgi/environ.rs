@@ -118,7 +118,11 @@ impl Environ {
         file_wrapper: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let no_input = Py::new(py, Input::empty())?;
-        let scheme = rules.secure_scheme_headers.iter().map(|(name, _)| name.to_uppercase()).collect();
+        let scheme = rules
+            .secure_scheme_headers
+            .iter()
+            .map(|(name, _)| name.to_uppercase())
+            .collect();
         let names = Names::new(NameRules {
             scheme,
             forwarder: rules.forwarder_headers.to_vec(),
@@ -156,7 +160,11 @@ impl Environ {
             templates,
             kinds: listeners.iter().map(|listener| listener.kind).collect(),
             no_input,
-            secure: rules.secure_scheme_headers.iter().map(|(_, value)| value.clone()).collect(),
+            secure: rules
+                .secure_scheme_headers
+                .iter()
+                .map(|(_, value)| value.clone())
+                .collect(),
             forwarder: rules.forwarder_headers.to_vec(),
             script_name,
             memo: Memo::default(),
@@ -173,7 +181,9 @@ impl Environ {
         if self.multiprocess != multiprocess {
             self.multiprocess = multiprocess;
             for template in &self.templates {
-                template.bind(py).set_item(&self.keys.multiprocess, multiprocess)?;
+                template
+                    .bind(py)
+                    .set_item(&self.keys.multiprocess, multiprocess)?;
             }
             self.memo = Memo::default();
         }
@@ -197,7 +207,8 @@ impl Environ {
         input: Option<&Bound<'py, Input>>,
         same_block: bool,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
-        let same = same_block && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
+        let same =
+            same_block && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
         let line_end = span_start(head.block, bytes);
         let line = bytes.get(..line_end).unwrap_or(&[]);
         if same && let Some(previous) = &self.memo.environ {
@@ -208,7 +219,7 @@ impl Environ {
             }
             return Ok(environ);
         }
-        let environ = self.from_scratch(py, bytes, head, ends)?;
+        let environ = self.anew(py, bytes, head, ends)?;
         if let Some(input) = input {
             environ.set_item(&self.keys.input, input)?;
             return Ok(environ);
@@ -248,13 +259,18 @@ impl Environ {
     }
 
     fn has_forwarder_field(&self, bytes: &[u8], head: &Head) -> bool {
-        head.fields.iter().filter(|field| field.has_underscore).any(|field| {
-            let name = field.name.of(bytes);
-            self.forwarder.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
-        })
+        head.fields
+            .iter()
+            .filter(|field| field.has_underscore)
+            .any(|field| {
+                let name = field.name.of(bytes);
+                self.forwarder
+                    .iter()
+                    .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+            })
     }
 
-    fn from_scratch<'py>(
+    fn anew<'py>(
         &mut self,
         py: Python<'py>,
         bytes: &[u8],
@@ -299,7 +315,9 @@ impl Environ {
             let port = host.get(at.saturating_add(1)..).unwrap_or(&[]);
             (!port.is_empty() && port.iter().all(u8::is_ascii_digit)).then_some((at, port))
         };
-        let https = environ.get_item(&self.keys.scheme)?.is_some_and(|s| s.eq("https").unwrap_or(false));
+        let https = environ
+            .get_item(&self.keys.scheme)?
+            .is_some_and(|s| s.eq("https").unwrap_or(false));
         let (name, port) = match colon.and_then(digits) {
             Some((at, port)) => (host.get(..at).unwrap_or(host), port),
             None => (host, if https { &b"443"[..] } else { &b"80"[..] }),
@@ -318,19 +336,30 @@ impl Environ {
         head: &Head,
         overrides: Option<&Overrides>,
     ) -> Result<(), EnvironError> {
-        environ.set_item(&self.keys.method, self.values.get(py, head.method.of(bytes))?)?;
-        environ.set_item(&self.keys.raw_uri, self.values.get(py, head.target.of(bytes))?)?;
+        environ.set_item(
+            &self.keys.method,
+            self.values.get(py, head.method.of(bytes))?,
+        )?;
+        environ.set_item(
+            &self.keys.raw_uri,
+            self.values.get(py, head.target.of(bytes))?,
+        )?;
         environ.set_item(&self.keys.query, self.values.get(py, head.query.of(bytes))?)?;
         self.path.clear();
         match overrides.and_then(|o| o.path.as_deref()) {
             Some(path) => self.path.extend_from_slice(path),
             None => path_info(head.path.of(bytes), &mut self.path),
         }
-        let script = overrides.and_then(|o| o.script.as_deref()).unwrap_or(&self.script_name);
+        let script = overrides
+            .and_then(|o| o.script.as_deref())
+            .unwrap_or(&self.script_name);
         if !script.is_empty() {
             let Some(rest) = self.path.strip_prefix(script) else {
                 let path = String::from_utf8_lossy(&self.path).into_owned();
-                return Err(EnvironError::ScriptName(path, String::from_utf8_lossy(script).into_owned()));
+                return Err(EnvironError::ScriptName(
+                    path,
+                    String::from_utf8_lossy(script).into_owned(),
+                ));
             };
             environ.set_item(&self.keys.script, text::latin1(py, script)?)?;
             environ.set_item(&self.keys.path, text::latin1(py, rest)?)?;
@@ -369,7 +398,10 @@ impl Environ {
                     continue;
                 }
                 Meaning::Scheme(index) if trusted => {
-                    let https = self.secure.get(index).is_some_and(|secure| secure.as_bytes() == value);
+                    let https = self
+                        .secure
+                        .get(index)
+                        .is_some_and(|secure| secure.as_bytes() == value);
                     if scheme.replace(https).is_some_and(|other| other != https) {
                         return Err(EnvironError::Scheme);
                     }
@@ -380,14 +412,22 @@ impl Environ {
             if self.seen.len() <= number {
                 self.seen.resize(number.saturating_add(16), 0);
             }
-            let again = self.seen.get_mut(number).is_some_and(|seen| {
-                std::mem::replace(seen, self.turn) == self.turn
-            });
+            let again = self
+                .seen
+                .get_mut(number)
+                .is_some_and(|seen| std::mem::replace(seen, self.turn) == self.turn);
             if again && let Some(before) = environ.get_item(&name.key)? {
                 // RFC 9110 section 5.2: one field, values joined by a comma.
                 self.joined.clear();
-                text::append_latin1(before.cast::<PyString>().map_err(PyErr::from)?, &mut self.joined)?;
-                let glue: &[u8] = if name.meaning == Meaning::Cookie { b"; " } else { b"," };
+                text::append_latin1(
+                    before.cast::<PyString>().map_err(PyErr::from)?,
+                    &mut self.joined,
+                )?;
+                let glue: &[u8] = if name.meaning == Meaning::Cookie {
+                    b"; "
+                } else {
+                    b","
+                };
                 self.joined.extend_from_slice(glue);
                 self.joined.extend_from_slice(value);
                 environ.set_item(&name.key, text::latin1(py, &self.joined)?)?;
@@ -423,7 +463,9 @@ fn field_value<'a>(_head: &'a Head, span: Span, bytes: &'a [u8]) -> &'a [u8] {
 fn span_start(block: Span, bytes: &[u8]) -> usize {
     let block = block.of(bytes);
     // The block ends the head; its start is what is left of it.
-    (block.as_ptr().addr()).saturating_sub(bytes.as_ptr().addr()).min(bytes.len())
+    (block.as_ptr().addr())
+        .saturating_sub(bytes.as_ptr().addr())
+        .min(bytes.len())
 }
 
 /// `SCRIPT_NAME` of the process environment, without a slash at its end.

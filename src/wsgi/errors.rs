@@ -11,6 +11,7 @@ use crate::log;
 pub struct Errors;
 
 #[pymethods]
+#[expect(clippy::unused_self, reason = "methods of a Python object have a self")]
 impl Errors {
     fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
         log::raw(text.to_string_lossy().as_bytes());

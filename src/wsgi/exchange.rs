@@ -66,7 +66,12 @@ impl Guest {
     /// An app to call.
     pub fn new(py: Python<'_>, app: Bound<'_, PyAny>, sendfile: bool) -> PyResult<Self> {
         let close = PyString::intern(py, "close").unbind();
-        Ok(Self { app: app.unbind(), callables: Callables::new(py)?, close, sendfile })
+        Ok(Self {
+            app: app.unbind(),
+            callables: Callables::new(py)?,
+            close,
+            sendfile,
+        })
     }
 
     /// The exchange object (for the standing fields and the access log).
@@ -86,15 +91,12 @@ impl Guest {
         let (exchange, start_response) = self.callables.fresh(py)?;
         let state = exchange.get();
         state.reply().open(channel.clone(), demand);
-        let called = call::call2(self.app.bind(py), environ.as_any(), &start_response);
-        let outcome = match called {
-            Ok(result) => {
-                let sent = self.send(py, state, &result);
-                let closed = self.close(py, &result);
-                sent.map(|()| closed.err())
-            }
-            Err(error) => Err(error),
-        };
+        let outcome = call::in_app(|| {
+            let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
+            let sent = self.send(py, state, &result);
+            let closed = self.close(py, &result);
+            sent.map(|()| closed.err())
+        });
         let served = judge(py, state, channel, outcome);
         state.reply().end();
         Ok(served)
@@ -154,7 +156,9 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
         Stage::Streaming => {
             drop(reply);
             // write() was used: the rest follows it.
-            parts.iter().try_for_each(|part| state.write(py, part.as_bytes()))?;
+            parts
+                .iter()
+                .try_for_each(|part| state.write(py, part.as_bytes()))?;
             finish(py, state)
         }
     }
@@ -181,7 +185,12 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
         let Ok(block) = block.cast::<PyBytes>() else {
             let kind = block.get_type().qualname()?.to_string();
             let fix = fix(&kind);
-            return Err(Mistake::Item { kind, position, fix }.into());
+            return Err(Mistake::Item {
+                kind,
+                position,
+                fix,
+            }
+            .into());
         };
         state.write(py, block.as_bytes())?;
     }
@@ -209,9 +218,13 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     if state.reply().stage == Stage::Open {
         return Err(Mistake::NeverStarted.into());
     }
-    let Some(plain) = wrapper.plain(py)? else { return Ok(false) };
+    let Some(plain) = wrapper.plain(py)? else {
+        return Ok(false);
+    };
     let prepared = state.reply().file(plain.size, &state.standing());
-    let Some((channel, step, take)) = prepared else { return Ok(false) };
+    let Some((channel, step, take)) = prepared else {
+        return Ok(false);
+    };
     let sent = (|| {
         use std::os::fd::AsFd;
         if take == 0 {
@@ -241,15 +254,26 @@ fn judge(
     // Formatting a traceback runs Python code.
     drop(reply);
     let failed = |trouble| {
-        let (status, ending) =
-            if stage == Stage::Streaming { (status, Ending::Abort) } else { (500, Ending::Unanswered) };
-        Served { status, sent, ending, trouble: Some(trouble) }
+        let (status, ending) = if stage == Stage::Streaming {
+            (status, Ending::Abort)
+        } else {
+            (500, Ending::Unanswered)
+        };
+        Served {
+            status,
+            sent,
+            ending,
+            trouble: Some(trouble),
+        }
     };
     match outcome {
         Err(_) if call::interrupted() => failed(Trouble::Leaving),
         Err(error) if channel.is_lost() => {
             let served = failed(Trouble::Client(traceback::summary(py, &error)));
-            Served { ending: Ending::Abort, ..served }
+            Served {
+                ending: Ending::Abort,
+                ..served
+            }
         }
         Err(error) => failed(Trouble::App(traceback::format(py, &error))),
         Ok(_) if missing > 0 => failed(Trouble::Length(format!(
@@ -263,8 +287,17 @@ fn judge(
                 ))),
                 None => None,
             };
-            let ending = if keeps { Ending::KeepAlive } else { Ending::Close };
-            Served { status, sent, ending, trouble }
+            let ending = if keeps {
+                Ending::KeepAlive
+            } else {
+                Ending::Close
+            };
+            Served {
+                status,
+                sent,
+                ending,
+                trouble,
+            }
         }
     }
 }

@@ -37,7 +37,9 @@ impl FileWrapper {
         let io = py.import("_io")?;
         let mut file = self.file.bind(py).clone();
         // tempfile's wrapper keeps the real file in `.file`.
-        if let Some(inner) = call::optional_attribute(&file, &pyo3::types::PyString::new(py, "file"))? {
+        if let Some(inner) =
+            call::optional_attribute(&file, &pyo3::types::PyString::new(py, "file"))?
+        {
             file = inner;
         }
         let kind = file.get_type();
@@ -54,10 +56,16 @@ impl FileWrapper {
         let Ok(descriptor) = borrow_inherited(number).and_then(|fd| Ok(dup(fd)?)) else {
             return Ok(None);
         };
-        let Ok(status) = fstat(&descriptor) else { return Ok(None) };
+        let Ok(status) = fstat(&descriptor) else {
+            return Ok(None);
+        };
         let regular = status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
         let size = u64::try_from(status.st_size.saturating_sub(offset)).unwrap_or(0);
-        Ok(regular.then_some(Plain { descriptor, offset, size }))
+        Ok(regular.then_some(Plain {
+            descriptor,
+            offset,
+            size,
+        }))
     }
 }
 
@@ -66,7 +74,10 @@ impl FileWrapper {
     #[new]
     #[pyo3(signature = (filelike, blksize=8192))]
     fn new(filelike: Py<PyAny>, blksize: usize) -> Self {
-        Self { file: filelike, block: blksize.max(1) }
+        Self {
+            file: filelike,
+            block: blksize.max(1),
+        }
     }
 
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -75,14 +86,18 @@ impl FileWrapper {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let block = self.file.bind(py).call_method1("read", (self.block,))?;
-        let end = block.cast::<PyBytes>().is_ok_and(|block| block.as_bytes().is_empty());
+        let end = block
+            .cast::<PyBytes>()
+            .is_ok_and(|block| block.as_bytes().is_empty());
         Ok((!end).then_some(block))
     }
 
     /// Closes the file, if it can be closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let file = self.file.bind(py);
-        if let Some(close) = call::optional_attribute(file, &pyo3::types::PyString::new(py, "close"))? {
+        if let Some(close) =
+            call::optional_attribute(file, &pyo3::types::PyString::new(py, "close"))?
+        {
             close.call0()?;
         }
         Ok(())

@@ -43,18 +43,24 @@ impl Input {
     /// The input of requests that have no body.
     #[must_use]
     pub fn empty() -> Self {
-        Self { body: Mutex::new(None) }
+        Self {
+            body: Mutex::new(None),
+        }
     }
 
     /// The input of a request with this body.
     #[must_use]
     pub fn new(body: Body) -> Self {
-        Self { body: Mutex::new(Some(body)) }
+        Self {
+            body: Mutex::new(Some(body)),
+        }
     }
 
     /// Ends it; see [`Body::finish`].
     pub fn finish(&self) -> Option<Vec<u8>> {
-        self.lock().as_mut().map_or_else(|| Some(Vec::new()), Body::finish)
+        self.lock()
+            .as_mut()
+            .map_or_else(|| Some(Vec::new()), Body::finish)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Body>> {
@@ -94,7 +100,9 @@ impl Input {
             if let Some(body) = self.lock().as_mut() {
                 let room = limit.saturating_sub(u64::try_from(collected.len()).unwrap_or(0));
                 let here = body.available();
-                let here = here.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(here);
+                let here = here
+                    .get(..usize::try_from(room).unwrap_or(usize::MAX))
+                    .unwrap_or(here);
                 collected.extend_from_slice(here);
                 let count = here.len();
                 body.take(count);
@@ -108,7 +116,7 @@ impl Input {
 
     /// Exactly so many bytes of a body that is known to have them: received into the result itself.
     fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
-        let filled = text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
+        text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
             while !buffer.is_empty() {
                 let mut guard = self.lock();
                 let Some(body) = guard.as_mut() else { break };
@@ -130,8 +138,7 @@ impl Input {
                 buffer = rest;
             }
             Ok(count)
-        })?;
-        filled
+        })?
     }
 
     /// One line up to `limit` bytes, with its newline; empty at the end.
@@ -172,7 +179,8 @@ impl Input {
 
     #[pyo3(signature = (size=None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = self::size(size).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let limit =
+            self::size(size).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Ok(PyBytes::new(py, &self.line(py, limit)?))
     }
 

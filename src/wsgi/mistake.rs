@@ -11,10 +11,14 @@ pub enum Mistake {
     #[error("start_response: the status is of type '{0}'; it must be a str such as '200 OK'")]
     StatusType(String),
     /// The status has the wrong form.
-    #[error("start_response: bad status '{0}': {1}; it must be three digits, a space and a reason, such as '200 OK'")]
+    #[error(
+        "start_response: bad status '{0}': {1}; it must be three digits, a space and a reason, such as '200 OK'"
+    )]
     Status(String, String),
     /// The headers are not a list.
-    #[error("start_response: the headers are of type '{0}'; they must be a list of (name, value) tuples")]
+    #[error(
+        "start_response: the headers are of type '{0}'; they must be a list of (name, value) tuples"
+    )]
     FieldsType(String),
     /// A header is not a pair of `str`.
     #[error("start_response: bad header {0}; each must be a tuple of two str: (name, value)")]

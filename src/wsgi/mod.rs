@@ -4,6 +4,7 @@
 pub mod app;
 pub mod body;
 pub mod channel;
+pub mod declare;
 pub mod environ;
 pub mod errors;
 pub mod exchange;

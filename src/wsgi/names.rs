@@ -60,7 +60,10 @@ impl Names {
     /// No names yet.
     #[must_use]
     pub fn new(rules: NameRules) -> Self {
-        Self { rules, ..Self::default() }
+        Self {
+            rules,
+            ..Self::default()
+        }
     }
 
     /// The highest number given out, plus one.
@@ -86,7 +89,10 @@ impl Names {
 
     fn make(&mut self, py: Python<'_>, wire: &[u8]) -> PyResult<Name> {
         let upper = wire.to_ascii_uppercase();
-        let find = |list: &[String]| list.iter().position(|name| name.as_bytes() == upper.as_slice());
+        let find = |list: &[String]| {
+            list.iter()
+                .position(|name| name.as_bytes() == upper.as_slice())
+        };
         let meaning = if let Some(index) = find(&self.rules.forwarder) {
             Meaning::Forwarder(index)
         } else if upper.contains(&b'_') && !self.rules.underscores {
@@ -103,10 +109,18 @@ impl Names {
             _ if matches!(meaning, Meaning::Forwarder(_)) => Vec::new(),
             _ => b"HTTP_".to_vec(),
         };
-        key.extend(upper.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }));
+        key.extend(
+            upper
+                .iter()
+                .map(|byte| if *byte == b'-' { b'_' } else { *byte }),
+        );
         let next = self.numbers.len();
         let number = *self.numbers.entry(key.as_slice().into()).or_insert(next);
-        Ok(Name { key: text::interned(py, &key)?.unbind(), meaning, number })
+        Ok(Name {
+            key: text::interned(py, &key)?.unbind(),
+            meaning,
+            number,
+        })
     }
 }
 
@@ -118,8 +132,11 @@ const LONGEST: usize = 256;
 /// Values that come again and again, by their bytes.
 #[derive(Debug)]
 pub struct Values {
-    slots: Vec<Option<(Box<[u8]>, Py<PyString>)>>,
+    slots: Vec<Option<Kept>>,
 }
+
+/// A value's bytes and its `str`.
+type Kept = (Box<[u8]>, Py<PyString>);
 
 impl Default for Values {
     fn default() -> Self {
@@ -136,7 +153,9 @@ impl Values {
             return text::latin1(py, bytes);
         }
         let index = usize::try_from(hash(bytes)).unwrap_or(0) & SLOTS.saturating_sub(1);
-        let Some(slot) = self.slots.get_mut(index) else { return text::latin1(py, bytes) };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return text::latin1(py, bytes);
+        };
         if let Some((kept, text)) = slot
             && **kept == *bytes
         {
@@ -153,7 +172,8 @@ fn hash(bytes: &[u8]) -> u32 {
     let mut state = u64::try_from(bytes.len()).unwrap_or(0);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
-        state = (state.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        state =
+            (state.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
     for byte in rest {
         state = (state.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95);

@@ -5,10 +5,7 @@
 use std::io::{IoSlice, Write};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-
-use crate::http::reply as wire;
-use crate::python::text;
+use pyo3::types::PyBytes;
 
 use super::channel::{Channel, Lost};
 use super::mistake::Mistake;
@@ -66,12 +63,12 @@ pub struct Reply {
     demand: Demand,
     channel: Option<Channel>,
     /// The status line and the app's fields, as they go on the wire.
-    head: Vec<u8>,
-    status: u16,
-    length: Option<u64>,
-    has_date: bool,
-    has_server: bool,
-    close: bool,
+    pub(super) head: Vec<u8>,
+    pub(super) status: u16,
+    pub(super) length: Option<u64>,
+    pub(super) has_date: bool,
+    pub(super) has_server: bool,
+    pub(super) close: bool,
     framing: Framing,
     /// Body bytes handed on.
     sent: u64,
@@ -134,7 +131,9 @@ impl Reply {
     /// How many body bytes are missing from the declared length.
     pub fn missing(&self) -> u64 {
         match self.framing {
-            Framing::Length(length) if self.stage == Stage::Streaming => length.saturating_sub(self.sent),
+            Framing::Length(length) if self.stage == Stage::Streaming => {
+                length.saturating_sub(self.sent)
+            }
             Framing::Length(_) | Framing::Bodyless | Framing::Chunked | Framing::Close => 0,
         }
     }
@@ -154,94 +153,6 @@ impl Reply {
         &self.head
     }
 
-    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
-    pub fn declare(&mut self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.head.clear();
-        (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
-        self.head.extend_from_slice(b"HTTP/1.1 ");
-        let start = self.head.len();
-        let Ok(text) = status.cast::<PyString>() else {
-            return Err(Mistake::StatusType(status.get_type().qualname()?.to_string()).into());
-        };
-        if !text::append_latin1(text, &mut self.head)? {
-            return Err(Mistake::Status(text.to_string(), "it has characters beyond latin-1".into()).into());
-        }
-        let checked = wire::check_status(self.head.get(start..).unwrap_or(&[]));
-        self.status = checked.map_err(|error| Mistake::Status(text.to_string(), error.to_string()))?;
-        self.head.extend_from_slice(b"\r\n");
-        let Ok(fields) = fields.cast::<PyList>() else {
-            return Err(Mistake::FieldsType(fields.get_type().qualname()?.to_string()).into());
-        };
-        for field in fields.iter() {
-            self.declare_field(&field)?;
-        }
-        self.stage = Stage::Headed;
-        Ok(())
-    }
-
-    fn declare_field(&mut self, field: &Bound<'_, PyAny>) -> PyResult<()> {
-        let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-        let Some(pair) = pair else {
-            return Err(Mistake::Field(field.repr()?.to_string()).into());
-        };
-        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-        let (Ok(name_text), Ok(value_text)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
-            return Err(Mistake::Field(field.repr()?.to_string()).into());
-        };
-        let begin = self.head.len();
-        let bad = |why: String| Mistake::FieldText(name_text.to_string(), why);
-        if !text::append_latin1(&name_text, &mut self.head)? {
-            return Err(bad("the name has characters beyond latin-1".into()).into());
-        }
-        let name_end = self.head.len();
-        wire::check_name(self.head.get(begin..).unwrap_or(&[])).map_err(|why| bad(why.to_string()))?;
-        self.head.extend_from_slice(b": ");
-        let value_begin = self.head.len();
-        if !text::append_latin1(&value_text, &mut self.head)? {
-            let why = "the value has characters beyond latin-1; encode it (RFC 8187) or drop them";
-            return Err(bad(why.into()).into());
-        }
-        let value = self.head.get(value_begin..).unwrap_or(&[]);
-        wire::check_value(value).map_err(|why| bad(why.to_string()))?;
-        if self.keep_field(begin, name_end, value_begin).map_err(bad)? {
-            self.head.extend_from_slice(b"\r\n");
-        } else {
-            self.head.truncate(begin);
-        }
-        Ok(())
-    }
-
-    /// Notes what the server must know of a field; `false` for fields that are the server's own.
-    fn keep_field(&mut self, begin: usize, name_end: usize, value_begin: usize) -> Result<bool, String> {
-        let name = self.head.get(begin..name_end).unwrap_or(&[]);
-        let value = self.head.get(value_begin..).unwrap_or(&[]);
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
-            6 if name.eq_ignore_ascii_case(b"server") => self.has_server = true,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                let Some(number) = number.filter(|_| digits) else {
-                    return Err("its value is not a number of bytes".into());
-                };
-                if self.length.is_some_and(|length| length != number) {
-                    return Err("it is given twice with different values".into());
-                }
-                let again = self.length.replace(number).is_some();
-                return Ok(!again);
-            }
-            _ if wire::hop_by_hop(name) => {
-                // PEP 3333: the app must not use these. As gunicorn, drop them; honour the wish to close.
-                let closes = name.eq_ignore_ascii_case(b"connection")
-                    && value.to_ascii_lowercase().windows(5).any(|part| part == b"close");
-                self.close |= closes;
-                return Ok(false);
-            }
-            _ => {}
-        }
-        Ok(true)
-    }
-
     /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.4.5).
     fn may_have_body(&self) -> bool {
         !self.demand.head_only && self.status >= 200 && self.status != 204 && self.status != 304
@@ -255,11 +166,13 @@ impl Reply {
             Framing::Length(length)
         } else if let Some(total) = total {
             self.head.extend_from_slice(b"Content-Length: ");
-            self.head.extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
+            self.head
+                .extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
             self.head.extend_from_slice(b"\r\n");
             Framing::Length(total)
         } else if self.demand.http11 {
-            self.head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            self.head
+                .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
             Framing::Chunked
         } else {
             Framing::Close
@@ -337,10 +250,17 @@ impl Reply {
     }
 
     /// Sends a reply whose whole body is known, with one write.
-    pub fn whole(&mut self, py: Python<'_>, parts: &[Bound<'_, PyBytes>], standing: &Standing) -> Result<(), Lost> {
+    pub fn whole(
+        &mut self,
+        py: Python<'_>,
+        parts: &[Bound<'_, PyBytes>],
+        standing: &Standing,
+    ) -> Result<(), Lost> {
         let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
         self.complete_head(u64::try_from(total).ok(), standing);
-        let Some(channel) = self.channel.clone() else { return Ok(()) };
+        let Some(channel) = self.channel.clone() else {
+            return Ok(());
+        };
         let take = self.account(total);
         if take <= COPIED {
             let head_end = self.head.len();
@@ -365,7 +285,9 @@ impl Reply {
             slices.push(IoSlice::new(part));
         }
         // The kernel takes 1,024 parts at once (IOV_MAX).
-        slices.chunks_mut(1024).try_for_each(|slices| channel.send(py, slices))
+        slices
+            .chunks_mut(1024)
+            .try_for_each(|slices| channel.send(py, slices))
     }
 
     /// Prepares to send a file of so many bytes; gives how many of them to send.
@@ -395,7 +317,6 @@ impl Reply {
     pub fn finish(&mut self, standing: &Standing) -> Option<(Channel, Step)> {
         let mut step = Step::default();
         match self.stage {
-            Stage::Idle | Stage::Open => return None,
             Stage::Headed => {
                 // For HEAD the length of what GET would give is not known: say nothing (RFC 9110 9.3.2).
                 self.complete_head(Some(0), standing);
@@ -404,7 +325,7 @@ impl Reply {
             Stage::Streaming if self.framing == Framing::Chunked => {
                 step.chunk.extend_from_slice(b"0\r\n\r\n");
             }
-            Stage::Streaming => return None,
+            Stage::Idle | Stage::Open | Stage::Streaming => return None,
         }
         Some((self.channel.clone()?, step))
     }
@@ -414,7 +335,11 @@ impl Step {
     /// Sends it with the part of the body it was made for.
     pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<(), Lost> {
         let part = part.get(..self.take).unwrap_or(part);
-        let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() { b"\r\n" } else { b"" };
+        let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() {
+            b"\r\n"
+        } else {
+            b""
+        };
         channel.send(
             py,
             &mut [

@@ -1,4 +1,4 @@
-//! `start_response` and `write` (PEP 3333 "The start_response() Callable"): two built-in functions bound to
+//! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in functions bound to
 //! one object that holds the state of the reply.
 
 use std::ffi::CStr;
@@ -52,7 +52,10 @@ struct StartResponse;
 impl Builtin for StartResponse {
     const NAME: &'static CStr = c"start_response";
 
-    fn call<'py>(this: &Bound<'py, PyAny>, arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(
+        this: &Bound<'py, PyAny>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let exchange = this.cast::<Exchange>()?;
         let (status, fields) = (arguments.get(0, "status")?, arguments.get(1, "headers")?);
         // PEP 3333 names the second argument response_headers in its text, headers in its examples.
@@ -100,11 +103,16 @@ struct Write;
 impl Builtin for Write {
     const NAME: &'static CStr = c"write";
 
-    fn call<'py>(this: &Bound<'py, PyAny>, arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(
+        this: &Bound<'py, PyAny>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let exchange = this.cast::<Exchange>()?;
         let part = arguments.get(0, "data")?.filter(|_| arguments.len() == 1);
-        let Some(part) = part else { return Err(Mistake::Written("other arguments".into()).into()) };
+        let Some(part) = part else {
+            return Err(Mistake::Written("other arguments".into()).into());
+        };
         let Ok(part) = part.cast::<PyBytes>() else {
             return Err(Mistake::Written(part.get_type().qualname()?.to_string()).into());
         };
@@ -127,7 +135,10 @@ impl Callables {
         let (reply, standing) = (Mutex::default(), Mutex::default());
         let exchange = Bound::new(py, Exchange { reply, standing })?;
         let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
-        Ok(Self { exchange: exchange.unbind(), start_response: start_response.unbind() })
+        Ok(Self {
+            exchange: exchange.unbind(),
+            start_response: start_response.unbind(),
+        })
     }
 
     /// A pair that nobody else holds.
@@ -143,7 +154,10 @@ impl Callables {
             *self = Self::new(py)?;
             *self.exchange.get().standing() = standing;
         }
-        Ok((self.exchange.bind(py).clone(), self.start_response.bind(py).clone()))
+        Ok((
+            self.exchange.bind(py).clone(),
+            self.start_response.bind(py).clone(),
+        ))
     }
 
     /// The exchange object.
