@@ -166,17 +166,6 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes text as it is, without a prefix (`wsgi.errors`).
-pub fn raw(text: &[u8]) {
-    if let Some(log) = LOG.get() {
-        if log.sink.write(text).is_err() {
-            log.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    } else {
-        drop(io::stderr().write_all(text));
-    }
-}
-
 /// Writes bytes as they are, without a prefix and at any level: what an app writes to `wsgi.errors`.
 pub fn raw(bytes: &[u8]) {
     match LOG.get() {
