@@ -4,7 +4,6 @@
 pub mod builtin;
 pub mod call;
 pub mod fork;
-pub mod signal;
 pub mod text;
 pub mod traceback;
 

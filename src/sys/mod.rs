@@ -6,6 +6,8 @@ pub mod fork;
 pub mod net;
 pub mod process;
 pub mod scoreboard;
+pub mod signal;
 pub mod spawn;
+pub mod user;
 
 pub use process::exit_now;

@@ -14,6 +14,7 @@ use pyo3::types::PyList;
 use crate::link::{Failure, Start};
 use crate::log;
 use crate::settings::Settings;
+use crate::sys::user::Identity;
 use crate::wsgi::app::{LoadError, load};
 
 /// Changes to the settings' directory and umask. Before the privileges go: the directory may need them.
@@ -25,40 +26,14 @@ pub(super) fn settle(settings: &Settings) -> io::Result<()> {
 
 /// Becomes the settings' user and group, before anything of the app is loaded.
 pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
-    let missing = |what: &str, name: &str| io::Error::other(format!("there is no {what} '{name}'"));
-    let gid = match &settings.group {
-        None => getegid(),
-        Some(name) => match name.parse() {
-            Ok(number) => Gid::from_raw(number),
-            Err(_name) => {
-                Group::from_name(name)?
-                    .ok_or_else(|| missing("group", name))?
-                    .gid
-            }
-        },
-    };
-    let user = match &settings.user {
-        None => None,
-        Some(name) => Some(match name.parse() {
-            Ok(number) => (
-                Uid::from_raw(number),
-                User::from_uid(Uid::from_raw(number))?,
-            ),
-            Err(_name) => {
-                let user = User::from_name(name)?.ok_or_else(|| missing("user", name))?;
-                (user.uid, Some(user))
-            }
-        }),
-    };
-    let uid = user.as_ref().map_or_else(geteuid, |(uid, _)| *uid);
-    if gid == getegid() && uid == geteuid() {
+    let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref())?;
+    if identity.is_current() {
         return Ok(());
     }
+    let Identity { uid, gid, name } = identity;
     // The groups of the user before must not stay: they are rights too.
-    if settings.initgroups
-        && let Some((_, Some(user))) = &user
-    {
-        let name = std::ffi::CString::new(user.name.as_str()).map_err(io::Error::other)?;
+    if let Some(name) = name.filter(|_| settings.initgroups) {
+        let name = std::ffi::CString::new(name).map_err(io::Error::other)?;
         initgroups(&name, gid)?;
     } else if geteuid().is_root() {
         setgroups(&[gid])?;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::python::{call, signal};
+use crate::python::call;
+use crate::sys::signal;
 
 /// The orders received so far, and the pipe that wakes the loop.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Orders {
         ] {
             let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
             signal::reset(number)?;
-            signal::on(number, move || {
+            signal::on(signal_number(number), move || {
                 flag.store(true, Ordering::Relaxed);
                 wake_up(&waker);
             })?;
@@ -47,7 +48,7 @@ impl Orders {
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
             let (flag, waker) = (Arc::clone(&orders.quit), waker.try_clone()?);
             signal::reset(number)?;
-            signal::on(number, move || {
+            signal::on(signal_number(number), move || {
                 flag.store(true, Ordering::Relaxed);
                 call::interrupt();
                 wake_up(&waker);
@@ -63,7 +64,7 @@ impl Orders {
         ] {
             // A handler, not SIG_IGN: programs that the app starts would inherit the latter.
             signal::reset(number)?;
-            signal::on(number, || {})?;
+            signal::on(signal_number(number), || {})?;
         }
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;
@@ -102,4 +103,11 @@ impl Orders {
 /// One byte; a full pipe means that the loop will wake anyway.
 fn wake_up(waker: &UnixStream) {
     drop(crate::sys::net::send(waker.as_fd(), &[1], false));
+}
+
+/// The kernel's number of a signal.
+fn signal_number(signal: Signal) -> i32 {
+    #[expect(clippy::as_conversions, reason = "a fieldless enum of i32 representation")]
+    let number = signal as i32;
+    number
 }

@@ -1,0 +1,228 @@
+//! The arbiter's children: templates are started here, workers come from them, and all that ends is reaped
+//! here. Only this thread reaps, so a pid that was not reaped yet can be signalled by kill(2) without ever
+//! meeting a stranger: pidfds would add descriptors and say nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid as NixPid;
+
+use crate::arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
+use crate::link::{Command, Start};
+use crate::log;
+use crate::sys::spawn::Spawn;
+
+use super::{interpreter, native};
+
+/// A template that runs.
+#[derive(Debug)]
+struct Template {
+    pid: Pid,
+    /// Dropped to let it go.
+    commands: Option<OwnedFd>,
+    /// Forks it was told to make and has not reported.
+    owed: BTreeSet<WorkerId>,
+}
+
+/// All children.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    templates: BTreeMap<Generation, Template>,
+    /// Workers by pid, from their first sign of life to their reaping.
+    workers: BTreeMap<Pid, WorkerId>,
+    /// Slots by worker, from the order to fork to the reaping.
+    slots: BTreeMap<WorkerId, Slot>,
+    ready: BTreeSet<WorkerId>,
+    /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
+    early: BTreeMap<Pid, Exit>,
+}
+
+/// A pair of connected sockets that keep message boundaries; closed at exec.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+impl Children {
+    /// Starts a template. `start` lacks only its command socket.
+    pub(super) fn start_template(
+        &mut self,
+        python: PathBuf,
+        mut start: Start,
+        environment: Vec<(String, String)>,
+    ) -> io::Result<Pid> {
+        let (ours, theirs) = pair()?;
+        start.commands = theirs.as_raw_fd();
+        let module = native::module()?;
+        let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
+        let mut orders = File::from(orders);
+        orders.write_all(&serde_json::to_vec(&start).map_err(io::Error::other)?)?;
+        let mut inherit: Vec<RawFd> = vec![module.as_raw_fd(), orders.as_raw_fd(), theirs.as_raw_fd()];
+        inherit.extend([start.scoreboard, start.reports, start.lot.0, start.lot.1, start.error_log]);
+        inherit.extend(start.access_log);
+        inherit.extend(start.listeners.iter().map(|listener| listener.fd));
+        let spawn = Spawn {
+            program: python,
+            arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd()),
+            environment: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            without: Vec::new(),
+            inherit,
+            ignore_interrupt: true,
+            die_with_parent: true,
+            directory: None,
+        };
+        let pid = Pid(spawn.start()?);
+        let template = Template { pid, commands: Some(ours), owed: BTreeSet::new() };
+        self.templates.insert(Generation(start.generation), template);
+        Ok(pid)
+    }
+
+    /// Lets a template go: end of file on its command socket.
+    pub(super) fn end_template(&mut self, generation: Generation) {
+        if let Some(template) = self.templates.get_mut(&generation) {
+            template.commands = None;
+        }
+    }
+
+    /// Orders a fork.
+    pub(super) fn fork(&mut self, id: WorkerId, slot: Slot, generation: Generation) -> Result<(), String> {
+        let Some(template) = self.templates.get_mut(&generation) else {
+            return Err("its template is gone".to_owned());
+        };
+        let command = Command::Fork { id: id.0, slot: slot.0 };
+        tell(template, &command).map_err(|error| format!("its template does not listen: {error}"))?;
+        template.owed.insert(id);
+        self.slots.insert(id, slot);
+        Ok(())
+    }
+
+    /// Tells all templates.
+    pub(super) fn tell_templates(&self, command: &Command) {
+        for template in self.templates.values() {
+            if let Err(error) = tell(template, command) {
+                log::debug(format_args!("a template does not listen: {error}"));
+            }
+        }
+    }
+
+    /// A worker gave its first sign of life, or its template reported it.
+    pub(super) fn born(&mut self, id: WorkerId, pid: Pid) -> Option<Exit> {
+        self.paid(id);
+        if let Some(exit) = self.early.remove(&pid) {
+            self.forget_early();
+            return Some(exit);
+        }
+        self.workers.insert(pid, id);
+        self.forget_early();
+        None
+    }
+
+    /// A fork was answered.
+    pub(super) fn paid(&mut self, id: WorkerId) {
+        for template in self.templates.values_mut() {
+            template.owed.remove(&id);
+        }
+    }
+
+    /// The worker serves.
+    pub(super) fn is_ready(&mut self, id: WorkerId) {
+        self.ready.insert(id);
+    }
+
+    /// The workers that serve, with their slots.
+    pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, Slot)> + '_ {
+        self.ready.iter().filter_map(|id| Some((*id, *self.slots.get(id)?)))
+    }
+
+    /// The slot is free again.
+    pub(super) fn free(&mut self, slot: Slot) {
+        self.slots.retain(|_, used| *used != slot);
+    }
+
+    /// Strangers are only remembered while a fork is unanswered.
+    fn forget_early(&mut self) {
+        if self.templates.values().all(|template| template.owed.is_empty()) {
+            self.early.clear();
+        }
+    }
+
+    /// Reaps all that has ended and notes what was stopped; gives the events for the brain.
+    pub(super) fn reap(&mut self, events: &mut impl Extend<Event>) -> io::Result<()> {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WCONTINUED;
+        loop {
+            let status = match waitid(Id::All, flags) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => status,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let (pid, exit) = match status {
+                WaitStatus::Exited(pid, code) => (pid, Exit::Code(code)),
+                WaitStatus::Signaled(pid, signal, _core) => (pid, Exit::Signal(number(signal))),
+                WaitStatus::Stopped(pid, _) => {
+                    events.extend([Event::Stopped(Pid(pid.as_raw()), true)]);
+                    continue;
+                }
+                WaitStatus::Continued(pid) => {
+                    events.extend([Event::Stopped(Pid(pid.as_raw()), false)]);
+                    continue;
+                }
+                WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) | WaitStatus::StillAlive => continue,
+            };
+            self.ended(Pid(pid.as_raw()), exit, events);
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
+        let template = self.templates.iter().find(|(_, template)| template.pid == pid);
+        if let Some(generation) = template.map(|(generation, _)| *generation) {
+            if let Some(template) = self.templates.remove(&generation) {
+                let reason = "its template ended before it answered".to_owned();
+                events.extend(template.owed.into_iter().map(|id| Event::ForkFailed(id, reason.clone())));
+            }
+            self.forget_early();
+            events.extend([Event::Exited(pid, exit)]);
+        } else if let Some(id) = self.workers.remove(&pid) {
+            self.ready.remove(&id);
+            events.extend([Event::Exited(pid, exit)]);
+        } else if self.templates.values().any(|template| !template.owed.is_empty()) {
+            self.early.insert(pid, exit);
+        } else {
+            // An orphan of the app, adopted because we are its subreaper (or pid 1).
+            log::debug(format_args!("Reaped an orphan (pid:{pid})"));
+        }
+    }
+
+    /// Whether this template runs.
+    pub(super) fn template_pid(&self, generation: Generation) -> Option<Pid> {
+        self.templates.get(&generation).map(|template| template.pid)
+    }
+}
+
+fn tell(template: &Template, command: &Command) -> io::Result<()> {
+    let socket = template.commands.as_ref().ok_or_else(|| io::Error::other("it is leaving"))?;
+    let text = serde_json::to_vec(command).map_err(io::Error::other)?;
+    // Never blocks: a hung template must not hang us.
+    send(socket.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)?;
+    Ok(())
+}
+
+/// Signals a child that was not reaped.
+pub(super) fn signal(pid: Pid, signal: Signal) {
+    if let Err(errno) = kill(NixPid::from_raw(pid.0), signal) {
+        log::debug(format_args!("cannot send {signal} to {pid}: {errno}"));
+    }
+}
+
+fn number(signal: Signal) -> i32 {
+    #[expect(clippy::as_conversions, reason = "a fieldless enum of i32 representation")]
+    let number = signal as i32;
+    number
+}

@@ -1,0 +1,173 @@
+//! Which Python runs the app, and the few lines of Python by which it enters rcorn.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+/// Why there is no Python.
+#[derive(Debug, thiserror::Error)]
+pub enum InterpreterError {
+    /// The one that was asked for cannot be run.
+    #[error("cannot run {path} (from --python): {reason}")]
+    Chosen {
+        /// As it was given.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// None was found.
+    #[error("no python3 found (looked {looked})")]
+    NotFound {
+        /// Where.
+        looked: String,
+    },
+}
+
+impl InterpreterError {
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Chosen { .. } => "give the path of a CPython 3.9 or later, such as --python .venv/bin/python3".into(),
+            Self::NotFound { .. } => {
+                "install CPython 3.9 or later, activate a virtual environment, or give --python PATH".into()
+            }
+        }
+    }
+}
+
+/// Where to look.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// `--python`.
+    pub chosen: Option<PathBuf>,
+    /// The path of this executable: pip installs it into a virtual environment.
+    pub executable: Option<PathBuf>,
+    /// `$VIRTUAL_ENV`.
+    pub virtual_env: Option<PathBuf>,
+    /// `$PATH`.
+    pub path: Option<OsString>,
+}
+
+/// Finds the interpreter: `--python`; the virtual environment rcorn is installed in; the active one;
+/// the first `python3` on the path.
+pub fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
+    if let Some(chosen) = &places.chosen {
+        // A bare name is looked up like a command.
+        let found = if chosen.components().count() == 1 && !chosen.exists() {
+            places.path.as_deref().and_then(|path| on_path(path, chosen.as_os_str()))
+        } else {
+            Some(chosen.clone())
+        };
+        let failed = |reason: String| InterpreterError::Chosen { path: chosen.clone(), reason };
+        let found = found.ok_or_else(|| failed("there is no such command on PATH".into()))?;
+        access(&found, AccessFlags::X_OK).map_err(|errno| failed(errno.desc().to_owned()))?;
+        if found.is_dir() {
+            return Err(failed("it is a directory".into()));
+        }
+        return Ok(found);
+    }
+    let mut looked = Vec::new();
+    let beside = places.executable.as_deref().and_then(Path::parent);
+    let own = beside.filter(|bin| bin.join("../pyvenv.cfg").exists()).map(|bin| bin.join("python3"));
+    let active = places.virtual_env.as_ref().map(|venv| venv.join("bin/python3"));
+    for candidate in [own, active].into_iter().flatten() {
+        if is_program(&candidate) {
+            return Ok(candidate);
+        }
+        looked.push(candidate.display().to_string());
+    }
+    looked.push("on PATH".into());
+    let found = places.path.as_deref().and_then(|path| on_path(path, OsStr::new("python3")));
+    found.ok_or_else(|| InterpreterError::NotFound { looked: looked.join(", ") })
+}
+
+fn on_path(path: &OsStr, name: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    file.is_file() && access(file, AccessFlags::X_OK).is_ok()
+}
+
+/// Exit code of the bootstrap when this Python cannot be used.
+pub const UNUSABLE: i32 = 78;
+
+/// Checks the interpreter, imports the native module from its descriptor and enters it, for good.
+const BOOTSTRAP: &str = r#"
+import sys
+def no(why):
+    sys.stderr.write("rcorn: error: %s is %s\n  hint: rcorn needs CPython 3.9 or later; choose another with --python\n" % (sys.executable, why))
+    sys.exit(78)
+v = sys.version_info
+if v < (3, 9): no("Python %d.%d" % v[:2])
+if sys.implementation.name != "cpython": no(sys.implementation.name)
+if "t" in getattr(sys, "abiflags", ""): no("a free-threaded build")
+import importlib.machinery, importlib.util
+native, start, mode = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+loader = importlib.machinery.ExtensionFileLoader("_rcorn", "/proc/self/fd/%d" % native)
+module = importlib.util.module_from_spec(importlib.util.spec_from_loader("_rcorn", loader))
+loader.exec_module(module)
+module.template(native, start, mode)
+"#;
+
+/// The arguments after the program's name.
+pub fn arguments(native: RawFd, start: RawFd) -> Vec<OsString> {
+    let numbers = [native.to_string(), start.to_string()];
+    // The bootstrap's own length makes room enough for a process title.
+    let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
+    arguments.extend(numbers.into_iter().map(OsString::from));
+    arguments.push("first".into());
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn program(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn the_order_is_own_venv_active_venv_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let (own, active, path) =
+            (root.join("own/bin/python3"), root.join("active/bin/python3"), root.join("usr/python3"));
+        for file in [&own, &active, &path] {
+            program(file);
+        }
+        let places = Places {
+            chosen: None,
+            executable: Some(root.join("own/bin/rcorn")),
+            virtual_env: Some(root.join("active")),
+            path: Some(root.join("usr").into()),
+        };
+        // Without pyvenv.cfg the folder beside us is just a folder.
+        assert_eq!(find(&places).unwrap(), active);
+        std::fs::write(root.join("own/pyvenv.cfg"), "").unwrap();
+        assert_eq!(find(&places).unwrap(), own);
+        let bare = Places { virtual_env: None, executable: None, ..places };
+        assert_eq!(find(&bare).unwrap(), path);
+    }
+
+    #[test]
+    fn a_missing_python_is_said_with_all_places() {
+        let places = Places {
+            virtual_env: Some("/nonexistent/venv".into()),
+            path: Some("/nonexistent/bin".into()),
+            ..Places::default()
+        };
+        let error = find(&places).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/venv/bin/python3, on PATH"), "{error}");
+        let chosen = Places { chosen: Some("/nonexistent/python9".into()), ..Places::default() };
+        assert!(find(&chosen).unwrap_err().to_string().contains("/nonexistent/python9"));
+    }
+}

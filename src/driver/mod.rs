@@ -1,0 +1,249 @@
+//! The hands: the arbiter's process. One loop on mio: signals, reports of templates and workers, the brain's
+//! deadline; each becomes an event, each event a step of the brain, each step's actions are carried out
+//! (`perform.rs`). Nothing else waits, nothing sleeps. Called by `main.rs`; knows no Python.
+
+mod children;
+mod interpreter;
+mod listeners;
+mod logs;
+mod native;
+mod notify;
+mod perform;
+mod pidfile;
+mod signals;
+mod start;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, recv};
+
+use crate::arbiter::{
+    Arbiter, BootFailure, BootFailureKind, Event, Generation, Moment, Order, Outcome, Pid, WorkerId,
+};
+use crate::link::{Failure, LONGEST, Report};
+use crate::log;
+use crate::settings::Settings;
+use crate::sys::clock;
+use crate::sys::scoreboard::Scoreboard;
+
+use children::Children;
+use listeners::{Listener, Plan};
+use logs::Logs;
+use notify::Notify;
+use pidfile::PidFile;
+use signals::Signals;
+
+pub use start::{StartError, run};
+
+const SIGNALS: Token = Token(0);
+const REPORTS: Token = Token(1);
+
+/// Settings that were read and wait for their template to prove itself.
+#[derive(Debug)]
+struct Pending {
+    settings: Settings,
+    plan: Plan,
+}
+
+/// Reads the settings again.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Settings, String>;
+
+/// The arbiter's process.
+pub(crate) struct Driver<'a> {
+    brain: Arbiter,
+    poll: Poll,
+    signals: Signals,
+    reports: (OwnedFd, OwnedFd),
+    lot: (OwnedFd, OwnedFd),
+    scoreboard: Scoreboard,
+    scoreboard_fd: OwnedFd,
+    children: Children,
+    listeners: Vec<Listener>,
+    settings: Settings,
+    pending: Option<Pending>,
+    reload: Reload<'a>,
+    python: PathBuf,
+    argv: Vec<String>,
+    logs: Logs,
+    notify: Notify,
+    pid_file: Option<PidFile>,
+    /// Something was ready once: the service manager knows.
+    announced: bool,
+    queue: VecDeque<Event>,
+    outcome: Option<Outcome>,
+}
+
+/// The clock of the brain.
+fn now() -> Moment {
+    Moment(Duration::from_nanos(clock::monotonic()))
+}
+
+/// What a signal orders.
+fn order(signal: Signal) -> Option<Order> {
+    let orders = [
+        (Signal::SIGTERM, Order::Stop),
+        (Signal::SIGHUP, Order::Reload),
+        (Signal::SIGTTIN, Order::More),
+        (Signal::SIGTTOU, Order::Fewer),
+        (Signal::SIGUSR1, Order::Reopen),
+        (Signal::SIGUSR2, Order::Upgrade),
+    ];
+    orders.into_iter().find_map(|(known, order)| (known == signal).then_some(order))
+}
+
+impl From<Failure> for BootFailure {
+    fn from(failure: Failure) -> Self {
+        let kind = match failure.code {
+            3 => BootFailureKind::Boot,
+            4 => BootFailureKind::App,
+            _ => BootFailureKind::Host,
+        };
+        Self { kind, summary: failure.summary }
+    }
+}
+
+impl Driver<'_> {
+    /// The loop.
+    fn work(&mut self) -> io::Result<Outcome> {
+        let mut events = Events::with_capacity(64);
+        self.poll.registry().register(self.signals.source(), SIGNALS, Interest::READABLE)?;
+        let reports = self.reports.0.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&reports), REPORTS, Interest::READABLE)?;
+        loop {
+            self.drain_queue();
+            if let Some(outcome) = self.outcome {
+                return Ok(outcome);
+            }
+            let timeout = self.brain.deadline().map(|due| {
+                // Rounded up to what epoll counts in, so that it is due when we wake.
+                due.0.saturating_sub(now().0).saturating_add(Duration::from_micros(999))
+            });
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            // Edge-triggered, and cheap: look at both sources each time.
+            self.hear_reports()?;
+            self.hear_signals()?;
+            if self.brain.deadline().is_some_and(|due| due <= now()) {
+                self.look_at_scoreboard();
+                self.queue.push_back(Event::Tick);
+            }
+        }
+    }
+
+    fn drain_queue(&mut self) {
+        let mut actions = Vec::new();
+        while let Some(event) = self.queue.pop_front() {
+            if self.outcome.is_some() {
+                return;
+            }
+            self.brain.step(now(), event, &mut actions);
+            for action in actions.drain(..) {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn hear_signals(&mut self) -> io::Result<()> {
+        for signal in self.signals.take() {
+            match signal {
+                Signal::SIGCHLD => {
+                    // What they reported before they ended is heard first.
+                    self.hear_reports()?;
+                    self.children.reap(&mut self.queue)?;
+                }
+                Signal::SIGINT | Signal::SIGQUIT => {
+                    self.note_signal(signal);
+                    self.queue.push_back(Event::Ordered(Order::Quit));
+                }
+                Signal::SIGWINCH => {
+                    self.note_signal(signal);
+                    log::debug(format_args!("SIGWINCH ignored. Not daemonized"));
+                }
+                other => {
+                    self.note_signal(other);
+                    self.queue.extend(order(other).map(Event::Ordered));
+                }
+            }
+            // In the order they came, each with its consequences.
+            self.drain_queue();
+        }
+        Ok(())
+    }
+
+    fn note_signal(&self, signal: Signal) {
+        let name = signal.as_str().trim_start_matches("SIG").to_ascii_lowercase();
+        if signal == Signal::SIGWINCH {
+            // A terminal that changes its size is no news.
+            log::debug(format_args!("Handling signal: {name}"));
+        } else {
+            log::info(format_args!("Handling signal: {name}"));
+        }
+    }
+
+    fn hear_reports(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; LONGEST];
+        loop {
+            let length = match recv(self.reports.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => length,
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            match serde_json::from_slice(buffer.get(..length).unwrap_or(&[])) {
+                Ok(report) => self.hear(report),
+                Err(error) => log::error(format_args!("a report that cannot be read: {error}")),
+            }
+        }
+    }
+
+    fn hear(&mut self, report: Report) {
+        let event = match report {
+            Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
+            Report::TemplateFailed { generation, failure } => {
+                Event::TemplateFailed(Generation(generation), failure.into())
+            }
+            Report::Forked { id, pid } => return self.born(WorkerId(id), Pid(pid), Event::Forked),
+            Report::Ready { id, pid } => {
+                self.born(WorkerId(id), Pid(pid), Event::Ready);
+                self.children.is_ready(WorkerId(id));
+                return;
+            }
+            Report::ForkFailed { id, reason } => {
+                self.children.paid(WorkerId(id));
+                Event::ForkFailed(WorkerId(id), reason)
+            }
+            Report::BootFailed { id, failure } => Event::BootFailed(WorkerId(id), failure.into()),
+            Report::WantsRetirement { id } => {
+                Event::WantsRetirement(WorkerId(id), crate::arbiter::RetireReason::MaxRequests)
+            }
+        };
+        self.queue.push_back(event);
+    }
+
+    fn born(&mut self, id: WorkerId, pid: Pid, event: fn(WorkerId, Pid) -> Event) {
+        let exit = self.children.born(id, pid);
+        self.queue.push_back(event(id, pid));
+        self.queue.extend(exit.map(|exit| Event::Exited(pid, exit)));
+    }
+
+    /// When each worker's request in hand began.
+    fn look_at_scoreboard(&mut self) {
+        for (id, slot) in self.children.serving() {
+            let Some(cell) = self.scoreboard.cell(slot.0) else { continue };
+            let since = cell.busy_since.load(std::sync::atomic::Ordering::Acquire);
+            let since = (since != 0).then(|| Moment(Duration::from_nanos(since)));
+            self.queue.push_back(Event::Beat(id, since));
+        }
+    }
+}

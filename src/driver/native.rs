@@ -1,0 +1,58 @@
+//! The native module, which this executable carries in itself, as a descriptor that Python can import from.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// The module's bytes. Empty in the module itself, which has no use for them.
+#[cfg(not(feature = "worker"))]
+static MODULE: &[u8] = include_bytes!(env!("RCORN_NATIVE"));
+#[cfg(feature = "worker")]
+static MODULE: &[u8] = &[];
+
+/// A descriptor of the module, open for reading.
+pub(super) fn module() -> io::Result<OwnedFd> {
+    // MFD_EXEC says what we are about to do where vm.memfd_noexec would forbid it otherwise; older
+    // kernels do not know the flag.
+    let made = memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_EXEC)
+        .or_else(|_unknown| memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC));
+    match made {
+        Ok(memory) => {
+            let mut file = File::from(memory);
+            file.write_all(MODULE)?;
+            Ok(file.into())
+        }
+        // vm.memfd_noexec=2, or no memfd at all: a file of our own does.
+        Err(_refused) => cached(),
+    }
+}
+
+/// The module as a file in a folder that only we can write to.
+fn cached() -> io::Result<OwnedFd> {
+    let uid = nix::unistd::geteuid();
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
+    });
+    let folder = match base {
+        Some(base) if base.is_absolute() => base.join("rcorn"),
+        Some(_) | None => std::env::temp_dir().join(format!("rcorn-{uid}")),
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let about = fs::symlink_metadata(&folder)?;
+    if !about.is_dir() || about.uid() != uid.as_raw() || about.mode() & 0o022 != 0 {
+        let text = format!("{} is not a folder of ours alone", folder.display());
+        return Err(io::Error::other(text));
+    }
+    let path = folder.join(format!("native-{}-{}.so", env!("CARGO_PKG_VERSION"), std::process::id()));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(MODULE)?;
+    let reading = File::open(&path)?;
+    // The descriptor is enough from here on.
+    fs::remove_file(&path)?;
+    Ok(reading.into())
+}

@@ -1,0 +1,183 @@
+//! The brain's actions, carried out. Failures become events: the brain decides what they mean.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+
+use nix::sys::signal::Signal;
+
+use crate::arbiter::{Action, Ask, Event, Generation, Level as NoteLevel, Note, Pid, Policy};
+use crate::link::{Command, Start};
+use crate::log;
+use crate::settings::{Level, Settings};
+
+use super::children::signal;
+use super::logs::Logs;
+use super::{Driver, Pending, listeners};
+
+/// The part of the settings that the brain needs.
+pub(super) fn policy(settings: &Settings) -> Policy {
+    Policy {
+        workers: settings.workers,
+        timeout: settings.timeout.limit(),
+        boot_timeout: settings.boot_timeout.limit(),
+        graceful_timeout: settings.graceful_timeout.duration(),
+        reload_watch: settings.reload_watch.duration(),
+    }
+}
+
+impl Driver<'_> {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Load => self.load(),
+            Action::StartTemplate(generation) => self.start_template(generation),
+            Action::EndTemplate(generation) => self.children.end_template(generation),
+            Action::KillTemplate(_, pid) => signal(pid, Signal::SIGKILL),
+            Action::Fork(id, slot, generation) => {
+                if let Err(reason) = self.children.fork(id, slot, generation) {
+                    self.queue.push_back(Event::ForkFailed(id, reason));
+                }
+            }
+            Action::Ask(pid, ask) => ask_worker(pid, ask),
+            Action::Commit(_) => self.commit(),
+            Action::Discard(_) => {
+                if let Some(pending) = self.pending.take() {
+                    pending.plan.discard();
+                }
+            }
+            Action::CloseListeners => self.close_listeners(),
+            Action::ReopenLogs => {
+                log::reopen();
+                self.children.tell_templates(&Command::Reopen);
+            }
+            Action::Upgrade => {
+                let text = "USR2 is not supported yet in this version; restart to upgrade rcorn itself";
+                self.queue.push_back(Event::UpgradeNotStarted(text.to_owned()));
+            }
+            Action::Wanted(count) => {
+                self.scoreboard.shared().wanted.store(count, Ordering::Release);
+            }
+            Action::FreeSlot(slot) => {
+                if let Some(cell) = self.scoreboard.cell(slot.0) {
+                    cell.reset();
+                }
+                self.children.free(slot);
+            }
+            Action::Say(note) => say(&note),
+            Action::Exit(outcome) => self.outcome = Some(outcome),
+        }
+        self.announce_ready();
+    }
+
+    /// The service manager hears of the first worker that serves.
+    fn announce_ready(&mut self) {
+        if !self.announced && self.children.serving().next().is_some() {
+            self.announced = true;
+            self.notify.tell("READY=1\nSTATUS=Serving");
+        }
+    }
+
+    /// Reads the settings again; sockets for new addresses are opened at once, so that a failure shows
+    /// before anything changes.
+    fn load(&mut self) {
+        let loaded = (self.reload)().and_then(|settings| {
+            if settings.chdir != self.settings.chdir {
+                std::env::set_current_dir(&settings.chdir)
+                    .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
+            }
+            let plan = listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
+            Ok(Pending { settings, plan })
+        });
+        let event = match loaded {
+            Ok(pending) => {
+                let policy = policy(&pending.settings);
+                self.pending = Some(pending);
+                Event::Loaded(policy)
+            }
+            Err(text) => Event::NotLoaded(text),
+        };
+        self.queue.push_back(event);
+    }
+
+    fn commit(&mut self) {
+        let Some(Pending { settings, plan }) = self.pending.take() else { return };
+        let before: Vec<String> = self.listeners.iter().map(|listener| listener.shown().to_owned()).collect();
+        plan.commit(&mut self.listeners);
+        let after: Vec<&str> = self.listeners.iter().map(super::Listener::shown).collect();
+        if before != after {
+            log::info(format_args!("Listening at: {} ({})", after.join(","), std::process::id()));
+        }
+        if settings.pidfile != self.settings.pidfile || settings.python != self.settings.python {
+            log::warning(format_args!("pidfile and python keep their values until a restart"));
+        }
+        self.settings = settings;
+    }
+
+    fn start_template(&mut self, generation: Generation) {
+        let event = match self.try_start_template(generation) {
+            Ok(pid) => Event::TemplateStarted(generation, pid),
+            Err(error) => Event::TemplateNotStarted(generation, error),
+        };
+        self.queue.push_back(event);
+    }
+
+    fn try_start_template(&mut self, generation: Generation) -> Result<Pid, String> {
+        let settings = self.pending.as_ref().map_or(&self.settings, |pending| &pending.settings);
+        let sockets = match &self.pending {
+            Some(pending) => pending.plan.sockets(&self.listeners),
+            None => self.listeners.iter().collect(),
+        };
+        // Log files as these settings name them; the next template starts with them too.
+        if self.pending.is_some() {
+            self.logs = Logs::open(settings)?;
+            self.logs.use_here(settings).map_err(|error| error.to_string())?;
+        }
+        let (error_log, access_log) = self.logs.numbers();
+        let start = Start {
+            settings: settings.clone(),
+            generation: generation.0,
+            listeners: sockets.into_iter().map(super::Listener::for_link).collect(),
+            scoreboard: self.scoreboard_fd.as_raw_fd(),
+            commands: -1,
+            reports: self.reports.1.as_raw_fd(),
+            lot: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),
+            error_log,
+            access_log,
+            arbiter: i32::try_from(std::process::id()).unwrap_or(0),
+            argv: self.argv.clone(),
+        };
+        let environment = settings.raw_env.clone();
+        let started = self.children.start_template(self.python.clone(), start, environment);
+        started.map_err(|error| format!("cannot start {}: {error}", self.python.display()))
+    }
+
+    /// Nobody new gets in; workers empty the queue.
+    fn close_listeners(&mut self) {
+        self.notify.tell("STOPPING=1\nSTATUS=Stopping");
+        self.scoreboard.shared().stopping.store(1, Ordering::Release);
+        for listener in &mut self.listeners {
+            listener.shut_the_door(false);
+        }
+    }
+}
+
+fn ask_worker(pid: Pid, ask: Ask) {
+    let number = match ask {
+        Ask::Drain => Signal::SIGTERM,
+        Ask::Quit => Signal::SIGQUIT,
+        Ask::Reopen => Signal::SIGUSR1,
+        Ask::Abort => Signal::SIGABRT,
+        Ask::Kill => Signal::SIGKILL,
+    };
+    signal(pid, number);
+}
+
+fn say(note: &Note) {
+    let level = match note.level() {
+        NoteLevel::Debug => Level::Debug,
+        NoteLevel::Info => Level::Info,
+        NoteLevel::Warning => Level::Warning,
+        NoteLevel::Error => Level::Error,
+        NoteLevel::Critical => Level::Critical,
+    };
+    log::record(level, format_args!("{note}"));
+}

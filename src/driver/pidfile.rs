@@ -1,0 +1,108 @@
+//! The pid file: written whole or not at all, refused while its owner lives, removed only by its owner.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// Why there is no pid file.
+#[derive(Debug, thiserror::Error)]
+pub enum PidFileError {
+    /// Another instance has it.
+    #[error("Already running on PID {0} (or pid file '{1}' is stale)")]
+    Running(i32, String),
+    /// It cannot be written.
+    #[error("cannot write the pid file {path}: {source}")]
+    Write {
+        /// The path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A pid file of ours.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+    pid: u32,
+}
+
+impl PidFile {
+    /// Writes it: a temporary file in the same folder, then a rename, so that nobody ever reads half of it.
+    pub(super) fn create(path: &Path) -> Result<Self, PidFileError> {
+        let pid = std::process::id();
+        if let Some(other) = read(path)
+            && u32::try_from(other) != Ok(pid)
+            && is_alive(other)
+        {
+            return Err(PidFileError::Running(other, path.display().to_string()));
+        }
+        let write = || -> io::Result<()> {
+            let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+            let mut temporary = name.to_owned();
+            temporary.push(format!(".{pid}"));
+            let temporary = path.with_file_name(temporary);
+            let mut file = fs::File::create(&temporary)?;
+            writeln!(file, "{pid}")?;
+            use std::os::unix::fs::PermissionsExt;
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            fs::rename(&temporary, path)
+        };
+        write().map_err(|source| PidFileError::Write { path: path.display().to_string(), source })?;
+        Ok(Self { path: path.to_owned(), pid })
+    }
+
+    /// Removes it, if it still holds our pid.
+    pub(super) fn remove(self) -> io::Result<()> {
+        if read(&self.path).and_then(|pid| u32::try_from(pid).ok()) == Some(self.pid) {
+            fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn read(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+/// Whether a process of this pid exists; one that we may not signal does too.
+fn is_alive(pid: i32) -> bool {
+    !matches!(kill(Pid::from_raw(pid), None), Err(nix::Error::ESRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_file_is_replaced_a_living_owner_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pid");
+        fs::write(&path, "999999999\n").unwrap();
+        let ours = PidFile::create(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        ours.remove().unwrap();
+        assert!(!path.exists());
+        // Pid 1 lives on every machine.
+        fs::write(&path, "1\n").unwrap();
+        assert!(matches!(PidFile::create(&path), Err(PidFileError::Running(1, _))));
+    }
+
+    #[test]
+    fn a_file_that_another_took_over_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pid");
+        let ours = PidFile::create(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        ours.remove().unwrap();
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,70 @@
+//! Signals → a queue of numbers in the loop. The handlers only write to a pipe.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::Signal;
+use signal_hook::consts;
+
+/// The signals the arbiter heeds.
+const HEEDED: [i32; 10] = [
+    consts::SIGHUP,
+    consts::SIGINT,
+    consts::SIGQUIT,
+    consts::SIGTERM,
+    consts::SIGTTIN,
+    consts::SIGTTOU,
+    consts::SIGUSR1,
+    consts::SIGUSR2,
+    consts::SIGWINCH,
+    consts::SIGCHLD,
+];
+
+/// The reading end of the pipe.
+#[derive(Debug)]
+pub(super) struct Signals {
+    pipe: mio::net::UnixStream,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    pub(super) fn install() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        for number in HEEDED {
+            let writer = writer.try_clone()?;
+            let byte = u8::try_from(number).map_err(io::Error::other)?;
+            crate::sys::signal::on(number, move || {
+                // A full pipe: 200,000 unread signals say enough.
+                drop(crate::sys::net::send(writer.as_fd(), &[byte], false));
+            })?;
+        }
+        Ok(Self { pipe: mio::net::UnixStream::from_std(reader) })
+    }
+
+    /// What to wait on.
+    pub(super) fn source(&mut self) -> &mut mio::net::UnixStream {
+        &mut self.pipe
+    }
+
+    /// The signals that came, in order, each as often as it came (SIGCHLD once).
+    pub(super) fn take(&mut self) -> Vec<Signal> {
+        let mut taken = Vec::new();
+        let mut bytes = [0; 256];
+        while let Ok(count) = self.pipe.read(&mut bytes) {
+            if count == 0 {
+                break;
+            }
+            for byte in bytes.iter().take(count) {
+                if let Ok(signal) = Signal::try_from(i32::from(*byte))
+                    && !(signal == Signal::SIGCHLD && taken.contains(&signal))
+                {
+                    taken.push(signal);
+                }
+            }
+        }
+        taken
+    }
+}
