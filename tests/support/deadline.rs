@@ -1,0 +1,55 @@
+//! Deadlines, and the one place of the tests that polls.
+
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+
+/// Between two looks of [`wait_until`], in milliseconds.
+const PAUSE: u16 = 5;
+
+/// A moment that must not be passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// So much time from now.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// The earlier one of this and so much time from now.
+    pub(crate) fn or_after(self, time: Duration) -> Self {
+        Self(self.0.min(Instant::now() + time))
+    }
+
+    /// How much time is left; zero when it is passed.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The time left, for poll(2). Rounded up, so that poll does not spin in the last millisecond.
+    pub(crate) fn poll_timeout(self) -> PollTimeout {
+        let left = self.left();
+        if left.is_zero() {
+            return PollTimeout::ZERO;
+        }
+        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+/// Waits until `condition` holds, for what the kernel has no event for. Panics with `description` when the
+/// deadline passes first.
+pub(crate) fn wait_until(
+    deadline: Deadline,
+    description: &str,
+    mut condition: impl FnMut() -> bool,
+) {
+    while !condition() {
+        assert!(
+            !deadline.left().is_zero(),
+            "waited too long until {description}"
+        );
+        // EINTR is a shorter pause.
+        drop(poll(&mut [], PAUSE));
+    }
+}

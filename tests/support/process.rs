@@ -1,0 +1,132 @@
+//! Processes as the kernel shows them: starting the one under test so that it dies with its test, waiting
+//! for ends through pidfds, listing children, and making sure that nobody is left.
+#![expect(
+    unsafe_code,
+    reason = "code between fork and exec, and pidfd_open, which no library offers safely"
+)]
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::Deadline;
+
+/// Starts a program as the leader of a process group of its own. Descriptors in `inherit` survive the
+/// exec under the same number, in this child only: other tests start servers at the same time.
+pub(crate) fn start(command: &mut Command, inherit: Vec<RawFd>) -> io::Result<Child> {
+    // What the group leaves behind becomes ours, so that it is seen (`reap_group`).
+    prctl::set_child_subreaper(true)?;
+    command.process_group(0);
+    let prepare = move || {
+        // The death signal follows the thread: the test's own, which outlives its server.
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        for fd in &inherit {
+            // SAFETY: F_SETFD takes any number and changes only this child's flag.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure calls prctl and fcntl only, which are async-signal-safe, and does not allocate.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
+
+/// A process that can be waited for without being its parent, and that no other takes the pid of.
+#[derive(Debug)]
+pub(crate) struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Opens the process of this pid.
+    pub(crate) fn open(pid: Pid) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes any pid, and flags of 0.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Waits until the process has ended; `false` when the deadline comes first.
+    pub(crate) fn wait(&self, deadline: Deadline) -> bool {
+        loop {
+            let mut wanted = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut wanted, deadline.poll_timeout()) {
+                Ok(0) if deadline.left().is_zero() => return false,
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return true,
+                Err(errno) => panic!("cannot wait for a process: {errno}"),
+            }
+        }
+    }
+}
+
+/// The children of a process, as the kernel lists them; none when it is gone.
+pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
+}
+
+/// What `ps` shows for a process: its title or its command line. Empty for a zombie or nobody.
+pub(crate) fn title(pid: Pid) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    text.trim_end().to_owned()
+}
+
+/// Collects the ended processes of a group that fell to us, and says whether the group is empty. The
+/// leader must have been waited for already.
+pub(crate) fn reap_group(group: Pid) -> bool {
+    loop {
+        match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Ok(_) | Err(Errno::EINTR) => {}
+            // None of ours; but one may still have a living parent outside the group.
+            Err(_) => return matches!(killpg(group, None), Err(Errno::ESRCH)),
+        }
+    }
+}
+
+/// One line for each living process of a group: pid, state, where it waits, title.
+pub(crate) fn describe_group(group: Pid) -> String {
+    let mut lines = String::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .map(Pid::from_raw)
+        else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // state, parent, group; behind the command's name, which may hold anything.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+        if let [state, parent, of_group, ..] = fields[..]
+            && of_group == group.to_string()
+        {
+            let wchan = fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
+            let title = title(pid);
+            lines += &format!("  {pid} state {state} parent {parent} in {wchan}: {title}\n");
+        }
+    }
+    lines
+}
