@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
 
-/// Between two looks of [`wait_until`], in milliseconds.
+/// Between two looks of `wait_until`, in milliseconds.
 const PAUSE: u16 = 5;
 
 /// A moment that must not be passed.
@@ -49,7 +49,12 @@ pub(crate) fn wait_until(
             !deadline.left().is_zero(),
             "waited too long until {description}"
         );
-        // EINTR is a shorter pause.
-        drop(poll(&mut [], PAUSE));
+        pause();
     }
+}
+
+/// A short time in which others can do something.
+pub(super) fn pause() {
+    // EINTR is a shorter pause.
+    poll(&mut [], PAUSE).ok();
 }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::poll::poll;
-
-use super::{Broken, Deadline, Place, Wire, wait_until};
+use super::deadline::pause;
+use super::{Deadline, Place, Wire, wait_until};
 
 /// How clients use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +140,7 @@ impl Shared {
             let is_used = reusable.is_some();
             let Some(wire) = reusable.or_else(|| self.connect(place)) else {
                 // Refused: a pause, or the client spins.
-                drop(poll(&mut [], 5_u16));
+                pause();
                 continue;
             };
             match ask(wire, request) {
@@ -194,8 +193,6 @@ fn ask(mut wire: Wire, request: &[u8]) -> Result<Option<Wire>, String> {
             reply.reason,
             reply.text()
         )),
-        Err(Broken::NoReply) => Err("closed without a reply".to_owned()),
-        Err(Broken::Reset) => Err("reset".to_owned()),
-        Err(broken) => Err(format!("{broken:?}")),
+        Err(broken) => Err(broken.to_string()),
     }
 }

@@ -1,6 +1,6 @@
 //! The harness of the black-box tests: real processes, real sockets, and no sleeping. Tests wait on events
 //! (a log line, a datagram, a FIFO, a process's end), each with a deadline; the one place that polls is
-//! [`wait_until`]. It knows nothing of rcorn's insides and shares no code with it: the HTTP reading of
+//! `deadline.rs`. It knows nothing of rcorn's insides and shares no code with it: the HTTP reading of
 //! `wire.rs` is its own, so that a mistake of ours cannot hide itself.
 //!
 //! `server.rs` is where to begin. `tests.rs` tries the harness against a stand-in in Python.
@@ -9,21 +9,25 @@
     reason = "a test that overflows panics, and that is what a test should do"
 )]
 
+mod builder;
 mod deadline;
 mod gate;
 mod load;
 mod notify;
 mod output;
 mod process;
+mod reply;
 mod server;
 mod tests;
 mod wire;
 
+pub(crate) use builder::Builder;
 pub(crate) use deadline::{Deadline, wait_until};
 pub(crate) use gate::Gate;
-pub(crate) use load::{Connections, Load, Tally};
+pub(crate) use load::{Connections, Load};
 pub(crate) use notify::Notify;
 pub(crate) use output::Output;
 pub(crate) use process::{Pidfd, children, title};
-pub(crate) use server::{Builder, Ended, Server};
-pub(crate) use wire::{Broken, Place, Reply, Wire};
+pub(crate) use reply::{Broken, Reply};
+pub(crate) use server::Server;
+pub(crate) use wire::{Place, Wire};

@@ -5,6 +5,7 @@
     reason = "code between fork and exec, and pidfd_open, which no library offers safely"
 )]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
@@ -125,7 +126,11 @@ pub(crate) fn describe_group(group: Pid) -> String {
         {
             let wchan = fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
             let title = title(pid);
-            lines += &format!("  {pid} state {state} parent {parent} in {wchan}: {title}\n");
+            writeln!(
+                lines,
+                "  {pid} state {state} parent {parent} in {wchan}: {title}"
+            )
+            .unwrap();
         }
     }
     lines

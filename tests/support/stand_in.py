@@ -97,6 +97,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind")
     parser.add_argument("--chdir")
+    parser.add_argument("--python")
     parser.add_argument("--exit", type=int)
     parser.add_argument("--leave", action="store_true")
     parser.add_argument("--socket")

@@ -14,13 +14,12 @@ fn stand_in() -> Builder {
 }
 
 /// What the failing part of the harness said.
-fn failure(part: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(part)).expect_err("the harness should have failed");
+fn failure<T>(part: impl FnOnce() -> T) -> String {
+    let result = catch_unwind(AssertUnwindSafe(part));
+    let panic = result.err().expect("the harness should have failed");
     match panic.downcast::<String>() {
         Ok(text) => *text,
-        Err(panic) => panic
-            .downcast::<&str>()
-            .map_or_else(|_| String::new(), |text| text.to_string()),
+        Err(panic) => (*panic.downcast::<&str>().expect("a text")).to_owned(),
     }
 }
 
@@ -115,7 +114,7 @@ fn an_app_is_held_at_the_gate() {
     assert!(!wire.hears_within(Duration::ZERO));
     gate.open();
     assert_eq!(wire.read_reply().status, 200);
-    assert!(failure(|| drop(gate.expect(Deadline::after(Duration::ZERO)))).contains("nobody came"));
+    assert!(failure(|| gate.expect(Deadline::after(Duration::ZERO))).contains("nobody came"));
     server.stop();
 }
 
@@ -127,14 +126,14 @@ fn notifications_come_in_order() {
     assert_eq!(pid, format!("MAINPID={}", server.pid()));
     server.stop();
     let soon = Deadline::after(Duration::from_millis(1));
-    assert!(failure(|| drop(notify.next(soon))).contains("notification"));
+    assert!(failure(|| notify.next(soon)).contains("notification"));
 }
 
 #[test]
 fn complaints_fail_the_test_unless_they_are_expected() {
     let server = stand_in().start();
     server.get("/error");
-    let said = failure(|| drop(server.stop()));
+    let said = failure(|| server.stop());
     assert!(
         said.contains("unexpected in the log") && said.contains("ValueError: boom"),
         "{said}"
@@ -142,21 +141,35 @@ fn complaints_fail_the_test_unless_they_are_expected() {
 
     let server = stand_in().allow("ValueError: boom").start();
     server.get("/error");
+    server.log().expect_count("ValueError: boom", 1);
     assert_eq!(server.log().count("Traceback"), 1);
     server.stop();
 }
 
 #[test]
 fn an_exit_by_itself_has_its_code() {
-    let server = stand_in().unbound().args(["--exit", "3"]).start();
+    let server = stand_in()
+        .unbound()
+        .args(["--exit", "3"])
+        .python("/no/such")
+        .start();
     let ended = server.exit();
     assert_eq!(ended.code(), Some(3));
 }
 
 #[test]
+fn a_program_without_an_app_gets_only_its_arguments() {
+    let program = Server::without_app().unbound().program(["echo"]);
+    assert_eq!(
+        program.args(["one", "two"]).start().exit().text(),
+        "one two\n"
+    );
+}
+
+#[test]
 fn waiting_for_a_line_that_cannot_come_fails_at_once() {
     let server = stand_in().unbound().args(["--exit", "0"]).start();
-    let said = failure(|| drop(server.log().expect("never said")));
+    let said = failure(|| server.log().expect("never said"));
     assert_eq!(said, "the output ended without a line with \"never said\"");
     server.exit();
 
@@ -172,7 +185,7 @@ fn a_process_left_behind_fails_the_test() {
     server.log().expect("Booting worker");
     let worker = server.wait_workers(1)[0];
     let pidfd = Pidfd::open(worker).unwrap();
-    let said = failure(|| drop(server.stop()));
+    let said = failure(|| server.stop());
     assert!(
         said.contains("until all processes of the server are gone"),
         "{said}"
@@ -190,7 +203,7 @@ fn a_socket_file_left_behind_fails_the_test() {
         .unbound()
         .args(["--exit", "0", "--socket", "left.sock"])
         .start();
-    assert!(failure(|| drop(server.exit())).contains("left.sock"));
+    assert!(failure(|| server.exit()).contains("left.sock"));
 }
 
 #[test]

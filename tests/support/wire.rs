@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::reply::malformed;
+use super::{Broken, Reply};
+
 /// Longest wait for bytes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,69 +35,6 @@ pub(crate) struct Wire {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// Why no reply could be read.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The connection ended before the first byte of a reply.
-    NoReply,
-    /// It ended within the reply.
-    Cut(Vec<u8>),
-    /// It was reset.
-    Reset,
-    /// Nothing came for ten seconds; what had come before.
-    Silent(Vec<u8>),
-    /// The reply breaks the rules: which, and the bytes.
-    Malformed(String, Vec<u8>),
-    /// Anything else.
-    Io(io::Error),
-}
-
-/// A reply.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub(crate) version: String,
-    pub(crate) status: u16,
-    pub(crate) reason: String,
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) raw_head: Vec<u8>,
-    /// The body's end was the connection's.
-    pub(crate) ended_by_close: bool,
-}
-
-impl Reply {
-    /// The value of a field that must be there at most once.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .fields
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        let first = values.next();
-        assert!(
-            values.next().is_none(),
-            "{name} is there twice: {:?}",
-            self.fields
-        );
-        first.map(|(_, value)| value.as_str())
-    }
-
-    /// The body as text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// Whether the server will close the connection after it (RFC 9112 section 9.3).
-    pub(crate) fn closes(&self) -> bool {
-        let option = self
-            .field("connection")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        self.ended_by_close
-            || option == "close"
-            || (self.version == "HTTP/1.0" && option != "keep-alive")
-    }
 }
 
 impl Wire {
@@ -150,37 +90,19 @@ impl Wire {
     /// Reads the reply to any request but HEAD. An interim reply (1xx) is a reply too.
     pub(crate) fn read_reply(&mut self) -> Reply {
         self.try_read_reply(false)
-            .unwrap_or_else(|broken| panic!("no reply: {broken:?}"))
+            .unwrap_or_else(|broken| panic!("no reply: {broken}"))
     }
 
     /// Reads the reply to a HEAD request, which has no body whatever its fields say.
     pub(crate) fn read_head(&mut self) -> Reply {
         self.try_read_reply(true)
-            .unwrap_or_else(|broken| panic!("no reply: {broken:?}"))
+            .unwrap_or_else(|broken| panic!("no reply: {broken}"))
     }
 
     /// Reads a reply; `to_head`: it has no body.
     pub(crate) fn try_read_reply(&mut self, to_head: bool) -> Result<Reply, Broken> {
         let raw_head = self.raw_head()?;
-        let (status_line, lines) = split_head(&raw_head)?;
-        let (version, status, reason) = parse_status_line(status_line, &raw_head)?;
-        let mut fields = Vec::new();
-        for line in lines {
-            let (name, value) = line
-                .split_once(':')
-                .filter(|(name, _)| !name.is_empty() && name.bytes().all(is_token))
-                .ok_or_else(|| malformed("a bad field line", &raw_head))?;
-            fields.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
-        }
-        let mut reply = Reply {
-            version,
-            status,
-            reason,
-            fields,
-            body: Vec::new(),
-            raw_head,
-            ended_by_close: false,
-        };
+        let mut reply = Reply::parse(raw_head)?;
         self.read_body(&mut reply, to_head)?;
         Ok(reply)
     }
@@ -208,7 +130,7 @@ impl Wire {
                 Ok(true) => {}
                 Ok(false) => panic!("the connection ended well, and should have been reset"),
                 Err(Broken::Reset) => return std::mem::take(&mut self.buffer),
-                Err(broken) => panic!("no reset: {broken:?}"),
+                Err(broken) => panic!("no reset: {broken}"),
             }
         }
     }
@@ -231,7 +153,7 @@ impl Wire {
 
     /// Reads more; `false` at the end of the connection.
     fn fill(&mut self) -> Result<bool, Broken> {
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = [0; 16 * 1024];
         let result = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut bytes),
             Stream::Unix(stream) => stream.read(&mut bytes),
@@ -242,14 +164,14 @@ impl Wire {
                 self.buffer.extend_from_slice(&bytes[..length]);
                 Ok(true)
             }
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => Ok(true),
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                    Err(Broken::Silent(self.buffer.clone()))
-                }
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Err(Broken::Reset),
-                _ => Err(Broken::Io(error)),
-            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) if is_any(&error, [ErrorKind::WouldBlock, ErrorKind::TimedOut]) => {
+                Err(Broken::Silent(self.buffer.clone()))
+            }
+            Err(error) if is_any(&error, [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe]) => {
+                Err(Broken::Reset)
+            }
+            Err(error) => Err(Broken::Io(error)),
         }
     }
 
@@ -301,7 +223,8 @@ impl Wire {
             ([length], []) if length.bytes().all(|b| b.is_ascii_digit()) && !length.is_empty() => {
                 let length = length
                     .parse()
-                    .map_err(|_| malformed(length, &reply.raw_head))?;
+                    .ok()
+                    .ok_or_else(|| malformed(length, &reply.raw_head))?;
                 reply.body = self.exactly(length)?;
             }
             ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => {
@@ -363,43 +286,12 @@ impl AsFd for Wire {
     }
 }
 
-/// The status line and the field lines; a bare CR or LF is malformed. Bytes are latin-1.
-fn split_head(raw: &[u8]) -> Result<(String, Vec<String>), Broken> {
-    let text: String = raw.iter().map(|byte| char::from(*byte)).collect();
-    let head = text.strip_suffix("\r\n\r\n").unwrap_or(&text);
-    let mut lines = head.split("\r\n").map(str::to_owned);
-    if head.replace("\r\n", "").contains(['\r', '\n', '\0']) {
-        return Err(malformed("a bare CR, LF or NUL in the head", raw));
-    }
-    Ok((lines.next().unwrap_or_default(), lines.collect()))
-}
-
-fn parse_status_line(line: String, raw: &[u8]) -> Result<(String, u16, String), Broken> {
-    let parts: Vec<&str> = line.splitn(3, ' ').collect();
-    match parts[..] {
-        [version @ ("HTTP/1.1" | "HTTP/1.0"), status, reason]
-            if status.len() == 3 && status.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            Ok((
-                version.to_owned(),
-                status.parse().unwrap(),
-                reason.to_owned(),
-            ))
-        }
-        _ => Err(malformed("a bad status line", raw)),
-    }
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
         .position(|window| window == wanted)
 }
 
-fn malformed(why: &str, raw: &[u8]) -> Broken {
-    Broken::Malformed(why.to_owned(), raw.to_vec())
+fn is_any(error: &io::Error, kinds: [ErrorKind; 2]) -> bool {
+    kinds.contains(&error.kind())
 }
