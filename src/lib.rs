@@ -16,3 +16,6 @@ pub mod template;
 pub mod worker;
 #[cfg(feature = "worker")]
 pub mod wsgi;
+
+/// `SERVER_SOFTWARE` in the environ.
+pub const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));

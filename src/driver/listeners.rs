@@ -260,7 +260,7 @@ fn tcp_one(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Lis
             socket.set_only_v6(true)?;
         }
         socket.bind(&ip.into())?;
-        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpDeferAccept, &u32::try_from(DEFER.as_secs()).unwrap_or(1))?;
+        net::defer_accept(socket.as_fd(), DEFER)?;
         socket.listen(backlog(settings))?;
         Listener::wrap(socket, Some(address.clone()), false)
     };

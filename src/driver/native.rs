@@ -18,7 +18,8 @@ static MODULE: &[u8] = &[];
 pub(super) fn module() -> io::Result<OwnedFd> {
     // MFD_EXEC says what we are about to do where vm.memfd_noexec would forbid it otherwise; older
     // kernels do not know the flag.
-    let made = memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_EXEC)
+    let executable = MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
+    let made = memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC | executable)
         .or_else(|_unknown| memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC));
     match made {
         Ok(memory) => {

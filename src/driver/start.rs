@@ -218,7 +218,7 @@ fn first_listeners(
 
 /// Waits for the next attempt, or for a signal that ends the start.
 fn pause(signals: &mut Signals) -> Result<(), StartError> {
-    let wait = || -> io::Result<bool> {
+    let mut wait = || -> io::Result<bool> {
         let mut poll = Poll::new()?;
         poll.registry().register(signals.source(), Token(0), Interest::READABLE)?;
         let due = clock::monotonic().saturating_add(u64::try_from(BETWEEN_ATTEMPTS.as_nanos()).unwrap_or(0));

@@ -8,6 +8,7 @@
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::libc;
 
@@ -169,6 +170,13 @@ pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     set(listener, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
 }
 
+/// Lets `accept` find a connection only when its first bytes are there, for so long (tcp(7),
+/// `TCP_DEFER_ACCEPT`): the request can then be read at once.
+pub fn defer_accept(listener: BorrowedFd<'_>, wait: Duration) -> io::Result<()> {
+    let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
+    set(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &seconds)
+}
+
 /// Lets new connections in again.
 pub fn accept_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     set(listener, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32)
@@ -198,7 +206,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
-    use std::time::Duration;
 
     use super::*;
 

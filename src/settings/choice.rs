@@ -1,0 +1,121 @@
+//! Settings with a handful of answers, and where a log is written.
+
+use std::path::PathBuf;
+
+use super::value::{Cause, Value, text_form};
+
+/// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
+macro_rules! choices {
+    ($(#[doc = $doc:literal])+ $type:ident, $noun:literal, $value_name:literal {
+        $($(#[doc = $about:literal])+ $variant:ident = $word:literal,)+
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type {
+            $($(#[doc = $about])+ $variant,)+
+        }
+
+        impl Value for $type {
+            const NOUN: &'static str = $noun;
+            const VALUE_NAME: &'static str = $value_name;
+            const CHOICES: &'static [&'static str] = &[$($word),+];
+
+            fn parse(text: &str) -> Result<Self, Cause> {
+                match text.trim().to_ascii_lowercase().as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(Cause::NotA),
+                }
+            }
+
+            fn show(&self) -> String {
+                match self {
+                    $(Self::$variant => $word.to_owned(),)+
+                }
+            }
+        }
+
+        text_form!($type);
+    };
+}
+
+choices! {
+    /// Whether the app is imported once, before the workers are forked.
+    Preload, "auto, on or off", "WHEN" {
+        /// Imported once, unless the imported app turns out to be unsafe to fork.
+        Auto = "auto",
+        /// Imported once, come what may.
+        On = "on",
+        /// Each worker imports it.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// What becomes of a field whose name has an underscore: in the environ it could pass for another.
+    HeaderMap, "a way to treat header names with underscores", "HOW" {
+        /// The app does not see it.
+        Drop = "drop",
+        /// The request is refused.
+        Refuse = "refuse",
+        /// The app sees it, and cannot tell it from the one with hyphens.
+        Dangerous = "dangerous",
+    }
+}
+
+choices! {
+    /// How much is logged, in rising order of weight.
+    Level, "a log level", "LEVEL" {
+        /// What helps to find a fault in rcorn.
+        Debug = "debug",
+        /// What an operator may want to know.
+        Info = "info",
+        /// What should be looked at one day.
+        Warning = "warning",
+        /// What went wrong.
+        Error = "error",
+        /// What endangers the service.
+        Critical = "critical",
+    }
+}
+
+/// Where a log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// The standard stream that belongs to the log.
+    Standard,
+    /// A file that is appended to.
+    File(PathBuf),
+}
+
+impl LogTarget {
+    /// The file's path; `None` for a standard stream.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Standard => None,
+            Self::File(path) => Some(path.clone()),
+        }
+    }
+}
+
+impl Value for LogTarget {
+    const NOUN: &'static str = "a file, or - for the standard stream";
+    const VALUE_NAME: &'static str = "FILE";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        match text.trim() {
+            "" => Err(Cause::NotA),
+            "-" => Ok(Self::Standard),
+            _ => PathBuf::parse(text).map(Self::File),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Standard => "-".to_owned(),
+            Self::File(path) => path.show(),
+        }
+    }
+}
+
+text_form!(LogTarget);
