@@ -1,0 +1,206 @@
+//! What to listen on. Only the form is judged here; whether a name resolves or a file can be made is the
+//! driver's to find out.
+
+use std::net::Ipv6Addr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use super::value::{Cause, Value, text_form};
+
+/// One thing to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A name or number of a host, and a port.
+    Tcp {
+        /// Without brackets.
+        host: String,
+        /// Zero lets the kernel choose.
+        port: u16,
+    },
+    /// A socket file.
+    Unix(PathBuf),
+    /// A socket in Linux's abstract namespace.
+    Abstract(String),
+    /// A socket that was opened by whoever started us.
+    Fd(RawFd),
+}
+
+const DEFAULT_PORT: u16 = 8000;
+
+/// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
+const LONGEST_PATH: usize = 107;
+
+const FORMS: &str = "write 127.0.0.1:8000, :8000 for all interfaces, [::1]:8000 for IPv6, unix:/run/app.sock, \
+                     unix:@name or fd://3";
+
+impl Address {
+    /// A host and a port.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::Tcp {
+            host: host.into(),
+            port,
+        }
+    }
+}
+
+impl Value for Address {
+    const NOUN: &'static str = "an address";
+    const VALUE_NAME: &'static str = "ADDRESS";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(path);
+        }
+        if let Some(number) = text.strip_prefix("fd://") {
+            return inherited(number);
+        }
+        if let Some(rest) = text.strip_prefix("https://") {
+            let hint = format!(
+                "let a proxy end TLS, and listen on {}",
+                rest.trim_end_matches('/')
+            );
+            return Err(Cause::because(
+                "asks for TLS, which rcorn does not do",
+                hint,
+            ));
+        }
+        match text.split_once("://") {
+            Some(("tcp" | "http", rest)) => tcp(rest.strip_suffix('/').unwrap_or(rest)),
+            Some((scheme, _)) => Err(Cause::because(
+                format!("has an unknown kind of address, {scheme}"),
+                FORMS,
+            )),
+            None => tcp(text),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port } => format!("{host}:{port}"),
+            // Two slashes after the colon are the form of a URL, not of a path: such a path needs them again.
+            Self::Unix(path) if path.to_string_lossy().starts_with("//") => {
+                format!("unix://{}", path.display())
+            }
+            Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Abstract(name) => format!("unix:@{name}"),
+            Self::Fd(fd) => format!("fd://{fd}"),
+        }
+    }
+}
+
+text_form!(Address);
+
+fn unix(path: &str) -> Result<Address, Cause> {
+    // `unix:///run/x` is the form of a URL; `unix://x` is gunicorn's other way to write `unix:x`.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let name = path.strip_prefix('@');
+    if name.unwrap_or(path).is_empty() {
+        return Err(Cause::because(
+            "names no file after 'unix:'",
+            "write unix:/run/app.sock",
+        ));
+    }
+    if path.contains('\0') {
+        return Err(Cause::because(
+            "has a zero byte in it",
+            "an abstract socket is written as unix:@name",
+        ));
+    }
+    if name.unwrap_or(path).len() > LONGEST_PATH {
+        let what = format!("is longer than the {LONGEST_PATH} bytes that a socket's name may have");
+        return Err(Cause::because(
+            what,
+            "choose a shorter one, below /run for instance",
+        ));
+    }
+    Ok(name.map_or_else(
+        || Address::Unix(PathBuf::from(path)),
+        |name| Address::Abstract(name.to_owned()),
+    ))
+}
+
+fn inherited(number: &str) -> Result<Address, Cause> {
+    match number.parse::<RawFd>() {
+        Ok(fd) if fd >= 0 && !number.starts_with('+') => Ok(Address::Fd(fd)),
+        Ok(_) | Err(_) => Err(Cause::because(
+            "names no descriptor after 'fd://'",
+            "write the number of an inherited socket: fd://3",
+        )),
+    }
+}
+
+fn tcp(text: &str) -> Result<Address, Cause> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let Some((host, rest)) = bracketed.split_once(']') else {
+            return Err(Cause::because("has no closing bracket", "write [::1]:8000"));
+        };
+        // A zone (`%eth0`) belongs to link-local addresses and is resolved with the name.
+        let number = host.split_once('%').map_or(host, |(number, _zone)| number);
+        if number.parse::<Ipv6Addr>().is_err() {
+            return Err(Cause::because(
+                "has no IPv6 address between its brackets",
+                "write [::1]:8000",
+            ));
+        }
+        let port = match rest.strip_prefix(':') {
+            Some(port) => port_of(port)?,
+            None if rest.is_empty() => DEFAULT_PORT,
+            None => {
+                return Err(Cause::because(
+                    "goes on after the bracket without a colon",
+                    "write [::1]:8000",
+                ));
+            }
+        };
+        return Ok(Address::tcp(host.to_ascii_lowercase(), port));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        let hint = format!("IPv6 addresses stand in brackets: [{text}]:{DEFAULT_PORT}");
+        return Err(Cause::because("is an IPv6 address without brackets", hint));
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, port_of(port)?),
+        None => (text, DEFAULT_PORT),
+    };
+    if host.is_empty() {
+        if text.is_empty() {
+            return Err(Cause::because("is empty", FORMS));
+        }
+        return Ok(Address::tcp("0.0.0.0", port));
+    }
+    if host.contains('/') {
+        return Err(Cause::because(
+            "looks like a path",
+            format!("a socket file is written as unix:{text}"),
+        ));
+    }
+    if host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Cause::because(
+            "has a number for a host",
+            format!("to give only a port, write :{host}"),
+        ));
+    }
+    let fits = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '-' | '_');
+    if let Some(sign) = host.chars().find(|sign| !fits(*sign)) {
+        return Err(Cause::because(
+            format!("has '{}' in the name of the host", sign.escape_default()),
+            FORMS,
+        ));
+    }
+    Ok(Address::tcp(host.to_lowercase(), port))
+}
+
+fn port_of(text: &str) -> Result<u16, Cause> {
+    if text.is_empty() {
+        return Err(Cause::because("has no port after the colon", FORMS));
+    }
+    match text.parse() {
+        Ok(port) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        Ok(_) | Err(_) => Err(Cause::because(
+            "has no valid port",
+            "a port is a number from 0 to 65535",
+        )),
+    }
+}

@@ -1,0 +1,165 @@
+//! The last look at the merged settings: what one value alone cannot tell, and what depends on where rcorn was
+//! started. Reads the file system, changes nothing in it.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use super::environment::{Environment, said};
+use super::error::Error;
+use super::origin::{Origin, Origins};
+use super::rows::{Settings, TABLE};
+use super::value::Refused;
+
+/// Completes the settings, or says why they cannot be followed.
+pub(super) fn complete(
+    settings: &mut Settings,
+    origins: &Origins,
+    environment: &Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    if settings.wsgi_app.is_none() {
+        return Err(Error::NoApp);
+    }
+    if settings.bind.is_empty() {
+        let hint = Some("name an address, or leave it out for 127.0.0.1:8000".to_owned());
+        let refused = Refused {
+            value: String::new(),
+            what: "is no address to listen on".to_owned(),
+            hint,
+        };
+        return Err(Error::Value {
+            at: place_of("bind", origins),
+            refused,
+        });
+    }
+    worker_class(settings, origins)?;
+    places(settings, environment, warnings)?;
+    // They are held against names in the form of the environ.
+    for name in &mut settings.forwarder_headers {
+        name.make_ascii_uppercase();
+    }
+    for (name, _value) in &mut settings.secure_scheme_headers {
+        name.make_ascii_uppercase();
+    }
+    Ok(())
+}
+
+fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {
+    const MORE: &str =
+        "use -k sync and raise --workers; slow and idle connections do not hold a worker of rcorn";
+    let class = settings.worker_class.trim().to_owned();
+    let (reason, instead) = match class.as_str() {
+        "sync" | "gunicorn.workers.sync.SyncWorker" | "egg:gunicorn#sync" => {
+            "sync".clone_into(&mut settings.worker_class);
+            return Ok(());
+        }
+        class
+            if ["asgi", "uvicorn", "uvloop", "trio"]
+                .iter()
+                .any(|word| class.to_ascii_lowercase().contains(word)) =>
+        {
+            (
+                "rcorn serves WSGI apps, this one serves ASGI",
+                "serve an ASGI app with an ASGI server",
+            )
+        }
+        class if class.contains("gthread") => {
+            ("a worker of rcorn runs one request at a time", MORE)
+        }
+        class
+            if ["gevent", "eventlet", "tornado"]
+                .iter()
+                .any(|word| class.contains(word)) =>
+        {
+            ("workers of rcorn have no event loop for the app", MORE)
+        }
+        _ => (
+            "rcorn has one kind of workers",
+            "use -k sync, or leave it out",
+        ),
+    };
+    Err(Error::WorkerClass {
+        at: place_of("worker_class", origins),
+        class,
+        reason,
+        instead,
+    })
+}
+
+/// How the operator would find a setting: by the variable, else by the flag.
+fn place_of(setting: &str, origins: &Origins) -> String {
+    match origins.of(setting) {
+        Origin::Environment(variable) => (*variable).to_owned(),
+        Origin::CommandLine | Origin::Default => {
+            let flags = TABLE
+                .iter()
+                .filter(|row| row.name == setting)
+                .flat_map(|row| row.flags);
+            flags
+                .map(|flag| format!("--{}", flag.long))
+                .next()
+                .unwrap_or_default()
+        }
+    }
+}
+
+/// Makes relative places absolute, before anyone changes the directory.
+fn places(
+    settings: &mut Settings,
+    environment: &Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let launch = launch_directory(environment)?;
+    if launch.join("gunicorn.conf.py").is_file() {
+        let note = "gunicorn.conf.py in this directory is not read: config files are not supported yet in this version";
+        warnings.push(note.to_owned());
+    }
+    let chdir = plain(&launch.join(&settings.chdir));
+    let cannot = |source| Error::Chdir {
+        path: chdir.clone(),
+        source,
+    };
+    if !fs::metadata(&chdir).map_err(cannot)?.is_dir() {
+        return Err(cannot(io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    if chdir.to_str().is_none() {
+        let text = chdir.to_string_lossy().into_owned();
+        return Err(Error::NotText {
+            at: "the working directory".to_owned(),
+            text,
+        });
+    }
+    for path in &mut settings.pythonpath {
+        *path = plain(&chdir.join(&*path));
+    }
+    // A bare name is looked for in PATH; with a slash it is a file, seen from where it was typed.
+    if let Some(python) = settings
+        .python
+        .as_mut()
+        .filter(|path| path.components().nth(1).is_some())
+    {
+        *python = plain(&launch.join(&*python));
+    }
+    settings.chdir = chdir;
+    Ok(())
+}
+
+/// Where we were started, by the name the shell knows it by: with deploys through a symbolic link, the link must
+/// stay in the path, or a reload would load the old release.
+fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
+    let real = env::current_dir().map_err(|source| Error::LaunchDirectory { source })?;
+    let spelled = said(environment, "PWD")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let is_same = |path: &PathBuf| match (fs::metadata(path), fs::metadata(&real)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (_, _) => false,
+    };
+    Ok(spelled.filter(is_same).unwrap_or(real))
+}
+
+/// Without `.` and doubled slashes; `..` stays, because a link before it decides where it leads.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}

@@ -1,0 +1,64 @@
+//! `--help` and `--version`, from the table.
+
+use clap::Arg;
+
+use super::argv;
+use super::rows::TABLE;
+use super::table::Setting;
+
+const ABOUT: &str = "Serves a Python WSGI app with several processes.\n\n\
+    APP_MODULE names the app: MODULE:CALLABLE, or MODULE:FACTORY('literal', name=1).\n\
+    Flags are also taken from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; those given here count more.";
+
+/// The version, as gunicorn prints its own.
+pub(super) fn version() -> String {
+    format!("rcorn (version {})\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The help text, in the width of the terminal.
+pub(super) fn help() -> String {
+    let mut command = argv::command()
+        .about(ABOUT)
+        .help_template("usage: rcorn [OPTIONS] [APP_MODULE]\n\n{about}\n\n{all-args}\n");
+    for row in TABLE {
+        for (number, flag) in row.flags.iter().enumerate() {
+            let id = if flag.sets.is_some() {
+                flag.long
+            } else {
+                row.name
+            };
+            let text = if number == 0 || flag.sets.is_none() {
+                entry(row)
+            } else {
+                opposite(row)
+            };
+            command = command.mut_arg(id, |arg: Arg| {
+                arg.help_heading(row.section.title()).help(text)
+            });
+        }
+    }
+    command.render_help().to_string()
+}
+
+/// The first paragraph of a setting's documentation, its choices, its variable and its default.
+fn entry(row: &Setting) -> String {
+    let mut text = row.summary();
+    let takes_value = row.flags.iter().any(|flag| flag.sets.is_none());
+    if takes_value && !row.choices.is_empty() {
+        text.extend([" [one of: ", &row.choices.join(", "), "]"]);
+    }
+    if let Some(variable) = row.variable {
+        text.extend([" [env: ", variable, "]"]);
+    }
+    let default = (row.default)();
+    if takes_value && !default.is_empty() {
+        text.extend([" [default: ", &default, "]"]);
+    }
+    text
+}
+
+/// For `--no-preload` beside `--preload`.
+fn opposite(row: &Setting) -> String {
+    let first = row.flags.first().map_or("", |flag| flag.long);
+    format!("The opposite of --{first}.")
+}

@@ -1,0 +1,206 @@
+//! The settings, one row each. The comment of a row is its documentation everywhere: here, in `--help` and in
+//! the manual. Its first paragraph is what `--help` shows.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::allow::AllowList;
+use super::amount::{Mode, Seconds, Size};
+use super::app::AppRef;
+use super::choice::{HeaderMap, Level, LogTarget, Preload};
+use super::origin::{Origin, Origins};
+use super::table::{Effect, Flag, Section, Setting, first, settings};
+use super::value::{Bounds, Value};
+
+settings! {
+    /// The app to serve, as `MODULE:CALLABLE` or `MODULE:FACTORY(LITERALS)`. `MODULE` alone means
+    /// `MODULE:application`.
+    wsgi_app: Option<AppRef> = None => App, Reload;
+
+    /// Work in this directory. It is also the first place where modules are looked for. The default is the directory
+    /// that rcorn was started in.
+    chdir: PathBuf = PathBuf::new() => App, Reload, named "DIR", flag "chdir";
+
+    /// Directories to look for modules in, before the others.
+    pythonpath: Vec<PathBuf> = Vec::new() => App, Reload, split ',', named "DIRS", flag "pythonpath";
+
+    /// Set an environment variable for the app. May be repeated.
+    raw_env: Vec<(String, String)> = Vec::new() => App, Reload, flag "env" 'e';
+
+    /// The Python to run the app with. The default is the one of the virtual environment that rcorn is
+    /// installed in or that is active, else `python3`.
+    python: Option<PathBuf> = None => App, Reload, flag "python";
+
+    /// Import the app once, before the workers are forked. It saves memory and time. By default this is done
+    /// unless the imported app turns out to be unsafe to fork; `--no-preload` lets each worker import it.
+    preload_app: Preload = Preload::Auto => App, Reload,
+        flag "preload" sets "on", flag "no-preload" sets "off";
+
+    /// Listen here: `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd://N`. May be repeated.
+    /// With `PORT` in the environment the default is `0.0.0.0:PORT`.
+    bind: Vec<Address> = vec![Address::tcp("127.0.0.1", 8000)] => Sockets, Reload, split ',',
+        variable "PORT", flag "bind" 'b';
+
+    /// How many connections may wait to be accepted.
+    backlog: u32 = 2048 => Sockets, Reload, bounds Bounds::between(0, 0x7fff_ffff), flag "backlog";
+
+    /// Give each worker a listening socket of its own.
+    reuse_port: bool = false => Sockets, Reload, flag "reuse-port" sets "true";
+
+    /// How many workers serve.
+    ///
+    /// At least one: with none nobody would answer, and connections would wait for ever.
+    workers: u32 = 1 => Workers, Reload, bounds Bounds::between(1, 4096),
+        variable "WEB_CONCURRENCY", flag "workers" 'w';
+
+    /// The kind of workers. There is one: `sync`.
+    worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS", flag "worker-class" 'k';
+
+    /// Replace a worker after this many requests; 0 keeps it.
+    max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
+
+    /// Add a random number up to this one to `max_requests`, anew for each worker.
+    max_requests_jitter: u64 = 0 => Workers, Reload, flag "max-requests-jitter";
+
+    /// Kill a worker whose app takes longer than this for one request; 0 lets it run.
+    timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "timeout" 't';
+
+    /// Kill a worker that is not ready after this time; 0 lets it go on.
+    boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
+
+    /// The time that workers have to finish what they do when rcorn stops or reloads.
+    graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
+
+    /// Undo a reload when new workers die within this time.
+    reload_watch: Seconds = Seconds::new(5) => Workers, Reload, flag "reload-watch";
+
+    /// Keep an idle connection open for this time; 0 closes it after each response.
+    ///
+    /// Longer than proxies keep theirs: a proxy must never send a request on a connection that is being closed.
+    keepalive: Seconds = Seconds::new(75) => Http, Reload, flag "keep-alive";
+
+    /// Close a connection after this many requests; 0 keeps it.
+    max_keepalive_requests: u64 = 0 => Http, Reload, flag "max-keepalive-requests";
+
+    /// The time a client has to send the head of a request; 0 is for ever.
+    header_timeout: Seconds = Seconds::new(20) => Http, Reload, flag "header-timeout";
+
+    /// The longest pause while a client sends a body; 0 is for ever.
+    body_timeout: Seconds = Seconds::new(30) => Http, Reload, flag "body-timeout";
+
+    /// The longest pause while a client takes a response; 0 is for ever.
+    write_timeout: Seconds = Seconds::new(30) => Http, Reload, flag "write-timeout";
+
+    /// How many connections a worker holds at once, most of them waiting.
+    worker_connections: u32 = 1000 => Http, Reload, bounds Bounds::between(1, 1_000_000), flag "worker-connections";
+
+    /// Let a body up to this size arrive before the app is called. Larger ones are streamed.
+    request_buffer: Size = Size::new(1 << 20) => Http, Reload, bounds Bounds::between(0, 1 << 30),
+        flag "request-buffer";
+
+    /// Send a response up to this size while the worker goes on. Larger ones hold it until
+    /// they have left.
+    response_buffer: Size = Size::new(1 << 20) => Http, Reload, bounds Bounds::between(0, 1 << 30),
+        flag "response-buffer";
+
+    /// The longest request line, at most 8190; 0 is 1 MiB.
+    limit_request_line: Size = Size::new(4094) => Http, Reload, bounds Bounds::lowered_to(8190),
+        flag "limit-request-line";
+
+    /// The most header fields of a request, at most 32768.
+    limit_request_fields: u32 = 100 => Http, Reload, bounds Bounds::lowered_to(32768), flag "limit-request-fields";
+
+    /// The longest header field; 0 is 8190.
+    limit_request_field_size: Size = Size::new(8190) => Http, Reload, bounds Bounds::lowered_to(1 << 20),
+        flag "limit-request-field_size", flag "limit-request-field-size";
+
+    /// Refuse HTTP/1.1 requests without a `Host` field; `--no-require-host` accepts them.
+    require_host: bool = true => Http, Reload, flag "no-require-host" sets "false";
+
+    /// Accept header fields that go on in the next line.
+    permit_obsolete_folding: bool = false => Http, Reload, flag "permit-obsolete-folding" sets "true";
+
+    /// Accept methods in lower case, with `#`, or of a length that no method has.
+    permit_unconventional_http_method: bool = false => Http, Reload,
+        flag "permit-unconventional-http-method" sets "true";
+
+    /// Accept other versions than HTTP/1.0 and HTTP/1.1.
+    permit_unconventional_http_version: bool = false => Http, Reload,
+        flag "permit-unconventional-http-version" sets "true";
+
+    /// Give the app all methods in upper case.
+    casefold_http_method: bool = false => Http, Reload, flag "casefold-http-method" sets "true";
+
+    /// What to do with header fields that have an underscore in their name.
+    header_map: HeaderMap = HeaderMap::Drop => Http, Reload, flag "header-map";
+
+    /// Send files by `sendfile`, a system call; `--no-sendfile` copies them instead. The variable takes `true`,
+    /// `yes`, `y` or `1`; anything else says no.
+    sendfile: bool = true => Http, Reload, variable "SENDFILE", flag "no-sendfile" sets "false";
+
+    /// The proxies to believe: addresses, networks, or `*` for all. Peers on unix sockets are always believed.
+    forwarded_allow_ips: AllowList = loopback() => Proxies, Reload,
+        variable "FORWARDED_ALLOW_IPS", flag "forwarded-allow-ips";
+
+    /// Header fields with an underscore that the app gets from a believed proxy.
+    forwarder_headers: Vec<String> = vec!["SCRIPT_NAME".to_owned(), "PATH_INFO".to_owned()] => Proxies, Reload,
+        split ',', named "NAMES", flag "forwarder-headers";
+
+    /// Header fields with which a believed proxy says that the client came by HTTPS.
+    secure_scheme_headers: Vec<(String, String)> = secure_schemes() => Proxies, Reload, split ',',
+        flag "secure-scheme-headers";
+
+    /// Write the pid here.
+    pidfile: Option<PathBuf> = None => Host, Reload, named "FILE", flag "pid" 'p';
+
+    /// Permissions that files we make shall not have; octal with a leading zero.
+    umask: Mode = Mode::new(0) => Host, Reload, flag "umask" 'm';
+
+    /// The user to work as, by name or number.
+    user: Option<String> = None => Host, Reload, named "USER", flag "user" 'u';
+
+    /// The group to work as, by name or number.
+    group: Option<String> = None => Host, Reload, named "GROUP", flag "group" 'g';
+
+    /// Join all groups of the user too.
+    initgroups: bool = false => Host, Reload, flag "initgroups" sets "true";
+
+    /// The name in the titles of the processes.
+    proc_name: Option<String> = None => Host, Reload, named "NAME", flag "name" 'n';
+
+    /// Write the error log here; `-` is standard error.
+    errorlog: LogTarget = LogTarget::Standard => Logs, Reload, flag "error-logfile", flag "log-file";
+
+    /// Write the access log here; `-` is standard output. By default there is none.
+    accesslog: Option<LogTarget> = None => Logs, Reload, flag "access-logfile";
+
+    /// The form of a line in the access log.
+    access_log_format: String = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#.to_owned()
+        => Logs, Reload, named "FORMAT", flag "access-logformat";
+
+    /// How much to write to the error log.
+    loglevel: Level = Level::Info => Logs, Reload, flag "log-level";
+
+    /// Send what the app prints to the error log.
+    capture_output: bool = false => Logs, Reload, flag "capture-output" sets "true";
+}
+
+fn loopback() -> AllowList {
+    AllowList::of([
+        IpNet::from(std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST)),
+        IpNet::from(std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
+    ])
+}
+
+fn secure_schemes() -> Vec<(String, String)> {
+    [
+        ("X-FORWARDED-PROTOCOL", "ssl"),
+        ("X-FORWARDED-PROTO", "https"),
+        ("X-FORWARDED-SSL", "on"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}

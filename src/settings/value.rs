@@ -1,0 +1,359 @@
+//! How a value is read from text and shown as text: the trait that every type of the settings table has, and
+//! it for the types of the standard library. The same text is the form of our own types in JSON.
+//!
+//! Parsing here looks at nothing but the text: no file, no user database, no clock.
+
+use std::path::PathBuf;
+
+/// Why a text is not a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It does not have the form at all; the type's noun says what was expected.
+    NotA,
+    /// It has the form, but something about it is wrong.
+    Because {
+        /// Goes on after the value: `has no port after the colon`.
+        what: String,
+        /// The way out.
+        hint: Option<String>,
+    },
+}
+
+impl Cause {
+    /// Something is wrong, and this is the way out.
+    pub fn because(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Because {
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+/// A text that was refused, with the reason in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{value}' {what}")]
+pub struct Refused {
+    /// The text.
+    pub value: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+/// The limits of a number, in its type's own unit (seconds, bytes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The smallest that is allowed.
+    pub least: u64,
+    /// The largest.
+    pub most: u64,
+    /// A larger one is lowered to the largest, and told about, instead of refused.
+    pub lowers: bool,
+}
+
+impl Bounds {
+    /// No limits.
+    pub const NONE: Self = Self::between(0, u64::MAX);
+
+    /// From one to the other, both included.
+    pub const fn between(least: u64, most: u64) -> Self {
+        Self {
+            least,
+            most,
+            lowers: false,
+        }
+    }
+
+    /// No upper limit.
+    pub const fn at_least(least: u64) -> Self {
+        Self::between(least, u64::MAX)
+    }
+
+    /// A larger one is lowered. For limits that gunicorn lowers too: its command lines must go on working.
+    pub const fn lowered_to(most: u64) -> Self {
+        Self {
+            least: 0,
+            most,
+            lowers: true,
+        }
+    }
+
+    fn words(self) -> String {
+        match (self.least, self.most) {
+            (0, u64::MAX) => String::new(),
+            (least, u64::MAX) => format!(" of at least {least}"),
+            (least, most) => format!(" from {least} to {most}"),
+        }
+    }
+}
+
+/// A type whose values can be settings.
+pub trait Value: Sized {
+    /// What a text must be, in words: `a whole number`.
+    const NOUN: &'static str;
+    /// What stands for the value in the usage text.
+    const VALUE_NAME: &'static str;
+    /// All words that are allowed, when they can be counted.
+    const CHOICES: &'static [&'static str] = &[];
+
+    /// Reads one value.
+    fn parse(text: &str) -> Result<Self, Cause>;
+
+    /// The text that reads as this value.
+    fn show(&self) -> String;
+
+    /// The number to hold against the bounds; rounded up.
+    fn amount(&self) -> Option<u64> {
+        None
+    }
+
+    /// Reads what was given for one setting, in order. Each must be right; the last one counts.
+    fn gather(
+        texts: &[&str],
+        bounds: Bounds,
+        _separator: Option<char>,
+    ) -> Result<(Self, Option<String>), Refused> {
+        let mut last = None;
+        for text in texts {
+            last = Some(within(text, bounds)?);
+        }
+        last.map_or_else(|| within("", bounds), Ok)
+    }
+}
+
+/// Reads one value and holds it against the bounds.
+pub(super) fn within<T: Value>(text: &str, bounds: Bounds) -> Result<(T, Option<String>), Refused> {
+    let value = T::parse(text).map_err(|cause| refused::<T>(text, cause, bounds))?;
+    match value.amount() {
+        Some(amount) if amount > bounds.most && bounds.lowers => {
+            let most = bounds.most.to_string();
+            let lowered = T::parse(&most).map_err(|cause| refused::<T>(&most, cause, bounds))?;
+            Ok((
+                lowered,
+                Some(format!(
+                    "'{text}' is more than the largest that is possible; {most} is used"
+                )),
+            ))
+        }
+        Some(amount) if amount < bounds.least || amount > bounds.most => {
+            Err(refused::<T>(text, Cause::NotA, bounds))
+        }
+        Some(_) | None => Ok((value, None)),
+    }
+}
+
+fn refused<T: Value>(text: &str, cause: Cause, bounds: Bounds) -> Refused {
+    let (what, hint) = match cause {
+        Cause::NotA => {
+            let hint = (!T::CHOICES.is_empty())
+                .then(|| format!("choose one of: {}", T::CHOICES.join(", ")));
+            (format!("is not {}{}", T::NOUN, bounds.words()), hint)
+        }
+        Cause::Because { what, hint } => (what, hint),
+    };
+    Refused {
+        value: text.to_owned(),
+        what,
+        hint,
+    }
+}
+
+/// Whole numbers, as Python's `int()` takes them from a command line: blanks around them and a plus are no harm.
+macro_rules! whole_numbers {
+    ($($type:ty),+) => {$(
+        impl Value for $type {
+            const NOUN: &'static str = "a whole number";
+            const VALUE_NAME: &'static str = "COUNT";
+
+            fn parse(text: &str) -> Result<Self, Cause> {
+                match text.trim().parse() {
+                    Ok(number) => Ok(number),
+                    Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(Cause::because(
+                        "is too large",
+                        format!("the largest that is possible is {}", Self::MAX),
+                    )),
+                    Err(_no_number) => Err(Cause::NotA),
+                }
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+
+            fn amount(&self) -> Option<u64> {
+                Some(u64::from(*self))
+            }
+        }
+    )+};
+}
+
+whole_numbers!(u32, u64);
+
+impl Value for bool {
+    const NOUN: &'static str = "true or false";
+    const VALUE_NAME: &'static str = "BOOLEAN";
+    const CHOICES: &'static [&'static str] = &["true", "false"];
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(Cause::NotA),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    const NOUN: &'static str = "a text";
+    const VALUE_NAME: &'static str = "TEXT";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        Ok(text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    const NOUN: &'static str = "a path";
+    const VALUE_NAME: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        if text.contains('\0') {
+            return Err(Cause::because(
+                "has a zero byte in it",
+                "no path of this system can have one",
+            ));
+        }
+        Ok(Self::from(text))
+    }
+
+    fn show(&self) -> String {
+        self.to_string_lossy().into_owned()
+    }
+}
+
+/// `NAME=VALUE`; only the first equals sign divides.
+impl Value for (String, String) {
+    const NOUN: &'static str = "of the form NAME=VALUE";
+    const VALUE_NAME: &'static str = "NAME=VALUE";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        let (name, value) = text.split_once('=').ok_or(Cause::NotA)?;
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(Cause::because(
+                "has no name before the equals sign",
+                "write it as NAME=VALUE",
+            ));
+        }
+        if text.contains('\0') {
+            return Err(Cause::because("has a zero byte in it", "take it out"));
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        format!("{}={}", self.0, self.1)
+    }
+}
+
+/// Nothing is written as an empty text.
+impl<T: Value> Value for Option<T> {
+    const NOUN: &'static str = T::NOUN;
+    const VALUE_NAME: &'static str = T::VALUE_NAME;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        if text.trim().is_empty() {
+            Ok(None)
+        } else {
+            T::parse(text).map(Some)
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(String::new, Value::show)
+    }
+
+    fn amount(&self) -> Option<u64> {
+        self.as_ref().and_then(Value::amount)
+    }
+}
+
+/// A list: all texts together, each divided at the separator. One text alone is a list of one.
+impl<T: Value> Value for Vec<T> {
+    const NOUN: &'static str = T::NOUN;
+    const VALUE_NAME: &'static str = T::VALUE_NAME;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        if text.is_empty() {
+            Ok(Self::new())
+        } else {
+            Ok(vec![T::parse(text)?])
+        }
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(Value::show).collect::<Vec<_>>().join(",")
+    }
+
+    fn gather(
+        texts: &[&str],
+        bounds: Bounds,
+        separator: Option<char>,
+    ) -> Result<(Self, Option<String>), Refused> {
+        let mut list = Self::new();
+        for text in texts {
+            let parts = text.split(|sign| Some(sign) == separator);
+            for part in parts {
+                // `a, b,` is two things; but an empty part of an undivided list is a mistake to be named.
+                let part = if separator.is_some() {
+                    part.trim()
+                } else {
+                    part
+                };
+                if separator.is_none() || !part.is_empty() {
+                    list.push(within(part, bounds)?.0);
+                }
+            }
+        }
+        Ok((list, None))
+    }
+}
+
+/// The text form as `Display` and as the form in JSON: one spelling everywhere.
+macro_rules! text_form {
+    ($($type:ty),+ $(,)?) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$crate::settings::value::Value::show(self))
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&$crate::settings::value::Value::show(self))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(deserializer)?;
+                $crate::settings::value::within(&text, $crate::settings::value::Bounds::NONE)
+                    .map(|(value, _note)| value)
+                    .map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+pub(super) use text_form;
