@@ -1,0 +1,24 @@
+//! The black-box tests: the real binary, real sockets. One program, so that it links once.
+#![expect(
+    clippy::tests_outside_test_module,
+    reason = "a test program has nothing but tests"
+)]
+
+#[cfg(test)]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod a_cli;
+#[cfg(test)]
+mod b_boot;
+#[cfg(test)]
+mod c_wire;
+#[cfg(test)]
+mod d_wsgi;
+#[cfg(test)]
+mod e_orders;
+#[cfg(test)]
+mod f_deaths;
+#[cfg(test)]
+mod i_host;
