@@ -215,3 +215,22 @@ pub enum Outcome {
     /// 4: the app could not be loaded.
     NoApp,
 }
+
+impl Order {
+    /// Its name in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Quit => "quit",
+            Self::Reload => "reload",
+            Self::More => "more",
+            Self::Fewer => "fewer",
+            Self::Scale(_) => "scale",
+            Self::Reopen => "reopen",
+            Self::Upgrade => "upgrade",
+            Self::Dismiss => "dismiss",
+            Self::Retire(_) => "retire",
+        }
+    }
+}

@@ -51,6 +51,8 @@ const REPORTS: Token = Token(1);
 struct Pending {
     settings: Settings,
     plan: Plan,
+    /// Known from the order to start its template on.
+    generation: Option<Generation>,
 }
 
 /// Reads the settings again.

@@ -25,6 +25,7 @@ pub(super) fn module() -> io::Result<OwnedFd> {
         Ok(memory) => {
             let mut file = File::from(memory);
             file.write_all(MODULE)?;
+            crate::sys::process::forget_pages(MODULE);
             Ok(file.into())
         }
         // vm.memfd_noexec=2, or no memfd at all: a file of our own does.

@@ -39,11 +39,7 @@ impl Driver<'_> {
             }
             Action::Ask(pid, ask) => ask_worker(pid, ask),
             Action::Commit(_) => self.commit(),
-            Action::Discard(_) => {
-                if let Some(pending) = self.pending.take() {
-                    pending.plan.discard();
-                }
-            }
+            Action::Discard(_) => self.discard(),
             Action::CloseListeners => self.close_listeners(),
             Action::ReopenLogs => {
                 log::reopen();
@@ -85,7 +81,7 @@ impl Driver<'_> {
                     .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
             }
             let plan = listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
-            Ok(Pending { settings, plan })
+            Ok(Pending { settings, plan, generation: None })
         });
         let event = match loaded {
             Ok(pending) => {
@@ -98,8 +94,24 @@ impl Driver<'_> {
         self.queue.push_back(event);
     }
 
+    /// The old settings stay.
+    fn discard(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        pending.plan.discard();
+        if !same_logs(&pending.settings, &self.settings) {
+            let back = Logs::open(&self.settings).and_then(|logs| {
+                logs.use_here(&self.settings).map_err(|error| error.to_string())?;
+                Ok(logs)
+            });
+            match back {
+                Ok(logs) => self.logs = logs,
+                Err(error) => log::error(format_args!("cannot go back to the old log files: {error}")),
+            }
+        }
+    }
+
     fn commit(&mut self) {
-        let Some(Pending { settings, plan }) = self.pending.take() else { return };
+        let Some(Pending { settings, plan, .. }) = self.pending.take() else { return };
         let before: Vec<String> = self.listeners.iter().map(|listener| listener.shown().to_owned()).collect();
         plan.commit(&mut self.listeners);
         let after: Vec<&str> = self.listeners.iter().map(super::Listener::shown).collect();
@@ -121,13 +133,17 @@ impl Driver<'_> {
     }
 
     fn try_start_template(&mut self, generation: Generation) -> Result<Pid, String> {
-        let settings = self.pending.as_ref().map_or(&self.settings, |pending| &pending.settings);
-        let sockets = match &self.pending {
+        if let Some(pending) = &mut self.pending {
+            pending.generation.get_or_insert(generation);
+        }
+        // While a reload is on trial, the old generation may need a template too, with its own settings.
+        let pending = self.pending.as_ref().filter(|pending| pending.generation == Some(generation));
+        let settings = pending.map_or(&self.settings, |pending| &pending.settings);
+        let sockets = match pending {
             Some(pending) => pending.plan.sockets(&self.listeners),
             None => self.listeners.iter().collect(),
         };
-        // Log files as these settings name them; the next template starts with them too.
-        if self.pending.is_some() {
+        if pending.is_some() && !same_logs(settings, &self.settings) {
             self.logs = Logs::open(settings)?;
             self.logs.use_here(settings).map_err(|error| error.to_string())?;
         }
@@ -158,6 +174,15 @@ impl Driver<'_> {
             listener.shut_the_door(false);
         }
     }
+}
+
+/// Whether both name the same log files, for the same owner.
+fn same_logs(one: &Settings, other: &Settings) -> bool {
+    one.errorlog == other.errorlog
+        && one.accesslog == other.accesslog
+        && one.loglevel == other.loglevel
+        && one.user == other.user
+        && one.group == other.group
 }
 
 fn ask_worker(pid: Pid, ask: Ask) {

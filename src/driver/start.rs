@@ -24,8 +24,8 @@ use super::pidfile::{PidFile, PidFileError};
 use super::signals::Signals;
 use super::{Driver, Reload};
 
-/// Workers there can be at once: cells of the scoreboard.
-const MOST_WORKERS: u16 = 1024;
+/// Cells of the scoreboard: the highest number of workers that settings allow, and room for replacements.
+const MOST_WORKERS: u16 = 4096 + 64;
 /// gunicorn's patience with an address in use.
 const ATTEMPTS: u32 = 5;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);

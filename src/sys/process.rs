@@ -40,6 +40,20 @@ pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// Gives the pages of a part of this program's file back: it was read once and is not needed again. What
+/// is read later comes from the file.
+pub fn forget_pages(bytes: &'static [u8]) {
+    const PAGE: usize = 4096;
+    let start = bytes.as_ptr().addr().next_multiple_of(PAGE);
+    let end = bytes.as_ptr().addr().saturating_add(bytes.len()) & !(PAGE - 1);
+    let Some(length) = end.checked_sub(start).filter(|length| *length > 0) else { return };
+    let skip = start.saturating_sub(bytes.as_ptr().addr());
+    let Some(first) = bytes.get(skip..) else { return };
+    // SAFETY: the range lies within a static, read-only mapping of the executable; MADV_DONTNEED on a
+    // private file mapping only drops clean pages.
+    unsafe { libc::madvise(first.as_ptr().cast_mut().cast(), length, libc::MADV_DONTNEED) };
+}
+
 /// Sets a variable of this process's C environment.
 pub fn set_variable(name: &str, value: &str) {
     // SAFETY: called only while this process has one thread (arbiter at start; template before the app).

@@ -5,9 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{
-    Gid, Group, Uid, User, chdir, getegid, geteuid, initgroups, setgid, setgroups, setuid,
-};
+use nix::unistd::{chdir, geteuid, initgroups, setgid, setgroups, setuid};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 

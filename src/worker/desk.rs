@@ -266,6 +266,9 @@ impl<'a> Desk<'a> {
         let now = clock::coarse();
         self.refresh_standing();
         let events = events.get(..count).unwrap_or(&[]);
+        if self.orders.drain() && self.leaving.is_none() {
+            self.begin_to_leave(now)?;
+        }
         // Who is parked here was first; then one new connection.
         for event in events
             .iter()
@@ -280,7 +283,7 @@ impl<'a> Desk<'a> {
         }
         for event in events {
             match event.data() {
-                WAKE => self.heed_orders(now)?,
+                WAKE => self.heed_orders(),
                 LOT => self.take_from_lot(py)?,
                 token if token < LOT => {
                     self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?
@@ -318,7 +321,7 @@ impl<'a> Desk<'a> {
         EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
     }
 
-    fn heed_orders(&mut self, now: u64) -> io::Result<()> {
+    fn heed_orders(&mut self) {
         self.orders.awake();
         if self.orders.take_reopen() {
             log::reopen();
@@ -326,10 +329,6 @@ impl<'a> Desk<'a> {
                 access.reopen();
             }
         }
-        if self.orders.drain() && self.leaving.is_none() {
-            self.begin_to_leave(now)?;
-        }
-        Ok(())
     }
 
     /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive clients go

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::python::call;
 use crate::sys::signal;
+use crate::wsgi::reply::close_connections;
 
 /// The orders received so far, and the pipe that wakes the loop.
 #[derive(Debug)]
@@ -40,8 +41,12 @@ impl Orders {
         ] {
             let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
             signal::reset(number)?;
+            let drains = number == Signal::SIGTERM;
             signal::on(signal_number(number), move || {
                 flag.store(true, Ordering::Relaxed);
+                if drains {
+                    close_connections();
+                }
                 wake_up(&waker);
             })?;
         }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{ChunkedDecoder, Framing, Head, Progress, Version, parse_head_memo};
+use crate::http::{ChunkedDecoder, Framing, Head, Progress, Version, parse_head};
 use crate::log;
 use crate::sys::clock;
 use crate::wsgi::body::Body;
@@ -49,10 +49,10 @@ impl Desk<'_> {
                 return Next::Park(Self::between_requests(connection));
             }
             let mut head = std::mem::take(&mut self.head);
-            let parsed = parse_head_memo(rest, &self.limits, self.environ.remembered(), &mut head);
+            let parsed = parse_head(rest, &self.limits, &mut head);
             let step = match parsed {
                 Ok(Progress::More) => Step::Wait(Waiting::Head),
-                Ok(Progress::Done(same)) => self.one(py, connection, rest, &head, same),
+                Ok(Progress::Done(())) => self.one(py, connection, rest, &head),
                 Err(refusal) => {
                     self.refuse(connection, rest, &refusal);
                     Step::Leave(Next::Close)
@@ -92,7 +92,6 @@ impl Desk<'_> {
         connection: &mut Connection,
         bytes: &[u8],
         head: &Head,
-        same: bool,
     ) -> Step {
         let behind = bytes.get(head.length..).unwrap_or(&[]);
         let gather = match head.framing {
@@ -134,7 +133,7 @@ impl Desk<'_> {
         let begun = clock::monotonic();
         self.cell
             .begin(begun, line, connection.peer_address().as_bytes());
-        let answered = self.answer(py, connection, bytes, head, same, input);
+        let answered = self.answer(py, connection, bytes, head, input);
         let (served, left, environ) = match answered {
             Ok((served, left, environ)) => (served, left, Some(environ)),
             Err(error) => {
@@ -207,7 +206,6 @@ impl Desk<'_> {
         connection: &mut Connection,
         bytes: &[u8],
         head: &Head,
-        same: bool,
         body: Option<Body>,
     ) -> Result<Answered<'py>, EnvironError> {
         let wanted = self
@@ -226,7 +224,7 @@ impl Desk<'_> {
         let ends = connection.ends(py, trusted)?;
         let environ = self
             .environ
-            .build(py, bytes, head, ends, input.as_ref(), same)?;
+            .build(py, bytes, head, ends, input.as_ref())?;
         let demand = Demand {
             head_only: head.method.of(bytes) == b"HEAD",
             http11: head.version == Version::Http11,

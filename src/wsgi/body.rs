@@ -216,7 +216,10 @@ impl Body {
         }
         match channel.try_receive(buffer)? {
             None => Ok(None),
-            Some(0) => Err(BodyError::Torn(self.total)),
+            Some(0) => {
+                channel.mark_lost();
+                Err(BodyError::Torn(self.total))
+            }
             Some(got) => {
                 let count = u64::try_from(got).unwrap_or(0);
                 *to_come = to_come.saturating_sub(count);
@@ -261,7 +264,10 @@ fn receive(
     into.truncate(start.saturating_add(got.as_ref().map_or(0, |got| got.unwrap_or(0))));
     match got? {
         None => Ok(None),
-        Some(0) => Err(BodyError::Torn(total)),
+        Some(0) => {
+            channel.mark_lost();
+            Err(BodyError::Torn(total))
+        }
         Some(got) => Ok(Some(u64::try_from(got).unwrap_or(0))),
     }
 }

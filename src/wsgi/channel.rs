@@ -97,6 +97,11 @@ impl Channel {
         self.0.lost.load(Ordering::Relaxed)
     }
 
+    /// Notes that the client has left, seen by whoever decodes what it sent.
+    pub fn mark_lost(&self) {
+        self.0.lost.store(true, Ordering::Relaxed);
+    }
+
     fn lose(&self, lost: Lost) -> Lost {
         self.0.lost.store(true, Ordering::Relaxed);
         lost

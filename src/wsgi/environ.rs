@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::http::{Framing, Head, Span, Version, path_info};
+use crate::http::{Framing, Head, Version, path_info};
 use crate::link::{Listener, ListenerKind};
 use crate::python::text;
 
@@ -65,8 +65,8 @@ keys! {
 /// The previous request's dict, for the next one with the same fields.
 #[derive(Debug, Default)]
 struct Memo {
-    /// The bytes after the request line.
-    block: Vec<u8>,
+    /// Which fields it had ([`Head::serial`]); 0: none that may be used again.
+    serial: u64,
     /// The request line.
     line: Vec<u8>,
     listener: usize,
@@ -190,14 +190,7 @@ impl Environ {
         Ok(())
     }
 
-    /// The bytes after the request line of the last request, if it had no body: what
-    /// [`crate::http::parse_head_memo`] compares with.
-    #[must_use]
-    pub fn remembered(&self) -> &[u8] {
-        &self.memo.block
-    }
-
-    /// The environ of a request. `same_block`: the parser found the fields equal to the remembered ones.
+    /// The environ of a request.
     pub fn build<'py>(
         &mut self,
         py: Python<'py>,
@@ -205,12 +198,10 @@ impl Environ {
         head: &Head,
         ends: &Ends,
         input: Option<&Bound<'py, Input>>,
-        same_block: bool,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let same =
-            same_block && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
-        let line_end = span_start(head.block, bytes);
-        let line = bytes.get(..line_end).unwrap_or(&[]);
+            self.memo.serial == head.serial && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
+        let line = bytes.get(..head.block.start()).unwrap_or(&[]);
         if same && let Some(previous) = &self.memo.environ {
             let environ = previous.bind(py).copy()?;
             self.set_ends(py, &environ, ends)?;
@@ -246,12 +237,9 @@ impl Environ {
             self.memo.environ = Some(environ.copy()?.unbind());
         } else {
             self.memo.environ = None;
-            self.memo.block.clear();
-            let block = head.block.of(bytes);
             // Fields that override PATH_INFO or SCRIPT_NAME would be lost on the short way.
-            if !(ends.trusted && self.has_forwarder_field(bytes, head)) {
-                self.memo.block.extend_from_slice(block);
-            }
+            let short = !(ends.trusted && self.has_forwarder_field(bytes, head));
+            self.memo.serial = if short { head.serial } else { 0 };
             self.memo.listener = ends.listener;
             self.memo.trusted = ends.trusted;
         }
@@ -382,7 +370,12 @@ impl Environ {
         let mut scheme = None;
         self.turn = self.turn.wrapping_add(1);
         for field in &head.fields {
-            let value = field_value(head, field.value, bytes);
+            let folded;
+            let mut value = field.value.of(bytes);
+            if memchr::memchr(b'\n', value).is_some() {
+                folded = unfold(value);
+                value = &folded;
+            }
             let name = self.names.get(py, field.name.of(bytes))?;
             match name.meaning {
                 Meaning::Dropped => continue,
@@ -454,18 +447,10 @@ struct Overrides {
     path: Option<Vec<u8>>,
 }
 
-/// A field's value; folded ones (`permit_obsolete_folding`) are kept apart by the parser.
-fn field_value<'a>(_head: &'a Head, span: Span, bytes: &'a [u8]) -> &'a [u8] {
-    span.of(bytes)
-}
-
-/// Where the block begins: the length of the request line with its end.
-fn span_start(block: Span, bytes: &[u8]) -> usize {
-    let block = block.of(bytes);
-    // The block ends the head; its start is what is left of it.
-    (block.as_ptr().addr())
-        .saturating_sub(bytes.as_ptr().addr())
-        .min(bytes.len())
+/// A folded value on one line: each fold becomes one space (RFC 9112 section 5.2).
+fn unfold(value: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    parts.join(&b' ')
 }
 
 /// `SCRIPT_NAME` of the process environment, without a slash at its end.

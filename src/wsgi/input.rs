@@ -67,6 +67,14 @@ impl Input {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An input that outlived its request gives nothing: neither the old body nor the next request's.
+    fn check_open(&self) -> PyResult<()> {
+        if let Some(body) = self.lock().as_ref() {
+            body.channel()?;
+        }
+        Ok(())
+    }
+
     /// Brings more bytes, waiting for them; `false` at the end.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
@@ -88,6 +96,7 @@ impl Input {
 
     /// Everything up to `limit` bytes.
     fn read_up_to<'py>(&self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        self.check_open()?;
         let known = self.lock().as_ref().map_or(Some(0), Body::left);
         if let Some(left) = known {
             let wanted = left.min(limit);
@@ -143,6 +152,7 @@ impl Input {
 
     /// One line up to `limit` bytes, with its newline; empty at the end.
     fn line(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<u8>> {
+        self.check_open()?;
         let mut line = Vec::new();
         loop {
             if let Some(body) = self.lock().as_mut() {

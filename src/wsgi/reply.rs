@@ -3,12 +3,21 @@
 //! Keeps count, so that a body never contradicts its Content-Length unnoticed.
 
 use std::io::{IoSlice, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{Channel, Lost};
 use super::mistake::Mistake;
+
+/// The worker leaves after what it holds: replies whose head is not out yet end their connections.
+static CLOSING: AtomicBool = AtomicBool::new(false);
+
+/// Lets replies end their connections from now on. May be called from a signal handler.
+pub fn close_connections() {
+    CLOSING.store(true, Ordering::Relaxed);
+}
 
 /// What the request says about its reply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,6 +169,7 @@ impl Reply {
 
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, standing: &Standing) {
+        self.close |= CLOSING.load(Ordering::Relaxed);
         self.framing = if !self.may_have_body() {
             Framing::Bodyless
         } else if let Some(length) = self.length {

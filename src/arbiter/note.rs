@@ -1,0 +1,212 @@
+//! What the arbiter says: values, so that tests compare values; their words are gunicorn's where gunicorn
+//! has a line for it, because people grep for them.
+
+use core::fmt;
+
+use super::event::{Exit, Generation, Pid};
+
+/// How loud a note is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For those who look for a fault in rcorn.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Somebody should know.
+    Warning,
+    /// Something failed.
+    Error,
+    /// A worker was lost to a hang.
+    Critical,
+}
+
+/// Why we killed a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Killed {
+    /// Its request took longer than `timeout`.
+    Silent,
+    /// It was not ready within `boot_timeout`.
+    Boot,
+    /// It did not leave within `graceful_timeout`.
+    Leaving,
+    /// It did not leave at once when it had to.
+    Quitting,
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// HUP was taken up.
+    HangUp,
+    /// A request takes too long.
+    Timeout(Pid),
+    /// A worker ended although nobody asked it to.
+    Ended(Pid, Exit),
+    /// A worker ended because we killed it.
+    WeKilled(Pid, Killed),
+    /// A worker was not ready in time.
+    BootTimeout(Pid),
+    /// A template was not ready in time.
+    TemplateTimeout(Pid),
+    /// A template ended although it was needed.
+    TemplateEnded(Pid, Exit),
+    /// A template could not be started.
+    TemplateNotStarted(String),
+    /// No worker could be forked.
+    ForkFailed(String),
+    /// Workers die young: the next is forked after so many milliseconds.
+    Throttled(u128),
+    /// The settings are bad; the old ones stay.
+    NotLoaded(String),
+    /// The reload is given up; this generation serves on.
+    ReloadFailed(String, Generation),
+    /// The reload was given up after it had begun to serve.
+    RolledBack(Generation, Generation),
+    /// All workers are of the new generation.
+    Reloaded(Generation),
+    /// A reload will follow the one under way.
+    ReloadLater,
+    /// An order that a stopping server does not take.
+    IgnoredWhileStopping(&'static str),
+    /// How many workers there shall be.
+    Workers(u32),
+    /// INT or QUIT during a graceful stop.
+    QuickShutdown,
+    /// WINCH.
+    Dismissed,
+    /// USR2 while an upgrade is under way.
+    UpgradeExists,
+    /// USR2 failed.
+    UpgradeNotStarted(String),
+    /// The new arbiter has gone.
+    UpgradeEnded(Exit),
+    /// The end; `true`: not because somebody asked.
+    ShuttingDown(bool),
+    /// Why nothing could boot.
+    Failed(&'static str),
+}
+
+impl Note {
+    /// How loud it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Timeout(_) => Level::Critical,
+            Self::Ended(_, Exit::Code(0))
+            | Self::HangUp
+            | Self::Reloaded(_)
+            | Self::ReloadLater
+            | Self::QuickShutdown
+            | Self::Dismissed
+            | Self::UpgradeEnded(_)
+            | Self::ShuttingDown(false) => Level::Info,
+            Self::Ended(_, Exit::Code(_) | Exit::Signal(KILL))
+            | Self::WeKilled(..)
+            | Self::BootTimeout(_)
+            | Self::TemplateTimeout(_)
+            | Self::TemplateNotStarted(_)
+            | Self::ForkFailed(_)
+            | Self::NotLoaded(_)
+            | Self::ReloadFailed(..)
+            | Self::RolledBack(..)
+            | Self::UpgradeNotStarted(_)
+            | Self::ShuttingDown(true)
+            | Self::Failed(_) => Level::Error,
+            Self::Ended(_, Exit::Signal(TERM)) => Level::Info,
+            Self::Ended(_, Exit::Signal(_))
+            | Self::TemplateEnded(..)
+            | Self::Throttled(_)
+            | Self::IgnoredWhileStopping(_)
+            | Self::UpgradeExists => Level::Warning,
+            Self::Workers(_) => Level::Debug,
+        }
+    }
+}
+
+const KILL: i32 = 9;
+const TERM: i32 = 15;
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HangUp => f.write_str("Hang up: Master"),
+            Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
+            Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
+            Self::Ended(pid, Exit::Code(code)) => write!(f, "Worker (pid:{pid}) exited with code {code}."),
+            Self::Ended(pid, Exit::Signal(number)) => write!(f, "Worker (pid:{pid}) was sent {}!", Name(*number)),
+            Self::WeKilled(pid, why) => {
+                let why = match why {
+                    Killed::Silent => "because its request took too long",
+                    Killed::Boot => "because it was not ready in time",
+                    Killed::Leaving => "because it did not finish within graceful_timeout",
+                    Killed::Quitting => "because it did not leave at once",
+                };
+                write!(f, "Worker (pid:{pid}) was killed {why}.")
+            }
+            Self::BootTimeout(pid) => write!(f, "Worker (pid:{pid}) was not ready within boot_timeout."),
+            Self::TemplateTimeout(pid) => {
+                write!(f, "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow.")
+            }
+            Self::TemplateEnded(pid, Exit::Code(code)) => write!(f, "Template (pid:{pid}) exited with code {code}."),
+            Self::TemplateEnded(pid, Exit::Signal(number)) => {
+                write!(f, "Template (pid:{pid}) was sent {}!", Name(*number))
+            }
+            Self::TemplateNotStarted(reason) => write!(f, "Cannot start a template: {reason}"),
+            Self::ForkFailed(reason) => write!(f, "Cannot fork a worker: {reason}"),
+            Self::Throttled(wait) => {
+                write!(f, "Workers end too soon after their start: the next starts in {wait} ms.")
+            }
+            Self::NotLoaded(reason) => write!(f, "Reload refused, nothing has changed: {reason}"),
+            Self::ReloadFailed(reason, generation) => {
+                write!(f, "Reload failed, generation {} serves on: {reason}", generation.0)
+            }
+            Self::RolledBack(new, old) => write!(
+                f,
+                "Reload taken back: workers of generation {} ended too soon, generation {} serves on.",
+                new.0, old.0
+            ),
+            Self::Reloaded(generation) => write!(f, "Reloaded: generation {} serves.", generation.0),
+            Self::ReloadLater => f.write_str("Another reload follows the one under way."),
+            Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
+            Self::Workers(count) => write!(f, "{count} workers"),
+            Self::QuickShutdown => f.write_str("Quick shutdown requested"),
+            Self::Dismissed => f.write_str("graceful stop of workers"),
+            Self::UpgradeExists => f.write_str("USR2 signal ignored. Child exists."),
+            Self::UpgradeNotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
+            Self::UpgradeEnded(Exit::Code(code)) => write!(f, "The new arbiter exited with code {code}."),
+            Self::UpgradeEnded(Exit::Signal(number)) => write!(f, "The new arbiter was sent {}.", Name(*number)),
+            Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
+            Self::Failed(reason) => write!(f, "Reason: {reason}"),
+        }
+    }
+}
+
+/// A signal's name by its number (Linux, the ones that end processes).
+struct Name(i32);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(i32, &str); 16] = [
+            (1, "SIGHUP"),
+            (2, "SIGINT"),
+            (3, "SIGQUIT"),
+            (4, "SIGILL"),
+            (5, "SIGTRAP"),
+            (6, "SIGABRT"),
+            (7, "SIGBUS"),
+            (8, "SIGFPE"),
+            (KILL, "SIGKILL"),
+            (10, "SIGUSR1"),
+            (11, "SIGSEGV"),
+            (12, "SIGUSR2"),
+            (13, "SIGPIPE"),
+            (14, "SIGALRM"),
+            (TERM, "SIGTERM"),
+            (24, "SIGXCPU"),
+        ];
+        match NAMES.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
+        }
+    }
+}

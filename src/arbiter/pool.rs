@@ -1,0 +1,169 @@
+//! Which workers and templates there are, and where each of them is. Bookkeeping only: what follows from it
+//! is decided in `settle.rs`.
+
+use std::collections::BTreeMap;
+
+use super::event::{Generation, Moment, Pid, Slot, WorkerId};
+use super::note::Killed;
+
+/// Where a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Ordered; no pid yet.
+    Forking {
+        /// Since when.
+        since: Moment,
+    },
+    /// Forked; not ready yet.
+    Booting {
+        /// Its pid.
+        pid: Pid,
+        /// Since when.
+        since: Moment,
+    },
+    /// Accepting requests.
+    Serving {
+        /// Its pid.
+        pid: Pid,
+        /// Since when.
+        since: Moment,
+        /// When its request in hand began, as far as we know.
+        busy: Option<Moment>,
+    },
+    /// Told to leave.
+    Leaving {
+        /// Its pid.
+        pid: Pid,
+        /// Until when it may take.
+        until: Moment,
+        /// It must leave at once.
+        quick: bool,
+    },
+    /// We ended it; not reaped yet.
+    Killed {
+        /// Its pid.
+        pid: Pid,
+        /// Why.
+        why: Killed,
+        /// When to send KILL, if what was sent was only ABRT.
+        again: Option<Moment>,
+    },
+}
+
+impl Stage {
+    /// Its pid, once it has one.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Forking { .. } => None,
+            Self::Booting { pid, .. }
+            | Self::Serving { pid, .. }
+            | Self::Leaving { pid, .. }
+            | Self::Killed { pid, .. } => Some(*pid),
+        }
+    }
+
+    /// Whether it serves, or is on its way to.
+    #[must_use]
+    pub fn is_coming_or_serving(&self) -> bool {
+        match self {
+            Self::Forking { .. } | Self::Booting { .. } | Self::Serving { .. } => true,
+            Self::Leaving { .. } | Self::Killed { .. } => false,
+        }
+    }
+
+    /// Whether it serves.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self, Self::Serving { .. })
+    }
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// What it was born with.
+    pub generation: Generation,
+    /// Its place on the scoreboard.
+    pub slot: Slot,
+    /// Where it is.
+    pub stage: Stage,
+}
+
+/// Where a template is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateStage {
+    /// Ordered; no pid yet.
+    Ordered,
+    /// Importing the app.
+    Starting {
+        /// Its pid.
+        pid: Pid,
+        /// Since when.
+        since: Moment,
+    },
+    /// Forks on order.
+    Ready {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// Not needed any more, or failed; not reaped yet.
+    Leaving {
+        /// Its pid.
+        pid: Pid,
+        /// When to kill it; `None` when that was done.
+        until: Option<Moment>,
+    },
+}
+
+impl TemplateStage {
+    /// Its pid, once it has one.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Ordered => None,
+            Self::Starting { pid, .. } | Self::Ready { pid } | Self::Leaving { pid, .. } => Some(*pid),
+        }
+    }
+}
+
+/// All children.
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// Workers by id: the oldest first.
+    pub workers: BTreeMap<WorkerId, Worker>,
+    /// Templates by generation. One that leaves while its successor starts is in `leaving`.
+    pub templates: BTreeMap<Generation, TemplateStage>,
+    next: u64,
+}
+
+impl Pool {
+    /// A new worker, in the lowest free slot.
+    pub fn add(&mut self, generation: Generation, now: Moment) -> (WorkerId, Slot) {
+        self.next = self.next.saturating_add(1);
+        let id = WorkerId(self.next);
+        let taken = |slot: u16| self.workers.values().any(|worker| worker.slot == Slot(slot));
+        let slot = Slot((0..u16::MAX).find(|slot| !taken(*slot)).unwrap_or(u16::MAX));
+        self.workers.insert(id, Worker { generation, slot, stage: Stage::Forking { since: now } });
+        (id, slot)
+    }
+
+    /// The worker of this pid.
+    #[must_use]
+    pub fn by_pid(&self, pid: Pid) -> Option<WorkerId> {
+        let mut found = self.workers.iter().filter(|(_, worker)| worker.stage.pid() == Some(pid));
+        found.next().map(|(id, _)| *id)
+    }
+
+    /// The template of this pid.
+    #[must_use]
+    pub fn template_by_pid(&self, pid: Pid) -> Option<Generation> {
+        let mut found = self.templates.iter().filter(|(_, stage)| stage.pid() == Some(pid));
+        found.next().map(|(generation, _)| *generation)
+    }
+
+    /// How many workers are like this.
+    pub fn count(&self, like: impl Fn(&Worker) -> bool) -> u32 {
+        u32::try_from(self.workers.values().filter(|worker| like(worker)).count()).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,227 @@
+//! A reload as a transaction, and the life of templates: new settings are read, a new template loads the
+//! app, one new worker proves itself; only then is anything old asked to leave. Until the watch is over the
+//! old template lives, and everything can be taken back without a look at the disk.
+
+use super::event::{Action, BootFailure, Exit, Generation, Moment, Pid, Policy};
+use super::note::Note;
+use super::pool::TemplateStage;
+use super::{Arbiter, Phase, QUICK};
+
+/// Deaths of new workers during the watch that take a reload back.
+const TOO_MANY: u32 = 2;
+
+/// A reload that has not served yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reload {
+    /// What it will be; `None` while the settings are read.
+    pub(super) generation: Option<Generation>,
+    /// Its policy, in force with it.
+    pub(super) policy: Option<Policy>,
+}
+
+/// A reload that serves, on probation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Watch {
+    /// The generation to go back to.
+    pub(super) previous: Generation,
+    /// Its policy.
+    pub(super) policy: Policy,
+    /// Until when.
+    pub(super) until: Moment,
+    /// New workers that died.
+    pub(super) deaths: u32,
+}
+
+impl Arbiter {
+    pub(super) fn reload_ordered(&mut self, actions: &mut Vec<Action>) {
+        let rolling = self.outdated() > 0;
+        if self.reload.is_some() || rolling {
+            // One after the other; several orders are one.
+            if !self.reload_again {
+                self.reload_again = true;
+                actions.push(Action::Say(Note::ReloadLater));
+            }
+            return;
+        }
+        self.end_watch(actions);
+        actions.push(Action::Say(Note::HangUp));
+        actions.push(Action::Load);
+        self.reload = Some(Reload { generation: None, policy: None });
+    }
+
+    pub(super) fn loaded(&mut self, policy: Policy, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Running || self.reload.is_none() {
+            actions.push(Action::Discard(self.newest));
+            return;
+        }
+        self.newest = Generation(self.newest.0.saturating_add(1));
+        let generation = self.newest;
+        self.reload = Some(Reload { generation: Some(generation), policy: Some(policy) });
+        self.pool.templates.insert(generation, TemplateStage::Ordered);
+        actions.push(Action::StartTemplate(generation));
+    }
+
+    pub(super) fn not_loaded(&mut self, reason: String, actions: &mut Vec<Action>) {
+        self.reload = None;
+        actions.push(Action::Say(Note::NotLoaded(reason)));
+    }
+
+    /// The first worker of a new generation serves: its settings are in force.
+    pub(super) fn canary_is_ready(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        let Some(Reload { generation: Some(candidate), policy: Some(policy) }) = &self.reload else { return };
+        if *candidate != generation {
+            return;
+        }
+        let (policy, previous) = (policy.clone(), self.generation);
+        let until = Moment(now.0.saturating_add(policy.reload_watch));
+        let before = core::mem::replace(&mut self.policy, policy);
+        self.watch = Some(Watch { previous, policy: before, until, deaths: 0 });
+        self.generation = generation;
+        self.reload = None;
+        // HUP forgets TTIN and TTOU, as gunicorn's does.
+        self.want(self.policy.workers, actions);
+        self.retiring.clear();
+        self.token = None;
+        self.throttle.forgive();
+    }
+
+    /// The reload's template or first worker failed: `true` if this was one.
+    pub(super) fn canary_failed(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        reason: &str,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let candidate = self.reload.as_ref().and_then(|reload| reload.generation);
+        if candidate != Some(generation) {
+            return false;
+        }
+        self.reload = None;
+        actions.push(Action::Say(Note::ReloadFailed(reason.to_owned(), self.generation)));
+        self.abandon(now, generation, actions);
+        true
+    }
+
+    /// Nothing of this generation is wanted any more.
+    fn abandon(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        self.end_template(now, generation, actions);
+        actions.push(Action::Discard(generation));
+    }
+
+    /// A worker that had been ready died by itself. During a watch that may take the reload back.
+    pub(super) fn new_worker_died(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        if generation != self.generation {
+            return;
+        }
+        let Some(watch) = &mut self.watch else { return };
+        watch.deaths = watch.deaths.saturating_add(1);
+        if watch.deaths < TOO_MANY {
+            return;
+        }
+        let Some(watch) = self.watch.take() else { return };
+        // Without its template the old generation could not come back either.
+        if !matches!(self.pool.templates.get(&watch.previous), Some(TemplateStage::Ready { .. })) {
+            actions.push(Action::Commit(generation));
+            return;
+        }
+        actions.push(Action::Say(Note::RolledBack(generation, watch.previous)));
+        self.generation = watch.previous;
+        self.policy = watch.policy;
+        self.want(self.policy.workers, actions);
+        self.throttle.forgive();
+        self.abandon(now, generation, actions);
+    }
+
+    /// The reload has proved itself (or another begins): the old template may go.
+    pub(super) fn end_watch(&mut self, actions: &mut Vec<Action>) {
+        if let Some(watch) = self.watch.take() {
+            actions.push(Action::Commit(self.generation));
+            actions.push(Action::Say(Note::Reloaded(self.generation)));
+            let old = watch.previous;
+            let now = self.looked;
+            self.end_template(now, old, actions);
+        }
+    }
+
+    pub(super) fn template_started(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        pid: Pid,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+        *stage = TemplateStage::Starting { pid, since: now };
+        let candidate = self.reload.as_ref().and_then(|reload| reload.generation);
+        let wanted = generation == self.generation || candidate == Some(generation);
+        if self.phase != Phase::Running || !wanted {
+            self.end_template(now, generation, actions);
+        }
+    }
+
+    /// Lets a template go. One that still imports does not listen: it is killed.
+    pub(super) fn end_template(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+        match *stage {
+            TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
+            TemplateStage::Starting { pid, .. } => {
+                actions.push(Action::EndTemplate(generation));
+                // It may be about to leave by itself with its reason: a moment for that.
+                let until = Some(Moment(now.0.saturating_add(QUICK)));
+                *stage = TemplateStage::Leaving { pid, until };
+            }
+            TemplateStage::Ready { pid } => {
+                actions.push(Action::EndTemplate(generation));
+                let until = Some(Moment(now.0.saturating_add(QUICK)));
+                *stage = TemplateStage::Leaving { pid, until };
+            }
+        }
+    }
+
+    pub(super) fn template_failed(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        failure: &BootFailure,
+        actions: &mut Vec<Action>,
+    ) {
+        if generation == self.generation && self.ever_ready && self.phase == Phase::Running {
+            // The workers serve on; another template is tried after a while.
+            self.strike(now, actions);
+            return;
+        }
+        self.no_boot(now, generation, failure, actions);
+    }
+
+    pub(super) fn template_exited(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        pid: Pid,
+        exit: Exit,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stage) = self.pool.templates.remove(&generation) else { return };
+        match stage {
+            TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
+            TemplateStage::Ready { .. } => {
+                if self.phase == Phase::Running {
+                    actions.push(Action::Say(Note::TemplateEnded(pid, exit)));
+                }
+                self.canary_failed(now, generation, "its template ended", actions);
+            }
+            TemplateStage::Starting { .. } => {
+                actions.push(Action::Say(Note::TemplateEnded(pid, exit)));
+                let kind = match exit {
+                    Exit::Code(4) => super::BootFailureKind::App,
+                    // Python itself could not be used; it said why.
+                    Exit::Code(1 | 78) => super::BootFailureKind::Host,
+                    Exit::Code(_) | Exit::Signal(_) => super::BootFailureKind::Boot,
+                };
+                let summary = "the template ended before it was ready".to_owned();
+                self.template_failed(now, generation, &BootFailure { kind, summary }, actions);
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The rules that close the gap between what is wanted and what is, in order. They run after every event,
+//! and are the whole policy: overdue, outdated template, missing, surplus, finished.
+
+use core::time::Duration;
+
+use super::event::{Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId};
+use super::note::{Killed, Note};
+use super::pool::{Stage, TemplateStage};
+use super::{Arbiter, LAST_WORDS, Phase};
+
+/// `since` plus `limit`, if there is one.
+fn due(since: Moment, limit: Option<Duration>) -> Option<Moment> {
+    limit.map(|limit| Moment(since.0.saturating_add(limit)))
+}
+
+impl Arbiter {
+    pub(super) fn settle(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::New | Phase::Gone => {}
+            Phase::Stopping { outcome, .. } => {
+                self.end_overdue(now, actions);
+                self.finish(outcome, actions);
+            }
+            Phase::Running => {
+                self.end_overdue(now, actions);
+                // An overdue boot may have ended everything.
+                if self.phase != Phase::Running {
+                    return;
+                }
+                self.start_template(now, actions);
+                self.fork_canary(now, actions);
+                self.hand_out_token();
+                self.fork_missing(now, actions);
+                self.drain_surplus(now, actions);
+                self.close_reload(now, actions);
+            }
+        }
+    }
+
+    /// When a worker's stage is over.
+    fn worker_due(&self, stage: &Stage) -> Option<Moment> {
+        match stage {
+            Stage::Forking { since } | Stage::Booting { since, .. } => due(*since, self.policy.boot_timeout),
+            Stage::Serving { busy, .. } => busy.and_then(|since| due(since.max(self.mercy), self.policy.timeout)),
+            Stage::Leaving { until, .. } => Some(*until),
+            Stage::Killed { again, .. } => *again,
+        }
+    }
+
+    fn template_due(&self, stage: &TemplateStage) -> Option<Moment> {
+        match stage {
+            TemplateStage::Starting { since, .. } => due(*since, self.policy.boot_timeout),
+            TemplateStage::Leaving { until, .. } => *until,
+            TemplateStage::Ordered | TemplateStage::Ready { .. } => None,
+        }
+    }
+
+    fn end_overdue(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let over: Vec<WorkerId> = self
+            .pool
+            .workers
+            .iter()
+            .filter(|(_, worker)| self.worker_due(&worker.stage).is_some_and(|due| due <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.end_worker(now, id, actions);
+        }
+        let over: Vec<Generation> = self
+            .pool
+            .templates
+            .iter()
+            .filter(|(_, stage)| self.template_due(stage).is_some_and(|due| due <= now))
+            .map(|(generation, _)| *generation)
+            .collect();
+        for generation in over {
+            self.end_overdue_template(now, generation, actions);
+        }
+    }
+
+    fn end_worker(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        let generation = worker.generation;
+        match worker.stage {
+            Stage::Serving { pid, .. } => {
+                actions.push(Action::Say(Note::Timeout(pid)));
+                actions.push(Action::Ask(pid, Ask::Abort));
+                let again = Some(Moment(now.0.saturating_add(LAST_WORDS)));
+                worker.stage = Stage::Killed { pid, why: Killed::Silent, again };
+            }
+            Stage::Leaving { pid, quick, .. } => {
+                actions.push(Action::Ask(pid, Ask::Kill));
+                let why = if quick { Killed::Quitting } else { Killed::Leaving };
+                worker.stage = Stage::Killed { pid, why, again: None };
+            }
+            Stage::Killed { pid, why, .. } => {
+                actions.push(Action::Ask(pid, Ask::Kill));
+                worker.stage = Stage::Killed { pid, why, again: None };
+            }
+            Stage::Booting { pid, .. } => {
+                actions.push(Action::Say(Note::BootTimeout(pid)));
+                actions.push(Action::Ask(pid, Ask::Kill));
+                worker.stage = Stage::Killed { pid, why: Killed::Boot, again: None };
+                self.no_boot(now, generation, &slow("a worker was not ready within boot_timeout"), actions);
+            }
+            // The template does not answer.
+            Stage::Forking { .. } => {
+                self.fork_failed(now, id, "the template did not answer within boot_timeout".to_owned(), actions);
+            }
+        }
+    }
+
+    fn end_overdue_template(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+        match *stage {
+            TemplateStage::Starting { pid, .. } => {
+                *stage = TemplateStage::Leaving { pid, until: None };
+                actions.push(Action::Say(Note::TemplateTimeout(pid)));
+                actions.push(Action::KillTemplate(generation, pid));
+                let failure = slow("the app's import was not done within boot_timeout");
+                self.template_failed(now, generation, &failure, actions);
+            }
+            TemplateStage::Leaving { pid, .. } => {
+                *stage = TemplateStage::Leaving { pid, until: None };
+                actions.push(Action::KillTemplate(generation, pid));
+            }
+            TemplateStage::Ordered | TemplateStage::Ready { .. } => {}
+        }
+    }
+
+    /// The generation in force needs its template, unless the throttle says not yet.
+    fn start_template(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let generation = self.generation;
+        if !self.pool.templates.contains_key(&generation) && self.throttle.closed_until(now).is_none() {
+            self.pool.templates.insert(generation, TemplateStage::Ordered);
+            actions.push(Action::StartTemplate(generation));
+        }
+    }
+
+    fn can_fork(&self, generation: Generation) -> bool {
+        matches!(self.pool.templates.get(&generation), Some(TemplateStage::Ready { .. }))
+    }
+
+    fn fork(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+        let (id, slot) = self.pool.add(generation, now);
+        actions.push(Action::Fork(id, slot, generation));
+    }
+
+    /// A reload's first worker.
+    fn fork_canary(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Some(generation) = self.reload.as_ref().and_then(|reload| reload.generation) else { return };
+        if self.can_fork(generation) && self.pool.count(|worker| worker.generation == generation) == 0 {
+            self.fork(now, generation, actions);
+        }
+    }
+
+    /// At most one worker at a time is replaced on its own wish.
+    fn hand_out_token(&mut self) {
+        if self.token.is_none() && self.reload.is_none() && self.outdated() == 0 {
+            self.token = self.retiring.pop_front();
+        }
+    }
+
+    /// Workers of another generation than the one in force (and than the one on trial) that still serve.
+    pub(super) fn outdated(&self) -> u32 {
+        let trial = self.reload.as_ref().and_then(|reload| reload.generation);
+        self.pool.count(|worker| {
+            worker.generation != self.generation
+                && Some(worker.generation) != trial
+                && worker.stage.is_coming_or_serving()
+        })
+    }
+
+    /// Forks up to the wanted number; one more while an old or retiring worker waits for its replacement.
+    fn fork_missing(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let generation = self.generation;
+        if !self.can_fork(generation) || self.throttle.closed_until(now).is_some() {
+            return;
+        }
+        let trial = self.reload.as_ref().and_then(|reload| reload.generation);
+        let surge = u32::from(self.outdated() > 0 || self.token.is_some());
+        let most = self.wanted.saturating_add(surge);
+        loop {
+            let all = self
+                .pool
+                .count(|worker| worker.stage.is_coming_or_serving() && Some(worker.generation) != trial);
+            let token = self.token;
+            let current = self.pool.workers.iter().filter(|(id, worker)| {
+                worker.generation == generation && worker.stage.is_coming_or_serving() && Some(**id) != token
+            });
+            let current = u32::try_from(current.count()).unwrap_or(u32::MAX);
+            if all >= most || current >= self.wanted {
+                return;
+            }
+            self.fork(now, generation, actions);
+        }
+    }
+
+    /// Lets go what is too much: never below the wanted number of workers that serve.
+    fn drain_surplus(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let trial = self.reload.as_ref().and_then(|reload| reload.generation);
+        loop {
+            let serving = self
+                .pool
+                .count(|worker| worker.stage.is_serving() && Some(worker.generation) != trial);
+            if serving <= self.wanted {
+                break;
+            }
+            let generation = self.generation;
+            let token = self.token;
+            let mut candidates = self
+                .pool
+                .workers
+                .iter()
+                .filter(|(_, worker)| worker.stage.is_serving() && Some(worker.generation) != trial);
+            let mut all = candidates.clone();
+            let outdated = candidates.clone().find(|(_, worker)| worker.generation != generation);
+            let chosen = outdated.or_else(|| candidates.find(|(id, _)| Some(**id) == token));
+            let Some(id) = chosen.or_else(|| all.next()).map(|(id, _)| *id) else { break };
+            self.dismiss(now, id, false, actions);
+        }
+        // Workers of a generation that was given up and never served need not finish booting.
+        let stale: Vec<WorkerId> = self
+            .pool
+            .workers
+            .iter()
+            .filter(|(_, worker)| {
+                worker.generation != self.generation
+                    && Some(worker.generation) != trial
+                    && matches!(worker.stage, Stage::Booting { .. })
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            self.dismiss(now, id, true, actions);
+        }
+    }
+
+    /// Ends the watch when its time is over, and begins the reload that waits.
+    fn close_reload(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let rolled = self.outdated() == 0;
+        if rolled && self.watch.as_ref().is_some_and(|watch| watch.until <= now) {
+            self.end_watch(actions);
+        }
+        if self.reload_again && self.reload.is_none() && rolled {
+            self.reload_again = false;
+            self.reload_ordered(actions);
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        if !self.pool.workers.is_empty() || !self.pool.templates.is_empty() {
+            return;
+        }
+        self.phase = Phase::Gone;
+        let reason = match outcome {
+            Outcome::Asked => None,
+            Outcome::Refused => Some("The host refused something that is needed; see above."),
+            Outcome::NoBoot => Some("Worker failed to boot."),
+            Outcome::NoApp => Some("App failed to load."),
+        };
+        actions.push(Action::Say(Note::ShuttingDown(reason.is_some())));
+        actions.extend(reason.map(|reason| Action::Say(Note::Failed(reason))));
+        actions.push(Action::Exit(outcome));
+    }
+
+    /// When to look again, if nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        if matches!(self.phase, Phase::New | Phase::Gone) {
+            return None;
+        }
+        let workers = self.pool.workers.values().filter_map(|worker| self.worker_due(&worker.stage));
+        let templates = self.pool.templates.values().filter_map(|stage| self.template_due(stage));
+        // With nothing busy one look each `timeout` finds a hang exactly at its deadline all the same.
+        let serving = self.pool.workers.values().any(|worker| worker.stage.is_serving());
+        let look = due(self.looked, self.policy.timeout).filter(|_| serving);
+        let running = self.phase == Phase::Running;
+        let watch = self.watch.as_ref().filter(|_| running && self.outdated() == 0).map(|watch| watch.until);
+        let throttle = self.throttle.closed_until(self.looked).filter(|_| running && self.is_short());
+        workers.chain(templates).chain(look).chain(watch).chain(throttle).min()
+    }
+
+    /// Whether something is missing that the throttle holds back.
+    fn is_short(&self) -> bool {
+        let current = self.pool.count(|worker| worker.stage.is_coming_or_serving());
+        current < self.wanted || !self.pool.templates.contains_key(&self.generation)
+    }
+}
+
+fn slow(what: &str) -> BootFailure {
+    BootFailure { kind: BootFailureKind::Boot, summary: what.to_owned() }
+}

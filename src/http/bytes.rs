@@ -1,0 +1,91 @@
+//! Classes of bytes, as tables.
+
+/// Which bytes belong to a class.
+pub(super) type Class = [bool; 256];
+
+const fn class(extra: &[u8], first: u8, last: u8) -> Class {
+    let mut table = [false; 256];
+    let mut byte = first;
+    loop {
+        #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a u8 is an index of 256 places; checked at compile time")]
+        {
+            table[byte as usize] = true;
+        }
+        if byte == last {
+            break;
+        }
+        byte = byte.wrapping_add(1);
+    }
+    let mut at = 0;
+    while at < extra.len() {
+        #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "as above")]
+        {
+            table[extra[at] as usize] = true;
+        }
+        at = at.wrapping_add(1);
+    }
+    table
+}
+
+/// `tchar` (RFC 9110 section 5.6.2): names of fields, methods.
+pub(super) static TOKEN: Class = {
+    let letters = class(b"!#$%&'*+-.^_`|~0123456789", b'a', b'z');
+    let capitals = class(b"", b'A', b'Z');
+    union(&letters, &capitals)
+};
+
+/// Bytes of a field's value: visible ASCII, SP, HTAB and obs-text (RFC 9110 section 5.5).
+pub(super) static VALUE: Class = union(&class(b"\t", b' ', b'~'), &class(b"", 0x80, 0xFF));
+
+/// Bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2: a fragment is never sent).
+pub(super) static TARGET: Class = {
+    let mut table = class(b"", b'!', b'~');
+    table[35] = false;
+    table
+};
+
+/// Bytes of a Host (RFC 3986 section 3.2.2): names, addresses, a port.
+pub(super) static HOST: Class = {
+    let letters = class(b"-._~!$&'()*+,;=:[]%0123456789", b'a', b'z');
+    union(&letters, &class(b"", b'A', b'Z'))
+};
+
+/// What gunicorn takes for a method.
+pub(super) static METHOD: Class = class(b"$-_.0123456789", b'A', b'Z');
+
+const fn union(one: &Class, other: &Class) -> Class {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        #[expect(clippy::indexing_slicing, reason = "at < 256")]
+        {
+            table[at] = one[at] || other[at];
+        }
+        at = at.wrapping_add(1);
+    }
+    table
+}
+
+/// Whether all bytes are of the class.
+pub(super) fn all(bytes: &[u8], class: &Class) -> bool {
+    bytes.iter().all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
+}
+
+/// Without optional whitespace at its ends: SP and HTAB, nothing else (RFC 9110 section 5.6.3).
+pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let start = bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last.saturating_add(1));
+    bytes.get(start..end).unwrap_or(&[])
+}
+
+/// A decimal number of plain digits; `None` for anything else, and for what does not fit.
+pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() || bytes.len() > 20 {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

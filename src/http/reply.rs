@@ -1,0 +1,115 @@
+//! What goes out: checks of what an app declares, and the server's own pages.
+
+use core::fmt;
+
+use super::bytes::{self, TOKEN, VALUE};
+
+/// Why a part of a reply cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyError {
+    /// The status does not begin with three digits and a space.
+    StatusForm,
+    /// The status is below 200 or above 599.
+    StatusRange,
+    /// The reason has control characters.
+    Reason,
+    /// A name is no token.
+    Name,
+    /// A value has control characters.
+    Value,
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StatusForm => "it does not begin with three digits and a space",
+            Self::StatusRange => "a final status lies between 200 and 599",
+            Self::Reason => "its reason has control characters",
+            Self::Name => "the name is not a token (RFC 9110 section 5.6.2)",
+            Self::Value => "the value has control characters, such as a line end",
+        })
+    }
+}
+
+/// A status line's second half: `200 OK`. Gives the code.
+pub fn check_status(status: &[u8]) -> Result<u16, ReplyError> {
+    let (code, rest) = status.split_at_checked(3).ok_or(ReplyError::StatusForm)?;
+    let number = bytes::decimal(code).and_then(|code| u16::try_from(code).ok());
+    let number = number.filter(|_| rest.first() == Some(&b' ')).ok_or(ReplyError::StatusForm)?;
+    if !(200..600).contains(&number) {
+        return Err(ReplyError::StatusRange);
+    }
+    if bytes::all(rest, &VALUE) { Ok(number) } else { Err(ReplyError::Reason) }
+}
+
+/// A field's name.
+pub fn check_name(name: &[u8]) -> Result<(), ReplyError> {
+    if !name.is_empty() && bytes::all(name, &TOKEN) { Ok(()) } else { Err(ReplyError::Name) }
+}
+
+/// A field's value.
+pub fn check_value(value: &[u8]) -> Result<(), ReplyError> {
+    if bytes::all(value, &VALUE) { Ok(()) } else { Err(ReplyError::Value) }
+}
+
+/// Fields that belong to one connection, and so to the server (RFC 9110 section 7.6.1; PEP 3333 forbids them).
+#[must_use]
+pub fn hop_by_hop(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The reason of the statuses that the server itself answers with.
+#[must_use]
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+/// Appends a whole reply: a small page with the reason as its title. `date` and `server` are whole field
+/// lines. The connection is closed after it.
+pub fn error_page(out: &mut Vec<u8>, status: u16, message: &str, date: &[u8], server: &[u8], head_only: bool) {
+    let reason = reason(status);
+    let mut text = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character {
+            '<' => text.push_str("&lt;"),
+            '>' => text.push_str("&gt;"),
+            '&' => text.push_str("&amp;"),
+            other => text.push(other),
+        }
+    }
+    let page = format!(
+        "<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n    <h1><p>{reason}</p></h1>\n    {text}\n  </body>\n</html>\n"
+    );
+    out.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
+    out.extend_from_slice(b"Connection: close\r\nContent-Type: text/html; charset=utf-8\r\n");
+    out.extend_from_slice(format!("Content-Length: {}\r\n", page.len()).as_bytes());
+    out.extend_from_slice(server);
+    out.extend_from_slice(date);
+    out.extend_from_slice(b"\r\n");
+    if !head_only {
+        out.extend_from_slice(page.as_bytes());
+    }
+}
