@@ -1,5 +1,6 @@
 //! Arguments → command; error → message and exit code; nothing else.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -9,8 +10,10 @@ use rcorn::sys::process;
 
 fn main() -> ExitCode {
     process::widen_title_area();
+    // Copied: the process title is written over the memory of the arguments.
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let environment = |name: &str| std::env::var(name).ok();
-    let resolve = || settings::resolve(std::env::args_os().skip(1), &environment);
+    let resolve = || settings::resolve(arguments.iter().skip(1).cloned(), &environment);
     let resolved = match resolve() {
         Ok(Command::Serve(resolved)) => resolved,
         Ok(Command::Print(text)) => {
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Print(_)) => Err("the command line asks for text now".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    let argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let argv = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match driver::run(resolved.settings, argv, &again) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

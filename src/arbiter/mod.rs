@@ -20,8 +20,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 pub use event::{
-    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome, Pid, Policy,
-    RetireReason, Slot, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome,
+    Pid, Policy, RetireReason, Slot, WorkerId,
 };
 pub use note::{Killed, Level, Note};
 pub use pool::{Pool, Stage, TemplateStage, Worker};
@@ -142,11 +142,16 @@ impl Arbiter {
             Event::Ordered(order) => self.ordered(now, order, actions),
             Event::Loaded(policy) => self.loaded(policy, actions),
             Event::NotLoaded(reason) => self.not_loaded(reason, actions),
-            Event::TemplateStarted(generation, pid) => self.template_started(now, generation, pid, actions),
+            Event::TemplateStarted(generation, pid) => {
+                self.template_started(now, generation, pid, actions)
+            }
             Event::TemplateNotStarted(generation, reason) => {
                 self.pool.templates.remove(&generation);
                 actions.push(Action::Say(Note::TemplateNotStarted(reason.clone())));
-                let failure = BootFailure { kind: BootFailureKind::Host, summary: reason };
+                let failure = BootFailure {
+                    kind: BootFailureKind::Host,
+                    summary: reason,
+                };
                 self.template_failed(now, generation, &failure, actions);
             }
             Event::TemplateReady(generation) => {
@@ -161,7 +166,7 @@ impl Arbiter {
                 self.template_failed(now, generation, &failure, actions);
             }
             Event::Forked(id, pid) => self.forked(now, id, pid, actions),
-            Event::ForkFailed(id, reason) => self.fork_failed(now, id, reason, actions),
+            Event::ForkFailed(id, reason) => self.fork_failed(now, id, &reason, actions),
             Event::Ready(id, pid) => self.ready(now, id, pid, actions),
             Event::BootFailed(id, failure) => self.boot_failed(now, id, &failure, actions),
             Event::WantsRetirement(id, _) => self.retire(id),
@@ -169,7 +174,9 @@ impl Arbiter {
             Event::Stopped(pid, stopped) => self.stopped(now, pid, stopped),
             Event::Exited(pid, exit) => self.exited(now, pid, exit, actions),
             Event::UpgradeStarted(pid) => self.upgrade = Some(pid),
-            Event::UpgradeNotStarted(reason) => actions.push(Action::Say(Note::UpgradeNotStarted(reason))),
+            Event::UpgradeNotStarted(reason) => {
+                actions.push(Action::Say(Note::UpgradeNotStarted(reason)))
+            }
             Event::Tick => self.tick(now),
         }
         self.settle(now, actions);
@@ -198,8 +205,15 @@ impl Arbiter {
             Order::Quit => self.stop(now, Outcome::Asked, true, actions),
             Order::Reopen => {
                 actions.push(Action::ReopenLogs);
-                let pids = self.pool.workers.values().filter(|worker| worker.stage.is_serving());
-                actions.extend(pids.filter_map(|worker| worker.stage.pid()).map(|pid| Action::Ask(pid, Ask::Reopen)));
+                let pids = self
+                    .pool
+                    .workers
+                    .values()
+                    .filter(|worker| worker.stage.is_serving());
+                actions.extend(
+                    pids.filter_map(|worker| worker.stage.pid())
+                        .map(|pid| Action::Ask(pid, Ask::Reopen)),
+                );
             }
             Order::Reload if running => self.reload_ordered(actions),
             Order::More if running => self.want(self.wanted.saturating_add(1), actions),
@@ -232,9 +246,15 @@ impl Arbiter {
                 actions.push(Action::CloseListeners);
                 false
             }
-            Phase::Stopping { outcome, quick: false } => {
+            Phase::Stopping {
+                outcome,
+                quick: false,
+            } => {
                 actions.push(Action::Say(Note::QuickShutdown));
-                self.phase = Phase::Stopping { outcome, quick: true };
+                self.phase = Phase::Stopping {
+                    outcome,
+                    quick: true,
+                };
                 true
             }
             Phase::Stopping { quick: true, .. } | Phase::Gone => return,
@@ -254,15 +274,18 @@ impl Arbiter {
     /// Tells a worker to leave.
     fn dismiss(&mut self, now: Moment, id: WorkerId, quick: bool, actions: &mut Vec<Action>) {
         let graceful = self.policy.graceful_timeout;
-        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            return;
+        };
         let (pid, quick) = match worker.stage {
-            // Told as soon as it shows itself.
-            Stage::Forking { .. } | Stage::Killed { .. } => return,
             // Holds nothing yet.
             Stage::Booting { pid, .. } => (pid, true),
             Stage::Serving { pid, .. } => (pid, quick),
-            Stage::Leaving { pid, quick: false, .. } if quick => (pid, true),
-            Stage::Leaving { .. } => return,
+            Stage::Leaving {
+                pid, quick: false, ..
+            } if quick => (pid, true),
+            // A worker to be is told as soon as it shows itself; the others know.
+            Stage::Forking { .. } | Stage::Killed { .. } | Stage::Leaving { .. } => return,
         };
         let until = Moment(now.0.saturating_add(if quick { QUICK } else { graceful }));
         worker.stage = Stage::Leaving { pid, until, quick };
@@ -270,7 +293,11 @@ impl Arbiter {
     }
 
     fn retire(&mut self, id: WorkerId) {
-        let serves = self.pool.workers.get(&id).is_some_and(|worker| worker.stage.is_serving());
+        let serves = self
+            .pool
+            .workers
+            .get(&id)
+            .is_some_and(|worker| worker.stage.is_serving());
         if serves && self.token != Some(id) && !self.retiring.contains(&id) {
             self.retiring.push_back(id);
         }
@@ -297,7 +324,11 @@ impl Arbiter {
         };
         match worker.stage {
             Stage::Forking { .. } | Stage::Booting { .. } => {
-                worker.stage = Stage::Serving { pid, since: now, busy: None };
+                worker.stage = Stage::Serving {
+                    pid,
+                    since: now,
+                    busy: None,
+                };
                 let generation = worker.generation;
                 self.ever_ready = true;
                 if matches!(self.phase, Phase::Stopping { .. }) {
@@ -321,7 +352,10 @@ impl Arbiter {
 
     /// A stopped worker (SIGSTOP) answers nobody: it is busy from now on. Continued, the scoreboard tells.
     fn stopped(&mut self, now: Moment, pid: Pid, stopped: bool) {
-        let worker = self.pool.by_pid(pid).and_then(|id| self.pool.workers.get_mut(&id));
+        let worker = self
+            .pool
+            .by_pid(pid)
+            .and_then(|id| self.pool.workers.get_mut(&id));
         if let Some(worker) = worker
             && let Stage::Serving { busy, .. } = &mut worker.stage
         {
@@ -354,7 +388,9 @@ impl Arbiter {
     }
 
     fn worker_exited(&mut self, now: Moment, id: WorkerId, exit: Exit, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.remove(&id) else { return };
+        let Some(worker) = self.pool.workers.remove(&id) else {
+            return;
+        };
         actions.push(Action::FreeSlot(worker.slot));
         self.retiring.retain(|other| *other != id);
         if self.token == Some(id) {
@@ -386,7 +422,12 @@ impl Arbiter {
                     Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
                 };
                 let summary = "a worker ended before it was ready".to_owned();
-                self.no_boot(now, worker.generation, &BootFailure { kind, summary }, actions);
+                self.no_boot(
+                    now,
+                    worker.generation,
+                    &BootFailure { kind, summary },
+                    actions,
+                );
             }
             Stage::Forking { .. } => {}
         }
@@ -398,8 +439,10 @@ impl Arbiter {
         }
     }
 
-    fn fork_failed(&mut self, now: Moment, id: WorkerId, reason: String, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.get(&id) else { return };
+    fn fork_failed(&mut self, now: Moment, id: WorkerId, reason: &str, actions: &mut Vec<Action>) {
+        let Some(worker) = self.pool.workers.get(&id) else {
+            return;
+        };
         // Too late: it has shown itself, or is gone.
         if !matches!(worker.stage, Stage::Forking { .. }) {
             return;
@@ -408,24 +451,44 @@ impl Arbiter {
         self.pool.workers.remove(&id);
         actions.push(Action::FreeSlot(slot));
         if self.phase == Phase::Running {
-            actions.push(Action::Say(Note::ForkFailed(reason.clone())));
+            actions.push(Action::Say(Note::ForkFailed(reason.to_owned())));
             self.strike(now, actions);
-            self.canary_failed(now, generation, &reason, actions);
+            self.canary_failed(now, generation, reason, actions);
         }
     }
 
     /// The worker said itself why; its exit follows.
-    fn boot_failed(&mut self, now: Moment, id: WorkerId, failure: &BootFailure, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        let Stage::Booting { pid, .. } = worker.stage else { return };
-        worker.stage = Stage::Leaving { pid, until: Moment(now.0.saturating_add(QUICK)), quick: true };
+    fn boot_failed(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        failure: &BootFailure,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            return;
+        };
+        let Stage::Booting { pid, .. } = worker.stage else {
+            return;
+        };
+        worker.stage = Stage::Leaving {
+            pid,
+            until: Moment(now.0.saturating_add(QUICK)),
+            quick: true,
+        };
         let generation = worker.generation;
         self.no_boot(now, generation, failure, actions);
     }
 
     /// A worker or template could not boot. Before anything was ever ready this is the end; later it is
     /// something to wait out.
-    fn no_boot(&mut self, now: Moment, generation: Generation, failure: &BootFailure, actions: &mut Vec<Action>) {
+    fn no_boot(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        failure: &BootFailure,
+        actions: &mut Vec<Action>,
+    ) {
         if self.phase != Phase::Running {
             return;
         }

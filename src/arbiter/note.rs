@@ -92,7 +92,7 @@ impl Note {
     pub fn level(&self) -> Level {
         match self {
             Self::Timeout(_) => Level::Critical,
-            Self::Ended(_, Exit::Code(0))
+            Self::Ended(_, Exit::Code(0) | Exit::Signal(TERM))
             | Self::HangUp
             | Self::Reloaded(_)
             | Self::ReloadLater
@@ -112,7 +112,6 @@ impl Note {
             | Self::UpgradeNotStarted(_)
             | Self::ShuttingDown(true)
             | Self::Failed(_) => Level::Error,
-            Self::Ended(_, Exit::Signal(TERM)) => Level::Info,
             Self::Ended(_, Exit::Signal(_))
             | Self::TemplateEnded(..)
             | Self::Throttled(_)
@@ -132,8 +131,12 @@ impl fmt::Display for Note {
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
             Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
-            Self::Ended(pid, Exit::Code(code)) => write!(f, "Worker (pid:{pid}) exited with code {code}."),
-            Self::Ended(pid, Exit::Signal(number)) => write!(f, "Worker (pid:{pid}) was sent {}!", Name(*number)),
+            Self::Ended(pid, Exit::Code(code)) => {
+                write!(f, "Worker (pid:{pid}) exited with code {code}.")
+            }
+            Self::Ended(pid, Exit::Signal(number)) => {
+                write!(f, "Worker (pid:{pid}) was sent {}!", Name(*number))
+            }
             Self::WeKilled(pid, why) => {
                 let why = match why {
                     Killed::Silent => "because its request took too long",
@@ -143,29 +146,45 @@ impl fmt::Display for Note {
                 };
                 write!(f, "Worker (pid:{pid}) was killed {why}.")
             }
-            Self::BootTimeout(pid) => write!(f, "Worker (pid:{pid}) was not ready within boot_timeout."),
-            Self::TemplateTimeout(pid) => {
-                write!(f, "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow.")
+            Self::BootTimeout(pid) => {
+                write!(f, "Worker (pid:{pid}) was not ready within boot_timeout.")
             }
-            Self::TemplateEnded(pid, Exit::Code(code)) => write!(f, "Template (pid:{pid}) exited with code {code}."),
+            Self::TemplateTimeout(pid) => {
+                write!(
+                    f,
+                    "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow."
+                )
+            }
+            Self::TemplateEnded(pid, Exit::Code(code)) => {
+                write!(f, "Template (pid:{pid}) exited with code {code}.")
+            }
             Self::TemplateEnded(pid, Exit::Signal(number)) => {
                 write!(f, "Template (pid:{pid}) was sent {}!", Name(*number))
             }
             Self::TemplateNotStarted(reason) => write!(f, "Cannot start a template: {reason}"),
             Self::ForkFailed(reason) => write!(f, "Cannot fork a worker: {reason}"),
             Self::Throttled(wait) => {
-                write!(f, "Workers end too soon after their start: the next starts in {wait} ms.")
+                write!(
+                    f,
+                    "Workers end too soon after their start: the next starts in {wait} ms."
+                )
             }
             Self::NotLoaded(reason) => write!(f, "Reload refused, nothing has changed: {reason}"),
             Self::ReloadFailed(reason, generation) => {
-                write!(f, "Reload failed, generation {} serves on: {reason}", generation.0)
+                write!(
+                    f,
+                    "Reload failed, generation {} serves on: {reason}",
+                    generation.0
+                )
             }
             Self::RolledBack(new, old) => write!(
                 f,
                 "Reload taken back: workers of generation {} ended too soon, generation {} serves on.",
                 new.0, old.0
             ),
-            Self::Reloaded(generation) => write!(f, "Reloaded: generation {} serves.", generation.0),
+            Self::Reloaded(generation) => {
+                write!(f, "Reloaded: generation {} serves.", generation.0)
+            }
             Self::ReloadLater => f.write_str("Another reload follows the one under way."),
             Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
             Self::Workers(count) => write!(f, "{count} workers"),
@@ -173,8 +192,12 @@ impl fmt::Display for Note {
             Self::Dismissed => f.write_str("graceful stop of workers"),
             Self::UpgradeExists => f.write_str("USR2 signal ignored. Child exists."),
             Self::UpgradeNotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
-            Self::UpgradeEnded(Exit::Code(code)) => write!(f, "The new arbiter exited with code {code}."),
-            Self::UpgradeEnded(Exit::Signal(number)) => write!(f, "The new arbiter was sent {}.", Name(*number)),
+            Self::UpgradeEnded(Exit::Code(code)) => {
+                write!(f, "The new arbiter exited with code {code}.")
+            }
+            Self::UpgradeEnded(Exit::Signal(number)) => {
+                write!(f, "The new arbiter was sent {}.", Name(*number))
+            }
             Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
             Self::Failed(reason) => write!(f, "Reason: {reason}"),
         }

@@ -122,7 +122,9 @@ impl TemplateStage {
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Ordered => None,
-            Self::Starting { pid, .. } | Self::Ready { pid } | Self::Leaving { pid, .. } => Some(*pid),
+            Self::Starting { pid, .. } | Self::Ready { pid } | Self::Leaving { pid, .. } => {
+                Some(*pid)
+            }
         }
     }
 }
@@ -142,28 +144,46 @@ impl Pool {
     pub fn add(&mut self, generation: Generation, now: Moment) -> (WorkerId, Slot) {
         self.next = self.next.saturating_add(1);
         let id = WorkerId(self.next);
-        let taken = |slot: u16| self.workers.values().any(|worker| worker.slot == Slot(slot));
+        let taken = |slot: u16| {
+            self.workers
+                .values()
+                .any(|worker| worker.slot == Slot(slot))
+        };
         let slot = Slot((0..u16::MAX).find(|slot| !taken(*slot)).unwrap_or(u16::MAX));
-        self.workers.insert(id, Worker { generation, slot, stage: Stage::Forking { since: now } });
+        self.workers.insert(
+            id,
+            Worker {
+                generation,
+                slot,
+                stage: Stage::Forking { since: now },
+            },
+        );
         (id, slot)
     }
 
     /// The worker of this pid.
     #[must_use]
     pub fn by_pid(&self, pid: Pid) -> Option<WorkerId> {
-        let mut found = self.workers.iter().filter(|(_, worker)| worker.stage.pid() == Some(pid));
+        let mut found = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.stage.pid() == Some(pid));
         found.next().map(|(id, _)| *id)
     }
 
     /// The template of this pid.
     #[must_use]
     pub fn template_by_pid(&self, pid: Pid) -> Option<Generation> {
-        let mut found = self.templates.iter().filter(|(_, stage)| stage.pid() == Some(pid));
+        let mut found = self
+            .templates
+            .iter()
+            .filter(|(_, stage)| stage.pid() == Some(pid));
         found.next().map(|(generation, _)| *generation)
     }
 
     /// How many workers are like this.
     pub fn count(&self, like: impl Fn(&Worker) -> bool) -> u32 {
-        u32::try_from(self.workers.values().filter(|worker| like(worker)).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.workers.values().filter(|worker| like(worker)).count())
+            .unwrap_or(u32::MAX)
     }
 }

@@ -46,7 +46,10 @@ impl Arbiter {
         self.end_watch(actions);
         actions.push(Action::Say(Note::HangUp));
         actions.push(Action::Load);
-        self.reload = Some(Reload { generation: None, policy: None });
+        self.reload = Some(Reload {
+            generation: None,
+            policy: None,
+        });
     }
 
     pub(super) fn loaded(&mut self, policy: Policy, actions: &mut Vec<Action>) {
@@ -56,8 +59,13 @@ impl Arbiter {
         }
         self.newest = Generation(self.newest.0.saturating_add(1));
         let generation = self.newest;
-        self.reload = Some(Reload { generation: Some(generation), policy: Some(policy) });
-        self.pool.templates.insert(generation, TemplateStage::Ordered);
+        self.reload = Some(Reload {
+            generation: Some(generation),
+            policy: Some(policy),
+        });
+        self.pool
+            .templates
+            .insert(generation, TemplateStage::Ordered);
         actions.push(Action::StartTemplate(generation));
     }
 
@@ -67,15 +75,31 @@ impl Arbiter {
     }
 
     /// The first worker of a new generation serves: its settings are in force.
-    pub(super) fn canary_is_ready(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
-        let Some(Reload { generation: Some(candidate), policy: Some(policy) }) = &self.reload else { return };
+    pub(super) fn canary_is_ready(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(Reload {
+            generation: Some(candidate),
+            policy: Some(policy),
+        }) = &self.reload
+        else {
+            return;
+        };
         if *candidate != generation {
             return;
         }
         let (policy, previous) = (policy.clone(), self.generation);
         let until = Moment(now.0.saturating_add(policy.reload_watch));
         let before = core::mem::replace(&mut self.policy, policy);
-        self.watch = Some(Watch { previous, policy: before, until, deaths: 0 });
+        self.watch = Some(Watch {
+            previous,
+            policy: before,
+            until,
+            deaths: 0,
+        });
         self.generation = generation;
         self.reload = None;
         // HUP forgets TTIN and TTOU, as gunicorn's does.
@@ -98,7 +122,10 @@ impl Arbiter {
             return false;
         }
         self.reload = None;
-        actions.push(Action::Say(Note::ReloadFailed(reason.to_owned(), self.generation)));
+        actions.push(Action::Say(Note::ReloadFailed(
+            reason.to_owned(),
+            self.generation,
+        )));
         self.abandon(now, generation, actions);
         true
     }
@@ -110,7 +137,12 @@ impl Arbiter {
     }
 
     /// A worker that had been ready died by itself. During a watch that may take the reload back.
-    pub(super) fn new_worker_died(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+    pub(super) fn new_worker_died(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        actions: &mut Vec<Action>,
+    ) {
         if generation != self.generation {
             return;
         }
@@ -119,9 +151,14 @@ impl Arbiter {
         if watch.deaths < TOO_MANY {
             return;
         }
-        let Some(watch) = self.watch.take() else { return };
+        let Some(watch) = self.watch.take() else {
+            return;
+        };
         // Without its template the old generation could not come back either.
-        if !matches!(self.pool.templates.get(&watch.previous), Some(TemplateStage::Ready { .. })) {
+        if !matches!(
+            self.pool.templates.get(&watch.previous),
+            Some(TemplateStage::Ready { .. })
+        ) {
             actions.push(Action::Commit(generation));
             return;
         }
@@ -151,7 +188,9 @@ impl Arbiter {
         pid: Pid,
         actions: &mut Vec<Action>,
     ) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+        let Some(stage) = self.pool.templates.get_mut(&generation) else {
+            return;
+        };
         *stage = TemplateStage::Starting { pid, since: now };
         let candidate = self.reload.as_ref().and_then(|reload| reload.generation);
         let wanted = generation == self.generation || candidate == Some(generation);
@@ -161,8 +200,15 @@ impl Arbiter {
     }
 
     /// Lets a template go. One that still imports does not listen: it is killed.
-    pub(super) fn end_template(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+    pub(super) fn end_template(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else {
+            return;
+        };
         match *stage {
             TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
             TemplateStage::Starting { pid, .. } => {
@@ -202,7 +248,9 @@ impl Arbiter {
         exit: Exit,
         actions: &mut Vec<Action>,
     ) {
-        let Some(stage) = self.pool.templates.remove(&generation) else { return };
+        let Some(stage) = self.pool.templates.remove(&generation) else {
+            return;
+        };
         match stage {
             TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
             TemplateStage::Ready { .. } => {

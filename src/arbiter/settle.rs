@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
-use super::event::{Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId};
+use super::event::{
+    Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId,
+};
 use super::note::{Killed, Note};
 use super::pool::{Stage, TemplateStage};
 use super::{Arbiter, LAST_WORDS, Phase};
@@ -40,8 +42,12 @@ impl Arbiter {
     /// When a worker's stage is over.
     fn worker_due(&self, stage: &Stage) -> Option<Moment> {
         match stage {
-            Stage::Forking { since } | Stage::Booting { since, .. } => due(*since, self.policy.boot_timeout),
-            Stage::Serving { busy, .. } => busy.and_then(|since| due(since.max(self.mercy), self.policy.timeout)),
+            Stage::Forking { since } | Stage::Booting { since, .. } => {
+                due(*since, self.policy.boot_timeout)
+            }
+            Stage::Serving { busy, .. } => {
+                busy.and_then(|since| due(since.max(self.mercy), self.policy.timeout))
+            }
             Stage::Leaving { until, .. } => Some(*until),
             Stage::Killed { again, .. } => *again,
         }
@@ -79,39 +85,78 @@ impl Arbiter {
     }
 
     fn end_worker(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            return;
+        };
         let generation = worker.generation;
         match worker.stage {
             Stage::Serving { pid, .. } => {
                 actions.push(Action::Say(Note::Timeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Abort));
                 let again = Some(Moment(now.0.saturating_add(LAST_WORDS)));
-                worker.stage = Stage::Killed { pid, why: Killed::Silent, again };
+                worker.stage = Stage::Killed {
+                    pid,
+                    why: Killed::Silent,
+                    again,
+                };
             }
             Stage::Leaving { pid, quick, .. } => {
                 actions.push(Action::Ask(pid, Ask::Kill));
-                let why = if quick { Killed::Quitting } else { Killed::Leaving };
-                worker.stage = Stage::Killed { pid, why, again: None };
+                let why = if quick {
+                    Killed::Quitting
+                } else {
+                    Killed::Leaving
+                };
+                worker.stage = Stage::Killed {
+                    pid,
+                    why,
+                    again: None,
+                };
             }
             Stage::Killed { pid, why, .. } => {
                 actions.push(Action::Ask(pid, Ask::Kill));
-                worker.stage = Stage::Killed { pid, why, again: None };
+                worker.stage = Stage::Killed {
+                    pid,
+                    why,
+                    again: None,
+                };
             }
             Stage::Booting { pid, .. } => {
                 actions.push(Action::Say(Note::BootTimeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Kill));
-                worker.stage = Stage::Killed { pid, why: Killed::Boot, again: None };
-                self.no_boot(now, generation, &slow("a worker was not ready within boot_timeout"), actions);
+                worker.stage = Stage::Killed {
+                    pid,
+                    why: Killed::Boot,
+                    again: None,
+                };
+                self.no_boot(
+                    now,
+                    generation,
+                    &slow("a worker was not ready within boot_timeout"),
+                    actions,
+                );
             }
             // The template does not answer.
             Stage::Forking { .. } => {
-                self.fork_failed(now, id, "the template did not answer within boot_timeout".to_owned(), actions);
+                self.fork_failed(
+                    now,
+                    id,
+                    "the template did not answer within boot_timeout",
+                    actions,
+                );
             }
         }
     }
 
-    fn end_overdue_template(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else { return };
+    fn end_overdue_template(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else {
+            return;
+        };
         match *stage {
             TemplateStage::Starting { pid, .. } => {
                 *stage = TemplateStage::Leaving { pid, until: None };
@@ -131,14 +176,21 @@ impl Arbiter {
     /// The generation in force needs its template, unless the throttle says not yet.
     fn start_template(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let generation = self.generation;
-        if !self.pool.templates.contains_key(&generation) && self.throttle.closed_until(now).is_none() {
-            self.pool.templates.insert(generation, TemplateStage::Ordered);
+        if !self.pool.templates.contains_key(&generation)
+            && self.throttle.closed_until(now).is_none()
+        {
+            self.pool
+                .templates
+                .insert(generation, TemplateStage::Ordered);
             actions.push(Action::StartTemplate(generation));
         }
     }
 
     fn can_fork(&self, generation: Generation) -> bool {
-        matches!(self.pool.templates.get(&generation), Some(TemplateStage::Ready { .. }))
+        matches!(
+            self.pool.templates.get(&generation),
+            Some(TemplateStage::Ready { .. })
+        )
     }
 
     fn fork(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
@@ -148,8 +200,12 @@ impl Arbiter {
 
     /// A reload's first worker.
     fn fork_canary(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Some(generation) = self.reload.as_ref().and_then(|reload| reload.generation) else { return };
-        if self.can_fork(generation) && self.pool.count(|worker| worker.generation == generation) == 0 {
+        let Some(generation) = self.reload.as_ref().and_then(|reload| reload.generation) else {
+            return;
+        };
+        if self.can_fork(generation)
+            && self.pool.count(|worker| worker.generation == generation) == 0
+        {
             self.fork(now, generation, actions);
         }
     }
@@ -181,12 +237,14 @@ impl Arbiter {
         let surge = u32::from(self.outdated() > 0 || self.token.is_some());
         let most = self.wanted.saturating_add(surge);
         loop {
-            let all = self
-                .pool
-                .count(|worker| worker.stage.is_coming_or_serving() && Some(worker.generation) != trial);
+            let all = self.pool.count(|worker| {
+                worker.stage.is_coming_or_serving() && Some(worker.generation) != trial
+            });
             let token = self.token;
             let current = self.pool.workers.iter().filter(|(id, worker)| {
-                worker.generation == generation && worker.stage.is_coming_or_serving() && Some(**id) != token
+                worker.generation == generation
+                    && worker.stage.is_coming_or_serving()
+                    && Some(**id) != token
             });
             let current = u32::try_from(current.count()).unwrap_or(u32::MAX);
             if all >= most || current >= self.wanted {
@@ -208,15 +266,17 @@ impl Arbiter {
             }
             let generation = self.generation;
             let token = self.token;
-            let mut candidates = self
-                .pool
-                .workers
-                .iter()
-                .filter(|(_, worker)| worker.stage.is_serving() && Some(worker.generation) != trial);
+            let mut candidates = self.pool.workers.iter().filter(|(_, worker)| {
+                worker.stage.is_serving() && Some(worker.generation) != trial
+            });
             let mut all = candidates.clone();
-            let outdated = candidates.clone().find(|(_, worker)| worker.generation != generation);
+            let outdated = candidates
+                .clone()
+                .find(|(_, worker)| worker.generation != generation);
             let chosen = outdated.or_else(|| candidates.find(|(id, _)| Some(**id) == token));
-            let Some(id) = chosen.or_else(|| all.next()).map(|(id, _)| *id) else { break };
+            let Some(id) = chosen.or_else(|| all.next()).map(|(id, _)| *id) else {
+                break;
+            };
             self.dismiss(now, id, false, actions);
         }
         // Workers of a generation that was given up and never served need not finish booting.
@@ -270,24 +330,53 @@ impl Arbiter {
         if matches!(self.phase, Phase::New | Phase::Gone) {
             return None;
         }
-        let workers = self.pool.workers.values().filter_map(|worker| self.worker_due(&worker.stage));
-        let templates = self.pool.templates.values().filter_map(|stage| self.template_due(stage));
+        let workers = self
+            .pool
+            .workers
+            .values()
+            .filter_map(|worker| self.worker_due(&worker.stage));
+        let templates = self
+            .pool
+            .templates
+            .values()
+            .filter_map(|stage| self.template_due(stage));
         // With nothing busy one look each `timeout` finds a hang exactly at its deadline all the same.
-        let serving = self.pool.workers.values().any(|worker| worker.stage.is_serving());
+        let serving = self
+            .pool
+            .workers
+            .values()
+            .any(|worker| worker.stage.is_serving());
         let look = due(self.looked, self.policy.timeout).filter(|_| serving);
         let running = self.phase == Phase::Running;
-        let watch = self.watch.as_ref().filter(|_| running && self.outdated() == 0).map(|watch| watch.until);
-        let throttle = self.throttle.closed_until(self.looked).filter(|_| running && self.is_short());
-        workers.chain(templates).chain(look).chain(watch).chain(throttle).min()
+        let watch = self
+            .watch
+            .as_ref()
+            .filter(|_| running && self.outdated() == 0)
+            .map(|watch| watch.until);
+        let throttle = self
+            .throttle
+            .closed_until(self.looked)
+            .filter(|_| running && self.is_short());
+        workers
+            .chain(templates)
+            .chain(look)
+            .chain(watch)
+            .chain(throttle)
+            .min()
     }
 
     /// Whether something is missing that the throttle holds back.
     fn is_short(&self) -> bool {
-        let current = self.pool.count(|worker| worker.stage.is_coming_or_serving());
+        let current = self
+            .pool
+            .count(|worker| worker.stage.is_coming_or_serving());
         current < self.wanted || !self.pool.templates.contains_key(&self.generation)
     }
 }
 
 fn slow(what: &str) -> BootFailure {
-    BootFailure { kind: BootFailureKind::Boot, summary: what.to_owned() }
+    BootFailure {
+        kind: BootFailureKind::Boot,
+        summary: what.to_owned(),
+    }
 }

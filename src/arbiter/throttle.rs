@@ -8,7 +8,7 @@ use super::event::Moment;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 /// This long without an early death, and all is forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 /// A worker that ends by itself so soon after it was ready has died young.
 pub(super) const YOUNG: Duration = Duration::from_secs(1);
 
@@ -23,7 +23,12 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(seed: u64) -> Self {
-        Self { strikes: 0, last: Moment::default(), until: None, seed }
+        Self {
+            strikes: 0,
+            last: Moment::default(),
+            until: None,
+            seed,
+        }
     }
 
     /// An early death. Gives the wait it leads to, if any.
@@ -34,7 +39,9 @@ impl Throttle {
         self.last = now;
         self.strikes = self.strikes.saturating_add(1);
         let doublings = self.strikes.checked_sub(2)?;
-        let wait = FIRST.saturating_mul(1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
+        let wait = FIRST
+            .saturating_mul(1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX))
+            .min(LONGEST);
         // Up to a quarter more.
         let jitter = wait.mul_f64(self.random() / 4.0);
         let wait = wait.saturating_add(jitter);

@@ -47,7 +47,12 @@ pub(super) struct Children {
 
 /// A pair of connected sockets that keep message boundaries; closed at exec.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?)
 }
 
 impl Children {
@@ -64,14 +69,24 @@ impl Children {
         let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
         let mut orders = File::from(orders);
         orders.write_all(&serde_json::to_vec(&start).map_err(io::Error::other)?)?;
-        let mut inherit: Vec<RawFd> = vec![module.as_raw_fd(), orders.as_raw_fd(), theirs.as_raw_fd()];
-        inherit.extend([start.scoreboard, start.reports, start.lot.0, start.lot.1, start.error_log]);
+        let mut inherit: Vec<RawFd> =
+            vec![module.as_raw_fd(), orders.as_raw_fd(), theirs.as_raw_fd()];
+        inherit.extend([
+            start.scoreboard,
+            start.reports,
+            start.lot.0,
+            start.lot.1,
+            start.error_log,
+        ]);
         inherit.extend(start.access_log);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
             program: python,
             arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd()),
-            environment: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            environment: environment
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
             without: Vec::new(),
             inherit,
             ignore_interrupt: true,
@@ -79,8 +94,13 @@ impl Children {
             directory: None,
         };
         let pid = Pid(spawn.start()?);
-        let template = Template { pid, commands: Some(ours), owed: BTreeSet::new() };
-        self.templates.insert(Generation(start.generation), template);
+        let template = Template {
+            pid,
+            commands: Some(ours),
+            owed: BTreeSet::new(),
+        };
+        self.templates
+            .insert(Generation(start.generation), template);
         Ok(pid)
     }
 
@@ -92,12 +112,21 @@ impl Children {
     }
 
     /// Orders a fork.
-    pub(super) fn fork(&mut self, id: WorkerId, slot: Slot, generation: Generation) -> Result<(), String> {
+    pub(super) fn fork(
+        &mut self,
+        id: WorkerId,
+        slot: Slot,
+        generation: Generation,
+    ) -> Result<(), String> {
         let Some(template) = self.templates.get_mut(&generation) else {
             return Err("its template is gone".to_owned());
         };
-        let command = Command::Fork { id: id.0, slot: slot.0 };
-        tell(template, &command).map_err(|error| format!("its template does not listen: {error}"))?;
+        let command = Command::Fork {
+            id: id.0,
+            slot: slot.0,
+        };
+        tell(template, &command)
+            .map_err(|error| format!("its template does not listen: {error}"))?;
         template.owed.insert(id);
         self.slots.insert(id, slot);
         Ok(())
@@ -138,7 +167,9 @@ impl Children {
 
     /// The workers that serve, with their slots.
     pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, Slot)> + '_ {
-        self.ready.iter().filter_map(|id| Some((*id, *self.slots.get(id)?)))
+        self.ready
+            .iter()
+            .filter_map(|id| Some((*id, *self.slots.get(id)?)))
     }
 
     /// The slot is free again.
@@ -148,14 +179,21 @@ impl Children {
 
     /// Strangers are only remembered while a fork is unanswered.
     fn forget_early(&mut self) {
-        if self.templates.values().all(|template| template.owed.is_empty()) {
+        if self
+            .templates
+            .values()
+            .all(|template| template.owed.is_empty())
+        {
             self.early.clear();
         }
     }
 
     /// Reaps all that has ended and notes what was stopped; gives the events for the brain.
     pub(super) fn reap(&mut self, events: &mut impl Extend<Event>) -> io::Result<()> {
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WCONTINUED;
+        let flags = WaitPidFlag::WNOHANG
+            | WaitPidFlag::WEXITED
+            | WaitPidFlag::WSTOPPED
+            | WaitPidFlag::WCONTINUED;
         loop {
             let status = match waitid(Id::All, flags) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
@@ -174,43 +212,59 @@ impl Children {
                     events.extend([Event::Stopped(Pid(pid.as_raw()), false)]);
                     continue;
                 }
-                WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) | WaitStatus::StillAlive => continue,
+                WaitStatus::PtraceEvent(..)
+                | WaitStatus::PtraceSyscall(_)
+                | WaitStatus::StillAlive => continue,
             };
             self.ended(Pid(pid.as_raw()), exit, events);
         }
     }
 
     fn ended(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
-        let template = self.templates.iter().find(|(_, template)| template.pid == pid);
+        let template = self
+            .templates
+            .iter()
+            .find(|(_, template)| template.pid == pid);
         if let Some(generation) = template.map(|(generation, _)| *generation) {
             if let Some(template) = self.templates.remove(&generation) {
                 let reason = "its template ended before it answered".to_owned();
-                events.extend(template.owed.into_iter().map(|id| Event::ForkFailed(id, reason.clone())));
+                events.extend(
+                    template
+                        .owed
+                        .into_iter()
+                        .map(|id| Event::ForkFailed(id, reason.clone())),
+                );
             }
             self.forget_early();
             events.extend([Event::Exited(pid, exit)]);
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
             events.extend([Event::Exited(pid, exit)]);
-        } else if self.templates.values().any(|template| !template.owed.is_empty()) {
+        } else if self
+            .templates
+            .values()
+            .any(|template| !template.owed.is_empty())
+        {
             self.early.insert(pid, exit);
         } else {
             // An orphan of the app, adopted because we are its subreaper (or pid 1).
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }
-
-    /// Whether this template runs.
-    pub(super) fn template_pid(&self, generation: Generation) -> Option<Pid> {
-        self.templates.get(&generation).map(|template| template.pid)
-    }
 }
 
 fn tell(template: &Template, command: &Command) -> io::Result<()> {
-    let socket = template.commands.as_ref().ok_or_else(|| io::Error::other("it is leaving"))?;
+    let socket = template
+        .commands
+        .as_ref()
+        .ok_or_else(|| io::Error::other("it is leaving"))?;
     let text = serde_json::to_vec(command).map_err(io::Error::other)?;
     // Never blocks: a hung template must not hang us.
-    send(socket.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)?;
+    send(
+        socket.as_raw_fd(),
+        &text,
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+    )?;
     Ok(())
 }
 
@@ -222,7 +276,10 @@ pub(super) fn signal(pid: Pid, signal: Signal) {
 }
 
 fn number(signal: Signal) -> i32 {
-    #[expect(clippy::as_conversions, reason = "a fieldless enum of i32 representation")]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of i32 representation"
+    )]
     let number = signal as i32;
     number
 }

@@ -57,11 +57,17 @@ pub fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
         let found = if chosen.components().count() == 1 && !chosen.exists() {
-            places.path.as_deref().and_then(|path| on_path(path, chosen.as_os_str()))
+            places
+                .path
+                .as_deref()
+                .and_then(|path| on_path(path, chosen.as_os_str()))
         } else {
             Some(chosen.clone())
         };
-        let failed = |reason: String| InterpreterError::Chosen { path: chosen.clone(), reason };
+        let failed = |reason: String| InterpreterError::Chosen {
+            path: chosen.clone(),
+            reason,
+        };
         let found = found.ok_or_else(|| failed("there is no such command on PATH".into()))?;
         access(&found, AccessFlags::X_OK).map_err(|errno| failed(errno.desc().to_owned()))?;
         if found.is_dir() {
@@ -71,8 +77,13 @@ pub fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     }
     let mut looked = Vec::new();
     let beside = places.executable.as_deref().and_then(Path::parent);
-    let own = beside.filter(|bin| bin.join("../pyvenv.cfg").exists()).map(|bin| bin.join("python3"));
-    let active = places.virtual_env.as_ref().map(|venv| venv.join("bin/python3"));
+    let own = beside
+        .filter(|bin| bin.join("../pyvenv.cfg").exists())
+        .map(|bin| bin.join("python3"));
+    let active = places
+        .virtual_env
+        .as_ref()
+        .map(|venv| venv.join("bin/python3"));
     for candidate in [own, active].into_iter().flatten() {
         if is_program(&candidate) {
             return Ok(candidate);
@@ -80,22 +91,27 @@ pub fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
         looked.push(candidate.display().to_string());
     }
     looked.push("on PATH".into());
-    let found = places.path.as_deref().and_then(|path| on_path(path, OsStr::new("python3")));
-    found.ok_or_else(|| InterpreterError::NotFound { looked: looked.join(", ") })
+    let found = places
+        .path
+        .as_deref()
+        .and_then(|path| on_path(path, OsStr::new("python3")));
+    found.ok_or_else(|| InterpreterError::NotFound {
+        looked: looked.join(", "),
+    })
 }
 
 fn on_path(path: &OsStr, name: &OsStr) -> Option<PathBuf> {
-    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
+    std::env::split_paths(path)
+        .map(|folder| folder.join(name))
+        .find(|file| is_program(file))
 }
 
 fn is_program(file: &Path) -> bool {
     file.is_file() && access(file, AccessFlags::X_OK).is_ok()
 }
 
-/// Exit code of the bootstrap when this Python cannot be used.
-pub const UNUSABLE: i32 = 78;
-
-/// Checks the interpreter, imports the native module from its descriptor and enters it, for good.
+/// Checks the interpreter, imports the native module from its descriptor and enters it, for good. Exit code
+/// 78 (`EX_CONFIG` of sysexits.h): this Python cannot be used, and it has said why.
 const BOOTSTRAP: &str = r#"
 import sys
 def no(why):
@@ -139,8 +155,11 @@ mod tests {
     fn the_order_is_own_venv_active_venv_path() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let (own, active, path) =
-            (root.join("own/bin/python3"), root.join("active/bin/python3"), root.join("usr/python3"));
+        let (own, active, path) = (
+            root.join("own/bin/python3"),
+            root.join("active/bin/python3"),
+            root.join("usr/python3"),
+        );
         for file in [&own, &active, &path] {
             program(file);
         }
@@ -154,7 +173,11 @@ mod tests {
         assert_eq!(find(&places).unwrap(), active);
         std::fs::write(root.join("own/pyvenv.cfg"), "").unwrap();
         assert_eq!(find(&places).unwrap(), own);
-        let bare = Places { virtual_env: None, executable: None, ..places };
+        let bare = Places {
+            virtual_env: None,
+            executable: None,
+            ..places
+        };
         assert_eq!(find(&bare).unwrap(), path);
     }
 
@@ -166,8 +189,21 @@ mod tests {
             ..Places::default()
         };
         let error = find(&places).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/venv/bin/python3, on PATH"), "{error}");
-        let chosen = Places { chosen: Some("/nonexistent/python9".into()), ..Places::default() };
-        assert!(find(&chosen).unwrap_err().to_string().contains("/nonexistent/python9"));
+        assert!(
+            error
+                .to_string()
+                .contains("/nonexistent/venv/bin/python3, on PATH"),
+            "{error}"
+        );
+        let chosen = Places {
+            chosen: Some("/nonexistent/python9".into()),
+            ..Places::default()
+        };
+        assert!(
+            find(&chosen)
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/python9")
+        );
     }
 }

@@ -54,8 +54,10 @@ pub struct Listener {
     host: String,
     port: String,
     shown: String,
-    /// Others have it too: it must not be filtered or removed.
-    inherited: bool,
+    /// systemd holds it too: its queue outlives us, and is not ours to stop.
+    is_systemds: bool,
+    /// New connections are being refused.
+    is_shut: bool,
     /// The file of a unix socket, with device and inode.
     file: Option<(PathBuf, u64, u64)>,
 }
@@ -78,35 +80,45 @@ impl Listener {
         }
     }
 
-    /// The descriptor's number.
-    #[must_use]
-    pub fn number(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-
     /// Nobody new gets in; who is in the queue stays there.
     pub fn shut_the_door(&mut self, shared: bool) {
-        if self.inherited || shared {
+        if self.is_systemds || shared {
             return;
         }
         self.remove_file();
+        self.is_shut = true;
         if self.kind == ListenerKind::Tcp
             && let Err(error) = net::refuse_new_connections(self.socket.as_fd())
         {
-            log::debug(format_args!("{}: connections stay welcome while stopping: {error}", self.shown));
+            log::debug(format_args!(
+                "{}: connections stay welcome while stopping: {error}",
+                self.shown
+            ));
+        }
+    }
+
+    /// Undoes it, for others who may hold the same socket.
+    pub fn open_the_door(&self) {
+        if self.is_shut && self.kind == ListenerKind::Tcp {
+            drop(net::accept_new_connections(self.socket.as_fd()));
         }
     }
 
     /// Removes the unix socket's file, if it is still ours.
     pub fn remove_file(&mut self) {
-        let Some((path, device, inode)) = self.file.take() else { return };
-        let ours = path.symlink_metadata().is_ok_and(|now| now.dev() == device && now.ino() == inode);
+        let Some((path, device, inode)) = self.file.take() else {
+            return;
+        };
+        let ours = path
+            .symlink_metadata()
+            .is_ok_and(|now| now.dev() == device && now.ino() == inode);
         if ours && let Err(error) = std::fs::remove_file(&path) {
             log::warning(format_args!("cannot remove {}: {error}", path.display()));
         }
     }
 
-    fn wrap(socket: Socket, address: Option<Address>, inherited: bool) -> io::Result<Self> {
+    fn wrap(socket: Socket, address: Option<Address>) -> io::Result<Self> {
+        let is_systemds = address.is_none();
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let (kind, host, port, shown) = match local.as_socket() {
@@ -127,7 +139,17 @@ impl Listener {
             // Accepted sockets inherit it: no call for each connection.
             socket.set_tcp_nodelay(true)?;
         }
-        Ok(Self { address, socket, kind, host, port, shown, inherited, file: None })
+        Ok(Self {
+            address,
+            socket,
+            kind,
+            host,
+            port,
+            shown,
+            is_systemds,
+            is_shut: false,
+            file: None,
+        })
     }
 }
 
@@ -141,8 +163,12 @@ pub fn from_systemd(
     if number("LISTEN_PID") != Some(pid) {
         return Ok(Vec::new());
     }
-    let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok()).unwrap_or(0);
-    (3..count.saturating_add(3)).map(|fd| inherit(fd, None)).collect()
+    let count = number("LISTEN_FDS")
+        .and_then(|count| RawFd::try_from(count).ok())
+        .unwrap_or(0);
+    (3..count.saturating_add(3))
+        .map(|fd| inherit(fd, None))
+        .collect()
 }
 
 /// The sockets of new settings: those of `before` that stay, by their index there, and new ones.
@@ -156,7 +182,9 @@ pub struct Plan {
 pub fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
     let mut parts = Vec::new();
     for address in &settings.bind {
-        let same = before.iter().position(|old| old.address.as_ref() == Some(address));
+        let same = before
+            .iter()
+            .position(|old| old.address.as_ref() == Some(address));
         parts.push(match same {
             Some(index) => Ok(index),
             None => Err(open(address, settings)?),
@@ -210,7 +238,7 @@ fn open(address: &Address, settings: &Settings) -> Result<Vec<Listener>, ListenE
                 // A leading NUL makes the name abstract (unix(7)).
                 socket.bind(&SockAddr::unix(Path::new(&format!("\0{name}")))?)?;
                 socket.listen(backlog(settings))?;
-                Listener::wrap(socket, Some(address.clone()), false)
+                Listener::wrap(socket, Some(address.clone()))
             };
             Ok(vec![bind().map_err(|source| refused(address, source))?])
         }
@@ -231,12 +259,22 @@ fn refused(address: &Address, source: io::Error) -> ListenError {
     }
 }
 
-fn tcp(address: &Address, host: &str, port: u16, settings: &Settings) -> Result<Vec<Listener>, ListenError> {
-    let found = (host, port).to_socket_addrs().map_err(|source| refused(address, source))?;
+fn tcp(
+    address: &Address,
+    host: &str,
+    port: u16,
+    settings: &Settings,
+) -> Result<Vec<Listener>, ListenError> {
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|source| refused(address, source))?;
     let mut made: Vec<Listener> = Vec::new();
     for ip in found {
         // A name such as localhost may give the same address twice.
-        if made.iter().any(|listener| listener.socket.local_addr().ok() == Some(ip.into())) {
+        if made
+            .iter()
+            .any(|listener| listener.socket.local_addr().ok() == Some(ip.into()))
+        {
             continue;
         }
         made.push(tcp_one(address, ip, settings)?);
@@ -244,12 +282,19 @@ fn tcp(address: &Address, host: &str, port: u16, settings: &Settings) -> Result<
         break;
     }
     if made.is_empty() {
-        return Err(refused(address, io::Error::other("the name has no address")));
+        return Err(refused(
+            address,
+            io::Error::other("the name has no address"),
+        ));
     }
     Ok(made)
 }
 
-fn tcp_one(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listener, ListenError> {
+fn tcp_one(
+    address: &Address,
+    ip: SocketAddr,
+    settings: &Settings,
+) -> Result<Listener, ListenError> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(ip), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -262,13 +307,14 @@ fn tcp_one(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Lis
         socket.bind(&ip.into())?;
         net::defer_accept(socket.as_fd(), DEFER)?;
         socket.listen(backlog(settings))?;
-        Listener::wrap(socket, Some(address.clone()), false)
+        Listener::wrap(socket, Some(address.clone()))
     };
     bind().map_err(|source| match source.kind() {
         // gunicorn prints Python's form of the address; people grep for it.
-        io::ErrorKind::AddrInUse => {
-            ListenError::InUse { address: format!("('{}', {})", ip.ip(), ip.port()), source }
-        }
+        io::ErrorKind::AddrInUse => ListenError::InUse {
+            address: format!("('{}', {})", ip.ip(), ip.port()),
+            source,
+        },
         _ => refused(address, source),
     })
 }
@@ -283,7 +329,10 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
         // Somebody answers: it is not ours to take. Nobody does: a left-over of a crash.
         if UnixStream::connect(path).is_ok() {
             let source = io::Error::from(io::ErrorKind::AddrInUse);
-            return Err(ListenError::InUse { address: address.to_string(), source });
+            return Err(ListenError::InUse {
+                address: address.to_string(),
+                source,
+            });
         }
         std::fs::remove_file(path).map_err(|source| refused(address, source))?;
     }
@@ -294,7 +343,7 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
         umask(before);
         bound?;
         socket.listen(backlog(settings))?;
-        let mut listener = Listener::wrap(socket, Some(address.clone()), false)?;
+        let mut listener = Listener::wrap(socket, Some(address.clone()))?;
         let about = path.symlink_metadata()?;
         listener.file = Some((path.to_owned(), about.dev(), about.ino()));
         Ok(listener)
@@ -304,7 +353,8 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
 
 /// Takes over a listening socket that our parent opened.
 fn inherit(fd: RawFd, address: Option<Address>) -> Result<Listener, ListenError> {
-    let owned: OwnedFd = adopt(fd).map_err(|_closed| ListenError::NotListening(fd, ": it is not open"))?;
+    let owned: OwnedFd =
+        adopt(fd).map_err(|_closed| ListenError::NotListening(fd, ": it is not open"))?;
     let socket = Socket::from(owned);
     let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
     if !stream {
@@ -312,8 +362,10 @@ fn inherit(fd: RawFd, address: Option<Address>) -> Result<Listener, ListenError>
     }
     if !socket.is_listener().unwrap_or(false) {
         // Bound but not listening yet: that is ours to do.
-        socket.listen(2048).map_err(|_refused| ListenError::NotListening(fd, ": it cannot listen"))?;
+        socket
+            .listen(2048)
+            .map_err(|_refused| ListenError::NotListening(fd, ": it cannot listen"))?;
     }
-    Listener::wrap(socket, address, true)
+    Listener::wrap(socket, address)
         .map_err(|_odd| ListenError::NotListening(fd, ": it has no address"))
 }

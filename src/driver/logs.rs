@@ -28,18 +28,29 @@ impl Logs {
             LogTarget::File(path) => log::open(path, owner).map_err(|error| error.to_string()),
         };
         let error = one(&settings.errorlog, 2)?;
-        let access = settings.accesslog.as_ref().map(|target| one(target, 1)).transpose()?;
+        let access = settings
+            .accesslog
+            .as_ref()
+            .map(|target| one(target, 1))
+            .transpose()?;
         Ok(Self { error, access })
     }
 
     /// This process logs there from now on.
     pub(super) fn use_here(&self, settings: &Settings) -> std::io::Result<()> {
-        log::init(self.error.try_clone()?, settings.errorlog.path(), settings.loglevel);
+        log::init(
+            self.error.try_clone()?,
+            settings.errorlog.path(),
+            settings.loglevel,
+        );
         Ok(())
     }
 
     /// The numbers that children inherit: error log, access log.
     pub(super) fn numbers(&self) -> (RawFd, Option<RawFd>) {
-        (self.error.as_raw_fd(), self.access.as_ref().map(AsRawFd::as_raw_fd))
+        (
+            self.error.as_raw_fd(),
+            self.access.as_ref().map(AsRawFd::as_raw_fd),
+        )
     }
 }

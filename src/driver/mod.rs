@@ -98,7 +98,9 @@ fn order(signal: Signal) -> Option<Order> {
         (Signal::SIGUSR1, Order::Reopen),
         (Signal::SIGUSR2, Order::Upgrade),
     ];
-    orders.into_iter().find_map(|(known, order)| (known == signal).then_some(order))
+    orders
+        .into_iter()
+        .find_map(|(known, order)| (known == signal).then_some(order))
 }
 
 impl From<Failure> for BootFailure {
@@ -108,7 +110,10 @@ impl From<Failure> for BootFailure {
             4 => BootFailureKind::App,
             _ => BootFailureKind::Host,
         };
-        Self { kind, summary: failure.summary }
+        Self {
+            kind,
+            summary: failure.summary,
+        }
     }
 }
 
@@ -116,9 +121,13 @@ impl Driver<'_> {
     /// The loop.
     fn work(&mut self) -> io::Result<Outcome> {
         let mut events = Events::with_capacity(64);
-        self.poll.registry().register(self.signals.source(), SIGNALS, Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(self.signals.source(), SIGNALS, Interest::READABLE)?;
         let reports = self.reports.0.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&reports), REPORTS, Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&reports), REPORTS, Interest::READABLE)?;
         loop {
             self.drain_queue();
             if let Some(outcome) = self.outcome {
@@ -126,7 +135,9 @@ impl Driver<'_> {
             }
             let timeout = self.brain.deadline().map(|due| {
                 // Rounded up to what epoll counts in, so that it is due when we wake.
-                due.0.saturating_sub(now().0).saturating_add(Duration::from_micros(999))
+                due.0
+                    .saturating_sub(now().0)
+                    .saturating_add(Duration::from_micros(999))
             });
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
@@ -184,7 +195,10 @@ impl Driver<'_> {
     }
 
     fn note_signal(&self, signal: Signal) {
-        let name = signal.as_str().trim_start_matches("SIG").to_ascii_lowercase();
+        let name = signal
+            .as_str()
+            .trim_start_matches("SIG")
+            .to_ascii_lowercase();
         if signal == Signal::SIGWINCH {
             // A terminal that changes its size is no news.
             log::debug(format_args!("Handling signal: {name}"));
@@ -196,7 +210,11 @@ impl Driver<'_> {
     fn hear_reports(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; LONGEST];
         loop {
-            let length = match recv(self.reports.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            let length = match recv(
+                self.reports.0.as_raw_fd(),
+                &mut buffer,
+                MsgFlags::MSG_DONTWAIT,
+            ) {
                 Ok(length) => length,
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(Errno::EINTR) => continue,
@@ -212,9 +230,10 @@ impl Driver<'_> {
     fn hear(&mut self, report: Report) {
         let event = match report {
             Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
-            Report::TemplateFailed { generation, failure } => {
-                Event::TemplateFailed(Generation(generation), failure.into())
-            }
+            Report::TemplateFailed {
+                generation,
+                failure,
+            } => Event::TemplateFailed(Generation(generation), failure.into()),
             Report::Forked { id, pid } => return self.born(WorkerId(id), Pid(pid), Event::Forked),
             Report::Ready { id, pid } => {
                 self.born(WorkerId(id), Pid(pid), Event::Ready);
@@ -242,7 +261,9 @@ impl Driver<'_> {
     /// When each worker's request in hand began.
     fn look_at_scoreboard(&mut self) {
         for (id, slot) in self.children.serving() {
-            let Some(cell) = self.scoreboard.cell(slot.0) else { continue };
+            let Some(cell) = self.scoreboard.cell(slot.0) else {
+                continue;
+            };
             let since = cell.busy_since.load(std::sync::atomic::Ordering::Acquire);
             let since = (since != 0).then(|| Moment(Duration::from_nanos(since)));
             self.queue.push_back(Event::Beat(id, since));

@@ -36,22 +36,33 @@ pub(super) fn module() -> io::Result<OwnedFd> {
 /// The module as a file in a folder that only we can write to.
 fn cached() -> io::Result<OwnedFd> {
     let uid = nix::unistd::geteuid();
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
-    });
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     let folder = match base {
         Some(base) if base.is_absolute() => base.join("rcorn"),
         Some(_) | None => std::env::temp_dir().join(format!("rcorn-{uid}")),
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)?;
     let about = fs::symlink_metadata(&folder)?;
     if !about.is_dir() || about.uid() != uid.as_raw() || about.mode() & 0o022 != 0 {
         let text = format!("{} is not a folder of ours alone", folder.display());
         return Err(io::Error::other(text));
     }
-    let path = folder.join(format!("native-{}-{}.so", env!("CARGO_PKG_VERSION"), std::process::id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let path = folder.join(format!(
+        "native-{}-{}.so",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    ));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)?;
     file.write_all(MODULE)?;
     let reading = File::open(&path)?;
     // The descriptor is enough from here on.

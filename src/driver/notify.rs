@@ -13,7 +13,9 @@ pub(super) struct Notify(Option<(UnixDatagram, SocketAddr)>);
 impl Notify {
     /// `NOTIFY_SOCKET`: a path, or an abstract name after `@`.
     pub(super) fn new(address: Option<String>) -> Self {
-        let Some(text) = address.filter(|text| !text.is_empty()) else { return Self(None) };
+        let Some(text) = address.filter(|text| !text.is_empty()) else {
+            return Self(None);
+        };
         let parsed = match text.strip_prefix('@') {
             Some(name) => SocketAddr::from_abstract_name(name),
             None => SocketAddr::from_pathname(&text),
@@ -32,7 +34,9 @@ impl Notify {
         if let Some((socket, address)) = &self.0
             && let Err(error) = socket.send_to_addr(state.as_bytes(), address)
         {
-            log::debug(format_args!("cannot tell the service manager {state:?}: {error}"));
+            log::debug(format_args!(
+                "cannot tell the service manager {state:?}: {error}"
+            ));
         }
     }
 }

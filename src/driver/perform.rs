@@ -46,11 +46,16 @@ impl Driver<'_> {
                 self.children.tell_templates(&Command::Reopen);
             }
             Action::Upgrade => {
-                let text = "USR2 is not supported yet in this version; restart to upgrade rcorn itself";
-                self.queue.push_back(Event::UpgradeNotStarted(text.to_owned()));
+                let text =
+                    "USR2 is not supported yet in this version; restart to upgrade rcorn itself";
+                self.queue
+                    .push_back(Event::UpgradeNotStarted(text.to_owned()));
             }
             Action::Wanted(count) => {
-                self.scoreboard.shared().wanted.store(count, Ordering::Release);
+                self.scoreboard
+                    .shared()
+                    .wanted
+                    .store(count, Ordering::Release);
             }
             Action::FreeSlot(slot) => {
                 if let Some(cell) = self.scoreboard.cell(slot.0) {
@@ -77,11 +82,17 @@ impl Driver<'_> {
     fn load(&mut self) {
         let loaded = (self.reload)().and_then(|settings| {
             if settings.chdir != self.settings.chdir {
-                std::env::set_current_dir(&settings.chdir)
-                    .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
+                std::env::set_current_dir(&settings.chdir).map_err(|error| {
+                    format!("cannot change to {}: {error}", settings.chdir.display())
+                })?;
             }
-            let plan = listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
-            Ok(Pending { settings, plan, generation: None })
+            let plan =
+                listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
+            Ok(Pending {
+                settings,
+                plan,
+                generation: None,
+            })
         });
         let event = match loaded {
             Ok(pending) => {
@@ -96,30 +107,47 @@ impl Driver<'_> {
 
     /// The old settings stay.
     fn discard(&mut self) {
-        let Some(pending) = self.pending.take() else { return };
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
         pending.plan.discard();
         if !same_logs(&pending.settings, &self.settings) {
             let back = Logs::open(&self.settings).and_then(|logs| {
-                logs.use_here(&self.settings).map_err(|error| error.to_string())?;
+                logs.use_here(&self.settings)
+                    .map_err(|error| error.to_string())?;
                 Ok(logs)
             });
             match back {
                 Ok(logs) => self.logs = logs,
-                Err(error) => log::error(format_args!("cannot go back to the old log files: {error}")),
+                Err(error) => {
+                    log::error(format_args!("cannot go back to the old log files: {error}"))
+                }
             }
         }
     }
 
     fn commit(&mut self) {
-        let Some(Pending { settings, plan, .. }) = self.pending.take() else { return };
-        let before: Vec<String> = self.listeners.iter().map(|listener| listener.shown().to_owned()).collect();
+        let Some(Pending { settings, plan, .. }) = self.pending.take() else {
+            return;
+        };
+        let before: Vec<String> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.shown().to_owned())
+            .collect();
         plan.commit(&mut self.listeners);
         let after: Vec<&str> = self.listeners.iter().map(super::Listener::shown).collect();
         if before != after {
-            log::info(format_args!("Listening at: {} ({})", after.join(","), std::process::id()));
+            log::info(format_args!(
+                "Listening at: {} ({})",
+                after.join(","),
+                std::process::id()
+            ));
         }
         if settings.pidfile != self.settings.pidfile || settings.python != self.settings.python {
-            log::warning(format_args!("pidfile and python keep their values until a restart"));
+            log::warning(format_args!(
+                "pidfile and python keep their values until a restart"
+            ));
         }
         self.settings = settings;
     }
@@ -137,7 +165,10 @@ impl Driver<'_> {
             pending.generation.get_or_insert(generation);
         }
         // While a reload is on trial, the old generation may need a template too, with its own settings.
-        let pending = self.pending.as_ref().filter(|pending| pending.generation == Some(generation));
+        let pending = self
+            .pending
+            .as_ref()
+            .filter(|pending| pending.generation == Some(generation));
         let settings = pending.map_or(&self.settings, |pending| &pending.settings);
         let sockets = match pending {
             Some(pending) => pending.plan.sockets(&self.listeners),
@@ -145,7 +176,9 @@ impl Driver<'_> {
         };
         if pending.is_some() && !same_logs(settings, &self.settings) {
             self.logs = Logs::open(settings)?;
-            self.logs.use_here(settings).map_err(|error| error.to_string())?;
+            self.logs
+                .use_here(settings)
+                .map_err(|error| error.to_string())?;
         }
         let (error_log, access_log) = self.logs.numbers();
         let start = Start {
@@ -162,14 +195,19 @@ impl Driver<'_> {
             argv: self.argv.clone(),
         };
         let environment = settings.raw_env.clone();
-        let started = self.children.start_template(self.python.clone(), start, environment);
+        let started = self
+            .children
+            .start_template(self.python.clone(), start, environment);
         started.map_err(|error| format!("cannot start {}: {error}", self.python.display()))
     }
 
     /// Nobody new gets in; workers empty the queue.
     fn close_listeners(&mut self) {
         self.notify.tell("STOPPING=1\nSTATUS=Stopping");
-        self.scoreboard.shared().stopping.store(1, Ordering::Release);
+        self.scoreboard
+            .shared()
+            .stopping
+            .store(1, Ordering::Release);
         for listener in &mut self.listeners {
             listener.shut_the_door(false);
         }

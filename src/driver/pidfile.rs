@@ -41,7 +41,9 @@ impl PidFile {
             return Err(PidFileError::Running(other, path.display().to_string()));
         }
         let write = || -> io::Result<()> {
-            let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+            let name = path
+                .file_name()
+                .ok_or_else(|| io::Error::other("the path names no file"))?;
             let mut temporary = name.to_owned();
             temporary.push(format!(".{pid}"));
             let temporary = path.with_file_name(temporary);
@@ -51,8 +53,14 @@ impl PidFile {
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             fs::rename(&temporary, path)
         };
-        write().map_err(|source| PidFileError::Write { path: path.display().to_string(), source })?;
-        Ok(Self { path: path.to_owned(), pid })
+        write().map_err(|source| PidFileError::Write {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            pid,
+        })
     }
 
     /// Removes it, if it still holds our pid.
@@ -62,15 +70,15 @@ impl PidFile {
         }
         Ok(())
     }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 fn read(path: &Path) -> Option<i32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+    fs::read_to_string(path)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|pid| *pid > 0)
 }
 
 /// Whether a process of this pid exists; one that we may not signal does too.
@@ -88,12 +96,18 @@ mod tests {
         let path = folder.path().join("x.pid");
         fs::write(&path, "999999999\n").unwrap();
         let ours = PidFile::create(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", std::process::id())
+        );
         ours.remove().unwrap();
         assert!(!path.exists());
         // Pid 1 lives on every machine.
         fs::write(&path, "1\n").unwrap();
-        assert!(matches!(PidFile::create(&path), Err(PidFileError::Running(1, _))));
+        assert!(matches!(
+            PidFile::create(&path),
+            Err(PidFileError::Running(1, _))
+        ));
     }
 
     #[test]

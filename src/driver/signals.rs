@@ -41,7 +41,9 @@ impl Signals {
                 drop(crate::sys::net::send(writer.as_fd(), &[byte], false));
             })?;
         }
-        Ok(Self { pipe: mio::net::UnixStream::from_std(reader) })
+        Ok(Self {
+            pipe: mio::net::UnixStream::from_std(reader),
+        })
     }
 
     /// What to wait on.

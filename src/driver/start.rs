@@ -78,15 +78,20 @@ impl StartError {
             Self::PidFile(PidFileError::Write { .. }) => {
                 Some("make its folder, or give another path with --pid".into())
             }
-            Self::Logs(_) => Some("check --error-logfile, --access-logfile, --user and --group".into()),
-            Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
-            Self::Listen(ListenError::InUse { .. }) => {
-                Some("another server has this address; stop it, or choose another with --bind".into())
+            Self::Logs(_) => {
+                Some("check --error-logfile, --access-logfile, --user and --group".into())
             }
+            Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
+            Self::Listen(ListenError::InUse { .. }) => Some(
+                "another server has this address; stop it, or choose another with --bind".into(),
+            ),
             Self::Listen(ListenError::Refused { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("ports below 1024 and others' folders need rights that this user does not have".into())
+                Some(
+                    "ports below 1024 and others' folders need rights that this user does not have"
+                        .into(),
+                )
             }
             Self::Listen(_) => Some("check --bind".into()),
             Self::Stopped | Self::System { .. } => None,
@@ -101,8 +106,10 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 /// Runs the server to its end; gives the exit code.
 pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<u8, StartError> {
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    std::env::set_current_dir(&settings.chdir)
-        .map_err(|source| StartError::Directory { path: settings.chdir.clone(), source })?;
+    std::env::set_current_dir(&settings.chdir).map_err(|source| StartError::Directory {
+        path: settings.chdir.clone(),
+        source,
+    })?;
     let python = interpreter::find(&Places {
         chosen: settings.python.clone(),
         executable: std::env::current_exe().ok(),
@@ -110,12 +117,17 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
         path: std::env::var_os("PATH"),
     })?;
     let logs = Logs::open(&settings).map_err(StartError::Logs)?;
-    logs.use_here(&settings).map_err(system("use the error log"))?;
+    logs.use_here(&settings)
+        .map_err(system("use the error log"))?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
     let mut signals = Signals::install().map_err(system("install signal handlers"))?;
     log::info(format_args!("Starting rcorn {}", env!("CARGO_PKG_VERSION")));
-    let pid_file = settings.pidfile.as_deref().map(PidFile::create).transpose()?;
+    let pid_file = settings
+        .pidfile
+        .as_deref()
+        .map(PidFile::create)
+        .transpose()?;
     let listeners = match first_listeners(&settings, &environment, &mut signals) {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -131,7 +143,10 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
     announce(&listeners);
     log::info(format_args!("Using worker: {}", settings.worker_class));
     let name = settings.proc_name.clone().unwrap_or_else(|| {
-        settings.wsgi_app.as_ref().map_or_else(|| "rcorn".to_owned(), ToString::to_string)
+        settings
+            .wsgi_app
+            .as_ref()
+            .map_or_else(|| "rcorn".to_owned(), ToString::to_string)
     });
     process::title(&format!("rcorn: master [{name}]"));
     let (scoreboard, scoreboard_fd) =
@@ -172,7 +187,11 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
 /// gunicorn's start line: `Listening at: http://127.0.0.1:8000 (4711)`.
 fn announce(listeners: &[Listener]) {
     let shown: Vec<&str> = listeners.iter().map(Listener::shown).collect();
-    log::info(format_args!("Listening at: {} ({})", shown.join(","), std::process::id()));
+    log::info(format_args!(
+        "Listening at: {} ({})",
+        shown.join(","),
+        std::process::id()
+    ));
 }
 
 /// The first sockets. An address in use is tried again for some seconds: a predecessor may just be leaving.
@@ -220,26 +239,36 @@ fn first_listeners(
 fn pause(signals: &mut Signals) -> Result<(), StartError> {
     let mut wait = || -> io::Result<bool> {
         let mut poll = Poll::new()?;
-        poll.registry().register(signals.source(), Token(0), Interest::READABLE)?;
-        let due = clock::monotonic().saturating_add(u64::try_from(BETWEEN_ATTEMPTS.as_nanos()).unwrap_or(0));
+        poll.registry()
+            .register(signals.source(), Token(0), Interest::READABLE)?;
+        let due = clock::monotonic()
+            .saturating_add(u64::try_from(BETWEEN_ATTEMPTS.as_nanos()).unwrap_or(0));
         let mut stopped = false;
         while !stopped {
             let left = due.saturating_sub(clock::monotonic());
             if left == 0 {
                 break;
             }
-            match poll.poll(&mut Events::with_capacity(4), Some(Duration::from_nanos(left))) {
+            match poll.poll(
+                &mut Events::with_capacity(4),
+                Some(Duration::from_nanos(left)),
+            ) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            stopped = signals.take().iter().any(|signal| {
-                [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].contains(signal)
-            });
+            stopped = signals
+                .take()
+                .iter()
+                .any(|signal| [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].contains(signal));
         }
         poll.registry().deregister(signals.source())?;
         Ok(stopped)
     };
-    if wait().map_err(system("wait"))? { Err(StartError::Stopped) } else { Ok(()) }
+    if wait().map_err(system("wait"))? {
+        Err(StartError::Stopped)
+    } else {
+        Ok(())
+    }
 }
 
 impl Driver<'_> {
@@ -247,6 +276,7 @@ impl Driver<'_> {
     fn tidy_up(&mut self) {
         for listener in &mut self.listeners {
             listener.remove_file();
+            listener.open_the_door();
         }
         if let Some(pid_file) = self.pid_file.take()
             && let Err(error) = pid_file.remove()

@@ -7,7 +7,11 @@ const fn class(extra: &[u8], first: u8, last: u8) -> Class {
     let mut table = [false; 256];
     let mut byte = first;
     loop {
-        #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "a u8 is an index of 256 places; checked at compile time")]
+        #[expect(
+            clippy::indexing_slicing,
+            clippy::as_conversions,
+            reason = "a u8 is an index of 256 places; checked at compile time"
+        )]
         {
             table[byte as usize] = true;
         }
@@ -68,14 +72,22 @@ const fn union(one: &Class, other: &Class) -> Class {
 
 /// Whether all bytes are of the class.
 pub(super) fn all(bytes: &[u8], class: &Class) -> bool {
-    bytes.iter().all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
+    bytes
+        .iter()
+        .all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
 }
 
 /// Without optional whitespace at its ends: SP and HTAB, nothing else (RFC 9110 section 5.6.3).
 pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let start = bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last.saturating_add(1));
+    let start = bytes
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(|byte| !blank(byte))
+        .map_or(start, |last| last.saturating_add(1));
     bytes.get(start..end).unwrap_or(&[])
 }
 

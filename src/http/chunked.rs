@@ -49,7 +49,13 @@ impl ChunkedDecoder {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let (fields, field_size) = (limits.fields, limits.field_size);
-        Self { state: State::Size, line: Vec::new(), trailers: 0, fields, field_size }
+        Self {
+            state: State::Size,
+            line: Vec::new(),
+            trailers: 0,
+            fields,
+            field_size,
+        }
     }
 
     /// Decodes some of the input: up to and with the next data, or as far as it goes.
@@ -58,17 +64,35 @@ impl ChunkedDecoder {
         loop {
             let rest = input.get(at..).unwrap_or(&[]);
             match self.state {
-                State::Done => return Ok(Chunk { consumed: at, data: &[], done: true }),
+                State::Done => {
+                    return Ok(Chunk {
+                        consumed: at,
+                        data: &[],
+                        done: true,
+                    });
+                }
                 State::Data(left) => {
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     let left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
-                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    self.state = if left == 0 {
+                        State::DataEnd
+                    } else {
+                        State::Data(left)
+                    };
                     let data = rest.get(..take).unwrap_or(rest);
-                    return Ok(Chunk { consumed: at.saturating_add(take), data, done: false });
+                    return Ok(Chunk {
+                        consumed: at.saturating_add(take),
+                        data,
+                        done: false,
+                    });
                 }
                 State::Size | State::DataEnd | State::Trailer => {
                     let Some(used) = self.take_line(rest)? else {
-                        return Ok(Chunk { consumed: input.len(), data: &[], done: false });
+                        return Ok(Chunk {
+                            consumed: input.len(),
+                            data: &[],
+                            done: false,
+                        });
                     };
                     at = at.saturating_add(used);
                     self.line_is_complete()?;
@@ -97,7 +121,11 @@ impl ChunkedDecoder {
         }
         let Some(end) = end else { return Ok(None) };
         if self.line.pop() != Some(b'\r') {
-            return Err(if self.state == State::DataEnd { Refusal::ChunkEnd } else { Refusal::LineEnd });
+            return Err(if self.state == State::DataEnd {
+                Refusal::ChunkEnd
+            } else {
+                Refusal::LineEnd
+            });
         }
         Ok(Some(end.saturating_add(1)))
     }
@@ -130,7 +158,10 @@ impl ChunkedDecoder {
 
 /// Hexadecimal digits, then nothing or an extension after `;` (RFC 9112 section 7.1.1).
 fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
     let (size, extension) = line.split_at_checked(digits).unwrap_or((line, &[]));
     if size.is_empty() || size.len() > 16 {
         return Err(Refusal::ChunkSize);
@@ -144,7 +175,9 @@ fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
     }
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(u64::from);
     size.iter()
-        .try_fold(0_u64, |number, byte| number.checked_mul(16)?.checked_add(digit(byte)?))
+        .try_fold(0_u64, |number, byte| {
+            number.checked_mul(16)?.checked_add(digit(byte)?)
+        })
         .ok_or(Refusal::ChunkSize)
 }
 
@@ -154,5 +187,9 @@ fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
     if name.is_empty() || !bytes::all(name, &TOKEN) {
         return Err(Refusal::FieldName);
     }
-    if bytes::all(value, &VALUE) { Ok(()) } else { Err(Refusal::FieldValue) }
+    if bytes::all(value, &VALUE) {
+        Ok(())
+    } else {
+        Err(Refusal::FieldValue)
+    }
 }

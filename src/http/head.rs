@@ -127,7 +127,11 @@ fn next_line(bytes: &[u8], limit: usize, too_long: Refusal) -> Result<Option<&[u
             if here.len() > limit {
                 return Err(too_long);
             }
-            if here.contains(&b'\r') { Err(Refusal::LineEnd) } else { Ok(None) }
+            if here.contains(&b'\r') {
+                Err(Refusal::LineEnd)
+            } else {
+                Ok(None)
+            }
         }
         Some(end) => {
             let line = bytes.get(..end).unwrap_or(bytes);
@@ -152,7 +156,12 @@ struct Found {
     content_type: bool,
 }
 
-fn parse_fields(bytes: &[u8], block: usize, limits: &Limits, head: &mut Head) -> Result<Progress<()>, Refusal> {
+fn parse_fields(
+    bytes: &[u8],
+    block: usize,
+    limits: &Limits,
+    head: &mut Head,
+) -> Result<Progress<()>, Refusal> {
     head.fields.clear();
     head.field_host = None;
     head.expect_continue = false;
@@ -164,7 +173,9 @@ fn parse_fields(bytes: &[u8], block: usize, limits: &Limits, head: &mut Head) ->
     loop {
         let rest = bytes.get(at..).unwrap_or(&[]);
         let limit = limits.field_size;
-        let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else { return Ok(Progress::More) };
+        let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else {
+            return Ok(Progress::More);
+        };
         if line.is_empty() {
             at = at.saturating_add(2);
             break;
@@ -194,14 +205,21 @@ fn parse_fields(bytes: &[u8], block: usize, limits: &Limits, head: &mut Head) ->
 }
 
 /// Where a field ends whose next lines begin with a blank; `None` when that is not known yet.
-fn folded_end(bytes: &[u8], mut end: usize, at: usize, limit: usize) -> Result<Option<usize>, Refusal> {
+fn folded_end(
+    bytes: &[u8],
+    mut end: usize,
+    at: usize,
+    limit: usize,
+) -> Result<Option<usize>, Refusal> {
     loop {
         let next = end.saturating_add(2);
         let rest = bytes.get(next..).unwrap_or(&[]);
         match rest.first() {
             None => return Ok(None),
             Some(b' ' | b'\t') => {
-                let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else { return Ok(None) };
+                let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else {
+                    return Ok(None);
+                };
                 end = next.saturating_add(line.len());
                 if end.saturating_sub(at) > limit {
                     return Err(Refusal::FieldTooLong);
@@ -222,9 +240,9 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
     let value = bytes::trimmed(line.get(colon.saturating_add(1)..).unwrap_or(&[]));
     let plain = bytes::all(value, &VALUE);
     let folded = limits.permit_obsolete_folding
-        && value.split(|byte| *byte == b'\n').all(|part| {
-            bytes::all(part.strip_suffix(b"\r").unwrap_or(part), &VALUE)
-        });
+        && value
+            .split(|byte| *byte == b'\n')
+            .all(|part| bytes::all(part.strip_suffix(b"\r").unwrap_or(part), &VALUE));
     if !plain && !folded {
         return Err(Refusal::FieldValue);
     }
@@ -236,7 +254,11 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
         let twin = |of: &[u8]| {
             name.len() == of.len()
                 && name.iter().zip(of).all(|(one, other)| {
-                    let one = if *one == b'_' { b'-' } else { one.to_ascii_lowercase() };
+                    let one = if *one == b'_' {
+                        b'-'
+                    } else {
+                        one.to_ascii_lowercase()
+                    };
                     one == *other
                 })
         };
@@ -246,7 +268,11 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
     }
     let start = at.saturating_add(value.as_ptr().addr().saturating_sub(line.as_ptr().addr()));
     let value = Span::new(start, start.saturating_add(value.len()));
-    Ok(Field { name: Span::new(at, at.saturating_add(colon)), value, has_underscore })
+    Ok(Field {
+        name: Span::new(at, at.saturating_add(colon)),
+        value,
+        has_underscore,
+    })
 }
 
 /// Takes notice of the fields that the server itself obeys.
@@ -262,14 +288,12 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
             }
             head.field_host = Some(field.value);
         }
-        6 if name.eq_ignore_ascii_case(b"expect") => {
-            // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot expect anything.
-            if head.version == Version::Http11 {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::Expectation);
-                }
-                head.expect_continue = true;
+        // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot expect anything.
+        6 if head.version == Version::Http11 && name.eq_ignore_ascii_case(b"expect") => {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::Expectation);
             }
+            head.expect_continue = true;
         }
         10 if name.eq_ignore_ascii_case(b"connection") => {
             for token in value.split(|byte| *byte == b',').map(bytes::trimmed) {
@@ -295,10 +319,18 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
             }
             if !value.eq_ignore_ascii_case(b"chunked") {
                 // A list that ends well names codings that we do not have; anything else is ambiguous.
-                let last = value.rsplit(|byte| *byte == b',').next().map(bytes::trimmed);
-                let listed = value.contains(&b',') && last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
+                let last = value
+                    .rsplit(|byte| *byte == b',')
+                    .next()
+                    .map(bytes::trimmed);
+                let listed = value.contains(&b',')
+                    && last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
                 let token = !value.is_empty() && bytes::all(value, &TOKEN);
-                return Err(if listed || token { Refusal::UnknownCoding } else { Refusal::Coding });
+                return Err(if listed || token {
+                    Refusal::UnknownCoding
+                } else {
+                    Refusal::Coding
+                });
             }
             found.chunked = true;
         }

@@ -18,7 +18,9 @@ pub(super) struct Line {
 /// Parses a line without its end; `at`: where it begins in the buffer.
 pub(super) fn parse(line: &[u8], at: usize, limits: &Limits) -> Result<Line, Refusal> {
     let first = memchr::memchr(b' ', line).ok_or(Refusal::RequestLine)?;
-    let last = memchr::memrchr(b' ', line).filter(|last| *last > first).ok_or(Refusal::RequestLine)?;
+    let last = memchr::memrchr(b' ', line)
+        .filter(|last| *last > first)
+        .ok_or(Refusal::RequestLine)?;
     let method = line.get(..first).unwrap_or(&[]);
     let target_start = first.saturating_add(1);
     let target = line.get(target_start..last).unwrap_or(&[]);
@@ -26,7 +28,11 @@ pub(super) fn parse(line: &[u8], at: usize, limits: &Limits) -> Result<Line, Ref
     check_method(method, limits)?;
     if target.is_empty() || !bytes::all(target, &TARGET) {
         // A space in the middle is one separator too many.
-        return Err(if target.contains(&b' ') { Refusal::RequestLine } else { Refusal::Target });
+        return Err(if target.contains(&b' ') {
+            Refusal::RequestLine
+        } else {
+            Refusal::Target
+        });
     }
     let version = parse_version(version, limits)?;
     let start = at.saturating_add(target_start);
@@ -50,7 +56,11 @@ fn check_method(method: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if !fine {
         return Err(Refusal::Method);
     }
-    if method == b"CONNECT" { Err(Refusal::Connect) } else { Ok(()) }
+    if method == b"CONNECT" {
+        Err(Refusal::Connect)
+    } else {
+        Ok(())
+    }
 }
 
 fn parse_version(version: &[u8], limits: &Limits) -> Result<Version, Refusal> {
@@ -61,7 +71,11 @@ fn parse_version(version: &[u8], limits: &Limits) -> Result<Version, Refusal> {
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             // RFC 9110 section 2.5: a minor version above ours is served as ours.
-            if limits.permit_unconventional_http_version { Ok(Version::Http11) } else { Err(Refusal::Version) }
+            if limits.permit_unconventional_http_version {
+                Ok(Version::Http11)
+            } else {
+                Err(Refusal::Version)
+            }
         }
         _ => Err(Refusal::VersionForm),
     }
@@ -74,23 +88,35 @@ fn parse_target(method: &[u8], target: &[u8], at: usize) -> Result<Target, Refus
     let end = at.saturating_add(target.len());
     if target == b"*" {
         let none = Span::new(end, end);
-        return if method == b"OPTIONS" { Ok((Span::new(at, end), none, None)) } else { Err(Refusal::Target) };
+        return if method == b"OPTIONS" {
+            Ok((Span::new(at, end), none, None))
+        } else {
+            Err(Refusal::Target)
+        };
     }
     let (begin, authority) = if target.first() == Some(&b'/') {
         (0, None)
     } else {
         let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
-            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
         });
         let scheme = scheme.ok_or(Refusal::Target)?.len();
         let rest = target.get(scheme..).unwrap_or(&[]);
-        let length = rest.iter().position(|byte| *byte == b'/' || *byte == b'?').unwrap_or(rest.len());
+        let length = rest
+            .iter()
+            .position(|byte| *byte == b'/' || *byte == b'?')
+            .unwrap_or(rest.len());
         let authority = rest.get(..length).unwrap_or(&[]);
         if !is_host(authority) || authority.is_empty() {
             return Err(Refusal::Target);
         }
         let start = at.saturating_add(scheme);
-        (scheme.saturating_add(length), Some(Span::new(start, start.saturating_add(length))))
+        (
+            scheme.saturating_add(length),
+            Some(Span::new(start, start.saturating_add(length))),
+        )
     };
     let rest = target.get(begin..).unwrap_or(&[]);
     let mark = memchr::memchr(b'?', rest);
@@ -112,17 +138,18 @@ pub fn path_info(path: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr::memchr(b'%', rest) {
         let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
-        let digit = |place: usize| escape.get(place).and_then(|byte| char::from(*byte).to_digit(16));
-        match (digit(1), digit(2)) {
-            (Some(high), Some(low)) => {
-                let byte = high.saturating_mul(16).saturating_add(low);
-                out.push(u8::try_from(byte).unwrap_or(b'%'));
-                rest = escape.get(3..).unwrap_or(&[]);
-            }
-            (Some(_) | None, _) => {
-                out.push(b'%');
-                rest = escape.get(1..).unwrap_or(&[]);
-            }
+        let digit = |place: usize| {
+            escape
+                .get(place)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+        };
+        if let (Some(high), Some(low)) = (digit(1), digit(2)) {
+            let byte = high.saturating_mul(16).saturating_add(low);
+            out.push(u8::try_from(byte).unwrap_or(b'%'));
+            rest = escape.get(3..).unwrap_or(&[]);
+        } else {
+            out.push(b'%');
+            rest = escape.get(1..).unwrap_or(&[]);
         }
     }
     out.extend_from_slice(rest);

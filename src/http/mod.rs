@@ -87,7 +87,10 @@ impl Span {
     /// A span of a buffer; buffers of heads are far smaller than 4 GiB.
     fn new(start: usize, end: usize) -> Self {
         let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        Self { start: place(start), end: place(end) }
+        Self {
+            start: place(start),
+            end: place(end),
+        }
     }
 
     /// The bytes; none when the span does not lie within them.
@@ -109,6 +112,9 @@ impl Span {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             u32::try_from(place.saturating_sub(from).saturating_add(to)).unwrap_or(u32::MAX)
         };
-        Self { start: place(self.start), end: place(self.end) }
+        Self {
+            start: place(self.start),
+            end: place(self.end),
+        }
     }
 }

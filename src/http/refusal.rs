@@ -121,7 +121,9 @@ impl fmt::Display for Refusal {
             Self::Twice(name) => return write!(f, "the header field {name} came twice"),
             Self::Length => "the Content-Length is not a number of bytes",
             Self::LengthAndCoding => "there are both Content-Length and Transfer-Encoding",
-            Self::FramingTwin => "a header field is spelled like one of framing, with an underscore",
+            Self::FramingTwin => {
+                "a header field is spelled like one of framing, with an underscore"
+            }
             Self::Coding => "the Transfer-Encoding is not exactly 'chunked'",
             Self::UnknownCoding => "the Transfer-Encoding is not supported",
             Self::CodingInHttp10 => "there is a Transfer-Encoding in an HTTP/1.0 request",

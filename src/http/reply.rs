@@ -35,21 +35,35 @@ impl fmt::Display for ReplyError {
 pub fn check_status(status: &[u8]) -> Result<u16, ReplyError> {
     let (code, rest) = status.split_at_checked(3).ok_or(ReplyError::StatusForm)?;
     let number = bytes::decimal(code).and_then(|code| u16::try_from(code).ok());
-    let number = number.filter(|_| rest.first() == Some(&b' ')).ok_or(ReplyError::StatusForm)?;
+    let number = number
+        .filter(|_| rest.first() == Some(&b' '))
+        .ok_or(ReplyError::StatusForm)?;
     if !(200..600).contains(&number) {
         return Err(ReplyError::StatusRange);
     }
-    if bytes::all(rest, &VALUE) { Ok(number) } else { Err(ReplyError::Reason) }
+    if bytes::all(rest, &VALUE) {
+        Ok(number)
+    } else {
+        Err(ReplyError::Reason)
+    }
 }
 
 /// A field's name.
 pub fn check_name(name: &[u8]) -> Result<(), ReplyError> {
-    if !name.is_empty() && bytes::all(name, &TOKEN) { Ok(()) } else { Err(ReplyError::Name) }
+    if !name.is_empty() && bytes::all(name, &TOKEN) {
+        Ok(())
+    } else {
+        Err(ReplyError::Name)
+    }
 }
 
 /// A field's value.
 pub fn check_value(value: &[u8]) -> Result<(), ReplyError> {
-    if bytes::all(value, &VALUE) { Ok(()) } else { Err(ReplyError::Value) }
+    if bytes::all(value, &VALUE) {
+        Ok(())
+    } else {
+        Err(ReplyError::Value)
+    }
 }
 
 /// Fields that belong to one connection, and so to the server (RFC 9110 section 7.6.1; PEP 3333 forbids them).
@@ -89,7 +103,14 @@ pub fn reason(status: u16) -> &'static str {
 
 /// Appends a whole reply: a small page with the reason as its title. `date` and `server` are whole field
 /// lines. The connection is closed after it.
-pub fn error_page(out: &mut Vec<u8>, status: u16, message: &str, date: &[u8], server: &[u8], head_only: bool) {
+pub fn error_page(
+    out: &mut Vec<u8>,
+    status: u16,
+    message: &str,
+    date: &[u8],
+    server: &[u8],
+    head_only: bool,
+) {
     let reason = reason(status);
     let mut text = String::with_capacity(message.len());
     for character in message.chars() {

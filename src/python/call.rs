@@ -12,6 +12,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString};
 
+use super::{Arguments, Builtin, bind_builtin};
+
 type Vectorcall = unsafe extern "C" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
@@ -134,7 +136,7 @@ pub fn in_app<R>(run: impl FnOnce() -> R) -> R {
 /// Lets an interrupt that came too late for the app run out, so that it does not end the exit handlers.
 pub fn settle(py: Python<'_>) {
     if interrupted() {
-        // The loop passes the interpreter's check for pending calls. What it raises is the interrupt.
+        // The loop passes the interpreter's check for signals. What it raises is the interrupt.
         drop(py.run(c"for _ in (1, 2): pass", None, None));
     }
 }
@@ -145,21 +147,36 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Asks the interpreter to raise `SystemExit` in the main thread at the next bytecode. May be called from a
-/// signal handler: CPython itself calls `Py_AddPendingCall` from its handlers; the lock it takes is held
-/// for a few instructions only, and the arbiter kills a worker that does not leave.
+/// Asks the interpreter to run its handler of SIGINT, which [`catch_interrupts`] has set, in the main thread:
+/// at the next bytecode, or when a blocking call was interrupted by the signal. Async-signal-safe, as the
+/// C API's documentation promises of `PyErr_SetInterrupt`.
 pub fn interrupt() {
-    extern "C" fn raise(_: *mut libc::c_void) -> c_int {
-        // SAFETY: CPython sets this pointer before any code runs and never changes it.
-        let system_exit = unsafe { ffi::PyExc_SystemExit };
-        // SAFETY: pending calls run with the GIL held, in the main thread.
-        unsafe { ffi::PyErr_SetNone(system_exit) };
-        -1
-    }
     INTERRUPTED.store(true, Ordering::Relaxed);
-    if !IN_APP.load(Ordering::Relaxed) {
-        return;
+    if IN_APP.load(Ordering::Relaxed) {
+        // SAFETY: may be called at any time, from any thread, without the GIL.
+        unsafe { ffi::PyErr_SetInterrupt() };
     }
-    // SAFETY: `raise` has the required signature and needs no argument.
-    unsafe { ffi::Py_AddPendingCall(Some(raise), ptr::null_mut()) };
+}
+
+/// Makes an interrupt raise `SystemExit`. Changes the C-level handler of SIGINT too: the caller sets its own
+/// after this.
+pub fn catch_interrupts(py: Python<'_>) -> PyResult<()> {
+    let handler = bind_builtin::<Leave>(py.None().bind(py))?;
+    let signal = py.import("signal")?;
+    signal.call_method1("signal", (signal.getattr("SIGINT")?, handler))?;
+    Ok(())
+}
+
+/// Python's handler of an interrupt.
+struct Leave;
+
+impl Builtin for Leave {
+    const NAME: &'static CStr = c"leave";
+
+    fn call<'py>(
+        _this: &Bound<'py, PyAny>,
+        _arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Err(pyo3::exceptions::PySystemExit::new_err(0))
+    }
 }

@@ -174,7 +174,12 @@ pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// `TCP_DEFER_ACCEPT`): the request can then be read at once.
 pub fn defer_accept(listener: BorrowedFd<'_>, wait: Duration) -> io::Result<()> {
     let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
-    set(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &seconds)
+    set(
+        listener,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        &seconds,
+    )
 }
 
 /// Lets new connections in again.

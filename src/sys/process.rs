@@ -46,12 +46,22 @@ pub fn forget_pages(bytes: &'static [u8]) {
     const PAGE: usize = 4096;
     let start = bytes.as_ptr().addr().next_multiple_of(PAGE);
     let end = bytes.as_ptr().addr().saturating_add(bytes.len()) & !(PAGE - 1);
-    let Some(length) = end.checked_sub(start).filter(|length| *length > 0) else { return };
+    let Some(length) = end.checked_sub(start).filter(|length| *length > 0) else {
+        return;
+    };
     let skip = start.saturating_sub(bytes.as_ptr().addr());
-    let Some(first) = bytes.get(skip..) else { return };
+    let Some(first) = bytes.get(skip..) else {
+        return;
+    };
     // SAFETY: the range lies within a static, read-only mapping of the executable; MADV_DONTNEED on a
     // private file mapping only drops clean pages.
-    unsafe { libc::madvise(first.as_ptr().cast_mut().cast(), length, libc::MADV_DONTNEED) };
+    unsafe {
+        libc::madvise(
+            first.as_ptr().cast_mut().cast(),
+            length,
+            libc::MADV_DONTNEED,
+        )
+    };
 }
 
 /// Sets a variable of this process's C environment.

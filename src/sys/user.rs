@@ -18,25 +18,37 @@ pub struct Identity {
 impl Identity {
     /// Looks both up; `None` means what this process is.
     pub fn find(user: Option<&str>, group: Option<&str>) -> io::Result<Self> {
-        let missing = |what: &str, name: &str| io::Error::other(format!("there is no {what} '{name}'"));
+        let missing =
+            |what: &str, name: &str| io::Error::other(format!("there is no {what} '{name}'"));
         let gid = match group {
             None => getegid(),
             Some(name) => match name.parse() {
                 Ok(number) => Gid::from_raw(number),
-                Err(_name) => Group::from_name(name)?.ok_or_else(|| missing("group", name))?.gid,
+                Err(_name) => {
+                    Group::from_name(name)?
+                        .ok_or_else(|| missing("group", name))?
+                        .gid
+                }
             },
         };
         let (uid, entry) = match user {
             None => (geteuid(), None),
             Some(name) => match name.parse() {
-                Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number))?),
+                Ok(number) => (
+                    Uid::from_raw(number),
+                    User::from_uid(Uid::from_raw(number))?,
+                ),
                 Err(_name) => {
                     let entry = User::from_name(name)?.ok_or_else(|| missing("user", name))?;
                     (entry.uid, Some(entry))
                 }
             },
         };
-        Ok(Self { uid, gid, name: entry.map(|entry| entry.name) })
+        Ok(Self {
+            uid,
+            gid,
+            name: entry.map(|entry| entry.name),
+        })
     }
 
     /// Whether this process is that already.

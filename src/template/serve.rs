@@ -13,11 +13,11 @@ use pyo3::prelude::*;
 use crate::link::{Command, Failure, LONGEST, Report, Start};
 use crate::log;
 use crate::python::fork::{Forked, fork_twice};
-use crate::sys::signal;
 use crate::settings::Preload;
 use crate::sys;
 use crate::sys::process::{adopt, borrow_inherited};
 use crate::sys::scoreboard::Scoreboard;
+use crate::sys::signal;
 use crate::worker::{self, Birth};
 
 use super::boot;

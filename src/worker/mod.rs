@@ -141,7 +141,7 @@ fn boot<'a>(
         None => import(py, settings).map_err(BootError::Failed)?,
     };
     // After the import, which may have installed handlers of its own.
-    let orders = Orders::install()?;
+    let orders = Orders::install(py)?;
     let desk = Desk::new(py, birth, app, orders)?;
     report(
         birth.reports.as_fd(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
+use pyo3::prelude::*;
 
 use crate::python::call;
 use crate::sys::signal;
@@ -24,7 +25,8 @@ pub struct Orders {
 impl Orders {
     /// Installs the handlers. To be called after the app was imported, which may have installed others
     /// (`import signal` alone installs one for SIGINT).
-    pub fn install() -> io::Result<Self> {
+    pub fn install(py: Python<'_>) -> io::Result<Self> {
+        call::catch_interrupts(py).map_err(io::Error::other)?;
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
@@ -112,7 +114,10 @@ fn wake_up(waker: &UnixStream) {
 
 /// The kernel's number of a signal.
 fn signal_number(signal: Signal) -> i32 {
-    #[expect(clippy::as_conversions, reason = "a fieldless enum of i32 representation")]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of i32 representation"
+    )]
     let number = signal as i32;
     number
 }

@@ -222,9 +222,7 @@ impl Desk<'_> {
         let last = most > 0 && connection.served.saturating_add(1) >= most;
         let keep_alive = head.keep_alive && !last && self.keeps_alive();
         let ends = connection.ends(py, trusted)?;
-        let environ = self
-            .environ
-            .build(py, bytes, head, ends, input.as_ref())?;
+        let environ = self.environ.build(py, bytes, head, ends, input.as_ref())?;
         let demand = Demand {
             head_only: head.method.of(bytes) == b"HEAD",
             http11: head.version == Version::Http11,

@@ -199,8 +199,9 @@ impl Environ {
         ends: &Ends,
         input: Option<&Bound<'py, Input>>,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
-        let same =
-            self.memo.serial == head.serial && self.memo.listener == ends.listener && self.memo.trusted == ends.trusted;
+        let same = self.memo.serial == head.serial
+            && self.memo.listener == ends.listener
+            && self.memo.trusted == ends.trusted;
         let line = bytes.get(..head.block.start()).unwrap_or(&[]);
         if same && let Some(previous) = &self.memo.environ {
             let environ = previous.bind(py).copy()?;
@@ -449,7 +450,10 @@ struct Overrides {
 
 /// A folded value on one line: each fold becomes one space (RFC 9112 section 5.2).
 fn unfold(value: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    let parts: Vec<&[u8]> = value
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .collect();
     parts.join(&b' ')
 }
 

@@ -114,7 +114,7 @@ impl Guest {
     }
 
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Some(parts) = whole(result) {
+        if let Some(parts) = whole(result)? {
             return send_whole(py, state, &parts);
         }
         if self.sendfile
@@ -127,15 +127,41 @@ impl Guest {
     }
 }
 
-/// The parts of a body that is an exact list or tuple of bytes: all of it is known.
-fn whole<'py>(result: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyBytes>>> {
-    let part = |item: Bound<'py, PyAny>| item.cast_into::<PyBytes>().ok();
+/// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found before
+/// anything is sent.
+fn whole<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyBytes>>>> {
     if let Ok(list) = result.cast_exact::<PyList>() {
-        list.iter().map(part).collect()
+        list.iter()
+            .enumerate()
+            .map(part)
+            .collect::<PyResult<_>>()
+            .map(Some)
     } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-        tuple.iter().map(part).collect()
+        tuple
+            .iter()
+            .enumerate()
+            .map(part)
+            .collect::<PyResult<_>>()
+            .map(Some)
     } else {
-        None
+        Ok(None)
+    }
+}
+
+/// One item of a body.
+fn part<'py>((position, item): (usize, Bound<'py, PyAny>)) -> PyResult<Bound<'py, PyBytes>> {
+    match item.cast_into::<PyBytes>() {
+        Ok(part) => Ok(part),
+        Err(error) => {
+            let kind = error.into_inner().get_type().qualname()?.to_string();
+            let fix = fix(&kind);
+            Err(Mistake::Item {
+                kind,
+                position,
+                fix,
+            }
+            .into())
+        }
     }
 }
 
@@ -181,17 +207,7 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
         Err(error) => return Err(error),
     };
     for (position, block) in blocks.enumerate() {
-        let block = block?;
-        let Ok(block) = block.cast::<PyBytes>() else {
-            let kind = block.get_type().qualname()?.to_string();
-            let fix = fix(&kind);
-            return Err(Mistake::Item {
-                kind,
-                position,
-                fix,
-            }
-            .into());
-        };
+        let block = part((position, block?))?;
         state.write(py, block.as_bytes())?;
     }
     finish(py, state)

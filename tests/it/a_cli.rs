@@ -27,7 +27,7 @@ fn wrong_use_names_the_thing_and_the_way_out() {
     refused(&["--wokers", "4", "x:y"], 2, &["--wokers", "--workers"]);
     refused(&["--workers", "many", "x:y"], 2, &["--workers", "many", "hint:"]);
     refused(&["-b", "127.0.0.1:http", "x:y"], 2, &["127.0.0.1:http", "hint:"]);
-    refused(&["-k", "gevent", "x:y"], 2, &["gevent", "sync"]);
+    refused(&["-k", "gevent", "x:y"], 1, &["gevent", "sync"]);
     refused(&["x:y z"], 2, &["hint:"]);
     refused(&["x:f(g())"], 2, &["literal"]);
 }

