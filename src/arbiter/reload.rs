@@ -4,7 +4,7 @@
 
 use super::event::{Action, BootFailure, Exit, Generation, Moment, Pid, Policy};
 use super::note::Note;
-use super::pool::TemplateStage;
+use super::pool::{Stage, TemplateStage};
 use super::{Arbiter, Phase, QUICK};
 
 /// Deaths of new workers during the watch that take a reload back.
@@ -256,6 +256,7 @@ impl Arbiter {
             TemplateStage::Ready { .. } => {
                 if self.phase == Phase::Running {
                     actions.push(Action::Say(Note::TemplateEnded(pid, exit)));
+                    self.forget_unborn(generation, actions);
                 }
                 self.canary_failed(now, generation, "its template ended", actions);
             }
@@ -271,5 +272,17 @@ impl Arbiter {
                 self.template_failed(now, generation, &BootFailure { kind, summary }, actions);
             }
         }
+    }
+
+    /// Forks that this template owed will not come. One that was made all the same shows itself as ready,
+    /// and is sent away as a stranger.
+    fn forget_unborn(&mut self, generation: Generation, actions: &mut Vec<Action>) {
+        self.pool.workers.retain(|_, worker| {
+            let unborn = worker.generation == generation && matches!(worker.stage, Stage::Forking { .. });
+            if unborn {
+                actions.push(Action::FreeSlot(worker.slot));
+            }
+            !unborn
+        });
     }
 }

@@ -226,17 +226,14 @@ impl Children {
             .iter()
             .find(|(_, template)| template.pid == pid);
         if let Some(generation) = template.map(|(generation, _)| *generation) {
-            if let Some(template) = self.templates.remove(&generation) {
-                let reason = "its template ended before it answered".to_owned();
-                events.extend(
-                    template
-                        .owed
-                        .into_iter()
-                        .map(|id| Event::ForkFailed(id, reason.clone())),
-                );
-            }
+            let gone = self.templates.remove(&generation);
             self.forget_early();
+            // Its end first: nobody shall order another fork from it.
             events.extend([Event::Exited(pid, exit)]);
+            if let Some(template) = gone {
+                let reason = "its template ended before it answered".to_owned();
+                events.extend(template.owed.into_iter().map(|id| Event::ForkFailed(id, reason.clone())));
+            }
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
             events.extend([Event::Exited(pid, exit)]);

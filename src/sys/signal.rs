@@ -25,6 +25,17 @@ pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Resul
     Ok(())
 }
 
+/// Lets a signal interrupt blocking system calls, which are repeated otherwise.
+pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_IGN runs no code of ours.
+    let now = unsafe { sigaction(signal, &ignored) }?;
+    let changed = SigAction::new(now.handler(), now.flags() & !SaFlags::SA_RESTART, now.mask());
+    // SAFETY: the handler is the one that was there before.
+    unsafe { sigaction(signal, &changed) }?;
+    Ok(())
+}
+
 /// Ignores a signal, whatever other code made of it.
 pub fn ignore(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigIgn)

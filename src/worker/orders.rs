@@ -60,6 +60,8 @@ impl Orders {
                 call::interrupt();
                 wake_up(&waker);
             })?;
+            // A request that waits in a system call is to be dropped, too.
+            signal::interrupt_calls(number)?;
         }
         // The arbiter's own orders, which `pkill -HUP rcorn` sends to workers too: no reason to die.
         for number in [

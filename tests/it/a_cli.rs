@@ -29,7 +29,7 @@ fn wrong_use_names_the_thing_and_the_way_out() {
     refused(&["-b", "127.0.0.1:http", "x:y"], 2, &["127.0.0.1:http", "hint:"]);
     refused(&["-k", "gevent", "x:y"], 1, &["gevent", "sync"]);
     refused(&["x:y z"], 2, &["hint:"]);
-    refused(&["x:f(g())"], 2, &["literal"]);
+    refused(&["x:f(g())"], 2, &["character 5", "names are not looked up"]);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn hup_loads_new_code() {
 fn hup_with_broken_code_keeps_the_old_workers() {
     let app = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'old']\n";
     let server = Server::app("m:app").args(["-w", "2"]).file("m.py", app)
-        .allow("Exception in worker process").allow("Traceback").allow("broken on purpose").allow("eload").start();
+        .allow("Exception in worker process").allow("Traceback").allow("broken on purpose").allow("eload").allow("was sent SIGKILL").start();
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGHUP);

@@ -22,3 +22,7 @@ mod e_orders;
 mod f_deaths;
 #[cfg(test)]
 mod i_host;
+#[cfg(test)]
+mod j_frameworks;
+#[cfg(test)]
+mod k_pythons;

@@ -19,6 +19,7 @@ mod process;
 mod reply;
 mod server;
 mod tests;
+pub(crate) mod venv;
 mod wire;
 
 pub(crate) use builder::Builder;

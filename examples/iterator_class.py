@@ -1,0 +1,14 @@
+"""An app can be a class whose instances are the body; each part is sent when it is made: rcorn iterator_class:Countdown"""
+
+
+class Countdown:
+    def __init__(self, environ, start_response):
+        self.start_response = start_response
+
+    def __iter__(self):
+        self.start_response("200 OK", [("Content-Type", "text/plain")])
+        for number in (3, 2, 1):
+            yield f"{number}\n".encode()
+
+    def close(self):
+        """Called by the server when the reply is over, however it ended."""
