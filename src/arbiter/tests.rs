@@ -1,1 +1,293 @@
+//! One example for each behaviour, told step by step.
 
+use std::time::Duration;
+
+use super::*;
+
+struct Tale {
+    brain: Arbiter,
+    now: u64,
+}
+
+fn policy(workers: u32) -> Policy {
+    Policy {
+        workers,
+        timeout: Some(Duration::from_secs(30)),
+        boot_timeout: Some(Duration::from_secs(60)),
+        graceful_timeout: Duration::from_secs(20),
+        reload_watch: Duration::from_secs(5),
+    }
+}
+
+impl Tale {
+    fn begin(workers: u32) -> Self {
+        let mut tale = Self { brain: Arbiter::new(1), now: 100_000 };
+        let actions = tale.step(Event::Started(policy(workers)));
+        assert!(actions.contains(&Action::StartTemplate(Generation(1))));
+        tale
+    }
+
+    /// A tale in which workers 1, 2, … serve as pids 11, 12, …
+    fn serving(workers: u32) -> Self {
+        let mut tale = Self::begin(workers);
+        tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+        let actions = tale.step(Event::TemplateReady(Generation(1)));
+        assert_eq!(forks(&actions), u64::from(workers));
+        for id in 1..=u64::from(workers) {
+            tale.step(Event::Forked(WorkerId(id), pid(id)));
+            tale.step(Event::Ready(WorkerId(id), pid(id)));
+        }
+        tale
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.brain.step(Moment(Duration::from_millis(self.now)), event, &mut actions);
+        actions
+    }
+
+    fn after(&mut self, milliseconds: u64) -> Vec<Action> {
+        self.now += milliseconds;
+        self.step(Event::Tick)
+    }
+
+    /// The next worker that was ordered becomes ready.
+    fn newcomer(&mut self, id: u64) -> Vec<Action> {
+        self.step(Event::Ready(WorkerId(id), pid(id)))
+    }
+}
+
+fn pid(id: u64) -> Pid {
+    Pid(i32::try_from(id + 10).unwrap())
+}
+
+fn forks(actions: &[Action]) -> u64 {
+    u64::try_from(actions.iter().filter(|action| matches!(action, Action::Fork(..))).count()).unwrap()
+}
+
+fn said(actions: &[Action]) -> Vec<String> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Say(note) => Some(note.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn asked(actions: &[Action], pid: Pid, ask: Ask) -> bool {
+    actions.contains(&Action::Ask(pid, ask))
+}
+
+#[test]
+fn a_killed_worker_is_forked_again_at_once() {
+    let mut tale = Tale::serving(4);
+    for id in 1..=4 {
+        let actions = tale.step(Event::Exited(pid(id), Exit::Signal(9)));
+        assert_eq!(forks(&actions), 1);
+        assert_eq!(said(&actions), [format!("Worker (pid:{}) was sent SIGKILL!", pid(id))]);
+    }
+}
+
+#[test]
+fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
+    let mut tale = Tale::serving(2);
+    let begun = Moment(Duration::from_millis(tale.now));
+    tale.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert_eq!(tale.brain.deadline(), Some(Moment(begun.0 + Duration::from_secs(30))));
+    assert!(!asked(&tale.after(29_999), pid(1), Ask::Abort));
+    let actions = tale.after(1);
+    assert!(asked(&actions, pid(1), Ask::Abort));
+    assert_eq!(said(&actions), ["WORKER TIMEOUT (pid:11)"]);
+    assert_eq!(forks(&actions), 1, "its replacement need not wait for its end");
+    assert!(asked(&tale.after(1000), pid(1), Ask::Kill));
+    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
+    assert_eq!(said(&actions), ["Worker (pid:11) was killed because its request took too long."]);
+}
+
+#[test]
+fn an_idle_server_looks_once_a_timeout() {
+    let mut tale = Tale::serving(2);
+    tale.after(30_000);
+    let due = tale.brain.deadline().unwrap();
+    assert_eq!(due.0, Duration::from_millis(tale.now + 30_000));
+}
+
+#[test]
+fn a_reload_goes_one_by_one_and_keeps_capacity() {
+    let mut tale = Tale::serving(2);
+    assert!(tale.step(Event::Ordered(Order::Reload)).contains(&Action::Load));
+    assert!(tale.step(Event::Loaded(policy(2))).contains(&Action::StartTemplate(Generation(2))));
+    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    let actions = tale.step(Event::TemplateReady(Generation(2)));
+    assert_eq!(forks(&actions), 1, "one goes first");
+    let actions = tale.newcomer(3);
+    assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
+    assert_eq!(forks(&actions), 1);
+    let actions = tale.newcomer(4);
+    assert!(asked(&actions, pid(2), Ask::Drain));
+    tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    tale.step(Event::Exited(pid(2), Exit::Code(0)));
+    assert!(!tale.after(4_999).contains(&Action::Commit(Generation(2))));
+    let actions = tale.after(1);
+    assert!(actions.contains(&Action::Commit(Generation(2))) && actions.contains(&Action::EndTemplate(Generation(1))));
+}
+
+#[test]
+fn a_reload_that_cannot_load_changes_nothing() {
+    let mut tale = Tale::serving(2);
+    tale.step(Event::Ordered(Order::Reload));
+    let actions = tale.step(Event::NotLoaded("rcorn: no".into()));
+    assert_eq!(said(&actions), ["Reload refused, nothing has changed: rcorn: no"]);
+    tale.step(Event::Ordered(Order::Reload));
+    tale.step(Event::Loaded(policy(2)));
+    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    let failure = BootFailure { kind: BootFailureKind::Boot, summary: "ImportError: x".into() };
+    let actions = tale.step(Event::TemplateFailed(Generation(2), failure));
+    assert_eq!(said(&actions), ["Reload failed, generation 1 serves on: ImportError: x"]);
+    assert!(actions.contains(&Action::Discard(Generation(2))));
+    // Crashes are still mended from the old template.
+    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(11)));
+    assert!(actions.iter().any(|action| matches!(action, Action::Fork(_, _, Generation(1)))));
+}
+
+#[test]
+fn a_reload_whose_workers_die_is_taken_back() {
+    let mut tale = Tale::serving(1);
+    tale.step(Event::Ordered(Order::Reload));
+    tale.step(Event::Loaded(policy(1)));
+    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    tale.step(Event::TemplateReady(Generation(2)));
+    tale.newcomer(2);
+    tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    tale.step(Event::Exited(pid(2), Exit::Code(1)));
+    tale.newcomer(3);
+    let actions = tale.step(Event::Exited(pid(3), Exit::Code(1)));
+    assert!(said(&actions).iter().any(|text| text.starts_with("Reload taken back")), "{actions:?}");
+    assert!(actions.contains(&Action::Discard(Generation(2))));
+    assert!(actions.iter().any(|action| matches!(action, Action::Fork(_, _, Generation(1)))));
+}
+
+#[test]
+fn a_second_reload_waits_for_the_first() {
+    let mut tale = Tale::serving(1);
+    tale.step(Event::Ordered(Order::Reload));
+    let actions = tale.step(Event::Ordered(Order::Reload));
+    assert!(!actions.contains(&Action::Load));
+    assert!(tale.step(Event::NotLoaded("bad".into())).contains(&Action::Load));
+}
+
+#[test]
+fn workers_retire_one_at_a_time_after_their_replacement_is_ready() {
+    let mut tale = Tale::serving(2);
+    let actions = tale.step(Event::WantsRetirement(WorkerId(1), RetireReason::MaxRequests));
+    assert_eq!(forks(&actions), 1);
+    assert_eq!(forks(&tale.step(Event::WantsRetirement(WorkerId(2), RetireReason::MaxRequests))), 0);
+    let actions = tale.newcomer(3);
+    assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
+    let actions = tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    assert_eq!(forks(&actions), 1, "the next one's turn");
+    assert!(asked(&tale.newcomer(4), pid(2), Ask::Drain));
+}
+
+#[test]
+fn boot_failures_end_a_server_that_was_never_ready_with_one_code() {
+    let mut tale = Tale::begin(2);
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    tale.step(Event::TemplateReady(Generation(1)));
+    for id in [1, 2] {
+        tale.step(Event::Forked(WorkerId(id), pid(id)));
+    }
+    let failure = BootFailure { kind: BootFailureKind::App, summary: "no attribute".into() };
+    tale.step(Event::BootFailed(WorkerId(1), failure.clone()));
+    tale.step(Event::BootFailed(WorkerId(2), failure));
+    tale.step(Event::Exited(pid(1), Exit::Code(4)));
+    tale.step(Event::Exited(pid(2), Exit::Code(4)));
+    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
+    assert_eq!(said(&actions), ["Shutting down: Master", "Reason: App failed to load."]);
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::NoApp)));
+}
+
+#[test]
+fn a_worker_that_leaves_while_it_boots_is_a_boot_failure() {
+    let mut tale = Tale::begin(1);
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    tale.step(Event::TemplateReady(Generation(1)));
+    tale.step(Event::Forked(WorkerId(1), pid(1)));
+    tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::NoBoot)));
+}
+
+#[test]
+fn a_stop_is_graceful_and_a_second_one_quick() {
+    let mut tale = Tale::serving(1);
+    let actions = tale.step(Event::Ordered(Order::Stop));
+    assert!(actions.contains(&Action::CloseListeners) && asked(&actions, pid(1), Ask::Drain));
+    let actions = tale.step(Event::Ordered(Order::Stop));
+    assert!(asked(&actions, pid(1), Ask::Quit));
+    assert_eq!(said(&actions), ["Quick shutdown requested"]);
+    assert!(asked(&tale.after(2000), pid(1), Ask::Kill));
+    tale.step(Event::Exited(pid(1), Exit::Signal(9)));
+    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Asked)));
+    assert!(tale.step(Event::Tick).is_empty());
+}
+
+#[test]
+fn graceful_timeout_bounds_a_stop() {
+    let mut tale = Tale::serving(1);
+    tale.step(Event::Ordered(Order::Stop));
+    assert!(!asked(&tale.after(19_999), pid(1), Ask::Kill));
+    assert!(asked(&tale.after(1), pid(1), Ask::Kill));
+}
+
+#[test]
+fn who_is_born_during_a_stop_is_sent_away() {
+    let mut tale = Tale::begin(1);
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    tale.step(Event::TemplateReady(Generation(1)));
+    tale.step(Event::Ordered(Order::Stop));
+    assert!(asked(&tale.step(Event::Forked(WorkerId(1), pid(1))), pid(1), Ask::Quit));
+}
+
+#[test]
+fn a_dead_template_is_started_again_while_workers_serve() {
+    let mut tale = Tale::serving(2);
+    let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    assert!(actions.contains(&Action::StartTemplate(Generation(1))));
+    assert_eq!(forks(&tale.step(Event::Exited(pid(1), Exit::Signal(9)))), 0, "there is nothing to fork from");
+    tale.step(Event::TemplateStarted(Generation(1), Pid(2)));
+    assert_eq!(forks(&tale.step(Event::TemplateReady(Generation(1)))), 1);
+}
+
+#[test]
+fn more_and_fewer_and_dismiss() {
+    let mut tale = Tale::serving(2);
+    assert_eq!(forks(&tale.step(Event::Ordered(Order::More))), 1);
+    tale.newcomer(3);
+    let actions = tale.step(Event::Ordered(Order::Fewer));
+    assert!(asked(&actions, pid(1), Ask::Drain), "the oldest goes");
+    tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    for _ in 0..3 {
+        tale.step(Event::Ordered(Order::Fewer));
+    }
+    assert_eq!(tale.brain.wanted(), 1);
+    tale.step(Event::Ordered(Order::Dismiss));
+    assert_eq!(tale.brain.wanted(), 0);
+    assert!(matches!(tale.brain.phase(), Phase::Running));
+}
+
+#[test]
+fn a_stopped_worker_is_silent_from_then_on() {
+    let mut tale = Tale::serving(1);
+    tale.step(Event::Stopped(pid(1), true));
+    assert!(asked(&tale.after(30_000), pid(1), Ask::Abort));
+}
+
+#[test]
+fn strangers_are_killed_or_ignored() {
+    let mut tale = Tale::serving(1);
+    assert!(asked(&tale.step(Event::Ready(WorkerId(99), Pid(999))), Pid(999), Ask::Kill));
+    assert!(tale.step(Event::Exited(Pid(998), Exit::Code(1))).is_empty());
+}
