@@ -35,8 +35,21 @@ fn build_module() -> PathBuf {
     let mut command = Command::new(variable("CARGO"));
     command
         .current_dir(&root)
-        .args(["rustc", "--lib", "--crate-type", "cdylib", "--features", "worker"])
-        .args(["--manifest-path", "Cargo.toml", "--target", &target, "--target-dir"])
+        .args([
+            "rustc",
+            "--lib",
+            "--crate-type",
+            "cdylib",
+            "--features",
+            "worker",
+        ])
+        .args([
+            "--manifest-path",
+            "Cargo.toml",
+            "--target",
+            &target,
+            "--target-dir",
+        ])
         .arg(&folder);
     if release {
         command.arg("--release");

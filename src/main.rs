@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         Ok(Command::Print(_)) => Err("the command line asks for text now".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    let argv = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let argv = arguments
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match driver::run(resolved.settings, argv, &again) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

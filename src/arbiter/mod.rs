@@ -17,7 +17,7 @@ mod story;
 mod tests;
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 pub use event::{
     Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome,
@@ -79,6 +79,8 @@ pub struct Arbiter {
     /// Times before this do not count against a worker: the arbiter itself was late.
     mercy: Moment,
     upgrade: Option<Pid>,
+    /// Workers that showed themselves after they were given up; killed, not reaped yet.
+    strangers: BTreeSet<Pid>,
 }
 
 impl Arbiter {
@@ -109,6 +111,7 @@ impl Arbiter {
             looked: Moment::default(),
             mercy: Moment::default(),
             upgrade: None,
+            strangers: BTreeSet::new(),
         }
     }
 
@@ -177,7 +180,7 @@ impl Arbiter {
             Event::UpgradeNotStarted(reason) => {
                 actions.push(Action::Say(Note::UpgradeNotStarted(reason)))
             }
-            Event::Tick => self.tick(now),
+            Event::Tick => self.look(now),
         }
         self.settle(now, actions);
     }
@@ -305,7 +308,7 @@ impl Arbiter {
 
     fn forked(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
         match self.pool.workers.get_mut(&id) {
-            None => actions.push(Action::Ask(pid, Ask::Kill)),
+            None => self.send_away(pid, actions),
             Some(worker) => {
                 if let Stage::Forking { since } = worker.stage {
                     worker.stage = Stage::Booting { pid, since };
@@ -319,7 +322,7 @@ impl Arbiter {
 
     fn ready(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
         let Some(worker) = self.pool.workers.get_mut(&id) else {
-            actions.push(Action::Ask(pid, Ask::Kill));
+            self.send_away(pid, actions);
             return;
         };
         match worker.stage {
@@ -341,8 +344,14 @@ impl Arbiter {
         }
     }
 
+    fn send_away(&mut self, pid: Pid, actions: &mut Vec<Action>) {
+        if self.strangers.insert(pid) {
+            actions.push(Action::Ask(pid, Ask::Kill));
+        }
+    }
+
     fn beat(&mut self, now: Moment, id: WorkerId, since: Option<Moment>) {
-        self.looked = now;
+        self.look(now);
         if let Some(worker) = self.pool.workers.get_mut(&id)
             && let Stage::Serving { busy, .. } = &mut worker.stage
         {
@@ -363,9 +372,9 @@ impl Arbiter {
         }
     }
 
-    /// A pass that comes much later than planned (a machine or an arbiter that was stopped) blames no worker
+    /// A look that comes much later than planned (a machine or an arbiter that was stopped) blames no worker
     /// for a silence that was everyone's. Not twice in a row: a loop that is always late must still end hangs.
-    fn tick(&mut self, now: Moment) {
+    fn look(&mut self, now: Moment) {
         if let Some(timeout) = self.policy.timeout {
             let late = now.0.saturating_sub(self.looked.0) > timeout.saturating_mul(2);
             let rare = now.0.saturating_sub(self.mercy.0) > timeout.saturating_mul(4);
@@ -377,6 +386,9 @@ impl Arbiter {
     }
 
     fn exited(&mut self, now: Moment, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
+        if self.strangers.remove(&pid) {
+            return;
+        }
         if let Some(id) = self.pool.by_pid(pid) {
             self.worker_exited(now, id, exit, actions);
         } else if let Some(generation) = self.pool.template_by_pid(pid) {
@@ -398,8 +410,10 @@ impl Arbiter {
         }
         match worker.stage {
             Stage::Killed { pid, why, .. } => actions.push(Action::Say(Note::WeKilled(pid, why))),
-            Stage::Leaving { pid, .. } => {
-                if exit != Exit::Code(0) {
+            Stage::Leaving { pid, quick, .. } => {
+                // One that was still booting had no handlers yet: the signal was its end.
+                let asked = quick && matches!(exit, Exit::Signal(3 | 15));
+                if exit != Exit::Code(0) && !asked {
                     actions.push(Action::Say(Note::Ended(pid, exit)));
                 }
             }

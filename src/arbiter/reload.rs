@@ -278,7 +278,8 @@ impl Arbiter {
     /// and is sent away as a stranger.
     fn forget_unborn(&mut self, generation: Generation, actions: &mut Vec<Action>) {
         self.pool.workers.retain(|_, worker| {
-            let unborn = worker.generation == generation && matches!(worker.stage, Stage::Forking { .. });
+            let unborn =
+                worker.generation == generation && matches!(worker.stage, Stage::Forking { .. });
             if unborn {
                 actions.push(Action::FreeSlot(worker.slot));
             }

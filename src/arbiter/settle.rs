@@ -32,8 +32,8 @@ impl Arbiter {
                 self.start_template(now, actions);
                 self.fork_canary(now, actions);
                 self.hand_out_token();
-                self.fork_missing(now, actions);
                 self.drain_surplus(now, actions);
+                self.fork_missing(now, actions);
                 self.close_reload(now, actions);
             }
         }
@@ -309,7 +309,10 @@ impl Arbiter {
     }
 
     fn finish(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
-        if !self.pool.workers.is_empty() || !self.pool.templates.is_empty() {
+        if !self.pool.workers.is_empty()
+            || !self.pool.templates.is_empty()
+            || !self.strangers.is_empty()
+        {
             return;
         }
         self.phase = Phase::Gone;

@@ -2,7 +2,6 @@
 //! every story it tells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -121,13 +120,19 @@ impl World {
                 self.owed.push(Owed::TemplateStart(*generation));
             }
             Action::EndTemplate(generation) => {
-                let pid = self.living.iter().find(|(_, kind)| **kind == Kind::Template(*generation));
+                let pid = self
+                    .living
+                    .iter()
+                    .find(|(_, kind)| **kind == Kind::Template(*generation));
                 if let Some(pid) = pid.map(|(pid, _)| *pid) {
                     self.told.insert(pid);
                 }
             }
             Action::KillTemplate(_, pid) => {
-                assert!(self.living.contains_key(pid), "a template that is gone is killed");
+                assert!(
+                    self.living.contains_key(pid),
+                    "a template that is gone is killed"
+                );
                 self.told.insert(*pid);
             }
             Action::Fork(id, _, generation) => {
@@ -136,14 +141,20 @@ impl World {
                 self.owed.push(Owed::Fork(*id, *generation));
             }
             Action::Ask(pid, ask) => {
-                assert!(!self.gone.contains(pid), "{ask:?} goes to a pid that is gone");
+                assert!(
+                    !self.gone.contains(pid),
+                    "{ask:?} goes to a pid that is gone"
+                );
                 if *ask != Ask::Reopen {
                     self.told.insert(*pid);
                 }
             }
             Action::Exit(outcome) => {
                 assert!(self.living.is_empty(), "the arbiter leaves children behind");
-                let unborn = self.owed.iter().any(|owed| matches!(owed, Owed::Fork(..) | Owed::TemplateStart(_)));
+                let unborn = self
+                    .owed
+                    .iter()
+                    .any(|owed| matches!(owed, Owed::Fork(..) | Owed::TemplateStart(_)));
                 assert!(!unborn, "the arbiter leaves while something is being made");
                 assert!(self.over.is_none(), "the exit is said twice");
                 self.exits += 1;
@@ -183,18 +194,29 @@ impl World {
                 self.happen(Event::TemplateNotStarted(generation, "no python".into()));
             }
             Owed::TemplateReady(generation) => {
-                let pid = self.living.iter().find(|(_, kind)| **kind == Kind::Template(generation));
-                let Some(pid) = pid.map(|(pid, _)| *pid) else { return };
+                let pid = self
+                    .living
+                    .iter()
+                    .find(|(_, kind)| **kind == Kind::Template(generation));
+                let Some(pid) = pid.map(|(pid, _)| *pid) else {
+                    return;
+                };
                 if well {
                     self.happen(Event::TemplateReady(generation));
                 } else {
-                    let failure = BootFailure { kind: BootFailureKind::Boot, summary: "broken".into() };
+                    let failure = BootFailure {
+                        kind: BootFailureKind::Boot,
+                        summary: "broken".into(),
+                    };
                     self.happen(Event::TemplateFailed(generation, failure));
                     self.die(pid, Exit::Code(3));
                 }
             }
             Owed::Fork(id, generation) => {
-                let alive = self.living.values().any(|kind| *kind == Kind::Template(generation));
+                let alive = self
+                    .living
+                    .values()
+                    .any(|kind| *kind == Kind::Template(generation));
                 if well && alive {
                     let pid = self.pid();
                     self.living.insert(pid, Kind::Worker(id));
@@ -212,7 +234,10 @@ impl World {
                     self.serving.insert(id);
                     self.happen(Event::Ready(id, pid));
                 } else {
-                    let failure = BootFailure { kind: BootFailureKind::Boot, summary: "broken".into() };
+                    let failure = BootFailure {
+                        kind: BootFailureKind::Boot,
+                        summary: "broken".into(),
+                    };
                     self.happen(Event::BootFailed(id, failure));
                     self.die(pid, Exit::Code(3));
                 }
@@ -221,24 +246,30 @@ impl World {
     }
 
     fn die(&mut self, pid: Pid, exit: Exit) {
-        let Some(kind) = self.living.remove(&pid) else { return };
+        let Some(kind) = self.living.remove(&pid) else {
+            return;
+        };
         self.gone.insert(pid);
         if let Kind::Worker(id) = kind {
             self.serving.remove(&id);
             self.busy.remove(&id);
         }
+        // What a dead template owed will not come.
+        let mut lost = Vec::new();
+        self.owed.retain(|owed| match owed {
+            Owed::Fork(id, of) if kind == Kind::Template(*of) => {
+                lost.push(*id);
+                false
+            }
+            Owed::Fork(..)
+            | Owed::Load
+            | Owed::TemplateStart(_)
+            | Owed::TemplateReady(_)
+            | Owed::Boot(..) => true,
+        });
         self.happen(Event::Exited(pid, exit));
-        if let Kind::Template(generation) = kind {
-            let lost: Vec<WorkerId> = self
-                .owed
-                .iter()
-                .filter_map(|owed| match owed {
-                    Owed::Fork(id, of) if *of == generation => Some(*id),
-                    Owed::Fork(..) | Owed::Load | Owed::TemplateStart(_) | Owed::TemplateReady(_) | Owed::Boot(..) => None,
-                })
-                .collect();
-            self.owed.retain(|owed| !matches!(owed, Owed::Fork(_, of) if *of == generation));
-            for id in lost {
+        for id in lost {
+            if self.over.is_none() {
                 self.happen(Event::ForkFailed(id, "its template ended".into()));
             }
         }
@@ -248,11 +279,18 @@ impl World {
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.over.is_none() {
-            let due = self.brain.deadline().map(|due| due.0.max(self.now)).filter(|due| *due <= until);
+            let due = self
+                .brain
+                .deadline()
+                .map(|due| due.0.max(self.now))
+                .filter(|due| *due <= until);
             let Some(due) = due else { break };
             self.now = due;
             self.tick();
-            assert!(self.brain.deadline().is_none_or(|next| next.0 > self.now), "a deadline stays due");
+            assert!(
+                self.brain.deadline().is_none_or(|next| next.0 > self.now),
+                "a deadline stays due"
+            );
         }
         self.now = until;
     }
@@ -296,7 +334,9 @@ impl World {
             Turn::Fail(index) => self.answer(usize::from(*index), false),
             Turn::Die(index, how) => {
                 let pids: Vec<Pid> = self.living.keys().copied().collect();
-                let Some(pid) = pids.get(usize::from(*index) % pids.len().max(1)) else { return };
+                let Some(pid) = pids.get(usize::from(*index) % pids.len().max(1)) else {
+                    return;
+                };
                 let exit = match how {
                     0 => Exit::Code(0),
                     1 => Exit::Code(1),
@@ -307,7 +347,9 @@ impl World {
             }
             Turn::Busy(index, busy) => {
                 let ids: Vec<WorkerId> = self.serving.iter().copied().collect();
-                let Some(id) = ids.get(usize::from(*index) % ids.len().max(1)) else { return };
+                let Some(id) = ids.get(usize::from(*index) % ids.len().max(1)) else {
+                    return;
+                };
                 if *busy {
                     self.busy.entry(*id).or_insert(Moment(self.now));
                 } else {
@@ -453,16 +495,29 @@ fn deaths_at_boot_are_throttled() {
     let mut world = World::new(2);
     world.peace();
     let before = world.forks;
-    let ids: Vec<Pid> = world.living.iter().filter(|(_, kind)| matches!(kind, Kind::Worker(_))).map(|(pid, _)| *pid).collect();
+    let ids: Vec<Pid> = world
+        .living
+        .iter()
+        .filter(|(_, kind)| matches!(kind, Kind::Worker(_)))
+        .map(|(pid, _)| *pid)
+        .collect();
     for pid in ids {
         world.die(pid, Exit::Signal(9));
     }
     let end = world.now + Duration::from_secs(60);
     while world.now < end {
-        while let Some(index) = world.owed.iter().position(|owed| matches!(owed, Owed::Fork(..))) {
+        while let Some(index) = world
+            .owed
+            .iter()
+            .position(|owed| matches!(owed, Owed::Fork(..)))
+        {
             world.answer(index, true);
         }
-        while let Some(index) = world.owed.iter().position(|owed| matches!(owed, Owed::Boot(..))) {
+        while let Some(index) = world
+            .owed
+            .iter()
+            .position(|owed| matches!(owed, Owed::Boot(..)))
+        {
             world.answer(index, false);
         }
         world.pass(Duration::from_millis(50));
@@ -481,7 +536,13 @@ fn a_late_look_kills_no_one() {
     let before = world.log.len();
     world.now += Duration::from_secs(300);
     world.tick();
-    let killed = |world: &World, from: usize| world.log.iter().skip(from).any(|action| matches!(action, Action::Ask(_, Ask::Abort)));
+    let killed = |world: &World, from: usize| {
+        world
+            .log
+            .iter()
+            .skip(from)
+            .any(|action| matches!(action, Action::Ask(_, Ask::Abort)))
+    };
     assert!(!killed(&world, before));
     world.pass(Duration::from_secs(31));
     assert!(killed(&world, before), "a hang outlives the mercy");

@@ -1,7 +1,5 @@
 //! One example for each behaviour, told step by step.
 
-use std::time::Duration;
-
 use super::*;
 
 struct Tale {
@@ -21,7 +19,10 @@ fn policy(workers: u32) -> Policy {
 
 impl Tale {
     fn begin(workers: u32) -> Self {
-        let mut tale = Self { brain: Arbiter::new(1), now: 100_000 };
+        let mut tale = Self {
+            brain: Arbiter::new(1),
+            now: 100_000,
+        };
         let actions = tale.step(Event::Started(policy(workers)));
         assert!(actions.contains(&Action::StartTemplate(Generation(1))));
         tale
@@ -37,12 +38,14 @@ impl Tale {
             tale.step(Event::Forked(WorkerId(id), pid(id)));
             tale.step(Event::Ready(WorkerId(id), pid(id)));
         }
+        tale.after(0);
         tale
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.brain.step(Moment(Duration::from_millis(self.now)), event, &mut actions);
+        self.brain
+            .step(Moment(Duration::from_millis(self.now)), event, &mut actions);
         actions
     }
 
@@ -62,7 +65,13 @@ fn pid(id: u64) -> Pid {
 }
 
 fn forks(actions: &[Action]) -> u64 {
-    u64::try_from(actions.iter().filter(|action| matches!(action, Action::Fork(..))).count()).unwrap()
+    u64::try_from(
+        actions
+            .iter()
+            .filter(|action| matches!(action, Action::Fork(..)))
+            .count(),
+    )
+    .unwrap()
 }
 
 fn said(actions: &[Action]) -> Vec<String> {
@@ -85,7 +94,10 @@ fn a_killed_worker_is_forked_again_at_once() {
     for id in 1..=4 {
         let actions = tale.step(Event::Exited(pid(id), Exit::Signal(9)));
         assert_eq!(forks(&actions), 1);
-        assert_eq!(said(&actions), [format!("Worker (pid:{}) was sent SIGKILL!", pid(id))]);
+        assert_eq!(
+            said(&actions),
+            [format!("Worker (pid:{}) was sent SIGKILL!", pid(id))]
+        );
     }
 }
 
@@ -94,15 +106,25 @@ fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
     let mut tale = Tale::serving(2);
     let begun = Moment(Duration::from_millis(tale.now));
     tale.step(Event::Beat(WorkerId(1), Some(begun)));
-    assert_eq!(tale.brain.deadline(), Some(Moment(begun.0 + Duration::from_secs(30))));
+    assert_eq!(
+        tale.brain.deadline(),
+        Some(Moment(begun.0 + Duration::from_secs(30)))
+    );
     assert!(!asked(&tale.after(29_999), pid(1), Ask::Abort));
     let actions = tale.after(1);
     assert!(asked(&actions, pid(1), Ask::Abort));
     assert_eq!(said(&actions), ["WORKER TIMEOUT (pid:11)"]);
-    assert_eq!(forks(&actions), 1, "its replacement need not wait for its end");
+    assert_eq!(
+        forks(&actions),
+        1,
+        "its replacement need not wait for its end"
+    );
     assert!(asked(&tale.after(1000), pid(1), Ask::Kill));
     let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
-    assert_eq!(said(&actions), ["Worker (pid:11) was killed because its request took too long."]);
+    assert_eq!(
+        said(&actions),
+        ["Worker (pid:11) was killed because its request took too long."]
+    );
 }
 
 #[test]
@@ -116,8 +138,14 @@ fn an_idle_server_looks_once_a_timeout() {
 #[test]
 fn a_reload_goes_one_by_one_and_keeps_capacity() {
     let mut tale = Tale::serving(2);
-    assert!(tale.step(Event::Ordered(Order::Reload)).contains(&Action::Load));
-    assert!(tale.step(Event::Loaded(policy(2))).contains(&Action::StartTemplate(Generation(2))));
+    assert!(
+        tale.step(Event::Ordered(Order::Reload))
+            .contains(&Action::Load)
+    );
+    assert!(
+        tale.step(Event::Loaded(policy(2)))
+            .contains(&Action::StartTemplate(Generation(2)))
+    );
     tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
     let actions = tale.step(Event::TemplateReady(Generation(2)));
     assert_eq!(forks(&actions), 1, "one goes first");
@@ -130,7 +158,10 @@ fn a_reload_goes_one_by_one_and_keeps_capacity() {
     tale.step(Event::Exited(pid(2), Exit::Code(0)));
     assert!(!tale.after(4_999).contains(&Action::Commit(Generation(2))));
     let actions = tale.after(1);
-    assert!(actions.contains(&Action::Commit(Generation(2))) && actions.contains(&Action::EndTemplate(Generation(1))));
+    assert!(
+        actions.contains(&Action::Commit(Generation(2)))
+            && actions.contains(&Action::EndTemplate(Generation(1)))
+    );
 }
 
 #[test]
@@ -138,17 +169,30 @@ fn a_reload_that_cannot_load_changes_nothing() {
     let mut tale = Tale::serving(2);
     tale.step(Event::Ordered(Order::Reload));
     let actions = tale.step(Event::NotLoaded("rcorn: no".into()));
-    assert_eq!(said(&actions), ["Reload refused, nothing has changed: rcorn: no"]);
+    assert_eq!(
+        said(&actions),
+        ["Reload refused, nothing has changed: rcorn: no"]
+    );
     tale.step(Event::Ordered(Order::Reload));
     tale.step(Event::Loaded(policy(2)));
     tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
-    let failure = BootFailure { kind: BootFailureKind::Boot, summary: "ImportError: x".into() };
+    let failure = BootFailure {
+        kind: BootFailureKind::Boot,
+        summary: "ImportError: x".into(),
+    };
     let actions = tale.step(Event::TemplateFailed(Generation(2), failure));
-    assert_eq!(said(&actions), ["Reload failed, generation 1 serves on: ImportError: x"]);
+    assert_eq!(
+        said(&actions),
+        ["Reload failed, generation 1 serves on: ImportError: x"]
+    );
     assert!(actions.contains(&Action::Discard(Generation(2))));
     // Crashes are still mended from the old template.
     let actions = tale.step(Event::Exited(pid(1), Exit::Signal(11)));
-    assert!(actions.iter().any(|action| matches!(action, Action::Fork(_, _, Generation(1)))));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Fork(_, _, Generation(1))))
+    );
 }
 
 #[test]
@@ -163,9 +207,18 @@ fn a_reload_whose_workers_die_is_taken_back() {
     tale.step(Event::Exited(pid(2), Exit::Code(1)));
     tale.newcomer(3);
     let actions = tale.step(Event::Exited(pid(3), Exit::Code(1)));
-    assert!(said(&actions).iter().any(|text| text.starts_with("Reload taken back")), "{actions:?}");
+    assert!(
+        said(&actions)
+            .iter()
+            .any(|text| text.starts_with("Reload taken back")),
+        "{actions:?}"
+    );
     assert!(actions.contains(&Action::Discard(Generation(2))));
-    assert!(actions.iter().any(|action| matches!(action, Action::Fork(_, _, Generation(1)))));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Fork(_, _, Generation(1))))
+    );
 }
 
 #[test]
@@ -174,15 +227,27 @@ fn a_second_reload_waits_for_the_first() {
     tale.step(Event::Ordered(Order::Reload));
     let actions = tale.step(Event::Ordered(Order::Reload));
     assert!(!actions.contains(&Action::Load));
-    assert!(tale.step(Event::NotLoaded("bad".into())).contains(&Action::Load));
+    assert!(
+        tale.step(Event::NotLoaded("bad".into()))
+            .contains(&Action::Load)
+    );
 }
 
 #[test]
 fn workers_retire_one_at_a_time_after_their_replacement_is_ready() {
     let mut tale = Tale::serving(2);
-    let actions = tale.step(Event::WantsRetirement(WorkerId(1), RetireReason::MaxRequests));
+    let actions = tale.step(Event::WantsRetirement(
+        WorkerId(1),
+        RetireReason::MaxRequests,
+    ));
     assert_eq!(forks(&actions), 1);
-    assert_eq!(forks(&tale.step(Event::WantsRetirement(WorkerId(2), RetireReason::MaxRequests))), 0);
+    assert_eq!(
+        forks(&tale.step(Event::WantsRetirement(
+            WorkerId(2),
+            RetireReason::MaxRequests
+        ))),
+        0
+    );
     let actions = tale.newcomer(3);
     assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
     let actions = tale.step(Event::Exited(pid(1), Exit::Code(0)));
@@ -198,13 +263,19 @@ fn boot_failures_end_a_server_that_was_never_ready_with_one_code() {
     for id in [1, 2] {
         tale.step(Event::Forked(WorkerId(id), pid(id)));
     }
-    let failure = BootFailure { kind: BootFailureKind::App, summary: "no attribute".into() };
+    let failure = BootFailure {
+        kind: BootFailureKind::App,
+        summary: "no attribute".into(),
+    };
     tale.step(Event::BootFailed(WorkerId(1), failure.clone()));
     tale.step(Event::BootFailed(WorkerId(2), failure));
     tale.step(Event::Exited(pid(1), Exit::Code(4)));
     tale.step(Event::Exited(pid(2), Exit::Code(4)));
     let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
-    assert_eq!(said(&actions), ["Shutting down: Master", "Reason: App failed to load."]);
+    assert_eq!(
+        said(&actions),
+        ["Shutting down: Master", "Reason: App failed to load."]
+    );
     assert_eq!(actions.last(), Some(&Action::Exit(Outcome::NoApp)));
 }
 
@@ -248,7 +319,11 @@ fn who_is_born_during_a_stop_is_sent_away() {
     tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
     tale.step(Event::TemplateReady(Generation(1)));
     tale.step(Event::Ordered(Order::Stop));
-    assert!(asked(&tale.step(Event::Forked(WorkerId(1), pid(1))), pid(1), Ask::Quit));
+    assert!(asked(
+        &tale.step(Event::Forked(WorkerId(1), pid(1))),
+        pid(1),
+        Ask::Quit
+    ));
 }
 
 #[test]
@@ -256,7 +331,11 @@ fn a_dead_template_is_started_again_while_workers_serve() {
     let mut tale = Tale::serving(2);
     let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
     assert!(actions.contains(&Action::StartTemplate(Generation(1))));
-    assert_eq!(forks(&tale.step(Event::Exited(pid(1), Exit::Signal(9)))), 0, "there is nothing to fork from");
+    assert_eq!(
+        forks(&tale.step(Event::Exited(pid(1), Exit::Signal(9)))),
+        0,
+        "there is nothing to fork from"
+    );
     tale.step(Event::TemplateStarted(Generation(1), Pid(2)));
     assert_eq!(forks(&tale.step(Event::TemplateReady(Generation(1)))), 1);
 }
@@ -288,6 +367,10 @@ fn a_stopped_worker_is_silent_from_then_on() {
 #[test]
 fn strangers_are_killed_or_ignored() {
     let mut tale = Tale::serving(1);
-    assert!(asked(&tale.step(Event::Ready(WorkerId(99), Pid(999))), Pid(999), Ask::Kill));
+    assert!(asked(
+        &tale.step(Event::Ready(WorkerId(99), Pid(999))),
+        Pid(999),
+        Ask::Kill
+    ));
     assert!(tale.step(Event::Exited(Pid(998), Exit::Code(1))).is_empty());
 }

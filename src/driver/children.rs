@@ -232,7 +232,12 @@ impl Children {
             events.extend([Event::Exited(pid, exit)]);
             if let Some(template) = gone {
                 let reason = "its template ended before it answered".to_owned();
-                events.extend(template.owed.into_iter().map(|id| Event::ForkFailed(id, reason.clone())));
+                events.extend(
+                    template
+                        .owed
+                        .into_iter()
+                        .map(|id| Event::ForkFailed(id, reason.clone())),
+                );
             }
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);

@@ -16,8 +16,11 @@ fn describe(bytes: &[u8], result: Result<Progress<()>, Refusal>, head: &Head) ->
         Err(refusal) => format!("refused {} {refusal:?}", refusal.status()),
         Ok(Progress::More) => "more".into(),
         Ok(Progress::Done(())) => {
-            let fields: Vec<String> =
-                head.fields.iter().map(|field| format!("{}={}", text(field.name), text(field.value))).collect();
+            let fields: Vec<String> = head
+                .fields
+                .iter()
+                .map(|field| format!("{}={}", text(field.name), text(field.value)))
+                .collect();
             format!(
                 "{} {} path={} query={} {:?} {:?} keep={} expect={} host={:?} [{}] {}",
                 text(head.method),
@@ -83,7 +86,10 @@ fn what_is_refused_and_why() {
         ("GET / http/1.1\r\n\r\n".into(), Refusal::VersionForm),
         ("GET / HTTP/1.1x\r\n\r\n".into(), Refusal::VersionForm),
         ("GET / HTTP/1.1\r\n\r\n".into(), Refusal::NoHost),
-        (format!("GET / HTTP/1.1\r\n{HOST}{HOST}\r\n"), Refusal::ManyHosts),
+        (
+            format!("GET / HTTP/1.1\r\n{HOST}{HOST}\r\n"),
+            Refusal::ManyHosts,
+        ),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), Refusal::Host),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), Refusal::Host),
         ("GET / HTTP/1.1\r\n Host: x\r\n\r\n".into(), Refusal::Folded),
@@ -98,22 +104,43 @@ fn what_is_refused_and_why() {
         (with("Content_Length: 1"), Refusal::FramingTwin),
         (with("transfer_ENCODING: chunked"), Refusal::FramingTwin),
         (with("Expect: 200-ok"), Refusal::Expectation),
-        (with("Content-Type: a\r\nContent-Type: b"), Refusal::Twice("Content-Type")),
+        (
+            with("Content-Type: a\r\nContent-Type: b"),
+            Refusal::Twice("Content-Type"),
+        ),
         (post("Content-Length: "), Refusal::Length),
         (post("Content-Length: +1"), Refusal::Length),
         (post("Content-Length: 1_0"), Refusal::Length),
         (post("Content-Length: 0x10"), Refusal::Length),
         (post("Content-Length: 5, 5"), Refusal::Length),
-        (post("Content-Length: 99999999999999999999"), Refusal::Length),
-        (post("Content-Length: 5\r\nContent-Length: 5"), Refusal::Twice("Content-Length")),
-        (post("Content-Length: 5\r\nTransfer-Encoding: chunked"), Refusal::LengthAndCoding),
-        (post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), Refusal::Twice("Transfer-Encoding")),
+        (
+            post("Content-Length: 99999999999999999999"),
+            Refusal::Length,
+        ),
+        (
+            post("Content-Length: 5\r\nContent-Length: 5"),
+            Refusal::Twice("Content-Length"),
+        ),
+        (
+            post("Content-Length: 5\r\nTransfer-Encoding: chunked"),
+            Refusal::LengthAndCoding,
+        ),
+        (
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+            Refusal::Twice("Transfer-Encoding"),
+        ),
         (post("Transfer-Encoding: gzip"), Refusal::UnknownCoding),
-        (post("Transfer-Encoding: gzip, chunked"), Refusal::UnknownCoding),
+        (
+            post("Transfer-Encoding: gzip, chunked"),
+            Refusal::UnknownCoding,
+        ),
         (post("Transfer-Encoding: chunked, gzip"), Refusal::Coding),
         (post("Transfer-Encoding: \u{b}chunked"), Refusal::FieldValue),
         (post("Transfer-Encoding:"), Refusal::Coding),
-        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), Refusal::CodingInHttp10),
+        (
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+            Refusal::CodingInHttp10,
+        ),
     ] {
         refused(&request, refusal);
     }
@@ -121,7 +148,12 @@ fn what_is_refused_and_why() {
 
 #[test]
 fn limits_hold_before_the_end_has_come() {
-    let limits = Limits { request_line: 20, fields: 2, field_size: 10, ..Limits::default() };
+    let limits = Limits {
+        request_line: 20,
+        fields: 2,
+        field_size: 10,
+        ..Limits::default()
+    };
     let ask = |text: &str| outcome(text.as_bytes(), &limits);
     assert!(ask("GET /aaaa HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("GET"));
     assert!(ask("GET /aaaaaaaaaaaaaaaa").starts_with("refused 414"));
@@ -149,16 +181,23 @@ fn leniency_where_it_was_asked_for() {
 fn forms_of_the_target() {
     assert!(strict(&format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n")).contains("path=* query= "));
     let absolute = strict(&format!("GET HTTP://other:81/p?q HTTP/1.1\r\n{HOST}\r\n"));
-    assert!(absolute.contains("path=/p query=q") && absolute.contains("host=Some(\"other:81\")"), "{absolute}");
+    assert!(
+        absolute.contains("path=/p query=q") && absolute.contains("host=Some(\"other:81\")"),
+        "{absolute}"
+    );
 }
 
 #[test]
 fn the_connection_goes_on_or_ends() {
     let keep = |text: String| strict(&text).contains("keep=true");
     assert!(keep(format!("GET / HTTP/1.1\r\n{HOST}\r\n")));
-    assert!(!keep(format!("GET / HTTP/1.1\r\n{HOST}Connection: x, Close\r\n\r\n")));
+    assert!(!keep(format!(
+        "GET / HTTP/1.1\r\n{HOST}Connection: x, Close\r\n\r\n"
+    )));
     assert!(!keep("GET / HTTP/1.0\r\n\r\n".into()));
-    assert!(keep("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n".into()));
+    assert!(keep(
+        "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n".into()
+    ));
 }
 
 #[test]
@@ -169,7 +208,10 @@ fn the_same_fields_are_not_parsed_again_and_say_the_same() {
         let result = parse_head(bytes.as_bytes(), &limits, head);
         describe(bytes.as_bytes(), result, head)
     };
-    parse(&format!("GET /first HTTP/1.1\r\n{HOST}A: b\r\n\r\n"), &mut head);
+    parse(
+        &format!("GET /first HTTP/1.1\r\n{HOST}A: b\r\n\r\n"),
+        &mut head,
+    );
     let serial = head.serial;
     let again = format!("POST /a/longer/path?x HTTP/1.1\r\n{HOST}A: b\r\n\r\n");
     assert_eq!(parse(&again, &mut head), strict(&again));
@@ -221,7 +263,11 @@ fn chunks_are_decoded_to_their_end_and_no_further() {
     let body = b"4;a=\"b\"\r\nWiki\r\n0A \r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nNEXT";
     let end = body.len() - 4;
     for cut in 0..body.len() {
-        assert_eq!(decode(body, &[cut]), Ok((b"Wiki0123456789".to_vec(), Some(end))), "cut at {cut}");
+        assert_eq!(
+            decode(body, &[cut]),
+            Ok((b"Wiki0123456789".to_vec(), Some(end))),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -251,24 +297,47 @@ fn broken_chunks_are_refused() {
 /// Requests that are nearly right: where parsers disagree.
 fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![
-        "GET / HTTP/1.1", "POST /a?b HTTP/1.1", "GET / HTTP/1.0", "GET http://h/ HTTP/1.1", "OPTIONS * HTTP/1.1",
-        "GET  / HTTP/1.1", "GET /", "\r\nGET / HTTP/1.1", "G\rT / HTTP/1.1",
+        "GET / HTTP/1.1",
+        "POST /a?b HTTP/1.1",
+        "GET / HTTP/1.0",
+        "GET http://h/ HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "GET  / HTTP/1.1",
+        "GET /",
+        "\r\nGET / HTTP/1.1",
+        "G\rT / HTTP/1.1",
     ]);
     let field = prop::sample::select(vec![
-        "Host: x", "Host: y", "Content-Length: 3", "Content-Length: 03", "Content-Length: x", "Transfer-Encoding: chunked",
-        "Transfer-Encoding: gzip", "Connection: close", "Expect: 100-continue", "A: b", "A : b", " folded", "Content_Length: 1",
-        "X: \u{e9}", "NoColon", "A: b\rc", "",
+        "Host: x",
+        "Host: y",
+        "Content-Length: 3",
+        "Content-Length: 03",
+        "Content-Length: x",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: gzip",
+        "Connection: close",
+        "Expect: 100-continue",
+        "A: b",
+        "A : b",
+        " folded",
+        "Content_Length: 1",
+        "X: \u{e9}",
+        "NoColon",
+        "A: b\rc",
+        "",
     ]);
     let end = prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r"]);
-    (line, prop::collection::vec((field, end.clone()), 0..5), end).prop_map(|(line, fields, end)| {
-        let mut request = format!("{line}{end}");
-        for (field, end) in fields {
-            request.push_str(field);
-            request.push_str(end);
-        }
-        request.push_str("\r\n");
-        request.into_bytes()
-    })
+    (line, prop::collection::vec((field, end.clone()), 0..5), end).prop_map(
+        |(line, fields, end)| {
+            let mut request = format!("{line}{end}");
+            for (field, end) in fields {
+                request.push_str(field);
+                request.push_str(end);
+            }
+            request.push_str("\r\n");
+            request.into_bytes()
+        },
+    )
 }
 
 proptest! {

@@ -30,7 +30,11 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
     let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: SIG_IGN runs no code of ours.
     let now = unsafe { sigaction(signal, &ignored) }?;
-    let changed = SigAction::new(now.handler(), now.flags() & !SaFlags::SA_RESTART, now.mask());
+    let changed = SigAction::new(
+        now.handler(),
+        now.flags() & !SaFlags::SA_RESTART,
+        now.mask(),
+    );
     // SAFETY: the handler is the one that was there before.
     unsafe { sigaction(signal, &changed) }?;
     Ok(())

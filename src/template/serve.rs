@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv, send};
 use pyo3::prelude::*;
 
@@ -294,9 +294,24 @@ impl Template<'_> {
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
         cell.reset();
         let announce = |pid: i32| cell.pid.store(pid.cast_unsigned(), Ordering::Release);
+        // A worker that is told to leave before its handlers stand must not die of it unheard: the signals
+        // wait until then (`worker::boot`).
+        let mut orders = SigSet::empty();
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGQUIT,
+            Signal::SIGINT,
+            Signal::SIGUSR1,
+        ] {
+            orders.add(signal);
+        }
+        orders.thread_block()?;
         match fork_twice(py, announce)? {
             Forked::Worker => Ok(None),
-            Forked::Template => Ok(Some(cell.pid.load(Ordering::Acquire).cast_signed())),
+            Forked::Template => {
+                orders.thread_unblock()?;
+                Ok(Some(cell.pid.load(Ordering::Acquire).cast_signed()))
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 use pyo3::prelude::*;
 
@@ -138,10 +138,15 @@ fn boot<'a>(
     log::info(format_args!("Booting worker with pid: {}", pid()));
     let app = match app {
         Some(app) => app.into_bound(py),
-        None => import(py, settings).map_err(BootError::Failed)?,
+        None => {
+            // An import may take long, and start programs, which would inherit blocked signals.
+            SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+            import(py, settings).map_err(BootError::Failed)?
+        }
     };
     // After the import, which may have installed handlers of its own.
     let orders = Orders::install(py)?;
+    SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
     let desk = Desk::new(py, birth, app, orders)?;
     report(
         birth.reports.as_fd(),

@@ -4,32 +4,70 @@ use crate::support::{Place, Server};
 
 #[test]
 fn version_and_help_go_to_standard_output() {
-    let ended = Server::without_app().args(["--version"]).unbound().start().exit();
+    let ended = Server::without_app()
+        .args(["--version"])
+        .unbound()
+        .start()
+        .exit();
     assert_eq!(ended.code(), Some(0));
-    assert!(ended.text().contains("rcorn (version 0."), "{}", ended.text());
-    let ended = Server::without_app().args(["--help"]).unbound().start().exit();
+    assert!(
+        ended.text().contains("rcorn (version 0."),
+        "{}",
+        ended.text()
+    );
+    let ended = Server::without_app()
+        .args(["--help"])
+        .unbound()
+        .start()
+        .exit();
     assert_eq!(ended.code(), Some(0));
-    for word in ["APP_MODULE", "--workers", "--bind", "--max-requests-jitter", "WEB_CONCURRENCY"] {
+    for word in [
+        "APP_MODULE",
+        "--workers",
+        "--bind",
+        "--max-requests-jitter",
+        "WEB_CONCURRENCY",
+    ] {
         assert!(ended.text().contains(word), "no {word} in {}", ended.text());
     }
 }
 
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
-    let ended = Server::without_app().args(arguments).unbound().start().exit();
+    let ended = Server::without_app()
+        .args(arguments)
+        .unbound()
+        .start()
+        .exit();
     assert_eq!(ended.code(), Some(code), "{arguments:?}: {}", ended.text());
     for word in words {
-        assert!(ended.text().contains(word), "{arguments:?}: no {word:?} in {}", ended.text());
+        assert!(
+            ended.text().contains(word),
+            "{arguments:?}: no {word:?} in {}",
+            ended.text()
+        );
     }
 }
 
 #[test]
 fn wrong_use_names_the_thing_and_the_way_out() {
     refused(&["--wokers", "4", "x:y"], 2, &["--wokers", "--workers"]);
-    refused(&["--workers", "many", "x:y"], 2, &["--workers", "many", "hint:"]);
-    refused(&["-b", "127.0.0.1:http", "x:y"], 2, &["127.0.0.1:http", "hint:"]);
+    refused(
+        &["--workers", "many", "x:y"],
+        2,
+        &["--workers", "many", "hint:"],
+    );
+    refused(
+        &["-b", "127.0.0.1:http", "x:y"],
+        2,
+        &["127.0.0.1:http", "hint:"],
+    );
     refused(&["-k", "gevent", "x:y"], 1, &["gevent", "sync"]);
     refused(&["x:y z"], 2, &["hint:"]);
-    refused(&["x:f(g())"], 2, &["character 5", "names are not looked up"]);
+    refused(
+        &["x:f(g())"],
+        2,
+        &["character 5", "names are not looked up"],
+    );
 }
 
 #[test]
@@ -39,14 +77,22 @@ fn a_missing_python_or_directory_is_said() {
         let all: Vec<&str> = arguments.iter().chain(&app).copied().collect();
         refused(&all, 1, words);
     };
-    bad(&["--python", "/nonexistent/python3"], &["/nonexistent/python3", "--python", "hint:"]);
-    bad(&["--chdir", "/nonexistent/folder"], &["/nonexistent/folder", "hint:"]);
+    bad(
+        &["--python", "/nonexistent/python3"],
+        &["/nonexistent/python3", "--python", "hint:"],
+    );
+    bad(
+        &["--chdir", "/nonexistent/folder"],
+        &["/nonexistent/folder", "hint:"],
+    );
 }
 
 #[test]
 fn an_address_in_use_is_tried_five_times_then_exit_1() {
     let first = Server::app("hello:app").start();
-    let Place::Tcp(address) = first.place().clone() else { panic!("a TCP place") };
+    let Place::Tcp(address) = first.place().clone() else {
+        panic!("a TCP place")
+    };
     let ended = Server::app("hello:app")
         .unbound()
         .args(["--bind", &address.to_string()])
@@ -58,7 +104,17 @@ fn an_address_in_use_is_tried_five_times_then_exit_1() {
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let line = format!("Connection in use: ('127.0.0.1', {})", address.port());
     assert_eq!(ended.text().matches(&line).count(), 5, "{}", ended.text());
-    assert!(ended.text().contains("[Errno 98] Address already in use"), "{}", ended.text());
-    assert!(ended.text().contains("hint: another server has this address"), "{}", ended.text());
+    assert!(
+        ended.text().contains("[Errno 98] Address already in use"),
+        "{}",
+        ended.text()
+    );
+    assert!(
+        ended
+            .text()
+            .contains("hint: another server has this address"),
+        "{}",
+        ended.text()
+    );
     first.stop();
 }

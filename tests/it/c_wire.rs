@@ -20,9 +20,16 @@ fn a_connection_serves_one_request_after_the_other() {
         assert_eq!((reply.status, reply.text().as_str()), (200, "OK\n"));
         assert!(!reply.closes());
         assert_eq!(reply.field("server"), Some("rcorn"));
-        assert!(reply.field("date").is_some_and(|date| date.ends_with(" GMT")));
+        assert!(
+            reply
+                .field("date")
+                .is_some_and(|date| date.ends_with(" GMT"))
+        );
     }
-    let reply = ask(&mut wire, &format!("GET /hello HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"));
+    let reply = ask(
+        &mut wire,
+        &format!("GET /hello HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"),
+    );
     assert!(reply.closes());
     wire.expect_eof();
     server.stop();
@@ -34,7 +41,9 @@ fn pipelined_requests_are_answered_in_order() {
     let mut wire = server.connect();
     let body = "POST /read_all HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
     let chunked = "POST /read_all HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n";
-    wire.send(format!("GET /hello HTTP/1.1\r\n{HOST}\r\n{body}{chunked}{chunked}GET /hello HTTP/1.1\r\n{HOST}\r\n"));
+    wire.send(format!(
+        "GET /hello HTTP/1.1\r\n{HOST}\r\n{body}{chunked}{chunked}GET /hello HTTP/1.1\r\n{HOST}\r\n"
+    ));
     let texts: Vec<String> = (0..5).map(|_| wire.read_reply().text()).collect();
     assert_eq!(texts, ["OK\n", "abc", "de", "de", "OK\n"]);
     server.stop();
@@ -44,7 +53,10 @@ fn pipelined_requests_are_answered_in_order() {
 fn http_1_0_closes_unless_asked_to_stay() {
     let server = Server::app("cases:app").start();
     let mut wire = server.connect();
-    let reply = ask(&mut wire, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let reply = ask(
+        &mut wire,
+        "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    );
     assert_eq!(reply.field("connection"), Some("keep-alive"));
     let reply = ask(&mut wire, "GET /generator HTTP/1.0\r\n\r\n");
     assert_eq!(reply.text(), "0 1 2 3 4 ");
@@ -90,7 +102,9 @@ fn idle_and_half_sent_connections_block_nobody() {
 
 #[test]
 fn a_head_that_takes_too_long_gets_408() {
-    let server = Server::app("cases:app").args(["--header-timeout", "1"]).start();
+    let server = Server::app("cases:app")
+        .args(["--header-timeout", "1"])
+        .start();
     let mut wire = server.connect();
     wire.send("GET /hello HT");
     let reply = wire.read_reply();
@@ -120,13 +134,17 @@ fn keep_alive_0_closes_each_connection() {
 fn continue_is_sent_when_the_app_first_reads() {
     let server = Server::app("cases:app").start();
     let mut wire = server.connect();
-    wire.send(format!("POST /read_all HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"));
+    wire.send(format!(
+        "POST /read_all HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    ));
     assert_eq!(wire.read_head().status, 100);
     wire.send("abc");
     assert_eq!(wire.read_reply().text(), "abc");
     // An app that does not read never asks for the body: the reply comes at once, and ends the connection,
     // because nobody knows whether the body comes too.
-    wire.send(format!("POST /ignore_body HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"));
+    wire.send(format!(
+        "POST /ignore_body HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    ));
     let reply = wire.read_reply();
     assert_eq!((reply.status, reply.text().as_str()), (200, "ignored"));
     server.stop();
@@ -154,11 +172,15 @@ fn head_and_bodyless_statuses_have_no_body() {
         wire.send(format!("HEAD {target} HTTP/1.1\r\n{HOST}\r\n"));
         assert_eq!(wire.read_head().status, 200, "{target}");
     }
-    wire.send(format!("GET /no_content HTTP/1.1\r\n{HOST}\r\nGET /not_modified HTTP/1.1\r\n{HOST}\r\n"));
+    wire.send(format!(
+        "GET /no_content HTTP/1.1\r\n{HOST}\r\nGET /not_modified HTTP/1.1\r\n{HOST}\r\n"
+    ));
     for status in [204, 304] {
         let reply = wire.read_head();
         assert_eq!(reply.status, status);
-        assert!(reply.field("content-length").is_none() && reply.field("transfer-encoding").is_none());
+        assert!(
+            reply.field("content-length").is_none() && reply.field("transfer-encoding").is_none()
+        );
     }
     assert_eq!(wire.get("/hello").text(), "OK\n");
     server.stop();
@@ -168,20 +190,43 @@ fn head_and_bodyless_statuses_have_no_body() {
 fn other_forms_of_the_target() {
     let server = Server::app("cases:app").start();
     let mut wire = server.connect();
-    let reply = ask(&mut wire, "GET http://other.example:81/types?a=b HTTP/1.1\r\nHost: x\r\n\r\n");
+    let reply = ask(
+        &mut wire,
+        "GET http://other.example:81/types?a=b HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
     assert_eq!(reply.status, 200);
-    assert!(reply.text().contains("PATH_INFO=str:/types\n"), "{}", reply.text());
-    assert!(reply.text().contains("QUERY_STRING=str:a=b\n"), "{}", reply.text());
+    assert!(
+        reply.text().contains("PATH_INFO=str:/types\n"),
+        "{}",
+        reply.text()
+    );
+    assert!(
+        reply.text().contains("QUERY_STRING=str:a=b\n"),
+        "{}",
+        reply.text()
+    );
     let reply = ask(&mut wire, &format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n"));
     assert_eq!(reply.status, 404);
-    let reply = ask(&mut wire, &format!("GET /%74ypes%3f?x HTTP/1.1\r\n{HOST}\r\n"));
+    let reply = ask(
+        &mut wire,
+        &format!("GET /%74ypes%3f?x HTTP/1.1\r\n{HOST}\r\n"),
+    );
     assert_eq!(reply.status, 404);
     server.stop();
 }
 
 #[test]
 fn bad_requests_are_refused_and_the_connection_closed() {
-    let server = Server::app("cases:app").args(["--limit-request-line", "100", "--limit-request-fields", "5", "--limit-request-field_size", "200"]).start();
+    let server = Server::app("cases:app")
+        .args([
+            "--limit-request-line",
+            "100",
+            "--limit-request-fields",
+            "5",
+            "--limit-request-field_size",
+            "200",
+        ])
+        .start();
     let long = "x".repeat(300);
     let cases: Vec<(String, u16)> = vec![
         ("GET / HTTP/1.1\r\n\r\n".into(), 400),
@@ -190,13 +235,30 @@ fn bad_requests_are_refused_and_the_connection_closed() {
         (format!("GET /{long} HTTP/1.1\r\n{HOST}\r\n"), 414),
         (format!("GET /{long}"), 414),
         (format!("GET / HTTP/1.1\r\n{HOST}X: {long}\r\n\r\n"), 431),
-        (format!("GET / HTTP/1.1\r\n{HOST}{}\r\n", "X: y\r\n".repeat(6)), 431),
+        (
+            format!("GET / HTTP/1.1\r\n{HOST}{}\r\n", "X: y\r\n".repeat(6)),
+            431,
+        ),
         (format!("GET / HTTP/2.0\r\n{HOST}\r\n"), 505),
         (format!("GET / HTTP/1.1\r\n{HOST}X : y\r\n\r\n"), 400),
-        (format!("POST / HTTP/1.1\r\n{HOST}Content-Length: +3\r\n\r\nabc"), 400),
-        (format!("POST / HTTP/1.1\r\n{HOST}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"), 400),
-        (format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip, chunked\r\n\r\n"), 501),
-        (format!("GET / HTTP/1.1\r\n{HOST}Expect: miracles\r\n\r\n"), 417),
+        (
+            format!("POST / HTTP/1.1\r\n{HOST}Content-Length: +3\r\n\r\nabc"),
+            400,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\n{HOST}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+            ),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+            501,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{HOST}Expect: miracles\r\n\r\n"),
+            417,
+        ),
         (format!("G\u{1}T / HTTP/1.1\r\n{HOST}\r\n"), 400),
         (format!("GET /a b HTTP/1.1\r\n{HOST}\r\n"), 400),
     ];
@@ -206,7 +268,12 @@ fn bad_requests_are_refused_and_the_connection_closed() {
         // A second request after a refused one must never be served.
         drop(wire.try_send(format!("GET /hello HTTP/1.1\r\n{HOST}\r\n").as_bytes()));
         let reply = wire.read_reply();
-        assert_eq!((reply.status, reply.closes()), (status, true), "{request:?}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.closes()),
+            (status, true),
+            "{request:?}: {}",
+            reply.text()
+        );
         wire.expect_eof();
     }
     server.log().expect("Invalid request from ip=127.0.0.1: ");
@@ -215,14 +282,21 @@ fn bad_requests_are_refused_and_the_connection_closed() {
 
 #[test]
 fn a_torn_upload_raises_in_the_app() {
-    for (framing, sent) in [("Content-Length: 5000000", "part"), ("Transfer-Encoding: chunked", "4\r\npart\r\n")] {
+    for (framing, sent) in [
+        ("Content-Length: 5000000", "part"),
+        ("Transfer-Encoding: chunked", "4\r\npart\r\n"),
+    ] {
         let server = Server::app("cases:app").start();
         let mut wire = server.connect();
-        wire.send(format!("POST /read_then_report HTTP/1.1\r\n{HOST}{framing}\r\n\r\n{sent}"));
+        wire.send(format!(
+            "POST /read_then_report HTTP/1.1\r\n{HOST}{framing}\r\n\r\n{sent}"
+        ));
         drop(wire);
         let line = server.log().expect("reading ");
         assert!(line.contains("raised ConnectionResetError"), "{line}");
-        server.log().expect("Client left during request POST /read_then_report");
+        server
+            .log()
+            .expect("Client left during request POST /read_then_report");
         assert_eq!(server.get("/hello").status, 200);
         server.stop();
     }
@@ -230,11 +304,18 @@ fn a_torn_upload_raises_in_the_app() {
 
 #[test]
 fn broken_chunks_raise_in_the_app_and_close() {
-    let server = Server::app("cases:app").allow("Error handling request").allow("Traceback").start();
+    let server = Server::app("cases:app")
+        .allow("Error handling request")
+        .allow("Traceback")
+        .start();
     let mut wire = server.connect();
-    wire.send(format!("POST /read_then_report HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n2\r\nabXX"));
+    wire.send(format!(
+        "POST /read_then_report HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n2\r\nabXX"
+    ));
     assert!(wire.read_reply().closes());
-    server.log().expect("reading raised OSError: the request body is malformed");
+    server
+        .log()
+        .expect("reading raised OSError: the request body is malformed");
     server.stop();
 }
 
@@ -245,14 +326,18 @@ fn a_client_that_leaves_during_the_reply_is_noticed_and_close_is_called() {
     wire.send(format!("GET /closing_large HTTP/1.1\r\n{HOST}\r\n"));
     assert_eq!(wire.read_head().status, 200);
     drop(wire);
-    server.log().expect("Client left during request GET /closing_large");
+    server
+        .log()
+        .expect("Client left during request GET /closing_large");
     assert_eq!(server.get("/closed").text(), "1");
     server.stop();
 }
 
 #[test]
 fn a_client_that_takes_nothing_is_given_up() {
-    let server = Server::app("cases:app").args(["--write-timeout", "1"]).start();
+    let server = Server::app("cases:app")
+        .args(["--write-timeout", "1"])
+        .start();
     let mut wire = server.connect();
     wire.send(format!("GET /closing_large HTTP/1.1\r\n{HOST}\r\n"));
     server.log().expect("Client left during request GET /closing_large: TimeoutError: the client took nothing for 1 s");
@@ -265,11 +350,16 @@ fn parts_are_sent_before_the_next_is_made() {
     let gate = crate::support::Gate::new();
     let server = Server::app("cases:app").gate(&gate).start();
     let mut wire = server.connect();
-    wire.send(format!("GET /held_generator HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"));
+    wire.send(format!(
+        "GET /held_generator HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
+    ));
     gate.expect(server.deadline());
     let head = wire.read_head();
     assert_eq!(head.status, 200);
-    assert!(wire.hears_within(Duration::from_secs(10)), "the first part is held back");
+    assert!(
+        wire.hears_within(Duration::from_secs(10)),
+        "the first part is held back"
+    );
     gate.open();
     assert!(wire.read_to_eof().ends_with(b"second\r\n0\r\n\r\n"));
     server.stop();

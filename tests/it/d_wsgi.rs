@@ -10,14 +10,22 @@ fn text(wire: &mut Wire, target: &str) -> String {
 
 fn post(wire: &mut Wire, target: &str, body: &str, chunked: bool) -> String {
     if chunked {
-        let mut request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut request =
+            format!("POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         for chunk in body.as_bytes().chunks(3) {
-            request.push_str(&format!("{:x};note=1\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)));
+            request.push_str(&format!(
+                "{:x};note=1\r\n{}\r\n",
+                chunk.len(),
+                String::from_utf8_lossy(chunk)
+            ));
         }
         request.push_str("0\r\nX-Trailer: t\r\n\r\n");
         wire.send(request);
     } else {
-        wire.send(format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        wire.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
     }
     let reply = wire.read_reply();
     assert_eq!(reply.status, 200, "{target}: {}", reply.text());
@@ -27,7 +35,9 @@ fn post(wire: &mut Wire, target: &str, body: &str, chunked: bool) -> String {
 #[test]
 fn the_environ_has_every_key_with_its_type() {
     let server = Server::app("cases:app").args(["-w", "2"]).start();
-    let Place::Tcp(place) = server.place().clone() else { panic!("a TCP place") };
+    let Place::Tcp(place) = server.place().clone() else {
+        panic!("a TCP place")
+    };
     let mut wire = server.connect();
     wire.send("POST /types?a=%20b HTTP/1.1\r\nHost: test:1\r\nContent-Type: text/x\r\nContent-Length: 2\r\nX-One: 1\r\nX-One: 2\r\nCookie: a=1\r\nCookie: b=2\r\nX_Two: no\r\nX-Latin: caf\u{e9}\r\n\r\nhi");
     let listing = wire.read_reply().text();
@@ -52,16 +62,31 @@ fn the_environ_has_every_key_with_its_type() {
         "wsgi.run_once=bool:False",
         "wsgi.input_terminated=bool:True",
     ] {
-        assert!(listing.lines().any(|have| have == line), "no {line} in\n{listing}");
+        assert!(
+            listing.lines().any(|have| have == line),
+            "no {line} in\n{listing}"
+        );
     }
     let port = format!("SERVER_PORT=str:{}", place.port());
-    assert!(listing.lines().any(|have| have == port), "no {port} in\n{listing}");
-    assert!(!listing.contains("HTTP_X_TWO") && !listing.contains("HTTP_CONTENT_"), "{listing}");
+    assert!(
+        listing.lines().any(|have| have == port),
+        "no {port} in\n{listing}"
+    );
+    assert!(
+        !listing.contains("HTTP_X_TWO") && !listing.contains("HTTP_CONTENT_"),
+        "{listing}"
+    );
     server.stop();
     let server = Server::app("cases:app").args(["-w", "1"]).start();
     let listing = text(&mut server.connect(), "/types");
-    assert!(listing.contains("wsgi.multiprocess=bool:False"), "{listing}");
-    assert!(!listing.contains("CONTENT_LENGTH") && !listing.contains("CONTENT_TYPE"), "{listing}");
+    assert!(
+        listing.contains("wsgi.multiprocess=bool:False"),
+        "{listing}"
+    );
+    assert!(
+        !listing.contains("CONTENT_LENGTH") && !listing.contains("CONTENT_TYPE"),
+        "{listing}"
+    );
     server.stop();
 }
 
@@ -123,17 +148,27 @@ fn replies_in_every_form() {
     let reply = wire.get("/latin1_header");
     assert!(reply.raw_head.windows(4).any(|part| part == b"caf\xe9"));
     let reply = wire.get("/own_fields");
-    assert_eq!((reply.field("server"), reply.field("date")), (Some("mine"), Some("Thu, 01 Jan 1970 00:00:00 GMT")));
+    assert_eq!(
+        (reply.field("server"), reply.field("date")),
+        (Some("mine"), Some("Thu, 01 Jan 1970 00:00:00 GMT"))
+    );
     assert!(reply.closes());
     server.stop();
 }
 
 #[test]
 fn exc_info_replaces_or_reraises() {
-    let server = Server::app("cases:app").allow("KeyError").allow("Error handling request").allow("Traceback").start();
+    let server = Server::app("cases:app")
+        .allow("KeyError")
+        .allow("Error handling request")
+        .allow("Traceback")
+        .start();
     let mut wire = server.connect();
     let reply = wire.get("/exc_info_before");
-    assert_eq!((reply.status, reply.reason.as_str(), reply.field("x-mended")), (500, "Sorry", Some("yes")));
+    assert_eq!(
+        (reply.status, reply.reason.as_str(), reply.field("x-mended")),
+        (500, "Sorry", Some("yes"))
+    );
     assert!(reply.field("content-type").is_none());
     assert_eq!(wire.get("/exc_info_keyword").status, 503);
     wire.send("GET /exc_info_after HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -145,7 +180,11 @@ fn exc_info_replaces_or_reraises() {
 
 #[test]
 fn close_is_called_on_every_path() {
-    let server = Server::app("cases:app").allow("on purpose").allow("Error").allow("Traceback").start();
+    let server = Server::app("cases:app")
+        .allow("on purpose")
+        .allow("Error")
+        .allow("Traceback")
+        .start();
     assert_eq!(text(&mut server.connect(), "/closing"), "x");
     let mut wire = server.connect();
     wire.send("GET /closing_raises HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -157,20 +196,31 @@ fn close_is_called_on_every_path() {
     assert_eq!(text(&mut wire, "/closed"), "3");
     // A reply that is whole stays whole when close() raises.
     assert_eq!(text(&mut wire, "/close_raises"), "whole");
-    server.log().expect("Error in close() after request GET /close_raises");
+    server
+        .log()
+        .expect("Error in close() after request GET /close_raises");
     server.stop();
 }
 
 #[test]
 fn an_app_that_fails_before_the_head_gives_500() {
-    let server = Server::app("cases:app").allow("Error handling request").allow("Traceback").start();
+    let server = Server::app("cases:app")
+        .allow("Error handling request")
+        .allow("Traceback")
+        .start();
     for (target, said) in [
         ("/raises", "ValueError: raised on purpose"),
         ("/raises_after_start", "ValueError: raised on purpose"),
         ("/raises_before_first_part", "ValueError: raised on purpose"),
         ("/exits", "SystemExit: on purpose"),
-        ("/twice", "start_response was called a second time without exc_info"),
-        ("/returns_str", "the app returned str; it must return an iterable of bytes: encode it"),
+        (
+            "/twice",
+            "start_response was called a second time without exc_info",
+        ),
+        (
+            "/returns_str",
+            "the app returned str; it must return an iterable of bytes: encode it",
+        ),
         ("/returns_none", "the app returned NoneType"),
         ("/returns_dict", "the app returned dict"),
         ("/returns_bytes", "the app returned bytes"),
@@ -192,7 +242,9 @@ fn an_app_that_fails_before_the_head_gives_500() {
         assert_eq!((reply.status, reply.closes()), (500, true), "{target}");
         // Nothing of the app's secrets goes to the client.
         assert!(!reply.text().contains("purpose"), "{}", reply.text());
-        server.log().expect(&format!("Error handling request GET {target}"));
+        server
+            .log()
+            .expect(&format!("Error handling request GET {target}"));
         server.log().expect(said);
     }
     server.stop();
@@ -200,10 +252,16 @@ fn an_app_that_fails_before_the_head_gives_500() {
 
 #[test]
 fn an_app_that_fails_after_the_head_aborts() {
-    let server = Server::app("cases:app").allow("Error handling request").allow("Traceback").start();
+    let server = Server::app("cases:app")
+        .allow("Error handling request")
+        .allow("Traceback")
+        .start();
     for (target, said) in [
         ("/raises_midway", "ValueError: raised on purpose"),
-        ("/too_short", "declared Content-Length: 10 but gave 5 bytes less"),
+        (
+            "/too_short",
+            "declared Content-Length: 10 but gave 5 bytes less",
+        ),
         ("/file_shorter_than_said", "bytes less"),
     ] {
         let mut wire = server.connect();
@@ -213,10 +271,14 @@ fn an_app_that_fails_after_the_head_aborts() {
     }
     let mut wire = server.connect();
     assert_eq!(text(&mut wire, "/too_long"), "long");
-    server.log().expect("declared Content-Length: 4 but gave 2 bytes more");
+    server
+        .log()
+        .expect("declared Content-Length: 4 but gave 2 bytes more");
     // An item of the wrong type is named with its place.
     assert_eq!(wire.get("/returns_strs").status, 500);
-    server.log().expect("has a 'str' as item 1; each item must be bytes: encode it");
+    server
+        .log()
+        .expect("has a 'str' as item 1; each item must be bytes: encode it");
     server.stop();
 }
 
@@ -280,20 +342,35 @@ fn a_unix_peer_has_an_empty_address_and_the_servers_name_is_the_clients() {
     assert_eq!(reply.status, 404);
     wire.send("GET /types HTTP/1.1\r\nHost: site.example:8443\r\nX-Forwarded-Proto: https\r\n\r\n");
     let listing = wire.read_reply().text();
-    for line in ["REMOTE_ADDR=str:", "SERVER_NAME=str:site.example", "SERVER_PORT=str:8443", "wsgi.url_scheme=str:https"] {
-        assert!(listing.lines().any(|have| have == line), "no {line} in\n{listing}");
+    for line in [
+        "REMOTE_ADDR=str:",
+        "SERVER_NAME=str:site.example",
+        "SERVER_PORT=str:8443",
+        "wsgi.url_scheme=str:https",
+    ] {
+        assert!(
+            listing.lines().any(|have| have == line),
+            "no {line} in\n{listing}"
+        );
     }
     server.stop();
 }
 
 #[test]
 fn forwarding_fields_of_strangers_are_not_believed() {
-    let server = Server::app("cases:app").args(["--forwarded-allow-ips", "10.0.0.1"]).start();
+    let server = Server::app("cases:app")
+        .args(["--forwarded-allow-ips", "10.0.0.1"])
+        .start();
     let mut wire = server.connect();
-    wire.send("GET /types HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\nSCRIPT_NAME: /types\r\n\r\n");
+    wire.send(
+        "GET /types HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\nSCRIPT_NAME: /types\r\n\r\n",
+    );
     let listing = wire.read_reply().text();
     assert!(listing.contains("wsgi.url_scheme=str:http\n"), "{listing}");
-    assert!(listing.contains("SCRIPT_NAME=str:\n") && listing.contains("PATH_INFO=str:/types\n"), "{listing}");
+    assert!(
+        listing.contains("SCRIPT_NAME=str:\n") && listing.contains("PATH_INFO=str:/types\n"),
+        "{listing}"
+    );
     server.stop();
     let server = Server::app("cases:app").start();
     let mut wire = server.connect();
@@ -305,9 +382,16 @@ fn forwarding_fields_of_strangers_are_not_believed() {
 
 #[test]
 fn script_name_of_the_environment_is_taken_off_the_path() {
-    let server = Server::app("cases:app").env("SCRIPT_NAME", "/mounted").allow("is not below SCRIPT_NAME").start();
+    let server = Server::app("cases:app")
+        .env("SCRIPT_NAME", "/mounted")
+        .allow("is not below SCRIPT_NAME")
+        .start();
     let listing = text(&mut server.connect(), "/mounted/types");
-    assert!(listing.contains("SCRIPT_NAME=str:/mounted\n") && listing.contains("PATH_INFO=str:/types\n"), "{listing}");
+    assert!(
+        listing.contains("SCRIPT_NAME=str:/mounted\n")
+            && listing.contains("PATH_INFO=str:/types\n"),
+        "{listing}"
+    );
     assert_eq!(server.get("/elsewhere").status, 500);
     server.stop();
 }

@@ -8,12 +8,22 @@ use crate::support::{Connections, Gate, Load, Server};
 fn ttin_and_ttou_change_the_number_of_workers() {
     let server = Server::app("cases:app").args(["-w", "1"]).start();
     server.wait_workers(1);
-    assert!(server.get("/types").text().contains("wsgi.multiprocess=bool:False"));
+    assert!(
+        server
+            .get("/types")
+            .text()
+            .contains("wsgi.multiprocess=bool:False")
+    );
     server.signal(Signal::SIGTTIN);
     server.log().expect("Handling signal: ttin");
     server.log().expect_count("Booting worker with pid", 2);
     server.wait_workers(2);
-    assert!(server.get("/types").text().contains("wsgi.multiprocess=bool:True"));
+    assert!(
+        server
+            .get("/types")
+            .text()
+            .contains("wsgi.multiprocess=bool:True")
+    );
     server.signal(Signal::SIGTTOU);
     server.log().expect("Worker exiting");
     server.wait_workers(1);
@@ -28,7 +38,10 @@ fn ttin_and_ttou_change_the_number_of_workers() {
 #[test]
 fn term_finishes_what_is_in_hand() {
     let gate = Gate::new();
-    let server = Server::app("cases:app").args(["-w", "1"]).gate(&gate).start();
+    let server = Server::app("cases:app")
+        .args(["-w", "1"])
+        .gate(&gate)
+        .start();
     let mut held = server.connect();
     held.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
     gate.expect(server.deadline());
@@ -75,15 +88,25 @@ fn hup_under_load_loses_nothing_and_changes_every_worker() {
         let tally = load.stop();
         tally.assert_clean();
         let after = server.wait_workers(2);
-        assert!(before.iter().all(|pid| !after.contains(pid)), "{before:?} {after:?}");
+        assert!(
+            before.iter().all(|pid| !after.contains(pid)),
+            "{before:?} {after:?}"
+        );
         server.stop();
     }
 }
 
 #[test]
 fn hup_loads_new_code() {
-    let app = |text: &str| format!("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n");
-    let server = Server::app("m:app").args(["-w", "2"]).file("m.py", app("old")).start();
+    let app = |text: &str| {
+        format!(
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
+        )
+    };
+    let server = Server::app("m:app")
+        .args(["-w", "2"])
+        .file("m.py", app("old"))
+        .start();
     server.wait_workers(2);
     assert_eq!(server.get("/").text(), "old");
     server.write("m.py", &app("new!"));
@@ -96,8 +119,15 @@ fn hup_loads_new_code() {
 #[test]
 fn hup_with_broken_code_keeps_the_old_workers() {
     let app = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'old']\n";
-    let server = Server::app("m:app").args(["-w", "2"]).file("m.py", app)
-        .allow("Exception in worker process").allow("Traceback").allow("broken on purpose").allow("eload").allow("was sent SIGKILL").start();
+    let server = Server::app("m:app")
+        .args(["-w", "2"])
+        .file("m.py", app)
+        .allow("Exception in worker process")
+        .allow("Traceback")
+        .allow("broken on purpose")
+        .allow("eload")
+        .allow("was sent SIGKILL")
+        .start();
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGHUP);
@@ -115,13 +145,22 @@ fn hup_with_broken_code_keeps_the_old_workers() {
 
 #[test]
 fn usr1_reopens_the_logs() {
-    let server = Server::app("cases:app").file("unused", "").args(["-w", "1"]);
-    let server = server.args(["--access-logfile", "access.log"]).args(["--pythonpath", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps")]).start();
+    let server = Server::app("cases:app")
+        .file("unused", "")
+        .args(["-w", "1"]);
+    let server = server
+        .args(["--access-logfile", "access.log"])
+        .args([
+            "--pythonpath",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
+        ])
+        .start();
     assert_eq!(server.get("/hello").status, 200);
     let log = server.directory().join("access.log");
     let moved = server.directory().join("access.log.1");
     crate::support::wait_until(server.deadline(), "a line in the access log", || {
-        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("\"GET /hello HTTP/1.1\" 200 3 "))
+        std::fs::read_to_string(&log)
+            .is_ok_and(|text| text.contains("\"GET /hello HTTP/1.1\" 200 3 "))
     });
     std::fs::rename(&log, &moved).unwrap();
     server.signal(Signal::SIGUSR1);
@@ -136,7 +175,12 @@ fn usr1_reopens_the_logs() {
 #[test]
 fn quit_drops_what_is_in_hand() {
     let gate = Gate::new();
-    let server = Server::app("cases:app").args(["-w", "1"]).gate(&gate).allow("Dropped request").allow("was sent SIGKILL").start();
+    let server = Server::app("cases:app")
+        .args(["-w", "1"])
+        .gate(&gate)
+        .allow("Dropped request")
+        .allow("was sent SIGKILL")
+        .start();
     let mut held = server.connect();
     held.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
     gate.expect(server.deadline());
@@ -149,7 +193,13 @@ fn quit_drops_what_is_in_hand() {
 fn workers_ignore_the_arbiters_orders() {
     let server = Server::app("cases:app").args(["-w", "1"]).start();
     let worker = server.wait_workers(1)[0];
-    for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGWINCH] {
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGUSR2,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGWINCH,
+    ] {
         kill(worker, signal).unwrap();
     }
     assert_eq!(server.get("/pid").text(), worker.to_string());

@@ -8,7 +8,10 @@ use crate::support::{Connections, Deadline, Gate, Load, Pidfd, Server, wait_unti
 
 #[test]
 fn a_killed_worker_is_replaced_at_once_while_others_serve() {
-    let server = Server::app("cases:app").args(["-w", "4"]).allow("was sent SIGKILL").start();
+    let server = Server::app("cases:app")
+        .args(["-w", "4"])
+        .allow("was sent SIGKILL")
+        .start();
     let workers = server.wait_workers(4);
     let mut slowest = Duration::ZERO;
     for victim in workers.iter().take(3) {
@@ -29,12 +32,20 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
 
 #[test]
 fn a_killed_template_is_replaced_and_workers_serve_on() {
-    let server = Server::app("cases:app").args(["-w", "2"]).allow("emplate").allow("was sent SIGKILL").allow("Cannot fork").start();
+    let server = Server::app("cases:app")
+        .args(["-w", "2"])
+        .allow("emplate")
+        .allow("was sent SIGKILL")
+        .allow("Cannot fork")
+        .start();
     server.wait_workers(2);
     let template = server.titled("rcorn: template")[0];
     kill(template, Signal::SIGKILL).unwrap();
     wait_until(server.deadline(), "a new template", || {
-        server.titled("rcorn: template").first().is_some_and(|new| *new != template)
+        server
+            .titled("rcorn: template")
+            .first()
+            .is_some_and(|new| *new != template)
     });
     let workers = server.wait_workers(2);
     kill(workers[0], Signal::SIGKILL).unwrap();
@@ -49,13 +60,20 @@ fn a_killed_template_is_replaced_and_workers_serve_on() {
 #[test]
 fn a_request_that_takes_too_long_ends_its_worker() {
     let gate = Gate::new();
-    let server = Server::app("cases:app").args(["-w", "2", "-t", "1"]).gate(&gate)
-        .allow("WORKER TIMEOUT").allow("Worker (pid").start();
+    let server = Server::app("cases:app")
+        .args(["-w", "2", "-t", "1"])
+        .gate(&gate)
+        .allow("WORKER TIMEOUT")
+        .allow("Worker (pid")
+        .start();
     let mut wire = server.connect();
     wire.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
     let victim = gate.expect(server.deadline());
     let line = server.log().expect("WORKER TIMEOUT (pid:");
-    assert!(line.contains(&format!("(pid:{victim})")) && line.contains("[CRITICAL]"), "{line}");
+    assert!(
+        line.contains(&format!("(pid:{victim})")) && line.contains("[CRITICAL]"),
+        "{line}"
+    );
     server.wait_gone(victim);
     server.wait_workers(2);
     assert_eq!(server.get("/hello").status, 200);
@@ -64,9 +82,20 @@ fn a_request_that_takes_too_long_ends_its_worker() {
 
 #[test]
 fn max_requests_replaces_workers_without_a_lost_request() {
-    let server = Server::app("cases:app").args(["-w", "2", "--max-requests", "50", "--max-requests-jitter", "10"]).start();
+    let server = Server::app("cases:app")
+        .args([
+            "-w",
+            "2",
+            "--max-requests",
+            "50",
+            "--max-requests-jitter",
+            "10",
+        ])
+        .start();
     let load = Load::start(server.place(), "/hello", 4, Connections::Kept);
-    server.log().expect_count("Autorestarting worker after current request.", 6);
+    server
+        .log()
+        .expect_count("Autorestarting worker after current request.", 6);
     load.stop().assert_clean();
     server.wait_workers(2);
     server.stop();
@@ -77,10 +106,17 @@ fn a_killed_arbiter_takes_its_processes_along_and_frees_the_port() {
     let server = Server::app("cases:app").args(["-w", "2"]).start();
     let workers = server.wait_workers(2);
     let template = server.titled("rcorn: template")[0];
-    let ends: Vec<Pidfd> = workers.iter().chain([&template]).map(|pid| Pidfd::open(*pid).unwrap()).collect();
+    let ends: Vec<Pidfd> = workers
+        .iter()
+        .chain([&template])
+        .map(|pid| Pidfd::open(*pid).unwrap())
+        .collect();
     kill(server.pid(), Signal::SIGKILL).unwrap();
     for end in &ends {
-        assert!(end.wait(Deadline::after(Duration::from_secs(5))), "a process outlives its arbiter");
+        assert!(
+            end.wait(Deadline::after(Duration::from_secs(5))),
+            "a process outlives its arbiter"
+        );
     }
     server.kill();
 }
@@ -89,24 +125,46 @@ fn a_killed_arbiter_takes_its_processes_along_and_frees_the_port() {
 fn an_import_that_hangs_meets_its_boot_timeout() {
     let module = "import gate\ngate.hold()\n";
     let gate = Gate::new();
-    let server = Server::app("m:app").file("m.py", module).gate(&gate)
-        .args(["--boot-timeout", "1", "--pythonpath", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps")])
-        .allow("emplate").allow("boot").allow("Reason").allow("Shutting down").start();
+    let server = Server::app("m:app")
+        .file("m.py", module)
+        .gate(&gate)
+        .args([
+            "--boot-timeout",
+            "1",
+            "--pythonpath",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
+        ])
+        .allow("emplate")
+        .allow("boot")
+        .allow("Reason")
+        .allow("Shutting down")
+        .start();
     gate.expect(server.deadline());
     let ended = server.exit();
     assert_eq!(ended.code(), Some(3), "{}", ended.text());
-    assert!(ended.text().contains("Worker failed to boot."), "{}", ended.text());
+    assert!(
+        ended.text().contains("Worker failed to boot."),
+        "{}",
+        ended.text()
+    );
 }
 
 #[test]
 fn an_app_that_starts_threads_is_not_preloaded() {
     let module = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nIMPORTED = __import__('os').getpid()\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'own' if IMPORTED == __import__('os').getpid() else b'shared']\n";
     let server = Server::app("m:app").file("m.py", module).start();
-    server.log().expect("Not preloading: the app's import left 1 thread,");
+    server
+        .log()
+        .expect("Not preloading: the app's import left 1 thread,");
     assert_eq!(server.get("/").text(), "own");
     server.stop();
-    let server = Server::app("m:app").file("m.py", module).args(["--preload"]).start();
-    server.log().expect("Preloading as ordered, although the app's import left 1 thread");
+    let server = Server::app("m:app")
+        .file("m.py", module)
+        .args(["--preload"])
+        .start();
+    server
+        .log()
+        .expect("Preloading as ordered, although the app's import left 1 thread");
     assert_eq!(server.get("/").text(), "shared");
     server.stop();
 }

@@ -8,7 +8,9 @@ use crate::support::{Deadline, Server, Wire, title, wait_until};
 
 #[test]
 fn titles_tell_who_is_who() {
-    let server = Server::app("cases:app").args(["-w", "1", "-n", "shop"]).start();
+    let server = Server::app("cases:app")
+        .args(["-w", "1", "-n", "shop"])
+        .start();
     let worker = server.wait_workers(1)[0];
     assert_eq!(title(worker), "rcorn: worker [shop]");
     assert_eq!(title(server.pid()), "rcorn: master [shop]");
@@ -17,10 +19,32 @@ fn titles_tell_who_is_who() {
 
 #[test]
 fn several_addresses_of_all_kinds_are_served() {
-    let server = Server::app("cases:app").unbound().args(["-b", "127.0.0.1:0", "-b", "[::1]:0", "-b", "unix:s.sock", "-m", "0117"])
-        .args(["--pythonpath", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps")]).file("unused", "").start();
+    let server = Server::app("cases:app")
+        .unbound()
+        .args([
+            "-b",
+            "127.0.0.1:0",
+            "-b",
+            "[::1]:0",
+            "-b",
+            "unix:s.sock",
+            "-m",
+            "0117",
+        ])
+        .args([
+            "--pythonpath",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
+        ])
+        .file("unused", "")
+        .start();
     let line = server.log().expect("Listening at: ");
-    let listed = line.split("Listening at: ").nth(1).unwrap().split(' ').next().unwrap();
+    let listed = line
+        .split("Listening at: ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
     let shown: Vec<&str> = listed.split(',').collect();
     assert_eq!(shown.len(), 3, "{line}");
     server.wait_workers(1);
@@ -32,7 +56,10 @@ fn several_addresses_of_all_kinds_are_served() {
         };
         assert_eq!(Wire::connect(&place).get("/hello").status, 200, "{address}");
     }
-    let mode = fs::metadata(server.directory().join("s.sock")).unwrap().permissions().mode();
+    let mode = fs::metadata(server.directory().join("s.sock"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o660);
     let socket = server.directory().join("s.sock");
     server.stop();
@@ -41,13 +68,34 @@ fn several_addresses_of_all_kinds_are_served() {
 
 #[test]
 fn the_pid_file_is_the_arbiters() {
-    let server = Server::app("cases:app").args(["-p", "r.pid", "--pythonpath", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps")]).file("unused", "").start();
+    let server = Server::app("cases:app")
+        .args([
+            "-p",
+            "r.pid",
+            "--pythonpath",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
+        ])
+        .file("unused", "")
+        .start();
     server.wait_workers(1);
     let path = server.directory().join("r.pid");
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", server.pid()));
-    let second = Server::app("cases:app").args(["-p", path.to_str().unwrap()]).allow("Already running").start().exit();
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{}\n", server.pid())
+    );
+    let second = Server::app("cases:app")
+        .args(["-p", path.to_str().unwrap()])
+        .allow("Already running")
+        .start()
+        .exit();
     assert_eq!(second.code(), Some(1));
-    assert!(second.text().contains(&format!("Already running on PID {}", server.pid())), "{}", second.text());
+    assert!(
+        second
+            .text()
+            .contains(&format!("Already running on PID {}", server.pid())),
+        "{}",
+        second.text()
+    );
     server.stop();
     assert!(!path.exists());
 }
@@ -55,7 +103,10 @@ fn the_pid_file_is_the_arbiters() {
 #[test]
 fn variables_of_the_command_line_reach_the_app_before_its_import() {
     let module = "import os\nSEEN = os.environ['GREETING']\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [SEEN.encode()]\n";
-    let server = Server::app("m:app").file("m.py", module).args(["-e", "GREETING=hi there"]).start();
+    let server = Server::app("m:app")
+        .file("m.py", module)
+        .args(["-e", "GREETING=hi there"])
+        .start();
     assert_eq!(server.get("/").text(), "hi there");
     server.stop();
 }
@@ -80,7 +131,10 @@ fn systemd_sockets_are_used() {
     let place = crate::support::Place::Tcp(address);
     assert_eq!(Wire::connect(&place).get("/hello").text(), "OK\n");
     let listing = Wire::connect(&place).get("/types").text();
-    assert!(listing.contains(&format!("SERVER_PORT=str:{}", address.port())), "{listing}");
+    assert!(
+        listing.contains(&format!("SERVER_PORT=str:{}", address.port())),
+        "{listing}"
+    );
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
@@ -89,7 +143,9 @@ fn systemd_sockets_are_used() {
 #[test]
 fn the_access_log_has_gunicorns_form() {
     let format = r#"%(h)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %({x-in}i)s %({content-type}o)s %({path_info}e)s %(p)s "%(f)s" "%(a)s""#;
-    let server = Server::app("cases:app").args(["--access-logfile", "-", "--access-logformat", format]).start();
+    let server = Server::app("cases:app")
+        .args(["--access-logfile", "-", "--access-logformat", format])
+        .start();
     let mut wire = server.connect();
     wire.send("GET /hel%6co?x=1 HTTP/1.1\r\nHost: x\r\nX-In: v\"w\r\nUser-Agent: me\r\n\r\n");
     assert_eq!(wire.read_reply().status, 200);
@@ -112,24 +168,40 @@ fn an_idle_server_does_nothing_and_is_small() {
             .iter()
             .map(|pid| {
                 let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-                let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
-                line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+                let line = status
+                    .lines()
+                    .find(|line| line.starts_with("voluntary_ctxt_switches"))
+                    .unwrap();
+                line.split_whitespace()
+                    .nth(1)
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap()
             })
             .sum()
     };
     // Until the workers have settled in their waits after the boot.
     let mut before = switches();
     wait_until(server.deadline(), "quiet", || {
+        let pause = Deadline::after(Duration::from_millis(300));
+        let waited = nix::poll::poll(&mut [], pause.poll_timeout()).unwrap();
         let now = switches();
-        std::mem::replace(&mut before, now) == now
+        waited == 0 && std::mem::replace(&mut before, now) == now
     });
     let quiet = Deadline::after(Duration::from_secs(2));
     let idle = nix::poll::poll(&mut [], quiet.poll_timeout()).unwrap();
     // The arbiter looks once a `timeout` (30 s); nobody else wakes.
     let woken = switches() - before;
-    assert!(idle == 0 && woken <= 1, "an idle server woke up {woken} times");
+    assert!(
+        idle == 0 && woken <= 1,
+        "an idle server woke up {woken} times"
+    );
     let resident = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = resident.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
+    let line = resident
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap()
+        .to_owned();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 4096, "the arbiter has {kib} KiB");
     server.stop();

@@ -8,17 +8,22 @@ use crate::support::{Server, venv};
 
 /// Every CPython of this machine that can be found, with its version.
 fn pythons() -> Vec<(PathBuf, (u32, u32))> {
-    let mut candidates: Vec<PathBuf> = (6..20).map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}"))).collect();
+    let mut candidates: Vec<PathBuf> = (6..20)
+        .map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}")))
+        .collect();
     candidates.push("/usr/bin/python3".into());
-    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv"))
-    });
+    let root = std::env::var_os("PYENV_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv")));
     if let Some(versions) = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok()) {
         candidates.extend(versions.map(|version| version.unwrap().path().join("bin/python3")));
     }
     let mut found: Vec<(PathBuf, (u32, u32))> = Vec::new();
     for candidate in candidates.into_iter().filter(|path| path.exists()) {
-        let said = Command::new(&candidate).args(["-c", "import sys; print(*sys.version_info[:2])"]).output().unwrap();
+        let said = Command::new(&candidate)
+            .args(["-c", "import sys; print(*sys.version_info[:2])"])
+            .output()
+            .unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let mut numbers = said.split_whitespace().map(|word| word.parse().unwrap());
         if let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) {
@@ -31,9 +36,22 @@ fn pythons() -> Vec<(PathBuf, (u32, u32))> {
 fn smoke(python: &Path, app: &str) {
     let server = Server::app(app).python(python).args(["-w", "2"]).start();
     let mut wire = server.connect();
-    for target in ["/hello", "/write", "/generator", "/file_offset", "/lazy_start", "/exc_info_before", "/types"] {
+    for target in [
+        "/hello",
+        "/write",
+        "/generator",
+        "/file_offset",
+        "/lazy_start",
+        "/exc_info_before",
+        "/types",
+    ] {
         let reply = wire.get(target);
-        assert!(reply.status == 200 || target.starts_with("/exc"), "{}: {target}: {}", python.display(), reply.text());
+        assert!(
+            reply.status == 200 || target.starts_with("/exc"),
+            "{}: {target}: {}",
+            python.display(),
+            reply.text()
+        );
     }
     wire.send("POST /read_mixed HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nfirst\nsecond\nthird\nx\n");
     assert_eq!(wire.read_reply().status, 200, "{}", python.display());
@@ -46,8 +64,14 @@ fn smoke(python: &Path, app: &str) {
 #[test]
 fn every_supported_python_serves() {
     let found = pythons();
-    let usable: Vec<_> = found.iter().filter(|(_, version)| *version >= (3, 9)).collect();
-    assert!(!usable.is_empty(), "no CPython of 3.9 or later on this machine");
+    let usable: Vec<_> = found
+        .iter()
+        .filter(|(_, version)| *version >= (3, 9))
+        .collect();
+    assert!(
+        !usable.is_empty(),
+        "no CPython of 3.9 or later on this machine"
+    );
     for (python, _) in usable {
         smoke(python, "cases:app");
     }
@@ -56,12 +80,23 @@ fn every_supported_python_serves() {
 #[test]
 fn a_python_that_is_too_old_is_said() {
     for (python, version) in pythons().iter().filter(|(_, version)| *version < (3, 9)) {
-        let ended = Server::app("cases:app").python(python)
-            .allow("emplate").allow("Shutting down").allow("Reason").start().exit();
+        let ended = Server::app("cases:app")
+            .python(python)
+            .allow("emplate")
+            .allow("Shutting down")
+            .allow("Reason")
+            .start()
+            .exit();
         assert_eq!(ended.code(), Some(1), "{version:?}: {}", ended.text());
         let said = format!("is Python {}.{}", version.0, version.1);
         assert!(ended.text().contains(&said), "{said}: {}", ended.text());
-        assert!(ended.text().contains("hint: rcorn needs CPython 3.9 or later"), "{}", ended.text());
+        assert!(
+            ended
+                .text()
+                .contains("hint: rcorn needs CPython 3.9 or later"),
+            "{}",
+            ended.text()
+        );
     }
 }
 
@@ -75,6 +110,16 @@ fn a_virtual_environment_is_used_with_its_packages() {
         assert!(said.starts_with(&format!("{} ", home.display())), "{said}");
         server.stop();
     };
-    check(Server::app("m:app").file("m.py", module).python(&python).start());
-    check(Server::app("m:app").file("m.py", module).env("VIRTUAL_ENV", &home).start());
+    check(
+        Server::app("m:app")
+            .file("m.py", module)
+            .python(&python)
+            .start(),
+    );
+    check(
+        Server::app("m:app")
+            .file("m.py", module)
+            .env("VIRTUAL_ENV", &home)
+            .start(),
+    );
 }

@@ -21,10 +21,24 @@ pub(crate) fn python() -> PathBuf {
         fs::remove_dir_all(&folder).unwrap();
     }
     let base = std::env::var_os("RCORN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    run(Command::new(base).args(["-m", "venv"]).arg(&folder), "make a virtual environment (Debian: apt-get install python3-venv)");
+    run(
+        Command::new(base).args(["-m", "venv"]).arg(&folder),
+        "make a virtual environment (Debian: apt-get install python3-venv)",
+    );
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]);
-    run(&mut pip, "install tests/requirements.txt with pip (is a package index reachable? PIP_INDEX_URL and PIP_FIND_LINKS are heeded)");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        REQUIREMENTS,
+    ]);
+    run(
+        &mut pip,
+        "install tests/requirements.txt with pip (is a package index reachable? PIP_INDEX_URL and PIP_FIND_LINKS are heeded)",
+    );
     fs::write(&mark, wanted).unwrap();
     python
 }
@@ -32,8 +46,12 @@ pub(crate) fn python() -> PathBuf {
 fn run(command: &mut Command, what: &str) {
     let output = command.output();
     let fine = output.as_ref().is_ok_and(|output| output.status.success());
-    assert!(fine, "cannot {what}:\n{command:?}\n{}", match &output {
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    });
+    assert!(
+        fine,
+        "cannot {what}:\n{command:?}\n{}",
+        match &output {
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        }
+    );
 }
