@@ -12,8 +12,16 @@ mod settle;
 mod throttle;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
 mod story;
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
 mod tests;
 
 use core::time::Duration;
@@ -146,7 +154,7 @@ impl Arbiter {
             Event::Loaded(policy) => self.loaded(policy, actions),
             Event::NotLoaded(reason) => self.not_loaded(reason, actions),
             Event::TemplateStarted(generation, pid) => {
-                self.template_started(now, generation, pid, actions)
+                self.template_started(now, generation, pid, actions);
             }
             Event::TemplateNotStarted(generation, reason) => {
                 self.pool.templates.remove(&generation);
@@ -178,7 +186,7 @@ impl Arbiter {
             Event::Exited(pid, exit) => self.exited(now, pid, exit, actions),
             Event::UpgradeStarted(pid) => self.upgrade = Some(pid),
             Event::UpgradeNotStarted(reason) => {
-                actions.push(Action::Say(Note::UpgradeNotStarted(reason)))
+                actions.push(Action::Say(Note::UpgradeNotStarted(reason)));
             }
             Event::Tick => self.look(now),
         }

@@ -1,7 +1,7 @@
 //! A pretend kernel that obeys the brain's actions and misbehaves at random, and the promises that hold in
 //! every story it tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ fn policy(workers: u32) -> Policy {
     Policy {
         workers,
         timeout: Some(Duration::from_secs(30)),
-        boot_timeout: Some(Duration::from_secs(60)),
+        boot_timeout: Some(Duration::from_mins(1)),
         graceful_timeout: Duration::from_secs(30),
         reload_watch: Duration::from_secs(5),
     }
@@ -424,10 +424,14 @@ proptest! {
                 break;
             }
             // Nobody heeds anything but KILL.
-            let killed: Vec<Pid> = world.log.iter().filter_map(|action| match action {
-                Action::Ask(pid, Ask::Kill) | Action::KillTemplate(_, pid) => Some(*pid),
-                _ => None,
-            }).collect();
+            let kill = |action: &Action| {
+                if let Action::Ask(pid, Ask::Kill) | Action::KillTemplate(_, pid) = action {
+                    Some(*pid)
+                } else {
+                    None
+                }
+            };
+            let killed: Vec<Pid> = world.log.iter().filter_map(kill).collect();
             for pid in killed {
                 world.die(pid, Exit::Signal(9));
             }
@@ -504,7 +508,7 @@ fn deaths_at_boot_are_throttled() {
     for pid in ids {
         world.die(pid, Exit::Signal(9));
     }
-    let end = world.now + Duration::from_secs(60);
+    let end = world.now + Duration::from_mins(1);
     while world.now < end {
         while let Some(index) = world
             .owed
@@ -534,7 +538,7 @@ fn a_late_look_kills_no_one() {
     let id = *world.serving.iter().next().unwrap();
     world.busy.insert(id, Moment(world.now));
     let before = world.log.len();
-    world.now += Duration::from_secs(300);
+    world.now += Duration::from_mins(5);
     world.tick();
     let killed = |world: &World, from: usize| {
         world

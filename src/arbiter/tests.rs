@@ -11,7 +11,7 @@ fn policy(workers: u32) -> Policy {
     Policy {
         workers,
         timeout: Some(Duration::from_secs(30)),
-        boot_timeout: Some(Duration::from_secs(60)),
+        boot_timeout: Some(Duration::from_mins(1)),
         graceful_timeout: Duration::from_secs(20),
         reload_watch: Duration::from_secs(5),
     }
@@ -77,9 +77,12 @@ fn forks(actions: &[Action]) -> u64 {
 fn said(actions: &[Action]) -> Vec<String> {
     actions
         .iter()
-        .filter_map(|action| match action {
-            Action::Say(note) => Some(note.to_string()),
-            _ => None,
+        .filter_map(|action| {
+            if let Action::Say(note) = action {
+                Some(note.to_string())
+            } else {
+                None
+            }
         })
         .collect()
 }

@@ -28,7 +28,7 @@ pub enum InterpreterError {
 impl InterpreterError {
     /// The way out.
     #[must_use]
-    pub fn hint(&self) -> String {
+    pub(super) fn hint(&self) -> String {
         match self {
             Self::Chosen { .. } => "give the path of a CPython 3.9 or later, such as --python .venv/bin/python3".into(),
             Self::NotFound { .. } => {
@@ -40,20 +40,20 @@ impl InterpreterError {
 
 /// Where to look.
 #[derive(Debug, Default)]
-pub struct Places {
+pub(super) struct Places {
     /// `--python`.
-    pub chosen: Option<PathBuf>,
+    pub(super) chosen: Option<PathBuf>,
     /// The path of this executable: pip installs it into a virtual environment.
-    pub executable: Option<PathBuf>,
+    pub(super) executable: Option<PathBuf>,
     /// `$VIRTUAL_ENV`.
-    pub virtual_env: Option<PathBuf>,
+    pub(super) virtual_env: Option<PathBuf>,
     /// `$PATH`.
-    pub path: Option<OsString>,
+    pub(super) path: Option<OsString>,
 }
 
 /// Finds the interpreter: `--python`; the virtual environment rcorn is installed in; the active one;
 /// the first `python3` on the path.
-pub fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
+pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
         let found = if chosen.components().count() == 1 && !chosen.exists() {
@@ -130,7 +130,7 @@ module.template(native, start, mode)
 "#;
 
 /// The arguments after the program's name.
-pub fn arguments(native: RawFd, start: RawFd) -> Vec<OsString> {
+pub(super) fn arguments(native: RawFd, start: RawFd) -> Vec<OsString> {
     let numbers = [native.to_string(), start.to_string()];
     // The bootstrap's own length makes room enough for a process title.
     let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];

@@ -46,9 +46,9 @@ pub enum ListenError {
 
 /// One listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     /// What it was made from; `None` for one that systemd gave.
-    pub address: Option<Address>,
+    pub(super) address: Option<Address>,
     socket: Socket,
     kind: ListenerKind,
     host: String,
@@ -65,13 +65,13 @@ pub struct Listener {
 impl Listener {
     /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it.
     #[must_use]
-    pub fn shown(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 
     /// How templates and workers know it.
     #[must_use]
-    pub fn for_link(&self) -> link::Listener {
+    pub(super) fn for_link(&self) -> link::Listener {
         link::Listener {
             fd: self.socket.as_raw_fd(),
             kind: self.kind,
@@ -81,7 +81,7 @@ impl Listener {
     }
 
     /// Nobody new gets in; who is in the queue stays there.
-    pub fn shut_the_door(&mut self, shared: bool) {
+    pub(super) fn shut_the_door(&mut self, shared: bool) {
         if self.is_systemds || shared {
             return;
         }
@@ -98,14 +98,14 @@ impl Listener {
     }
 
     /// Undoes it, for others who may hold the same socket.
-    pub fn open_the_door(&self) {
+    pub(super) fn open_the_door(&self) {
         if self.is_shut && self.kind == ListenerKind::Tcp {
             drop(net::accept_new_connections(self.socket.as_fd()));
         }
     }
 
     /// Removes the unix socket's file, if it is still ours.
-    pub fn remove_file(&mut self) {
+    pub(super) fn remove_file(&mut self) {
         let Some((path, device, inode)) = self.file.take() else {
             return;
         };
@@ -121,19 +121,16 @@ impl Listener {
         let is_systemds = address.is_none();
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        let (kind, host, port, shown) = match local.as_socket() {
-            Some(ip) => {
-                let (host, port) = (ip.ip().to_string(), ip.port().to_string());
-                (ListenerKind::Tcp, host, port, format!("http://{ip}"))
-            }
-            None => {
-                let shown = match (local.as_pathname(), local.as_abstract_namespace()) {
-                    (Some(path), _) => format!("unix:{}", path.display()),
-                    (None, Some(name)) => format!("unix:@{}", String::from_utf8_lossy(name)),
-                    (None, None) => "unix:".to_owned(),
-                };
-                (ListenerKind::Unix, String::new(), String::new(), shown)
-            }
+        let (kind, host, port, shown) = if let Some(ip) = local.as_socket() {
+            let (host, port) = (ip.ip().to_string(), ip.port().to_string());
+            (ListenerKind::Tcp, host, port, format!("http://{ip}"))
+        } else {
+            let shown = match (local.as_pathname(), local.as_abstract_namespace()) {
+                (Some(path), _) => format!("unix:{}", path.display()),
+                (None, Some(name)) => format!("unix:@{}", String::from_utf8_lossy(name)),
+                (None, None) => "unix:".to_owned(),
+            };
+            (ListenerKind::Unix, String::new(), String::new(), shown)
         };
         if kind == ListenerKind::Tcp {
             // Accepted sockets inherit it: no call for each connection.
@@ -155,7 +152,7 @@ impl Listener {
 
 /// Sockets that systemd passes: `LISTEN_FDS` of them from descriptor 3 on, if `LISTEN_PID` is us
 /// (`sd_listen_fds(3)`). The caller removes the variables.
-pub fn from_systemd(
+pub(super) fn from_systemd(
     environment: &dyn Fn(&str) -> Option<String>,
     pid: u32,
 ) -> Result<Vec<Listener>, ListenError> {
@@ -173,13 +170,13 @@ pub fn from_systemd(
 
 /// The sockets of new settings: those of `before` that stay, by their index there, and new ones.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// For each address: an index into the old sockets, or new sockets.
     parts: Vec<Result<usize, Vec<Listener>>>,
 }
 
 /// Opens what the settings want and `before` does not have. Nothing of `before` changes yet.
-pub fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
+pub(super) fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
     let mut parts = Vec::new();
     for address in &settings.bind {
         let same = before
@@ -195,7 +192,7 @@ pub fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenErro
 
 impl Plan {
     /// All sockets of the plan, in the order of `bind`.
-    pub fn sockets<'a>(&'a self, before: &'a [Listener]) -> Vec<&'a Listener> {
+    pub(super) fn sockets<'a>(&'a self, before: &'a [Listener]) -> Vec<&'a Listener> {
         let mut all = Vec::new();
         for part in &self.parts {
             match part {
@@ -207,7 +204,7 @@ impl Plan {
     }
 
     /// Puts the plan into force; what is not wanted any more is closed.
-    pub fn commit(self, before: &mut Vec<Listener>) {
+    pub(super) fn commit(self, before: &mut Vec<Listener>) {
         let mut old: Vec<Option<Listener>> = std::mem::take(before).into_iter().map(Some).collect();
         for part in self.parts {
             match part {
@@ -221,7 +218,7 @@ impl Plan {
     }
 
     /// Gives the plan up: new unix sockets leave no file behind.
-    pub fn discard(self) {
+    pub(super) fn discard(self) {
         for mut listener in self.parts.into_iter().filter_map(Result::err).flatten() {
             listener.remove_file();
         }
@@ -309,13 +306,14 @@ fn tcp_one(
         socket.listen(backlog(settings))?;
         Listener::wrap(socket, Some(address.clone()))
     };
-    bind().map_err(|source| match source.kind() {
-        // gunicorn prints Python's form of the address; people grep for it.
-        io::ErrorKind::AddrInUse => ListenError::InUse {
-            address: format!("('{}', {})", ip.ip(), ip.port()),
-            source,
-        },
-        _ => refused(address, source),
+    bind().map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            // gunicorn prints Python's form of the address; people grep for it.
+            let address = format!("('{}', {})", ip.ip(), ip.port());
+            ListenError::InUse { address, source }
+        } else {
+            refused(address, source)
+        }
     })
 }
 

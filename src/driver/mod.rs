@@ -92,6 +92,8 @@ fn now() -> Moment {
 fn order(signal: Signal) -> Option<Order> {
     let orders = [
         (Signal::SIGTERM, Order::Stop),
+        (Signal::SIGINT, Order::Quit),
+        (Signal::SIGQUIT, Order::Quit),
         (Signal::SIGHUP, Order::Reload),
         (Signal::SIGTTIN, Order::More),
         (Signal::SIGTTOU, Order::Fewer),
@@ -101,6 +103,20 @@ fn order(signal: Signal) -> Option<Order> {
     orders
         .into_iter()
         .find_map(|(known, order)| (known == signal).then_some(order))
+}
+
+fn note_signal(signal: Signal) {
+    let name = signal
+        .as_str()
+        .trim_start_matches("SIG")
+        .to_ascii_lowercase();
+    if signal == Signal::SIGWINCH {
+        // A terminal that changes its size is no news.
+        log::debug(format_args!("Handling signal: {name}"));
+        log::debug(format_args!("SIGWINCH ignored. Not daemonized"));
+    } else {
+        log::info(format_args!("Handling signal: {name}"));
+    }
 }
 
 impl From<Failure> for BootFailure {
@@ -169,42 +185,18 @@ impl Driver<'_> {
 
     fn hear_signals(&mut self) -> io::Result<()> {
         for signal in self.signals.take() {
-            match signal {
-                Signal::SIGCHLD => {
-                    // What they reported before they ended is heard first.
-                    self.hear_reports()?;
-                    self.children.reap(&mut self.queue)?;
-                }
-                Signal::SIGINT | Signal::SIGQUIT => {
-                    self.note_signal(signal);
-                    self.queue.push_back(Event::Ordered(Order::Quit));
-                }
-                Signal::SIGWINCH => {
-                    self.note_signal(signal);
-                    log::debug(format_args!("SIGWINCH ignored. Not daemonized"));
-                }
-                other => {
-                    self.note_signal(other);
-                    self.queue.extend(order(other).map(Event::Ordered));
-                }
+            if signal == Signal::SIGCHLD {
+                // What they reported before they ended is heard first.
+                self.hear_reports()?;
+                self.children.reap(&mut self.queue)?;
+            } else {
+                note_signal(signal);
+                self.queue.extend(order(signal).map(Event::Ordered));
             }
             // In the order they came, each with its consequences.
             self.drain_queue();
         }
         Ok(())
-    }
-
-    fn note_signal(&self, signal: Signal) {
-        let name = signal
-            .as_str()
-            .trim_start_matches("SIG")
-            .to_ascii_lowercase();
-        if signal == Signal::SIGWINCH {
-            // A terminal that changes its size is no news.
-            log::debug(format_args!("Handling signal: {name}"));
-        } else {
-            log::info(format_args!("Handling signal: {name}"));
-        }
     }
 
     fn hear_reports(&mut self) -> io::Result<()> {

@@ -120,7 +120,7 @@ impl Driver<'_> {
             match back {
                 Ok(logs) => self.logs = logs,
                 Err(error) => {
-                    log::error(format_args!("cannot go back to the old log files: {error}"))
+                    log::error(format_args!("cannot go back to the old log files: {error}"));
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::kill;
@@ -49,7 +50,6 @@ impl PidFile {
             let temporary = path.with_file_name(temporary);
             let mut file = fs::File::create(&temporary)?;
             writeln!(file, "{pid}")?;
-            use std::os::unix::fs::PermissionsExt;
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             fs::rename(&temporary, path)
         };

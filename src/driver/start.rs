@@ -134,9 +134,10 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
             if let Some(pid_file) = pid_file {
                 drop(pid_file.remove());
             }
-            return match error {
-                StartError::Stopped => Ok(0),
-                other => Err(other),
+            return if matches!(error, StartError::Stopped) {
+                Ok(0)
+            } else {
+                Err(error)
             };
         }
     };

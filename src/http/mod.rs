@@ -11,6 +11,10 @@ mod refusal;
 pub mod reply;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
 mod tests;
 
 pub use chunked::{Chunk, ChunkedDecoder};

@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 use std::io;
 
+use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Runs `action` in the handler of a signal. It must be async-signal-safe: stores into atomics, write(2).
@@ -25,19 +26,29 @@ pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Resul
     Ok(())
 }
 
-/// Lets a signal interrupt blocking system calls, which are repeated otherwise.
+/// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is pending stays
+/// so: the disposition is read without a detour over "ignore", which would drop it.
 pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
-    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_IGN runs no code of ours.
-    let now = unsafe { sigaction(signal, &ignored) }?;
-    let changed = SigAction::new(
-        now.handler(),
-        now.flags() & !SaFlags::SA_RESTART,
-        now.mask(),
-    );
-    // SAFETY: the handler is the one that was there before.
-    unsafe { sigaction(signal, &changed) }?;
-    Ok(())
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of i32 representation"
+    )]
+    let number = signal as c_int;
+    // SAFETY: sigaction is plain data for which all zeroes is a valid value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new action only asks; the old one is written to a live local.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    if asked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    action.sa_flags &= !libc::SA_RESTART;
+    // SAFETY: the action is the one that was in force, with one flag less.
+    let done = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Ignores a signal, whatever other code made of it.

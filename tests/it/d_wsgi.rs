@@ -1,5 +1,7 @@
 //! PEP 3333, one rule a test, asked from outside; the apps are in `tests/apps/cases.py`.
 
+use std::fmt::Write;
+
 use crate::support::{Place, Server, Wire};
 
 fn text(wire: &mut Wire, target: &str) -> String {
@@ -13,11 +15,8 @@ fn post(wire: &mut Wire, target: &str, body: &str, chunked: bool) -> String {
         let mut request =
             format!("POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         for chunk in body.as_bytes().chunks(3) {
-            request.push_str(&format!(
-                "{:x};note=1\r\n{}\r\n",
-                chunk.len(),
-                String::from_utf8_lossy(chunk)
-            ));
+            let data = String::from_utf8_lossy(chunk);
+            write!(request, "{:x};note=1\r\n{data}\r\n", chunk.len()).unwrap();
         }
         request.push_str("0\r\nX-Trailer: t\r\n\r\n");
         wire.send(request);

@@ -67,7 +67,7 @@ fn werkzeug_and_bottle() {
     let mut wire = server.connect();
     assert_eq!(wire.get("/?name=you").text(), "Hello, you!\n");
     assert_eq!(
-        post(&mut wire, "/", "text/plain", &[b'x'; 100_000], "").text(),
+        post(&mut wire, "/", "text/plain", &vec![b'x'; 100_000], "").text(),
         "100000 bytes\n"
     );
     server.stop();
@@ -155,7 +155,7 @@ fn django_admin_static_file_and_a_large_upload_in_little_memory() {
             "-t",
             "120",
         ])
-        .patience(std::time::Duration::from_secs(120))
+        .patience(std::time::Duration::from_mins(2))
         .start();
     let mut wire = server.connect();
     assert_eq!(wire.get("/").text(), "Hello from Django\n");

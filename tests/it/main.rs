@@ -1,8 +1,4 @@
 //! The black-box tests: the real binary, real sockets. One program, so that it links once.
-#![expect(
-    clippy::tests_outside_test_module,
-    reason = "a test program has nothing but tests"
-)]
 
 #[cfg(test)]
 #[path = "../support/mod.rs"]
