@@ -6,43 +6,38 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use pyo3::prelude::*;
 
 use crate::http::{Head, Limits};
 use crate::link::{Report, Start};
-use crate::log::AccessLog;
-use crate::python::fork::pid;
-use crate::settings::{HeaderMap, LogTarget, Settings};
+use crate::log;
+use crate::settings::Settings;
 use crate::sys::clock;
-use crate::sys::process::adopt;
 use crate::sys::scoreboard::{Cell, Scoreboard};
 use crate::template::serve::report;
 use crate::wsgi::channel::Patience;
-use crate::wsgi::environ::{Environ, EnvironRules};
-use crate::wsgi::errors::Errors;
+use crate::wsgi::environ::Environ;
 use crate::wsgi::exchange::Guest;
-use crate::wsgi::file::FileWrapper;
-use crate::{SERVER_SOFTWARE, log};
 
 use super::access::Access;
-use super::connection::{Connection, Waiting};
+use super::connection::Connection;
+use super::nanoseconds;
 use super::orders::Orders;
-use super::{Birth, nanoseconds};
 
 /// Bytes read at once.
 pub(super) const PIECE: usize = 64 * 1024;
 /// Where connections begin among the epoll tokens.
 pub(super) const FIRST_CONNECTION: u64 = 1 << 16;
-const WAKE: u64 = FIRST_CONNECTION - 1;
+pub(super) const WAKE: u64 = FIRST_CONNECTION - 1;
 const LOT: u64 = FIRST_CONNECTION - 2;
 
 /// How long an idle connection is kept for a last request when the server stops. A client that is just
 /// sending would meet a closed connection otherwise.
-const LAST_CALL: Duration = Duration::from_secs(1);
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long the accept queue is watched at least when the server stops: handshakes that were under way
 /// when the door was shut end up in it.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long a worker with more than its share of connections leaves the listeners to others.
 const SIT_OUT: Duration = Duration::from_millis(20);
 
@@ -57,7 +52,7 @@ pub(super) struct Limiting {
 
 /// Why the worker leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+pub(super) enum Leaving {
     /// It is replaced: siblings serve on, connections go to them.
     Retired,
     /// The server stops, since then.
@@ -77,19 +72,19 @@ pub(super) struct Desk<'a> {
     pub(super) settings: &'a Settings,
     pub(super) scoreboard: &'a Scoreboard,
     pub(super) cell: &'a Cell,
-    reports: BorrowedFd<'a>,
-    id: u64,
+    pub(super) reports: BorrowedFd<'a>,
+    pub(super) id: u64,
     pub(super) orders: Orders,
     pub(super) epoll: Epoll,
     pub(super) doors: Vec<Door>,
-    doors_open: bool,
-    sit_out_until: u64,
-    lot: (OwnedFd, OwnedFd),
+    pub(super) doors_open: bool,
+    pub(super) sit_out_until: u64,
+    pub(super) lot: (OwnedFd, OwnedFd),
     pub(super) connections: Vec<Option<Connection>>,
     pub(super) free: Vec<usize>,
     pub(super) held: usize,
-    next_sweep: u64,
-    leaving: Option<Leaving>,
+    pub(super) next_sweep: u64,
+    pub(super) leaving: Option<Leaving>,
     pub(super) limits: Limits,
     pub(super) limiting: Limiting,
     pub(super) patience: Patience,
@@ -98,118 +93,20 @@ pub(super) struct Desk<'a> {
     pub(super) environ: Environ,
     pub(super) guest: Guest,
     pub(super) access: Option<Access>,
-    standing_second: i64,
+    pub(super) standing_second: i64,
     /// Requests after which the worker asks to be replaced; 0: never.
-    retire_at: u64,
-    asked: bool,
+    pub(super) retire_at: u64,
+    pub(super) asked: bool,
 }
 
-fn limit(seconds: Option<Duration>) -> u64 {
-    seconds.map_or(0, nanoseconds)
-}
-
-impl<'a> Desk<'a> {
-    /// Sets the desk up; the worker can serve after this.
-    pub(super) fn new(
-        py: Python<'_>,
-        birth: &'a Birth<'_>,
-        app: Bound<'_, PyAny>,
-        orders: Orders,
-    ) -> io::Result<Self> {
-        let start = birth.start;
-        let settings = &start.settings;
-        let cell = birth.scoreboard.cell(birth.slot);
-        let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
-        let mut doors = Vec::new();
-        for listener in &start.listeners {
-            doors.push(Door {
-                socket: adopt(listener.fd)?,
-            });
-        }
-        let rules = EnvironRules {
-            secure_scheme_headers: &settings.secure_scheme_headers,
-            forwarder_headers: &settings.forwarder_headers,
-            underscores: settings.header_map == HeaderMap::Dangerous,
-            software: SERVER_SOFTWARE,
-        };
-        let prepare = || -> PyResult<(Environ, Guest)> {
-            let errors = Bound::new(py, Errors)?;
-            let wrapper = py.get_type::<FileWrapper>();
-            let environ = Environ::new(
-                py,
-                &rules,
-                &start.listeners,
-                errors.as_any(),
-                wrapper.as_any(),
-            )?;
-            Ok((environ, Guest::new(py, app, settings.sendfile)?))
-        };
-        let (environ, guest) = prepare().map_err(io::Error::other)?;
-        let access = match start.access_log {
-            None => None,
-            Some(fd) => {
-                let path = settings.accesslog.as_ref().and_then(LogTarget::path);
-                Some(Access::new(
-                    AccessLog::new(adopt(fd)?, path),
-                    &settings.access_log_format,
-                )?)
-            }
-        };
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut desk = Self {
-            start,
-            settings,
-            scoreboard: &birth.scoreboard,
-            cell,
-            reports: birth.reports.as_fd(),
-            id: birth.id,
-            orders,
-            epoll,
-            doors,
-            doors_open: false,
-            sit_out_until: 0,
-            lot: (adopt(start.lot.0)?, adopt(start.lot.1)?),
-            connections: Vec::new(),
-            free: Vec::new(),
-            held: 0,
-            next_sweep: u64::MAX,
-            leaving: None,
-            limits: limits(settings),
-            limiting: Limiting {
-                head: limit(settings.header_timeout.limit()),
-                body: limit(settings.body_timeout.limit()),
-                idle: limit(settings.keepalive.limit()),
-                close: nanoseconds(Duration::from_secs(2)),
-            },
-            patience: Patience {
-                read: settings.body_timeout.limit(),
-                write: settings.write_timeout.limit(),
-            },
-            head: Head::default(),
-            scratch: vec![0; PIECE],
-            environ,
-            guest,
-            access,
-            standing_second: 0,
-            retire_at: retire_at(settings, birth.id),
-            asked: false,
-        };
-        desk.epoll.add(
-            desk.orders.wake(),
-            EpollEvent::new(EpollFlags::EPOLLIN, WAKE),
-        )?;
-        desk.watch_lot()?;
-        desk.open_doors()?;
-        Ok(desk)
-    }
-
-    fn watch_lot(&self) -> io::Result<()> {
+impl Desk<'_> {
+    pub(super) fn watch_lot(&self) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
         Ok(self.epoll.add(&self.lot.1, EpollEvent::new(flags, LOT))?)
     }
 
     /// Listens again. One worker is woken for one connection (`EPOLLEXCLUSIVE`).
-    fn open_doors(&mut self) -> io::Result<()> {
+    pub(super) fn open_doors(&mut self) -> io::Result<()> {
         if !self.doors_open {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             for (token, door) in (0_u64..).zip(&self.doors) {
@@ -221,7 +118,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn close_doors(&mut self) -> io::Result<()> {
+    pub(super) fn close_doors(&mut self) -> io::Result<()> {
         if self.doors_open {
             for door in &self.doors {
                 self.epoll.delete(&door.socket)?;
@@ -286,7 +183,7 @@ impl<'a> Desk<'a> {
                 WAKE => self.heed_orders(),
                 LOT => self.take_from_lot(py)?,
                 token if token < LOT => {
-                    self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?
+                    self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?;
                 }
                 _parked => {}
             }
@@ -331,83 +228,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive clients go
-    /// to a sibling, or get a last answer.
-    fn begin_to_leave(&mut self, now: u64) -> io::Result<()> {
-        // The parent's death sends TERM too; then nobody drains the queue for a successor.
-        let orphan = nix::unistd::getppid().as_raw() != self.start.arbiter;
-        if orphan {
-            log::info(format_args!(
-                "Parent changed, shutting down: <Worker {}>",
-                pid()
-            ));
-        }
-        let stopping = self.scoreboard.shared().stopping.load(Ordering::Acquire) != 0;
-        if stopping && !orphan {
-            self.leaving = Some(Leaving::Stopping(now));
-            self.open_doors()?;
-            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
-            return Ok(());
-        }
-        self.leaving = Some(Leaving::Retired);
-        self.close_doors()?;
-        self.epoll.delete(&self.lot.1)?;
-        if orphan {
-            self.shorten_waits(now);
-        } else {
-            self.hand_all_on();
-            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
-        }
-        Ok(())
-    }
-
-    /// Gives every parked connection to the siblings.
-    fn hand_all_on(&mut self) {
-        for index in 0..self.connections.len() {
-            let Some(Some(connection)) = self.connections.get(index) else {
-                continue;
-            };
-            let Connection {
-                channel,
-                listener,
-                served,
-                buffer,
-                waiting,
-                ..
-            } = connection;
-            let handed = *waiting != Waiting::Close
-                && super::lot::hand_on(
-                    self.lot.0.as_fd(),
-                    channel.socket(),
-                    *listener,
-                    *served,
-                    buffer,
-                );
-            if handed {
-                self.forget(index);
-            }
-        }
-    }
-
     fn take_from_lot(&mut self, py: Python<'_>) -> io::Result<()> {
         if let Some(handed) = super::lot::take(self.lot.1.as_fd())? {
             self.welcome(py, handed);
         }
         Ok(())
-    }
-
-    /// Whether a leaving worker has nothing left to do.
-    fn is_done(&mut self, py: Python<'_>) -> io::Result<bool> {
-        if let Some(Leaving::Stopping(since)) = self.leaving {
-            while let Some(handed) = super::lot::take(self.lot.1.as_fd())? {
-                self.welcome(py, handed);
-            }
-            while self.accept_any(py) {}
-            if clock::coarse() < since.saturating_add(nanoseconds(LAST_LOOK)) {
-                return Ok(false);
-            }
-        }
-        Ok(self.held == 0)
     }
 
     /// Whether answers still promise another request on the same connection.
@@ -432,19 +257,6 @@ impl<'a> Desk<'a> {
             } else {
                 self.next_sweep = self.next_sweep.min(connection.deadline);
             }
-        }
-    }
-
-    /// Nobody waits longer than until then for a request to begin.
-    fn shorten_waits(&mut self, until: u64) {
-        for connection in self.connections.iter_mut().flatten() {
-            if matches!(
-                connection.waiting,
-                Waiting::FirstByte | Waiting::NextRequest
-            ) {
-                connection.deadline = connection.deadline.min(until);
-            }
-            self.next_sweep = self.next_sweep.min(connection.deadline);
         }
     }
 
@@ -512,39 +324,4 @@ impl<'a> Desk<'a> {
             ));
         }
     }
-}
-
-/// What the parser enforces.
-fn limits(settings: &Settings) -> Limits {
-    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-    let line = size(settings.limit_request_line.bytes());
-    let field = size(settings.limit_request_field_size.bytes());
-    Limits {
-        request_line: if line == 0 { 1024 * 1024 } else { line },
-        fields: usize::try_from(settings.limit_request_fields).unwrap_or(usize::MAX),
-        field_size: if field == 0 { 8190 } else { field },
-        require_host: settings.require_host,
-        permit_obsolete_folding: settings.permit_obsolete_folding,
-        permit_unconventional_http_method: settings.permit_unconventional_http_method,
-        permit_unconventional_http_version: settings.permit_unconventional_http_version,
-        casefold_http_method: settings.casefold_http_method,
-        refuse_underscores: settings.header_map == HeaderMap::Refuse,
-    }
-}
-
-/// `max_requests` plus this worker's share of the jitter.
-fn retire_at(settings: &Settings, id: u64) -> u64 {
-    if settings.max_requests == 0 {
-        return 0;
-    }
-    // splitmix64 of time, pid and id: workers forked in the same instant must differ.
-    let mut z = clock::monotonic() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    let jitter = z
-        .checked_rem(settings.max_requests_jitter.saturating_add(1))
-        .unwrap_or(0);
-    settings.max_requests.saturating_add(jitter)
 }

@@ -7,8 +7,10 @@ pub mod orders;
 
 mod access;
 mod desk;
+mod leave;
 mod pages;
 mod serve;
+mod setup;
 mod turn;
 
 use std::io;
@@ -136,13 +138,12 @@ fn boot<'a>(
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
     log::info(format_args!("Booting worker with pid: {}", pid()));
-    let app = match app {
-        Some(app) => app.into_bound(py),
-        None => {
-            // An import may take long, and start programs, which would inherit blocked signals.
-            SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
-            import(py, settings).map_err(BootError::Failed)?
-        }
+    let app = if let Some(app) = app {
+        app.into_bound(py)
+    } else {
+        // An import may take long, and start programs, which would inherit blocked signals.
+        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+        import(py, settings).map_err(BootError::Failed)?
     };
     // After the import, which may have installed handlers of its own.
     let orders = Orders::install(py)?;

@@ -99,30 +99,10 @@ impl Desk<'_> {
             Framing::Length(length) => self.gather(head, length, behind.len()),
             Framing::Chunked => Gather::Stream,
         };
-        let channel = connection.channel.clone();
-        let (input, used) = match (&gather, head.framing) {
-            (Gather::Until(needed), _) => return Step::Wait(Waiting::Body(*needed)),
-            (_, Framing::None) => (None, head.length),
-            (Gather::Here(length), _) => {
-                let body = behind.get(..*length).unwrap_or(behind).to_vec();
-                let size = u64::try_from(*length).unwrap_or(u64::MAX);
-                (
-                    Some(Body::with_length(body, size, channel)),
-                    head.length.saturating_add(*length),
-                )
-            }
-            (Gather::Stream, Framing::Length(length)) => (
-                Some(Body::with_length(behind.to_vec(), length, channel)),
-                bytes.len(),
-            ),
-            (Gather::Stream, Framing::Chunked) => {
-                let decoder = ChunkedDecoder::new(&self.limits);
-                (
-                    Some(Body::chunked(behind.to_vec(), decoder, channel)),
-                    bytes.len(),
-                )
-            }
-        };
+        if let Gather::Until(needed) = gather {
+            return Step::Wait(Waiting::Body(needed));
+        }
+        let (input, used) = self.body(connection, bytes, head, &gather);
         connection
             .channel
             .owe_continue(head.expect_continue && input.is_some());
@@ -155,17 +135,17 @@ impl Desk<'_> {
         drop(environ);
         connection.served = connection.served.saturating_add(1);
         Self::log_trouble(bytes, head, served.trouble);
+        let gathered = matches!(gather, Gather::Here(_) | Gather::Until(_));
+        let whole = used == bytes.len() && left.is_some();
         match served.ending {
-            Ending::KeepAlive => match (gather, left) {
-                (Gather::Stream, Some(left)) => Step::ServedStream(left),
+            Ending::KeepAlive if gathered => Step::Served(used),
+            Ending::KeepAlive => match left {
+                Some(left) => Step::ServedStream(left),
                 // The app left part of the body unread and the rest is not here: nothing after it can be found.
-                (Gather::Stream, None) => Step::Leave(Next::Close),
-                (Gather::Here(_) | Gather::Until(_), _) => Step::Served(used),
+                None => Step::Leave(Next::Close),
             },
             // The client said that this was its last request, and all of it was read.
-            Ending::Close if !head.keep_alive && used == bytes.len() && left.is_some() => {
-                Step::Leave(Next::Done)
-            }
+            Ending::Close if whole && !head.keep_alive => Step::Leave(Next::Done),
             Ending::Close => Step::Leave(Next::Close),
             Ending::Unanswered => {
                 let head_only = head.method.of(bytes) == b"HEAD";
@@ -180,6 +160,40 @@ impl Desk<'_> {
             Ending::Abort => {
                 drop(crate::sys::net::reset_on_close(connection.channel.socket()));
                 Step::Leave(Next::Abort)
+            }
+        }
+    }
+
+    /// The body's source, and how many of the bytes belong to the request.
+    fn body(
+        &self,
+        connection: &Connection,
+        bytes: &[u8],
+        head: &Head,
+        gather: &Gather,
+    ) -> (Option<Body>, usize) {
+        let behind = bytes.get(head.length..).unwrap_or(&[]);
+        let channel = connection.channel.clone();
+        match (gather, head.framing) {
+            (_, Framing::None) => (None, head.length),
+            (Gather::Here(length) | Gather::Until(length), _) => {
+                let body = behind.get(..*length).unwrap_or(behind).to_vec();
+                let size = u64::try_from(*length).unwrap_or(u64::MAX);
+                (
+                    Some(Body::with_length(body, size, channel)),
+                    head.length.saturating_add(*length),
+                )
+            }
+            (Gather::Stream, Framing::Length(length)) => (
+                Some(Body::with_length(behind.to_vec(), length, channel)),
+                bytes.len(),
+            ),
+            (Gather::Stream, Framing::Chunked) => {
+                let decoder = ChunkedDecoder::new(&self.limits);
+                (
+                    Some(Body::chunked(behind.to_vec(), decoder, channel)),
+                    bytes.len(),
+                )
             }
         }
     }

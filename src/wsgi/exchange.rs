@@ -149,7 +149,7 @@ fn whole<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyBy
 }
 
 /// One item of a body.
-fn part<'py>((position, item): (usize, Bound<'py, PyAny>)) -> PyResult<Bound<'py, PyBytes>> {
+fn part((position, item): (usize, Bound<'_, PyAny>)) -> PyResult<Bound<'_, PyBytes>> {
     match item.cast_into::<PyBytes>() {
         Ok(part) => Ok(part),
         Err(error) => {

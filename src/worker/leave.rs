@@ -1,0 +1,103 @@
+//! How a worker leaves without losing anybody: what it holds is finished; what waits goes to a sibling or gets
+//! a last answer; when the whole server stops, the accept queue is emptied first.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+
+use crate::log;
+use crate::python::fork::pid;
+use crate::sys::clock;
+
+use super::connection::{Connection, Waiting};
+use super::desk::{Desk, LAST_CALL, LAST_LOOK, Leaving};
+use super::nanoseconds;
+
+impl Desk<'_> {
+    /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive clients go
+    /// to a sibling, or get a last answer.
+    pub(super) fn begin_to_leave(&mut self, now: u64) -> io::Result<()> {
+        // The parent's death sends TERM too; then nobody drains the queue for a successor.
+        let orphan = nix::unistd::getppid().as_raw() != self.start.arbiter;
+        if orphan {
+            log::info(format_args!(
+                "Parent changed, shutting down: <Worker {}>",
+                pid()
+            ));
+        }
+        let stopping = self.scoreboard.shared().stopping.load(Ordering::Acquire) != 0;
+        if stopping && !orphan {
+            self.leaving = Some(Leaving::Stopping(now));
+            self.open_doors()?;
+            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
+            return Ok(());
+        }
+        self.leaving = Some(Leaving::Retired);
+        self.close_doors()?;
+        self.epoll.delete(&self.lot.1)?;
+        if orphan {
+            self.shorten_waits(now);
+        } else {
+            self.hand_all_on();
+            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
+        }
+        Ok(())
+    }
+
+    /// Gives every parked connection to the siblings.
+    fn hand_all_on(&mut self) {
+        for index in 0..self.connections.len() {
+            let Some(Some(connection)) = self.connections.get(index) else {
+                continue;
+            };
+            let Connection {
+                channel,
+                listener,
+                served,
+                buffer,
+                waiting,
+                ..
+            } = connection;
+            let handed = *waiting != Waiting::Close
+                && super::lot::hand_on(
+                    self.lot.0.as_fd(),
+                    channel.socket(),
+                    *listener,
+                    *served,
+                    buffer,
+                );
+            if handed {
+                self.forget(index);
+            }
+        }
+    }
+
+    /// Whether a leaving worker has nothing left to do.
+    pub(super) fn is_done(&mut self, py: Python<'_>) -> io::Result<bool> {
+        if let Some(Leaving::Stopping(since)) = self.leaving {
+            while let Some(handed) = super::lot::take(self.lot.1.as_fd())? {
+                self.welcome(py, handed);
+            }
+            while self.accept_any(py) {}
+            if clock::coarse() < since.saturating_add(nanoseconds(LAST_LOOK)) {
+                return Ok(false);
+            }
+        }
+        Ok(self.held == 0)
+    }
+
+    /// Nobody waits longer than until then for a request to begin.
+    fn shorten_waits(&mut self, until: u64) {
+        for connection in self.connections.iter_mut().flatten() {
+            if matches!(
+                connection.waiting,
+                Waiting::FirstByte | Waiting::NextRequest
+            ) {
+                connection.deadline = connection.deadline.min(until);
+            }
+            self.next_sweep = self.next_sweep.min(connection.deadline);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A worker's desk is set up: settings become limits, inherited descriptors become sockets.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use pyo3::prelude::*;
+
+use crate::SERVER_SOFTWARE;
+use crate::http::{Head, Limits};
+use crate::link::Start;
+use crate::log::AccessLog;
+use crate::python::fork::pid;
+use crate::settings::{HeaderMap, LogTarget, Settings};
+use crate::sys::clock;
+use crate::sys::process::adopt;
+use crate::wsgi::channel::Patience;
+use crate::wsgi::environ::{Environ, EnvironRules};
+use crate::wsgi::errors::Errors;
+use crate::wsgi::exchange::Guest;
+use crate::wsgi::file::FileWrapper;
+
+use super::access::Access;
+use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
+use super::orders::Orders;
+use super::{Birth, nanoseconds};
+
+/// How long a client may take to close after we did.
+const CLOSING: Duration = Duration::from_secs(2);
+
+impl<'a> Desk<'a> {
+    /// Sets the desk up; the worker can serve after this.
+    pub(super) fn new(
+        py: Python<'_>,
+        birth: &'a Birth<'_>,
+        app: Bound<'_, PyAny>,
+        orders: Orders,
+    ) -> io::Result<Self> {
+        let start = birth.start;
+        let settings = &start.settings;
+        let cell = birth.scoreboard.cell(birth.slot);
+        let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
+        let mut doors = Vec::new();
+        for listener in &start.listeners {
+            doors.push(Door {
+                socket: adopt(listener.fd)?,
+            });
+        }
+        let (environ, guest) = stage(py, start, app).map_err(io::Error::other)?;
+        let access = access(start)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let mut desk = Self {
+            start,
+            settings,
+            scoreboard: &birth.scoreboard,
+            cell,
+            reports: birth.reports.as_fd(),
+            id: birth.id,
+            orders,
+            epoll,
+            doors,
+            doors_open: false,
+            sit_out_until: 0,
+            lot: (adopt(start.lot.0)?, adopt(start.lot.1)?),
+            connections: Vec::new(),
+            free: Vec::new(),
+            held: 0,
+            next_sweep: u64::MAX,
+            leaving: None,
+            limits: limits(settings),
+            limiting: limiting(settings),
+            patience: Patience {
+                read: settings.body_timeout.limit(),
+                write: settings.write_timeout.limit(),
+            },
+            head: Head::default(),
+            scratch: vec![0; PIECE],
+            environ,
+            guest,
+            access,
+            standing_second: 0,
+            retire_at: retire_at(settings, birth.id),
+            asked: false,
+        };
+        desk.epoll.add(
+            desk.orders.wake(),
+            EpollEvent::new(EpollFlags::EPOLLIN, WAKE),
+        )?;
+        desk.watch_lot()?;
+        desk.open_doors()?;
+        Ok(desk)
+    }
+}
+
+/// The app, and what makes its environs.
+fn stage(py: Python<'_>, start: &Start, app: Bound<'_, PyAny>) -> PyResult<(Environ, Guest)> {
+    let settings = &start.settings;
+    let rules = EnvironRules {
+        secure_scheme_headers: &settings.secure_scheme_headers,
+        forwarder_headers: &settings.forwarder_headers,
+        underscores: settings.header_map == HeaderMap::Dangerous,
+        software: SERVER_SOFTWARE,
+    };
+    let errors = Bound::new(py, Errors)?;
+    let wrapper = py.get_type::<FileWrapper>();
+    let environ = Environ::new(
+        py,
+        &rules,
+        &start.listeners,
+        errors.as_any(),
+        wrapper.as_any(),
+    )?;
+    Ok((environ, Guest::new(py, app, settings.sendfile)?))
+}
+
+/// The access log, if there is one.
+fn access(start: &Start) -> io::Result<Option<Access>> {
+    let Some(fd) = start.access_log else {
+        return Ok(None);
+    };
+    let path = start.settings.accesslog.as_ref().and_then(LogTarget::path);
+    Access::new(
+        AccessLog::new(adopt(fd)?, path),
+        &start.settings.access_log_format,
+    )
+    .map(Some)
+}
+
+fn limit(seconds: Option<Duration>) -> u64 {
+    seconds.map_or(0, nanoseconds)
+}
+
+/// What the parser enforces.
+fn limits(settings: &Settings) -> Limits {
+    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let line = size(settings.limit_request_line.bytes());
+    let field = size(settings.limit_request_field_size.bytes());
+    Limits {
+        request_line: if line == 0 { 1024 * 1024 } else { line },
+        fields: usize::try_from(settings.limit_request_fields).unwrap_or(usize::MAX),
+        field_size: if field == 0 { 8190 } else { field },
+        require_host: settings.require_host,
+        permit_obsolete_folding: settings.permit_obsolete_folding,
+        permit_unconventional_http_method: settings.permit_unconventional_http_method,
+        permit_unconventional_http_version: settings.permit_unconventional_http_version,
+        casefold_http_method: settings.casefold_http_method,
+        refuse_underscores: settings.header_map == HeaderMap::Refuse,
+    }
+}
+
+/// `max_requests` plus this worker's share of the jitter.
+fn retire_at(settings: &Settings, id: u64) -> u64 {
+    if settings.max_requests == 0 {
+        return 0;
+    }
+    // splitmix64 of time, pid and id: workers forked in the same instant must differ.
+    let mut z = clock::monotonic() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    let jitter = z
+        .checked_rem(settings.max_requests_jitter.saturating_add(1))
+        .unwrap_or(0);
+    settings.max_requests.saturating_add(jitter)
+}
+
+fn limiting(settings: &Settings) -> Limiting {
+    Limiting {
+        head: limit(settings.header_timeout.limit()),
+        body: limit(settings.body_timeout.limit()),
+        idle: limit(settings.keepalive.limit()),
+        close: nanoseconds(CLOSING),
+    }
+}
