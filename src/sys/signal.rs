@@ -3,6 +3,7 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -51,6 +52,31 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Signals that [`disregard`] swallowed, as a bit set by number.
+static SWALLOWED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn swallow(signal: c_int) {
+    let bit = u32::try_from(signal).ok().and_then(|bit| 1_u64.checked_shl(bit));
+    SWALLOWED.fetch_or(bit.unwrap_or(0), Ordering::Relaxed);
+}
+
+/// A handler that does nothing. Not `SIG_IGN`: programs that this process starts would inherit that.
+pub fn disregard(signal: Signal) -> io::Result<()> {
+    set(signal, SigHandler::Handler(swallow))
+}
+
+/// Whether a signal came since it was disregarded; once for each.
+#[must_use]
+pub fn was_swallowed(signal: Signal) -> bool {
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of i32 representation"
+    )]
+    let number = signal as u32;
+    let bit = 1_u64.checked_shl(number).unwrap_or(0);
+    SWALLOWED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+}
+
 /// Ignores a signal, whatever other code made of it.
 pub fn ignore(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigIgn)
@@ -63,7 +89,7 @@ pub fn reset(signal: Signal) -> io::Result<()> {
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_IGN and SIG_DFL run no code of ours.
+    // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module stores into an atomic.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::sys;
 use crate::sys::process::{adopt, borrow_inherited};
 use crate::sys::scoreboard::Scoreboard;
 use crate::sys::signal;
+use crate::worker::orders::{hold, stand_by};
 use crate::worker::{self, Birth};
 
 use super::boot;
@@ -77,7 +78,8 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         )
         .map(|()| code)
     };
-    let prepared = boot::settle(&start.settings)
+    let prepared = stand_by()
+        .and_then(|()| boot::settle(&start.settings))
         .and_then(|()| boot::drop_privileges(&start.settings))
         .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?))
         .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other));
@@ -296,20 +298,11 @@ impl Template<'_> {
         let announce = |pid: i32| cell.pid.store(pid.cast_unsigned(), Ordering::Release);
         // A worker that is told to leave before its handlers stand must not die of it unheard: the signals
         // wait until then (`worker::boot`).
-        let mut orders = SigSet::empty();
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGQUIT,
-            Signal::SIGINT,
-            Signal::SIGUSR1,
-        ] {
-            orders.add(signal);
-        }
-        orders.thread_block()?;
+        hold()?;
         match fork_twice(py, announce)? {
             Forked::Worker => Ok(None),
             Forked::Template => {
-                orders.thread_unblock()?;
+                SigSet::empty().thread_set_mask()?;
                 Ok(Some(cell.pid.load(Ordering::Acquire).cast_signed()))
             }
         }

@@ -147,7 +147,6 @@ fn boot<'a>(
     };
     // After the import, which may have installed handlers of its own.
     let orders = Orders::install(py)?;
-    SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
     let desk = Desk::new(py, birth, app, orders)?;
     report(
         birth.reports.as_fd(),

@@ -6,12 +6,47 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use pyo3::prelude::*;
 
 use crate::python::call;
 use crate::sys::signal;
 use crate::wsgi::reply::close_connections;
+
+/// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
+const THE_ARBITERS: [Signal; 5] = [
+    Signal::SIGHUP,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGWINCH,
+];
+
+/// Lets no order in: one that comes before its handler stands waits in the kernel instead of killing us.
+pub fn hold() -> io::Result<()> {
+    let mut orders = SigSet::empty();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGQUIT,
+        Signal::SIGINT,
+        Signal::SIGUSR1,
+    ] {
+        orders.add(signal);
+    }
+    orders.thread_block()?;
+    Ok(())
+}
+
+/// What processes of ours do about orders before they can carry them out: the arbiter's are no reason to die,
+/// and a reopen is remembered.
+pub fn stand_by() -> io::Result<()> {
+    signal::disregard(Signal::SIGUSR1)?;
+    disregard_the_arbiters()
+}
+
+fn disregard_the_arbiters() -> io::Result<()> {
+    THE_ARBITERS.into_iter().try_for_each(signal::disregard)
+}
 
 /// The orders received so far, and the pipe that wakes the loop.
 #[derive(Debug)]
@@ -23,9 +58,10 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Installs the handlers. To be called after the app was imported, which may have installed others
+    /// Installs the handlers, and lets signals in that [`hold`] kept waiting. To be called after the app was imported, which may have installed others
     /// (`import signal` alone installs one for SIGINT).
     pub fn install(py: Python<'_>) -> io::Result<Self> {
+        hold()?;
         call::catch_interrupts(py).map_err(io::Error::other)?;
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -63,20 +99,13 @@ impl Orders {
             // A request that waits in a system call is to be dropped, too.
             signal::interrupt_calls(number)?;
         }
-        // The arbiter's own orders, which `pkill -HUP rcorn` sends to workers too: no reason to die.
-        for number in [
-            Signal::SIGHUP,
-            Signal::SIGUSR2,
-            Signal::SIGTTIN,
-            Signal::SIGTTOU,
-            Signal::SIGWINCH,
-        ] {
-            // A handler, not SIG_IGN: programs that the app starts would inherit the latter.
-            signal::reset(number)?;
-            signal::on(signal_number(number), || {})?;
-        }
+        disregard_the_arbiters()?;
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;
+        if signal::was_swallowed(Signal::SIGUSR1) {
+            orders.reopen.store(true, Ordering::Relaxed);
+        }
+        SigSet::empty().thread_set_mask()?;
         Ok(orders)
     }
 

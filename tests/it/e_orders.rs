@@ -190,9 +190,10 @@ fn quit_drops_what_is_in_hand() {
 }
 
 #[test]
-fn workers_ignore_the_arbiters_orders() {
+fn templates_and_workers_ignore_the_arbiters_orders() {
     let server = Server::app("cases:app").args(["-w", "1"]).start();
     let worker = server.wait_workers(1)[0];
+    let template = server.titled("rcorn: template")[0];
     for signal in [
         Signal::SIGHUP,
         Signal::SIGUSR2,
@@ -200,8 +201,10 @@ fn workers_ignore_the_arbiters_orders() {
         Signal::SIGTTOU,
         Signal::SIGWINCH,
     ] {
+        kill(template, signal).unwrap();
         kill(worker, signal).unwrap();
     }
+    assert_eq!(server.titled("rcorn: template"), [template]);
     assert_eq!(server.get("/pid").text(), worker.to_string());
     server.stop();
 }
