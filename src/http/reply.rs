@@ -110,7 +110,7 @@ pub fn error_page(
     date: &[u8],
     server: &[u8],
     head_only: bool,
-) {
+) -> usize {
     let reason = reason(status);
     let mut text = String::with_capacity(message.len());
     for character in message.chars() {
@@ -130,7 +130,9 @@ pub fn error_page(
     out.extend_from_slice(server);
     out.extend_from_slice(date);
     out.extend_from_slice(b"\r\n");
-    if !head_only {
-        out.extend_from_slice(page.as_bytes());
+    if head_only {
+        return 0;
     }
+    out.extend_from_slice(page.as_bytes());
+    page.len()
 }

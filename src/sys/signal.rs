@@ -56,7 +56,9 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
 static SWALLOWED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn swallow(signal: c_int) {
-    let bit = u32::try_from(signal).ok().and_then(|bit| 1_u64.checked_shl(bit));
+    let bit = u32::try_from(signal)
+        .ok()
+        .and_then(|bit| 1_u64.checked_shl(bit));
     SWALLOWED.fetch_or(bit.unwrap_or(0), Ordering::Relaxed);
 }
 

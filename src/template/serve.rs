@@ -81,7 +81,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     let prepared = stand_by()
         .and_then(|()| boot::settle(&start.settings))
         .and_then(|()| boot::drop_privileges(&start.settings))
-        .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?))
+        .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?))
         .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other));
     if let Err(error) = prepared {
         log::error(format_args!("the template cannot be set up: {error}"));

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use pyo3::prelude::*;
 
@@ -142,7 +142,7 @@ fn boot<'a>(
         app.into_bound(py)
     } else {
         // An import may take long, and start programs, which would inherit blocked signals.
-        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+        orders::fall()?;
         import(py, settings).map_err(BootError::Failed)?
     };
     // After the import, which may have installed handlers of its own.

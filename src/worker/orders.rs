@@ -22,26 +22,38 @@ const THE_ARBITERS: [Signal; 5] = [
     Signal::SIGWINCH,
 ];
 
+/// The orders to a worker.
+const A_WORKERS: [Signal; 4] = [
+    Signal::SIGTERM,
+    Signal::SIGQUIT,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+];
+
 /// Lets no order in: one that comes before its handler stands waits in the kernel instead of killing us.
 pub fn hold() -> io::Result<()> {
     let mut orders = SigSet::empty();
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGQUIT,
-        Signal::SIGINT,
-        Signal::SIGUSR1,
-    ] {
+    for signal in A_WORKERS {
         orders.add(signal);
     }
     orders.thread_block()?;
     Ok(())
 }
 
-/// What processes of ours do about orders before they can carry them out: the arbiter's are no reason to die,
-/// and a reopen is remembered.
+/// What a template does about orders: nothing, but a reopen is remembered for the worker it becomes. Whoever
+/// signals the whole process group (a terminal, `stopasgroup`) means the arbiter, which ends its templates.
 pub fn stand_by() -> io::Result<()> {
-    signal::disregard(Signal::SIGUSR1)?;
+    A_WORKERS.into_iter().try_for_each(signal::disregard)?;
     disregard_the_arbiters()
+}
+
+/// A worker that still imports its app holds nothing: an order to leave ends it.
+pub fn fall() -> io::Result<()> {
+    for signal in [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT] {
+        signal::reset(signal)?;
+    }
+    SigSet::empty().thread_set_mask()?;
+    Ok(())
 }
 
 fn disregard_the_arbiters() -> io::Result<()> {

@@ -6,22 +6,24 @@ use crate::http::{Head, Refusal, reply};
 use crate::log;
 use crate::sys::net;
 use crate::wsgi::environ::EnvironError;
+use crate::wsgi::exchange::{Ending, Served};
 
 use super::connection::Connection;
 use super::desk::Desk;
 
 impl Desk<'_> {
-    /// Sends a small page; what does not fit into the socket's buffer at once is given up.
+    /// Sends a small page and gives the length of its body; what does not fit into the socket's buffer at
+    /// once is given up.
     pub(super) fn page(
         &self,
         connection: &Connection,
         status: u16,
         message: &str,
         head_only: bool,
-    ) {
+    ) -> u64 {
         let mut page = Vec::new();
         let standing = self.guest.exchange().standing();
-        reply::error_page(
+        let body = reply::error_page(
             &mut page,
             status,
             message,
@@ -33,13 +35,14 @@ impl Desk<'_> {
             connection.channel.socket(),
             &[IoSlice::new(&page)],
         ));
+        u64::try_from(body).unwrap_or(u64::MAX)
     }
 
     /// A request that is not one.
-    pub(super) fn refuse(&self, connection: &Connection, _bytes: &[u8], refusal: &Refusal) {
+    pub(super) fn refuse(&self, connection: &Connection, refusal: &Refusal) -> u64 {
         let peer = connection.peer_address();
         log::warning(format_args!("Invalid request from ip={peer}: {refusal}"));
-        self.page(connection, refusal.status(), &refusal.to_string(), false);
+        self.page(connection, refusal.status(), &refusal.to_string(), false)
     }
 
     /// A head or body that did not come in time.
@@ -63,7 +66,7 @@ impl Desk<'_> {
         head: &Head,
         bytes: &[u8],
         error: &EnvironError,
-    ) -> u16 {
+    ) -> Served {
         let target = log::escaped(head.target.of(bytes));
         let (status, message) = match error {
             EnvironError::Scheme => (
@@ -83,12 +86,12 @@ impl Desk<'_> {
                 log::error(format_args!("Error handling request {target}: {error}"));
             }
         }
-        self.page(
-            connection,
+        let head_only = head.method.of(bytes) == b"HEAD";
+        Served {
             status,
-            message,
-            head.method.of(bytes) == b"HEAD",
-        );
-        status
+            sent: self.page(connection, status, message, head_only),
+            ending: Ending::Close,
+            trouble: None,
+        }
     }
 }

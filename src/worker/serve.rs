@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{ChunkedDecoder, Framing, Head, Progress, Version, parse_head};
+use crate::http::{ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
 use crate::log;
 use crate::sys::clock;
 use crate::wsgi::body::Body;
@@ -19,8 +19,16 @@ use super::connection::{Connection, Waiting};
 use super::desk::Desk;
 use super::turn::Next;
 
-/// The outcome, what a streamed body's decoder had too much, and the environ for the access log.
-type Answered<'py> = (Served, Option<Vec<u8>>, Bound<'py, PyDict>);
+/// What became of one call of the app.
+struct Answered<'py> {
+    served: Served,
+    /// What a streamed body's decoder had too much, if the body was read to its end.
+    left: Option<Vec<u8>>,
+    /// What was wrong with the body's framing.
+    malformed: Option<Refusal>,
+    /// For the access log.
+    environ: Bound<'py, PyDict>,
+}
 
 /// A body whose rest is awaited without a worker, or that the app reads while it comes.
 enum Gather {
@@ -54,7 +62,7 @@ impl Desk<'_> {
                 Ok(Progress::More) => Step::Wait(Waiting::Head),
                 Ok(Progress::Done(())) => self.one(py, connection, rest, &head),
                 Err(refusal) => {
-                    self.refuse(connection, rest, &refusal);
+                    self.refuse(connection, &refusal);
                     Step::Leave(Next::Close)
                 }
             };
@@ -115,19 +123,19 @@ impl Desk<'_> {
             .begin(begun, line, connection.peer_address().as_bytes());
         let answered = self.answer(py, connection, bytes, head, input);
         let (served, left, environ) = match answered {
-            Ok((served, left, environ)) => (served, left, Some(environ)),
+            Ok(answered) => {
+                let left = answered.left;
+                let served = self.own_answer(
+                    connection,
+                    head.method.of(bytes) == b"HEAD",
+                    answered.served,
+                    answered.malformed,
+                );
+                (served, left, Some(answered.environ))
+            }
             Err(error) => {
-                let status = self.own_failure(connection, head, bytes, &error);
-                (
-                    Served {
-                        status,
-                        sent: 0,
-                        ending: Ending::Close,
-                        trouble: None,
-                    },
-                    None,
-                    None,
-                )
+                let served = self.own_failure(connection, head, bytes, &error);
+                (served, None, None)
             }
         };
         self.cell.end();
@@ -146,21 +154,36 @@ impl Desk<'_> {
             },
             // The client said that this was its last request, and all of it was read.
             Ending::Close if whole && !head.keep_alive => Step::Leave(Next::Done),
-            Ending::Close => Step::Leave(Next::Close),
-            Ending::Unanswered => {
-                let head_only = head.method.of(bytes) == b"HEAD";
-                self.page(
-                    connection,
-                    500,
-                    "The app failed to answer this request.",
-                    head_only,
-                );
-                Step::Leave(Next::Close)
-            }
+            Ending::Close | Ending::Unanswered => Step::Leave(Next::Close),
             Ending::Abort => {
                 drop(crate::sys::net::reset_on_close(connection.channel.socket()));
                 Step::Leave(Next::Abort)
             }
+        }
+    }
+
+    /// What the server says where the app gave no answer.
+    fn own_answer(
+        &self,
+        connection: &Connection,
+        head_only: bool,
+        served: Served,
+        malformed: Option<Refusal>,
+    ) -> Served {
+        if served.ending != Ending::Unanswered {
+            return served;
+        }
+        let Some(refusal) = malformed else {
+            let message = "The app failed to answer this request.";
+            let sent = self.page(connection, 500, message, head_only);
+            return Served { sent, ..served };
+        };
+        // The client's fault, whatever the app made of it.
+        Served {
+            status: refusal.status(),
+            sent: self.refuse(connection, &refusal),
+            trouble: None,
+            ..served
         }
     }
 
@@ -213,7 +236,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Environ, app, reply. Gives what a streamed body's decoder had too much, if the body was read to its end.
+    /// Environ, app, reply.
     fn answer<'py>(
         &mut self,
         py: Python<'py>,
@@ -245,8 +268,16 @@ impl Desk<'_> {
         let served = self
             .guest
             .serve(py, &environ, &connection.channel, demand)?;
-        let left = input.map_or_else(|| Some(Vec::new()), |input| input.get().finish());
-        Ok((served, left, environ))
+        let (left, malformed) = match &input {
+            None => (Some(Vec::new()), None),
+            Some(input) => (input.get().finish(), input.get().malformed()),
+        };
+        Ok(Answered {
+            served,
+            left,
+            malformed,
+            environ,
+        })
     }
 
     /// What went wrong, in the log.

@@ -59,6 +59,8 @@ pub struct Body {
     channel: Option<Channel>,
     /// Decoded bytes so far.
     total: u64,
+    /// What was wrong with the framing.
+    malformed: Option<Refusal>,
 }
 
 impl Body {
@@ -73,6 +75,7 @@ impl Body {
             framing,
             channel: Some(channel),
             total: here,
+            malformed: None,
         }
     }
 
@@ -92,7 +95,14 @@ impl Body {
             framing,
             channel: Some(channel),
             total: 0,
+            malformed: None,
         }
+    }
+
+    /// What was wrong with the framing, if something was.
+    #[must_use]
+    pub fn malformed(&self) -> Option<Refusal> {
+        self.malformed
     }
 
     /// Decoded bytes that were not taken yet.
@@ -166,7 +176,10 @@ impl Body {
                 }
                 while *at < wire.len() && !*done {
                     let chunk = decoder.decode(wire.get(*at..).unwrap_or(&[]));
-                    let chunk = chunk.map_err(BodyError::Malformed)?;
+                    let chunk = chunk.map_err(|refusal| {
+                        self.malformed = Some(refusal);
+                        BodyError::Malformed(refusal)
+                    })?;
                     self.decoded.extend_from_slice(chunk.data);
                     *at = at.saturating_add(chunk.consumed);
                     *done = chunk.done;

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::http::Refusal;
 use crate::python::text;
 
 use super::body::{Body, BodyError, Pull};
@@ -61,6 +62,12 @@ impl Input {
         self.lock()
             .as_mut()
             .map_or_else(|| Some(Vec::new()), Body::finish)
+    }
+
+    /// What was wrong with the body's framing, if something was.
+    #[must_use]
+    pub fn malformed(&self) -> Option<Refusal> {
+        self.lock().as_ref().and_then(Body::malformed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Body>> {

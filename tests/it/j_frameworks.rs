@@ -47,10 +47,12 @@ fn examples_are_clean_under_the_validator() {
         ("flask_app:app", "/", "Hello from Flask\n"),
         ("flask_app:app", "/stream", "0\n1\n2\n3\n4\n"),
         ("bottle_app:app", "/hello/you", "Hello, you!\n"),
+        ("django_app:application", "/", "Hello from Django\n"),
     ] {
         let server = Server::app("validated:app")
             .python(venv::python())
             .env("VALIDATED", app)
+            .env("DJANGO_EXAMPLE_DB", ":memory:")
             .args([
                 "--pythonpath",
                 concat!(env!("CARGO_MANIFEST_DIR"), "/examples"),
