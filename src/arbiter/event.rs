@@ -5,24 +5,28 @@
 use core::fmt;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Time since the arbiter's clock began (monotonic). The driver makes it; tests invent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Moment(pub Duration);
 
 /// One worker in the life of this arbiter. Never re-used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
 /// Index into the scoreboard. Re-used after the worker that had it was reaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u16);
 
 /// The settings and code a template and its workers were born with; a reload makes the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
 /// A process id of a child that has not been reaped yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -32,7 +36,7 @@ impl fmt::Display for Pid {
 }
 
 /// The part of the settings that the brain needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// How many workers shall serve.
     pub workers: u32,
@@ -44,10 +48,14 @@ pub struct Policy {
     pub graceful_timeout: Duration,
     /// How long new workers are watched after a reload before the old generation is given up.
     pub reload_watch: Duration,
+    /// A worker older than this is replaced; `None` keeps it.
+    pub max_age: Option<Duration>,
+    /// How long to go on as before after the order to stop.
+    pub drain_delay: Duration,
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// `exit(code)`.
     Code(i32),
@@ -106,6 +114,8 @@ pub enum Order {
 pub enum RetireReason {
     /// It has served `max_requests`.
     MaxRequests,
+    /// It has grown beyond `max_worker_memory`.
+    Memory,
     /// The operator said so.
     Ordered,
 }
@@ -162,7 +172,9 @@ pub enum Ask {
     Quit,
     /// USR1: reopen logs.
     Reopen,
-    /// ABRT: die and say where you were.
+    /// A real-time signal: write down where every thread is.
+    Testify,
+    /// ABRT: die.
     Abort,
     /// KILL.
     Kill,
@@ -177,12 +189,14 @@ pub enum Action {
     StartTemplate(Generation),
     /// Let this template go: it serves nobody any more.
     EndTemplate(Generation),
-    /// Send a signal to a template that must go at once (it hangs in the import).
+    /// Kill a template that does not go; log its testimony, if it gave one.
     KillTemplate(Generation, Pid),
     /// Order the template of this generation to fork a worker; answer `Forked` or `ForkFailed`.
     Fork(WorkerId, Slot, Generation),
     /// Signal a worker.
     Ask(Pid, Ask),
+    /// Log what a worker that takes too long is doing: its testimony, its request, its state in the kernel.
+    PostMortem(WorkerId, Slot, Pid),
     /// The loaded settings are in force now: swap listeners and logs, forget the old ones.
     Commit(Generation),
     /// The loaded settings are given up.
@@ -204,7 +218,7 @@ pub enum Action {
 }
 
 /// The arbiter's exit code and reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// 0: someone asked.
     Asked,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod event;
+mod life;
 mod note;
 mod pool;
 mod reload;
@@ -27,6 +28,8 @@ mod tests;
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 pub use event::{
     Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome,
     Pid, Policy, RetireReason, Slot, WorkerId,
@@ -35,15 +38,17 @@ pub use note::{Killed, Level, Note};
 pub use pool::{Pool, Stage, TemplateStage, Worker};
 
 use reload::{Reload, Watch};
-use throttle::{Throttle, YOUNG};
+use throttle::Throttle;
 
 /// How long a process that must go at once may take.
 const QUICK: Duration = Duration::from_secs(2);
-/// From ABRT to KILL: time to write down where it was.
+/// From ABRT to KILL.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for a hung worker to write down where it is.
+const TESTIMONY: Duration = Duration::from_millis(100);
 
 /// Where the arbiter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Nothing has begun.
     New,
@@ -60,8 +65,9 @@ pub enum Phase {
     Gone,
 }
 
-/// See the file's head.
-#[derive(Debug)]
+/// See the file's head. It can be written down and read again: an arbiter that execs a new build of itself
+/// goes on where it was.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Arbiter {
     phase: Phase,
     policy: Policy,
@@ -87,6 +93,8 @@ pub struct Arbiter {
     /// Times before this do not count against a worker: the arbiter itself was late.
     mercy: Moment,
     upgrade: Option<Pid>,
+    /// The stop that was ordered begins then; until then all goes on.
+    stop_at: Option<Moment>,
     /// Workers that showed themselves after they were given up; killed, not reaped yet.
     strangers: BTreeSet<Pid>,
 }
@@ -101,6 +109,8 @@ impl Arbiter {
             boot_timeout: None,
             graceful_timeout: Duration::ZERO,
             reload_watch: Duration::ZERO,
+            max_age: None,
+            drain_delay: Duration::ZERO,
         };
         Self {
             phase: Phase::New,
@@ -119,6 +129,7 @@ impl Arbiter {
             looked: Moment::default(),
             mercy: Moment::default(),
             upgrade: None,
+            stop_at: None,
             strangers: BTreeSet::new(),
         }
     }
@@ -136,6 +147,16 @@ impl Arbiter {
     /// The generation in force.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// The new arbiter beside this one, if there is one.
+    pub fn upgrade(&self) -> Option<Pid> {
+        self.upgrade
+    }
+
+    /// Whether a reload is being prepared or rolled out.
+    pub fn is_reloading(&self) -> bool {
+        self.reload.is_some() || self.reload_again || self.outdated() > 0
     }
 
     /// Workers and templates.
@@ -210,9 +231,9 @@ impl Arbiter {
     }
 
     fn ordered(&mut self, now: Moment, order: Order, actions: &mut Vec<Action>) {
-        let running = self.phase == Phase::Running;
+        let running = self.phase == Phase::Running && self.stop_at.is_none();
         match order {
-            Order::Stop => self.stop(now, Outcome::Asked, false, actions),
+            Order::Stop => self.stop_ordered(now, actions),
             Order::Quit => self.stop(now, Outcome::Asked, true, actions),
             Order::Reopen => {
                 actions.push(Action::ReopenLogs);
@@ -235,10 +256,7 @@ impl Arbiter {
                 self.want(0, actions);
             }
             Order::Retire(id) if running => self.retire(id),
-            Order::Upgrade if running => actions.push(match self.upgrade {
-                Some(_) => Action::Say(Note::UpgradeExists),
-                None => Action::Upgrade,
-            }),
+            Order::Upgrade if running => self.upgrade_ordered(actions),
             Order::Reload
             | Order::More
             | Order::Fewer
@@ -249,10 +267,37 @@ impl Arbiter {
         }
     }
 
+    /// TERM: at once, or after `drain_delay`; a second one does not wait.
+    fn stop_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let delay = self.policy.drain_delay;
+        if self.phase == Phase::Running && self.stop_at.is_none() && !delay.is_zero() {
+            self.stop_at = Some(Moment(now.0.saturating_add(delay)));
+            self.reload_again = false;
+            actions.push(Action::Say(Note::StopDelayed(delay.as_secs())));
+        } else {
+            self.stop(now, Outcome::Asked, false, actions);
+        }
+    }
+
+    /// The driver may go away in the middle of performing this: nothing may be under way that it alone knows.
+    fn upgrade_ordered(&mut self, actions: &mut Vec<Action>) {
+        if self.upgrade.is_some() {
+            actions.push(Action::Say(Note::UpgradeExists));
+        } else if self.is_reloading() {
+            actions.push(Action::Say(Note::UpgradeNotStarted(
+                "a reload is under way".to_owned(),
+            )));
+        } else {
+            self.end_watch(actions);
+            actions.push(Action::Upgrade);
+        }
+    }
+
     /// Ends everything. A second order makes it quick.
     fn stop(&mut self, now: Moment, outcome: Outcome, quick: bool, actions: &mut Vec<Action>) {
         let again = match self.phase {
             Phase::New | Phase::Running => {
+                self.stop_at = None;
                 self.phase = Phase::Stopping { outcome, quick };
                 actions.push(Action::CloseListeners);
                 false
@@ -296,7 +341,10 @@ impl Arbiter {
                 pid, quick: false, ..
             } if quick => (pid, true),
             // A worker to be is told as soon as it shows itself; the others know.
-            Stage::Forking { .. } | Stage::Killed { .. } | Stage::Leaving { .. } => return,
+            Stage::Forking { .. }
+            | Stage::Killed { .. }
+            | Stage::Testifying { .. }
+            | Stage::Leaving { .. } => return,
         };
         let until = Moment(now.0.saturating_add(if quick { QUICK } else { graceful }));
         worker.stage = Stage::Leaving { pid, until, quick };
@@ -312,221 +360,5 @@ impl Arbiter {
         if serves && self.token != Some(id) && !self.retiring.contains(&id) {
             self.retiring.push_back(id);
         }
-    }
-
-    fn forked(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
-        match self.pool.workers.get_mut(&id) {
-            None => self.send_away(pid, actions),
-            Some(worker) => {
-                if let Stage::Forking { since } = worker.stage {
-                    worker.stage = Stage::Booting { pid, since };
-                    if matches!(self.phase, Phase::Stopping { .. }) {
-                        self.dismiss(now, id, true, actions);
-                    }
-                }
-            }
-        }
-    }
-
-    fn ready(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            self.send_away(pid, actions);
-            return;
-        };
-        match worker.stage {
-            Stage::Forking { .. } | Stage::Booting { .. } => {
-                worker.stage = Stage::Serving {
-                    pid,
-                    since: now,
-                    busy: None,
-                };
-                let generation = worker.generation;
-                self.ever_ready = true;
-                if matches!(self.phase, Phase::Stopping { .. }) {
-                    self.dismiss(now, id, true, actions);
-                } else {
-                    self.canary_is_ready(now, generation, actions);
-                }
-            }
-            Stage::Serving { .. } | Stage::Leaving { .. } | Stage::Killed { .. } => {}
-        }
-    }
-
-    fn send_away(&mut self, pid: Pid, actions: &mut Vec<Action>) {
-        if self.strangers.insert(pid) {
-            actions.push(Action::Ask(pid, Ask::Kill));
-        }
-    }
-
-    fn beat(&mut self, now: Moment, id: WorkerId, since: Option<Moment>) {
-        self.look(now);
-        if let Some(worker) = self.pool.workers.get_mut(&id)
-            && let Stage::Serving { busy, .. } = &mut worker.stage
-        {
-            *busy = since;
-        }
-    }
-
-    /// A stopped worker (SIGSTOP) answers nobody: it is busy from now on. Continued, the scoreboard tells.
-    fn stopped(&mut self, now: Moment, pid: Pid, stopped: bool) {
-        let worker = self
-            .pool
-            .by_pid(pid)
-            .and_then(|id| self.pool.workers.get_mut(&id));
-        if let Some(worker) = worker
-            && let Stage::Serving { busy, .. } = &mut worker.stage
-        {
-            *busy = if stopped { busy.or(Some(now)) } else { None };
-        }
-    }
-
-    /// A look that comes much later than planned (a machine or an arbiter that was stopped) blames no worker
-    /// for a silence that was everyone's. Not twice in a row: a loop that is always late must still end hangs.
-    fn look(&mut self, now: Moment) {
-        if let Some(timeout) = self.policy.timeout {
-            let late = now.0.saturating_sub(self.looked.0) > timeout.saturating_mul(2);
-            let rare = now.0.saturating_sub(self.mercy.0) > timeout.saturating_mul(4);
-            if late && rare {
-                self.mercy = now;
-            }
-        }
-        self.looked = now;
-    }
-
-    fn exited(&mut self, now: Moment, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
-        if self.strangers.remove(&pid) {
-            return;
-        }
-        if let Some(id) = self.pool.by_pid(pid) {
-            self.worker_exited(now, id, exit, actions);
-        } else if let Some(generation) = self.pool.template_by_pid(pid) {
-            self.template_exited(now, generation, pid, exit, actions);
-        } else if self.upgrade == Some(pid) {
-            self.upgrade = None;
-            actions.push(Action::Say(Note::UpgradeEnded(exit)));
-        }
-    }
-
-    fn worker_exited(&mut self, now: Moment, id: WorkerId, exit: Exit, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.remove(&id) else {
-            return;
-        };
-        actions.push(Action::FreeSlot(worker.slot));
-        self.retiring.retain(|other| *other != id);
-        if self.token == Some(id) {
-            self.token = None;
-        }
-        match worker.stage {
-            Stage::Killed { pid, why, .. } => actions.push(Action::Say(Note::WeKilled(pid, why))),
-            Stage::Leaving { pid, quick, .. } => {
-                // One that was still booting had no handlers yet: the signal was its end.
-                let asked = quick && matches!(exit, Exit::Signal(3 | 15));
-                if exit != Exit::Code(0) && !asked {
-                    actions.push(Action::Say(Note::Ended(pid, exit)));
-                }
-            }
-            Stage::Serving { pid, since, .. } => {
-                actions.push(Action::Say(Note::Ended(pid, exit)));
-                // Killed from outside is no sign of a bad app; leaving or crashing at once is.
-                let outside = matches!(exit, Exit::Signal(9 | 15));
-                let young = now.0.saturating_sub(since.0) < YOUNG;
-                if young && !outside {
-                    self.strike(now, actions);
-                } else if !young {
-                    self.throttle.forgive();
-                }
-                self.new_worker_died(now, worker.generation, actions);
-            }
-            Stage::Booting { pid, .. } => {
-                actions.push(Action::Say(Note::Ended(pid, exit)));
-                let kind = match exit {
-                    Exit::Code(4) => BootFailureKind::App,
-                    Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
-                };
-                let summary = "a worker ended before it was ready".to_owned();
-                self.no_boot(
-                    now,
-                    worker.generation,
-                    &BootFailure { kind, summary },
-                    actions,
-                );
-            }
-            Stage::Forking { .. } => {}
-        }
-    }
-
-    fn strike(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if let Some(wait) = self.throttle.strike(now) {
-            actions.push(Action::Say(Note::Throttled(wait.as_millis())));
-        }
-    }
-
-    fn fork_failed(&mut self, now: Moment, id: WorkerId, reason: &str, actions: &mut Vec<Action>) {
-        let Some(worker) = self.pool.workers.get(&id) else {
-            return;
-        };
-        // Too late: it has shown itself, or is gone.
-        if !matches!(worker.stage, Stage::Forking { .. }) {
-            return;
-        }
-        let (slot, generation) = (worker.slot, worker.generation);
-        self.pool.workers.remove(&id);
-        actions.push(Action::FreeSlot(slot));
-        if self.phase == Phase::Running {
-            actions.push(Action::Say(Note::ForkFailed(reason.to_owned())));
-            self.strike(now, actions);
-            self.canary_failed(now, generation, reason, actions);
-        }
-    }
-
-    /// The worker said itself why; its exit follows.
-    fn boot_failed(
-        &mut self,
-        now: Moment,
-        id: WorkerId,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            return;
-        };
-        let Stage::Booting { pid, .. } = worker.stage else {
-            return;
-        };
-        worker.stage = Stage::Leaving {
-            pid,
-            until: Moment(now.0.saturating_add(QUICK)),
-            quick: true,
-        };
-        let generation = worker.generation;
-        self.no_boot(now, generation, failure, actions);
-    }
-
-    /// A worker or template could not boot. Before anything was ever ready this is the end; later it is
-    /// something to wait out.
-    fn no_boot(
-        &mut self,
-        now: Moment,
-        generation: Generation,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.phase != Phase::Running {
-            return;
-        }
-        if self.canary_failed(now, generation, &failure.summary, actions) {
-            return;
-        }
-        if self.ever_ready {
-            self.strike(now, actions);
-            self.new_worker_died(now, generation, actions);
-            return;
-        }
-        let outcome = match failure.kind {
-            BootFailureKind::Boot => Outcome::NoBoot,
-            BootFailureKind::App => Outcome::NoApp,
-            BootFailureKind::Host => Outcome::Refused,
-        };
-        self.stop(now, outcome, true, actions);
     }
 }

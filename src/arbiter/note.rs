@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Exit, Generation, Pid};
 
 /// How loud a note is.
@@ -21,7 +23,7 @@ pub enum Level {
 }
 
 /// Why we killed a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Killed {
     /// Its request took longer than `timeout`.
     Silent,
@@ -70,6 +72,8 @@ pub enum Note {
     IgnoredWhileStopping(&'static str),
     /// How many workers there shall be.
     Workers(u32),
+    /// TERM, with a `drain_delay` of so many seconds.
+    StopDelayed(u64),
     /// INT or QUIT during a graceful stop.
     QuickShutdown,
     /// WINCH.
@@ -97,6 +101,7 @@ impl Note {
             | Self::Reloaded(_)
             | Self::ReloadLater
             | Self::QuickShutdown
+            | Self::StopDelayed(_)
             | Self::Dismissed
             | Self::UpgradeEnded(_)
             | Self::ShuttingDown(false) => Level::Info,
@@ -188,6 +193,12 @@ impl fmt::Display for Note {
             Self::ReloadLater => f.write_str("Another reload follows the one under way."),
             Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
             Self::Workers(count) => write!(f, "{count} workers"),
+            Self::StopDelayed(seconds) => {
+                write!(
+                    f,
+                    "Stopping in {seconds} seconds (drain_delay); serving until then."
+                )
+            }
             Self::QuickShutdown => f.write_str("Quick shutdown requested"),
             Self::Dismissed => f.write_str("graceful stop of workers"),
             Self::UpgradeExists => f.write_str("USR2 signal ignored. Child exists."),

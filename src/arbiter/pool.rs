@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Generation, Moment, Pid, Slot, WorkerId};
 use super::note::Killed;
 
 /// Where a worker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Ordered; no pid yet.
     Forking {
@@ -39,6 +41,15 @@ pub enum Stage {
         /// It must leave at once.
         quick: bool,
     },
+    /// It takes too long: it is writing down where it is.
+    Testifying {
+        /// Its pid.
+        pid: Pid,
+        /// Why it will be killed.
+        why: Killed,
+        /// Until when it may.
+        until: Moment,
+    },
     /// We ended it; not reaped yet.
     Killed {
         /// Its pid.
@@ -59,6 +70,7 @@ impl Stage {
             Self::Booting { pid, .. }
             | Self::Serving { pid, .. }
             | Self::Leaving { pid, .. }
+            | Self::Testifying { pid, .. }
             | Self::Killed { pid, .. } => Some(*pid),
         }
     }
@@ -68,7 +80,20 @@ impl Stage {
     pub fn is_coming_or_serving(&self) -> bool {
         match self {
             Self::Forking { .. } | Self::Booting { .. } | Self::Serving { .. } => true,
-            Self::Leaving { .. } | Self::Killed { .. } => false,
+            Self::Leaving { .. } | Self::Testifying { .. } | Self::Killed { .. } => false,
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forking { .. } => "forking",
+            Self::Booting { .. } => "booting",
+            Self::Serving { .. } => "serving",
+            Self::Leaving { .. } => "leaving",
+            Self::Testifying { .. } => "hung",
+            Self::Killed { .. } => "killed",
         }
     }
 
@@ -80,7 +105,7 @@ impl Stage {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     /// What it was born with.
     pub generation: Generation,
@@ -91,7 +116,7 @@ pub struct Worker {
 }
 
 /// Where a template is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TemplateStage {
     /// Ordered; no pid yet.
     Ordered,
@@ -117,6 +142,17 @@ pub enum TemplateStage {
 }
 
 impl TemplateStage {
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Starting { .. } => "starting",
+            Self::Ready { .. } => "ready",
+            Self::Leaving { .. } => "leaving",
+        }
+    }
+
     /// Its pid, once it has one.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
@@ -130,7 +166,7 @@ impl TemplateStage {
 }
 
 /// All children.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Pool {
     /// Workers by id: the oldest first.
     pub workers: BTreeMap<WorkerId, Worker>,

@@ -2,6 +2,8 @@
 //! app, one new worker proves itself; only then is anything old asked to leave. Until the watch is over the
 //! old template lives, and everything can be taken back without a look at the disk.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Action, BootFailure, Exit, Generation, Moment, Pid, Policy};
 use super::note::Note;
 use super::pool::{Stage, TemplateStage};
@@ -11,7 +13,7 @@ use super::{Arbiter, Phase, QUICK};
 const TOO_MANY: u32 = 2;
 
 /// A reload that has not served yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reload {
     /// What it will be; `None` while the settings are read.
     pub(super) generation: Option<Generation>,
@@ -20,7 +22,7 @@ pub(super) struct Reload {
 }
 
 /// A reload that serves, on probation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Watch {
     /// The generation to go back to.
     pub(super) previous: Generation,

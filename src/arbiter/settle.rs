@@ -8,7 +8,7 @@ use super::event::{
 };
 use super::note::{Killed, Note};
 use super::pool::{Stage, TemplateStage};
-use super::{Arbiter, LAST_WORDS, Phase};
+use super::{Arbiter, LAST_WORDS, Phase, TESTIMONY};
 
 /// `since` plus `limit`, if there is one.
 fn due(since: Moment, limit: Option<Duration>) -> Option<Moment> {
@@ -25,10 +25,14 @@ impl Arbiter {
             }
             Phase::Running => {
                 self.end_overdue(now, actions);
+                if self.stop_at.is_some_and(|stop| stop <= now) {
+                    self.stop(now, Outcome::Asked, false, actions);
+                }
                 // An overdue boot may have ended everything.
                 if self.phase != Phase::Running {
                     return;
                 }
+                self.retire_aged(now);
                 self.start_template(now, actions);
                 self.fork_canary(now, actions);
                 self.hand_out_token();
@@ -48,7 +52,7 @@ impl Arbiter {
             Stage::Serving { busy, .. } => {
                 busy.and_then(|since| due(since.max(self.mercy), self.policy.timeout))
             }
-            Stage::Leaving { until, .. } => Some(*until),
+            Stage::Leaving { until, .. } | Stage::Testifying { until, .. } => Some(*until),
             Stage::Killed { again, .. } => *again,
         }
     }
@@ -92,13 +96,22 @@ impl Arbiter {
         match worker.stage {
             Stage::Serving { pid, .. } => {
                 actions.push(Action::Say(Note::Timeout(pid)));
-                actions.push(Action::Ask(pid, Ask::Abort));
-                let again = Some(Moment(now.0.saturating_add(LAST_WORDS)));
-                worker.stage = Stage::Killed {
-                    pid,
-                    why: Killed::Silent,
-                    again,
+                actions.push(Action::Ask(pid, Ask::Testify));
+                let until = Moment(now.0.saturating_add(TESTIMONY));
+                let why = Killed::Silent;
+                worker.stage = Stage::Testifying { pid, why, until };
+            }
+            Stage::Testifying { pid, why, .. } => {
+                actions.push(Action::PostMortem(id, worker.slot, pid));
+                // One that never served has nothing of the app's to wind up.
+                let (ask, again) = if why == Killed::Silent {
+                    let again = Moment(now.0.saturating_add(LAST_WORDS));
+                    (Ask::Abort, Some(again))
+                } else {
+                    (Ask::Kill, None)
                 };
+                actions.push(Action::Ask(pid, ask));
+                worker.stage = Stage::Killed { pid, why, again };
             }
             Stage::Leaving { pid, quick, .. } => {
                 actions.push(Action::Ask(pid, Ask::Kill));
@@ -123,12 +136,10 @@ impl Arbiter {
             }
             Stage::Booting { pid, .. } => {
                 actions.push(Action::Say(Note::BootTimeout(pid)));
-                actions.push(Action::Ask(pid, Ask::Kill));
-                worker.stage = Stage::Killed {
-                    pid,
-                    why: Killed::Boot,
-                    again: None,
-                };
+                actions.push(Action::Ask(pid, Ask::Testify));
+                let until = Moment(now.0.saturating_add(TESTIMONY));
+                let why = Killed::Boot;
+                worker.stage = Stage::Testifying { pid, why, until };
                 self.no_boot(
                     now,
                     generation,
@@ -159,9 +170,10 @@ impl Arbiter {
         };
         match *stage {
             TemplateStage::Starting { pid, .. } => {
-                *stage = TemplateStage::Leaving { pid, until: None };
+                let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
+                *stage = TemplateStage::Leaving { pid, until };
                 actions.push(Action::Say(Note::TemplateTimeout(pid)));
-                actions.push(Action::KillTemplate(generation, pid));
+                actions.push(Action::Ask(pid, Ask::Testify));
                 let failure = slow("the app's import was not done within boot_timeout");
                 self.template_failed(now, generation, &failure, actions);
             }
@@ -207,6 +219,27 @@ impl Arbiter {
             && self.pool.count(|worker| worker.generation == generation) == 0
         {
             self.fork(now, generation, actions);
+        }
+    }
+
+    /// When a worker is too old.
+    fn aged_at(&self, stage: &Stage) -> Option<Moment> {
+        match stage {
+            Stage::Serving { since, .. } => due(*since, self.policy.max_age),
+            _ => None,
+        }
+    }
+
+    fn retire_aged(&mut self, now: Moment) {
+        let aged: Vec<WorkerId> = self
+            .pool
+            .workers
+            .iter()
+            .filter(|(_, worker)| self.aged_at(&worker.stage).is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in aged {
+            self.retire(id);
         }
     }
 
@@ -360,8 +393,16 @@ impl Arbiter {
             .throttle
             .closed_until(self.looked)
             .filter(|_| running && self.is_short());
+        let aging = self
+            .pool
+            .workers
+            .iter()
+            .filter(|(id, _)| running && self.token != Some(**id) && !self.retiring.contains(id))
+            .filter_map(|(_, worker)| self.aged_at(&worker.stage));
         workers
             .chain(templates)
+            .chain(aging)
+            .chain(self.stop_at.filter(|_| running))
             .chain(look)
             .chain(watch)
             .chain(throttle)

@@ -75,6 +75,8 @@ fn policy(workers: u32) -> Policy {
         boot_timeout: Some(Duration::from_mins(1)),
         graceful_timeout: Duration::from_secs(30),
         reload_watch: Duration::from_secs(5),
+        max_age: None,
+        drain_delay: Duration::ZERO,
     }
 }
 
@@ -145,7 +147,7 @@ impl World {
                     !self.gone.contains(pid),
                     "{ask:?} goes to a pid that is gone"
                 );
-                if *ask != Ask::Reopen {
+                if !matches!(ask, Ask::Reopen | Ask::Testify) {
                     self.told.insert(*pid);
                 }
             }
@@ -166,6 +168,7 @@ impl World {
             | Action::ReopenLogs
             | Action::Upgrade
             | Action::Wanted(_)
+            | Action::PostMortem(..)
             | Action::FreeSlot(_)
             | Action::Say(_) => {}
         }

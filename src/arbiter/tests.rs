@@ -14,6 +14,8 @@ fn policy(workers: u32) -> Policy {
         boot_timeout: Some(Duration::from_mins(1)),
         graceful_timeout: Duration::from_secs(20),
         reload_watch: Duration::from_secs(5),
+        max_age: None,
+        drain_delay: Duration::ZERO,
     }
 }
 
@@ -113,14 +115,21 @@ fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
         tale.brain.deadline(),
         Some(Moment(begun.0 + Duration::from_secs(30)))
     );
-    assert!(!asked(&tale.after(29_999), pid(1), Ask::Abort));
+    assert!(!asked(&tale.after(29_999), pid(1), Ask::Testify));
     let actions = tale.after(1);
-    assert!(asked(&actions, pid(1), Ask::Abort));
+    assert!(asked(&actions, pid(1), Ask::Testify));
     assert_eq!(said(&actions), ["WORKER TIMEOUT (pid:11)"]);
     assert_eq!(
         forks(&actions),
         1,
         "its replacement need not wait for its end"
+    );
+    let actions = tale.after(100);
+    assert!(asked(&actions, pid(1), Ask::Abort));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::PostMortem(WorkerId(1), ..)))
     );
     assert!(asked(&tale.after(1000), pid(1), Ask::Kill));
     let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
@@ -364,7 +373,8 @@ fn more_and_fewer_and_dismiss() {
 fn a_stopped_worker_is_silent_from_then_on() {
     let mut tale = Tale::serving(1);
     tale.step(Event::Stopped(pid(1), true));
-    assert!(asked(&tale.after(30_000), pid(1), Ask::Abort));
+    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
+    assert!(asked(&tale.after(100), pid(1), Ask::Abort));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Moment;
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -13,7 +15,7 @@ const FORGET: Duration = Duration::from_mins(1);
 pub(super) const YOUNG: Duration = Duration::from_secs(1);
 
 /// See the file's head.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Throttle {
     strikes: u32,
     last: Moment,

@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid as NixPid;
+use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
 
 use crate::arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
 use crate::link::{Command, Start};
@@ -30,6 +30,7 @@ struct Template {
     commands: Option<OwnedFd>,
     /// Forks it was told to make and has not reported.
     owed: BTreeSet<WorkerId>,
+    testimony: OwnedFd,
 }
 
 /// All children.
@@ -41,6 +42,8 @@ pub(super) struct Children {
     /// Slots by worker, from the order to fork to the reaping.
     slots: BTreeMap<WorkerId, Slot>,
     ready: BTreeSet<WorkerId>,
+    /// Where each worker writes what it does, when asked.
+    testimonies: BTreeMap<WorkerId, OwnedFd>,
     /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
     early: BTreeMap<Pid, Exit>,
 }
@@ -65,6 +68,8 @@ impl Children {
     ) -> io::Result<Pid> {
         let (ours, theirs) = pair()?;
         start.commands = theirs.as_raw_fd();
+        let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
+        start.testimony = testimony.as_raw_fd();
         let module = native::module()?;
         let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
         let mut orders = File::from(orders);
@@ -74,6 +79,7 @@ impl Children {
         inherit.extend([
             start.scoreboard,
             start.reports,
+            start.testimony,
             start.lot.0,
             start.lot.1,
             start.error_log,
@@ -98,6 +104,7 @@ impl Children {
             pid,
             commands: Some(ours),
             owed: BTreeSet::new(),
+            testimony,
         };
         self.templates
             .insert(Generation(start.generation), template);
@@ -117,6 +124,7 @@ impl Children {
         id: WorkerId,
         slot: Slot,
         generation: Generation,
+        probe: bool,
     ) -> Result<(), String> {
         let Some(template) = self.templates.get_mut(&generation) else {
             return Err("its template is gone".to_owned());
@@ -124,6 +132,7 @@ impl Children {
         let command = Command::Fork {
             id: id.0,
             slot: slot.0,
+            probe,
         };
         tell(template, &command)
             .map_err(|error| format!("its template does not listen: {error}"))?;
@@ -170,6 +179,37 @@ impl Children {
         self.ready
             .iter()
             .filter_map(|id| Some((*id, *self.slots.get(id)?)))
+    }
+
+    /// The worker's testimony came with the report of its fork.
+    pub(super) fn testifies(&mut self, id: WorkerId, testimony: Option<OwnedFd>) {
+        self.testimonies
+            .extend(testimony.map(|testimony| (id, testimony)));
+    }
+
+    /// Where a worker or a template testifies.
+    pub(super) fn testimony(&self, pid: Pid) -> Option<&OwnedFd> {
+        let template = self
+            .templates
+            .values()
+            .find(|template| template.pid == pid)
+            .map(|template| &template.testimony);
+        template.or_else(|| self.testimonies.get(self.workers.get(&pid)?))
+    }
+
+    /// Asks a worker or a template where it is; the answer is in its testimony a moment later.
+    pub(super) fn ask_where(&self, pid: Pid) {
+        let Some(testimony) = self.testimony(pid) else {
+            return;
+        };
+        // Both ends share the offset.
+        let emptied = ftruncate(testimony, 0).and_then(|()| lseek(testimony, 0, Whence::SeekSet));
+        let sent = emptied
+            .map_err(io::Error::from)
+            .and_then(|_start| crate::sys::signal::send(pid.0, crate::sys::signal::testify()));
+        if let Err(error) = sent {
+            log::debug(format_args!("cannot ask {pid} where it is: {error}"));
+        }
     }
 
     /// The slot is free again.
@@ -241,6 +281,7 @@ impl Children {
             }
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
+            self.testimonies.remove(&id);
             events.extend([Event::Exited(pid, exit)]);
         } else if self
             .templates

@@ -46,6 +46,11 @@ impl Logs {
         Ok(())
     }
 
+    /// The access log, if there is one.
+    pub(super) fn access(&self) -> Option<&OwnedFd> {
+        self.access.as_ref()
+    }
+
     /// The numbers that children inherit: error log, access log.
     pub(super) fn numbers(&self) -> (RawFd, Option<RawFd>) {
         (

@@ -10,28 +10,29 @@ mod native;
 mod notify;
 mod perform;
 mod pidfile;
+mod postmortem;
 mod signals;
 mod start;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{MsgFlags, recv};
 
 use crate::arbiter::{
-    Arbiter, BootFailure, BootFailureKind, Event, Generation, Moment, Order, Outcome, Pid, WorkerId,
+    Arbiter, BootFailure, BootFailureKind, Event, Generation, Moment, Order, Outcome, Pid,
+    RetireReason, WorkerId,
 };
 use crate::link::{Failure, LONGEST, Report};
 use crate::log;
 use crate::settings::Settings;
 use crate::sys::clock;
+use crate::sys::passing::receive_with;
 use crate::sys::scoreboard::Scoreboard;
 
 use children::Children;
@@ -39,6 +40,7 @@ use listeners::{Listener, Plan};
 use logs::Logs;
 use notify::Notify;
 use pidfile::PidFile;
+use postmortem::OutOfMemory;
 use signals::Signals;
 
 pub use start::{StartError, run};
@@ -79,6 +81,7 @@ pub(crate) struct Driver<'a> {
     pid_file: Option<PidFile>,
     /// Something was ready once: the service manager knows.
     announced: bool,
+    out_of_memory: OutOfMemory,
     queue: VecDeque<Event>,
     outcome: Option<Outcome>,
 }
@@ -201,32 +204,26 @@ impl Driver<'_> {
 
     fn hear_reports(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; LONGEST];
-        loop {
-            let length = match recv(
-                self.reports.0.as_raw_fd(),
-                &mut buffer,
-                MsgFlags::MSG_DONTWAIT,
-            ) {
-                Ok(length) => length,
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
+        while let Some((length, descriptor)) = receive_with(self.reports.0.as_fd(), &mut buffer)? {
             match serde_json::from_slice(buffer.get(..length).unwrap_or(&[])) {
-                Ok(report) => self.hear(report),
+                Ok(report) => self.hear(report, descriptor),
                 Err(error) => log::error(format_args!("a report that cannot be read: {error}")),
             }
         }
+        Ok(())
     }
 
-    fn hear(&mut self, report: Report) {
+    fn hear(&mut self, report: Report, descriptor: Option<OwnedFd>) {
         let event = match report {
             Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
             Report::TemplateFailed {
                 generation,
                 failure,
             } => Event::TemplateFailed(Generation(generation), failure.into()),
-            Report::Forked { id, pid } => return self.born(WorkerId(id), Pid(pid), Event::Forked),
+            Report::Forked { id, pid } => {
+                self.children.testifies(WorkerId(id), descriptor);
+                return self.born(WorkerId(id), Pid(pid), Event::Forked);
+            }
             Report::Ready { id, pid } => {
                 self.born(WorkerId(id), Pid(pid), Event::Ready);
                 self.children.is_ready(WorkerId(id));
@@ -237,8 +234,12 @@ impl Driver<'_> {
                 Event::ForkFailed(WorkerId(id), reason)
             }
             Report::BootFailed { id, failure } => Event::BootFailed(WorkerId(id), failure.into()),
-            Report::WantsRetirement { id } => {
-                Event::WantsRetirement(WorkerId(id), crate::arbiter::RetireReason::MaxRequests)
+            Report::WantsRetirement { id, memory } => {
+                let why = match memory {
+                    Some(_) => RetireReason::Memory,
+                    None => RetireReason::MaxRequests,
+                };
+                Event::WantsRetirement(WorkerId(id), why)
             }
         };
         self.queue.push_back(event);

@@ -2,27 +2,42 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::arbiter::{Action, Ask, Event, Generation, Level as NoteLevel, Note, Pid, Policy};
+use crate::arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
 use crate::link::{Command, Start};
 use crate::log;
-use crate::settings::{Level, Settings};
+use crate::settings::{DrainMode, Level, Settings};
 
 use super::children::signal;
 use super::logs::Logs;
-use super::{Driver, Pending, listeners};
+use super::{Driver, Pending, listeners, postmortem};
+
+/// `drain_mode: delay` without a number.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
 
 /// The part of the settings that the brain needs.
 pub(super) fn policy(settings: &Settings) -> Policy {
     Policy {
-        workers: settings.workers,
+        workers: settings.workers.resolve(cpus),
         timeout: settings.timeout.limit(),
         boot_timeout: settings.boot_timeout.limit(),
         graceful_timeout: settings.graceful_timeout.duration(),
         reload_watch: settings.reload_watch.duration(),
+        max_age: settings.max_worker_age.limit(),
+        drain_delay: match settings.drain_mode {
+            DrainMode::Delay if settings.drain_delay.duration().is_zero() => DRAIN_DELAY,
+            _ => settings.drain_delay.duration(),
+        },
     }
+}
+
+/// How many CPUs this process may use: by the quotas of its control groups and its affinity.
+fn cpus() -> u32 {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Driver<'_> {
@@ -31,13 +46,18 @@ impl Driver<'_> {
             Action::Load => self.load(),
             Action::StartTemplate(generation) => self.start_template(generation),
             Action::EndTemplate(generation) => self.children.end_template(generation),
-            Action::KillTemplate(_, pid) => signal(pid, Signal::SIGKILL),
+            Action::KillTemplate(_, pid) => self.kill_template(pid),
             Action::Fork(id, slot, generation) => {
-                if let Err(reason) = self.children.fork(id, slot, generation) {
+                let probe = generation != self.brain.generation();
+                if let Err(reason) = self.children.fork(id, slot, generation, probe) {
                     self.queue.push_back(Event::ForkFailed(id, reason));
                 }
             }
+            Action::Ask(pid, Ask::Testify) => self.children.ask_where(pid),
             Action::Ask(pid, ask) => ask_worker(pid, ask),
+            Action::PostMortem(_, slot, pid) => {
+                self.post_mortem(slot, pid, self.children.testimony(pid));
+            }
             Action::Commit(_) => self.commit(),
             Action::Discard(_) => self.discard(),
             Action::CloseListeners => self.close_listeners(),
@@ -58,15 +78,29 @@ impl Driver<'_> {
                     .store(count, Ordering::Release);
             }
             Action::FreeSlot(slot) => {
+                self.note_lost_request(slot);
                 if let Some(cell) = self.scoreboard.cell(slot.0) {
                     cell.reset();
                 }
                 self.children.free(slot);
             }
-            Action::Say(note) => say(&note),
+            Action::Say(note) => {
+                say(&note);
+                if let Note::Ended(pid, Exit::Signal(9)) = note {
+                    self.out_of_memory.note_if_it_was(pid);
+                }
+            }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
         self.announce_ready();
+    }
+
+    fn kill_template(&self, pid: Pid) {
+        let stacks = self.children.testimony(pid).map(postmortem::read);
+        if let Some(stacks) = stacks.filter(|stacks| !stacks.is_empty()) {
+            log::error(format_args!("Template (pid:{pid}) was here:\n{stacks}"));
+        }
+        signal(pid, Signal::SIGKILL);
     }
 
     /// The service manager hears of the first worker that serves.
@@ -187,6 +221,7 @@ impl Driver<'_> {
             listeners: sockets.into_iter().map(super::Listener::for_link).collect(),
             scoreboard: self.scoreboard_fd.as_raw_fd(),
             commands: -1,
+            testimony: -1,
             reports: self.reports.1.as_raw_fd(),
             lot: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),
             error_log,
@@ -228,6 +263,7 @@ fn ask_worker(pid: Pid, ask: Ask) {
         Ask::Drain => Signal::SIGTERM,
         Ask::Quit => Signal::SIGQUIT,
         Ask::Reopen => Signal::SIGUSR1,
+        Ask::Testify => return,
         Ask::Abort => Signal::SIGABRT,
         Ask::Kill => Signal::SIGKILL,
     };

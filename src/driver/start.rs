@@ -21,6 +21,7 @@ use super::logs::Logs;
 use super::notify::Notify;
 use super::perform::policy;
 use super::pidfile::{PidFile, PidFileError};
+use super::postmortem::OutOfMemory;
 use super::signals::Signals;
 use super::{Driver, Reload};
 
@@ -172,6 +173,7 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
         notify: Notify::new(environment("NOTIFY_SOCKET")),
         pid_file,
         announced: false,
+        out_of_memory: OutOfMemory::find(),
         queue: [first].into(),
         outcome: None,
     };

@@ -31,6 +31,8 @@ pub struct Start {
     /// Both ends of the lot: the queue through which workers hand connections to each other
     /// (write end, read end).
     pub lot: (RawFd, RawFd),
+    /// The memfd into which the template writes where its threads are, when asked to.
+    pub testimony: RawFd,
     /// Where error-log lines go.
     pub error_log: RawFd,
     /// Where access-log lines go, when there is an access log.
@@ -72,6 +74,8 @@ pub enum Command {
         id: u64,
         /// Its scoreboard slot.
         slot: u16,
+        /// The app must answer `reload_probe` before the worker is ready.
+        probe: bool,
     },
     /// Reopen the log files by path.
     Reopen,
@@ -92,7 +96,7 @@ pub enum Report {
         /// Why.
         failure: Failure,
     },
-    /// The order to fork was carried out.
+    /// The order to fork was carried out. Comes with the memfd of the worker's testimony.
     Forked {
         /// The worker's id.
         id: u64,
@@ -120,10 +124,12 @@ pub enum Report {
         /// Why.
         failure: Failure,
     },
-    /// The worker has served `max_requests` and asks to be replaced.
+    /// The worker has served `max_requests`, or has grown too much, and asks to be replaced.
     WantsRetirement {
         /// The worker's id.
         id: u64,
+        /// How much memory it has, in KiB, if that is why.
+        memory: Option<u64>,
     },
 }
 

@@ -4,6 +4,7 @@
 pub mod builtin;
 pub mod call;
 pub mod fork;
+pub mod testimony;
 pub mod text;
 pub mod traceback;
 

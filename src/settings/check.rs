@@ -34,6 +34,7 @@ pub(super) fn complete(
         });
     }
     worker_class(settings, origins)?;
+    probe_path(settings, origins)?;
     places(settings, environment, warnings)?;
     // They are held against names in the form of the environ.
     for name in &mut settings.forwarder_headers {
@@ -84,6 +85,28 @@ fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error>
         class,
         reason,
         instead,
+    })
+}
+
+/// The probe is put into a request line as it is.
+fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
+    let Some(path) = &settings.reload_probe else {
+        return Ok(());
+    };
+    if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let refused = Refused {
+        value: path.clone(),
+        what: "is not a path to ask the app for".to_owned(),
+        hint: Some(
+            "it begins with a slash, has no blanks, and all else is percent-encoded: /health"
+                .to_owned(),
+        ),
+    };
+    Err(Error::Value {
+        at: place_of("reload_probe", origins),
+        refused,
     })
 }
 
@@ -140,6 +163,9 @@ fn places(
         .filter(|path| path.components().nth(1).is_some())
     {
         *python = plain(&launch.join(&*python));
+    }
+    if let Some(socket) = &mut settings.control_socket {
+        *socket = plain(&launch.join(&*socket));
     }
     settings.chdir = chdir;
     Ok(())

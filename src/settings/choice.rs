@@ -51,6 +51,28 @@ choices! {
 }
 
 choices! {
+    /// What becomes of the accept queue at a stop.
+    DrainMode, "a way to stop", "HOW" {
+        /// It is served.
+        Queue = "queue",
+        /// It is not.
+        Immediate = "immediate",
+        /// All goes on for a while first.
+        Delay = "delay",
+    }
+}
+
+choices! {
+    /// What USR2 does.
+    UpgradeMode, "a way to upgrade", "HOW" {
+        /// Starts another arbiter, which shares the sockets.
+        Beside = "beside",
+        /// Execs the new build under the same pid.
+        InPlace = "in-place",
+    }
+}
+
+choices! {
     /// What becomes of a field whose name has an underscore: in the environ it could pass for another.
     HeaderMap, "a way to treat header names with underscores", "HOW" {
         /// The app does not see it.

@@ -77,7 +77,6 @@ const HTTP2: Answer = Ignored("rcorn speaks HTTP/1.1");
 const DIRTY: Answer = Ignored("there is no dirty arbiter");
 const STATSD: Answer = Ignored("there are no statsd metrics");
 const SYSLOG: Answer = Ignored("nothing is written to syslog");
-const CONTROL: Answer = Ignored("there is no control socket in this version");
 const NO_RELOADER: Answer = Ignored("there is no --reload in this version");
 const PASTE: Answer = Never(
     "PasteDeploy files are not read",
@@ -108,12 +107,6 @@ pub const KNOWN: &[Known] = &[
     known(&["spew"], Nothing, Ignored("rcorn does not trace the lines of an app; python3 -m trace does")),
     known(&["check-config"], Nothing, NotYet("start rcorn to see whether it works")),
     known(&["print-config"], Nothing, NotYet("--help shows the defaults")),
-    known(
-        &["daemon"],
-        Nothing,
-        NotYet("let systemd or another supervisor run rcorn in the background, or use: setsid rcorn ... &"),
-    )
-    .short('D'),
     known(&["worker-tmp-dir"], Value, Ignored("heartbeats are kept in shared memory, not in files")),
     known(&["paste", "paster"], Value, PASTE),
     known(&["paste-global"], Value, PASTE),
@@ -179,7 +172,4 @@ pub const KNOWN: &[Known] = &[
     known(&["dirty-timeout"], Value, DIRTY),
     known(&["dirty-threads"], Value, DIRTY),
     known(&["dirty-graceful-timeout"], Value, DIRTY),
-    known(&["control-socket"], Value, CONTROL),
-    known(&["control-socket-mode"], Value, CONTROL),
-    known(&["no-control-socket"], Nothing, CONTROL),
 ];

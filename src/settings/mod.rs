@@ -24,6 +24,7 @@ mod shell;
 mod table;
 mod text;
 mod value;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ pub use address::Address;
 pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
-pub use choice::{HeaderMap, Level, LogTarget, Preload};
+pub use choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
 pub use environment::Environment;
 pub use error::Error;
 pub use known::{Answer, KNOWN, Known, Takes};
@@ -43,6 +44,7 @@ pub use origin::{Origin, Origins};
 pub use rows::{Layer, Settings, TABLE};
 pub use table::{Effect, Flag, Section, Setting};
 pub use value::{Bounds, Cause, Refused, Value};
+pub use workers::Workers;
 
 /// What is to be done.
 #[derive(Debug)]

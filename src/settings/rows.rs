@@ -10,10 +10,11 @@ use super::address::Address;
 use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
-use super::choice::{HeaderMap, Level, LogTarget, Preload};
+use super::choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
 use super::origin::{Origin, Origins};
 use super::table::{Effect, Flag, Section, Setting, first, settings};
 use super::value::{Bounds, Value};
+use super::workers::Workers;
 
 settings! {
     /// The app to serve, as `MODULE:CALLABLE` or `MODULE:FACTORY(LITERALS)`. `MODULE` alone means
@@ -53,7 +54,10 @@ settings! {
     /// How many workers serve.
     ///
     /// At least one: with none nobody would answer, and connections would wait for ever.
-    workers: u32 = 1 => Workers, Reload, bounds Bounds::between(1, 4096),
+    ///
+    /// `auto` takes as many as this process may use CPUs: the quota of its control group (`cpu.max`), its
+    /// affinity, or what the machine has, whichever is least.
+    workers: Workers = Workers::Count(1) => Workers, Reload, bounds Bounds::between(1, 4096),
         variable "WEB_CONCURRENCY", flag "workers" 'w';
 
     /// The kind of workers. There is one: `sync`.
@@ -64,6 +68,12 @@ settings! {
 
     /// Add a random number up to this one to `max_requests`, anew for each worker.
     max_requests_jitter: u64 = 0 => Workers, Reload, flag "max-requests-jitter";
+
+    /// Replace a worker that has grown beyond this; 0 keeps it. Looked at after requests, once a second at most.
+    max_worker_memory: Size = Size::new(0) => Workers, Reload, flag "max-worker-memory";
+
+    /// Replace a worker after this time; 0 keeps it.
+    max_worker_age: Seconds = Seconds::new(0) => Workers, Reload, flag "max-worker-age";
 
     /// Kill a worker whose app takes longer than this for one request; 0 lets it run.
     timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "timeout" 't';
@@ -76,6 +86,18 @@ settings! {
 
     /// Undo a reload when new workers die within this time.
     reload_watch: Seconds = Seconds::new(5) => Workers, Reload, flag "reload-watch";
+
+    /// Ask the first worker of a reload for this path before it replaces anybody. A status of 400 or above undoes
+    /// the reload.
+    reload_probe: Option<String> = None => Workers, Reload, named "PATH", flag "reload-probe";
+
+    /// What a stop does with connections that wait to be accepted. `queue` serves them, `immediate` does not, `delay`
+    /// goes on as before for `drain_delay` and then serves them.
+    drain_mode: DrainMode = DrainMode::Queue => Workers, Reload, flag "drain-mode";
+
+    /// How long a stop is put off, so that load balancers find out. More than 0 implies the drain mode `delay`, whose
+    /// own default is 5 seconds.
+    drain_delay: Seconds = Seconds::new(0) => Workers, Reload, flag "drain-delay";
 
     /// Keep an idle connection open for this time; 0 closes it after each response.
     ///
@@ -155,6 +177,23 @@ settings! {
 
     /// Write the pid here.
     pidfile: Option<PathBuf> = None => Host, Reload, named "FILE", flag "pid" 'p';
+
+    /// Run in the background, once the addresses are bound. Services under systemd or supervisor need no such thing.
+    daemon: bool = false => Host, Boot, flag "daemon" 'D' sets "true";
+
+    /// Where `rcorn ctl` finds this instance. The default is a socket named after the pid in `$XDG_RUNTIME_DIR/rcorn`,
+    /// `/run/rcorn` or `/tmp/rcorn-UID`.
+    control_socket: Option<PathBuf> = None => Host, Boot, named "PATH", flag "control-socket";
+
+    /// The permissions of the control socket. The peer must be root or our own user in any case.
+    control_socket_mode: Mode = Mode::new(0o600) => Host, Boot, flag "control-socket-mode";
+
+    /// Offer no control socket.
+    control: bool = true => Host, Boot, flag "no-control-socket" sets "false";
+
+    /// What USR2 does. `beside` starts a second rcorn with the same sockets, as gunicorn does; `in-place` turns this
+    /// process into the new build, under the same pid.
+    upgrade: UpgradeMode = UpgradeMode::Beside => Host, Reload, flag "upgrade";
 
     /// Permissions that files we make shall not have; octal with a leading zero.
     umask: Mode = Mode::new(0) => Host, Reload, flag "umask" 'm';

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod fork;
 pub mod net;
+pub mod passing;
 pub mod process;
 pub mod scoreboard;
 pub mod signal;

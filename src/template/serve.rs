@@ -6,15 +6,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv};
 use pyo3::prelude::*;
 
 use crate::link::{Command, Failure, LONGEST, Report, Start};
 use crate::log;
 use crate::python::fork::{Forked, fork_twice};
+use crate::python::testimony;
 use crate::settings::Preload;
 use crate::sys;
+use crate::sys::passing::send_with;
 use crate::sys::process::{adopt, borrow_inherited};
 use crate::sys::scoreboard::Scoreboard;
 use crate::sys::signal;
@@ -35,11 +38,19 @@ pub(super) struct Origin {
     pub(super) bare: bool,
 }
 
-/// The arbiter's end of our report socket.
+/// Tells the arbiter.
 pub(crate) fn report(reports: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
+    report_with(reports, report, None)
+}
+
+fn report_with(
+    reports: BorrowedFd<'_>,
+    report: &Report,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let text = serde_json::to_vec(report).map_err(io::Error::other)?;
-    send(reports.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL)?;
-    Ok(())
+    let parts = [io::IoSlice::new(&text)];
+    send_with(reports, &parts, descriptor, MsgFlags::empty())
 }
 
 /// Cuts a summary to what a datagram takes.
@@ -80,6 +91,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     };
     let prepared = stand_by()
         .and_then(|()| boot::settle(&start.settings))
+        .and_then(|()| testify(py, start))
         .and_then(|()| boot::drop_privileges(&start.settings))
         .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?))
         .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other));
@@ -125,6 +137,12 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         app,
     };
     template.serve(py)
+}
+
+/// Should the import hang, the arbiter can ask where.
+fn testify(py: Python<'_>, start: &Start) -> io::Result<()> {
+    let into = borrow_inherited(start.testimony)?;
+    testimony::register(py, into).map_err(io::Error::other)
 }
 
 /// Imports the app for all workers. With `cautious`, an app that is unsafe to fork from makes this process
@@ -231,6 +249,7 @@ fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         start.scoreboard,
         start.commands,
         start.reports,
+        start.testimony,
         start.lot.0,
         start.lot.1,
     ];
@@ -278,9 +297,14 @@ impl Template<'_> {
             let text = buffer.get(..length).unwrap_or(&[]);
             match serde_json::from_slice(text).map_err(io::Error::other)? {
                 Command::Reopen => log::reopen(),
-                Command::Fork { id, slot } => match self.fork(py, slot) {
-                    Ok(Some(pid)) => report(self.reports.as_fd(), &Report::Forked { id, pid })?,
-                    Ok(None) => return Ok(self.become_worker(py, id, slot)),
+                Command::Fork { id, slot, probe } => match self.fork(py, slot) {
+                    Ok((Some(pid), testimony)) => {
+                        let forked = Report::Forked { id, pid };
+                        report_with(self.reports.as_fd(), &forked, Some(testimony.as_fd()))?;
+                    }
+                    Ok((None, testimony)) => {
+                        return Ok(self.become_worker(py, id, slot, testimony, probe));
+                    }
                     Err(error) => {
                         let reason = error.to_string();
                         report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
@@ -290,25 +314,34 @@ impl Template<'_> {
         }
     }
 
-    /// `Some(pid)` of the new worker in the template, `None` in the worker.
-    fn fork(&self, py: Python<'_>, slot: u16) -> io::Result<Option<i32>> {
+    /// `Some(pid)` of the new worker in the template, `None` in the worker; and where the worker testifies.
+    fn fork(&self, py: Python<'_>, slot: u16) -> io::Result<(Option<i32>, OwnedFd)> {
         let cell = self.scoreboard.cell(slot);
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
         cell.reset();
         let announce = |pid: i32| cell.pid.store(pid.cast_unsigned(), Ordering::Release);
         // A worker that is told to leave before its handlers stand must not die of it unheard: the signals
         // wait until then (`worker::boot`).
+        let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
         hold()?;
         match fork_twice(py, announce)? {
-            Forked::Worker => Ok(None),
+            Forked::Worker => Ok((None, testimony)),
             Forked::Template => {
                 SigSet::empty().thread_set_mask()?;
-                Ok(Some(cell.pid.load(Ordering::Acquire).cast_signed()))
+                let pid = cell.pid.load(Ordering::Acquire).cast_signed();
+                Ok((Some(pid), testimony))
             }
         }
     }
 
-    fn become_worker(self, py: Python<'_>, id: u64, slot: u16) -> i32 {
+    fn become_worker(
+        self,
+        py: Python<'_>,
+        id: u64,
+        slot: u16,
+        testimony: OwnedFd,
+        probe: bool,
+    ) -> i32 {
         drop(self.commands);
         let insisted = self.start.settings.preload_app == Preload::On;
         if insisted && safety::is_loaded(py, "numpy") {
@@ -324,6 +357,8 @@ impl Template<'_> {
                 reports: self.reports,
                 id,
                 slot,
+                testimony,
+                probe,
             },
             self.app,
         )

@@ -10,12 +10,11 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use pyo3::prelude::*;
 
 use crate::http::{Head, Limits};
-use crate::link::{Report, Start};
+use crate::link::Start;
 use crate::log;
 use crate::settings::Settings;
 use crate::sys::clock;
 use crate::sys::scoreboard::{Cell, Scoreboard};
-use crate::template::serve::report;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::Environ;
 use crate::wsgi::exchange::Guest;
@@ -24,6 +23,7 @@ use super::access::Access;
 use super::connection::Connection;
 use super::nanoseconds;
 use super::orders::Orders;
+use super::retire::Retirement;
 
 /// Bytes read at once.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -94,9 +94,7 @@ pub(super) struct Desk<'a> {
     pub(super) guest: Guest,
     pub(super) access: Option<Access>,
     pub(super) standing_second: i64,
-    /// Requests after which the worker asks to be replaced; 0: never.
-    pub(super) retire_at: u64,
-    pub(super) asked: bool,
+    pub(super) retirement: Retirement,
 }
 
 impl Desk<'_> {
@@ -306,22 +304,5 @@ impl Desk<'_> {
         standing.date.extend_from_slice(b"Date: ");
         standing.date.extend_from_slice(date.as_bytes());
         standing.date.extend_from_slice(b"\r\n");
-    }
-
-    /// `max_requests`: ask for the retire token, and serve on until a replacement is ready.
-    fn retire_if_due(&mut self) {
-        if self.retire_at == 0
-            || self.asked
-            || self.cell.requests.load(Ordering::Relaxed) < self.retire_at
-        {
-            return;
-        }
-        self.asked = true;
-        log::info(format_args!("Autorestarting worker after current request."));
-        if let Err(error) = report(self.reports, &Report::WantsRetirement { id: self.id }) {
-            log::error(format_args!(
-                "cannot ask the arbiter for a replacement: {error}"
-            ));
-        }
     }
 }

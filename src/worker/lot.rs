@@ -1,14 +1,13 @@
 //! The lot: a queue shared by all workers, through which a worker hands on connections that it cannot serve
 //! (it retires). Whoever is free takes them, with any bytes that were read; the client notices nothing.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, getpeername, recvmsg, sendmsg,
-};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
 
 use crate::sys::net::Peer;
+use crate::sys::passing::{receive_with, send_with};
 
 /// Longest message: bytes of a request that has partly come travel with its connection.
 const LONGEST: usize = 32 * 1024;
@@ -43,43 +42,21 @@ pub fn hand_on(
         return false;
     }
     let listener = u64::try_from(listener).unwrap_or(u64::MAX).to_ne_bytes();
-    let sockets = [socket.as_raw_fd()];
-    let sent = sendmsg::<()>(
-        lot.as_raw_fd(),
-        &[
-            IoSlice::new(&listener),
-            IoSlice::new(&served.to_ne_bytes()),
-            IoSlice::new(buffer),
-        ],
-        &[ControlMessage::ScmRights(&sockets)],
-        MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-        None,
-    );
+    let served = served.to_ne_bytes();
+    let parts = [
+        IoSlice::new(&listener),
+        IoSlice::new(&served),
+        IoSlice::new(buffer),
+    ];
+    let sent = send_with(lot, &parts, Some(socket), MsgFlags::MSG_DONTWAIT);
     sent.is_ok()
 }
 
 /// Takes one connection out of the lot; `None` when it is empty.
 pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
     let mut text = vec![0; LONGEST];
-    let mut control = nix::cmsg_space!([RawFd; 1]);
-    let (length, socket) = {
-        let mut slices = [IoSliceMut::new(&mut text)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let received = match recvmsg::<()>(lot.as_raw_fd(), &mut slices, Some(&mut control), flags)
-        {
-            Ok(received) => received,
-            Err(nix::Error::EAGAIN) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        };
-        let mut socket = None;
-        for message in received.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = message {
-                for number in numbers {
-                    socket = Some(crate::sys::process::adopt(number)?);
-                }
-            }
-        }
-        (received.bytes, socket)
+    let Some((length, socket)) = receive_with(lot, &mut text)? else {
+        return Ok(None);
     };
     let Some(socket) = socket else {
         return Ok(None);

@@ -9,6 +9,8 @@ mod access;
 mod desk;
 mod leave;
 mod pages;
+mod probe;
+mod retire;
 mod serve;
 mod setup;
 mod turn;
@@ -26,7 +28,7 @@ use crate::link::{Failure, Report, Start};
 use crate::log;
 use crate::python::call;
 use crate::python::fork::pid;
-use crate::python::traceback;
+use crate::python::{testimony, traceback};
 use crate::settings::Settings;
 use crate::sys;
 use crate::sys::clock;
@@ -50,6 +52,10 @@ pub struct Birth<'a> {
     pub id: u64,
     /// Its scoreboard slot.
     pub slot: u16,
+    /// Where it writes its testimony.
+    pub testimony: OwnedFd,
+    /// It must answer `reload_probe` before it is ready.
+    pub probe: bool,
 }
 
 /// The name in process titles: `--name`, or the app as it was given.
@@ -137,6 +143,7 @@ fn boot<'a>(
         cell.worker.store(birth.id, Ordering::Release);
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
+    testimony::register(py, birth.testimony.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     let app = if let Some(app) = app {
         app.into_bound(py)
@@ -147,7 +154,10 @@ fn boot<'a>(
     };
     // After the import, which may have installed handlers of its own.
     let orders = Orders::install(py)?;
-    let desk = Desk::new(py, birth, app, orders)?;
+    let mut desk = Desk::new(py, birth, app, orders)?;
+    if let Some(path) = settings.reload_probe.as_deref().filter(|_| birth.probe) {
+        desk.probe(py, path).map_err(BootError::Failed)?;
+    }
     report(
         birth.reports.as_fd(),
         &Report::Ready {

@@ -11,9 +11,7 @@ use crate::SERVER_SOFTWARE;
 use crate::http::{Head, Limits};
 use crate::link::Start;
 use crate::log::AccessLog;
-use crate::python::fork::pid;
 use crate::settings::{HeaderMap, LogTarget, Settings};
-use crate::sys::clock;
 use crate::sys::process::adopt;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::{Environ, EnvironRules};
@@ -24,6 +22,7 @@ use crate::wsgi::file::FileWrapper;
 use super::access::Access;
 use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
 use super::orders::Orders;
+use super::retire::Retirement;
 use super::{Birth, nanoseconds};
 
 /// How long a client may take to close after we did.
@@ -80,8 +79,7 @@ impl<'a> Desk<'a> {
             guest,
             access,
             standing_second: 0,
-            retire_at: retire_at(settings, birth.id),
-            asked: false,
+            retirement: Retirement::new(settings, birth.id),
         };
         desk.epoll.add(
             desk.orders.wake(),
@@ -147,23 +145,6 @@ fn limits(settings: &Settings) -> Limits {
         casefold_http_method: settings.casefold_http_method,
         refuse_underscores: settings.header_map == HeaderMap::Refuse,
     }
-}
-
-/// `max_requests` plus this worker's share of the jitter.
-fn retire_at(settings: &Settings, id: u64) -> u64 {
-    if settings.max_requests == 0 {
-        return 0;
-    }
-    // splitmix64 of time, pid and id: workers forked in the same instant must differ.
-    let mut z = clock::monotonic() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    let jitter = z
-        .checked_rem(settings.max_requests_jitter.saturating_add(1))
-        .unwrap_or(0);
-    settings.max_requests.saturating_add(jitter)
 }
 
 fn limiting(settings: &Settings) -> Limiting {

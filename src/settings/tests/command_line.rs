@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{refusal, resolved_in, served};
 use crate::settings::{
     Address, Command, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Seconds, Settings, Size,
-    resolve,
+    Workers, resolve,
 };
 
 #[test]
@@ -43,7 +43,7 @@ fn a_long_line_of_gunicorn() {
     assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
     let got = resolved.settings;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(got.workers, 4);
+    assert_eq!(got.workers, Workers::Count(4));
     let unix = Address::Unix(PathBuf::from("/run/x.sock"));
     assert_eq!(
         got.bind,
@@ -89,8 +89,11 @@ fn a_long_line_of_gunicorn() {
 #[test]
 fn the_manner_of_argparse() {
     // Short forms joined, values after an equals sign, unambiguous beginnings, the last one counts.
-    assert_eq!(served(&["-w4", "x"]).settings.workers, 4);
-    assert_eq!(served(&["--workers=4", "x"]).settings.workers, 4);
+    assert_eq!(served(&["-w4", "x"]).settings.workers, Workers::Count(4));
+    assert_eq!(
+        served(&["--workers=4", "x"]).settings.workers,
+        Workers::Count(4)
+    );
     assert_eq!(served(&["--back", "64", "x"]).settings.backlog, 64);
     assert_eq!(
         served(&["--log-f", "-", "x"]).settings.errorlog,
@@ -98,9 +101,12 @@ fn the_manner_of_argparse() {
     );
     assert_eq!(
         served(&["x", "-w", "2", "--workers", "3"]).settings.workers,
-        3
+        Workers::Count(3)
     );
-    assert_eq!(served(&["-w", "2", "--", "x"]).settings.workers, 2);
+    assert_eq!(
+        served(&["-w", "2", "--", "x"]).settings.workers,
+        Workers::Count(2)
+    );
     assert_eq!(
         served(&["x", "--no-preload", "--preload", "--no-preload"])
             .settings
@@ -151,13 +157,13 @@ const WRONG: &[(&str, &str, &str, u8)] = &[
     ),
     (
         "-w -3 x",
-        "--workers: '-3' is not a whole number from 1 to 4096",
+        "--workers: '-3' is not auto or a whole number from 1 to 4096",
         "The default is 1.",
         2,
     ),
     (
         "-w 0 x",
-        "--workers: '0' is not a whole number from 1 to 4096",
+        "--workers: '0' is not auto or a whole number from 1 to 4096",
         "How many workers",
         2,
     ),
@@ -253,7 +259,6 @@ const NOT_OURS: &[(&str, &str, &str)] = &[
         "--certfile a is not possible: rcorn does not do TLS",
         "proxy",
     ),
-    ("-D", "--daemon is not supported yet", "systemd"),
     ("--reload", "--reload is not supported yet", "HUP"),
     (
         "--statsd-host x:1",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{error_in, served, served_in, told};
-use crate::settings::{Address, Origin, Seconds};
+use crate::settings::{Address, Origin, Seconds, Workers};
 
 #[test]
 fn each_source_counts_more_than_the_one_before() {
@@ -20,7 +20,7 @@ fn each_source_counts_more_than_the_one_before() {
     ];
     let resolved = served_in(&variables, &["x", "--backlog", "3"]);
     let got = &resolved.settings;
-    assert_eq!(got.workers, 2);
+    assert_eq!(got.workers, Workers::Count(2));
     assert_eq!(got.bind, [Address::tcp("0.0.0.0", 5000)]);
     assert!(!got.sendfile && got.forwarded_allow_ips.allows_all());
     assert_eq!(got.proc_name.as_deref(), Some("from gunicorn"));
@@ -65,7 +65,7 @@ fn a_wrong_variable_is_named() {
         (
             "WEB_CONCURRENCY",
             "many",
-            "WEB_CONCURRENCY: 'many' is not a whole number from 1 to 4096",
+            "WEB_CONCURRENCY: 'many' is not auto or a whole number from 1 to 4096",
         ),
         ("PORT", "http", "PORT: 'http' has no valid port"),
         (

@@ -1,0 +1,250 @@
+//! What becomes of workers: born, ready, silent, dead; and what their deaths mean.
+
+use super::event::{
+    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Moment, Outcome, Pid, WorkerId,
+};
+use super::note::Note;
+use super::pool::Stage;
+use super::throttle::YOUNG;
+use super::{Arbiter, Phase, QUICK};
+
+impl Arbiter {
+    pub(super) fn forked(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        pid: Pid,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.pool.workers.get_mut(&id) {
+            None => self.send_away(pid, actions),
+            Some(worker) => {
+                if let Stage::Forking { since } = worker.stage {
+                    worker.stage = Stage::Booting { pid, since };
+                    if matches!(self.phase, Phase::Stopping { .. }) {
+                        self.dismiss(now, id, true, actions);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn ready(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            self.send_away(pid, actions);
+            return;
+        };
+        match worker.stage {
+            Stage::Forking { .. } | Stage::Booting { .. } => {
+                worker.stage = Stage::Serving {
+                    pid,
+                    since: now,
+                    busy: None,
+                };
+                let generation = worker.generation;
+                self.ever_ready = true;
+                if matches!(self.phase, Phase::Stopping { .. }) {
+                    self.dismiss(now, id, true, actions);
+                } else {
+                    self.canary_is_ready(now, generation, actions);
+                }
+            }
+            Stage::Serving { .. }
+            | Stage::Leaving { .. }
+            | Stage::Testifying { .. }
+            | Stage::Killed { .. } => {}
+        }
+    }
+
+    pub(super) fn send_away(&mut self, pid: Pid, actions: &mut Vec<Action>) {
+        if self.strangers.insert(pid) {
+            actions.push(Action::Ask(pid, Ask::Kill));
+        }
+    }
+
+    pub(super) fn beat(&mut self, now: Moment, id: WorkerId, since: Option<Moment>) {
+        self.look(now);
+        if let Some(worker) = self.pool.workers.get_mut(&id)
+            && let Stage::Serving { busy, .. } = &mut worker.stage
+        {
+            *busy = since;
+        }
+    }
+
+    /// A stopped worker (SIGSTOP) answers nobody: it is busy from now on. Continued, the scoreboard tells.
+    pub(super) fn stopped(&mut self, now: Moment, pid: Pid, stopped: bool) {
+        let worker = self
+            .pool
+            .by_pid(pid)
+            .and_then(|id| self.pool.workers.get_mut(&id));
+        if let Some(worker) = worker
+            && let Stage::Serving { busy, .. } = &mut worker.stage
+        {
+            *busy = if stopped { busy.or(Some(now)) } else { None };
+        }
+    }
+
+    /// A look that comes much later than planned (a machine or an arbiter that was stopped) blames no worker
+    /// for a silence that was everyone's. Not twice in a row: a loop that is always late must still end hangs.
+    pub(super) fn look(&mut self, now: Moment) {
+        if let Some(timeout) = self.policy.timeout {
+            let late = now.0.saturating_sub(self.looked.0) > timeout.saturating_mul(2);
+            let rare = now.0.saturating_sub(self.mercy.0) > timeout.saturating_mul(4);
+            if late && rare {
+                self.mercy = now;
+            }
+        }
+        self.looked = now;
+    }
+
+    pub(super) fn exited(&mut self, now: Moment, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
+        if self.strangers.remove(&pid) {
+            return;
+        }
+        if let Some(id) = self.pool.by_pid(pid) {
+            self.worker_exited(now, id, exit, actions);
+        } else if let Some(generation) = self.pool.template_by_pid(pid) {
+            self.template_exited(now, generation, pid, exit, actions);
+        } else if self.upgrade == Some(pid) {
+            self.upgrade = None;
+            actions.push(Action::Say(Note::UpgradeEnded(exit)));
+        }
+    }
+
+    pub(super) fn worker_exited(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        exit: Exit,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.pool.workers.remove(&id) else {
+            return;
+        };
+        actions.push(Action::FreeSlot(worker.slot));
+        self.retiring.retain(|other| *other != id);
+        if self.token == Some(id) {
+            self.token = None;
+        }
+        match worker.stage {
+            Stage::Killed { pid, why, .. } | Stage::Testifying { pid, why, .. } => {
+                actions.push(Action::Say(Note::WeKilled(pid, why)))
+            }
+            Stage::Leaving { pid, quick, .. } => {
+                // One that was still booting had no handlers yet: the signal was its end.
+                let asked = quick && matches!(exit, Exit::Signal(3 | 15));
+                if exit != Exit::Code(0) && !asked {
+                    actions.push(Action::Say(Note::Ended(pid, exit)));
+                }
+            }
+            Stage::Serving { pid, since, .. } => {
+                actions.push(Action::Say(Note::Ended(pid, exit)));
+                // Killed from outside is no sign of a bad app; leaving or crashing at once is.
+                let outside = matches!(exit, Exit::Signal(9 | 15));
+                let young = now.0.saturating_sub(since.0) < YOUNG;
+                if young && !outside {
+                    self.strike(now, actions);
+                } else if !young {
+                    self.throttle.forgive();
+                }
+                self.new_worker_died(now, worker.generation, actions);
+            }
+            Stage::Booting { pid, .. } => {
+                actions.push(Action::Say(Note::Ended(pid, exit)));
+                let kind = match exit {
+                    Exit::Code(4) => BootFailureKind::App,
+                    Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
+                };
+                let summary = "a worker ended before it was ready".to_owned();
+                self.no_boot(
+                    now,
+                    worker.generation,
+                    &BootFailure { kind, summary },
+                    actions,
+                );
+            }
+            Stage::Forking { .. } => {}
+        }
+    }
+
+    pub(super) fn strike(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if let Some(wait) = self.throttle.strike(now) {
+            actions.push(Action::Say(Note::Throttled(wait.as_millis())));
+        }
+    }
+
+    pub(super) fn fork_failed(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        reason: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.pool.workers.get(&id) else {
+            return;
+        };
+        // Too late: it has shown itself, or is gone.
+        if !matches!(worker.stage, Stage::Forking { .. }) {
+            return;
+        }
+        let (slot, generation) = (worker.slot, worker.generation);
+        self.pool.workers.remove(&id);
+        actions.push(Action::FreeSlot(slot));
+        if self.phase == Phase::Running {
+            actions.push(Action::Say(Note::ForkFailed(reason.to_owned())));
+            self.strike(now, actions);
+            self.canary_failed(now, generation, reason, actions);
+        }
+    }
+
+    /// The worker said itself why; its exit follows.
+    pub(super) fn boot_failed(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        failure: &BootFailure,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            return;
+        };
+        let Stage::Booting { pid, .. } = worker.stage else {
+            return;
+        };
+        worker.stage = Stage::Leaving {
+            pid,
+            until: Moment(now.0.saturating_add(QUICK)),
+            quick: true,
+        };
+        let generation = worker.generation;
+        self.no_boot(now, generation, failure, actions);
+    }
+
+    /// A worker or template could not boot. Before anything was ever ready this is the end; later it is
+    /// something to wait out.
+    pub(super) fn no_boot(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        failure: &BootFailure,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if self.canary_failed(now, generation, &failure.summary, actions) {
+            return;
+        }
+        if self.ever_ready {
+            self.strike(now, actions);
+            self.new_worker_died(now, generation, actions);
+            return;
+        }
+        let outcome = match failure.kind {
+            BootFailureKind::Boot => Outcome::NoBoot,
+            BootFailureKind::App => Outcome::NoApp,
+            BootFailureKind::Host => Outcome::Refused,
+        };
+        self.stop(now, outcome, true, actions);
+    }
+}

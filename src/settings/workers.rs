@@ -1,0 +1,51 @@
+//! How many workers: a number, or what the machine gives.
+
+use super::value::{Cause, Value, text_form};
+
+/// How many workers there shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// So many.
+    Count(u32),
+    /// As many as there are CPUs for us.
+    Auto,
+}
+
+impl Workers {
+    /// The number; `cpus` is asked only if it matters.
+    pub fn resolve(self, cpus: impl FnOnce() -> u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Auto => cpus().max(1),
+        }
+    }
+}
+
+impl Value for Workers {
+    const NOUN: &'static str = "auto or a whole number";
+    const VALUE_NAME: &'static str = "COUNT";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        if text.trim().eq_ignore_ascii_case("auto") {
+            Ok(Self::Auto)
+        } else {
+            u32::parse(text).map(Self::Count)
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Count(count) => count.to_string(),
+            Self::Auto => "auto".to_owned(),
+        }
+    }
+
+    fn amount(&self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(u64::from(*count)),
+            Self::Auto => None,
+        }
+    }
+}
+
+text_form!(Workers);
