@@ -36,6 +36,8 @@ fn build_module() -> PathBuf {
     let mut command = Command::new(variable("CARGO"));
     command
         .current_dir(&root)
+        // The hot path is in the module; the executable's own profile is for a small arbiter.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .args([
             "rustc",
             "--lib",

@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod arbiter;
+pub mod control;
 pub mod driver;
 pub mod http;
 pub mod link;

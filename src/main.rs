@@ -2,20 +2,43 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rcorn::driver;
-use rcorn::settings::{self, Command};
+use rcorn::control;
+use rcorn::driver::{self, Background, Handover, Launch, Origin};
+use rcorn::settings::{self, Command, Resolved, Settings};
 use rcorn::sys::process;
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 fn main() -> ExitCode {
     process::widen_title_area();
     // Copied: the process title is written over the memory of the arguments.
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let environment = |name: &str| std::env::var(name).ok();
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("ctl") => {
+            let words = arguments.into_iter().skip(2);
+            return ExitCode::from(control::run(words, &environment));
+        }
+        Some(driver::PROTOCOL_FLAG) => {
+            drop(writeln!(std::io::stdout(), "{}", driver::PROTOCOL));
+            return ExitCode::SUCCESS;
+        }
+        Some(_) | None => {}
+    }
+    let handover = match Handover::receive(&environment) {
+        Ok(handover) => handover,
+        Err(error) => {
+            complain(&format!("cannot take over: {error}"), None);
+            return ExitCode::FAILURE;
+        }
+    };
     let resolve = || settings::resolve(arguments.iter().skip(1).cloned(), &environment);
-    let resolved = match resolve() {
-        Ok(Command::Serve(resolved)) => resolved,
+    let settings = match resolve() {
+        Ok(Command::Serve(resolved)) => warn(*resolved),
         Ok(Command::Print(text)) => {
             // A reader that left early (head) is no failure of ours.
             drop(std::io::stdout().write_all(text.as_bytes()));
@@ -23,28 +46,92 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             complain(&error.to_string(), error.hint());
-            return ExitCode::from(error.code());
+            // The workers that we took over serve on; the reload that follows says the same in the log.
+            match handover.as_ref().and_then(Handover::settings) {
+                Some(settings) => settings.clone(),
+                None => return ExitCode::from(error.code()),
+            }
         }
     };
-    for warning in &resolved.warnings {
-        drop(writeln!(std::io::stderr(), "rcorn: warning: {warning}"));
-    }
-    let again = || match resolve() {
-        Ok(Command::Serve(resolved)) => Ok(resolved.settings),
-        Ok(Command::Print(_)) => Err("the command line asks for text now".to_owned()),
-        Err(error) => Err(error.to_string()),
+    let origin = match origin(&arguments) {
+        Ok(origin) => origin,
+        Err(error) => {
+            complain(&format!("cannot tell the working directory: {error}"), None);
+            return ExitCode::FAILURE;
+        }
     };
-    let argv = arguments
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    match driver::run(resolved.settings, argv, &again) {
+    let directory = origin.directory.clone();
+    let again = || {
+        // Relative paths on the command line count from where it was typed.
+        std::env::set_current_dir(&directory)
+            .map_err(|error| format!("cannot change to {}: {error}", directory.display()))?;
+        match resolve() {
+            Ok(Command::Serve(resolved)) => Ok(resolved.settings),
+            Ok(Command::Print(_)) => Err("the command line asks for text now".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let in_place = handover
+        .as_ref()
+        .is_some_and(|left| left.settings().is_some());
+    let background = (settings.daemon && !in_place).then(Background::prepare);
+    let background = match background.transpose() {
+        Ok(background) => background,
+        Err(error) => {
+            complain(&format!("cannot go into the background: {error}"), None);
+            return ExitCode::FAILURE;
+        }
+    };
+    let launch = Launch {
+        settings,
+        origin,
+        handover,
+        background,
+    };
+    match driver::run(launch, &again) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error.to_string(), error.hint());
-            ExitCode::FAILURE
+            ExitCode::from(error.code())
         }
     }
+}
+
+fn warn(resolved: Resolved) -> Settings {
+    for warning in &resolved.warnings {
+        drop(writeln!(std::io::stderr(), "rcorn: warning: {warning}"));
+    }
+    resolved.settings
+}
+
+/// How this process was started. The executable is named as the shell found it: after an installation the new build
+/// has the same name.
+fn origin(arguments: &[OsString]) -> std::io::Result<Origin> {
+    let directory = std::env::current_dir()?;
+    let word = arguments.first().map(PathBuf::from).unwrap_or_default();
+    let named = if word.components().count() > 1 {
+        Some(directory.join(&word))
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let mut found = std::env::split_paths(&folders).map(|folder| folder.join(&word));
+        found.find(|path| path.is_file())
+    };
+    let program = match named.filter(|path| is_us(path)) {
+        Some(path) => path,
+        None => std::env::current_exe()?,
+    };
+    Ok(Origin {
+        program,
+        arguments: arguments.to_vec(),
+        directory,
+    })
+}
+
+/// Whether the path leads to the executable that runs.
+fn is_us(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| path.metadata().map(|about| (about.dev(), about.ino())).ok();
+    id(path).is_some() && id(path) == id(Path::new("/proc/self/exe"))
 }
 
 /// One form for all errors: what, why, and the way out.

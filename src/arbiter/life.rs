@@ -62,22 +62,50 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn beat(&mut self, now: Moment, id: WorkerId, since: Option<Moment>) {
+    pub(super) fn beat(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        since: Option<Moment>,
+        actions: &mut Vec<Action>,
+    ) {
         self.look(now);
-        if let Some(worker) = self.pool.workers.get_mut(&id)
-            && let Stage::Serving { busy, .. } = &mut worker.stage
-        {
-            *busy = since;
+        if self.frozen.contains(&id) {
+            return;
+        }
+        let Some(worker) = self.pool.workers.get_mut(&id) else {
+            return;
+        };
+        match &mut worker.stage {
+            Stage::Serving { busy, .. } => *busy = since,
+            // It got on after all (the question itself may have woken it up), and may hold another request by now.
+            Stage::Testifying {
+                pid,
+                before: Some(before),
+                ..
+            } if since != Some(before.busy) => {
+                actions.push(Action::Say(Note::GotOn(*pid)));
+                worker.stage = Stage::Serving {
+                    pid: *pid,
+                    since: before.serving,
+                    busy: since,
+                };
+            }
+            _ => {}
         }
     }
 
     /// A stopped worker (SIGSTOP) answers nobody: it is busy from now on. Continued, the scoreboard tells.
     pub(super) fn stopped(&mut self, now: Moment, pid: Pid, stopped: bool) {
-        let worker = self
-            .pool
-            .by_pid(pid)
-            .and_then(|id| self.pool.workers.get_mut(&id));
-        if let Some(worker) = worker
+        let Some(id) = self.pool.by_pid(pid) else {
+            return;
+        };
+        if stopped {
+            self.frozen.insert(id);
+        } else {
+            self.frozen.remove(&id);
+        }
+        if let Some(worker) = self.pool.workers.get_mut(&id)
             && let Stage::Serving { busy, .. } = &mut worker.stage
         {
             *busy = if stopped { busy.or(Some(now)) } else { None };
@@ -123,6 +151,7 @@ impl Arbiter {
         };
         actions.push(Action::FreeSlot(worker.slot));
         self.retiring.retain(|other| *other != id);
+        self.frozen.remove(&id);
         if self.token == Some(id) {
             self.token = None;
         }
@@ -233,6 +262,10 @@ impl Arbiter {
             return;
         }
         if self.canary_failed(now, generation, &failure.summary, actions) {
+            return;
+        }
+        // A reload that was replaced, or an old worker: nobody waits for it.
+        if generation != self.generation {
             return;
         }
         if self.ever_ready {

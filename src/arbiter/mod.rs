@@ -95,6 +95,8 @@ pub struct Arbiter {
     upgrade: Option<Pid>,
     /// The stop that was ordered begins then; until then all goes on.
     stop_at: Option<Moment>,
+    /// Workers that were stopped (SIGSTOP) and not continued: what the scoreboard says of them is old.
+    frozen: BTreeSet<WorkerId>,
     /// Workers that showed themselves after they were given up; killed, not reaped yet.
     strangers: BTreeSet<Pid>,
 }
@@ -130,6 +132,7 @@ impl Arbiter {
             mercy: Moment::default(),
             upgrade: None,
             stop_at: None,
+            frozen: BTreeSet::new(),
             strangers: BTreeSet::new(),
         }
     }
@@ -152,6 +155,16 @@ impl Arbiter {
     /// The new arbiter beside this one, if there is one.
     pub fn upgrade(&self) -> Option<Pid> {
         self.upgrade
+    }
+
+    /// Whether a reload serves on probation.
+    pub fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Whether a stop was ordered that has not begun.
+    pub fn is_stop_delayed(&self) -> bool {
+        self.stop_at.is_some()
     }
 
     /// Whether a reload is being prepared or rolled out.
@@ -202,7 +215,7 @@ impl Arbiter {
             Event::Ready(id, pid) => self.ready(now, id, pid, actions),
             Event::BootFailed(id, failure) => self.boot_failed(now, id, &failure, actions),
             Event::WantsRetirement(id, _) => self.retire(id),
-            Event::Beat(id, since) => self.beat(now, id, since),
+            Event::Beat(id, since) => self.beat(now, id, since, actions),
             Event::Stopped(pid, stopped) => self.stopped(now, pid, stopped),
             Event::Exited(pid, exit) => self.exited(now, pid, exit, actions),
             Event::UpgradeStarted(pid) => self.upgrade = Some(pid),
@@ -247,7 +260,7 @@ impl Arbiter {
                         .map(|pid| Action::Ask(pid, Ask::Reopen)),
                 );
             }
-            Order::Reload if running => self.reload_ordered(actions),
+            Order::Reload if running => self.reload_ordered(now, actions),
             Order::More if running => self.want(self.wanted.saturating_add(1), actions),
             Order::Fewer if running => self.want(self.wanted.saturating_sub(1).max(1), actions),
             Order::Scale(count) if running => self.want(count.max(1), actions),
@@ -256,7 +269,7 @@ impl Arbiter {
                 self.want(0, actions);
             }
             Order::Retire(id) if running => self.retire(id),
-            Order::Upgrade if running => self.upgrade_ordered(actions),
+            Order::Upgrade if running => self.upgrade_ordered(now, actions),
             Order::Reload
             | Order::More
             | Order::Fewer
@@ -280,7 +293,7 @@ impl Arbiter {
     }
 
     /// The driver may go away in the middle of performing this: nothing may be under way that it alone knows.
-    fn upgrade_ordered(&mut self, actions: &mut Vec<Action>) {
+    fn upgrade_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if self.upgrade.is_some() {
             actions.push(Action::Say(Note::UpgradeExists));
         } else if self.is_reloading() {
@@ -288,7 +301,7 @@ impl Arbiter {
                 "a reload is under way".to_owned(),
             )));
         } else {
-            self.end_watch(actions);
+            self.end_watch(now, actions);
             actions.push(Action::Upgrade);
         }
     }

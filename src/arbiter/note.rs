@@ -42,6 +42,8 @@ pub enum Note {
     HangUp,
     /// A request takes too long.
     Timeout(Pid),
+    /// A worker that seemed hung went on before it was killed.
+    GotOn(Pid),
     /// A worker ended although nobody asked it to.
     Ended(Pid, Exit),
     /// A worker ended because we killed it.
@@ -66,6 +68,8 @@ pub enum Note {
     RolledBack(Generation, Generation),
     /// All workers are of the new generation.
     Reloaded(Generation),
+    /// A reload takes the place of one that was not ready.
+    ReloadReplaced,
     /// A reload will follow the one under way.
     ReloadLater,
     /// An order that a stopping server does not take.
@@ -100,6 +104,8 @@ impl Note {
             | Self::HangUp
             | Self::Reloaded(_)
             | Self::ReloadLater
+            | Self::ReloadReplaced
+            | Self::GotOn(_)
             | Self::QuickShutdown
             | Self::StopDelayed(_)
             | Self::Dismissed
@@ -135,6 +141,7 @@ impl fmt::Display for Note {
         match self {
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
+            Self::GotOn(pid) => write!(f, "Worker (pid:{pid}) got on and stays."),
             Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
             Self::Ended(pid, Exit::Code(code)) => {
                 write!(f, "Worker (pid:{pid}) exited with code {code}.")
@@ -189,6 +196,9 @@ impl fmt::Display for Note {
             ),
             Self::Reloaded(generation) => {
                 write!(f, "Reloaded: generation {} serves.", generation.0)
+            }
+            Self::ReloadReplaced => {
+                f.write_str("A new reload takes the place of the one that was not ready yet.")
             }
             Self::ReloadLater => f.write_str("Another reload follows the one under way."),
             Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),

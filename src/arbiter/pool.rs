@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::event::{Generation, Moment, Pid, Slot, WorkerId};
 use super::note::Killed;
 
+/// A serving worker that is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Since when it has served.
+    pub serving: Moment,
+    /// Since when it is silent.
+    pub busy: Moment,
+}
+
 /// Where a worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
@@ -47,6 +56,8 @@ pub enum Stage {
         pid: Pid,
         /// Why it will be killed.
         why: Killed,
+        /// What it was silent about: with which it is compared. `None` for one that was not ready in time.
+        before: Option<Silence>,
         /// Until when it may.
         until: Moment,
     },

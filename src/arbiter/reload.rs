@@ -35,9 +35,15 @@ pub(super) struct Watch {
 }
 
 impl Arbiter {
-    pub(super) fn reload_ordered(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn reload_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let rolling = self.outdated() > 0;
-        if self.reload.is_some() || rolling {
+        // Nothing serves of it yet: what is on the disk now is what is wanted.
+        let trial = self.reload.as_ref().and_then(|reload| reload.generation);
+        if let Some(generation) = trial {
+            actions.push(Action::Say(Note::ReloadReplaced));
+            self.reload = None;
+            self.abandon(now, generation, actions);
+        } else if self.reload.is_some() || rolling {
             // One after the other; several orders are one.
             if !self.reload_again {
                 self.reload_again = true;
@@ -45,7 +51,7 @@ impl Arbiter {
             }
             return;
         }
-        self.end_watch(actions);
+        self.end_watch(now, actions);
         actions.push(Action::Say(Note::HangUp));
         actions.push(Action::Load);
         self.reload = Some(Reload {
@@ -173,12 +179,11 @@ impl Arbiter {
     }
 
     /// The reload has proved itself (or another begins): the old template may go.
-    pub(super) fn end_watch(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn end_watch(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if let Some(watch) = self.watch.take() {
             actions.push(Action::Commit(self.generation));
             actions.push(Action::Say(Note::Reloaded(self.generation)));
             let old = watch.previous;
-            let now = self.looked;
             self.end_template(now, old, actions);
         }
     }

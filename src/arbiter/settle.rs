@@ -7,7 +7,7 @@ use super::event::{
     Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId,
 };
 use super::note::{Killed, Note};
-use super::pool::{Stage, TemplateStage};
+use super::pool::{Silence, Stage, TemplateStage};
 use super::{Arbiter, LAST_WORDS, Phase, TESTIMONY};
 
 /// `since` plus `limit`, if there is one.
@@ -94,12 +94,20 @@ impl Arbiter {
         };
         let generation = worker.generation;
         match worker.stage {
-            Stage::Serving { pid, .. } => {
+            Stage::Serving { pid, since, busy } => {
                 actions.push(Action::Say(Note::Timeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Testify));
                 let until = Moment(now.0.saturating_add(TESTIMONY));
-                let why = Killed::Silent;
-                worker.stage = Stage::Testifying { pid, why, until };
+                let before = busy.map(|busy| Silence {
+                    serving: since,
+                    busy,
+                });
+                worker.stage = Stage::Testifying {
+                    pid,
+                    why: Killed::Silent,
+                    before,
+                    until,
+                };
             }
             Stage::Testifying { pid, why, .. } => {
                 actions.push(Action::PostMortem(id, worker.slot, pid));
@@ -139,7 +147,12 @@ impl Arbiter {
                 actions.push(Action::Ask(pid, Ask::Testify));
                 let until = Moment(now.0.saturating_add(TESTIMONY));
                 let why = Killed::Boot;
-                worker.stage = Stage::Testifying { pid, why, until };
+                worker.stage = Stage::Testifying {
+                    pid,
+                    why,
+                    before: None,
+                    until,
+                };
                 self.no_boot(
                     now,
                     generation,
@@ -333,11 +346,11 @@ impl Arbiter {
     fn close_reload(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let rolled = self.outdated() == 0;
         if rolled && self.watch.as_ref().is_some_and(|watch| watch.until <= now) {
-            self.end_watch(actions);
+            self.end_watch(now, actions);
         }
         if self.reload_again && self.reload.is_none() && rolled {
             self.reload_again = false;
-            self.reload_ordered(actions);
+            self.reload_ordered(now, actions);
         }
     }
 

@@ -370,9 +370,24 @@ fn more_and_fewer_and_dismiss() {
 }
 
 #[test]
+fn a_worker_that_got_on_before_it_was_killed_stays() {
+    let mut tale = Tale::serving(1);
+    let begun = Moment(Duration::from_millis(tale.now));
+    tale.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
+    assert_eq!(
+        said(&tale.step(Event::Beat(WorkerId(1), None))),
+        ["Worker (pid:11) got on and stays."]
+    );
+    assert!(!asked(&tale.after(100), pid(1), Ask::Abort));
+}
+
+#[test]
 fn a_stopped_worker_is_silent_from_then_on() {
     let mut tale = Tale::serving(1);
     tale.step(Event::Stopped(pid(1), true));
+    // Its scoreboard cell still says that it sleeps.
+    tale.step(Event::Beat(WorkerId(1), None));
     assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
     assert!(asked(&tale.after(100), pid(1), Ask::Abort));
 }

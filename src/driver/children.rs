@@ -15,9 +15,12 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
 
+use serde::{Deserialize, Serialize};
+
 use crate::arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
 use crate::link::{Command, Start};
 use crate::log;
+use crate::sys::process::adopt;
 use crate::sys::spawn::Spawn;
 
 use super::{interpreter, native};
@@ -44,8 +47,39 @@ pub(super) struct Children {
     ready: BTreeSet<WorkerId>,
     /// Where each worker writes what it does, when asked.
     testimonies: BTreeMap<WorkerId, OwnedFd>,
+    /// A new arbiter beside this one.
+    pub(super) upgrade: Option<Pid>,
     /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
     early: BTreeMap<Pid, Exit>,
+}
+
+/// All children, in a form that another build can read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Family {
+    templates: BTreeMap<Generation, PackedTemplate>,
+    workers: BTreeMap<Pid, WorkerId>,
+    slots: BTreeMap<WorkerId, Slot>,
+    ready: BTreeSet<WorkerId>,
+    testimonies: BTreeMap<WorkerId, RawFd>,
+    early: BTreeMap<Pid, Exit>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedTemplate {
+    pid: Pid,
+    commands: Option<RawFd>,
+    owed: BTreeSet<WorkerId>,
+    testimony: RawFd,
+}
+
+impl Family {
+    /// The descriptors that belong to it.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.templates
+            .values()
+            .flat_map(|template| template.commands.into_iter().chain([template.testimony]))
+            .chain(self.testimonies.values().copied())
+    }
 }
 
 /// A pair of connected sockets that keep message boundaries; closed at exec.
@@ -59,6 +93,52 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Children {
+    /// For a successor in our place.
+    pub(super) fn pack(&self) -> Family {
+        let templates = self.templates.iter().map(|(generation, template)| {
+            let packed = PackedTemplate {
+                pid: template.pid,
+                commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
+                owed: template.owed.clone(),
+                testimony: template.testimony.as_raw_fd(),
+            };
+            (*generation, packed)
+        });
+        let testimonies = self.testimonies.iter();
+        Family {
+            templates: templates.collect(),
+            workers: self.workers.clone(),
+            slots: self.slots.clone(),
+            ready: self.ready.clone(),
+            testimonies: testimonies.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
+            early: self.early.clone(),
+        }
+    }
+
+    /// From a predecessor in our place.
+    pub(super) fn unpack(family: Family) -> io::Result<Self> {
+        let mut children = Self {
+            workers: family.workers,
+            slots: family.slots,
+            ready: family.ready,
+            early: family.early,
+            ..Self::default()
+        };
+        for (generation, packed) in family.templates {
+            let template = Template {
+                pid: packed.pid,
+                commands: packed.commands.map(take_over).transpose()?,
+                owed: packed.owed,
+                testimony: take_over(packed.testimony)?,
+            };
+            children.templates.insert(generation, template);
+        }
+        for (id, fd) in family.testimonies {
+            children.testimonies.insert(id, take_over(fd)?);
+        }
+        Ok(children)
+    }
+
     /// Starts a template. `start` lacks only its command socket.
     pub(super) fn start_template(
         &mut self,
@@ -283,6 +363,9 @@ impl Children {
             self.ready.remove(&id);
             self.testimonies.remove(&id);
             events.extend([Event::Exited(pid, exit)]);
+        } else if self.upgrade == Some(pid) {
+            self.upgrade = None;
+            events.extend([Event::Exited(pid, exit)]);
         } else if self
             .templates
             .values()
@@ -294,6 +377,13 @@ impl Children {
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }
+}
+
+/// Adopts a descriptor that survived an exec; it shall not survive another by accident.
+pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
+    let owned = adopt(fd)?;
+    super::handover::keep(fd, false)?;
+    Ok(owned)
 }
 
 fn tell(template: &Template, command: &Command) -> io::Result<()> {

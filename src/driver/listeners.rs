@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use crate::log;
 use crate::settings::{Address, Settings};
 use crate::sys::net;
 use crate::sys::process::adopt;
+use crate::sys::user::Identity;
 
 /// How long the kernel may keep a connection without bytes from us: it wakes us with the request instead.
 const DEFER: Duration = Duration::from_secs(1);
@@ -67,6 +68,59 @@ impl Listener {
     #[must_use]
     pub(super) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// Its descriptor's number.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// A socket from another arbiter: from the one in whose place we are (then its file is ours), or from the one
+    /// beside us.
+    pub(super) fn hand_over(
+        socket: OwnedFd,
+        address: Option<Address>,
+        whole: bool,
+    ) -> io::Result<Self> {
+        super::handover::keep(socket.as_raw_fd(), false)?;
+        let mut listener = Self::wrap(Socket::from(socket), address)?;
+        if whole {
+            listener.own_file();
+        }
+        Ok(listener)
+    }
+
+    /// Its descriptor.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// systemd has it too.
+    pub(super) fn is_stored(&mut self) {
+        self.is_systemds = true;
+    }
+
+    fn is_bound_to(&self, address: &Address) -> bool {
+        let Ok(local) = self.socket.local_addr() else {
+            return false;
+        };
+        match address {
+            Address::Tcp { host, port } => (host.as_str(), *port)
+                .to_socket_addrs()
+                .is_ok_and(|mut found| found.next().map(SockAddr::from).as_ref() == Some(&local)),
+            Address::Unix(path) => local.as_pathname() == Some(path),
+            Address::Abstract(name) => local.as_abstract_namespace() == Some(name.as_bytes()),
+            Address::Fd(_) => false,
+        }
+    }
+
+    /// The file of a unix socket that is there now is ours to remove.
+    pub(super) fn own_file(&mut self) {
+        if let Some(Address::Unix(path)) = &self.address
+            && let Ok(about) = path.symlink_metadata()
+        {
+            self.file = Some((path.clone(), about.dev(), about.ino()));
+        }
     }
 
     /// How templates and workers know it.
@@ -166,6 +220,27 @@ pub(super) fn from_systemd(
     (3..count.saturating_add(3))
         .map(|fd| inherit(fd, None))
         .collect()
+}
+
+/// The name under which our sockets lie in systemd's store of descriptors.
+pub(super) const STORED: &str = "rcorn";
+
+/// Sockets that we left in systemd's store before a restart: each gets back the address of `bind` that it has. One
+/// whose address is not wanted any more is closed.
+pub(super) fn recognised(stored: Vec<Listener>, settings: &Settings) -> Vec<Listener> {
+    let mut known = Vec::new();
+    for mut listener in stored {
+        let address = settings
+            .bind
+            .iter()
+            .find(|address| listener.is_bound_to(address));
+        if let Some(address) = address {
+            listener.address = Some(address.clone());
+            listener.own_file();
+            known.push(listener);
+        }
+    }
+    known
 }
 
 /// The sockets of new settings: those of `before` that stay, by their index there, and new ones.
@@ -341,12 +416,26 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
         umask(before);
         bound?;
         socket.listen(backlog(settings))?;
+        give_to_worker_user(path, settings)?;
         let mut listener = Listener::wrap(socket, Some(address.clone()))?;
         let about = path.symlink_metadata()?;
         listener.file = Some((path.to_owned(), about.dev(), about.ino()));
         Ok(listener)
     };
     bind().map_err(|source| refused(address, source))
+}
+
+/// The socket belongs to the user and group of the workers, as gunicorn's does: a proxy in that group may connect.
+fn give_to_worker_user(path: &Path, settings: &Settings) -> io::Result<()> {
+    let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref())?;
+    if identity.is_current() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(
+        path,
+        Some(identity.uid.as_raw()),
+        Some(identity.gid.as_raw()),
+    )
 }
 
 /// Takes over a listening socket that our parent opened.

@@ -25,7 +25,7 @@ impl Logs {
             LogTarget::Standard => borrow_inherited(standard)
                 .and_then(|fd| fd.try_clone_to_owned())
                 .map_err(|error| format!("standard output is closed: {error}")),
-            LogTarget::File(path) => log::open(path, owner).map_err(|error| error.to_string()),
+            LogTarget::File(path) => log::open(path, owner).map_err(|error| error.in_full()),
         };
         let error = one(&settings.errorlog, 2)?;
         let access = settings

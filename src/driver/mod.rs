@@ -2,7 +2,11 @@
 //! deadline; each becomes an event, each event a step of the brain, each step's actions are carried out
 //! (`perform.rs`). Nothing else waits, nothing sleeps. Called by `main.rs`; knows no Python.
 
+mod background;
+mod bind;
 mod children;
+mod control;
+mod handover;
 mod interpreter;
 mod listeners;
 mod logs;
@@ -13,6 +17,8 @@ mod pidfile;
 mod postmortem;
 mod signals;
 mod start;
+mod status;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,6 +42,7 @@ use crate::sys::passing::receive_with;
 use crate::sys::scoreboard::Scoreboard;
 
 use children::Children;
+use control::Control;
 use listeners::{Listener, Plan};
 use logs::Logs;
 use notify::Notify;
@@ -43,10 +50,17 @@ use pidfile::PidFile;
 use postmortem::OutOfMemory;
 use signals::Signals;
 
-pub use start::{StartError, run};
+pub use background::Background;
+pub use handover::{Handover, PROTOCOL};
+pub use start::{Launch, Origin, StartError, run};
+pub use upgrade::PROTOCOL_FLAG;
 
 const SIGNALS: Token = Token(0);
 const REPORTS: Token = Token(1);
+const CONTROL: Token = Token(2);
+const PREDECESSOR: Token = Token(3);
+/// Tokens from here on are clients of the control socket.
+const FIRST_CLIENT: usize = 16;
 
 /// Settings that were read and wait for their template to prove itself.
 #[derive(Debug)]
@@ -75,12 +89,19 @@ pub(crate) struct Driver<'a> {
     pending: Option<Pending>,
     reload: Reload<'a>,
     python: PathBuf,
-    argv: Vec<String>,
+    origin: Origin,
     logs: Logs,
     notify: Notify,
+    control: Option<Control>,
+    /// The arbiter that started us beside itself, and what tells of its end.
+    predecessor: Option<(i32, Option<OwnedFd>)>,
     pid_file: Option<PidFile>,
     /// Something was ready once: the service manager knows.
     announced: bool,
+    /// The service manager was told of a reload that is not over.
+    reloading: bool,
+    /// How the last reload ended.
+    last_reload: Option<Result<String, String>>,
     out_of_memory: OutOfMemory,
     queue: VecDeque<Event>,
     outcome: Option<Outcome>,
@@ -108,20 +129,6 @@ fn order(signal: Signal) -> Option<Order> {
         .find_map(|(known, order)| (known == signal).then_some(order))
 }
 
-fn note_signal(signal: Signal) {
-    let name = signal
-        .as_str()
-        .trim_start_matches("SIG")
-        .to_ascii_lowercase();
-    if signal == Signal::SIGWINCH {
-        // A terminal that changes its size is no news.
-        log::debug(format_args!("Handling signal: {name}"));
-        log::debug(format_args!("SIGWINCH ignored. Not daemonized"));
-    } else {
-        log::info(format_args!("Handling signal: {name}"));
-    }
-}
-
 impl From<Failure> for BootFailure {
     fn from(failure: Failure) -> Self {
         let kind = match failure.code {
@@ -147,18 +154,28 @@ impl Driver<'_> {
         self.poll
             .registry()
             .register(&mut SourceFd(&reports), REPORTS, Interest::READABLE)?;
+        if let Some(control) = &mut self.control {
+            self.poll
+                .registry()
+                .register(control.source(), CONTROL, Interest::READABLE)?;
+        }
+        if let Some((_, Some(end))) = &self.predecessor {
+            let end = end.as_raw_fd();
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&end), PREDECESSOR, Interest::READABLE)?;
+        }
+        self.notify.ask_for_time(self.boot_limit());
+        // Whoever ended while a new build took this process over was not heard.
+        self.children.reap(&mut self.queue)?;
         loop {
             self.drain_queue();
             if let Some(outcome) = self.outcome {
                 return Ok(outcome);
             }
-            let timeout = self.brain.deadline().map(|due| {
-                // Rounded up to what epoll counts in, so that it is due when we wake.
-                due.0
-                    .saturating_sub(now().0)
-                    .saturating_add(Duration::from_micros(999))
-            });
-            match self.poll.poll(&mut events, timeout) {
+            self.notify.show_life(now());
+            self.answer_waiting();
+            match self.poll.poll(&mut events, self.patience()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -166,11 +183,65 @@ impl Driver<'_> {
             // Edge-triggered, and cheap: look at both sources each time.
             self.hear_reports()?;
             self.hear_signals()?;
+            self.look_after_predecessor();
+            for event in &events {
+                self.hear_other(event.token());
+            }
             if self.brain.deadline().is_some_and(|due| due <= now()) {
                 self.look_at_scoreboard();
                 self.queue.push_back(Event::Tick);
             }
         }
+    }
+
+    /// How long to wait at most: for ever, when nothing is due.
+    fn patience(&self) -> Option<Duration> {
+        let control = self.control.as_ref().and_then(Control::deadline);
+        let due = [self.brain.deadline(), self.notify.deadline(), control];
+        due.into_iter().flatten().min().map(|due| {
+            // Rounded up to what epoll counts in, so that it is due when we wake.
+            due.0
+                .saturating_sub(now().0)
+                .saturating_add(Duration::from_micros(999))
+        })
+    }
+
+    /// Longest time from now to a worker that is ready; `None`: no limit.
+    fn boot_limit(&self) -> Option<Duration> {
+        // A template, then a worker.
+        let limit = self.settings.boot_timeout.limit()?;
+        Some(limit.saturating_mul(2))
+    }
+
+    fn hear_other(&mut self, token: Token) {
+        match token {
+            SIGNALS | REPORTS | PREDECESSOR => {}
+            CONTROL => {
+                if let Some(control) = &mut self.control {
+                    control.accept(self.poll.registry());
+                }
+            }
+            Token(client) => self.hear_client(client),
+        }
+    }
+
+    fn note_signal(&self, signal: Signal) {
+        let name = signal
+            .as_str()
+            .trim_start_matches("SIG")
+            .to_ascii_lowercase();
+        if signal != Signal::SIGWINCH || self.may_dismiss() {
+            log::info(format_args!("Handling signal: {name}"));
+        } else {
+            // A terminal that changes its size is no news.
+            log::debug(format_args!("Handling signal: {name}"));
+            log::debug(format_args!("SIGWINCH ignored. Not daemonized"));
+        }
+    }
+
+    /// WINCH also comes from terminals: it counts where there is none, or while another arbiter serves.
+    fn may_dismiss(&self) -> bool {
+        self.settings.daemon || self.brain.upgrade().is_some()
     }
 
     fn drain_queue(&mut self) {
@@ -193,8 +264,12 @@ impl Driver<'_> {
                 self.hear_reports()?;
                 self.children.reap(&mut self.queue)?;
             } else {
-                note_signal(signal);
-                self.queue.extend(order(signal).map(Event::Ordered));
+                self.note_signal(signal);
+                let order = match signal {
+                    Signal::SIGWINCH if self.may_dismiss() => Some(Order::Dismiss),
+                    signal => order(signal),
+                };
+                self.queue.extend(order.map(Event::Ordered));
             }
             // In the order they came, each with its consequences.
             self.drain_queue();
@@ -257,8 +332,9 @@ impl Driver<'_> {
             let Some(cell) = self.scoreboard.cell(slot.0) else {
                 continue;
             };
-            let since = cell.busy_since.load(std::sync::atomic::Ordering::Acquire);
-            let since = (since != 0).then(|| Moment(Duration::from_nanos(since)));
+            let since = cell
+                .silent_since()
+                .map(|since| Moment(Duration::from_nanos(since)));
             self.queue.push_back(Event::Beat(id, since));
         }
     }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
 use crate::link::{Command, Start};
-use crate::log;
+use crate::log::{self, AccessFormat};
 use crate::settings::{DrainMode, Level, Settings};
 
 use super::children::signal;
@@ -65,12 +65,7 @@ impl Driver<'_> {
                 log::reopen();
                 self.children.tell_templates(&Command::Reopen);
             }
-            Action::Upgrade => {
-                let text =
-                    "USR2 is not supported yet in this version; restart to upgrade rcorn itself";
-                self.queue
-                    .push_back(Event::UpgradeNotStarted(text.to_owned()));
-            }
+            Action::Upgrade => self.upgrade(),
             Action::Wanted(count) => {
                 self.scoreboard
                     .shared()
@@ -86,9 +81,7 @@ impl Driver<'_> {
             }
             Action::Say(note) => {
                 say(&note);
-                if let Note::Ended(pid, Exit::Signal(9)) = note {
-                    self.out_of_memory.note_if_it_was(pid);
-                }
+                self.pass_on(&note);
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
@@ -107,19 +100,76 @@ impl Driver<'_> {
     fn announce_ready(&mut self) {
         if !self.announced && self.children.serving().next().is_some() {
             self.announced = true;
-            self.notify.tell("READY=1\nSTATUS=Serving");
+            let main = if self.predecessor.is_some() {
+                format!("MAINPID={}\n", std::process::id())
+            } else {
+                String::new()
+            };
+            self.notify.tell(&format!("{main}READY=1\nSTATUS=Serving"));
         }
+        if self.reloading && !self.brain.is_reloading() && !self.brain.is_watching() {
+            self.reloading = false;
+            let outcome = match &self.last_reload {
+                Some(Ok(text) | Err(text)) => text.as_str(),
+                None => "Serving",
+            };
+            self.notify.tell(&format!("READY=1\nSTATUS={outcome}"));
+        }
+    }
+
+    /// What others than the log's readers want to know.
+    fn pass_on(&mut self, note: &Note) {
+        match note {
+            Note::Ended(pid, Exit::Signal(9)) => self.out_of_memory.note_if_it_was(*pid),
+            Note::HangUp => {
+                self.reloading = true;
+                self.last_reload = None;
+                self.notify.reloading(super::now());
+                self.notify.ask_for_time(self.reload_limit());
+            }
+            Note::Reloaded(_) => self.last_reload = Some(Ok(note.to_string())),
+            Note::NotLoaded(_) | Note::ReloadFailed(..) | Note::RolledBack(..) => {
+                self.last_reload = Some(Err(note.to_string()));
+            }
+            Note::UpgradeEnded(_) => {
+                let ours = std::process::id();
+                self.notify.tell(&format!("MAINPID={ours}\nSTATUS=Serving"));
+            }
+            Note::StopDelayed(_) => self.tell_stopping(),
+            _ => {}
+        }
+    }
+
+    /// Longest time that a reload may take; `None`: no limit.
+    fn reload_limit(&self) -> Option<Duration> {
+        let leaving = self
+            .settings
+            .graceful_timeout
+            .duration()
+            .saturating_mul(self.brain.wanted());
+        Some(self.boot_limit()?.saturating_add(leaving))
+    }
+
+    fn tell_stopping(&self) {
+        // While another arbiter serves, the service does not stop.
+        if self.shares_sockets() {
+            return;
+        }
+        self.notify.tell("STOPPING=1\nSTATUS=Stopping");
+        let policy = policy(&self.settings);
+        let limit = policy.graceful_timeout.saturating_add(policy.drain_delay);
+        self.notify.ask_for_time(Some(limit));
     }
 
     /// Reads the settings again; sockets for new addresses are opened at once, so that a failure shows
     /// before anything changes.
     fn load(&mut self) {
         let loaded = (self.reload)().and_then(|settings| {
-            if settings.chdir != self.settings.chdir {
-                std::env::set_current_dir(&settings.chdir).map_err(|error| {
-                    format!("cannot change to {}: {error}", settings.chdir.display())
-                })?;
-            }
+            AccessFormat::compile(&settings.access_log_format)
+                .map_err(|error| format!("--access-logformat: {error}"))?;
+            std::env::set_current_dir(&settings.chdir).map_err(|error| {
+                format!("cannot change to {}: {error}", settings.chdir.display())
+            })?;
             let plan =
                 listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
             Ok(Pending {
@@ -134,7 +184,11 @@ impl Driver<'_> {
                 self.pending = Some(pending);
                 Event::Loaded(policy)
             }
-            Err(text) => Event::NotLoaded(text),
+            Err(text) => {
+                // Reading them began where this process was started.
+                drop(std::env::set_current_dir(&self.settings.chdir));
+                Event::NotLoaded(text)
+            }
         };
         self.queue.push_back(event);
     }
@@ -178,9 +232,25 @@ impl Driver<'_> {
                 std::process::id()
             ));
         }
-        if settings.pidfile != self.settings.pidfile || settings.python != self.settings.python {
+        let fixed = [
+            ("pidfile", settings.pidfile != self.settings.pidfile),
+            ("python", settings.python != self.settings.python),
+            ("daemon", settings.daemon != self.settings.daemon),
+            (
+                "control_socket",
+                settings.control_socket != self.settings.control_socket,
+            ),
+            ("control", settings.control != self.settings.control),
+        ];
+        let changed: Vec<&str> = fixed
+            .iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(name, _)| *name)
+            .collect();
+        if !changed.is_empty() {
             log::warning(format_args!(
-                "pidfile and python keep their values until a restart"
+                "These settings keep their values until a restart: {}",
+                changed.join(", ")
             ));
         }
         self.settings = settings;
@@ -227,7 +297,12 @@ impl Driver<'_> {
             error_log,
             access_log,
             arbiter: i32::try_from(std::process::id()).unwrap_or(0),
-            argv: self.argv.clone(),
+            argv: self
+                .origin
+                .arguments
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
         };
         let environment = settings.raw_env.clone();
         let started = self
@@ -238,13 +313,17 @@ impl Driver<'_> {
 
     /// Nobody new gets in; workers empty the queue.
     fn close_listeners(&mut self) {
-        self.notify.tell("STOPPING=1\nSTATUS=Stopping");
-        self.scoreboard
-            .shared()
-            .stopping
-            .store(1, Ordering::Release);
+        self.tell_stopping();
+        let shared = self.shares_sockets();
+        // Somebody else serves the queue, or nobody shall.
+        if !shared && self.settings.drain_mode != DrainMode::Immediate {
+            self.scoreboard
+                .shared()
+                .stopping
+                .store(1, Ordering::Release);
+        }
         for listener in &mut self.listeners {
-            listener.shut_the_door(false);
+            listener.shut_the_door(shared);
         }
     }
 }

@@ -64,7 +64,7 @@ impl PidFile {
     }
 
     /// Removes it, if it still holds our pid.
-    pub(super) fn remove(self) -> io::Result<()> {
+    pub(super) fn remove(&self) -> io::Result<()> {
         if read(&self.path).and_then(|pid| u32::try_from(pid).ok()) == Some(self.pid) {
             fs::remove_file(&self.path)?;
         }

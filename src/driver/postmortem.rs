@@ -103,6 +103,9 @@ impl Driver<'_> {
         let Some(cell) = self.scoreboard.cell(slot.0) else {
             return;
         };
+        if cell.answered.load(Ordering::Acquire) != 0 {
+            return;
+        }
         let Some((request, age)) = in_hand(cell, super::now()) else {
             return;
         };

@@ -1,22 +1,27 @@
 //! From settings to the running loop, and from its end to the exit code: what is done once.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
-use nix::sys::signal::Signal;
+use mio::Poll;
+use nix::sys::signal::SigSet;
 
-use crate::arbiter::{Arbiter, Event, Outcome};
-use crate::log;
+use crate::arbiter::{Arbiter, Event, Order, Outcome};
+use crate::log::{self, AccessFormat, FormatError};
 use crate::settings::Settings;
 use crate::sys::clock;
 use crate::sys::process;
 use crate::sys::scoreboard::Scoreboard;
 
-use super::children::{self, Children};
+use super::background::Background;
+use super::bind;
+use super::children::{self, Children, take_over};
+use super::control::{Control, ControlError};
+use super::handover::Handover;
 use super::interpreter::{self, InterpreterError, Places};
-use super::listeners::{self, ListenError, Listener};
+use super::listeners::{ListenError, Listener};
 use super::logs::Logs;
 use super::notify::Notify;
 use super::perform::policy;
@@ -27,10 +32,6 @@ use super::{Driver, Reload};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, and room for replacements.
 const MOST_WORKERS: u16 = 4096 + 64;
-/// gunicorn's patience with an address in use.
-const ATTEMPTS: u32 = 5;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
-
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -51,6 +52,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The form of an access-log line.
+    #[error("--access-logformat: {0}")]
+    AccessFormat(FormatError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(ControlError),
     /// The listeners; the log says more.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -68,6 +75,16 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The exit code: a wrong argument is 2, whenever it is found.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        if matches!(self, Self::AccessFormat(_)) {
+            2
+        } else {
+            1
+        }
+    }
+
     /// The way out.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -79,8 +96,12 @@ impl StartError {
             Self::PidFile(PidFileError::Write { .. }) => {
                 Some("make its folder, or give another path with --pid".into())
             }
-            Self::Logs(_) => {
-                Some("check --error-logfile, --access-logfile, --user and --group".into())
+            Self::AccessFormat(error) => error.hint(),
+            Self::Control(ControlError::InUse(_)) => {
+                Some("stop the other instance, or give another path with --control-socket".into())
+            }
+            Self::Control(ControlError::Refused { .. }) => {
+                Some("give another path with --control-socket, or say --no-control-socket".into())
             }
             Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
             Self::Listen(ListenError::InUse { .. }) => Some(
@@ -95,7 +116,7 @@ impl StartError {
                 )
             }
             Self::Listen(_) => Some("check --bind".into()),
-            Self::Stopped | Self::System { .. } => None,
+            Self::Logs(_) | Self::Stopped | Self::System { .. } => None,
         }
     }
 }
@@ -104,9 +125,42 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
+/// How this process was started: what a successor needs.
+#[derive(Debug)]
+pub struct Origin {
+    /// The executable, as it would be found now.
+    pub program: PathBuf,
+    /// All words of the command line.
+    pub arguments: Vec<OsString>,
+    /// The directory it was started in.
+    pub directory: PathBuf,
+}
+
+/// What the server starts with.
+#[derive(Debug)]
+pub struct Launch {
+    /// The settings.
+    pub settings: Settings,
+    /// How this process was started.
+    pub origin: Origin,
+    /// What a predecessor left, at an upgrade.
+    pub handover: Option<Handover>,
+    /// Set free once the addresses are bound: then this process is in the background.
+    pub background: Option<Background>,
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Runs the server to its end; gives the exit code.
-pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<u8, StartError> {
-    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
+    let Launch {
+        settings,
+        origin,
+        handover,
+        background,
+    } = launch;
     std::env::set_current_dir(&settings.chdir).map_err(|source| StartError::Directory {
         path: settings.chdir.clone(),
         source,
@@ -117,66 +171,110 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
         virtual_env: environment("VIRTUAL_ENV").map(PathBuf::from),
         path: std::env::var_os("PATH"),
     })?;
-    let logs = Logs::open(&settings).map_err(StartError::Logs)?;
+    AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
+    let mut logs = Logs::open(&settings).map_err(StartError::Logs)?;
     logs.use_here(&settings)
         .map_err(system("use the error log"))?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
     let mut signals = Signals::install().map_err(system("install signal handlers"))?;
+    // A predecessor in whose place we are held them back until our handlers stood.
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|errno| system("let signals in")(errno.into()))?;
     log::info(format_args!("Starting rcorn {}", env!("CARGO_PKG_VERSION")));
-    let pid_file = settings
-        .pidfile
-        .as_deref()
-        .map(PidFile::create)
-        .transpose()?;
-    let listeners = match first_listeners(&settings, &environment, &mut signals) {
+    let beside = handover
+        .as_ref()
+        .filter(|handover| handover.settings().is_none());
+    let predecessor = beside.map(|handover| handover.from);
+    let pid_file = pid_file(&settings, predecessor.is_some())?;
+    let take_back = |error| {
+        if let Some(pid_file) = &pid_file {
+            drop(pid_file.remove());
+        }
+        error
+    };
+    let handed = handover.as_ref().map(Handover::adopt_listeners).transpose();
+    let handed = handed.map_err(|error| take_back(system("take over the sockets")(error)))?;
+    let found = bind::first_listeners(
+        &settings,
+        &environment,
+        &mut signals,
+        handed.unwrap_or_default(),
+    );
+    let mut listeners = match found {
         Ok(listeners) => listeners,
         Err(error) => {
-            if let Some(pid_file) = pid_file {
-                drop(pid_file.remove());
-            }
-            return if matches!(error, StartError::Stopped) {
-                Ok(0)
-            } else {
-                Err(error)
+            return match take_back(error) {
+                StartError::Stopped => Ok(0),
+                error => Err(error),
             };
         }
     };
+    let control = Control::open(&settings, &environment)
+        .map_err(|error| take_back(StartError::Control(error)))?;
     announce(&listeners);
+    let notify = Notify::new(&environment);
+    notify.store(&mut listeners);
     log::info(format_args!("Using worker: {}", settings.worker_class));
-    let name = settings.proc_name.clone().unwrap_or_else(|| {
-        settings
-            .wsgi_app
-            .as_ref()
-            .map_or_else(|| "rcorn".to_owned(), ToString::to_string)
-    });
-    process::title(&format!("rcorn: master [{name}]"));
-    let (scoreboard, scoreboard_fd) =
-        Scoreboard::create(MOST_WORKERS).map_err(system("make the scoreboard"))?;
-    let first = Event::Started(policy(&settings));
+    if let Some(background) = background {
+        background
+            .enter()
+            .map_err(|error| take_back(system("go into the background")(error)))?;
+        // The standard streams lead nowhere now.
+        logs = Logs::open(&settings).map_err(StartError::Logs)?;
+        logs.use_here(&settings)
+            .map_err(system("use the error log"))?;
+    }
+    let shared = Shared::new(handover.as_ref())
+        .map_err(|error| take_back(system("make what the processes share")(error)))?;
+    let whole = handover.and_then(|handover| handover.whole);
+    let (brain, children, announced, first) = match whole {
+        None => {
+            let first = Event::Started(policy(&settings));
+            (
+                Arbiter::new(clock::monotonic()),
+                Children::default(),
+                false,
+                first,
+            )
+        }
+        Some(whole) => {
+            let children = Children::unpack(whole.family)
+                .map_err(|error| take_back(system("take over the workers")(error)))?;
+            // The new build proves itself by an ordinary reload; the old workers serve meanwhile.
+            let first = Event::Ordered(Order::Reload);
+            (whole.brain, children, whole.announced, first)
+        }
+    };
     let mut driver = Driver {
-        brain: Arbiter::new(clock::monotonic()),
+        brain,
         poll: Poll::new().map_err(system("make an epoll set"))?,
         signals,
-        reports: children::pair().map_err(system("make a socket pair"))?,
-        lot: children::pair().map_err(system("make a socket pair"))?,
-        scoreboard,
-        scoreboard_fd,
-        children: Children::default(),
+        reports: shared.reports,
+        lot: shared.lot,
+        scoreboard: shared.scoreboard,
+        scoreboard_fd: shared.scoreboard_fd,
+        children,
         listeners,
         settings,
         pending: None,
         reload,
         python,
-        argv,
+        origin,
         logs,
-        notify: Notify::new(environment("NOTIFY_SOCKET")),
+        notify,
+        control,
+        predecessor: predecessor.map(|pid| (pid, process::watch(pid).ok())),
         pid_file,
-        announced: false,
+        announced,
+        reloading: false,
+        last_reload: None,
         out_of_memory: OutOfMemory::find(),
         queue: [first].into(),
         outcome: None,
     };
+    driver.name_process();
     let outcome = driver.work().map_err(system("go on"));
     driver.tidy_up();
     Ok(match outcome? {
@@ -185,6 +283,56 @@ pub fn run(settings: Settings, argv: Vec<String>, reload: Reload<'_>) -> Result<
         Outcome::NoBoot => 3,
         Outcome::NoApp => 4,
     })
+}
+
+/// The pid file; beside a predecessor, which has it, under the name with `.2`, as gunicorn's.
+fn pid_file(settings: &Settings, beside: bool) -> Result<Option<PidFile>, PidFileError> {
+    let Some(path) = &settings.pidfile else {
+        return Ok(None);
+    };
+    if beside {
+        let mut second = path.clone().into_os_string();
+        second.push(".2");
+        PidFile::create(second.as_ref()).map(Some)
+    } else {
+        PidFile::create(path).map(Some)
+    }
+}
+
+/// What arbiter, templates and workers share: made anew, or taken over.
+struct Shared {
+    scoreboard: Scoreboard,
+    scoreboard_fd: OwnedFd,
+    reports: (OwnedFd, OwnedFd),
+    lot: (OwnedFd, OwnedFd),
+}
+
+impl Shared {
+    fn new(handover: Option<&Handover>) -> io::Result<Self> {
+        let both = |pair: (RawFd, RawFd)| -> io::Result<(OwnedFd, OwnedFd)> {
+            Ok((take_over(pair.0)?, take_over(pair.1)?))
+        };
+        let lot = match handover {
+            Some(handover) => both(handover.lot)?,
+            None => children::pair()?,
+        };
+        let Some(whole) = handover.and_then(|handover| handover.whole.as_ref()) else {
+            let (scoreboard, scoreboard_fd) = Scoreboard::create(MOST_WORKERS)?;
+            return Ok(Self {
+                scoreboard,
+                scoreboard_fd,
+                reports: children::pair()?,
+                lot,
+            });
+        };
+        let scoreboard_fd = take_over(whole.scoreboard)?;
+        Ok(Self {
+            scoreboard: Scoreboard::open(scoreboard_fd.as_fd())?,
+            scoreboard_fd,
+            reports: both(whole.reports)?,
+            lot,
+        })
+    }
 }
 
 /// gunicorn's start line: `Listening at: http://127.0.0.1:8000 (4711)`.
@@ -197,89 +345,29 @@ fn announce(listeners: &[Listener]) {
     ));
 }
 
-/// The first sockets. An address in use is tried again for some seconds: a predecessor may just be leaving.
-fn first_listeners(
-    settings: &Settings,
-    environment: &dyn Fn(&str) -> Option<String>,
-    signals: &mut Signals,
-) -> Result<Vec<Listener>, StartError> {
-    let given = listeners::from_systemd(environment, std::process::id())?;
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-        process::unset_variable(name);
-    }
-    if !given.is_empty() {
-        return Ok(given);
-    }
-    let mut listeners = Vec::new();
-    for attempt in 1..=ATTEMPTS {
-        match listeners::plan(settings, &[]) {
-            Ok(plan) => {
-                plan.commit(&mut listeners);
-                return Ok(listeners);
-            }
-            Err(ListenError::InUse { address, source }) => {
-                log::error(format_args!("Connection in use: {address}"));
-                log::error(format_args!(
-                    "connection to {address} failed: [Errno {}] Address already in use",
-                    source.raw_os_error().unwrap_or(nix::libc::EADDRINUSE)
-                ));
-                if attempt == ATTEMPTS {
-                    log::error(format_args!("Can't connect to {address}"));
-                    return Err(ListenError::InUse { address, source }.into());
-                }
-                pause(signals)?;
-            }
-            Err(error) => {
-                log::error(format_args!("{error}"));
-                return Err(error.into());
-            }
-        }
-    }
-    Ok(listeners)
-}
-
-/// Waits for the next attempt, or for a signal that ends the start.
-fn pause(signals: &mut Signals) -> Result<(), StartError> {
-    let mut wait = || -> io::Result<bool> {
-        let mut poll = Poll::new()?;
-        poll.registry()
-            .register(signals.source(), Token(0), Interest::READABLE)?;
-        let due = clock::monotonic()
-            .saturating_add(u64::try_from(BETWEEN_ATTEMPTS.as_nanos()).unwrap_or(0));
-        let mut stopped = false;
-        while !stopped {
-            let left = due.saturating_sub(clock::monotonic());
-            if left == 0 {
-                break;
-            }
-            match poll.poll(
-                &mut Events::with_capacity(4),
-                Some(Duration::from_nanos(left)),
-            ) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            stopped = signals
-                .take()
-                .iter()
-                .any(|signal| [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].contains(signal));
-        }
-        poll.registry().deregister(signals.source())?;
-        Ok(stopped)
-    };
-    if wait().map_err(system("wait"))? {
-        Err(StartError::Stopped)
-    } else {
-        Ok(())
-    }
-}
-
 impl Driver<'_> {
+    /// What `ps` shows.
+    pub(super) fn name_process(&self) {
+        let settings = &self.settings;
+        let name = settings.proc_name.clone().unwrap_or_else(|| {
+            let app = settings.wsgi_app.as_ref();
+            app.map_or_else(|| "rcorn".to_owned(), ToString::to_string)
+        });
+        let second = if self.predecessor.is_some() { ".2" } else { "" };
+        process::title(&format!("rcorn: master [{name}{second}]"));
+    }
+
     /// Leaves nothing behind.
     fn tidy_up(&mut self) {
+        let shared = self.shares_sockets();
         for listener in &mut self.listeners {
-            listener.remove_file();
-            listener.open_the_door();
+            if !shared {
+                listener.remove_file();
+                listener.open_the_door();
+            }
+        }
+        if let Some(control) = self.control.take() {
+            control.remove_file();
         }
         if let Some(pid_file) = self.pid_file.take()
             && let Err(error) = pid_file.remove()

@@ -54,7 +54,8 @@ impl FileError {
     }
 
     /// The error with its cause and hint, for a log record.
-    pub(super) fn in_full(&self) -> String {
+    #[must_use]
+    pub fn in_full(&self) -> String {
         let mut text = self.to_string();
         if let Some(cause) = self.source() {
             text.push_str(": ");

@@ -162,7 +162,8 @@ pub fn interrupt() {
 /// after this.
 pub fn catch_interrupts(py: Python<'_>) -> PyResult<()> {
     let handler = bind_builtin::<Leave>(py.None().bind(py))?;
-    let signal = py.import("signal")?;
+    // Not `signal`: the app may have a module of that name.
+    let signal = py.import("_signal")?;
     signal.call_method1("signal", (signal.getattr("SIGINT")?, handler))?;
     Ok(())
 }

@@ -132,7 +132,7 @@ settings! {
     limit_request_line: Size = Size::new(4094) => Http, Reload, bounds Bounds::lowered_to(8190),
         flag "limit-request-line";
 
-    /// The most header fields of a request, at most 32768.
+    /// The most header fields of a request, at most 32768; 0 is 32768.
     limit_request_fields: u32 = 100 => Http, Reload, bounds Bounds::lowered_to(32768), flag "limit-request-fields";
 
     /// The longest header field; 0 is 8190.

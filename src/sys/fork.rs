@@ -5,7 +5,9 @@
 )]
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::libc;
 use nix::unistd::{ForkResult, Pid};
 
 /// On which side of a fork we are.
@@ -21,6 +23,30 @@ pub enum Fork {
 #[must_use]
 pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// This process was forked by the app of a worker.
+static STRAY: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn mark_stray() {
+    STRAY.store(true, Ordering::Relaxed);
+}
+
+/// From now on a fork of this process, by whoever, knows that it is one.
+pub fn mark_forks() -> io::Result<()> {
+    // SAFETY: the handler only stores into an atomic; this library is never unloaded.
+    let errno = unsafe { libc::pthread_atfork(None, None, Some(mark_stray)) };
+    if errno == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(errno))
+    }
+}
+
+/// Whether this process is a fork of the one that called [`mark_forks`].
+#[must_use]
+pub fn is_stray() -> bool {
+    STRAY.load(Ordering::Relaxed)
 }
 
 /// Forks. In the child only the calling thread lives on. Callers that run a Python interpreter hold the

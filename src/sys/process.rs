@@ -40,6 +40,16 @@ pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// A descriptor that becomes readable when the process ends (`pidfd_open(2)`, Linux 5.3).
+pub fn watch(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes any pid, and flags of 0.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    adopt(RawFd::try_from(fd).map_err(io::Error::other)?)
+}
+
 /// Gives the pages of a part of this program's file back: it was read once and is not needed again. What
 /// is read later comes from the file.
 pub fn forget_pages(bytes: &'static [u8]) {

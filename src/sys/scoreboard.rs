@@ -39,6 +39,12 @@ pub struct Cell {
     pub worker: AtomicU64,
     /// When the request in hand began, ns of the monotonic clock; 0 when none is.
     pub busy_since: AtomicU64,
+    /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it sleeps.
+    pub awake_since: AtomicU64,
+    /// Not 0 while the app waits for its client: that time is not the app's.
+    pub waits: AtomicU32,
+    /// Not 0 once the reply to the request in hand is out to its end.
+    pub answered: AtomicU32,
     /// Requests served.
     pub requests: AtomicU64,
     /// Its pid.
@@ -65,9 +71,16 @@ pub struct RequestNow {
 impl Cell {
     /// Makes the cell ready for another worker.
     pub fn reset(&self) {
-        for counter in [&self.worker, &self.busy_since, &self.requests] {
+        let counters = [
+            &self.worker,
+            &self.busy_since,
+            &self.awake_since,
+            &self.requests,
+        ];
+        for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }
+        self.waits.store(0, Ordering::Relaxed);
         self.pid.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
         // A worker killed while writing leaves an odd number behind.
@@ -79,11 +92,43 @@ impl Cell {
     /// sees the text.
     pub fn begin(&self, now: u64, line: &[u8], peer: &[u8]) {
         self.write_text(line, peer);
+        self.answered.store(0, Ordering::Relaxed);
         self.busy_since.store(now, Ordering::Release);
     }
 
+    /// Since when this worker has been getting on with nothing, as far as can be seen: its request, or its own turn
+    /// between two of them. `None` while it sleeps or waits for a client, whose time limits are others.
+    pub fn silent_since(&self) -> Option<u64> {
+        if self.waits.load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        let busy = self.busy_since.load(Ordering::Acquire);
+        let since = if busy == 0 {
+            self.awake_since.load(Ordering::Acquire)
+        } else {
+            busy
+        };
+        (since != 0).then_some(since)
+    }
+
+    /// The app waits for its client from now on.
+    pub fn wait(&self) {
+        self.waits.store(1, Ordering::Release);
+    }
+
+    /// The wait is over, after so many ns: they are not the app's.
+    pub fn go_on(&self, waited: u64) {
+        let busy = self.busy_since.load(Ordering::Relaxed);
+        if busy != 0 {
+            self.busy_since
+                .store(busy.saturating_add(waited), Ordering::Release);
+        }
+        self.waits.store(0, Ordering::Release);
+    }
+
     /// Notes that the request has ended.
-    pub fn end(&self) {
+    pub fn end(&self, now: u64) {
+        self.awake_since.store(now, Ordering::Release);
         self.busy_since.store(0, Ordering::Release);
         // Only this worker writes: no read-modify-write needed.
         self.requests.store(
@@ -247,11 +292,24 @@ mod tests {
             (now.line.as_slice(), now.peer.as_slice()),
             (&line[..], &b"127.0.0.1:1"[..])
         );
-        ours.cell(3).unwrap().end();
+        ours.cell(3).unwrap().end(9);
         assert_eq!(cell.busy_since.load(Ordering::Acquire), 0);
+        assert_eq!(cell.silent_since(), Some(9));
         assert_eq!(cell.requests.load(Ordering::Relaxed), 1);
         cell.reset();
         assert_eq!(ours.cell(3).unwrap().request(), None);
+    }
+
+    #[test]
+    fn time_spent_on_the_client_is_not_the_apps() {
+        let (board, _fd) = Scoreboard::create(1).unwrap();
+        let cell = board.cell(0).unwrap();
+        cell.begin(100, b"GET / HTTP/1.1", b"p");
+        assert_eq!(cell.silent_since(), Some(100));
+        cell.wait();
+        assert_eq!(cell.silent_since(), None);
+        cell.go_on(50);
+        assert_eq!(cell.silent_since(), Some(150));
     }
 
     #[test]

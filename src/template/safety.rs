@@ -16,6 +16,7 @@ use crate::sys::process::borrow_inherited;
 pub(super) struct Before {
     descriptors: BTreeMap<RawFd, String>,
     threads: usize,
+    children: usize,
 }
 
 impl Before {
@@ -24,6 +25,7 @@ impl Before {
         Self {
             descriptors: descriptors(),
             threads: threads(),
+            children: children(),
         }
     }
 
@@ -35,6 +37,13 @@ impl Before {
             found.push(format!(
                 "{new_threads} thread{}",
                 if new_threads == 1 { "" } else { "s" }
+            ));
+        }
+        let new_children = children().saturating_sub(self.children);
+        if new_children > 0 {
+            found.push(format!(
+                "{new_children} child process{}",
+                if new_children == 1 { "" } else { "es" }
             ));
         }
         for (number, target) in descriptors() {
@@ -54,6 +63,17 @@ impl Before {
         }
         found
     }
+}
+
+/// How many child processes there are (proc_tid_children(5)).
+fn children() -> usize {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return 0;
+    };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .map(|list| list.split_whitespace().count())
+        .sum()
 }
 
 /// Whether a module was imported.

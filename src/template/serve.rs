@@ -353,7 +353,8 @@ impl Template<'_> {
             py,
             &Birth {
                 start: self.start,
-                scoreboard: self.scoreboard,
+                // As long as the process.
+                scoreboard: Box::leak(Box::new(self.scoreboard)),
                 reports: self.reports,
                 id,
                 slot,

@@ -152,7 +152,14 @@ impl Desk<'_> {
         }
         let timeout = self.timeout();
         // Releasing the GIL costs 45 ns when nobody wants it.
-        let ready = py.detach(|| self.epoll.wait(events, timeout));
+        let (epoll, cell) = (&self.epoll, self.cell);
+        let ready = py.detach(|| {
+            cell.awake_since.store(0, Ordering::Release);
+            let ready = epoll.wait(events, timeout);
+            // Before the GIL is back: a thread of the app that never lets go of it is a hang too.
+            cell.awake_since.store(clock::coarse(), Ordering::Release);
+            ready
+        });
         let count = match ready {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,

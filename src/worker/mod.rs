@@ -45,7 +45,7 @@ pub struct Birth<'a> {
     /// The orders of its template.
     pub start: &'a Start,
     /// The scoreboard.
-    pub scoreboard: Scoreboard,
+    pub scoreboard: &'static Scoreboard,
     /// The socket to the arbiter.
     pub reports: OwnedFd,
     /// Its id.
@@ -143,6 +143,7 @@ fn boot<'a>(
         cell.worker.store(birth.id, Ordering::Release);
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
+    sys::fork::mark_forks()?;
     testimony::register(py, birth.testimony.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     let app = if let Some(app) = app {

@@ -138,7 +138,7 @@ impl Desk<'_> {
                 (served, None, None)
             }
         };
-        self.cell.end();
+        self.cell.end(clock::coarse());
         self.log_access(connection, bytes, head, &served, begun, environ.as_ref());
         drop(environ);
         connection.served = connection.served.saturating_add(1);

@@ -52,7 +52,7 @@ impl<'a> Desk<'a> {
         let mut desk = Self {
             start,
             settings,
-            scoreboard: &birth.scoreboard,
+            scoreboard: birth.scoreboard,
             cell,
             reports: birth.reports.as_fd(),
             id: birth.id,
@@ -72,6 +72,7 @@ impl<'a> Desk<'a> {
             patience: Patience {
                 read: settings.body_timeout.limit(),
                 write: settings.write_timeout.limit(),
+                cell: Some(cell),
             },
             head: Head::default(),
             scratch: vec![0; PIECE],
@@ -136,7 +137,10 @@ fn limits(settings: &Settings) -> Limits {
     let field = size(settings.limit_request_field_size.bytes());
     Limits {
         request_line: if line == 0 { 1024 * 1024 } else { line },
-        fields: usize::try_from(settings.limit_request_fields).unwrap_or(usize::MAX),
+        fields: match settings.limit_request_fields {
+            0 => 32768,
+            fields => usize::try_from(fields).unwrap_or(usize::MAX),
+        },
         field_size: if field == 0 { 8190 } else { field },
         require_host: settings.require_host,
         permit_obsolete_folding: settings.permit_obsolete_folding,

@@ -88,7 +88,10 @@ impl Desk<'_> {
     /// A connection that a sibling handed on.
     pub(super) fn welcome(&mut self, py: Python<'_>, handed: Handed) {
         let channel = Channel::new(handed.socket, self.patience);
-        let mut connection = Connection::new(channel, handed.listener, handed.peer);
+        // From a worker of other settings it may have come by a socket that we do not have.
+        let last = self.doors.len().saturating_sub(1);
+        let listener = handed.listener.min(last);
+        let mut connection = Connection::new(channel, listener, handed.peer);
         connection.served = handed.served;
         connection.buffer = handed.buffer;
         if connection.served > 0 {

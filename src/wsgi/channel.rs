@@ -12,7 +12,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pyo3::prelude::*;
 
 use crate::python::call;
+use crate::sys::clock;
 use crate::sys::net;
+use crate::sys::scoreboard::Cell;
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,8 @@ pub struct Patience {
     pub read: Option<Duration>,
     /// Between two pieces of a reply.
     pub write: Option<Duration>,
+    /// Where the waiting is noted, so that it does not count as the app's time.
+    pub cell: Option<&'static Cell>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,13 @@ impl Channel {
     #[must_use]
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.0.socket.as_fd()
+    }
+
+    /// The reply is out to its end: whatever becomes of this worker, the client has it.
+    pub fn answered(&self) {
+        if let Some(cell) = self.0.patience.cell {
+            cell.answered.store(1, Ordering::Release);
+        }
     }
 
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -197,7 +208,17 @@ impl Channel {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
         });
         loop {
-            let ready = py.detach(|| poll(&mut [PollFd::new(self.socket(), flags)], timeout));
+            let ready = py.detach(|| {
+                let begun = clock::monotonic();
+                if let Some(cell) = self.0.patience.cell {
+                    cell.wait();
+                }
+                let ready = poll(&mut [PollFd::new(self.socket(), flags)], timeout);
+                if let Some(cell) = self.0.patience.cell {
+                    cell.go_on(clock::monotonic().saturating_sub(begun));
+                }
+                ready
+            });
             if call::interrupted() {
                 return Err(self.lose(Lost::Leaving));
             }

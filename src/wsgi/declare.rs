@@ -102,6 +102,10 @@ impl Reply {
                 if self.length.is_some_and(|length| length != number) {
                     return Err("it is given twice with different values".into());
                 }
+                // Not with these (RFC 9110 section 8.6); a 205 has length 0 whatever the app says (15.3.6).
+                if self.status < 200 || matches!(self.status, 204 | 205) {
+                    return Ok(false);
+                }
                 let again = self.length.replace(number).is_some();
                 return Ok(!again);
             }

@@ -1,10 +1,15 @@
 //! One call of the app and what becomes of its result: a whole reply where the app gave a list, block by
 //! block where it gave an iterator, sendfile where it gave a file. `close()` is owed on every path.
 
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use crate::log;
+use crate::python::fork::pid;
 use crate::python::{call, traceback};
+use crate::sys::exit_now;
+use crate::sys::fork::is_stray;
 
 use super::channel::{Channel, Lost};
 use super::file::FileWrapper;
@@ -94,9 +99,15 @@ impl Guest {
         let outcome = call::in_app(|| {
             let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
             let sent = self.send(py, state, &result);
+            leave_if_stray(py, sent.as_ref().err());
+            if sent.is_ok() {
+                state.reply().completed();
+                channel.answered();
+            }
             let closed = self.close(py, &result);
             sent.map(|()| closed.err())
         });
+        leave_if_stray(py, outcome.as_ref().err());
         let served = judge(py, state, channel, outcome);
         state.reply().end();
         Ok(served)
@@ -114,6 +125,7 @@ impl Guest {
     }
 
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+        leave_if_stray(py, None);
         if let Some(parts) = whole(result)? {
             return send_whole(py, state, &parts);
         }
@@ -125,6 +137,45 @@ impl Guest {
         }
         send_blocks(py, state, result)
     }
+}
+
+/// A process that the app forked has come back from the app's code. The connection, the listeners and the link to the
+/// arbiter are not its own: it ends here, as it would at the end of a script.
+pub(super) fn leave_if_stray(py: Python<'_>, raised: Option<&PyErr>) {
+    if !is_stray() {
+        return;
+    }
+    let mut code = 0;
+    match raised {
+        Some(error) if error.is_instance_of::<PySystemExit>(py) => {
+            let value = error.value(py).getattr("code");
+            let given = value.and_then(|value| {
+                if value.is_none() {
+                    Ok(0)
+                } else {
+                    value.extract()
+                }
+            });
+            code = given.unwrap_or(1);
+        }
+        Some(error) => {
+            code = 1;
+            log::error(format_args!(
+                "Exception in a process that the app forked\n{}",
+                traceback::format(py, error)
+            ));
+        }
+        None => {}
+    }
+    log::debug(format_args!(
+        "A process that the app forked came back from the app: it ends (pid: {})",
+        pid()
+    ));
+    for stream in ["stdout", "stderr"] {
+        let stream = py.import("sys").and_then(|sys| sys.getattr(stream));
+        drop(stream.and_then(|stream| stream.call_method0("flush")));
+    }
+    exit_now(code)
 }
 
 /// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found before

@@ -16,7 +16,7 @@ use crate::sys::process::borrow_inherited;
 #[derive(Debug)]
 pub struct FileWrapper {
     file: Py<PyAny>,
-    block: usize,
+    block: i64,
 }
 
 /// A file that sendfile(2) can take: our own descriptor of it, where it stands, how much is left.
@@ -52,7 +52,10 @@ impl FileWrapper {
             return Ok(None);
         }
         let number: i32 = file.call_method0("fileno")?.extract()?;
-        let offset: i64 = file.call_method0("tell")?.extract()?;
+        // A pipe has no position: it is read block by block.
+        let Ok(offset) = file.call_method0("tell").and_then(|at| at.extract::<i64>()) else {
+            return Ok(None);
+        };
         let Ok(descriptor) = borrow_inherited(number).and_then(|fd| Ok(dup(fd)?)) else {
             return Ok(None);
         };
@@ -61,7 +64,8 @@ impl FileWrapper {
         };
         let regular = status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
         let size = u64::try_from(status.st_size.saturating_sub(offset)).unwrap_or(0);
-        Ok(regular.then_some(Plain {
+        // Files of /proc have size 0 and contents all the same.
+        Ok((regular && status.st_size > 0).then_some(Plain {
             descriptor,
             offset,
             size,
@@ -73,10 +77,11 @@ impl FileWrapper {
 impl FileWrapper {
     #[new]
     #[pyo3(signature = (filelike, blksize=8192))]
-    fn new(filelike: Py<PyAny>, blksize: usize) -> Self {
+    fn new(filelike: Py<PyAny>, blksize: i64) -> Self {
         Self {
             file: filelike,
-            block: blksize.max(1),
+            // As read() has it, a negative size is everything at once.
+            block: if blksize == 0 { 1 } else { blksize },
         }
     }
 

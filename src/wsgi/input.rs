@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use memchr::memchr;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -182,29 +182,48 @@ impl Input {
     }
 }
 
-/// A Python size argument: `None` or a negative number means all.
-fn size(size: Option<i64>) -> Option<u64> {
-    size.and_then(|size| u64::try_from(size).ok())
+/// A Python size argument: `None` or a negative number means all, and so does one beyond all memory.
+fn size(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
+    let Some(size) = size.filter(|size| !size.is_none()) else {
+        return Ok(None);
+    };
+    match size.extract::<i64>() {
+        Ok(size) => Ok(u64::try_from(size).ok()),
+        Err(error) if error.is_instance_of::<PyOverflowError>(size.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[pymethods]
 impl Input {
-    #[pyo3(signature = (size=None, /))]
-    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        self.read_up_to(py, self::size(size).unwrap_or(u64::MAX))
+    #[pyo3(signature = (size=None))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        size: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_up_to(py, self::size(size)?.unwrap_or(u64::MAX))
     }
 
-    #[pyo3(signature = (size=None, /))]
-    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+    #[pyo3(signature = (size=None))]
+    fn readline<'py>(
+        &self,
+        py: Python<'py>,
+        size: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let limit =
-            self::size(size).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+            self::size(size)?.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Ok(PyBytes::new(py, &self.line(py, limit)?))
     }
 
-    #[pyo3(signature = (hint=None, /))]
-    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+    #[pyo3(signature = (hint=None))]
+    fn readlines<'py>(
+        &self,
+        py: Python<'py>,
+        hint: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
         // As io.IOBase: a hint of 0 or less means no limit; the line that crosses it is the last.
-        let limit = size(hint).filter(|hint| *hint > 0).unwrap_or(u64::MAX);
+        let limit = size(hint)?.filter(|hint| *hint > 0).unwrap_or(u64::MAX);
         let lines = PyList::empty(py);
         let mut total: u64 = 0;
         while total < limit {

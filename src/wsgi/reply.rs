@@ -46,7 +46,7 @@ pub enum Stage {
 /// How the body's end is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// There is none (HEAD, 1xx, 204, 304).
+    /// There is none (HEAD, 1xx, 204, 205, 304).
     Bodyless,
     /// By Content-Length.
     Length(u64),
@@ -79,6 +79,8 @@ pub struct Reply {
     pub(super) has_server: bool,
     pub(super) close: bool,
     framing: Framing,
+    /// The body is complete: nothing may follow it, not even from its `close()`.
+    complete: bool,
     /// Body bytes handed on.
     sent: u64,
     /// Body bytes that did not fit into the declared length.
@@ -101,6 +103,7 @@ impl Default for Reply {
             has_server: false,
             close: false,
             framing: Framing::Close,
+            complete: false,
             sent: 0,
             excess: 0,
         }
@@ -114,6 +117,17 @@ impl Reply {
         self.demand = demand;
         self.stage = Stage::Open;
         (self.sent, self.excess, self.status) = (0, 0, 0);
+        self.complete = false;
+    }
+
+    /// The body is out to its end.
+    pub fn completed(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether it is.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Ends with its request: whoever kept `start_response` or `write` gets an error from now on.
@@ -162,14 +176,17 @@ impl Reply {
         &self.head
     }
 
-    /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.4.5).
+    /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.3.6, 15.4.5).
     fn may_have_body(&self) -> bool {
-        !self.demand.head_only && self.status >= 200 && self.status != 204 && self.status != 304
+        !self.demand.head_only && self.status >= 200 && !matches!(self.status, 204 | 205 | 304)
     }
 
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, standing: &Standing) {
         self.close |= CLOSING.load(Ordering::Relaxed);
+        if self.status == 205 {
+            self.head.extend_from_slice(b"Content-Length: 0\r\n");
+        }
         self.framing = if !self.may_have_body() {
             Framing::Bodyless
         } else if let Some(length) = self.length {
@@ -234,6 +251,9 @@ impl Reply {
     /// Prepares to send one part of the body. The channel is given back for sending without the lock.
     pub fn part(&mut self, given: usize, standing: &Standing) -> Result<(Channel, Step), Mistake> {
         let mut step = Step::default();
+        if self.complete {
+            return Err(Mistake::Over);
+        }
         match self.stage {
             Stage::Idle => return Err(Mistake::Over),
             Stage::Open => return Err(Mistake::NotStarted),

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
 
+use super::exchange::leave_if_stray;
 use super::mistake::Mistake;
 use super::reply::{Reply, Stage, Standing};
 
@@ -34,6 +35,7 @@ impl Exchange {
 
     /// Sends one part of the body.
     pub fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
+        leave_if_stray(py, None);
         // PEP 3333: the head waits for the first byte that is really there.
         if part.is_empty() && self.reply().stage != Stage::Idle {
             return Ok(());
@@ -70,8 +72,12 @@ impl Builtin for StartResponse {
             return Err(Mistake::Arguments.into());
         }
         let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
-        let stage = exchange.get().reply().stage;
+        let (stage, complete) = {
+            let reply = exchange.get().reply();
+            (reply.stage, reply.is_complete())
+        };
         match stage {
+            _ if complete => return Err(Mistake::Over.into()),
             Stage::Idle => return Err(Mistake::Over.into()),
             Stage::Open => {}
             Stage::Headed => {

@@ -11,6 +11,8 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
     let server = Server::app("cases:app")
         .args(["-w", "4"])
         .allow("was sent SIGKILL")
+        .allow("Lost with worker")
+        .allow("does not get on")
         .start();
     let workers = server.wait_workers(4);
     let mut slowest = Duration::ZERO;
@@ -65,6 +67,8 @@ fn a_request_that_takes_too_long_ends_its_worker() {
         .gate(&gate)
         .allow("WORKER TIMEOUT")
         .allow("Worker (pid")
+        .allow("Lost with worker")
+        .allow("does not get on")
         .start();
     let mut wire = server.connect();
     wire.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,0 +1,66 @@
+//! Where control sockets are: one path an instance, in a folder that only its user can write to.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+/// The folders for sockets of this user, the preferred one first.
+#[must_use]
+pub fn folders(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    if let Some(runtime) = environment("XDG_RUNTIME_DIR").filter(|path| path.starts_with('/')) {
+        folders.push(PathBuf::from(runtime).join("rcorn"));
+    }
+    if geteuid().is_root() {
+        folders.push(PathBuf::from("/run/rcorn"));
+    }
+    folders.push(PathBuf::from(format!("/tmp/rcorn-{}", geteuid())));
+    folders
+}
+
+/// The socket of the instance of this pid; its folder is made if it is missing.
+pub fn default(environment: &dyn Fn(&str) -> Option<String>, pid: u32) -> io::Result<PathBuf> {
+    let mut last = io::Error::other("no folder for it");
+    for folder in folders(environment) {
+        match prepare(&folder) {
+            Ok(()) => return Ok(folder.join(format!("{pid}.sock"))),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Makes a folder that is ours alone. One that somebody else prepared for us (`/tmp` is everyone's) is refused.
+fn prepare(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let about = fs::symlink_metadata(folder)?;
+    if !about.is_dir() || about.uid() != geteuid().as_raw() || about.mode() & 0o022 != 0 {
+        return Err(io::Error::other(
+            "it exists, and is not a folder that only this user can write to",
+        ));
+    }
+    Ok(())
+}
+
+/// All sockets in the folders of this user.
+#[must_use]
+pub fn all(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = folders(environment)
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+        .collect();
+    found.sort();
+    found
+}

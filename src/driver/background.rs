@@ -1,0 +1,59 @@
+//! `--daemon`: the process that was started waits until the server has its addresses, and leaves with the code that
+//! tells; so an error is still seen where it was caused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+
+use nix::fcntl::OFlag;
+use nix::sys::wait::waitpid;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+
+use crate::sys::exit_now;
+use crate::sys::fork::{Fork, fork};
+
+/// What a server in the making owes to the process that was started.
+#[derive(Debug)]
+pub struct Background {
+    parent: File,
+}
+
+impl Background {
+    /// Leaves the caller's session. Returns in the process that is to serve; the first one ends here.
+    pub fn prepare() -> io::Result<Self> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        match fork()? {
+            Fork::Parent(child) => {
+                drop(writer);
+                waitpid(child, None)?;
+                let mut code = [1];
+                // Nothing comes when the server ends before it can tell.
+                let told = File::from(reader).read_exact(&mut code);
+                let [code] = code;
+                exit_now(if told.is_ok() { code.into() } else { 1 })
+            }
+            Fork::Child => {}
+        }
+        drop(reader);
+        setsid()?;
+        // Not the leader of the session: it can never get a terminal again.
+        match fork()? {
+            Fork::Parent(_) => exit_now(0),
+            Fork::Child => Ok(Self {
+                parent: writer.into(),
+            }),
+        }
+    }
+
+    /// The server has its addresses: it needs no terminal from here on.
+    pub(super) fn enter(mut self) -> io::Result<()> {
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        dup2_stdin(null.as_fd())?;
+        dup2_stdout(null.as_fd())?;
+        dup2_stderr(null.as_fd())?;
+        self.parent.write_all(&[0])
+    }
+}

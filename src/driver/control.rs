@@ -1,0 +1,421 @@
+//! The control socket, served by the arbiter's own loop: a client asks one thing in one line and gets one line
+//! back, at once or when what it waits for is over.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::geteuid;
+
+use crate::arbiter::{Event, Moment, Order, Phase, Pid, WorkerId};
+use crate::control::{Answer, LONGEST, Request, Scale, place};
+use crate::log;
+use crate::settings::Settings;
+
+use super::{Driver, FIRST_CLIENT, now, postmortem};
+
+/// Clients at once; more are turned away.
+const MOST: usize = 64;
+/// What a process may take to write down where it is.
+const TESTIMONY: Duration = Duration::from_millis(100);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another instance answers there.
+    #[error("the control socket {0} belongs to an instance that runs")]
+    InUse(PathBuf),
+    /// The system refused it.
+    #[error("cannot make the control socket {path}: {source}")]
+    Refused {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Its own request has not come whole.
+    Request,
+    /// The end of a reload.
+    Reload,
+    /// The testimony of a process, which is there at that moment.
+    Stack(Pid, Moment),
+    /// Only that its answer fits into its socket.
+    Room,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    waits: Waits,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(super) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    file: (u64, u64),
+    clients: BTreeMap<usize, Client>,
+    next: usize,
+}
+
+impl Control {
+    /// Binds the socket that the settings want. A place of our own choice that cannot be had is no reason not to
+    /// serve; one that the operator named is.
+    pub(super) fn open(
+        settings: &Settings,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, ControlError> {
+        if !settings.control {
+            return Ok(None);
+        }
+        let mode = settings.control_socket_mode.bits();
+        if let Some(path) = &settings.control_socket {
+            return Self::bind(path, mode).map(Some);
+        }
+        let path = match place::default(environment, std::process::id()) {
+            Ok(path) => path,
+            Err(error) => {
+                log::warning(format_args!("no control socket: {error}"));
+                return Ok(None);
+            }
+        };
+        Self::bind(&path, mode).map(Some).or_else(|error| {
+            log::warning(format_args!("no control socket: {error}"));
+            Ok(None)
+        })
+    }
+
+    fn bind(path: &Path, mode: u32) -> Result<Self, ControlError> {
+        let refused = |source| ControlError::Refused {
+            path: path.to_owned(),
+            source,
+        };
+        if let Ok(about) = path.symlink_metadata() {
+            use std::os::unix::fs::FileTypeExt;
+            if !about.file_type().is_socket() {
+                let what = "there is a file of that name that is not a socket";
+                return Err(refused(io::Error::other(what)));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(ControlError::InUse(path.to_owned()));
+            }
+            std::fs::remove_file(path).map_err(refused)?;
+        }
+        let bind = || {
+            // Nobody may connect in the moment before its permissions are set.
+            let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+            let bound = UnixListener::bind(path);
+            nix::sys::stat::umask(before);
+            let listener = bound?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+            let about = path.symlink_metadata()?;
+            Ok(Self {
+                listener,
+                path: path.to_owned(),
+                file: (about.dev(), about.ino()),
+                clients: BTreeMap::new(),
+                next: FIRST_CLIENT,
+            })
+        };
+        bind().map_err(refused)
+    }
+
+    /// What to wait on for new clients.
+    pub(super) fn source(&mut self) -> &mut UnixListener {
+        &mut self.listener
+    }
+
+    /// Removes the socket's file, if it is still ours.
+    pub(super) fn remove_file(&self) {
+        let ours = self
+            .path
+            .symlink_metadata()
+            .is_ok_and(|about| (about.dev(), about.ino()) == self.file);
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::warning(format_args!(
+                "cannot remove {}: {error}",
+                self.path.display()
+            ));
+        }
+    }
+
+    /// When the first testimony is due.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let due = self
+            .clients
+            .values()
+            .filter_map(|client| match client.waits {
+                Waits::Stack(_, due) => Some(due),
+                Waits::Request | Waits::Reload | Waits::Room => None,
+            });
+        due.min()
+    }
+
+    /// Lets in who waits at the door.
+    pub(super) fn accept(&mut self, registry: &Registry) {
+        while let Ok((mut stream, _address)) = self.listener.accept() {
+            // The permissions keep others out; a socket with wider ones still obeys only us and root.
+            let allowed = getsockopt(&stream, PeerCredentials)
+                .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
+            if !allowed || self.clients.len() >= MOST {
+                let answer = if allowed {
+                    "too many clients"
+                } else {
+                    "not allowed"
+                };
+                drop(stream.write_all(&line(&Answer::failed(answer))));
+                continue;
+            }
+            let token = self.next;
+            self.next = self.next.wrapping_add(1).max(FIRST_CLIENT);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if registry
+                .register(&mut stream, Token(token), interest)
+                .is_ok()
+            {
+                let client = Client {
+                    stream,
+                    input: Vec::new(),
+                    output: Vec::new(),
+                    waits: Waits::Request,
+                };
+                self.clients.insert(token, client);
+            }
+        }
+    }
+
+    /// A client's socket is ready: gives its request when it is whole.
+    fn hear(&mut self, token: usize) -> Option<Result<Request, String>> {
+        let client = self.clients.get_mut(&token)?;
+        if !client.output.is_empty() {
+            self.flush(token);
+            return None;
+        }
+        let mut bytes = [0; 1024];
+        loop {
+            match client.stream.read(&mut bytes) {
+                Ok(0) => {
+                    self.clients.remove(&token);
+                    return None;
+                }
+                Ok(count) => client
+                    .input
+                    .extend_from_slice(bytes.get(..count).unwrap_or(&[])),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_gone) => {
+                    self.clients.remove(&token);
+                    return None;
+                }
+            }
+            if client.input.len() > LONGEST {
+                return Some(Err("the request is too long".to_owned()));
+            }
+        }
+        let end = memchr::memchr(b'\n', &client.input)?;
+        if client.waits != Waits::Request {
+            return None;
+        }
+        let request = serde_json::from_slice(client.input.get(..end).unwrap_or(&[]));
+        Some(request.map_err(|error| format!("the request is not understood: {error}")))
+    }
+
+    fn wait(&mut self, token: usize, waits: Waits) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.waits = waits;
+        }
+    }
+
+    fn answer(&mut self, token: usize, answer: &Answer) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.output = line(answer);
+            client.waits = Waits::Room;
+            self.flush(token);
+        }
+    }
+
+    /// Sends what fits. A client that has its answer is done.
+    fn flush(&mut self, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
+        while !client.output.is_empty() {
+            match client.stream.write(&client.output) {
+                Ok(count) => {
+                    client.output.drain(..count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_gone) => break,
+            }
+        }
+        self.clients.remove(&token);
+    }
+
+    fn who_waits(&self, like: impl Fn(Waits) -> bool) -> Vec<usize> {
+        let waiting = self.clients.iter().filter(|(_, client)| like(client.waits));
+        waiting.map(|(token, _)| *token).collect()
+    }
+}
+
+fn line(answer: &Answer) -> Vec<u8> {
+    let mut text = serde_json::to_vec(answer).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+impl Driver<'_> {
+    /// A client is ready.
+    pub(super) fn hear_client(&mut self, token: usize) {
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        match control.hear(token) {
+            None => {}
+            Some(Err(text)) => control.answer(token, &Answer::failed(text)),
+            Some(Ok(request)) => self.obey(token, &request),
+        }
+    }
+
+    fn answer(&mut self, token: usize, answer: &Answer) {
+        if let Some(control) = &mut self.control {
+            control.answer(token, answer);
+        }
+    }
+
+    fn obey(&mut self, token: usize, request: &Request) {
+        let (order, text) = match *request {
+            Request::Status => {
+                let status = self.status();
+                let answer = Answer {
+                    status: Some(status),
+                    ..Answer::done("")
+                };
+                return self.answer(token, &answer);
+            }
+            Request::Stack(id) => return self.ask_stack(token, id),
+            Request::Reload { wait } => {
+                if !self.is_running() {
+                    return self.answer(token, &Answer::failed("rcorn is stopping"));
+                }
+                if wait && let Some(control) = &mut self.control {
+                    control.wait(token, Waits::Reload);
+                    log::info(format_args!("Control: reload"));
+                    self.last_reload = None;
+                    self.queue.push_back(Event::Ordered(Order::Reload));
+                    return;
+                }
+                (Order::Reload, "reload ordered".to_owned())
+            }
+            Request::Upgrade => (Order::Upgrade, "upgrade ordered".to_owned()),
+            Request::Scale(scale) => {
+                let wanted = match scale {
+                    Scale::To(count) => count,
+                    Scale::By(more) => self.brain.wanted().saturating_add_signed(more),
+                };
+                if wanted == 0 || wanted > 4096 {
+                    let text = format!("{wanted} is not a number of workers from 1 to 4096");
+                    return self.answer(token, &Answer::failed(text));
+                }
+                (Order::Scale(wanted), format!("{wanted} workers ordered"))
+            }
+            Request::Retire(id) => match self.worker(id) {
+                Some(worker) => (
+                    Order::Retire(worker),
+                    format!("worker {} will be replaced", worker.0),
+                ),
+                None => {
+                    let text = format!("there is no worker with the id or pid {id}");
+                    return self.answer(token, &Answer::failed(text));
+                }
+            },
+            Request::Reopen => (Order::Reopen, "log files are opened again".to_owned()),
+            Request::Stop { quick: true } => (Order::Quit, "quick stop ordered".to_owned()),
+            Request::Stop { quick: false } => (Order::Stop, "stop ordered".to_owned()),
+        };
+        if !self.is_running() && !matches!(order, Order::Stop | Order::Quit | Order::Reopen) {
+            return self.answer(token, &Answer::failed("rcorn is stopping"));
+        }
+        log::info(format_args!("Control: {}", order.name()));
+        self.answer(token, &Answer::done(text));
+        self.queue.push_back(Event::Ordered(order));
+    }
+
+    fn is_running(&self) -> bool {
+        self.brain.phase() == Phase::Running
+    }
+
+    /// A worker by its id, else by its pid.
+    fn worker(&self, number: u64) -> Option<WorkerId> {
+        let workers = &self.brain.pool().workers;
+        if workers.contains_key(&WorkerId(number)) {
+            return Some(WorkerId(number));
+        }
+        self.brain.pool().by_pid(Pid(i32::try_from(number).ok()?))
+    }
+
+    fn ask_stack(&mut self, token: usize, number: u64) {
+        let by_id = self
+            .worker(number)
+            .and_then(|id| self.brain.pool().workers.get(&id)?.stage.pid());
+        let pid = by_id.or_else(|| i32::try_from(number).ok().map(Pid));
+        let pid = pid.filter(|pid| self.children.testimony(*pid).is_some());
+        let Some(pid) = pid else {
+            let text = format!("there is no worker or template with the id or pid {number}");
+            return self.answer(token, &Answer::failed(text));
+        };
+        self.children.ask_where(pid);
+        if let Some(control) = &mut self.control {
+            let due = Moment(now().0.saturating_add(TESTIMONY));
+            control.wait(token, Waits::Stack(pid, due));
+        }
+    }
+
+    /// Answers those whose time has come.
+    pub(super) fn answer_waiting(&mut self) {
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        let now = now();
+        let due = control.who_waits(|waits| matches!(waits, Waits::Stack(_, due) if due <= now));
+        for token in due {
+            let Some(Waits::Stack(pid, _)) = control.clients.get(&token).map(|client| client.waits)
+            else {
+                continue;
+            };
+            let stacks = self.children.testimony(pid).map(postmortem::read);
+            let answer = match stacks.filter(|stacks| !stacks.is_empty()) {
+                Some(stacks) => Answer::done(stacks),
+                None => Answer::failed(format!("process {pid} gave no answer")),
+            };
+            control.answer(token, &answer);
+        }
+        let over = !self.brain.is_reloading() && !self.brain.is_watching();
+        let stopping = self.brain.phase() != Phase::Running;
+        if !over && !stopping {
+            return;
+        }
+        let answer = match &self.last_reload {
+            Some(Ok(text)) => Answer::done(text.clone()),
+            Some(Err(text)) => Answer::failed(text.clone()),
+            None if stopping => Answer::failed("rcorn is stopping"),
+            None => return,
+        };
+        for token in control.who_waits(|waits| waits == Waits::Reload) {
+            control.answer(token, &answer);
+        }
+    }
+}
