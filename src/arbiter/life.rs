@@ -160,8 +160,9 @@ impl Arbiter {
                 actions.push(Action::Say(Note::WeKilled(pid, why)))
             }
             Stage::Leaving { pid, quick, .. } => {
-                // One that was still booting had no handlers yet: the signal was its end.
-                let asked = quick && matches!(exit, Exit::Signal(3 | 15));
+                // One that was still booting had no handlers yet: the signal was its end. One that could not boot has
+                // said why.
+                let asked = quick && matches!(exit, Exit::Signal(3 | 15) | Exit::Code(1 | 3 | 4));
                 if exit != Exit::Code(0) && !asked {
                     actions.push(Action::Say(Note::Ended(pid, exit)));
                 }

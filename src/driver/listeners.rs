@@ -163,6 +163,10 @@ impl Listener {
         let Some((path, device, inode)) = self.file.take() else {
             return;
         };
+        // Clients find the socket that systemd keeps by it.
+        if self.is_systemds {
+            return;
+        }
         let ours = path
             .symlink_metadata()
             .is_ok_and(|now| now.dev() == device && now.ino() == inode);

@@ -254,6 +254,7 @@ impl Driver<'_> {
             for action in actions.drain(..) {
                 self.perform(action);
             }
+            self.announce();
         }
     }
 

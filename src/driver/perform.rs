@@ -85,7 +85,6 @@ impl Driver<'_> {
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
-        self.announce_ready();
     }
 
     fn kill_template(&self, pid: Pid) {
@@ -96,8 +95,8 @@ impl Driver<'_> {
         signal(pid, Signal::SIGKILL);
     }
 
-    /// The service manager hears of the first worker that serves.
-    fn announce_ready(&mut self) {
+    /// The service manager hears of the first worker that serves, and of the end of a reload.
+    pub(super) fn announce(&mut self) {
         if !self.announced && self.children.serving().next().is_some() {
             self.announced = true;
             let main = if self.predecessor.is_some() {

@@ -40,6 +40,14 @@ pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// Makes the number `over` mean what `fd` means; what it meant is closed, if this was its last descriptor. For signal
+/// handlers: dup2(2) is async-signal-safe, and whoever owns the number goes on owning something.
+pub fn put_over(fd: BorrowedFd<'_>, over: RawFd) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: dup2 takes any numbers.
+    unsafe { libc::dup2(fd.as_raw_fd(), over) };
+}
+
 /// A descriptor that becomes readable when the process ends (`pidfd_open(2)`, Linux 5.3).
 pub fn watch(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes any pid, and flags of 0.

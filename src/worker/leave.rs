@@ -58,6 +58,7 @@ impl Desk<'_> {
                 served,
                 buffer,
                 waiting,
+                registered,
                 ..
             } = connection;
             let handed = *waiting != Waiting::Close
@@ -69,6 +70,12 @@ impl Desk<'_> {
                     buffer,
                 );
             if handed {
+                // Closing does not end it: the connection lives on in the lot, and would stay in our epoll set.
+                if *registered && let Err(errno) = self.epoll.delete(channel.socket()) {
+                    log::debug(format_args!(
+                        "a connection handed on stays watched: {errno}"
+                    ));
+                }
                 self.forget(index);
             }
         }

@@ -154,7 +154,9 @@ fn boot<'a>(
         import(py, settings).map_err(BootError::Failed)?
     };
     // After the import, which may have installed handlers of its own.
-    let orders = Orders::install(py)?;
+    let start = birth.start;
+    let doors = start.listeners.iter().map(|listener| listener.fd).collect();
+    let orders = Orders::install(py, start.arbiter, doors)?;
     let mut desk = Desk::new(py, birth, app, orders)?;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| birth.probe) {
         desk.probe(py, path).map_err(BootError::Failed)?;

@@ -1,16 +1,18 @@
 //! What the arbiter asks of this worker, by signal: the handlers only note it and wake the loop.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use crate::python::call;
-use crate::sys::signal;
+use crate::sys::{process, signal};
 use crate::wsgi::reply::close_connections;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
@@ -72,7 +74,10 @@ pub struct Orders {
 impl Orders {
     /// Installs the handlers, and lets signals in that [`hold`] kept waiting. To be called after the app was imported, which may have installed others
     /// (`import signal` alone installs one for SIGINT).
-    pub fn install(py: Python<'_>) -> io::Result<Self> {
+    ///
+    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `doors` are closed that instant,
+    /// whatever the app does, so that a new arbiter can bind their addresses.
+    pub fn install(py: Python<'_>, arbiter: i32, doors: Vec<RawFd>) -> io::Result<Self> {
         hold()?;
         call::catch_interrupts(py).map_err(io::Error::other)?;
         let (wake, waker) = UnixStream::pair()?;
@@ -85,6 +90,8 @@ impl Orders {
             reopen: flag(),
             wake,
         };
+        let null = File::open("/dev/null")?;
+        let mut doors = Some((doors, null));
         for (number, flag) in [
             (Signal::SIGTERM, &orders.drain),
             (Signal::SIGUSR1, &orders.reopen),
@@ -92,10 +99,16 @@ impl Orders {
             let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
             signal::reset(number)?;
             let drains = number == Signal::SIGTERM;
+            let doors = doors.take_if(|_| drains);
             signal::on(signal_number(number), move || {
                 flag.store(true, Ordering::Relaxed);
-                if drains {
+                if let Some((doors, null)) = &doors {
                     close_connections();
+                    if getppid().as_raw() != arbiter {
+                        for door in doors {
+                            process::put_over(null.as_fd(), *door);
+                        }
+                    }
                 }
                 wake_up(&waker);
             })?;

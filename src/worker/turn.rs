@@ -38,6 +38,10 @@ pub(super) enum Next {
 impl Desk<'_> {
     /// A listener has a connection for us.
     pub(super) fn door_is_ready(&mut self, py: Python<'_>, door: usize) -> io::Result<()> {
+        // The order to leave may have come with this very event.
+        if !self.doors_open {
+            return Ok(());
+        }
         for _ in 0..RUN {
             if !self.accept(py, door) {
                 break;

@@ -17,8 +17,18 @@ mod e_orders;
 #[cfg(test)]
 mod f_deaths;
 #[cfg(test)]
+mod g_control;
+#[cfg(test)]
+mod h_upgrade;
+#[cfg(test)]
 mod i_host;
 #[cfg(test)]
 mod j_frameworks;
 #[cfg(test)]
 mod k_pythons;
+#[cfg(test)]
+mod l_notify;
+#[cfg(test)]
+mod m_trials;
+#[cfg(test)]
+mod n_soak;

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +19,8 @@ use super::{Deadline, Gate, Notify, Place};
 /// How long a test may take with one server.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Variables of the machine or of the test runner that would change what the server does.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 16] = [
+    "FDSTORE",
     "GUNICORN_CMD_ARGS",
     "GUNICORN_FD",
     "GUNICORN_PID",
@@ -29,7 +30,10 @@ const FOREIGN: [&str; 12] = [
     "NOTIFY_SOCKET",
     "PORT",
     "PYTHONPATH",
+    "RCORN_CMD_ARGS",
+    "RCORN_HANDOVER",
     "SENDFILE",
+    "WATCHDOG_PID",
     "WATCHDOG_USEC",
     "WEB_CONCURRENCY",
 ];
@@ -44,6 +48,7 @@ pub(crate) struct Builder {
     python: Option<PathBuf>,
     listen: Listen,
     keeps_listener: bool,
+    inherited: Vec<RawFd>,
     files: Vec<(PathBuf, String)>,
     allowed: Vec<String>,
     patience: Duration,
@@ -68,6 +73,7 @@ impl Builder {
             python: None,
             listen: Listen::Tcp,
             keeps_listener: false,
+            inherited: Vec::new(),
             files: Vec::new(),
             allowed: Vec::new(),
             patience: PATIENCE,
@@ -117,6 +123,12 @@ impl Builder {
         self
     }
 
+    /// Passes another descriptor on, under its number.
+    pub(crate) fn inherit(mut self, descriptor: RawFd) -> Self {
+        self.inherited.push(descriptor);
+        self
+    }
+
     /// Writes a file to the server's directory, which is then also where its app is looked for.
     pub(crate) fn file(mut self, name: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         self.files.push((name.into(), text.into()));
@@ -154,7 +166,8 @@ impl Builder {
         }
         let (listener, place) = self.listen.bind(directory.path());
         let mut command = self.command(directory.path(), listener.as_ref());
-        let inherit = listener.iter().map(AsRawFd::as_raw_fd).collect();
+        let ours = listener.iter().map(AsRawFd::as_raw_fd);
+        let inherit = ours.chain(self.inherited.iter().copied()).collect();
         let child = start(&mut command, inherit).unwrap();
         let kit = Kit {
             place,

@@ -135,3 +135,9 @@ pub(crate) fn describe_group(group: Pid) -> String {
     }
     lines
 }
+
+/// Owns a descriptor that a message has just brought.
+pub(super) fn own(number: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for us a moment ago, and nobody else knows its number.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
