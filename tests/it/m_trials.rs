@@ -43,6 +43,7 @@ fn a_worker_killed_while_the_code_is_broken_and_not_preloaded_is_retried() {
         .allow("was sent SIGKILL")
         .allow("exited with code 3")
         .start();
+    server.wait_serving(4);
     let before = server.wait_workers(4);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     kill(before[0], Signal::SIGKILL).unwrap();
@@ -58,10 +59,7 @@ fn a_worker_killed_while_the_code_is_broken_and_not_preloaded_is_retried() {
         assert!(server.workers().contains(survivor));
     }
     server.write("m.py", OLD);
-    wait_until(server.deadline(), "four serve again", || {
-        let told = server.ctl(&["status"]);
-        told.out.contains("4 of 4 serve")
-    });
+    server.wait_serving(4);
     server.stop();
 }
 
@@ -93,6 +91,7 @@ fn an_app_that_exits_at_its_import_is_no_respawn_storm() {
         .allow("Traceback")
         .allow("end too soon")
         .start();
+    server.wait_serving(2);
     let before = server.wait_workers(2);
     server.write("bad", "");
     kill(before[0], Signal::SIGKILL).unwrap();

@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use super::Server;
+use nix::unistd::Pid;
+
+use super::{Server, wait_until};
 
 /// What `rcorn ctl` said.
 #[derive(Debug)]
@@ -45,7 +47,21 @@ pub(crate) fn ctl(words: &[&str]) -> Told {
     }
 }
 
+/// Whether exactly so many workers of this arbiter serve, and are all that are wanted.
+pub(crate) fn serves(arbiter: Pid, workers: usize) -> bool {
+    ctl(&["--pid", &arbiter.to_string(), "status"])
+        .out
+        .contains(&format!(" {workers} of {workers} serve"))
+}
+
 impl Server {
+    /// Waits until exactly so many workers serve.
+    pub(crate) fn wait_serving(&self, workers: usize) {
+        wait_until(self.deadline(), &format!("{workers} workers serve"), || {
+            serves(self.pid(), workers)
+        });
+    }
+
     /// Asks this server.
     pub(crate) fn ctl(&self, words: &[&str]) -> Told {
         let pid = self.pid().to_string();

@@ -24,7 +24,7 @@ pub(crate) mod venv;
 mod wire;
 
 pub(crate) use builder::Builder;
-pub(crate) use ctl::ctl;
+pub(crate) use ctl::{ctl, serves};
 pub(crate) use deadline::{Deadline, wait_until};
 pub(crate) use gate::Gate;
 pub(crate) use load::{Connections, Load};
