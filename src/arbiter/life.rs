@@ -91,7 +91,11 @@ impl Arbiter {
                     busy: since,
                 };
             }
-            _ => {}
+            Stage::Forking { .. }
+            | Stage::Booting { .. }
+            | Stage::Leaving { .. }
+            | Stage::Testifying { .. }
+            | Stage::Killed { .. } => {}
         }
     }
 
@@ -157,7 +161,7 @@ impl Arbiter {
         }
         match worker.stage {
             Stage::Killed { pid, why, .. } | Stage::Testifying { pid, why, .. } => {
-                actions.push(Action::Say(Note::WeKilled(pid, why)))
+                actions.push(Action::Say(Note::WeKilled(pid, why)));
             }
             Stage::Leaving { pid, quick, .. } => {
                 // One that was still booting had no handlers yet: the signal was its end. One that could not boot has

@@ -35,6 +35,17 @@ pub enum Killed {
     Quitting,
 }
 
+impl Killed {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Silent => "because its request took too long",
+            Self::Boot => "because it was not ready in time",
+            Self::Leaving => "because it did not finish within graceful_timeout",
+            Self::Quitting => "because it did not leave at once",
+        }
+    }
+}
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -136,10 +147,31 @@ impl Note {
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 
+impl Note {
+    /// The words of notes that say nothing but themselves.
+    fn fixed(&self) -> &'static str {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the others have words with something in them"
+        )]
+        match self {
+            Self::HangUp => "Hang up: Master",
+            Self::ReloadReplaced => {
+                "A new reload takes the place of the one that was not ready yet."
+            }
+            Self::ReloadLater => "Another reload follows the one under way.",
+            Self::QuickShutdown => "Quick shutdown requested",
+            Self::Dismissed => "graceful stop of workers",
+            Self::UpgradeExists => "USR2 signal ignored. Child exists.",
+            Self::ShuttingDown(_) => "Shutting down: Master",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HangUp => f.write_str("Hang up: Master"),
             Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
             Self::GotOn(pid) => write!(f, "Worker (pid:{pid}) got on and stays."),
             Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
@@ -150,13 +182,7 @@ impl fmt::Display for Note {
                 write!(f, "Worker (pid:{pid}) was sent {}!", Name(*number))
             }
             Self::WeKilled(pid, why) => {
-                let why = match why {
-                    Killed::Silent => "because its request took too long",
-                    Killed::Boot => "because it was not ready in time",
-                    Killed::Leaving => "because it did not finish within graceful_timeout",
-                    Killed::Quitting => "because it did not leave at once",
-                };
-                write!(f, "Worker (pid:{pid}) was killed {why}.")
+                write!(f, "Worker (pid:{pid}) was killed {}.", why.words())
             }
             Self::BootTimeout(pid) => {
                 write!(f, "Worker (pid:{pid}) was not ready within boot_timeout.")
@@ -197,10 +223,6 @@ impl fmt::Display for Note {
             Self::Reloaded(generation) => {
                 write!(f, "Reloaded: generation {} serves.", generation.0)
             }
-            Self::ReloadReplaced => {
-                f.write_str("A new reload takes the place of the one that was not ready yet.")
-            }
-            Self::ReloadLater => f.write_str("Another reload follows the one under way."),
             Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
             Self::Workers(count) => write!(f, "{count} workers"),
             Self::StopDelayed(seconds) => {
@@ -209,9 +231,6 @@ impl fmt::Display for Note {
                     "Stopping in {seconds} seconds (drain_delay); serving until then."
                 )
             }
-            Self::QuickShutdown => f.write_str("Quick shutdown requested"),
-            Self::Dismissed => f.write_str("graceful stop of workers"),
-            Self::UpgradeExists => f.write_str("USR2 signal ignored. Child exists."),
             Self::UpgradeNotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
             Self::UpgradeEnded(Exit::Code(code)) => {
                 write!(f, "The new arbiter exited with code {code}.")
@@ -219,8 +238,14 @@ impl fmt::Display for Note {
             Self::UpgradeEnded(Exit::Signal(number)) => {
                 write!(f, "The new arbiter was sent {}.", Name(*number))
             }
-            Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
             Self::Failed(reason) => write!(f, "Reason: {reason}"),
+            Self::HangUp
+            | Self::ReloadReplaced
+            | Self::ReloadLater
+            | Self::QuickShutdown
+            | Self::Dismissed
+            | Self::UpgradeExists
+            | Self::ShuttingDown(_) => f.write_str(self.fixed()),
         }
     }
 }

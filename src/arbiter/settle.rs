@@ -237,9 +237,10 @@ impl Arbiter {
 
     /// When a worker is too old.
     fn aged_at(&self, stage: &Stage) -> Option<Moment> {
-        match stage {
-            Stage::Serving { since, .. } => due(*since, self.policy.max_age),
-            _ => None,
+        if let Stage::Serving { since, .. } = stage {
+            due(*since, self.policy.max_age)
+        } else {
+            None
         }
     }
 

@@ -332,16 +332,14 @@ impl Driver<'_> {
                 }
                 (Order::Scale(wanted), format!("{wanted} workers ordered"))
             }
-            Request::Retire(id) => match self.worker(id) {
-                Some(worker) => (
-                    Order::Retire(worker),
-                    format!("worker {} will be replaced", worker.0),
-                ),
-                None => {
+            Request::Retire(id) => {
+                let Some(worker) = self.worker(id) else {
                     let text = format!("there is no worker with the id or pid {id}");
                     return self.answer(token, &Answer::failed(text));
-                }
-            },
+                };
+                let text = format!("worker {} will be replaced", worker.0);
+                (Order::Retire(worker), text)
+            }
             Request::Reopen => (Order::Reopen, "log files are opened again".to_owned()),
             Request::Stop { quick: true } => (Order::Quit, "quick stop ordered".to_owned()),
             Request::Stop { quick: false } => (Order::Stop, "stop ordered".to_owned()),

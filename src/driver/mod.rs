@@ -266,9 +266,10 @@ impl Driver<'_> {
                 self.children.reap(&mut self.queue)?;
             } else {
                 self.note_signal(signal);
-                let order = match signal {
-                    Signal::SIGWINCH if self.may_dismiss() => Some(Order::Dismiss),
-                    signal => order(signal),
+                let order = if signal == Signal::SIGWINCH {
+                    self.may_dismiss().then_some(Order::Dismiss)
+                } else {
+                    order(signal)
                 };
                 self.queue.extend(order.map(Event::Ordered));
             }

@@ -29,7 +29,9 @@ pub(super) fn policy(settings: &Settings) -> Policy {
         max_age: settings.max_worker_age.limit(),
         drain_delay: match settings.drain_mode {
             DrainMode::Delay if settings.drain_delay.duration().is_zero() => DRAIN_DELAY,
-            _ => settings.drain_delay.duration(),
+            DrainMode::Queue | DrainMode::Immediate | DrainMode::Delay => {
+                settings.drain_delay.duration()
+            }
         },
     }
 }
@@ -118,6 +120,10 @@ impl Driver<'_> {
 
     /// What others than the log's readers want to know.
     fn pass_on(&mut self, note: &Note) {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "most notes are for the log alone"
+        )]
         match note {
             Note::Ended(pid, Exit::Signal(9)) => self.out_of_memory.note_if_it_was(*pid),
             Note::HangUp => {

@@ -12,7 +12,7 @@ use nix::sys::uio::pread;
 
 use crate::arbiter::{Moment, Pid, Slot};
 use crate::log::{self, AccessFormat, AccessLog, Record, escaped};
-use crate::settings::Settings;
+use crate::settings::{LogTarget, Settings};
 use crate::sys::clock;
 use crate::sys::scoreboard::{Cell, RequestNow};
 
@@ -36,7 +36,7 @@ pub(super) fn read(testimony: &OwnedFd) -> String {
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
-/// `state S, in futex_wait_queue`: what the kernel says of a process (proc_pid_stat(5), proc_pid_wchan(5)).
+/// `state S, in futex_wait_queue`: what the kernel says of a process (`proc_pid_stat(5)`, `proc_pid_wchan(5)`).
 fn kernel_state(pid: Pid) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
@@ -111,7 +111,7 @@ impl Driver<'_> {
         };
         let pid = cell.pid.load(Ordering::Relaxed);
         log::error(format_args!(
-            "Lost with worker (pid:{pid}): {}",
+            "In hand when worker (pid:{pid}) ended: {}",
             describe(&request, age)
         ));
         if let Err(error) = write_access_line(&self.settings, &self.logs, &request, age, pid) {
@@ -130,7 +130,7 @@ fn write_access_line(
     let Some(fd) = logs.access() else {
         return Ok(());
     };
-    let path = settings.accesslog.as_ref().and_then(|target| target.path());
+    let path = settings.accesslog.as_ref().and_then(LogTarget::path);
     let access = AccessLog::new(fd.try_clone()?, path);
     let format =
         AccessFormat::compile(&settings.access_log_format).map_err(std::io::Error::other)?;

@@ -149,18 +149,58 @@ pub struct Launch {
     pub background: Option<Background>,
 }
 
+impl Launch {
+    /// The arbiter that started us beside itself.
+    fn predecessor(&self) -> Option<i32> {
+        let beside = self
+            .handover
+            .as_ref()
+            .filter(|handover| handover.settings().is_none());
+        beside.map(|handover| handover.from)
+    }
+}
+
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Runs the server to its end; gives the exit code.
 pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
-    let Launch {
-        settings,
-        origin,
-        handover,
-        background,
-    } = launch;
+    let ready = prepare(&launch)?;
+    let predecessor = launch.predecessor();
+    let pid_file = pid_file(&launch.settings, predecessor.is_some())?;
+    // What fails from here on takes the pid file with it.
+    let driver = assemble(launch, ready, reload).inspect_err(|_error| {
+        if let Some(pid_file) = &pid_file {
+            drop(pid_file.remove());
+        }
+    });
+    let mut driver = match driver {
+        Ok(driver) => driver,
+        Err(StartError::Stopped) => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    driver.pid_file = pid_file;
+    driver.name_process();
+    let outcome = driver.work().map_err(system("go on"));
+    driver.tidy_up();
+    Ok(match outcome? {
+        Outcome::Asked => 0,
+        Outcome::Refused => 1,
+        Outcome::NoBoot => 3,
+        Outcome::NoApp => 4,
+    })
+}
+
+/// What does not touch anything that others can see.
+struct Ready {
+    python: PathBuf,
+    logs: Logs,
+    signals: Signals,
+}
+
+fn prepare(launch: &Launch) -> Result<Ready, StartError> {
+    let settings = &launch.settings;
     std::env::set_current_dir(&settings.chdir).map_err(|source| StartError::Directory {
         path: settings.chdir.clone(),
         source,
@@ -172,47 +212,52 @@ pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
         path: std::env::var_os("PATH"),
     })?;
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
-    let mut logs = Logs::open(&settings).map_err(StartError::Logs)?;
-    logs.use_here(&settings)
-        .map_err(system("use the error log"))?;
+    let logs = open_logs(settings)?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
-    let mut signals = Signals::install().map_err(system("install signal handlers"))?;
+    let signals = Signals::install().map_err(system("install signal handlers"))?;
     // A predecessor in whose place we are held them back until our handlers stood.
     SigSet::empty()
         .thread_set_mask()
         .map_err(|errno| system("let signals in")(errno.into()))?;
     log::info(format_args!("Starting rcorn {}", env!("CARGO_PKG_VERSION")));
-    let beside = handover
-        .as_ref()
-        .filter(|handover| handover.settings().is_none());
-    let predecessor = beside.map(|handover| handover.from);
-    let pid_file = pid_file(&settings, predecessor.is_some())?;
-    let take_back = |error| {
-        if let Some(pid_file) = &pid_file {
-            drop(pid_file.remove());
-        }
-        error
-    };
+    Ok(Ready {
+        python,
+        logs,
+        signals,
+    })
+}
+
+fn open_logs(settings: &Settings) -> Result<Logs, StartError> {
+    let logs = Logs::open(settings).map_err(StartError::Logs)?;
+    logs.use_here(settings)
+        .map_err(system("use the error log"))?;
+    Ok(logs)
+}
+
+/// Sockets, and all that the loop needs.
+fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'_>, StartError> {
+    let predecessor = launch.predecessor();
+    let Launch {
+        settings,
+        origin,
+        handover,
+        background,
+    } = launch;
+    let Ready {
+        python,
+        mut logs,
+        mut signals,
+    } = ready;
     let handed = handover.as_ref().map(Handover::adopt_listeners).transpose();
-    let handed = handed.map_err(|error| take_back(system("take over the sockets")(error)))?;
-    let found = bind::first_listeners(
+    let handed = handed.map_err(system("take over the sockets"))?;
+    let mut listeners = bind::first_listeners(
         &settings,
         &environment,
         &mut signals,
         handed.unwrap_or_default(),
-    );
-    let mut listeners = match found {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            return match take_back(error) {
-                StartError::Stopped => Ok(0),
-                error => Err(error),
-            };
-        }
-    };
-    let control = Control::open(&settings, &environment)
-        .map_err(|error| take_back(StartError::Control(error)))?;
+    )?;
+    let control = Control::open(&settings, &environment).map_err(StartError::Control)?;
     announce(&listeners);
     let notify = Notify::new(&environment);
     notify.store(&mut listeners);
@@ -220,34 +265,27 @@ pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
     if let Some(background) = background {
         background
             .enter()
-            .map_err(|error| take_back(system("go into the background")(error)))?;
+            .map_err(system("go into the background"))?;
         // The standard streams lead nowhere now.
-        logs = Logs::open(&settings).map_err(StartError::Logs)?;
-        logs.use_here(&settings)
-            .map_err(system("use the error log"))?;
+        logs = open_logs(&settings)?;
     }
-    let shared = Shared::new(handover.as_ref())
-        .map_err(|error| take_back(system("make what the processes share")(error)))?;
+    let shared = Shared::new(handover.as_ref()).map_err(system("make what is shared"))?;
     let whole = handover.and_then(|handover| handover.whole);
     let (brain, children, announced, first) = match whole {
         None => {
             let first = Event::Started(policy(&settings));
-            (
-                Arbiter::new(clock::monotonic()),
-                Children::default(),
-                false,
-                first,
-            )
+            let brain = Arbiter::new(clock::monotonic());
+            (brain, Children::default(), false, first)
         }
         Some(whole) => {
-            let children = Children::unpack(whole.family)
-                .map_err(|error| take_back(system("take over the workers")(error)))?;
+            let children =
+                Children::unpack(whole.family).map_err(system("take over the workers"))?;
             // The new build proves itself by an ordinary reload; the old workers serve meanwhile.
             let first = Event::Ordered(Order::Reload);
             (whole.brain, children, whole.announced, first)
         }
     };
-    let mut driver = Driver {
+    Ok(Driver {
         brain,
         poll: Poll::new().map_err(system("make an epoll set"))?,
         signals,
@@ -266,22 +304,13 @@ pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
         notify,
         control,
         predecessor: predecessor.map(|pid| (pid, process::watch(pid).ok())),
-        pid_file,
+        pid_file: None,
         announced,
         reloading: false,
         last_reload: None,
         out_of_memory: OutOfMemory::find(),
         queue: [first].into(),
         outcome: None,
-    };
-    driver.name_process();
-    let outcome = driver.work().map_err(system("go on"));
-    driver.tidy_up();
-    Ok(match outcome? {
-        Outcome::Asked => 0,
-        Outcome::Refused => 1,
-        Outcome::NoBoot => 3,
-        Outcome::NoApp => 4,
     })
 }
 

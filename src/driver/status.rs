@@ -1,10 +1,10 @@
 //! What `rcorn ctl status` shows: the brain's view, with what the scoreboard says of each worker.
 
-use std::fs;
 use std::sync::atomic::Ordering;
 
-use crate::arbiter::{Pid, Stage, Worker, WorkerId};
+use crate::arbiter::{Stage, Worker, WorkerId};
 use crate::control::{Status, TemplateStatus, WorkerStatus};
+use crate::sys::process::resident_kib;
 
 use super::{Driver, now, postmortem};
 
@@ -78,17 +78,8 @@ impl Driver<'_> {
             age,
             requests: cell.map_or(0, |cell| cell.requests.load(Ordering::Relaxed)),
             connections: cell.map_or(0, |cell| cell.connections.load(Ordering::Relaxed)),
-            resident: pid.and_then(resident_kib),
+            resident: pid.and_then(|pid| resident_kib(pid.0)),
             request: hand.map(|(request, age)| postmortem::describe(&request, age)),
         }
     }
-}
-
-/// `VmRSS` of a process (proc_pid_status(5)), in KiB.
-fn resident_kib(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

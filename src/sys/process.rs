@@ -40,6 +40,16 @@ pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// The resident memory of a process in KiB: `VmRSS` of `proc_pid_status(5)`.
+#[must_use]
+pub fn resident_kib(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 /// Makes the number `over` mean what `fd` means; what it meant is closed, if this was its last descriptor. For signal
 /// handlers: dup2(2) is async-signal-safe, and whoever owns the number goes on owning something.
 pub fn put_over(fd: BorrowedFd<'_>, over: RawFd) {

@@ -65,7 +65,7 @@ impl Before {
     }
 }
 
-/// How many child processes there are (proc_tid_children(5)).
+/// How many child processes there are (`proc_tid_children(5)`).
 fn children() -> usize {
     let Ok(threads) = fs::read_dir("/proc/self/task") else {
         return 0;

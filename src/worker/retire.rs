@@ -1,7 +1,6 @@
 //! When a worker asks to be replaced: it has served `max_requests`, or grown beyond `max_worker_memory`. It
 //! serves on until its replacement is ready.
 
-use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::log;
 use crate::python::fork::pid;
 use crate::settings::Settings;
 use crate::sys::clock;
+use crate::sys::process::resident_kib;
 use crate::template::serve::report;
 
 use super::desk::Desk;
@@ -44,17 +44,8 @@ impl Retirement {
             return None;
         }
         self.next_look = clock::coarse().saturating_add(nanoseconds(BETWEEN_LOOKS));
-        resident_kib().filter(|resident| *resident > self.memory)
+        resident_kib(pid()).filter(|resident| *resident > self.memory)
     }
-}
-
-/// `VmRSS` of this process (proc_pid_status(5)), in KiB.
-fn resident_kib() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// `max_requests` plus this worker's share of the jitter.

@@ -126,6 +126,7 @@ fn hup_with_broken_code_keeps_the_old_workers() {
         .allow("Traceback")
         .allow("broken on purpose")
         .allow("eload")
+        .allow("In hand when worker")
         .allow("was sent SIGKILL")
         .start();
     let before = server.wait_workers(2);

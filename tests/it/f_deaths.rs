@@ -11,7 +11,7 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
     let server = Server::app("cases:app")
         .args(["-w", "4"])
         .allow("was sent SIGKILL")
-        .allow("Lost with worker")
+        .allow("In hand when worker")
         .allow("does not get on")
         .start();
     let workers = server.wait_workers(4);
@@ -67,7 +67,7 @@ fn a_request_that_takes_too_long_ends_its_worker() {
         .gate(&gate)
         .allow("WORKER TIMEOUT")
         .allow("Worker (pid")
-        .allow("Lost with worker")
+        .allow("In hand when worker")
         .allow("does not get on")
         .start();
     let mut wire = server.connect();
@@ -134,7 +134,7 @@ fn an_import_that_hangs_meets_its_boot_timeout() {
         .gate(&gate)
         .args([
             "--boot-timeout",
-            "1",
+            "5",
             "--pythonpath",
             concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
         ])

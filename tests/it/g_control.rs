@@ -279,7 +279,7 @@ fn another_user_is_turned_away_whatever_the_permissions() {
         return;
     }
     let folder = tempfile::TempDir::new().unwrap();
-    let open = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let open: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
     let path = folder.path().join("control");
     let server = Server::app("cases:app")

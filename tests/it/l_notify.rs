@@ -207,10 +207,9 @@ fn the_units_are_sound() {
     assert!(!text.contains("Failed to load"), "{text}");
 }
 
-#[test]
-fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
+/// Writes a configuration with the entry of `packaging/supervisor`, for an address that it gives.
+fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
+    let at = |name: &str| folder.join(name).display().to_string();
     let entry = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/packaging/supervisor/rcorn.conf"
@@ -242,12 +241,20 @@ fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
         at("ctl"),
         entry.join("\n")
     )
-    .replace("/var/log/rcorn", &folder.path().display().to_string());
-    std::fs::write(folder.path().join("conf"), text).unwrap();
+    .replace("/var/log/rcorn", &folder.display().to_string());
+    std::fs::write(folder.join("conf"), text).unwrap();
+    address
+}
+
+#[test]
+fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let address = supervisor_configuration(folder.path());
     let supervisord = Server::without_app()
         .program(["supervisord", "-c", &at("conf")])
         .unbound()
-        .patience(Duration::from_secs(60))
+        .patience(Duration::from_mins(1))
         .start();
     let deadline = supervisord.deadline();
     let supervisor = |words: &[&str]| {
