@@ -4,6 +4,7 @@
 //! gap. Called by the driver alone.
 #![forbid(unsafe_code)]
 
+mod due;
 mod event;
 mod life;
 mod note;

@@ -1,19 +1,12 @@
 //! The rules that close the gap between what is wanted and what is, in order. They run after every event,
 //! and are the whole policy: overdue, outdated template, missing, surplus, finished.
 
-use core::time::Duration;
-
 use super::event::{
     Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId,
 };
 use super::note::{Killed, Note};
 use super::pool::{Silence, Stage, TemplateStage};
 use super::{Arbiter, LAST_WORDS, Phase, TESTIMONY};
-
-/// `since` plus `limit`, if there is one.
-fn due(since: Moment, limit: Option<Duration>) -> Option<Moment> {
-    limit.map(|limit| Moment(since.0.saturating_add(limit)))
-}
 
 impl Arbiter {
     pub(super) fn settle(&mut self, now: Moment, actions: &mut Vec<Action>) {
@@ -40,28 +33,6 @@ impl Arbiter {
                 self.fork_missing(now, actions);
                 self.close_reload(now, actions);
             }
-        }
-    }
-
-    /// When a worker's stage is over.
-    fn worker_due(&self, stage: &Stage) -> Option<Moment> {
-        match stage {
-            Stage::Forking { since } | Stage::Booting { since, .. } => {
-                due(*since, self.policy.boot_timeout)
-            }
-            Stage::Serving { busy, .. } => {
-                busy.and_then(|since| due(since.max(self.mercy), self.policy.timeout))
-            }
-            Stage::Leaving { until, .. } | Stage::Testifying { until, .. } => Some(*until),
-            Stage::Killed { again, .. } => *again,
-        }
-    }
-
-    fn template_due(&self, stage: &TemplateStage) -> Option<Moment> {
-        match stage {
-            TemplateStage::Starting { since, .. } => due(*since, self.policy.boot_timeout),
-            TemplateStage::Leaving { until, .. } => *until,
-            TemplateStage::Ordered | TemplateStage::Ready { .. } => None,
         }
     }
 
@@ -235,15 +206,6 @@ impl Arbiter {
         }
     }
 
-    /// When a worker is too old.
-    fn aged_at(&self, stage: &Stage) -> Option<Moment> {
-        if let Stage::Serving { since, .. } = stage {
-            due(*since, self.policy.max_age)
-        } else {
-            None
-        }
-    }
-
     fn retire_aged(&mut self, now: Moment) {
         let aged: Vec<WorkerId> = self
             .pool
@@ -372,63 +334,6 @@ impl Arbiter {
         actions.push(Action::Say(Note::ShuttingDown(reason.is_some())));
         actions.extend(reason.map(|reason| Action::Say(Note::Failed(reason))));
         actions.push(Action::Exit(outcome));
-    }
-
-    /// When to look again, if nothing happens.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Moment> {
-        if matches!(self.phase, Phase::New | Phase::Gone) {
-            return None;
-        }
-        let workers = self
-            .pool
-            .workers
-            .values()
-            .filter_map(|worker| self.worker_due(&worker.stage));
-        let templates = self
-            .pool
-            .templates
-            .values()
-            .filter_map(|stage| self.template_due(stage));
-        // With nothing busy one look each `timeout` finds a hang exactly at its deadline all the same.
-        let serving = self
-            .pool
-            .workers
-            .values()
-            .any(|worker| worker.stage.is_serving());
-        let look = due(self.looked, self.policy.timeout).filter(|_| serving);
-        let running = self.phase == Phase::Running;
-        let watch = self
-            .watch
-            .as_ref()
-            .filter(|_| running && self.outdated() == 0)
-            .map(|watch| watch.until);
-        let throttle = self
-            .throttle
-            .closed_until(self.looked)
-            .filter(|_| running && self.is_short());
-        let aging = self
-            .pool
-            .workers
-            .iter()
-            .filter(|(id, _)| running && self.token != Some(**id) && !self.retiring.contains(id))
-            .filter_map(|(_, worker)| self.aged_at(&worker.stage));
-        workers
-            .chain(templates)
-            .chain(aging)
-            .chain(self.stop_at.filter(|_| running))
-            .chain(look)
-            .chain(watch)
-            .chain(throttle)
-            .min()
-    }
-
-    /// Whether something is missing that the throttle holds back.
-    fn is_short(&self) -> bool {
-        let current = self
-            .pool
-            .count(|worker| worker.stage.is_coming_or_serving());
-        current < self.wanted || !self.pool.templates.contains_key(&self.generation)
     }
 }
 

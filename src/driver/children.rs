@@ -15,71 +15,39 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
 use crate::link::{Command, Start};
 use crate::log;
-use crate::sys::process::adopt;
 use crate::sys::spawn::Spawn;
 
 use super::{interpreter, native};
 
 /// A template that runs.
 #[derive(Debug)]
-struct Template {
-    pid: Pid,
+pub(super) struct Template {
+    pub(super) pid: Pid,
     /// Dropped to let it go.
-    commands: Option<OwnedFd>,
+    pub(super) commands: Option<OwnedFd>,
     /// Forks it was told to make and has not reported.
-    owed: BTreeSet<WorkerId>,
-    testimony: OwnedFd,
+    pub(super) owed: BTreeSet<WorkerId>,
+    pub(super) testimony: OwnedFd,
 }
 
 /// All children.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    templates: BTreeMap<Generation, Template>,
+    pub(super) templates: BTreeMap<Generation, Template>,
     /// Workers by pid, from their first sign of life to their reaping.
-    workers: BTreeMap<Pid, WorkerId>,
+    pub(super) workers: BTreeMap<Pid, WorkerId>,
     /// Slots by worker, from the order to fork to the reaping.
-    slots: BTreeMap<WorkerId, Slot>,
-    ready: BTreeSet<WorkerId>,
+    pub(super) slots: BTreeMap<WorkerId, Slot>,
+    pub(super) ready: BTreeSet<WorkerId>,
     /// Where each worker writes what it does, when asked.
-    testimonies: BTreeMap<WorkerId, OwnedFd>,
+    pub(super) testimonies: BTreeMap<WorkerId, OwnedFd>,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
     /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
-    early: BTreeMap<Pid, Exit>,
-}
-
-/// All children, in a form that another build can read.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Family {
-    templates: BTreeMap<Generation, PackedTemplate>,
-    workers: BTreeMap<Pid, WorkerId>,
-    slots: BTreeMap<WorkerId, Slot>,
-    ready: BTreeSet<WorkerId>,
-    testimonies: BTreeMap<WorkerId, RawFd>,
-    early: BTreeMap<Pid, Exit>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct PackedTemplate {
-    pid: Pid,
-    commands: Option<RawFd>,
-    owed: BTreeSet<WorkerId>,
-    testimony: RawFd,
-}
-
-impl Family {
-    /// The descriptors that belong to it.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.templates
-            .values()
-            .flat_map(|template| template.commands.into_iter().chain([template.testimony]))
-            .chain(self.testimonies.values().copied())
-    }
+    pub(super) early: BTreeMap<Pid, Exit>,
 }
 
 /// A pair of connected sockets that keep message boundaries; closed at exec.
@@ -93,52 +61,6 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Children {
-    /// For a successor in our place.
-    pub(super) fn pack(&self) -> Family {
-        let templates = self.templates.iter().map(|(generation, template)| {
-            let packed = PackedTemplate {
-                pid: template.pid,
-                commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
-                owed: template.owed.clone(),
-                testimony: template.testimony.as_raw_fd(),
-            };
-            (*generation, packed)
-        });
-        let testimonies = self.testimonies.iter();
-        Family {
-            templates: templates.collect(),
-            workers: self.workers.clone(),
-            slots: self.slots.clone(),
-            ready: self.ready.clone(),
-            testimonies: testimonies.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
-            early: self.early.clone(),
-        }
-    }
-
-    /// From a predecessor in our place.
-    pub(super) fn unpack(family: Family) -> io::Result<Self> {
-        let mut children = Self {
-            workers: family.workers,
-            slots: family.slots,
-            ready: family.ready,
-            early: family.early,
-            ..Self::default()
-        };
-        for (generation, packed) in family.templates {
-            let template = Template {
-                pid: packed.pid,
-                commands: packed.commands.map(take_over).transpose()?,
-                owed: packed.owed,
-                testimony: take_over(packed.testimony)?,
-            };
-            children.templates.insert(generation, template);
-        }
-        for (id, fd) in family.testimonies {
-            children.testimonies.insert(id, take_over(fd)?);
-        }
-        Ok(children)
-    }
-
     /// Starts a template. `start` lacks only its command socket.
     pub(super) fn start_template(
         &mut self,
@@ -377,13 +299,6 @@ impl Children {
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }
-}
-
-/// Adopts a descriptor that survived an exec; it shall not survive another by accident.
-pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
-    let owned = adopt(fd)?;
-    super::handover::keep(fd, false)?;
-    Ok(owned)
 }
 
 fn tell(template: &Template, command: &Command) -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::arbiter::Arbiter;
 use crate::settings::{Address, Settings};
 use crate::sys::process::{adopt, unset_variable};
 
-use super::children::Family;
+use super::family::Family;
 use super::listeners::Listener;
 
 /// Names the memfd.

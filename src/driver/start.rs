@@ -17,8 +17,9 @@ use crate::sys::scoreboard::Scoreboard;
 
 use super::background::Background;
 use super::bind;
-use super::children::{self, Children, take_over};
+use super::children::{self, Children};
 use super::control::{Control, ControlError};
+use super::family::take_over;
 use super::handover::Handover;
 use super::interpreter::{self, InterpreterError, Places};
 use super::listeners::{ListenError, Listener};

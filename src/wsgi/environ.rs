@@ -12,8 +12,9 @@ use crate::http::{Framing, Head, Version, path_info};
 use crate::link::{Listener, ListenerKind};
 use crate::python::text;
 
+use super::fields::Overrides;
 use super::input::Input;
-use super::names::{Meaning, NameRules, Names, Values};
+use super::names::{NameRules, Names, Values};
 
 /// One connection's ends, as Python objects made once.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ macro_rules! keys {
     ($($name:ident = $text:literal),* $(,)?) => {
         /// Keys set for each request, interned once.
         #[derive(Debug)]
-        struct Keys { $($name: Py<PyString>),* }
+        pub(super) struct Keys { $(pub(super) $name: Py<PyString>),* }
         impl Keys {
             fn new(py: Python<'_>) -> Self {
                 Self { $($name: PyString::intern(py, $text).unbind()),* }
@@ -78,21 +79,21 @@ struct Memo {
 /// Builds environs.
 #[derive(Debug)]
 pub struct Environ {
-    keys: Keys,
-    names: Names,
-    values: Values,
-    templates: Vec<Py<PyDict>>,
-    kinds: Vec<ListenerKind>,
-    no_input: Py<Input>,
-    secure: Vec<String>,
-    forwarder: Vec<String>,
-    script_name: Vec<u8>,
+    pub(super) keys: Keys,
+    pub(super) names: Names,
+    pub(super) values: Values,
+    pub(super) templates: Vec<Py<PyDict>>,
+    pub(super) kinds: Vec<ListenerKind>,
+    pub(super) no_input: Py<Input>,
+    pub(super) secure: Vec<String>,
+    pub(super) forwarder: Vec<String>,
+    pub(super) script_name: Vec<u8>,
     memo: Memo,
-    multiprocess: bool,
-    seen: Vec<u32>,
-    turn: u32,
-    path: Vec<u8>,
-    joined: Vec<u8>,
+    pub(super) multiprocess: bool,
+    pub(super) seen: Vec<u32>,
+    pub(super) turn: u32,
+    pub(super) path: Vec<u8>,
+    pub(super) joined: Vec<u8>,
 }
 
 /// The settings an environ depends on.
@@ -358,103 +359,11 @@ impl Environ {
         Ok(())
     }
 
-    /// The fields, and what a trusted peer's fields override.
-    fn set_fields(
-        &mut self,
-        py: Python<'_>,
-        environ: &Bound<'_, PyDict>,
-        bytes: &[u8],
-        head: &Head,
-        trusted: bool,
-    ) -> Result<Overrides, EnvironError> {
-        let mut overrides = Overrides::default();
-        let mut scheme = None;
-        self.turn = self.turn.wrapping_add(1);
-        for field in &head.fields {
-            let folded;
-            let mut value = field.value.of(bytes);
-            if memchr::memchr(b'\n', value).is_some() {
-                folded = unfold(value);
-                value = &folded;
-            }
-            let name = self.names.get(py, field.name.of(bytes))?;
-            match name.meaning {
-                Meaning::Dropped => continue,
-                Meaning::Forwarder(_) if !trusted => continue,
-                Meaning::Forwarder(index) => {
-                    match self.forwarder.get(index).map(String::as_str) {
-                        Some("SCRIPT_NAME") => overrides.script = Some(value.to_vec()),
-                        Some("PATH_INFO") => overrides.path = Some(value.to_vec()),
-                        Some(_) | None => {
-                            environ.set_item(&name.key, self.values.get(py, value)?)?;
-                        }
-                    }
-                    continue;
-                }
-                Meaning::Scheme(index) if trusted => {
-                    let https = self
-                        .secure
-                        .get(index)
-                        .is_some_and(|secure| secure.as_bytes() == value);
-                    if scheme.replace(https).is_some_and(|other| other != https) {
-                        return Err(EnvironError::Scheme);
-                    }
-                }
-                Meaning::Scheme(_) | Meaning::Plain | Meaning::Cookie => {}
-            }
-            let number = name.number;
-            if self.seen.len() <= number {
-                self.seen.resize(number.saturating_add(16), 0);
-            }
-            let again = self
-                .seen
-                .get_mut(number)
-                .is_some_and(|seen| std::mem::replace(seen, self.turn) == self.turn);
-            if again && let Some(before) = environ.get_item(&name.key)? {
-                // RFC 9110 section 5.2: one field, values joined by a comma.
-                self.joined.clear();
-                text::append_latin1(
-                    before.cast::<PyString>().map_err(PyErr::from)?,
-                    &mut self.joined,
-                )?;
-                let glue: &[u8] = if name.meaning == Meaning::Cookie {
-                    b"; "
-                } else {
-                    b","
-                };
-                self.joined.extend_from_slice(glue);
-                self.joined.extend_from_slice(value);
-                environ.set_item(&name.key, text::latin1(py, &self.joined)?)?;
-            } else {
-                environ.set_item(&name.key, self.values.get(py, value)?)?;
-            }
-        }
-        if scheme == Some(true) {
-            environ.set_item(&self.keys.scheme, "https")?;
-        }
-        Ok(overrides)
-    }
-
     /// The input object of requests without a body.
     #[must_use]
     pub fn no_input(&self) -> &Py<Input> {
         &self.no_input
     }
-}
-
-#[derive(Debug, Default)]
-struct Overrides {
-    script: Option<Vec<u8>>,
-    path: Option<Vec<u8>>,
-}
-
-/// A folded value on one line: each fold becomes one space (RFC 9112 section 5.2).
-fn unfold(value: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = value
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .collect();
-    parts.join(&b' ')
 }
 
 /// `SCRIPT_NAME` of the process environment, without a slash at its end.

@@ -1,6 +1,8 @@
 //! The guest: one exchange with the app (PEP 3333), from environ to the last byte of the reply. Knows one
 //! connection's channel, never the loop that waits for connections. Called by `worker`.
 
+mod fields;
+
 pub mod app;
 pub mod body;
 pub mod channel;

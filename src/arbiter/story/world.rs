@@ -1,15 +1,14 @@
-//! A pretend kernel that obeys the brain's actions and misbehaves at random, and the promises that hold in
-//! every story it tells.
+//! A pretend kernel that obeys the brain's actions and misbehaves at random.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 
 /// What the world does next.
 #[derive(Clone, Debug)]
-enum Turn {
+pub(super) enum Turn {
     Order(u8),
     /// The n-th unanswered thing is answered well.
     Answer(u8),
@@ -23,7 +22,7 @@ enum Turn {
     Pass(u32),
 }
 
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
+pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let turn = prop_oneof![
         2 => (0_u8..10).prop_map(Turn::Order),
         8 => any::<u8>().prop_map(Turn::Answer),
@@ -36,7 +35,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 #[derive(Clone, Debug)]
-enum Owed {
+pub(super) enum Owed {
     Load,
     TemplateStart(Generation),
     TemplateReady(Generation),
@@ -45,30 +44,30 @@ enum Owed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Worker(WorkerId),
     Template(Generation),
 }
 
 /// The world.
-struct World {
-    brain: Arbiter,
-    now: Duration,
-    owed: Vec<Owed>,
-    living: BTreeMap<Pid, Kind>,
-    gone: BTreeSet<Pid>,
-    told: BTreeSet<Pid>,
-    busy: BTreeMap<WorkerId, Moment>,
-    serving: BTreeSet<WorkerId>,
-    next_pid: i32,
-    over: Option<Outcome>,
-    log: Vec<Action>,
-    forks: u32,
-    exits: u32,
-    policy: Policy,
+pub(super) struct World {
+    pub(super) brain: Arbiter,
+    pub(super) now: Duration,
+    pub(super) owed: Vec<Owed>,
+    pub(super) living: BTreeMap<Pid, Kind>,
+    pub(super) gone: BTreeSet<Pid>,
+    pub(super) told: BTreeSet<Pid>,
+    pub(super) busy: BTreeMap<WorkerId, Moment>,
+    pub(super) serving: BTreeSet<WorkerId>,
+    pub(super) next_pid: i32,
+    pub(super) over: Option<Outcome>,
+    pub(super) log: Vec<Action>,
+    pub(super) forks: u32,
+    pub(super) exits: u32,
+    pub(super) policy: Policy,
 }
 
-fn policy(workers: u32) -> Policy {
+pub(super) fn policy(workers: u32) -> Policy {
     Policy {
         workers,
         timeout: Some(Duration::from_secs(30)),
@@ -81,7 +80,7 @@ fn policy(workers: u32) -> Policy {
 }
 
 impl World {
-    fn new(workers: u32) -> Self {
+    pub(super) fn new(workers: u32) -> Self {
         let policy = policy(workers);
         let mut world = Self {
             brain: Arbiter::new(7),
@@ -103,7 +102,7 @@ impl World {
         world
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Event) {
         let stopping = matches!(self.brain.phase(), Phase::Stopping { .. } | Phase::Gone);
         let mut actions = Vec::new();
         self.brain.step(Moment(self.now), event, &mut actions);
@@ -114,7 +113,7 @@ impl World {
         }
     }
 
-    fn obey(&mut self, action: &Action, stopping: bool) {
+    pub(super) fn obey(&mut self, action: &Action, stopping: bool) {
         match action {
             Action::Load => self.owed.push(Owed::Load),
             Action::StartTemplate(generation) => {
@@ -174,12 +173,12 @@ impl World {
         }
     }
 
-    fn pid(&mut self) -> Pid {
+    pub(super) fn pid(&mut self) -> Pid {
         self.next_pid += 1;
         Pid(self.next_pid)
     }
 
-    fn answer(&mut self, index: usize, well: bool) {
+    pub(super) fn answer(&mut self, index: usize, well: bool) {
         if self.owed.is_empty() {
             return;
         }
@@ -248,7 +247,7 @@ impl World {
         }
     }
 
-    fn die(&mut self, pid: Pid, exit: Exit) {
+    pub(super) fn die(&mut self, pid: Pid, exit: Exit) {
         let Some(kind) = self.living.remove(&pid) else {
             return;
         };
@@ -279,7 +278,7 @@ impl World {
     }
 
     /// Time passes; what is due is looked at when it is due.
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.over.is_none() {
             let due = self
@@ -298,7 +297,7 @@ impl World {
         self.now = until;
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         for id in self.serving.clone() {
             let since = self.busy.get(&id).copied();
             self.happen(Event::Beat(id, since));
@@ -307,14 +306,14 @@ impl World {
     }
 
     /// Those who were told to go, go.
-    fn told_go(&mut self) {
+    pub(super) fn told_go(&mut self) {
         for pid in self.told.clone() {
             self.told.remove(&pid);
             self.die(pid, Exit::Code(0));
         }
     }
 
-    fn play(&mut self, turn: &Turn) {
+    pub(super) fn play(&mut self, turn: &Turn) {
         if self.over.is_some() {
             return;
         }
@@ -364,7 +363,7 @@ impl World {
     }
 
     /// Everything goes well from here on.
-    fn peace(&mut self) {
+    pub(super) fn peace(&mut self) {
         self.busy.clear();
         for _ in 0..400 {
             if self.over.is_some() {
@@ -379,178 +378,7 @@ impl World {
         }
     }
 
-    fn serving_now(&self) -> u32 {
+    pub(super) fn serving_now(&self) -> u32 {
         self.brain.pool().count(|worker| worker.stage.is_serving())
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Invariants 1, 2 and 4 are asserted by the world at every action.
-    #[test]
-    fn no_action_meets_the_dead_and_nothing_follows_the_exit(story in turns(), workers in 1_u32..5) {
-        let mut world = World::new(workers);
-        for turn in &story {
-            world.play(turn);
-        }
-        prop_assert!(world.exits <= 1);
-    }
-
-    /// 3: once stopping, every living worker has been told.
-    #[test]
-    fn a_stop_reaches_everyone(story in turns(), workers in 1_u32..5) {
-        let mut world = World::new(workers);
-        for turn in &story {
-            world.play(turn);
-        }
-        world.play(&Turn::Order(0));
-        for (pid, kind) in &world.living {
-            if let Kind::Worker(id) = kind
-                && world.brain.pool().workers.contains_key(id)
-            {
-                prop_assert!(world.told.contains(pid), "{pid:?} was not told");
-            }
-        }
-    }
-
-    /// 5: from any point a stop, time, and a kernel that honours KILL lead to the exit.
-    #[test]
-    fn a_stop_always_ends(story in turns(), workers in 1_u32..5) {
-        let mut world = World::new(workers);
-        for turn in &story {
-            world.play(turn);
-        }
-        world.play(&Turn::Order(0));
-        for _ in 0..200 {
-            if world.over.is_some() {
-                break;
-            }
-            // Nobody heeds anything but KILL.
-            let kill = |action: &Action| {
-                if let Action::Ask(pid, Ask::Kill) | Action::KillTemplate(_, pid) = action {
-                    Some(*pid)
-                } else {
-                    None
-                }
-            };
-            let killed: Vec<Pid> = world.log.iter().filter_map(kill).collect();
-            for pid in killed {
-                world.die(pid, Exit::Signal(9));
-            }
-            world.answer(0, true);
-            world.pass(Duration::from_secs(10));
-        }
-        prop_assert!(world.over.is_some(), "{:?}", world.brain);
-    }
-
-    /// 6: left in peace, exactly the wanted number serves, all of the generation in force.
-    #[test]
-    fn in_peace_the_wanted_number_serves(story in turns(), workers in 1_u32..5) {
-        let mut world = World::new(workers);
-        for turn in &story {
-            world.play(turn);
-        }
-        world.peace();
-        if world.over.is_none() && matches!(world.brain.phase(), Phase::Running) {
-            prop_assert_eq!(world.serving_now(), world.brain.wanted(), "{:?}", world.brain);
-            let generation = world.brain.generation();
-            prop_assert!(world.brain.pool().workers.values().all(|worker| worker.generation == generation));
-            prop_assert_eq!(world.brain.pool().templates.len(), 1);
-        }
-    }
-
-    /// 7: a reload in peace never lowers the number that serves.
-    #[test]
-    fn a_reload_keeps_capacity(workers in 1_u32..6, order in any::<u64>()) {
-        let mut world = World::new(workers);
-        world.peace();
-        prop_assert_eq!(world.serving_now(), workers);
-        world.play(&Turn::Order(2));
-        let mut seed = order;
-        for _ in 0..300 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            if seed % 3 == 0 {
-                world.told_go();
-            } else if !world.owed.is_empty() {
-                world.answer(usize::try_from(seed >> 40).unwrap_or(0), true);
-            } else {
-                world.pass(Duration::from_secs(1));
-            }
-            prop_assert!(world.serving_now() >= workers, "{} of {workers}", world.serving_now());
-        }
-        prop_assert_eq!(world.brain.generation(), Generation(2));
-    }
-
-    /// 10: same story, same actions.
-    #[test]
-    fn the_same_story_has_the_same_actions(story in turns(), workers in 1_u32..5) {
-        let tell = || {
-            let mut world = World::new(workers);
-            for turn in &story {
-                world.play(turn);
-            }
-            world.log
-        };
-        prop_assert_eq!(tell(), tell());
-    }
-}
-
-/// 8: workers that die while they boot are not forked in a storm.
-#[test]
-fn deaths_at_boot_are_throttled() {
-    let mut world = World::new(2);
-    world.peace();
-    let before = world.forks;
-    let ids: Vec<Pid> = world
-        .living
-        .iter()
-        .filter(|(_, kind)| matches!(kind, Kind::Worker(_)))
-        .map(|(pid, _)| *pid)
-        .collect();
-    for pid in ids {
-        world.die(pid, Exit::Signal(9));
-    }
-    let end = world.now + Duration::from_mins(1);
-    while world.now < end {
-        while let Some(index) = world
-            .owed
-            .iter()
-            .position(|owed| matches!(owed, Owed::Fork(..)))
-        {
-            world.answer(index, true);
-        }
-        while let Some(index) = world
-            .owed
-            .iter()
-            .position(|owed| matches!(owed, Owed::Boot(..)))
-        {
-            world.answer(index, false);
-        }
-        world.pass(Duration::from_millis(50));
-    }
-    let forks = world.forks - before;
-    assert!((4..40).contains(&forks), "{forks} forks in a minute");
-}
-
-/// 9: a look that comes far too late blames nobody; the next one does.
-#[test]
-fn a_late_look_kills_no_one() {
-    let mut world = World::new(2);
-    world.peace();
-    let id = *world.serving.iter().next().unwrap();
-    world.busy.insert(id, Moment(world.now));
-    let before = world.log.len();
-    world.now += Duration::from_mins(5);
-    world.tick();
-    let killed = |world: &World, from: usize| {
-        world
-            .log
-            .iter()
-            .skip(from)
-            .any(|action| matches!(action, Action::Ask(_, Ask::Abort)))
-    };
-    assert!(!killed(&world, before));
-    world.pass(Duration::from_secs(31));
-    assert!(killed(&world, before), "a hang outlives the mercy");
 }
