@@ -71,10 +71,8 @@ fn main() -> ExitCode {
             Err(error) => Err(error.to_string()),
         }
     };
-    let in_place = handover
-        .as_ref()
-        .is_some_and(|left| left.settings().is_some());
-    let background = (settings.daemon && !in_place).then(Background::prepare);
+    // A successor is where its predecessor is.
+    let background = (settings.daemon && handover.is_none()).then(Background::prepare);
     let background = match background.transpose() {
         Ok(background) => background,
         Err(error) => {

@@ -38,7 +38,7 @@ pub enum Killed {
 impl Killed {
     fn words(self) -> &'static str {
         match self {
-            Self::Silent => "because its request took too long",
+            Self::Silent => "because it did not get on within its timeout",
             Self::Boot => "because it was not ready in time",
             Self::Leaving => "because it did not finish within graceful_timeout",
             Self::Quitting => "because it did not leave at once",
@@ -120,7 +120,7 @@ impl Note {
             | Self::QuickShutdown
             | Self::StopDelayed(_)
             | Self::Dismissed
-            | Self::UpgradeEnded(_)
+            | Self::UpgradeEnded(Exit::Code(0))
             | Self::ShuttingDown(false) => Level::Info,
             Self::Ended(_, Exit::Code(_) | Exit::Signal(KILL))
             | Self::WeKilled(..)
@@ -138,6 +138,7 @@ impl Note {
             | Self::TemplateEnded(..)
             | Self::Throttled(_)
             | Self::IgnoredWhileStopping(_)
+            | Self::UpgradeEnded(_)
             | Self::UpgradeExists => Level::Warning,
             Self::Workers(_) => Level::Debug,
         }

@@ -135,7 +135,7 @@ fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
     let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
     assert_eq!(
         said(&actions),
-        ["Worker (pid:11) was killed because its request took too long."]
+        ["Worker (pid:11) was killed because it did not get on within its timeout."]
     );
 }
 

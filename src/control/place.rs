@@ -3,9 +3,11 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, geteuid};
 
 /// The folders for sockets of this user, the preferred one first.
 #[must_use]
@@ -26,7 +28,10 @@ pub fn default(environment: &dyn Fn(&str) -> Option<String>, pid: u32) -> io::Re
     let mut last = io::Error::other("no folder for it");
     for folder in folders(environment) {
         match prepare(&folder) {
-            Ok(()) => return Ok(folder.join(format!("{pid}.sock"))),
+            Ok(()) => {
+                sweep(&folder);
+                return Ok(folder.join(format!("{pid}.sock")));
+            }
             Err(error) => {
                 last = io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
             }
@@ -51,15 +56,38 @@ fn prepare(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes what instances that were killed have left. One whose pid means nothing here (another container) is only
+/// removed when nobody answers either.
+fn sweep(folder: &Path) {
+    for path in sockets(folder) {
+        let pid = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse::<i32>().ok());
+        let gone = pid.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::Error::ESRCH));
+        let refused = |path: &Path| {
+            UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if gone && refused(&path) {
+            // Somebody else may have done it at the same time.
+            drop(fs::remove_file(&path));
+        }
+    }
+}
+
+fn sockets(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+}
+
 /// All sockets in the folders of this user.
 #[must_use]
 pub fn all(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = folders(environment)
         .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+        .flat_map(|folder| sockets(folder))
         .collect();
     found.sort();
     found

@@ -167,14 +167,18 @@ impl Control {
             // The permissions keep others out; a socket with wider ones still obeys only us and root.
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
-            if !allowed || self.clients.len() >= MOST {
-                let answer = if allowed {
-                    "too many clients"
-                } else {
-                    "not allowed"
-                };
-                drop(stream.write_all(&line(&Answer::failed(answer))));
+            if !allowed {
+                drop(stream.write_all(&line(&Answer::failed("not allowed"))));
                 continue;
+            }
+            if self.clients.len() >= MOST {
+                // Whoever has said nothing so far makes room for one who may; those who wait for an answer stay.
+                let silent = self.who_waits(|waits| waits == Waits::Request);
+                let Some(oldest) = silent.first() else {
+                    drop(stream.write_all(&line(&Answer::failed("too many clients"))));
+                    continue;
+                };
+                self.clients.remove(oldest);
             }
             let token = self.next;
             self.next = self.next.wrapping_add(1).max(FIRST_CLIENT);
@@ -204,6 +208,8 @@ impl Control {
         let mut bytes = [0; 1024];
         loop {
             match client.stream.read(&mut bytes) {
+                // It may have asked, and closed its own side.
+                Ok(0) if client.waits == Waits::Request && client.input.contains(&b'\n') => break,
                 Ok(0) => {
                     self.clients.remove(&token);
                     return None;

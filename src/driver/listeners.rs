@@ -255,6 +255,11 @@ pub(super) struct Plan {
 
 /// Opens what the settings want and `before` does not have. Nothing of `before` changes yet.
 pub(super) fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
+    // systemd's sockets are the service's whatever `bind` says, for as long as it runs.
+    if before.iter().any(|listener| listener.address.is_none()) {
+        let parts = (0..before.len()).map(Ok).collect();
+        return Ok(Plan { parts });
+    }
     let mut parts = Vec::new();
     for address in &settings.bind {
         let same = before

@@ -55,6 +55,13 @@ impl Driver<'_> {
                 }
                 (Order::Reload, "reload ordered".to_owned())
             }
+            Request::Upgrade if self.brain.upgrade().is_some() => {
+                let answer = Answer::failed("a new arbiter runs beside this one already");
+                return self.answer(token, &answer);
+            }
+            Request::Upgrade if self.brain.is_reloading() => {
+                return self.answer(token, &Answer::failed("a reload is under way"));
+            }
             Request::Upgrade => (Order::Upgrade, "upgrade ordered".to_owned()),
             Request::Scale(scale) => {
                 let wanted = match scale {
@@ -82,7 +89,7 @@ impl Driver<'_> {
         if !self.is_running() && !matches!(order, Order::Stop | Order::Quit | Order::Reopen) {
             return self.answer(token, &Answer::failed("rcorn is stopping"));
         }
-        log::info(format_args!("Control: {}", order.name()));
+        log::info(format_args!("Control: {text}"));
         self.answer(token, &Answer::done(text));
         self.queue.push_back(Event::Ordered(order));
     }

@@ -1,15 +1,19 @@
 //! The brain's actions, carried out. Failures become events: the brain decides what they mean.
 
-use std::os::fd::AsRawFd;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::MsgFlags;
 
 use crate::arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
 use crate::link::{Command, Start};
 use crate::log::{self, AccessFormat};
 use crate::settings::{DrainMode, Level, Settings};
+use crate::sys::passing::send_with;
+use crate::sys::scoreboard::{AT_ONCE, QUEUE_FIRST};
 
 use super::children::signal;
 use super::logs::Logs;
@@ -76,6 +80,7 @@ impl Driver<'_> {
             }
             Action::FreeSlot(slot) => {
                 self.note_lost_request(slot);
+                self.wake_another();
                 if let Some(cell) = self.scoreboard.cell(slot.0) {
                     cell.reset();
                 }
@@ -115,6 +120,19 @@ impl Driver<'_> {
                 None => "Serving",
             };
             self.notify.tell(&format!("READY=1\nSTATUS={outcome}"));
+        }
+    }
+
+    /// The kernel wakes one worker for a new connection (`EPOLLEXCLUSIVE`). If that was the one that is gone now, nobody
+    /// else knows of it: an empty message in the lot makes one of the others look.
+    fn wake_another(&self) {
+        if let Err(error) = send_with(
+            self.lot.0.as_fd(),
+            &[IoSlice::new(&[0])],
+            None,
+            MsgFlags::MSG_DONTWAIT,
+        ) {
+            log::debug(format_args!("nobody to wake in the lot: {error}"));
         }
     }
 
@@ -320,12 +338,16 @@ impl Driver<'_> {
     fn close_listeners(&mut self) {
         self.tell_stopping();
         let shared = self.shares_sockets();
-        // Somebody else serves the queue, or nobody shall.
-        if !shared && self.settings.drain_mode != DrainMode::Immediate {
+        // While another arbiter shares the sockets its workers serve the queue.
+        if !shared {
+            let how = match self.settings.drain_mode {
+                DrainMode::Immediate => AT_ONCE,
+                DrainMode::Queue | DrainMode::Delay => QUEUE_FIRST,
+            };
             self.scoreboard
                 .shared()
                 .stopping
-                .store(1, Ordering::Release);
+                .store(how, Ordering::Release);
         }
         for listener in &mut self.listeners {
             listener.shut_the_door(shared);

@@ -42,16 +42,17 @@ impl PidFile {
             return Err(PidFileError::Running(other, path.display().to_string()));
         }
         let write = || -> io::Result<()> {
-            let name = path
-                .file_name()
-                .ok_or_else(|| io::Error::other("the path names no file"))?;
-            let mut temporary = name.to_owned();
-            temporary.push(format!(".{pid}"));
-            let temporary = path.with_file_name(temporary);
+            let temporary = temporary(path, pid);
             let mut file = fs::File::create(&temporary)?;
             writeln!(file, "{pid}")?;
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             fs::rename(&temporary, path)
+        };
+        let write = || {
+            write().inspect_err(|_error| {
+                // Half a file is of no use to anybody.
+                drop(fs::remove_file(temporary(path, pid)));
+            })
         };
         write().map_err(|source| PidFileError::Write {
             path: path.display().to_string(),
@@ -72,6 +73,13 @@ impl PidFile {
     }
 }
 
+/// The file beside it that is renamed when it is whole.
+fn temporary(path: &Path, pid: u32) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{pid}"));
+    path.with_file_name(name)
+}
+
 fn read(path: &Path) -> Option<i32> {
     fs::read_to_string(path)
         .ok()?
@@ -81,8 +89,13 @@ fn read(path: &Path) -> Option<i32> {
         .filter(|pid| *pid > 0)
 }
 
-/// Whether a process of this pid exists; one that we may not signal does too.
+/// Whether a process of this pid lives; one that we may not signal does, one that only waits to be reaped does not.
 fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    if state.is_some_and(|state| state.starts_with('Z')) {
+        return false;
+    }
     !matches!(kill(Pid::from_raw(pid), None), Err(nix::Error::ESRCH))
 }
 

@@ -95,7 +95,7 @@ impl StartError {
                 Some("stop the other instance, or give another path with --pid".into())
             }
             Self::PidFile(PidFileError::Write { .. }) => {
-                Some("make its folder, or give another path with --pid".into())
+                Some("it needs a folder that exists, can be written to, and is not full".into())
             }
             Self::AccessFormat(error) => error.hint(),
             Self::Control(ControlError::InUse(_)) => {
@@ -167,6 +167,18 @@ fn environment(name: &str) -> Option<String> {
 
 /// Runs the server to its end; gives the exit code.
 pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
+    let file_log = launch.settings.errorlog.path().is_some();
+    let result = run_to_end(launch, reload);
+    // Under a supervisor or in the background nobody sees standard error.
+    if let Err(error) = &result
+        && file_log
+    {
+        log::critical(format_args!("{error}"));
+    }
+    result
+}
+
+fn run_to_end(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
     let ready = prepare(&launch)?;
     let predecessor = launch.predecessor();
     let pid_file = pid_file(&launch.settings, predecessor.is_some())?;

@@ -2,10 +2,12 @@
 //! operator ends one of the two), or in its place, under the same pid: then the workers serve on, and the new build
 //! begins with an ordinary reload, which can be taken back like any other.
 
-use std::io;
-use std::os::fd::AsRawFd;
-use std::process::{Command, Stdio};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::getppid;
 
@@ -21,6 +23,28 @@ use super::pidfile::PidFile;
 
 /// What the hidden flag of that name prints is compared before an exec that cannot be taken back.
 pub const PROTOCOL_FLAG: &str = "--handover-protocol";
+/// How long it may take to print that.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a program prints first, if it does so soon: the loop must not wait for one that hangs.
+fn first_line(mut output: ChildStdout) -> io::Result<String> {
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    loop {
+        match poll(
+            &mut [PollFd::new(output.as_fd(), PollFlags::POLLIN)],
+            timeout,
+        ) {
+            Ok(0) => return Err(io::Error::other("it does not answer")),
+            Ok(_) => break,
+            // The end of a child, for instance: the whole time again, as nothing else is waited for.
+            Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let mut bytes = [0; 64];
+    let count = output.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(bytes.get(..count).unwrap_or(&[])).into_owned())
+}
 
 impl Driver<'_> {
     pub(super) fn upgrade(&mut self) {
@@ -62,6 +86,8 @@ impl Driver<'_> {
     /// Returns only when it fails; then nothing has changed.
     fn upgrade_in_place(&mut self) -> io::Result<std::convert::Infallible> {
         self.check_successor()?;
+        // Whoever waits for the reload that is over now would lose its connection.
+        self.answer_waiting();
         let brain = serde_json::to_value(&self.brain).map_err(io::Error::other)?;
         let whole = Whole {
             brain: serde_json::from_value(brain).map_err(io::Error::other)?,
@@ -108,12 +134,17 @@ impl Driver<'_> {
 
     /// The exec cannot be taken back: the new build must start at all, and understand what it is given.
     fn check_successor(&self) -> io::Result<()> {
-        let output = Command::new(&self.origin.program)
+        let mut child = Command::new(&self.origin.program)
             .arg(PROTOCOL_FLAG)
             .stdin(Stdio::null())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if output.status.success() && text.trim() == PROTOCOL.to_string() {
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let answer = child.stdout.take().map(first_line);
+        // Whatever it is, it has said what it has to say.
+        drop(child.kill());
+        child.wait()?;
+        let answer = answer.transpose()?.unwrap_or_default();
+        if answer.trim() == PROTOCOL.to_string() {
             return Ok(());
         }
         Err(io::Error::other(

@@ -27,9 +27,14 @@ const PEER_WORDS: usize = 6;
 pub struct Shared {
     /// How many workers are wanted: more than one makes `wsgi.multiprocess` true.
     pub wanted: AtomicU32,
-    /// Not 0 while the arbiter stops: workers then empty the accept queue before they leave.
+    /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`].
     pub stopping: AtomicU32,
 }
+
+/// [`Shared::stopping`]: workers empty the accept queue before they leave.
+pub const QUEUE_FIRST: u32 = 1;
+/// [`Shared::stopping`]: nobody is let in any more.
+pub const AT_ONCE: u32 = 2;
 
 /// One worker. Written by that worker only (and reset by whoever gives it the slot).
 #[derive(Debug)]

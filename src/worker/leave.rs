@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::log;
 use crate::python::fork::pid;
 use crate::sys::clock;
+use crate::sys::scoreboard::QUEUE_FIRST;
 
 use super::connection::{Connection, Waiting};
 use super::desk::{Desk, LAST_CALL, LAST_LOOK, Leaving};
@@ -27,7 +28,7 @@ impl Desk<'_> {
                 pid()
             ));
         }
-        let stopping = self.scoreboard.shared().stopping.load(Ordering::Acquire) != 0;
+        let stopping = self.scoreboard.shared().stopping.load(Ordering::Acquire) == QUEUE_FIRST;
         if stopping && !orphan {
             self.leaving = Some(Leaving::Stopping(now));
             self.open_doors()?;

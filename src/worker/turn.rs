@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 use crate::log;
 use crate::sys::clock;
 use crate::sys::net;
+use crate::sys::scoreboard::AT_ONCE;
 use crate::wsgi::channel::Channel;
 
 use super::connection::{Connection, Waiting};
@@ -38,8 +39,9 @@ pub(super) enum Next {
 impl Desk<'_> {
     /// A listener has a connection for us.
     pub(super) fn door_is_ready(&mut self, py: Python<'_>, door: usize) -> io::Result<()> {
-        // The order to leave may have come with this very event.
-        if !self.doors_open {
+        // The order to leave may have come with this very event; nobody else was woken for it.
+        if !self.doors_open && self.scoreboard.shared().stopping.load(Ordering::Acquire) == AT_ONCE
+        {
             return Ok(());
         }
         for _ in 0..RUN {
@@ -51,7 +53,10 @@ impl Desk<'_> {
                 break;
             }
         }
-        self.share_doors()
+        if self.doors_open {
+            self.share_doors()?;
+        }
+        Ok(())
     }
 
     /// One connection from any listener; `false` when all queues are empty.

@@ -325,6 +325,12 @@ fn nonsense_on_the_control_socket_hurts_nobody() {
         .collect();
     assert!(ask(b"\"status\"\n").contains("\"ok\":true"));
     drop(idle);
+    // More than there is room for, and they stay: whoever asks is still heard.
+    let idle: Vec<_> = (0..80)
+        .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
+        .collect();
+    assert!(ask(b"\"status\"\n").contains("\"ok\":true"));
+    drop(idle);
     assert_eq!(server.get("/hello").status, 200);
     server.stop();
 }

@@ -102,6 +102,13 @@ fn a_build_that_cannot_take_over_is_not_started_in_place() {
     server.signal(Signal::SIGUSR2);
     server.log().expect("Upgrade not started: ");
     assert_eq!(server.get("/hello").status, 200);
+    // Nor one that hangs.
+    fs::write(&draft, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&draft, &program).unwrap();
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("it does not answer");
+    assert_eq!(server.get("/hello").status, 200);
     assert_eq!(server.wait_workers(1), before);
     server.stop();
 }

@@ -136,12 +136,39 @@ fn sockets_in_systemds_store_keep_their_queue_over_a_restart() {
         env!("CARGO_MANIFEST_DIR"),
     );
     let second = Server::without_app()
-        .program(["/bin/sh", "-c", &shell])
+        .program(["/bin/bash", "-c", &shell])
         .unbound()
         .inherit(stored.as_raw_fd())
         .start();
     assert_eq!(wire.read_reply().status, 200);
     second.stop();
+}
+
+#[test]
+fn systemds_sockets_stay_over_reloads_and_upgrades() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = crate::support::Place::Tcp(listener.local_addr().unwrap());
+    let shell = format!(
+        "exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec {} --reload-watch 0.1 --upgrade in-place --bind 127.0.0.1:1 --chdir {}/tests/apps cases:app",
+        listener.as_raw_fd(),
+        env!("CARGO_BIN_EXE_rcorn"),
+        env!("CARGO_MANIFEST_DIR"),
+    );
+    let server = Server::without_app()
+        .program(["/bin/bash", "-c", &shell])
+        .unbound()
+        .inherit(listener.as_raw_fd())
+        .start();
+    let asks = || crate::support::Wire::connect(&place).get("/hello").status;
+    assert_eq!(asks(), 200);
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Reloaded: generation 2 serves.");
+    assert_eq!(asks(), 200);
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("Reloaded: generation 3 serves.");
+    assert_eq!(asks(), 200);
+    assert!(!server.ctl(&["status"]).done().contains("127.0.0.1:1\n"));
+    server.stop();
 }
 
 #[test]
