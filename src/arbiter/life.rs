@@ -21,8 +21,8 @@ impl Arbiter {
             Some(worker) => {
                 if let Stage::Forking { since } = worker.stage {
                     worker.stage = Stage::Booting { pid, since };
-                    if matches!(self.phase, Phase::Stopping { .. }) {
-                        self.dismiss(now, id, true, actions);
+                    if let Phase::Stopping { quick, .. } = self.phase {
+                        self.dismiss(now, id, quick, actions);
                     }
                 }
             }
@@ -43,8 +43,8 @@ impl Arbiter {
                 };
                 let generation = worker.generation;
                 self.ever_ready = true;
-                if matches!(self.phase, Phase::Stopping { .. }) {
-                    self.dismiss(now, id, true, actions);
+                if let Phase::Stopping { quick, .. } = self.phase {
+                    self.dismiss(now, id, quick, actions);
                 } else {
                     self.canary_is_ready(now, generation, actions);
                 }
@@ -166,7 +166,8 @@ impl Arbiter {
             Stage::Leaving { pid, quick, .. } => {
                 // One that was still booting had no handlers yet: the signal was its end. One that could not boot has
                 // said why.
-                let asked = quick && matches!(exit, Exit::Signal(3 | 15) | Exit::Code(1 | 3 | 4));
+                let asked = exit == Exit::Signal(15)
+                    || quick && matches!(exit, Exit::Signal(3) | Exit::Code(1 | 3 | 4));
                 if exit != Exit::Code(0) && !asked {
                     actions.push(Action::Say(Note::Ended(pid, exit)));
                 }

@@ -348,9 +348,8 @@ impl Arbiter {
             return;
         };
         let (pid, quick) = match worker.stage {
-            // Holds nothing yet.
-            Stage::Booting { pid, .. } => (pid, true),
-            Stage::Serving { pid, .. } => (pid, quick),
+            // One that boots may serve already: its report may be on its way.
+            Stage::Booting { pid, .. } | Stage::Serving { pid, .. } => (pid, quick),
             Stage::Leaving {
                 pid, quick: false, ..
             } if quick => (pid, true),

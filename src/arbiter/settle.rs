@@ -301,7 +301,7 @@ impl Arbiter {
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
-            self.dismiss(now, id, true, actions);
+            self.dismiss(now, id, false, actions);
         }
     }
 
