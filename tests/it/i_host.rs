@@ -1,10 +1,10 @@
 //! The host: addresses, pid file, environment, logs, processes and their titles, what an idle server costs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use crate::support::{Deadline, Server, Wire, title, wait_until};
+use crate::support::{Deadline, Place, Server, Wire, title, wait_until};
 
 #[test]
 fn titles_tell_who_is_who() {
@@ -51,8 +51,8 @@ fn several_addresses_of_all_kinds_are_served() {
     server.log().expect("Booting worker");
     for address in &shown {
         let place = match address.strip_prefix("http://") {
-            Some(tcp) => crate::support::Place::Tcp(tcp.parse().unwrap()),
-            None => crate::support::Place::Unix(server.directory().join("s.sock")),
+            Some(tcp) => Place::Tcp(tcp.parse().unwrap()),
+            None => Place::Unix(server.directory().join("s.sock")),
         };
         assert_eq!(Wire::connect(&place).get("/hello").status, 200, "{address}");
     }
@@ -128,7 +128,7 @@ fn systemd_sockets_are_used() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let place = crate::support::Place::Tcp(address);
+    let place = Place::Tcp(address);
     assert_eq!(Wire::connect(&place).get("/hello").text(), "OK\n");
     let listing = Wire::connect(&place).get("/types").text();
     assert!(
@@ -205,4 +205,40 @@ fn an_idle_server_does_nothing_and_is_small() {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 4096, "the arbiter has {kib} KiB");
     server.stop();
+}
+
+#[test]
+fn privileges_are_gone_before_the_app_is_imported() {
+    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/bin/python3").exists() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let app = "import os\nATIMPORT = (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    now = (os.getuid(), os.geteuid(), os.getgid(), os.getgroups())\n    mask = os.umask(0)\n    os.umask(mask)\n    return [repr((ATIMPORT, now, mask)).encode()]\n";
+    fs::write(folder.path().join("m.py"), app).unwrap();
+    let server = Server::app("m:app")
+        .unbound()
+        .python("/usr/bin/python3")
+        .args([
+            "--bind",
+            &format!("unix:{}", at("web")),
+            "--pid",
+            &at("pid"),
+        ])
+        .args(["--user", "65534", "--group", "65534", "--umask", "0o027"])
+        .args(["--chdir", &at("")])
+        .start();
+    server.wait_serving(1);
+    let place = Place::Unix(folder.path().join("web"));
+    assert_eq!(
+        Wire::connect(&place).get("/").text(),
+        "((65534, 65534, 65534, [65534]), (65534, 65534, 65534, [65534]), 23)"
+    );
+    // The proxy's socket is the workers'; the pid file is not: who may write it decides whom root signals.
+    let owner = |name: &str| fs::metadata(at(name)).unwrap().uid();
+    assert_eq!((owner("web"), owner("pid")), (65534, 0));
+    server.stop();
+    assert!(!folder.path().join("web").exists() && !folder.path().join("pid").exists());
 }
