@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use rcorn::control;
 use rcorn::driver::{self, Background, Handover, Launch, Origin};
-use rcorn::settings::{self, Command, Resolved, Settings};
+use rcorn::settings::{self, Asked, Environment, Resolved, Settings, Sources};
 use rcorn::sys::process;
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+const ENVIRONMENT: &Environment<'static> = &environment;
 
 fn main() -> ExitCode {
     process::widen_title_area();
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
             let words = arguments.into_iter().skip(2);
             return ExitCode::from(control::run(words, &environment));
         }
+        Some("explain") => return explain(&arguments),
         Some(driver::PROTOCOL_FLAG) => {
             drop(writeln!(std::io::stdout(), "{}", driver::PROTOCOL));
             return ExitCode::SUCCESS;
@@ -36,23 +39,30 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let resolve = || settings::resolve(arguments.iter().skip(1).cloned(), &environment);
-    let settings = match resolve() {
-        Ok(Command::Serve(resolved)) => warn(*resolved),
-        Ok(Command::Print(text)) => {
-            // A reader that left early (head) is no failure of ours.
-            drop(std::io::stdout().write_all(text.as_bytes()));
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            complain(&error.to_string(), error.hint());
-            // The workers that we took over serve on; the reload that follows says the same in the log.
-            match handover.as_ref().and_then(Handover::settings) {
-                Some(settings) => settings.clone(),
-                None => return ExitCode::from(error.code()),
-            }
-        }
+    let directory = match settings::launch_directory(ENVIRONMENT) {
+        Ok(directory) => directory,
+        Err(error) => return refuse(&error),
     };
+    let gather = || gather(&arguments, 1, directory.clone());
+    let resolved = match gather() {
+        Ok(Asked::Serve(sources)) => evaluated(*sources, &arguments),
+        Ok(Asked::Print(text)) => return print(&text),
+        Err(error) => Err(error),
+    };
+    let settings = match resolved {
+        Ok(resolved) => warn(resolved),
+        // The workers that we took over serve on; the reload that follows says the same in the log.
+        Err(error) => match handover.as_ref().and_then(Handover::settings) {
+            Some(settings) => {
+                refuse(&error);
+                settings.clone()
+            }
+            None => return refuse(&error),
+        },
+    };
+    if settings.print_config || settings.check_config {
+        return check(&settings, &arguments);
+    }
     let origin = match origin(&arguments) {
         Ok(origin) => origin,
         Err(error) => {
@@ -60,16 +70,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let directory = origin.directory.clone();
-    let again = || {
-        // Relative paths on the command line count from where it was typed.
-        std::env::set_current_dir(&directory)
-            .map_err(|error| format!("cannot change to {}: {error}", directory.display()))?;
-        match resolve() {
-            Ok(Command::Serve(resolved)) => Ok(resolved.settings),
-            Ok(Command::Print(_)) => Err("the command line asks for text now".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+    let again = || match gather()? {
+        Asked::Serve(sources) => Ok(sources),
+        // Cannot be: the words are those that served.
+        Asked::Print(_) => Err(settings::Error::NoApp),
     };
     // A successor is where its predecessor is.
     let background = (settings.daemon && handover.is_none()).then(Background::prepare);
@@ -93,6 +97,76 @@ fn main() -> ExitCode {
             ExitCode::from(error.code())
         }
     }
+}
+
+/// What the words after the first few and the environment say.
+fn gather(
+    arguments: &[OsString],
+    skip: usize,
+    directory: PathBuf,
+) -> Result<Asked<'static>, settings::Error> {
+    settings::gather(arguments.iter().skip(skip).cloned(), ENVIRONMENT, directory)
+}
+
+/// The settings, after a Python file was evaluated where there is one.
+fn evaluated(sources: Sources<'_>, arguments: &[OsString]) -> Result<Resolved, settings::Error> {
+    let answer = match sources.python_file() {
+        Some(file) => Some(driver::evaluate(&file, arguments)?),
+        None => None,
+    };
+    sources.resolve(answer.as_deref())
+}
+
+/// `--print-config` and `--check-config`: 0 when a start would succeed so far, else 1.
+fn check(settings: &Settings, arguments: &[OsString]) -> ExitCode {
+    if settings.print_config {
+        print(&settings::print_config(settings));
+    }
+    match driver::check(settings, arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&error.to_string(), error.hint());
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// `rcorn explain SETTING [OPTIONS]`.
+fn explain(arguments: &[OsString]) -> ExitCode {
+    let name = arguments.get(2).and_then(|word| word.to_str());
+    let Some(name) = name.filter(|name| !matches!(*name, "-h" | "--help")) else {
+        return print(
+            "usage: rcorn explain SETTING [OPTIONS]\n\nWhat a setting is set to, by whom, what that overrode, and when a \
+             change takes effect.\nOPTIONS and the environment are those that rcorn is started with.\n",
+        );
+    };
+    let explained = settings::launch_directory(ENVIRONMENT).and_then(|directory| {
+        let resolved = match gather(arguments, 3, directory)? {
+            Asked::Serve(sources) => evaluated(*sources, arguments),
+            Asked::Print(text) => return Ok(text),
+        };
+        settings::explain(name, resolved)
+    });
+    match explained {
+        Ok(text) => print(&text),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// A reader that left early (head) is no failure of ours.
+fn print(text: &str) -> ExitCode {
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::SUCCESS
+}
+
+/// Says what is wrong with the settings: one line, after the traceback of Python code that failed.
+fn refuse(error: &settings::Error) -> ExitCode {
+    if let Some(detail) = error.detail() {
+        drop(std::io::stderr().write_all(detail.as_bytes()));
+    }
+    complain(&error.to_string(), error.hint());
+    ExitCode::from(error.code())
 }
 
 fn warn(resolved: Resolved) -> Settings {
@@ -132,11 +206,10 @@ fn is_us(path: &Path) -> bool {
     id(path).is_some() && id(path) == id(Path::new("/proc/self/exe"))
 }
 
-/// One form for all errors: what, why, and the way out.
+/// One line for all errors: what, why, and the way out.
 fn complain(text: &str, hint: Option<String>) {
-    let mut stderr = std::io::stderr();
-    drop(writeln!(stderr, "rcorn: error: {text}"));
-    if let Some(hint) = hint {
-        drop(writeln!(stderr, "  hint: {hint}"));
-    }
+    let hint = hint
+        .map(|hint| format!("; hint: {hint}"))
+        .unwrap_or_default();
+    drop(writeln!(std::io::stderr(), "rcorn: error: {text}{hint}"));
 }

@@ -163,6 +163,11 @@ impl Arbiter {
         self.watch.is_some()
     }
 
+    /// Whether all is being ended.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
     /// Whether a stop was ordered that has not begun.
     pub fn is_stop_delayed(&self) -> bool {
         self.stop_at.is_some()
@@ -334,8 +339,15 @@ impl Arbiter {
         for id in ids {
             self.dismiss(now, id, quick, actions);
         }
-        let generations: Vec<Generation> = self.pool.templates.keys().copied().collect();
-        for generation in generations {
+        // Templates that are ready stay to the end: their hooks hear of it.
+        let unready: Vec<Generation> = self
+            .pool
+            .templates
+            .iter()
+            .filter(|(_, stage)| !matches!(stage, TemplateStage::Ready { .. }))
+            .map(|(generation, _)| *generation)
+            .collect();
+        for generation in unready {
             self.end_template(now, generation, actions);
         }
         self.reload = None;

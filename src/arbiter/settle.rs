@@ -14,6 +14,7 @@ impl Arbiter {
             Phase::New | Phase::Gone => {}
             Phase::Stopping { outcome, .. } => {
                 self.end_overdue(now, actions);
+                self.end_templates(now, actions);
                 self.finish(outcome, actions);
             }
             Phase::Running => {
@@ -314,6 +315,16 @@ impl Arbiter {
         if self.reload_again && self.reload.is_none() && rolled {
             self.reload_again = false;
             self.reload_ordered(now, actions);
+        }
+    }
+
+    /// The workers have left, and their template can.
+    fn end_templates(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.pool.workers.is_empty() {
+            let generations: Vec<Generation> = self.pool.templates.keys().copied().collect();
+            for generation in generations {
+                self.end_template(now, generation, actions);
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Children {
     pub(super) testimonies: BTreeMap<WorkerId, OwnedFd>,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
+    /// Workers that were reaped, for the hooks.
+    pub(super) ended: Vec<(Pid, WorkerId)>,
     /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
     pub(super) early: BTreeMap<Pid, Exit>,
 }
@@ -90,7 +92,7 @@ impl Children {
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
             program: python,
-            arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd()),
+            arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "first"),
             environment: environment
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
@@ -152,10 +154,21 @@ impl Children {
         }
     }
 
+    /// Tells the template of the newest generation that still listens.
+    pub(super) fn tell_newest(&self, command: &Command) {
+        let mut listening = self.templates.values().rev();
+        if let Some(template) = listening.find(|template| template.commands.is_some())
+            && let Err(error) = tell(template, command)
+        {
+            log::debug(format_args!("a template does not listen: {error}"));
+        }
+    }
+
     /// A worker gave its first sign of life, or its template reported it.
     pub(super) fn born(&mut self, id: WorkerId, pid: Pid) -> Option<Exit> {
         self.paid(id);
         if let Some(exit) = self.early.remove(&pid) {
+            self.ended.push((pid, id));
             self.forget_early();
             return Some(exit);
         }
@@ -284,6 +297,7 @@ impl Children {
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
             self.testimonies.remove(&id);
+            self.ended.push((pid, id));
             events.extend([Event::Exited(pid, exit)]);
         } else if self.upgrade == Some(pid) {
             self.upgrade = None;

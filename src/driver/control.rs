@@ -75,7 +75,7 @@ impl Control {
         settings: &Settings,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, ControlError> {
-        if !settings.control {
+        if settings.control_socket_disable {
             return Ok(None);
         }
         let mode = settings.control_socket_mode.bits();

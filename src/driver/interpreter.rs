@@ -100,6 +100,17 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     })
 }
 
+/// Finds the interpreter with the places of this process.
+pub(super) fn find_for(chosen: Option<PathBuf>) -> Result<PathBuf, InterpreterError> {
+    let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    find(&Places {
+        chosen,
+        executable: std::env::current_exe().ok(),
+        virtual_env: said("VIRTUAL_ENV").map(PathBuf::from),
+        path: std::env::var_os("PATH"),
+    })
+}
+
 fn on_path(path: &OsStr, name: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|folder| folder.join(name))
@@ -130,12 +141,12 @@ module.template(native, start, mode)
 "#;
 
 /// The arguments after the program's name.
-pub(super) fn arguments(native: RawFd, start: RawFd) -> Vec<OsString> {
+pub(super) fn arguments(native: RawFd, start: RawFd, mode: &str) -> Vec<OsString> {
     let numbers = [native.to_string(), start.to_string()];
     // The bootstrap's own length makes room enough for a process title.
     let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
     arguments.extend(numbers.into_iter().map(OsString::from));
-    arguments.push("first".into());
+    arguments.push(mode.into());
     arguments
 }
 

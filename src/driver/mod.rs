@@ -4,12 +4,15 @@
 
 mod background;
 mod bind;
+mod check;
 mod children;
 mod control;
+mod evaluate;
 mod family;
 mod handover;
 mod interpreter;
 mod listeners;
+mod load;
 mod logs;
 mod native;
 mod notify;
@@ -37,15 +40,16 @@ use crate::arbiter::{
     Arbiter, BootFailure, BootFailureKind, Event, Generation, Moment, Order, Outcome, Pid,
     RetireReason, WorkerId,
 };
-use crate::link::{Failure, LONGEST, Report};
+use crate::link::{Failure, LONGEST, Moment as HookMoment, Report};
 use crate::log;
-use crate::settings::Settings;
+use crate::settings::{Error, Settings, Sources};
 use crate::sys::clock;
 use crate::sys::passing::receive_with;
 use crate::sys::scoreboard::Scoreboard;
 
 use children::Children;
 use control::Control;
+use evaluate::Evaluation;
 use listeners::{Listener, Plan};
 use logs::Logs;
 use notify::Notify;
@@ -54,6 +58,8 @@ use postmortem::OutOfMemory;
 use signals::Signals;
 
 pub use background::Background;
+pub use check::check;
+pub use evaluate::evaluate;
 pub use handover::{Handover, PROTOCOL};
 pub use start::{Launch, Origin, StartError, run};
 pub use upgrade::PROTOCOL_FLAG;
@@ -62,6 +68,7 @@ const SIGNALS: Token = Token(0);
 const REPORTS: Token = Token(1);
 const CONTROL: Token = Token(2);
 const PREDECESSOR: Token = Token(3);
+const EVALUATION: Token = Token(4);
 /// Tokens from here on are clients of the control socket.
 const FIRST_CLIENT: usize = 16;
 
@@ -74,8 +81,8 @@ struct Pending {
     generation: Option<Generation>,
 }
 
-/// Reads the settings again.
-pub type Reload<'a> = &'a dyn Fn() -> Result<Settings, String>;
+/// Gathers anew what the operator says.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Box<Sources<'static>>, Error>;
 
 /// The arbiter's process.
 pub(crate) struct Driver<'a> {
@@ -91,6 +98,8 @@ pub(crate) struct Driver<'a> {
     settings: Settings,
     pending: Option<Pending>,
     reload: Reload<'a>,
+    /// A Python file that is evaluated for a reload.
+    loading: Option<(Box<Sources<'static>>, Evaluation)>,
     python: PathBuf,
     origin: Origin,
     logs: Logs,
@@ -99,6 +108,8 @@ pub(crate) struct Driver<'a> {
     /// The arbiter that started us beside itself, and what tells of its end.
     predecessor: Option<(i32, Option<OwnedFd>)>,
     pid_file: Option<PidFile>,
+    /// A template was started once.
+    started: bool,
     /// Something was ready once: the service manager knows.
     announced: bool,
     /// The service manager was told of a reload that is not over.
@@ -187,6 +198,7 @@ impl Driver<'_> {
             self.hear_reports()?;
             self.hear_signals()?;
             self.look_after_predecessor();
+            self.hear_evaluation();
             for event in &events {
                 self.hear_other(event.token());
             }
@@ -200,7 +212,13 @@ impl Driver<'_> {
     /// How long to wait at most: for ever, when nothing is due.
     fn patience(&self) -> Option<Duration> {
         let control = self.control.as_ref().and_then(Control::deadline);
-        let due = [self.brain.deadline(), self.notify.deadline(), control];
+        let loading = self.loading.as_ref().map(|(_, loading)| loading.deadline);
+        let due = [
+            self.brain.deadline(),
+            self.notify.deadline(),
+            control,
+            loading,
+        ];
         due.into_iter().flatten().min().map(|due| {
             // Rounded up to what epoll counts in, so that it is due when we wake.
             due.0
@@ -218,7 +236,7 @@ impl Driver<'_> {
 
     fn hear_other(&mut self, token: Token) {
         match token {
-            SIGNALS | REPORTS | PREDECESSOR => {}
+            SIGNALS | REPORTS | PREDECESSOR | EVALUATION => {}
             CONTROL => {
                 if let Some(control) = &mut self.control {
                     control.accept(self.poll.registry());
@@ -249,6 +267,12 @@ impl Driver<'_> {
 
     fn drain_queue(&mut self) {
         let mut actions = Vec::new();
+        for (pid, id) in std::mem::take(&mut self.children.ended) {
+            self.hook(HookMoment::ChildExit {
+                id: id.0,
+                pid: pid.0,
+            });
+        }
         while let Some(event) = self.queue.pop_front() {
             if self.outcome.is_some() {
                 return;

@@ -9,15 +9,16 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 
 use crate::arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
-use crate::link::{Command, Start};
-use crate::log::{self, AccessFormat};
-use crate::settings::{DrainMode, Level, Settings};
+use crate::link::{Command, Moment as HookMoment, Occasion, Start};
+use crate::log;
+use crate::settings::{ConfigFile, DrainMode, Level, Settings};
 use crate::sys::passing::send_with;
 use crate::sys::scoreboard::{AT_ONCE, QUEUE_FIRST};
 
 use super::children::signal;
+use super::load::same_logs;
 use super::logs::Logs;
-use super::{Driver, Pending, listeners, postmortem};
+use super::{Driver, postmortem};
 
 /// `drain_mode: delay` without a number.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
@@ -51,7 +52,12 @@ impl Driver<'_> {
         match action {
             Action::Load => self.load(),
             Action::StartTemplate(generation) => self.start_template(generation),
-            Action::EndTemplate(generation) => self.children.end_template(generation),
+            Action::EndTemplate(generation) => {
+                if self.brain.is_stopping() && generation == self.brain.generation() {
+                    self.hook(HookMoment::Exit);
+                }
+                self.children.end_template(generation);
+            }
             Action::KillTemplate(_, pid) => self.kill_template(pid),
             Action::Fork(id, slot, generation) => {
                 let probe = generation != self.brain.generation();
@@ -72,11 +78,13 @@ impl Driver<'_> {
                 self.children.tell_templates(&Command::Reopen);
             }
             Action::Upgrade => self.upgrade(),
-            Action::Wanted(count) => {
-                self.scoreboard
-                    .shared()
-                    .wanted
-                    .store(count, Ordering::Release);
+            Action::Wanted(now) => {
+                let wanted = &self.scoreboard.shared().wanted;
+                let before = wanted.swap(now, Ordering::AcqRel);
+                // The first number is known to the first template.
+                if before != 0 && before != now {
+                    self.hook(HookMoment::WorkersChanged { now, before });
+                }
             }
             Action::FreeSlot(slot) => {
                 self.note_lost_request(slot);
@@ -91,6 +99,18 @@ impl Driver<'_> {
                 self.pass_on(&note);
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    /// Lets a Python config file know what happened.
+    pub(super) fn hook(&self, moment: HookMoment) {
+        if self
+            .settings
+            .config
+            .as_ref()
+            .is_some_and(ConfigFile::is_python)
+        {
+            self.children.tell_newest(&Command::Hook(moment));
         }
     }
 
@@ -184,101 +204,6 @@ impl Driver<'_> {
         self.notify.ask_for_time(Some(limit));
     }
 
-    /// Reads the settings again; sockets for new addresses are opened at once, so that a failure shows
-    /// before anything changes.
-    fn load(&mut self) {
-        let loaded = (self.reload)().and_then(|settings| {
-            AccessFormat::compile(&settings.access_log_format)
-                .map_err(|error| format!("--access-logformat: {error}"))?;
-            std::env::set_current_dir(&settings.chdir).map_err(|error| {
-                format!("cannot change to {}: {error}", settings.chdir.display())
-            })?;
-            let plan =
-                listeners::plan(&settings, &self.listeners).map_err(|error| error.to_string())?;
-            Ok(Pending {
-                settings,
-                plan,
-                generation: None,
-            })
-        });
-        let event = match loaded {
-            Ok(pending) => {
-                let policy = policy(&pending.settings);
-                self.pending = Some(pending);
-                Event::Loaded(policy)
-            }
-            Err(text) => {
-                // Reading them began where this process was started.
-                drop(std::env::set_current_dir(&self.settings.chdir));
-                Event::NotLoaded(text)
-            }
-        };
-        self.queue.push_back(event);
-    }
-
-    /// The old settings stay.
-    fn discard(&mut self) {
-        let Some(pending) = self.pending.take() else {
-            return;
-        };
-        pending.plan.discard();
-        if !same_logs(&pending.settings, &self.settings) {
-            let back = Logs::open(&self.settings).and_then(|logs| {
-                logs.use_here(&self.settings)
-                    .map_err(|error| error.to_string())?;
-                Ok(logs)
-            });
-            match back {
-                Ok(logs) => self.logs = logs,
-                Err(error) => {
-                    log::error(format_args!("cannot go back to the old log files: {error}"));
-                }
-            }
-        }
-    }
-
-    fn commit(&mut self) {
-        let Some(Pending { settings, plan, .. }) = self.pending.take() else {
-            return;
-        };
-        let before: Vec<String> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.shown().to_owned())
-            .collect();
-        plan.commit(&mut self.listeners);
-        let after: Vec<&str> = self.listeners.iter().map(super::Listener::shown).collect();
-        if before != after {
-            log::info(format_args!(
-                "Listening at: {} ({})",
-                after.join(","),
-                std::process::id()
-            ));
-        }
-        let fixed = [
-            ("pidfile", settings.pidfile != self.settings.pidfile),
-            ("python", settings.python != self.settings.python),
-            ("daemon", settings.daemon != self.settings.daemon),
-            (
-                "control_socket",
-                settings.control_socket != self.settings.control_socket,
-            ),
-            ("control", settings.control != self.settings.control),
-        ];
-        let changed: Vec<&str> = fixed
-            .iter()
-            .filter(|(_, changed)| *changed)
-            .map(|(name, _)| *name)
-            .collect();
-        if !changed.is_empty() {
-            log::warning(format_args!(
-                "These settings keep their values until a restart: {}",
-                changed.join(", ")
-            ));
-        }
-        self.settings = settings;
-    }
-
     fn start_template(&mut self, generation: Generation) {
         let event = match self.try_start_template(generation) {
             Ok(pid) => Event::TemplateStarted(generation, pid),
@@ -309,28 +234,26 @@ impl Driver<'_> {
         }
         let (error_log, access_log) = self.logs.numbers();
         let start = Start {
-            settings: settings.clone(),
             generation: generation.0,
             listeners: sockets.into_iter().map(super::Listener::for_link).collect(),
             scoreboard: self.scoreboard_fd.as_raw_fd(),
-            commands: -1,
-            testimony: -1,
             reports: self.reports.1.as_raw_fd(),
             lot: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),
             error_log,
             access_log,
-            arbiter: i32::try_from(std::process::id()).unwrap_or(0),
-            argv: self
-                .origin
-                .arguments
-                .iter()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect(),
+            directory: self.origin.directory.clone(),
+            occasion: match pending {
+                Some(_) => Occasion::Reload,
+                None if self.started => Occasion::Again,
+                None => Occasion::Boot,
+            },
+            ..Start::of(settings, &self.origin.arguments)
         };
         let environment = settings.raw_env.clone();
         let started = self
             .children
             .start_template(self.python.clone(), start, environment);
+        self.started = true;
         started.map_err(|error| format!("cannot start {}: {error}", self.python.display()))
     }
 
@@ -353,15 +276,6 @@ impl Driver<'_> {
             listener.shut_the_door(shared);
         }
     }
-}
-
-/// Whether both name the same log files, for the same owner.
-fn same_logs(one: &Settings, other: &Settings) -> bool {
-    one.errorlog == other.errorlog
-        && one.accesslog == other.accesslog
-        && one.loglevel == other.loglevel
-        && one.user == other.user
-        && one.group == other.group
 }
 
 fn ask_worker(pid: Pid, ask: Ask) {

@@ -21,7 +21,7 @@ use super::children::{self, Children};
 use super::control::{Control, ControlError};
 use super::family::take_over;
 use super::handover::Handover;
-use super::interpreter::{self, InterpreterError, Places};
+use super::interpreter::{self, InterpreterError};
 use super::listeners::{ListenError, Listener};
 use super::logs::Logs;
 use super::notify::Notify;
@@ -218,12 +218,7 @@ fn prepare(launch: &Launch) -> Result<Ready, StartError> {
         path: settings.chdir.clone(),
         source,
     })?;
-    let python = interpreter::find(&Places {
-        chosen: settings.python.clone(),
-        executable: std::env::current_exe().ok(),
-        virtual_env: environment("VIRTUAL_ENV").map(PathBuf::from),
-        path: std::env::var_os("PATH"),
-    })?;
+    let python = interpreter::find_for(settings.python.clone())?;
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let logs = open_logs(settings)?;
     nix::sys::prctl::set_child_subreaper(true)
@@ -311,6 +306,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         settings,
         pending: None,
         reload,
+        loading: None,
         python,
         origin,
         logs,
@@ -318,6 +314,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         control,
         predecessor: predecessor.map(|pid| (pid, process::watch(pid).ok())),
         pid_file: None,
+        started: announced,
         announced,
         reloading: false,
         last_reload: None,

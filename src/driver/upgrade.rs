@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::getppid;
 
 use crate::arbiter::{Event, Pid};
+use crate::link::Moment;
 use crate::log;
 use crate::settings::UpgradeMode;
 use crate::sys::process::{set_variable, unset_variable};
@@ -63,6 +64,7 @@ impl Driver<'_> {
     }
 
     fn upgrade_beside(&mut self) -> io::Result<Pid> {
+        self.hook(Moment::PreExec);
         let handover = Handover::new(&self.listeners, &self.lot, None);
         let memory = handover.write()?;
         let mut inherit = handover.numbers();

@@ -4,7 +4,9 @@
 //! socket. Template and workers → arbiter: one [`Report`] a datagram on the report socket, which all of them
 //! share. JSON, because these are rare and must be readable in a trace.
 
+use std::ffi::OsString;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,47 @@ pub struct Start {
     pub arbiter: i32,
     /// `sys.argv` for the app: rcorn's own command line.
     pub argv: Vec<String>,
+    /// Where rcorn was started: a Python config file is executed there.
+    pub directory: PathBuf,
+    /// What this template is started for.
+    pub occasion: Occasion,
+}
+
+/// What a template is started for: tells which hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Occasion {
+    /// The server starts.
+    Boot,
+    /// It reloads.
+    Reload,
+    /// The template before has ended.
+    Again,
+}
+
+impl Start {
+    /// The orders of a process that serves nothing: no sockets, nothing shared.
+    #[must_use]
+    pub fn of(settings: &Settings, arguments: &[OsString]) -> Self {
+        Self {
+            settings: settings.clone(),
+            generation: 0,
+            listeners: Vec::new(),
+            scoreboard: -1,
+            commands: -1,
+            reports: -1,
+            lot: (-1, -1),
+            testimony: -1,
+            error_log: -1,
+            access_log: None,
+            arbiter: i32::try_from(std::process::id()).unwrap_or(0),
+            argv: arguments
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            directory: PathBuf::new(),
+            occasion: Occasion::Again,
+        }
+    }
 }
 
 /// One inherited listening socket.
@@ -79,6 +122,31 @@ pub enum Command {
     },
     /// Reopen the log files by path.
     Reopen,
+    /// Run this hook of a `gunicorn.conf.py`.
+    Hook(Moment),
+}
+
+/// What happened to the arbiter that a hook wants to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moment {
+    /// A worker has ended.
+    ChildExit {
+        /// Its id, in the order of forks.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+    },
+    /// Another number of workers is wanted.
+    WorkersChanged {
+        /// The number now.
+        now: u32,
+        /// The number before.
+        before: u32,
+    },
+    /// A new rcorn is about to be started beside this one.
+    PreExec,
+    /// All workers have ended.
+    Exit,
 }
 
 /// Template or worker → arbiter.

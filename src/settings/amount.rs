@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::literal::Literal;
 use super::value::{Cause, Value, text_form};
 
 /// A span of time. Zero is how a limit is switched off.
@@ -93,6 +94,14 @@ impl Value for Seconds {
             .to_owned()
     }
 
+    fn literal(&self) -> Literal {
+        if self.0.subsec_nanos() == 0 {
+            Literal::Int(self.0.as_secs().to_string())
+        } else {
+            Literal::Float(self.0.as_secs_f64())
+        }
+    }
+
     fn amount(&self) -> Option<u64> {
         Some(
             self.0
@@ -164,6 +173,10 @@ impl Value for Size {
             }
         }
         self.0.to_string()
+    }
+
+    fn literal(&self) -> Literal {
+        Literal::Int(self.0.to_string())
     }
 
     fn amount(&self) -> Option<u64> {
@@ -240,6 +253,10 @@ impl Value for Mode {
         } else {
             format!("0o{:o}", self.0)
         }
+    }
+
+    fn literal(&self) -> Literal {
+        Literal::Int(self.0.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::error::Error;
-use super::known::{Answer, KNOWN, Known, Takes};
+use super::known::{KNOWN, Known, Takes};
 use super::rows::{Layer, TABLE};
 use super::table::Setting;
 use super::value::{Bounds, Refused, within};
@@ -39,7 +39,7 @@ pub(super) fn command() -> Command {
         .disable_version_flag(true)
         .arg(app.value_parser(value_parser!(OsString)))
         .args(TABLE.iter().flat_map(flags_of))
-        .args(KNOWN.iter().map(flag_of_known))
+        .args(KNOWN.iter().filter_map(flag_of_known))
         .arg(
             Arg::new("help")
                 .long("help")
@@ -81,20 +81,20 @@ fn flags_of(row: &'static Setting) -> Vec<Arg> {
     args
 }
 
-fn flag_of_known(known: &'static Known) -> Arg {
-    let id = known.flags.first().copied().unwrap_or_default();
+fn flag_of_known(known: &'static Known) -> Option<Arg> {
+    let id = known.flags.first().copied()?;
     let arg = Arg::new(id)
         .long(id)
         .aliases(known.flags.iter().skip(1).copied())
         .hide(true);
     let arg = known.short.into_iter().fold(arg, Arg::short);
-    match known.takes {
+    Some(match known.takes {
         Takes::Nothing => switch(arg, id),
         Takes::Value => with_value(arg),
         Takes::Maybe => with_value(arg)
             .num_args(0..=1)
             .default_missing_value("auto"),
-    }
+    })
 }
 
 /// May be repeated, as with argparse.
@@ -195,7 +195,9 @@ fn text<'a>(word: &'a OsString, at: &str) -> Result<&'a str, Error> {
 }
 
 fn answer(known: &Known, matches: &ArgMatches, warnings: &mut Vec<String>) -> Result<(), Error> {
-    let id = known.flags.first().copied().unwrap_or_default();
+    let Some(id) = known.flags.first().copied() else {
+        return Ok(());
+    };
     let mut given: Vec<&str> = Vec::new();
     if known.takes == Takes::Nothing {
         if matches.get_flag(id) {
@@ -204,30 +206,11 @@ fn answer(known: &Known, matches: &ArgMatches, warnings: &mut Vec<String>) -> Re
     } else {
         given.extend(values(matches, id, id)?.into_iter().map(|(_, text)| text));
     }
-    let asks = |text: &&str| known.takes == Takes::Nothing || !known.neutral.contains(&text.trim());
-    let Some(value) = given.into_iter().find(asks) else {
-        return Ok(());
-    };
-    let flag = format!("--{id}");
-    match known.answer {
-        Answer::Ignored(reason) => {
-            warnings.push(format!("{flag} has no effect: {reason}"));
-            Ok(())
-        }
-        Answer::NotYet(instead) => Err(Error::NotYet { flag, instead }),
-        Answer::Never(reason, instead) => {
-            let flag = if value.is_empty() {
-                flag
-            } else {
-                format!("{flag} {value}")
-            };
-            Err(Error::Never {
-                flag,
-                reason,
-                instead,
-            })
-        }
+    let asks = |text: &&str| known.takes == Takes::Nothing || known.asks(text);
+    if let Some(value) = given.into_iter().find(asks) {
+        warnings.extend(known.answered(&format!("--{id}"), value)?);
     }
+    Ok(())
 }
 
 fn read_app(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error> {

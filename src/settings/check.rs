@@ -15,7 +15,7 @@ use super::value::Refused;
 pub(super) fn complete(
     settings: &mut Settings,
     origins: &Origins,
-    environment: &Environment<'_>,
+    directory: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
     if settings.wsgi_app.is_none() {
@@ -35,7 +35,8 @@ pub(super) fn complete(
     }
     worker_class(settings, origins)?;
     probe_path(settings, origins)?;
-    places(settings, environment, warnings)?;
+    places(settings, directory)?;
+    log_files(settings, warnings);
     // They are held against names in the form of the environ.
     for name in &mut settings.forwarder_headers {
         name.make_ascii_uppercase();
@@ -114,6 +115,7 @@ fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
 fn place_of(setting: &str, origins: &Origins) -> String {
     match origins.of(setting) {
         Origin::Environment(variable) => (*variable).to_owned(),
+        origin @ Origin::File(..) => format!("{origin}: {setting}"),
         Origin::CommandLine | Origin::Default => {
             let flags = TABLE
                 .iter()
@@ -128,16 +130,7 @@ fn place_of(setting: &str, origins: &Origins) -> String {
 }
 
 /// Makes relative places absolute, before anyone changes the directory.
-fn places(
-    settings: &mut Settings,
-    environment: &Environment<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    let launch = launch_directory(environment)?;
-    if launch.join("gunicorn.conf.py").is_file() {
-        let note = "gunicorn.conf.py in this directory is not read: config files are not supported yet in this version";
-        warnings.push(note.to_owned());
-    }
+fn places(settings: &mut Settings, launch: &Path) -> Result<(), Error> {
     let chdir = plain(&launch.join(&settings.chdir));
     let cannot = |source| Error::Chdir {
         path: chdir.clone(),
@@ -156,13 +149,14 @@ fn places(
     for path in &mut settings.pythonpath {
         *path = plain(&chdir.join(&*path));
     }
-    // A bare name is looked for in PATH; with a slash it is a file, seen from where it was typed.
-    if let Some(python) = settings
-        .python
-        .as_mut()
-        .filter(|path| path.components().nth(1).is_some())
+    if let Some(python) = &mut settings.python {
+        *python = program(python, launch);
+    }
+    for path in [&mut settings.logconfig, &mut settings.logconfig_json]
+        .into_iter()
+        .flatten()
     {
-        *python = plain(&launch.join(&*python));
+        *path = plain(&launch.join(&*path));
     }
     if let Some(socket) = &mut settings.control_socket {
         *socket = plain(&launch.join(&*socket));
@@ -171,9 +165,34 @@ fn places(
     Ok(())
 }
 
+/// A bare name is looked for in PATH; with a slash it is a file, seen from where it was typed.
+pub(super) fn program(path: &Path, launch: &Path) -> PathBuf {
+    if path.components().nth(1).is_some() {
+        plain(&launch.join(path))
+    } else {
+        path.to_owned()
+    }
+}
+
+/// Two that shape the same loggers.
+fn log_files(settings: &Settings, warnings: &mut Vec<String>) {
+    let given = [
+        ("logconfig_dict", settings.logconfig_dict.is_some()),
+        ("logconfig_json", settings.logconfig_json.is_some()),
+        ("logconfig", settings.logconfig.is_some()),
+    ];
+    let mut given = given
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(name, _)| name);
+    if let (Some(used), Some(other)) = (given.next(), given.next()) {
+        warnings.push(format!("{other} has no effect beside {used}"));
+    }
+}
+
 /// Where we were started, by the name the shell knows it by: with deploys through a symbolic link, the link must
 /// stay in the path, or a reload would load the old release.
-fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
+pub fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
     let real = env::current_dir().map_err(|source| Error::LaunchDirectory { source })?;
     let spelled = said(environment, "PWD")
         .map(PathBuf::from)

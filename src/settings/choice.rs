@@ -7,7 +7,7 @@ use super::value::{Cause, Value, text_form};
 /// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
 macro_rules! choices {
     ($(#[doc = $doc:literal])+ $type:ident, $noun:literal, $value_name:literal {
-        $($(#[doc = $about:literal])+ $variant:ident = $word:literal,)+
+        $($(#[doc = $about:literal])+ $variant:ident = $word:literal $(or $alias:literal)*,)+
     }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,7 @@ macro_rules! choices {
 
             fn parse(text: &str) -> Result<Self, Cause> {
                 match text.trim().to_ascii_lowercase().as_str() {
-                    $($word => Ok(Self::$variant),)+
+                    $($word $(| $alias)* => Ok(Self::$variant),)+
                     _ => Err(Cause::NotA),
                 }
             }
@@ -44,9 +44,9 @@ choices! {
         /// Imported once, unless the imported app turns out to be unsafe to fork.
         Auto = "auto",
         /// Imported once, come what may.
-        On = "on",
+        On = "on" or "true",
         /// Each worker imports it.
-        Off = "off",
+        Off = "off" or "false",
     }
 }
 

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::error::Error;
-use super::origin::{Origin, Origins};
-use super::rows::{Layer, Settings, TABLE};
+use super::origin::Origin;
+use super::rows::{Layer, TABLE};
 
 /// How a variable is looked up.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -15,13 +15,12 @@ pub(super) fn said(environment: &Environment<'_>, variable: &str) -> Option<Stri
     environment(variable).filter(|text| !text.trim().is_empty())
 }
 
-/// Lays the variables that change one default each over the defaults.
-pub(super) fn lay_over(
+/// The variables that change one default each.
+pub(super) fn layers(
     environment: &Environment<'_>,
-    settings: &mut Settings,
-    origins: &mut Origins,
     warnings: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<Vec<(Layer, Origin)>, Error> {
+    let mut layers = Vec::new();
     for row in TABLE {
         let Some(variable) = row.variable else {
             continue;
@@ -41,9 +40,9 @@ pub(super) fn lay_over(
                 });
             }
         }
-        layer.lay_over(settings, origins, &Origin::Environment(variable));
+        layers.push((layer, Origin::Environment(variable)));
     }
-    Ok(())
+    Ok(layers)
 }
 
 /// A variable's text in the setting's own spelling.

@@ -81,13 +81,56 @@ pub enum Error {
         #[source]
         error: Box<Error>,
     },
-    /// gunicorn has it, rcorn has it not yet.
-    #[error("{flag} is not supported yet")]
-    NotYet {
-        /// The flag.
-        flag: String,
-        /// What to do instead.
-        instead: &'static str,
+    /// A file says something of a setting that does not exist.
+    #[error("unknown setting '{name}'")]
+    UnknownSetting {
+        /// The name.
+        name: String,
+        /// A setting that looks like it.
+        nearest: Option<&'static str>,
+    },
+    /// A file says two things of one setting.
+    #[error("'{0}' is said twice")]
+    Twice(String),
+    /// A text is no YAML.
+    #[error("{0}")]
+    Yaml(String),
+    /// Something is wrong in a file.
+    #[error("{place}: {error}")]
+    InFile {
+        /// The file, with line and column where they are known.
+        place: String,
+        /// What is wrong there.
+        #[source]
+        error: Box<Error>,
+        /// It is a Python file.
+        python: bool,
+    },
+    /// A configuration file cannot be read.
+    #[error("Failed to read config file: {file}: {source}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The code in a configuration file failed.
+    #[error("Failed to read config file: {place}: {text}")]
+    ConfigRaised {
+        /// The file, and the line where it is known.
+        place: String,
+        /// The exception.
+        text: String,
+        /// Where it came from.
+        traceback: String,
+    },
+    /// No interpreter evaluated a configuration file.
+    #[error("Failed to read config file: {file}: {why}")]
+    NotEvaluated {
+        /// The file.
+        file: String,
+        /// Why not.
+        why: String,
     },
     /// gunicorn has it, rcorn will not have it.
     #[error("{flag} is not possible: {reason}")]
@@ -162,8 +205,19 @@ impl Error {
                 Some("it is split into words as a shell does; quote a quote by \\".to_owned())
             }
             Self::Within { error, .. } => error.hint(),
-            Self::NotYet { instead, .. }
-            | Self::Never { instead, .. }
+            Self::UnknownSetting { nearest, .. } => Some(nearest.map_or_else(
+                || "all settings: man rcorn.yaml".to_owned(),
+                |nearest| format!("did you mean {nearest}?"),
+            )),
+            Self::Twice(_) => Some("say it once; the file would not show which one counts".to_owned()),
+            Self::Yaml(_) => Some("a line is NAME: VALUE; indent with blanks; quote texts that look like something else".to_owned()),
+            Self::InFile { error, .. } => error.hint(),
+            Self::Unreadable { .. } => Some("-c must name a file that exists and may be read".to_owned()),
+            Self::ConfigRaised { .. } => Some("mend the line, or keep code that needs the app out of this file".to_owned()),
+            Self::NotEvaluated { .. } => {
+                Some("a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml".to_owned())
+            }
+            Self::Never { instead, .. }
             | Self::WorkerClass { instead, .. } => Some((*instead).to_owned()),
             Self::NoApp => {
                 Some("name the app as module:callable, for example: rcorn shop.wsgi:app".to_owned())
@@ -177,15 +231,28 @@ impl Error {
         }
     }
 
+    /// More than one line of it: the traceback of Python code that failed.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::ConfigRaised { traceback, .. } => Some(traceback),
+            _ => None,
+        }
+    }
+
     /// The exit code: 2 when the words cannot be understood, as with gunicorn's parser, and 1 when they are
     /// understood but cannot be followed, as with its checks.
     pub fn code(&self) -> u8 {
         match self {
-            Self::NoApp
+            // Whoever starts gunicorn from a script knows 1 for whatever is wrong with its file.
+            Self::InFile { python: true, .. }
+            | Self::Unreadable { .. }
+            | Self::ConfigRaised { .. }
+            | Self::NotEvaluated { .. }
+            | Self::NoApp
             | Self::Chdir { .. }
             | Self::LaunchDirectory { .. }
             | Self::WorkerClass { .. } => 1,
-            Self::Within { error, .. } => error.code(),
+            Self::Within { error, .. } | Self::InFile { error, .. } => error.code(),
             Self::UnknownFlag { .. }
             | Self::AmbiguousFlag { .. }
             | Self::MissingValue { .. }
@@ -194,7 +261,9 @@ impl Error {
             | Self::Value { .. }
             | Self::NotText { .. }
             | Self::Quoting { .. }
-            | Self::NotYet { .. }
+            | Self::UnknownSetting { .. }
+            | Self::Twice(_)
+            | Self::Yaml(_)
             | Self::Never { .. }
             | Self::Usage(_) => 2,
         }

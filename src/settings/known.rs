@@ -1,13 +1,19 @@
-//! The flags of gunicorn that are no settings of rcorn: all are known, so that a command line of gunicorn is
-//! answered with a reason and never with "unknown flag".
+//! The settings of gunicorn that rcorn has not: all are known, so that a command line or a configuration file of
+//! gunicorn is answered with a reason and never with "unknown".
 //!
 //! What would change the service or its safety when left out stops the start; what only tunes a part that rcorn
 //! does not have is passed over with one warning.
 
-/// A flag of gunicorn without a setting of ours.
+use super::error::Error;
+
+/// A setting of gunicorn that is none of ours.
 #[derive(Debug)]
 pub struct Known {
-    /// Its long forms, the preferred one first.
+    /// Its name in a configuration file.
+    pub name: &'static str,
+    /// Its value in gunicorn when nobody sets it, as a Python literal: hooks may ask for it.
+    pub default: &'static str,
+    /// Its flags, the preferred one first; none when only a configuration file can give it.
     pub flags: &'static [&'static str],
     /// Its short form.
     pub short: Option<char>,
@@ -35,18 +41,24 @@ pub enum Takes {
 pub enum Answer {
     /// It has no effect, because …; rcorn starts.
     Ignored(&'static str),
-    /// It is not there yet; what to do instead. rcorn does not start.
-    NotYet(&'static str),
     /// It will not be there, because …, and what to do instead. rcorn does not start.
     Never(&'static str, &'static str),
 }
 
-use Answer::{Ignored, Never, NotYet};
+use Answer::{Ignored, Never};
 use Takes::{Maybe, Nothing, Value};
 
-const fn known(flag: &'static [&'static str], takes: Takes, answer: Answer) -> Known {
+const fn known(
+    name: &'static str,
+    default: &'static str,
+    flags: &'static [&'static str],
+    takes: Takes,
+    answer: Answer,
+) -> Known {
     Known {
-        flags: flag,
+        name,
+        default,
+        flags,
         short: None,
         takes,
         neutral: &[],
@@ -65,6 +77,33 @@ impl Known {
     const fn neutral(self, neutral: &'static [&'static str]) -> Self {
         Self { neutral, ..self }
     }
+
+    /// Whether the value asks for something else than what rcorn does anyway.
+    pub(super) fn asks(&self, value: &str) -> bool {
+        let value = value.trim();
+        let nothing = self.takes == Nothing && value == "false";
+        !(nothing || self.neutral.contains(&value))
+    }
+
+    /// What whoever gives this value is told: a warning, or why rcorn does not start. Without flags, the name stands
+    /// for it.
+    pub(super) fn answered(&self, place: &str, value: &str) -> Result<Option<String>, Error> {
+        match self.answer {
+            Ignored(reason) => Ok(Some(format!("{place} has no effect: {reason}"))),
+            Never(reason, instead) => {
+                let is_flag = value.is_empty() || self.takes == Nothing;
+                Err(Error::Never {
+                    flag: if is_flag {
+                        place.to_owned()
+                    } else {
+                        format!("{place} {value}")
+                    },
+                    reason,
+                    instead,
+                })
+            }
+        }
+    }
 }
 
 const ASGI: Answer = Ignored("it belongs to the ASGI worker");
@@ -75,9 +114,10 @@ const TLS: Answer = Never(
 const NO_TLS: Answer = Ignored("rcorn does not do TLS");
 const HTTP2: Answer = Ignored("rcorn speaks HTTP/1.1");
 const DIRTY: Answer = Ignored("there is no dirty arbiter");
-const STATSD: Answer = Ignored("there are no statsd metrics");
-const SYSLOG: Answer = Ignored("nothing is written to syslog");
-const NO_RELOADER: Answer = Ignored("there is no --reload in this version");
+const STATSD: Answer = Ignored("there are no statsd metrics; count requests from the access log");
+const SYSLOG: Answer = Ignored(
+    "nothing is written to syslog; log to standard error and let systemd or logger(1) pass it on",
+);
 const PASTE: Answer = Never(
     "PasteDeploy files are not read",
     "write a module that calls paste.deploy.loadapp, and serve that",
@@ -85,9 +125,9 @@ const PASTE: Answer = Never(
 
 /// All of them, in the order of gunicorn's reference.
 pub const KNOWN: &[Known] = &[
-    known(&["config"], Value, NotYet("config files are not supported yet in this version; give the settings as flags"))
-        .short('c'),
     known(
+        "threads",
+        "1",
         &["threads"],
         Value,
         Never(
@@ -95,81 +135,126 @@ pub const KNOWN: &[Known] = &[
             "start more workers instead: --workers takes the place of workers x threads, and shares their memory",
         ),
     )
-    .neutral(&["1"]),
-    known(&["asgi-loop"], Value, ASGI).neutral(&["auto"]),
-    known(&["asgi-lifespan"], Value, ASGI).neutral(&["auto"]),
-    known(&["asgi-disconnect-grace-period"], Value, ASGI),
-    known(&["websocket-max-message-size"], Value, ASGI),
-    known(&["http-parser"], Value, Ignored("rcorn has one parser, its own")).neutral(&["auto", "fast"]),
-    known(&["reload"], Nothing, NotYet("send HUP after a change: kill -HUP PID reloads the code")),
-    known(&["reload-engine"], Value, NO_RELOADER),
-    known(&["reload-extra-file"], Value, NO_RELOADER),
-    known(&["spew"], Nothing, Ignored("rcorn does not trace the lines of an app; python3 -m trace does")),
-    known(&["check-config"], Nothing, NotYet("start rcorn to see whether it works")),
-    known(&["print-config"], Nothing, NotYet("--help shows the defaults")),
-    known(&["worker-tmp-dir"], Value, Ignored("heartbeats are kept in shared memory, not in files")),
-    known(&["paste", "paster"], Value, PASTE),
-    known(&["paste-global"], Value, PASTE),
+    .neutral(&["1", "0"]),
+    known("asgi_loop", "'auto'", &["asgi-loop"], Value, ASGI).neutral(&["auto"]),
+    known("asgi_lifespan", "'auto'", &["asgi-lifespan"], Value, ASGI).neutral(&["auto"]),
+    known("asgi_disconnect_grace_period", "3", &["asgi-disconnect-grace-period"], Value, ASGI),
+    known("websocket_max_message_size", "16777216", &["websocket-max-message-size"], Value, ASGI),
+    known("http_parser", "'auto'", &["http-parser"], Value, Ignored("rcorn has one parser, its own"))
+        .neutral(&["auto", "fast"]),
+    known("reload", "False", &["reload"], Nothing, Ignored("send HUP after a change: kill -HUP PID reloads the code")),
+    known("reload_engine", "'auto'", &["reload-engine"], Value, Ignored("there is no --reload")),
+    known("reload_extra_files", "[]", &["reload-extra-file"], Value, Ignored("there is no --reload")),
     known(
+        "spew",
+        "False",
+        &["spew"],
+        Nothing,
+        Ignored("rcorn does not trace the lines of an app; python3 -m trace does"),
+    ),
+    known(
+        "worker_tmp_dir",
+        "None",
+        &["worker-tmp-dir"],
+        Value,
+        Ignored("heartbeats are kept in shared memory, not in files"),
+    ),
+    known("tmp_upload_dir", "None", &[], Value, Ignored("uploads are not written to files")),
+    known("paste", "None", &["paste", "paster"], Value, PASTE),
+    known("raw_paste_global_conf", "[]", &["paste-global"], Value, PASTE),
+    known(
+        "proxy_protocol",
+        "'off'",
         &["proxy-protocol"],
         Maybe,
-        NotYet("let the proxy send X-Forwarded-For and X-Forwarded-Proto instead, see --forwarded-allow-ips"),
+        Never("it is not there yet", "let the proxy send X-Forwarded-For, see --forwarded-allow-ips"),
     )
-    .neutral(&["off"]),
-    known(&["proxy-allow-from"], Value, Ignored("there is no --proxy-protocol in this version")),
-    known(&["protocol"], Value, NotYet("let nginx use proxy_pass instead of uwsgi_pass")).neutral(&["http"]),
-    known(&["uwsgi-allow-from"], Value, Ignored("there is no uwsgi protocol in this version")),
+    .neutral(&["off", "false"]),
+    known("proxy_allow_ips", "'127.0.0.1,::1'", &["proxy-allow-from"], Value, Ignored("there is no --proxy-protocol")),
     known(
+        "protocol",
+        "'http'",
+        &["protocol"],
+        Value,
+        Never("it is not there yet", "let nginx use proxy_pass instead of uwsgi_pass"),
+    )
+    .neutral(&["http"]),
+    known("uwsgi_allow_ips", "'127.0.0.1,::1'", &["uwsgi-allow-from"], Value, Ignored("there is no uwsgi protocol")),
+    known(
+        "strip_header_spaces",
+        "False",
         &["strip-header-spaces"],
         Nothing,
         Never("a blank before the colon of a header field lets requests be smuggled", "mend the client that sends it"),
     ),
-    known(&["root-path"], Value, ASGI).neutral(&[""]),
-    known(&["disable-redirect-access-to-syslog"], Nothing, SYSLOG),
-    known(&["logger-class"], Value, NotYet("configure Python's logging in the app itself"))
-        .neutral(&["gunicorn.glogging.Logger"]),
-    known(&["log-config"], Value, NotYet("configure Python's logging in the app itself")),
-    known(&["log-config-json"], Value, NotYet("configure Python's logging in the app itself")),
-    known(&["log-syslog-to"], Value, SYSLOG),
-    known(&["log-syslog"], Nothing, NotYet("log to standard error and let systemd-cat or logger pass it on")),
-    known(&["log-syslog-prefix"], Value, SYSLOG),
-    known(&["log-syslog-facility"], Value, SYSLOG),
-    known(&["enable-stdio-inheritance"], Nothing, Ignored("rcorn stays in the foreground and keeps its streams"))
-        .short('R'),
-    known(&["statsd-host"], Value, NotYet("count requests from the access log meanwhile")),
-    known(&["dogstatsd-tags"], Value, STATSD),
-    known(&["statsd-prefix"], Value, STATSD),
-    known(&["enable-backlog-metric"], Nothing, STATSD),
-    known(&["keyfile"], Value, TLS),
-    known(&["certfile"], Value, TLS),
-    known(&["ca-certs"], Value, TLS),
-    known(&["ssl-version"], Value, NO_TLS),
-    known(&["cert-reqs"], Value, TLS).neutral(&["0"]),
-    known(&["suppress-ragged-eofs"], Nothing, NO_TLS),
-    known(&["do-handshake-on-connect"], Nothing, NO_TLS),
-    known(&["ciphers"], Value, NO_TLS),
+    known("root_path", "''", &["root-path"], Value, ASGI),
+    known("disable_redirect_access_to_syslog", "False", &["disable-redirect-access-to-syslog"], Nothing, SYSLOG),
     known(
+        "logger_class",
+        "'gunicorn.glogging.Logger'",
+        &["logger-class"],
+        Value,
+        Ignored("rcorn writes its own log; --log-config and logconfig_dict shape the loggers of the app and gunicorn.access"),
+    )
+    .neutral(&["gunicorn.glogging.Logger"]),
+    known("syslog_addr", "'udp://localhost:514'", &["log-syslog-to"], Value, SYSLOG),
+    known("syslog", "False", &["log-syslog"], Nothing, SYSLOG),
+    known("syslog_prefix", "None", &["log-syslog-prefix"], Value, SYSLOG),
+    known("syslog_facility", "'user'", &["log-syslog-facility"], Value, SYSLOG),
+    known(
+        "enable_stdio_inheritance",
+        "False",
+        &["enable-stdio-inheritance"],
+        Nothing,
+        Ignored("what the app prints goes to the error log in the background, and nowhere else in the foreground"),
+    )
+    .short('R'),
+    known("statsd_host", "None", &["statsd-host"], Value, STATSD),
+    known("dogstatsd_tags", "''", &["dogstatsd-tags"], Value, STATSD),
+    known("statsd_prefix", "''", &["statsd-prefix"], Value, STATSD),
+    known("enable_backlog_metric", "False", &["enable-backlog-metric"], Nothing, STATSD),
+    known("default_proc_name", "'gunicorn'", &[], Value, Ignored("processes are named by proc_name")),
+    known("ssl_context", "None", &[], Value, TLS),
+    known("keyfile", "None", &["keyfile"], Value, TLS),
+    known("certfile", "None", &["certfile"], Value, TLS),
+    known("ssl_version", "2", &["ssl-version"], Value, NO_TLS),
+    known("cert_reqs", "0", &["cert-reqs"], Value, TLS).neutral(&["0"]),
+    known("ca_certs", "None", &["ca-certs"], Value, TLS),
+    known("suppress_ragged_eofs", "True", &["suppress-ragged-eofs"], Nothing, NO_TLS),
+    known("do_handshake_on_connect", "False", &["do-handshake-on-connect"], Nothing, NO_TLS),
+    known("ciphers", "None", &["ciphers"], Value, NO_TLS),
+    known(
+        "http_protocols",
+        "'h1'",
         &["http-protocols"],
         Value,
         Never("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients; say h1 here"),
     )
     .neutral(&["h1"]),
     known(
+        "http2_cleartext",
+        "False",
         &["http2-cleartext"],
         Nothing,
         Never("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients"),
     ),
-    known(&["http2-max-concurrent-streams"], Value, HTTP2),
-    known(&["http2-initial-window-size"], Value, HTTP2),
-    known(&["http2-max-frame-size"], Value, HTTP2),
-    known(&["http2-max-header-list-size"], Value, HTTP2),
+    known("http2_max_concurrent_streams", "100", &["http2-max-concurrent-streams"], Value, HTTP2),
+    known("http2_initial_window_size", "65535", &["http2-initial-window-size"], Value, HTTP2),
+    known("http2_max_frame_size", "16384", &["http2-max-frame-size"], Value, HTTP2),
+    known("http2_max_header_list_size", "65536", &["http2-max-header-list-size"], Value, HTTP2),
     known(
+        "dirty_apps",
+        "[]",
         &["dirty-app"],
         Value,
         Never("there is no dirty arbiter", "run long work in a task queue, or serve it by a second rcorn"),
     ),
-    known(&["dirty-workers"], Value, DIRTY).neutral(&["0"]),
-    known(&["dirty-timeout"], Value, DIRTY),
-    known(&["dirty-threads"], Value, DIRTY),
-    known(&["dirty-graceful-timeout"], Value, DIRTY),
+    known("dirty_workers", "0", &["dirty-workers"], Value, DIRTY).neutral(&["0"]),
+    known("dirty_timeout", "300", &["dirty-timeout"], Value, DIRTY),
+    known("dirty_threads", "1", &["dirty-threads"], Value, DIRTY),
+    known("dirty_graceful_timeout", "30", &["dirty-graceful-timeout"], Value, DIRTY),
+    known("on_dirty_starting", "None", &[], Value, DIRTY),
+    known("dirty_post_fork", "None", &[], Value, DIRTY),
+    known("dirty_worker_init", "None", &[], Value, DIRTY),
+    known("dirty_worker_exit", "None", &[], Value, DIRTY),
 ];

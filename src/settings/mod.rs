@@ -1,8 +1,8 @@
-//! What the operator said: defaults, then the environment, then the command lines in `GUNICORN_CMD_ARGS` and
-//! `RCORN_CMD_ARGS`, then the arguments; each counts more than the one before.
+//! What the operator said: defaults, then the configuration file, then the environment with the command lines in
+//! `GUNICORN_CMD_ARGS` and `RCORN_CMD_ARGS`, then the arguments; each counts more than the one before.
 //!
 //! All settings stand in one table, in `rows`. Nothing here prints, forks or opens a socket, and nothing else
-//! of the crate is used: `main` and the driver call [`resolve`], everyone else gets [`Settings`].
+//! of the crate is used: `main` and the driver call [`gather`], everyone else gets [`Settings`].
 
 #![forbid(unsafe_code)]
 
@@ -13,47 +13,49 @@ mod app;
 mod argv;
 mod check;
 mod choice;
+mod config;
 mod environment;
 mod error;
+mod evaluated;
+mod explain;
+mod file;
 mod help;
+mod hooks;
 mod known;
 mod literal;
 mod origin;
 mod rows;
 mod shell;
+mod sources;
 mod table;
 mod text;
 mod value;
 mod workers;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
-
-use std::ffi::OsString;
 
 pub use address::Address;
 pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
+pub use check::launch_directory;
 pub use choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
+pub use config::{ConfigFile, Mapping};
 pub use environment::Environment;
 pub use error::Error;
+pub use evaluated::{EVALUATOR, PythonFile};
+pub use explain::{explain, print_config, values};
+pub use hooks::{HOOKS, Hook};
 pub use known::{Answer, KNOWN, Known, Takes};
 pub use literal::Literal;
 pub use origin::{Origin, Origins};
 pub use rows::{Layer, Settings, TABLE};
+pub use sources::{Asked, Sources, gather};
 pub use table::{Effect, Flag, Section, Setting};
 pub use value::{Bounds, Cause, Refused, Value};
 pub use workers::Workers;
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Command {
-    /// Serve.
-    Serve(Box<Resolved>),
-    /// Print this on standard output, as it is, and leave.
-    Print(String),
-}
 
 /// The settings that hold, and how they came about.
 #[derive(Clone, Debug)]
@@ -64,51 +66,4 @@ pub struct Resolved {
     pub origins: Origins,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
-}
-
-/// The variables that hold a command line, in rising order of weight.
-const COMMAND_LINES: [&str; 2] = ["GUNICORN_CMD_ARGS", "RCORN_CMD_ARGS"];
-
-/// Finds out what the operator wants, from the arguments (without the program's own name) and the environment.
-pub fn resolve(
-    arguments: impl Iterator<Item = OsString>,
-    environment: &Environment<'_>,
-) -> Result<Command, Error> {
-    // The arguments first: `--help` must help whatever is wrong elsewhere.
-    let (arguments, said_last) = match argv::read(arguments)? {
-        argv::Asked::Serve(layer, warnings) => (layer, warnings),
-        argv::Asked::Help => return Ok(Command::Print(help::help())),
-        argv::Asked::Version => return Ok(Command::Print(help::version())),
-    };
-    let mut settings = Settings::default();
-    let mut origins = Origins::default();
-    let mut warnings = Vec::new();
-    environment::lay_over(environment, &mut settings, &mut origins, &mut warnings)?;
-    for variable in COMMAND_LINES {
-        let Some(line) = environment::said(environment, variable) else {
-            continue;
-        };
-        let words = shell::split(&line).map_err(|what| Error::Quoting { variable, what })?;
-        let asked =
-            argv::read(words.into_iter().map(OsString::from)).map_err(|error| Error::Within {
-                variable,
-                error: Box::new(error),
-            })?;
-        match asked {
-            argv::Asked::Serve(layer, notes) => {
-                warnings.extend(notes.into_iter().map(|note| format!("{variable}: {note}")));
-                layer.lay_over(&mut settings, &mut origins, &Origin::Environment(variable));
-            }
-            argv::Asked::Help => return Ok(Command::Print(help::help())),
-            argv::Asked::Version => return Ok(Command::Print(help::version())),
-        }
-    }
-    warnings.extend(said_last);
-    arguments.lay_over(&mut settings, &mut origins, &Origin::CommandLine);
-    check::complete(&mut settings, &origins, environment, &mut warnings)?;
-    Ok(Command::Serve(Box::new(Resolved {
-        settings,
-        origins,
-        warnings,
-    })))
 }

@@ -1,13 +1,16 @@
-//! Where the value of a setting is from.
+//! Where the value of a setting is from, and what it overrode.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody said anything.
     Default,
+    /// A configuration file, and the line where that is known.
+    File(Arc<str>, Option<u32>),
     /// This variable of the environment.
     Environment(&'static str),
     /// The arguments that rcorn was started with.
@@ -18,24 +21,34 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::File(file, Some(line)) => write!(f, "{file}:{line}"),
+            Self::File(file, None) => f.write_str(file),
             Self::Environment(variable) => f.write_str(variable),
             Self::CommandLine => f.write_str("command line"),
         }
     }
 }
 
-/// The origin of every value.
+/// The origin of every value, with the values that were overridden, in rising order of weight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins(BTreeMap<&'static str, Origin>);
+pub struct Origins(BTreeMap<&'static str, Vec<(Origin, String)>>);
 
 impl Origins {
-    /// Notes where a setting's value is from now.
-    pub(super) fn note(&mut self, setting: &'static str, origin: &Origin) {
-        self.0.insert(setting, origin.clone());
+    /// Notes what a source says of a setting.
+    pub(super) fn note(&mut self, setting: &'static str, origin: &Origin, value: String) {
+        let said = self.0.entry(setting).or_default();
+        said.push((origin.clone(), value));
     }
 
     /// Where the value of the setting of this name is from.
     pub fn of(&self, setting: &str) -> &Origin {
-        self.0.get(setting).unwrap_or(&Origin::Default)
+        self.said(setting)
+            .last()
+            .map_or(&Origin::Default, |(origin, _)| origin)
+    }
+
+    /// What all sources say of it, the last one counts.
+    pub fn said(&self, setting: &str) -> &[(Origin, String)] {
+        self.0.get(setting).map_or(&[], Vec::as_slice)
     }
 }

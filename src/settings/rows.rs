@@ -11,12 +11,25 @@ use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
+use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
 use super::table::{Effect, Flag, Section, Setting, first, settings};
 use super::value::{Bounds, Value};
 use super::workers::Workers;
 
 settings! {
+    /// Read settings from this file: `rcorn.yaml`, or a `gunicorn.conf.py`. Also `file:PATH` and `python:MODULE`.
+    ///
+    /// What ends in `.yaml` or `.yml` is YAML, all else is Python. The default is `rcorn.yaml`, else `gunicorn.conf.py`, in
+    /// the directory that rcorn was started in, where there is one.
+    config: Option<ConfigFile> = None => App, Reload, flag "config" 'c';
+
+    /// Look at the settings, import the app, and leave: with 0 if all is well.
+    check_config: bool = false => App, Boot, flag "check-config" sets "true";
+
+    /// Print the settings, check them as `--check-config` does, and leave.
+    print_config: bool = false => App, Boot, flag "print-config" sets "true";
+
     /// The app to serve, as `MODULE:CALLABLE` or `MODULE:FACTORY(LITERALS)`. `MODULE` alone means
     /// `MODULE:application`.
     wsgi_app: Option<AppRef> = None => App, Reload;
@@ -33,7 +46,7 @@ settings! {
 
     /// The Python to run the app with. The default is the one of the virtual environment that rcorn is
     /// installed in or that is active, else `python3`.
-    python: Option<PathBuf> = None => App, Reload, flag "python";
+    python: Option<PathBuf> = None => App, Boot, flag "python";
 
     /// Import the app once, before the workers are forked. It saves memory and time. By default this is done
     /// unless the imported app turns out to be unsafe to fork; `--no-preload` lets each worker import it.
@@ -176,7 +189,7 @@ settings! {
         flag "secure-scheme-headers";
 
     /// Write the pid here.
-    pidfile: Option<PathBuf> = None => Host, Reload, named "FILE", flag "pid" 'p';
+    pidfile: Option<PathBuf> = None => Host, Boot, named "FILE", flag "pid" 'p';
 
     /// Run in the background, once the addresses are bound. Services under systemd or supervisor need no such thing.
     daemon: bool = false => Host, Boot, flag "daemon" 'D' sets "true";
@@ -189,7 +202,7 @@ settings! {
     control_socket_mode: Mode = Mode::new(0o600) => Host, Boot, flag "control-socket-mode";
 
     /// Offer no control socket.
-    control: bool = true => Host, Boot, flag "no-control-socket" sets "false";
+    control_socket_disable: bool = false => Host, Boot, flag "no-control-socket" sets "true";
 
     /// What USR2 does. `beside` starts a second rcorn with the same sockets, as gunicorn does; `in-place` turns this
     /// process into the new build, under the same pid.
@@ -222,6 +235,18 @@ settings! {
 
     /// How much to write to the error log.
     loglevel: Level = Level::Info => Logs, Reload, flag "log-level";
+
+    /// Configure Python's loggers by this file, before the app is imported. It is read by `logging.config.fileConfig`.
+    ///
+    /// The access log then goes to the logger `gunicorn.access`. The error log of rcorn itself keeps its form.
+    logconfig: Option<PathBuf> = None => Logs, Reload, named "FILE", flag "log-config";
+
+    /// Configure Python's loggers by this JSON file. It is given to `logging.config.dictConfig`.
+    logconfig_json: Option<PathBuf> = None => Logs, Reload, named "FILE", flag "log-config-json";
+
+    /// Configure Python's loggers by this mapping. It is given to `logging.config.dictConfig`, over gunicorn's own, and
+    /// counts more than the two files.
+    logconfig_dict: Option<Mapping> = None => Logs, Reload;
 
     /// Send what the app prints to the error log.
     capture_output: bool = false => Logs, Reload, flag "capture-output" sets "true";

@@ -3,7 +3,8 @@
 //! No setting is named here: they are in `rows`, those of gunicorn that rcorn has not in `known`. Read by the
 //! command line, the environment, the help text, and later by the configuration file and the manual.
 
-use super::rows::Layer;
+use super::literal::Literal;
+use super::rows::{Layer, Settings};
 use super::value::{Bounds, Refused};
 
 /// One row of the table.
@@ -27,10 +28,16 @@ pub struct Setting {
     pub separator: Option<char>,
     /// All words that are allowed, when they can be counted.
     pub choices: &'static [&'static str],
+    /// It has several parts, each given on its own.
+    pub list: bool,
     /// Its documentation: the comment of its row, line by line.
     pub doc: &'static str,
     /// Its default, as one would type it; empty when there is none.
     pub default: fn() -> String,
+    /// Its value in these settings, as one would type it.
+    pub value: fn(&Settings) -> String,
+    /// Its value in these settings, as Python would have it.
+    pub literal: fn(&Settings) -> Literal,
     /// Reads texts, in the order given, into a layer. A value that was changed to fit is told about.
     pub(super) read: Read,
 }
@@ -62,7 +69,7 @@ impl Setting {
     }
 
     /// The first sentence, and the default.
-    fn explained(&self) -> String {
+    pub(super) fn explained(&self) -> String {
         let summary = self.summary();
         let sentence = summary
             .split_inclusive(". ")
@@ -161,8 +168,7 @@ macro_rules! settings {
 
         /// What one source says: only what it names. A setting can be named as nothing, which is not the same
         /// as not being named: hence options of options.
-        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Layer {
             $($(#[doc = $doc])+ pub $name: Option<$type>,)+
         }
@@ -171,8 +177,8 @@ macro_rules! settings {
             /// Lays this over what was said before, and notes where each value is from.
             pub fn lay_over(self, settings: &mut Settings, origins: &mut Origins, origin: &Origin) {
                 $(if let Some(value) = self.$name {
+                    origins.note(stringify!($name), origin, <$type as Value>::show(&value));
                     settings.$name = value;
-                    origins.note(stringify!($name), origin);
                 })+
             }
         }
@@ -192,8 +198,11 @@ macro_rules! settings {
             bounds: first![$($bounds,)? Bounds::NONE],
             separator: first![$(Some($separator),)? None],
             choices: <$type as Value>::CHOICES,
+            list: <$type as Value>::LIST,
             doc: concat!($($doc, "\n"),+),
             default: || <$type as Value>::show(&$default),
+            value: |settings| <$type as Value>::show(&settings.$name),
+            literal: |settings| <$type as Value>::literal(&settings.$name),
             read: |row, layer, texts| {
                 let (value, note) = <$type as Value>::gather(texts, row.bounds, row.separator)?;
                 layer.$name = Some(value);

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use super::literal::Literal;
+
 /// Why a text is not a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
@@ -96,12 +98,19 @@ pub trait Value: Sized {
     const VALUE_NAME: &'static str;
     /// All words that are allowed, when they can be counted.
     const CHOICES: &'static [&'static str] = &[];
+    /// It has several parts, each given on its own.
+    const LIST: bool = false;
 
     /// Reads one value.
     fn parse(text: &str) -> Result<Self, Cause>;
 
     /// The text that reads as this value.
     fn show(&self) -> String;
+
+    /// The value as Python would have it.
+    fn literal(&self) -> Literal {
+        Literal::Str(self.show())
+    }
 
     /// The number to hold against the bounds; rounded up.
     fn amount(&self) -> Option<u64> {
@@ -181,6 +190,10 @@ macro_rules! whole_numbers {
                 self.to_string()
             }
 
+            fn literal(&self) -> Literal {
+                Literal::Int(self.to_string())
+            }
+
             fn amount(&self) -> Option<u64> {
                 Some(u64::from(*self))
             }
@@ -205,6 +218,10 @@ impl Value for bool {
 
     fn show(&self) -> String {
         self.to_string()
+    }
+
+    fn literal(&self) -> Literal {
+        Literal::Bool(*self)
     }
 }
 
@@ -283,6 +300,10 @@ impl<T: Value> Value for Option<T> {
         self.as_ref().map_or_else(String::new, Value::show)
     }
 
+    fn literal(&self) -> Literal {
+        self.as_ref().map_or(Literal::None, Value::literal)
+    }
+
     fn amount(&self) -> Option<u64> {
         self.as_ref().and_then(Value::amount)
     }
@@ -293,6 +314,7 @@ impl<T: Value> Value for Vec<T> {
     const NOUN: &'static str = T::NOUN;
     const VALUE_NAME: &'static str = T::VALUE_NAME;
     const CHOICES: &'static [&'static str] = T::CHOICES;
+    const LIST: bool = true;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         if text.is_empty() {
@@ -304,6 +326,10 @@ impl<T: Value> Value for Vec<T> {
 
     fn show(&self) -> String {
         self.iter().map(Value::show).collect::<Vec<_>>().join(",")
+    }
+
+    fn literal(&self) -> Literal {
+        Literal::List(self.iter().map(Value::literal).collect())
     }
 
     fn gather(

@@ -1,5 +1,6 @@
 //! How many workers: a number, or what the machine gives.
 
+use super::literal::Literal;
 use super::value::{Cause, Value, text_form};
 
 /// How many workers there shall be.
@@ -37,6 +38,13 @@ impl Value for Workers {
         match self {
             Self::Count(count) => count.to_string(),
             Self::Auto => "auto".to_owned(),
+        }
+    }
+
+    fn literal(&self) -> Literal {
+        match self {
+            Self::Count(count) => Literal::Int(count.to_string()),
+            Self::Auto => Literal::Str(self.show()),
         }
     }
 

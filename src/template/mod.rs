@@ -2,6 +2,8 @@
 //! order. Enters here from the bootstrap and never returns to Python.
 
 pub(crate) mod boot;
+pub(crate) mod hooks;
+pub(crate) mod loggers;
 mod safety;
 pub(crate) mod serve;
 
@@ -23,7 +25,8 @@ fn native(native: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Runs the template. `native`: the memfd this module came from (kept for a second exec, then closed);
-/// `start`: the memfd with the orders; `mode`: `first`, or `bare` after it found the app unsafe to preload.
+/// `start`: the memfd with the orders; `mode`: `first`, or `bare` after it found the app unsafe to preload; `check`
+/// only imports the app.
 #[pyfunction]
 fn template(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> PyResult<()> {
     let code = match begin(py, native, start, mode) {
@@ -42,6 +45,9 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     orders.rewind()?;
     orders.read_to_string(&mut text)?;
     let orders_of: Start = serde_json::from_str(&text).map_err(io::Error::other)?;
+    if mode == "check" {
+        return serve::check(py, &orders_of);
+    }
     serve::run(
         py,
         &orders_of,

@@ -25,6 +25,8 @@ use crate::worker::orders::{hold, stand_by};
 use crate::worker::{self, Birth};
 
 use super::boot;
+use super::hooks::Hooks;
+use super::loggers;
 use super::safety::{self, Before};
 
 /// How this template came to be.
@@ -102,6 +104,10 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
             summary: error.to_string(),
         });
     }
+    let hooks = match before_import(py, start, origin.bare) {
+        Ok(hooks) => hooks,
+        Err(failure) => return fail(failure),
+    };
     let preload = match start.settings.preload_app {
         _ if origin.bare => None,
         Preload::Off => None,
@@ -123,6 +129,9 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     ));
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
+    if let Some(hooks) = &hooks {
+        hooks.ready(py, start.occasion);
+    }
     report(
         reports.as_fd(),
         &Report::TemplateReady {
@@ -135,8 +144,31 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         commands,
         reports,
         app,
+        hooks,
     };
     template.serve(py)
+}
+
+/// The config file's functions, and the loggers: there before anything of the app.
+fn before_import(py: Python<'_>, start: &Start, again: bool) -> Result<Option<Hooks>, Failure> {
+    let hooks = Hooks::load(py, start)?;
+    loggers::shape(py, start, hooks.as_ref())?;
+    if let Some(hooks) = &hooks {
+        hooks.begins(py, start.occasion, again);
+    }
+    Ok(hooks)
+}
+
+/// Imports the app as a template does, and that is all; gives the exit code. The log is standard error.
+pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
+    let errors = borrow_inherited(start.error_log)?.try_clone_to_owned()?;
+    log::init(errors, None, start.settings.loglevel);
+    boot::settle(&start.settings)?;
+    boot::drop_privileges(&start.settings)?;
+    boot::prepare_sys(py, start).map_err(io::Error::other)?;
+    let checked =
+        before_import(py, start, true).and_then(|_hooks| boot::import(py, &start.settings));
+    Ok(checked.map_or_else(|failure| failure.code, |_app| 0))
 }
 
 /// Should the import hang, the arbiter can ask where.
@@ -278,6 +310,7 @@ struct Template<'a> {
     commands: OwnedFd,
     reports: OwnedFd,
     app: Option<Py<PyAny>>,
+    hooks: Option<Hooks>,
 }
 
 impl Template<'_> {
@@ -297,8 +330,16 @@ impl Template<'_> {
             let text = buffer.get(..length).unwrap_or(&[]);
             match serde_json::from_slice(text).map_err(io::Error::other)? {
                 Command::Reopen => log::reopen(),
-                Command::Fork { id, slot, probe } => match self.fork(py, slot) {
+                Command::Hook(moment) => {
+                    if let Some(hooks) = &self.hooks {
+                        hooks.happened(py, &moment);
+                    }
+                }
+                Command::Fork { id, slot, probe } => match self.fork(py, id, slot) {
                     Ok((Some(pid), testimony)) => {
+                        if let Some(hooks) = &self.hooks {
+                            hooks.forked(py, pid);
+                        }
                         let forked = Report::Forked { id, pid };
                         report_with(self.reports.as_fd(), &forked, Some(testimony.as_fd()))?;
                     }
@@ -315,7 +356,7 @@ impl Template<'_> {
     }
 
     /// `Some(pid)` of the new worker in the template, `None` in the worker; and where the worker testifies.
-    fn fork(&self, py: Python<'_>, slot: u16) -> io::Result<(Option<i32>, OwnedFd)> {
+    fn fork(&self, py: Python<'_>, id: u64, slot: u16) -> io::Result<(Option<i32>, OwnedFd)> {
         let cell = self.scoreboard.cell(slot);
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
         cell.reset();
@@ -323,6 +364,9 @@ impl Template<'_> {
         // A worker that is told to leave before its handlers stand must not die of it unheard: the signals
         // wait until then (`worker::boot`).
         let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
+        if let Some(hooks) = &self.hooks {
+            hooks.forks(py, id);
+        }
         hold()?;
         match fork_twice(py, announce)? {
             Forked::Worker => Ok((None, testimony)),
@@ -349,9 +393,15 @@ impl Template<'_> {
         }
         // Python code of the app may have changed it at import.
         drop(signal::reset(Signal::SIGCHLD));
+        let hooks = self.hooks.map(|hooks| hooks.for_worker(py)).transpose();
+        let hooks = hooks.unwrap_or_else(|error| {
+            log::error(format_args!("the hooks cannot be called: {error}"));
+            None
+        });
         worker::run(
             py,
             &Birth {
+                hooks,
                 start: self.start,
                 // As long as the process.
                 scoreboard: Box::leak(Box::new(self.scoreboard)),

@@ -9,19 +9,28 @@ use crate::python::text;
 use crate::sys::clock;
 use crate::wsgi::exchange::Served;
 
+use super::atoms::Logger;
 use super::connection::Connection;
 use super::desk::Desk;
 
+/// Where the lines go.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// To a file, by rcorn itself.
+    File(FileAccess),
+    /// To a logger of Python's.
+    Logger(Logger),
+}
+
 /// The access log with its compiled format.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(super) struct FileAccess {
     log: AccessLog,
     format: AccessFormat,
     line: Vec<u8>,
-    path: Vec<u8>,
 }
 
-impl Access {
+impl FileAccess {
     /// Compiles the format.
     pub(super) fn new(log: AccessLog, format: &str) -> std::io::Result<Self> {
         let format = AccessFormat::compile(format).map_err(std::io::Error::other)?;
@@ -29,13 +38,17 @@ impl Access {
             log,
             format,
             line: Vec::new(),
-            path: Vec::new(),
         })
     }
+}
 
+impl Access {
     /// Opens the file again.
     pub(super) fn reopen(&self) {
-        self.log.reopen();
+        match self {
+            Self::File(file) => file.log.reopen(),
+            Self::Logger(_) => {}
+        }
     }
 }
 
@@ -55,6 +68,7 @@ impl Desk<'_> {
     /// Writes the request's line.
     pub(super) fn log_access(
         &mut self,
+        py: Python<'_>,
         connection: &Connection,
         bytes: &[u8],
         head: &Head,
@@ -65,24 +79,36 @@ impl Desk<'_> {
         let Some(access) = &mut self.access else {
             return;
         };
-        access.path.clear();
-        path_info(head.path.of(bytes), &mut access.path);
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        path_info(head.path.of(bytes), &mut path);
         let reply = self.guest.exchange().reply();
         let line = Line {
             bytes,
             head,
             address: &connection.peer_address(),
-            path: &access.path,
+            path: &path,
             status: served.status,
             sent: served.sent,
             duration: clock::monotonic().saturating_sub(begun),
             reply_head: reply.head(),
             environ,
         };
-        access.line.clear();
-        access.format.render(&line, &mut access.line);
-        drop(reply);
-        access.log.write(&mut access.line);
+        match access {
+            Access::File(file) => {
+                file.line.clear();
+                file.format.render(&line, &mut file.line);
+                drop(reply);
+                file.log.write(&mut file.line);
+            }
+            Access::Logger(logger) => {
+                let atoms = logger.atoms(py, &line, head, bytes, line.reply_head, environ);
+                // The logger's code may do anything.
+                drop(reply);
+                logger.write(py, atoms);
+            }
+        }
+        self.path = path;
     }
 }
 

@@ -15,6 +15,7 @@ use crate::log;
 use crate::settings::Settings;
 use crate::sys::clock;
 use crate::sys::scoreboard::{Cell, Scoreboard};
+use crate::template::hooks::WorkerHooks;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::Environ;
 use crate::wsgi::exchange::Guest;
@@ -92,7 +93,10 @@ pub(super) struct Desk<'a> {
     pub(super) scratch: Vec<u8>,
     pub(super) environ: Environ,
     pub(super) guest: Guest,
+    pub(super) hooks: Option<&'a WorkerHooks>,
     pub(super) access: Option<Access>,
+    /// Room for the path in its line.
+    pub(super) path: Vec<u8>,
     pub(super) standing_second: i64,
     pub(super) retirement: Retirement,
 }

@@ -6,6 +6,7 @@ pub mod lot;
 pub mod orders;
 
 mod access;
+mod atoms;
 mod desk;
 mod leave;
 mod pages;
@@ -34,6 +35,7 @@ use crate::sys;
 use crate::sys::clock;
 use crate::sys::scoreboard::Scoreboard;
 use crate::template::boot::import;
+use crate::template::hooks::WorkerHooks;
 use crate::template::serve::report;
 
 use desk::Desk;
@@ -56,6 +58,8 @@ pub struct Birth<'a> {
     pub testimony: OwnedFd,
     /// It must answer `reload_probe` before it is ready.
     pub probe: bool,
+    /// What a `gunicorn.conf.py` wants to know of it.
+    pub(crate) hooks: Option<WorkerHooks>,
 }
 
 /// The name in process titles: `--name`, or the app as it was given.
@@ -74,6 +78,9 @@ pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
     let code = match boot(py, birth, app) {
         Ok(mut desk) => {
             desk.work(py);
+            if let Some(hooks) = birth.hooks.as_ref().filter(|_| desk.orders.quit()) {
+                hooks.interrupted(py);
+            }
             0
         }
         Err(BootError::Failed(failure)) => {
@@ -104,6 +111,9 @@ pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
     };
     call::settle(py);
     log::info(format_args!("Worker exiting (pid: {})", pid()));
+    if let Some(hooks) = &birth.hooks {
+        hooks.leaves(py);
+    }
     leave(py);
     code
 }
@@ -146,6 +156,9 @@ fn boot<'a>(
     sys::fork::mark_forks()?;
     testimony::register(py, birth.testimony.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
+    if let Some(hooks) = &birth.hooks {
+        hooks.born(py, pid()).map_err(BootError::Failed)?;
+    }
     let app = if let Some(app) = app {
         app.into_bound(py)
     } else {
@@ -157,6 +170,13 @@ fn boot<'a>(
     let start = birth.start;
     let doors = start.listeners.iter().map(|listener| listener.fd).collect();
     let orders = Orders::install(py, start.arbiter, doors)?;
+    let app = match &birth.hooks {
+        Some(hooks) => {
+            hooks.listen_for_abort(py)?;
+            hooks.booted(py, &app).map_err(BootError::Failed)?
+        }
+        None => app,
+    };
     let mut desk = Desk::new(py, birth, app, orders)?;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| birth.probe) {
         desk.probe(py, path).map_err(BootError::Failed)?;

@@ -8,8 +8,11 @@ use pyo3::types::PyDict;
 
 use crate::http::{ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
 use crate::log;
+use crate::python::traceback;
 use crate::sys::clock;
+use crate::template::hooks::WorkerHooks;
 use crate::wsgi::body::Body;
+use crate::wsgi::channel::Channel;
 use crate::wsgi::environ::EnvironError;
 use crate::wsgi::exchange::{Ending, Served, Trouble};
 use crate::wsgi::input::Input;
@@ -139,7 +142,15 @@ impl Desk<'_> {
             }
         };
         self.cell.end(clock::coarse());
-        self.log_access(connection, bytes, head, &served, begun, environ.as_ref());
+        self.log_access(
+            py,
+            connection,
+            bytes,
+            head,
+            &served,
+            begun,
+            environ.as_ref(),
+        );
         drop(environ);
         connection.served = connection.served.saturating_add(1);
         Self::log_trouble(bytes, head, served.trouble);
@@ -265,9 +276,12 @@ impl Desk<'_> {
             http11: head.version == Version::Http11,
             keep_alive,
         };
-        let served = self
-            .guest
-            .serve(py, &environ, &connection.channel, demand)?;
+        let served = match self.hooks {
+            None => self
+                .guest
+                .serve(py, &environ, &connection.channel, demand)?,
+            Some(hooks) => self.serve_with(py, hooks, &environ, &connection.channel, demand)?,
+        };
         let (left, malformed) = match &input {
             None => (Some(Vec::new()), None),
             Some(input) => (input.get().finish(), input.get().malformed()),
@@ -278,6 +292,32 @@ impl Desk<'_> {
             malformed,
             environ,
         })
+    }
+
+    /// With the hooks of a `gunicorn.conf.py` around it.
+    fn serve_with(
+        &mut self,
+        py: Python<'_>,
+        hooks: &WorkerHooks,
+        environ: &Bound<'_, PyDict>,
+        channel: &Channel,
+        demand: Demand,
+    ) -> PyResult<Served> {
+        let request = match hooks.before(py, environ) {
+            Ok(request) => request,
+            Err(error) => {
+                return Ok(Served {
+                    status: 500,
+                    sent: 0,
+                    ending: Ending::Unanswered,
+                    trouble: Some(Trouble::App(traceback::format(py, &error))),
+                });
+            }
+        };
+        let served = self.guest.serve(py, environ, channel, demand)?;
+        let head = self.guest.exchange().reply().head().to_vec();
+        hooks.after(py, request, environ, &head, served.status, served.sent);
+        Ok(served)
     }
 
     /// What went wrong, in the log.

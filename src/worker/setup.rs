@@ -13,13 +13,15 @@ use crate::link::Start;
 use crate::log::AccessLog;
 use crate::settings::{HeaderMap, LogTarget, Settings};
 use crate::sys::process::adopt;
+use crate::template::loggers;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::{Environ, EnvironRules};
 use crate::wsgi::errors::Errors;
 use crate::wsgi::exchange::Guest;
 use crate::wsgi::file::FileWrapper;
 
-use super::access::Access;
+use super::access::{Access, FileAccess};
+use super::atoms::Logger;
 use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
 use super::orders::Orders;
 use super::retire::Retirement;
@@ -47,7 +49,7 @@ impl<'a> Desk<'a> {
             });
         }
         let (environ, guest) = stage(py, start, app).map_err(io::Error::other)?;
-        let access = access(start)?;
+        let access = access(py, start)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut desk = Self {
             start,
@@ -78,7 +80,9 @@ impl<'a> Desk<'a> {
             scratch: vec![0; PIECE],
             environ,
             guest,
+            hooks: birth.hooks.as_ref(),
             access,
+            path: Vec::new(),
             standing_second: 0,
             retirement: Retirement::new(settings, birth.id),
         };
@@ -114,15 +118,23 @@ fn stage(py: Python<'_>, start: &Start, app: Bound<'_, PyAny>) -> PyResult<(Envi
 }
 
 /// The access log, if there is one.
-fn access(start: &Start) -> io::Result<Option<Access>> {
+fn access(py: Python<'_>, start: &Start) -> io::Result<Option<Access>> {
+    if loggers::are_shaped(start) {
+        let logger = Logger::new(py, &start.settings.access_log_format);
+        return logger
+            .map(Access::Logger)
+            .map(Some)
+            .map_err(io::Error::other);
+    }
     let Some(fd) = start.access_log else {
         return Ok(None);
     };
     let path = start.settings.accesslog.as_ref().and_then(LogTarget::path);
-    Access::new(
+    FileAccess::new(
         AccessLog::new(adopt(fd)?, path),
         &start.settings.access_log_format,
     )
+    .map(Access::File)
     .map(Some)
 }
 

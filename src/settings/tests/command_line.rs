@@ -3,10 +3,10 @@
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use super::{refusal, resolved_in, served};
+use super::{Command, refusal, resolved_in, served};
 use crate::settings::{
-    Address, Command, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Seconds, Settings, Size,
-    Workers, resolve,
+    Address, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Seconds, Settings, Size, Workers,
+    gather,
 };
 
 #[test]
@@ -248,22 +248,11 @@ fn what_cannot_be_understood() {
 }
 
 const NOT_OURS: &[(&str, &str, &str)] = &[
-    (
-        "-c a.py",
-        "--config is not supported yet",
-        "not supported yet in this version",
-    ),
     ("--threads 4", "--threads 4 is not possible: ", "--workers"),
     (
         "--certfile a",
         "--certfile a is not possible: rcorn does not do TLS",
         "proxy",
-    ),
-    ("--reload", "--reload is not supported yet", "HUP"),
-    (
-        "--statsd-host x:1",
-        "--statsd-host is not supported yet",
-        "access log",
     ),
     (
         "--paster a.ini",
@@ -277,7 +266,7 @@ const NOT_OURS: &[(&str, &str, &str)] = &[
     ),
     (
         "--proxy-protocol",
-        "--proxy-protocol is not supported yet",
+        "--proxy-protocol auto is not possible: ",
         "X-Forwarded-For",
     ),
     (
@@ -369,7 +358,8 @@ fn help_and_version_come_first() {
 #[test]
 fn words_must_be_text() {
     let word = std::ffi::OsString::from_vec(b"--name=\xff".to_vec());
-    let error = resolve(["x".into(), word].into_iter(), &|_name| None).expect_err("not text");
+    let error =
+        gather(["x".into(), word].into_iter(), &|_name| None, "/".into()).expect_err("not text");
     assert!(
         error.to_string().starts_with("--name is not valid UTF-8"),
         "{error}"

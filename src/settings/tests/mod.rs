@@ -9,15 +9,25 @@ mod values;
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use super::{Command, Error, Resolved, resolve};
+use super::{Asked, Error, Resolved, gather, launch_directory};
+
+/// What a command line asks for.
+#[derive(Debug)]
+enum Command {
+    Serve(Box<Resolved>),
+    Print(String),
+}
 
 /// Resolves a command line in an environment of these variables only.
 fn resolved_in(variables: &[(&str, &str)], words: &[&str]) -> Result<Command, Error> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
     let words = words.iter().map(OsString::from);
-    resolve(words, &|name| {
-        variables.get(name).map(|&text| text.to_owned())
-    })
+    let environment = |name: &str| variables.get(name).map(|&text| text.to_owned());
+    let directory = launch_directory(&environment)?;
+    match gather(words, &environment, directory)? {
+        Asked::Serve(sources) => Ok(Command::Serve(Box::new(sources.resolve(None)?))),
+        Asked::Print(text) => Ok(Command::Print(text)),
+    }
 }
 
 /// What is served.

@@ -1,0 +1,52 @@
+//! `--check-config`: the app is imported as a template would, in a process that does nothing else.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid as NixPid;
+
+use crate::link::Start;
+use crate::log::AccessFormat;
+use crate::settings::Settings;
+use crate::sys::spawn::Spawn;
+
+use super::start::StartError;
+use super::{interpreter, native};
+
+/// Whether the app can be imported; standard error says what is wrong.
+pub fn check(settings: &Settings, arguments: &[OsString]) -> Result<bool, StartError> {
+    AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
+    let python = interpreter::find_for(settings.python.clone())?;
+    let system = |source: io::Error| StartError::System {
+        what: "import the app",
+        source,
+    };
+    let module = native::module().map_err(system)?;
+    let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC);
+    let mut orders = File::from(orders.map_err(|errno| system(errno.into()))?);
+    let start = Start {
+        error_log: 2,
+        ..Start::of(settings, arguments)
+    };
+    let text = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
+    orders.write_all(&text).map_err(system)?;
+    let spawn = Spawn {
+        program: python,
+        arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "check"),
+        environment: settings
+            .raw_env
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        inherit: vec![module.as_raw_fd(), orders.as_raw_fd()],
+        die_with_parent: true,
+        ..Spawn::default()
+    };
+    let pid = spawn.start().map_err(system)?;
+    let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
+    Ok(matches!(ended, WaitStatus::Exited(_, 0)))
+}

@@ -1,0 +1,133 @@
+//! Where the settings of a file are, and a mapping as a setting.
+
+use std::path::{Path, PathBuf};
+
+use super::value::{Cause, Value, text_form};
+
+/// The names that are looked for when nobody names a file, in this order.
+pub(super) const USUAL: [&str; 2] = ["rcorn.yaml", "gunicorn.conf.py"];
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigFile {
+    /// Data.
+    Yaml(PathBuf),
+    /// Python that is executed.
+    Python(PathBuf),
+    /// A Python module that is imported.
+    Module(String),
+}
+
+impl ConfigFile {
+    /// What the path's ending says.
+    pub(super) fn at(path: PathBuf) -> Self {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending {
+            Some("yaml" | "yml") => Self::Yaml(path),
+            Some(_) | None => Self::Python(path),
+        }
+    }
+
+    /// The same file, whatever the directory of the moment.
+    pub(super) fn seen_from(self, directory: &Path) -> Self {
+        match self {
+            Self::Yaml(path) => Self::Yaml(directory.join(path)),
+            Self::Python(path) => Self::Python(directory.join(path)),
+            Self::Module(name) => Self::Module(name),
+        }
+    }
+
+    /// Whether an interpreter must read it.
+    pub fn is_python(&self) -> bool {
+        matches!(self, Self::Python(_) | Self::Module(_))
+    }
+
+    /// How the operator knows it: without the directory rcorn was started in.
+    pub fn shown(&self, directory: &Path) -> String {
+        match self {
+            Self::Yaml(path) | Self::Python(path) => path
+                .strip_prefix(directory)
+                .unwrap_or(path)
+                .display()
+                .to_string(),
+            Self::Module(name) => format!("python:{name}"),
+        }
+    }
+}
+
+impl Value for ConfigFile {
+    const NOUN: &'static str = "a file, file:PATH or python:MODULE";
+    const VALUE_NAME: &'static str = "FILE";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        match text.split_once(':') {
+            Some(("python", module)) => {
+                let word = |word: &str| {
+                    !word.is_empty()
+                        && word
+                            .chars()
+                            .all(|sign| sign == '_' || sign.is_alphanumeric())
+                };
+                if module.split('.').all(word) {
+                    Ok(Self::Module(module.to_owned()))
+                } else {
+                    Err(Cause::because(
+                        "names no module after python:",
+                        "write it as one imports it, python:shop.gunicorn_conf",
+                    ))
+                }
+            }
+            Some(("file", path)) if !path.is_empty() => PathBuf::parse(path).map(Self::at),
+            _ if text.is_empty() => Err(Cause::NotA),
+            _ => PathBuf::parse(text).map(Self::at),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Yaml(path) | Self::Python(path) => path.show(),
+            Self::Module(name) => format!("python:{name}"),
+        }
+    }
+}
+
+/// A mapping of names to anything: kept as JSON. One that lives in a `gunicorn.conf.py` stays there, because it may have
+/// functions and classes in it; the workers find it when they execute that file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping(String);
+
+/// Stands for a mapping that cannot be written down.
+const LIVE: &str = "(as in the Python file)";
+
+impl Mapping {
+    /// One that only Python can hold.
+    pub(super) const fn live() -> &'static str {
+        LIVE
+    }
+
+    /// The JSON, where there is one.
+    pub fn json(&self) -> Option<&str> {
+        (self.0 != LIVE).then_some(&self.0)
+    }
+}
+
+impl Value for Mapping {
+    const NOUN: &'static str = "a mapping of names to values";
+    const VALUE_NAME: &'static str = "MAPPING";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        let is_mapping =
+            || serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text).is_ok();
+        if text == LIVE || is_mapping() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Cause::NotA)
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+text_form!(ConfigFile, Mapping);

@@ -1,0 +1,203 @@
+//! All that was said, in the order in which it counts: the defaults, the configuration file, the environment, the
+//! command lines in variables, the arguments.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fs, io};
+
+use super::config::{ConfigFile, USUAL};
+use super::environment::{self, Environment};
+use super::error::Error;
+use super::evaluated::{self, PythonFile};
+use super::file::{Given, Reading};
+use super::origin::{Origin, Origins};
+use super::rows::{Layer, Settings, TABLE};
+use super::{Resolved, argv, check, help, shell, yaml};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Asked<'a> {
+    /// Serve, or whatever else the settings say.
+    Serve(Box<Sources<'a>>),
+    /// Print this on standard output, as it is, and leave.
+    Print(String),
+}
+
+/// What was said outside of the configuration file, and which one is to be read.
+pub struct Sources<'a> {
+    environment: &'a Environment<'a>,
+    /// Where rcorn was started.
+    directory: PathBuf,
+    /// In rising order of weight.
+    layers: Vec<(Layer, Origin)>,
+    warnings: Vec<String>,
+    config: Option<ConfigFile>,
+    python: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Sources");
+        shown.field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The variables that hold a command line, in rising order of weight.
+const COMMAND_LINES: [&str; 2] = ["GUNICORN_CMD_ARGS", "RCORN_CMD_ARGS"];
+
+/// Gathers what the arguments (without the program's own name) and the environment say. `directory`: where rcorn was
+/// started.
+pub fn gather<'a>(
+    arguments: impl Iterator<Item = OsString>,
+    environment: &'a Environment<'a>,
+    directory: PathBuf,
+) -> Result<Asked<'a>, Error> {
+    // The arguments first: `--help` must help whatever is wrong elsewhere.
+    let (arguments, said_last) = match argv::read(arguments)? {
+        argv::Asked::Serve(layer, warnings) => (layer, warnings),
+        argv::Asked::Help => return Ok(Asked::Print(help::help())),
+        argv::Asked::Version => return Ok(Asked::Print(help::version())),
+    };
+    let mut warnings = Vec::new();
+    let mut layers = environment::layers(environment, &mut warnings)?;
+    for variable in COMMAND_LINES {
+        let Some(line) = environment::said(environment, variable) else {
+            continue;
+        };
+        let words = shell::split(&line).map_err(|what| Error::Quoting { variable, what })?;
+        let asked =
+            argv::read(words.into_iter().map(OsString::from)).map_err(|error| Error::Within {
+                variable,
+                error: Box::new(error),
+            })?;
+        match asked {
+            argv::Asked::Serve(layer, notes) => {
+                warnings.extend(notes.into_iter().map(|note| format!("{variable}: {note}")));
+                layers.push((*layer, Origin::Environment(variable)));
+            }
+            argv::Asked::Help => return Ok(Asked::Print(help::help())),
+            argv::Asked::Version => return Ok(Asked::Print(help::version())),
+        }
+    }
+    warnings.extend(said_last);
+    layers.push((*arguments, Origin::CommandLine));
+    let named = layers
+        .iter()
+        .rev()
+        .find_map(|(layer, _)| layer.config.clone().flatten());
+    let config = match named {
+        Some(file) => Some(file.seen_from(&directory)),
+        None => usual(&directory, &mut warnings),
+    };
+    let python = layers
+        .iter()
+        .rev()
+        .find_map(|(layer, _)| layer.python.clone().flatten());
+    Ok(Asked::Serve(Box::new(Sources {
+        environment,
+        python: python.map(|python| check::program(&python, &directory)),
+        directory,
+        layers,
+        warnings,
+        config,
+    })))
+}
+
+/// The file that is read when nobody names one.
+fn usual(directory: &std::path::Path, warnings: &mut Vec<String>) -> Option<ConfigFile> {
+    let mut there = USUAL
+        .into_iter()
+        .filter(|name| directory.join(name).is_file());
+    let first = there.next()?;
+    if let Some(second) = there.next() {
+        warnings.push(format!("{second} is not read, because there is {first}"));
+    }
+    Some(ConfigFile::at(directory.join(first)))
+}
+
+impl Sources<'_> {
+    /// The configuration file that an interpreter must evaluate first.
+    pub fn python_file(&self) -> Option<PythonFile> {
+        let file = self.config.clone().filter(ConfigFile::is_python)?;
+        Some(PythonFile {
+            file,
+            directory: self.directory.clone(),
+            python: self.python.clone(),
+        })
+    }
+
+    /// The settings that hold. `answer`: what the interpreter said of the [`python_file`](Self::python_file).
+    pub fn resolve(self, answer: Option<&str>) -> Result<Resolved, Error> {
+        let mut settings = Settings::default();
+        let mut origins = Origins::default();
+        let mut warnings = Vec::new();
+        if let Some(config) = &self.config {
+            let mut reading = Reading {
+                settings: &mut settings,
+                origins: &mut origins,
+                warnings: &mut warnings,
+                file: Arc::from(config.shown(&self.directory)),
+                python: config.is_python(),
+            };
+            match config {
+                ConfigFile::Yaml(path) => read_yaml(path, self.environment, &mut reading)?,
+                ConfigFile::Python(_) | ConfigFile::Module(_) => {
+                    evaluated::read(answer.unwrap_or_default(), &mut reading)?;
+                }
+            }
+        }
+        let python = self.config.as_ref().is_some_and(ConfigFile::is_python);
+        for (layer, origin) in self.layers {
+            layer.lay_over(&mut settings, &mut origins, &origin);
+        }
+        if python {
+            warnings.extend(overridden(&origins));
+        }
+        warnings.extend(self.warnings);
+        settings.config = self.config;
+        check::complete(&mut settings, &origins, &self.directory, &mut warnings)?;
+        Ok(Resolved {
+            settings,
+            origins,
+            warnings,
+        })
+    }
+}
+
+fn read_yaml(
+    path: &std::path::Path,
+    environment: &Environment<'_>,
+    reading: &mut Reading<'_>,
+) -> Result<(), Error> {
+    let file = reading.file.to_string();
+    let unreadable = |source| Error::Unreadable {
+        file: file.clone(),
+        source,
+    };
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    yaml::read(&file, &text, environment, &mut |name, data, line| {
+        reading.take(name, &Given::Data(data), line)
+    })
+}
+
+/// With gunicorn these variables are defaults, and count less than its file.
+fn overridden(origins: &Origins) -> impl Iterator<Item = String> + '_ {
+    TABLE.iter().filter_map(|row| {
+        let variable = row.variable?;
+        let said = origins.said(row.name);
+        let (place, old) = said.iter().rev().find_map(|(origin, value)| match origin {
+            Origin::File(..) => Some((origin, value)),
+            Origin::Default | Origin::Environment(_) | Origin::CommandLine => None,
+        })?;
+        let (last, new) = said.last()?;
+        (*last == Origin::Environment(variable) && old != new).then(|| {
+            format!(
+                "{variable} in the environment counts more than {} in {place}: {new}, not {old}",
+                row.name
+            )
+        })
+    })
+}
