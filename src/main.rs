@@ -143,7 +143,9 @@ fn explain(arguments: &[OsString]) -> ExitCode {
     };
     let explained = settings::launch_directory(ENVIRONMENT).and_then(|directory| {
         let resolved = match gather(arguments, 3, directory)? {
-            Asked::Serve(sources) => evaluated(*sources, arguments),
+            Asked::Serve(sources) => {
+                evaluated(*sources, arguments).inspect(|resolved| remind(&resolved.warnings))
+            }
             Asked::Print(text) => return Ok(text),
         };
         settings::explain(name, resolved)
@@ -170,10 +172,14 @@ fn refuse(error: &settings::Error) -> ExitCode {
 }
 
 fn warn(resolved: Resolved) -> Settings {
-    for warning in &resolved.warnings {
+    remind(&resolved.warnings);
+    resolved.settings
+}
+
+fn remind(warnings: &[String]) {
+    for warning in warnings {
         drop(writeln!(std::io::stderr(), "rcorn: warning: {warning}"));
     }
-    resolved.settings
 }
 
 /// How this process was started. The executable is named as the shell found it: after an installation the new build

@@ -92,6 +92,10 @@ pub fn explain(name: &str, resolved: Result<Resolved, Error>) -> Result<String, 
             Err(error) => Err(error),
         };
     }
+    match resolved {
+        Ok(_) | Err(Error::NoApp) => {}
+        Err(error) => return Err(error),
+    }
     if let Some(hook) = hook_named(&name) {
         return Ok(format!(
             "{}({})\n  a hook: a function in a gunicorn.conf.py\n  runs: {}\n",

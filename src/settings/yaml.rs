@@ -104,6 +104,11 @@ impl<'de> Visitor<'de> for &Root<'_, '_> {
         Ok(())
     }
 
+    /// An empty file, with a comment.
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<(), A::Error> {
         let mut seen = Vec::new();
         while let Some(name) = pairs.next_key_seed(Name {
@@ -299,9 +304,10 @@ impl<'de> Visitor<'de> for Any<'_> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Data, A::Error> {
         let (tag, value): (String, _) = tagged.variant()?;
-        if tag.trim_start_matches('!') != "env" {
+        let tag = tag.trim_start_matches('!');
+        if tag != "env" {
             return Err(de::Error::custom(format!(
-                "the tag {tag} is not known; there is !env, which fills in ${{NAME}} from the environment"
+                "the tag !{tag} is not known; there is !env, which fills in ${{NAME}} from the environment"
             )));
         }
         let text: String = value.newtype_variant()?;

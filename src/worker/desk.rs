@@ -56,6 +56,8 @@ pub(super) struct Limiting {
 pub(super) enum Leaving {
     /// It is replaced: siblings serve on, connections go to them.
     Retired,
+    /// The arbiter is gone, and so are the siblings.
+    Orphaned,
     /// The server stops, since then.
     Stopping(u64),
 }
@@ -201,6 +203,7 @@ impl Desk<'_> {
                 _parked => {}
             }
         }
+        self.go_on_leaving(now);
         if now >= self.next_sweep {
             self.sweep(now);
         }
@@ -245,8 +248,10 @@ impl Desk<'_> {
         match super::lot::take(self.lot.1.as_fd())? {
             Some(handed) => self.welcome(py, handed),
             // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
-            // connection is gone.
-            None if self.doors_open => drop(self.accept_any(py)),
+            // connection is gone. One that has just begun to leave hands it on.
+            None if self.doors_open || self.leaving == Some(Leaving::Retired) => {
+                drop(self.accept_any(py))
+            }
             None => {}
         }
         Ok(())

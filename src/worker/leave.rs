@@ -32,22 +32,34 @@ impl Desk<'_> {
         if stopping && !orphan {
             self.leaving = Some(Leaving::Stopping(now));
             self.open_doors()?;
-            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
             return Ok(());
         }
-        self.leaving = Some(Leaving::Retired);
         self.close_doors()?;
         self.epoll.delete(&self.lot.1)?;
-        if orphan {
-            self.shorten_waits(now);
+        self.leaving = Some(if orphan {
+            Leaving::Orphaned
         } else {
-            self.hand_all_on();
-            self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
-        }
+            Leaving::Retired
+        });
         Ok(())
     }
 
-    /// Gives every parked connection to the siblings.
+    /// In each turn of a leaving worker: some connections came with the very events that brought the order.
+    pub(super) fn go_on_leaving(&mut self, now: u64) {
+        match self.leaving {
+            None => {}
+            Some(Leaving::Orphaned) => self.shorten_waits(now),
+            Some(Leaving::Stopping(_)) => {
+                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)))
+            }
+            Some(Leaving::Retired) => {
+                self.hand_all_on();
+                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
+            }
+        }
+    }
+
+    /// Gives every parked connection to the siblings; those that nobody takes get a last answer.
     fn hand_all_on(&mut self) {
         for index in 0..self.connections.len() {
             let Some(Some(connection)) = self.connections.get(index) else {

@@ -32,3 +32,7 @@ mod l_notify;
 mod m_trials;
 #[cfg(test)]
 mod n_soak;
+#[cfg(test)]
+mod r_config;
+#[cfg(test)]
+mod r_names;
