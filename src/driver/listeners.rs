@@ -10,7 +10,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::link::{self, ListenerKind};
 use crate::log;
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Protocol, Settings};
 use crate::sys::net;
 
 use super::open::{inherit, open};
@@ -58,10 +58,38 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it.
+    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it; `uwsgi://` before it where that
+    /// is spoken.
     #[must_use]
-    pub(super) fn shown(&self) -> &str {
+    pub(super) fn shown(&self, settings: &Settings) -> String {
+        match self.protocol(settings) {
+            Protocol::Http => self.shown.clone(),
+            Protocol::Uwsgi => {
+                let place = self.shown.strip_prefix("http://").unwrap_or(&self.shown);
+                format!("uwsgi://{place}")
+            }
+        }
+    }
+
+    /// The same whatever is spoken there, for a log line about the socket.
+    pub(super) fn place(&self) -> &str {
         &self.shown
+    }
+
+    /// What is spoken here. A socket stays when only this changes with the settings.
+    fn protocol(&self, settings: &Settings) -> Protocol {
+        let socket = self.address.as_ref().map(Address::socket);
+        let said = settings
+            .bind
+            .iter()
+            .find(|address| Some(address.socket()) == socket);
+        match said {
+            Some(Address::Uwsgi(_)) => Protocol::Uwsgi,
+            Some(
+                Address::Tcp { .. } | Address::Unix(_) | Address::Abstract(_) | Address::Fd(_),
+            )
+            | None => settings.protocol,
+        }
     }
 
     /// The address it is bound to.
@@ -103,31 +131,32 @@ impl Listener {
         let Some(local) = self.local() else {
             return false;
         };
-        match address {
+        match address.socket() {
             Address::Tcp { host, port } => (host.as_str(), *port)
                 .to_socket_addrs()
                 .is_ok_and(|mut found| found.next().map(SockAddr::from).as_ref() == Some(&local)),
             Address::Unix(path) => local.as_pathname() == Some(path),
             Address::Abstract(name) => local.as_abstract_namespace() == Some(name.as_bytes()),
-            Address::Fd(_) => false,
+            Address::Fd(_) | Address::Uwsgi(_) => false,
         }
     }
 
     /// The file of a unix socket that is there now is ours to remove.
     pub(super) fn own_file(&mut self) {
-        if let Some(Address::Unix(path)) = &self.address
+        if let Some(Address::Unix(path)) = self.address.as_ref().map(Address::socket)
             && let Ok(about) = path.symlink_metadata()
         {
             self.file = Some((path.clone(), about.dev(), about.ino()));
         }
     }
 
-    /// How templates and workers know it.
+    /// How templates and workers with these settings know it.
     #[must_use]
-    pub(super) fn for_link(&self) -> link::Listener {
+    pub(super) fn for_link(&self, settings: &Settings) -> link::Listener {
         link::Listener {
             fd: self.socket.as_raw_fd(),
             kind: self.kind,
+            protocol: self.protocol(settings),
             host: self.host.clone(),
             port: self.port.clone(),
         }
@@ -264,7 +293,7 @@ pub(super) fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, Lis
     for address in &settings.bind {
         let same = before
             .iter()
-            .position(|old| old.address.as_ref() == Some(address));
+            .position(|old| old.address.as_ref().map(Address::socket) == Some(address.socket()));
         parts.push(match same {
             Some(index) => Ok(index),
             None => Err(open(address, settings)?),

@@ -137,13 +137,13 @@ impl Driver<'_> {
         let Some(Pending { settings, plan, .. }) = self.pending.take() else {
             return;
         };
-        let before: Vec<String> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.shown().to_owned())
-            .collect();
+        let shown = |listeners: &[super::Listener], settings| -> Vec<String> {
+            let shown = listeners.iter().map(|listener| listener.shown(settings));
+            shown.collect()
+        };
+        let before = shown(&self.listeners, &self.settings);
         plan.commit(&mut self.listeners);
-        let after: Vec<&str> = self.listeners.iter().map(super::Listener::shown).collect();
+        let after = shown(&self.listeners, &settings);
         if before != after {
             log::info(format_args!(
                 "Listening at: {} ({})",

@@ -95,7 +95,7 @@ impl Notify {
                 Ok(()) => listener.is_stored(),
                 Err(error) => log::debug(format_args!(
                     "cannot store the socket {}: {error}",
-                    listener.shown()
+                    listener.place()
                 )),
             }
         }

@@ -21,7 +21,7 @@ use super::listeners::{ListenError, Listener};
 const DEFER: Duration = Duration::from_secs(1);
 
 pub(super) fn open(address: &Address, settings: &Settings) -> Result<Vec<Listener>, ListenError> {
-    match address {
+    match address.socket() {
         Address::Tcp { host, port } => tcp(address, host, *port, settings),
         Address::Unix(path) => Ok(vec![unix(address, path, settings)?]),
         Address::Abstract(name) => {
@@ -35,6 +35,8 @@ pub(super) fn open(address: &Address, settings: &Settings) -> Result<Vec<Listene
             Ok(vec![bind().map_err(|source| refused(address, source))?])
         }
         Address::Fd(fd) => Ok(vec![inherit(*fd, Some(address.clone()))?]),
+        // `socket` is what is behind it.
+        Address::Uwsgi(inner) => open(inner, settings),
     }
 }
 

@@ -235,7 +235,10 @@ impl Driver<'_> {
         let (error_log, access_log) = self.logs.numbers();
         let start = Start {
             generation: generation.0,
-            listeners: sockets.into_iter().map(super::Listener::for_link).collect(),
+            listeners: sockets
+                .into_iter()
+                .map(|listener| listener.for_link(settings))
+                .collect(),
             scoreboard: self.scoreboard_fd.as_raw_fd(),
             reports: self.reports.1.as_raw_fd(),
             lot: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),

@@ -266,7 +266,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         handed.unwrap_or_default(),
     )?;
     let control = Control::open(&settings, &environment).map_err(StartError::Control)?;
-    announce(&listeners);
+    announce(&listeners, &settings);
     let notify = Notify::new(&environment);
     notify.store(&mut listeners);
     log::info(format_args!("Using worker: {}", settings.worker_class));
@@ -375,8 +375,11 @@ impl Shared {
 }
 
 /// gunicorn's start line: `Listening at: http://127.0.0.1:8000 (4711)`.
-fn announce(listeners: &[Listener]) {
-    let shown: Vec<&str> = listeners.iter().map(Listener::shown).collect();
+fn announce(listeners: &[Listener], settings: &Settings) {
+    let shown: Vec<String> = listeners
+        .iter()
+        .map(|listener| listener.shown(settings))
+        .collect();
     log::info(format_args!(
         "Listening at: {} ({})",
         shown.join(","),

@@ -26,7 +26,7 @@ impl Driver<'_> {
             listeners: self
                 .listeners
                 .iter()
-                .map(|listener| listener.shown().to_owned())
+                .map(|listener| listener.shown(&self.settings))
                 .collect(),
             last_reload: self
                 .last_reload

@@ -4,12 +4,21 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod cgi;
 mod chunked;
 mod head;
 mod line;
+mod proxy;
 mod refusal;
 pub mod reply;
+mod uwsgi;
 
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
+mod front_tests;
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -17,10 +26,13 @@ pub mod reply;
 )]
 mod tests;
 
+pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
+pub use proxy::{Passage, Preface, ProxyVersions, parse_preface};
 pub use refusal::Refusal;
+pub use uwsgi::{Packet, parse_packet};
 
 /// How far a parser came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

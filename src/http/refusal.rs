@@ -61,6 +61,22 @@ pub enum Refusal {
     ChunkExtension,
     /// There is no CRLF after a chunk's data.
     ChunkEnd,
+    /// The first byte is not that of a uwsgi request.
+    Modifier,
+    /// The parts of a uwsgi packet do not fill it.
+    Packet,
+    /// A variable has no name, one with control bytes, or one that is the server's own.
+    VariableName,
+    /// A variable's value has a NUL or a line end.
+    VariableValue,
+    /// The peer is not among those that may speak uwsgi.
+    UwsgiPeer,
+    /// A PROXY header is malformed.
+    ProxyHeader,
+    /// A PROXY header is longer than any can be.
+    ProxyTooLong,
+    /// The peer is not among those that may send a PROXY header.
+    ProxyPeer,
 }
 
 impl Refusal {
@@ -73,6 +89,7 @@ impl Refusal {
             Self::Version => 505,
             Self::UnknownCoding | Self::Connect => 501,
             Self::Expectation => 417,
+            Self::UwsgiPeer | Self::ProxyPeer => 403,
             Self::LineEnd
             | Self::RequestLine
             | Self::Method
@@ -93,7 +110,13 @@ impl Refusal {
             | Self::CodingInHttp10
             | Self::ChunkSize
             | Self::ChunkExtension
-            | Self::ChunkEnd => 400,
+            | Self::ChunkEnd
+            | Self::Modifier
+            | Self::Packet
+            | Self::VariableName
+            | Self::VariableValue
+            | Self::ProxyHeader
+            | Self::ProxyTooLong => 400,
         }
     }
 }
@@ -131,6 +154,16 @@ impl fmt::Display for Refusal {
             Self::ChunkSize => "a chunk's size is malformed",
             Self::ChunkExtension => "a chunk's extension is malformed or too long",
             Self::ChunkEnd => "a chunk's data is not followed by CR LF",
+            Self::Modifier => "this is not a uwsgi request (modifier1 is not 0)",
+            Self::Packet => "the uwsgi packet is malformed",
+            Self::VariableName => {
+                "a uwsgi variable's name is empty, malformed, or the server's own (wsgi., rcorn.)"
+            }
+            Self::VariableValue => "a uwsgi variable's value has a NUL or a line end",
+            Self::UwsgiPeer => "the peer may not speak uwsgi (uwsgi_allow_ips)",
+            Self::ProxyHeader => "the PROXY header is malformed",
+            Self::ProxyTooLong => "the PROXY header is too long",
+            Self::ProxyPeer => "the peer may not send a PROXY header (proxy_allow_ips)",
         })
     }
 }

@@ -88,6 +88,7 @@ pub fn hop_by_hop(name: &[u8]) -> bool {
 pub fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        403 => "Forbidden",
         408 => "Request Timeout",
         413 => "Content Too Large",
         414 => "URI Too Long",

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::Settings;
+use crate::settings::{Protocol, Settings};
 
 /// Longest datagram on either socket, in bytes. A longer summary is cut before sending.
 pub const LONGEST: usize = 16 * 1024;
@@ -93,6 +93,8 @@ pub struct Listener {
     pub fd: RawFd,
     /// What kind of peers it has.
     pub kind: ListenerKind,
+    /// What is spoken on it.
+    pub protocol: Protocol,
     /// `SERVER_NAME`: the host it is bound to; empty for unix sockets.
     pub host: String,
     /// `SERVER_PORT`: empty for unix sockets.

@@ -23,6 +23,8 @@ pub enum Address {
     Abstract(String),
     /// A socket that was opened by whoever started us.
     Fd(RawFd),
+    /// One of the others, where uwsgi is spoken.
+    Uwsgi(Box<Self>),
 }
 
 const DEFAULT_PORT: u16 = 8000;
@@ -30,8 +32,11 @@ const DEFAULT_PORT: u16 = 8000;
 /// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
 const LONGEST_PATH: usize = 107;
 
+/// Before an address where uwsgi is spoken. nginx writes it this way too: `uwsgi_pass uwsgi://unix:/run/app.sock`.
+const UWSGI: &str = "uwsgi://";
+
 const FORMS: &str = "write 127.0.0.1:8000, :8000 for all interfaces, [::1]:8000 for IPv6, unix:/run/app.sock, \
-                     unix:@name or fd://3";
+                     unix:@name or fd://3; uwsgi:// before it for the uwsgi protocol";
 
 impl Address {
     /// A host and a port.
@@ -39,6 +44,14 @@ impl Address {
         Self::Tcp {
             host: host.into(),
             port,
+        }
+    }
+
+    /// The socket alone, whatever is spoken there.
+    pub fn socket(&self) -> &Self {
+        match self {
+            Self::Uwsgi(inner) => inner.socket(),
+            Self::Tcp { .. } | Self::Unix(_) | Self::Abstract(_) | Self::Fd(_) => self,
         }
     }
 }
@@ -49,6 +62,13 @@ impl Value for Address {
 
     fn parse(text: &str) -> Result<Self, Cause> {
         let text = text.trim();
+        if let Some(inner) = text.strip_prefix(UWSGI) {
+            // In `uwsgi://uwsgi://x` the second one is no kind of socket.
+            return match Self::parse(inner.strip_suffix('/').unwrap_or(inner))? {
+                Self::Uwsgi(_) => Err(Cause::because("names the protocol twice", FORMS)),
+                socket => Ok(Self::Uwsgi(Box::new(socket))),
+            };
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path);
         }
@@ -86,6 +106,7 @@ impl Value for Address {
             Self::Unix(path) => format!("unix:{}", path.display()),
             Self::Abstract(name) => format!("unix:@{name}"),
             Self::Fd(fd) => format!("fd://{fd}"),
+            Self::Uwsgi(socket) => format!("{UWSGI}{}", socket.show()),
         }
     }
 }

@@ -67,7 +67,10 @@ fn flags_of(row: &'static Setting) -> Vec<Arg> {
                 let arg = Arg::new(row.name)
                     .long(flag.long)
                     .value_name(row.value_name);
-                let arg = with_value(arg);
+                let mut arg = with_value(arg);
+                if let Some(text) = flag.bare {
+                    arg = arg.num_args(0..=1).default_missing_value(text);
+                }
                 valued = Some(flag.short.into_iter().fold(arg, Arg::short));
             }
             (Some(_), before) => {
@@ -91,9 +94,6 @@ fn flag_of_known(known: &'static Known) -> Option<Arg> {
     Some(match known.takes {
         Takes::Nothing => switch(arg, id),
         Takes::Value => with_value(arg),
-        Takes::Maybe => with_value(arg)
-            .num_args(0..=1)
-            .default_missing_value("auto"),
     })
 }
 

@@ -7,7 +7,7 @@ use super::value::{Cause, Value, text_form};
 /// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
 macro_rules! choices {
     ($(#[doc = $doc:literal])+ $type:ident, $noun:literal, $value_name:literal {
-        $($(#[doc = $about:literal])+ $variant:ident = $word:literal $(or $alias:literal)*,)+
+        $($(#[doc = $about:literal])+ $variant:ident = $word:literal $(| $alias:literal)*,)+
     }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,9 +44,9 @@ choices! {
         /// Imported once, unless the imported app turns out to be unsafe to fork.
         Auto = "auto",
         /// Imported once, come what may.
-        On = "on" or "true",
+        On = "on" | "true",
         /// Each worker imports it.
-        Off = "off" or "false",
+        Off = "off" | "false",
     }
 }
 
@@ -69,6 +69,31 @@ choices! {
         Beside = "beside",
         /// Execs the new build under the same pid.
         InPlace = "in-place",
+    }
+}
+
+choices! {
+    /// What is spoken on an address.
+    Protocol, "a protocol", "PROTOCOL" {
+        /// HTTP/1.1 and 1.0.
+        Http = "http",
+        /// uwsgi, the binary protocol of nginx's `uwsgi_pass`.
+        Uwsgi = "uwsgi",
+    }
+}
+
+choices! {
+    /// Which PROXY headers are taken at the beginning of a connection. gunicorn's older settings files say true or
+    /// false.
+    ProxyProtocol, "off, v1, v2 or auto", "MODE" {
+        /// None.
+        Off = "off" | "false",
+        /// The one in text.
+        V1 = "v1",
+        /// The binary one.
+        V2 = "v2",
+        /// Both.
+        Auto = "auto" | "true",
     }
 }
 

@@ -32,8 +32,6 @@ pub enum Takes {
     Nothing,
     /// A value.
     Value,
-    /// A value or nothing.
-    Maybe,
 }
 
 /// What the user of a flag is told.
@@ -46,7 +44,7 @@ pub enum Answer {
 }
 
 use Answer::{Ignored, Never};
-use Takes::{Maybe, Nothing, Value};
+use Takes::{Nothing, Value};
 
 const fn known(
     name: &'static str,
@@ -162,24 +160,6 @@ pub const KNOWN: &[Known] = &[
     known("tmp_upload_dir", "None", &[], Value, Ignored("uploads are not written to files")),
     known("paste", "None", &["paste", "paster"], Value, PASTE),
     known("raw_paste_global_conf", "[]", &["paste-global"], Value, PASTE),
-    known(
-        "proxy_protocol",
-        "'off'",
-        &["proxy-protocol"],
-        Maybe,
-        Never("it is not there yet", "let the proxy send X-Forwarded-For, see --forwarded-allow-ips"),
-    )
-    .neutral(&["off", "false"]),
-    known("proxy_allow_ips", "'127.0.0.1,::1'", &["proxy-allow-from"], Value, Ignored("there is no --proxy-protocol")),
-    known(
-        "protocol",
-        "'http'",
-        &["protocol"],
-        Value,
-        Never("it is not there yet", "let nginx use proxy_pass instead of uwsgi_pass"),
-    )
-    .neutral(&["http"]),
-    known("uwsgi_allow_ips", "'127.0.0.1,::1'", &["uwsgi-allow-from"], Value, Ignored("there is no uwsgi protocol")),
     known(
         "strip_header_spaces",
         "False",

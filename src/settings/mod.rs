@@ -41,8 +41,10 @@ pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
 pub use check::launch_directory;
-pub use choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
 pub use config::{ConfigFile, Mapping};
+pub use choice::{
+    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, UpgradeMode,
+};
 pub use environment::Environment;
 pub use error::Error;
 pub use evaluated::{EVALUATOR, PythonFile};

@@ -10,8 +10,10 @@ use super::address::Address;
 use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
-use super::choice::{DrainMode, HeaderMap, Level, LogTarget, Preload, UpgradeMode};
 use super::config::{ConfigFile, Mapping};
+use super::choice::{
+    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, UpgradeMode,
+};
 use super::origin::{Origin, Origins};
 use super::table::{Effect, Flag, Section, Setting, first, settings};
 use super::value::{Bounds, Value};
@@ -54,6 +56,7 @@ settings! {
         flag "preload" sets "on", flag "no-preload" sets "off";
 
     /// Listen here: `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd://N`. May be repeated.
+    /// With `uwsgi://` before it the uwsgi protocol is spoken there: `uwsgi://HOST:PORT`, `uwsgi://unix:PATH`.
     /// With `PORT` in the environment the default is `0.0.0.0:PORT`.
     bind: Vec<Address> = vec![Address::tcp("127.0.0.1", 8000)] => Sockets, Reload, split ',',
         variable "PORT", flag "bind" 'b';
@@ -63,6 +66,12 @@ settings! {
 
     /// Give each worker a listening socket of its own.
     reuse_port: bool = false => Sockets, Reload, flag "reuse-port" sets "true";
+
+    /// What is spoken where `bind` does not say `uwsgi://`. `uwsgi` is the protocol of nginx's `uwsgi_pass`.
+    ///
+    /// A connection carries one request. The variables that the proxy sends (`uwsgi_param`) are put into the environ
+    /// as they are; `REMOTE_ADDR`, `HTTPS` or `REQUEST_SCHEME`, `PATH_INFO` and `SCRIPT_NAME` are believed.
+    protocol: Protocol = Protocol::Http => Sockets, Reload, flag "protocol";
 
     /// How many workers serve.
     ///
@@ -187,6 +196,20 @@ settings! {
     /// Header fields with which a believed proxy says that the client came by HTTPS.
     secure_scheme_headers: Vec<(String, String)> = secure_schemes() => Proxies, Reload, split ',',
         flag "secure-scheme-headers";
+
+    /// The peers that may speak uwsgi: addresses, networks, or `*` for all. Peers on unix sockets always may.
+    uwsgi_allow_ips: AllowList = loopback() => Proxies, Reload, flag "uwsgi-allow-from";
+
+    /// Take the client's address from a PROXY header, v1, v2 or (`auto`) both. The mere flag means `auto`.
+    ///
+    /// The header is looked for at the beginning of a connection, and nowhere else.
+    ///
+    /// A connection that begins with a request is served as it is. Whether the forwarding header fields are believed
+    /// depends on who is connected (`forwarded_allow_ips`), not on whom the PROXY header names.
+    proxy_protocol: ProxyProtocol = ProxyProtocol::Off => Proxies, Reload, flag "proxy-protocol" bare "auto";
+
+    /// The peers that may send a PROXY header: addresses, networks, or `*` for all. Peers on unix sockets always may.
+    proxy_allow_ips: AllowList = loopback() => Proxies, Reload, flag "proxy-allow-from";
 
     /// Write the pid here.
     pidfile: Option<PathBuf> = None => Host, Boot, named "FILE", flag "pid" 'p';

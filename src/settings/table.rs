@@ -92,6 +92,8 @@ pub struct Flag {
     pub short: Option<char>,
     /// The text that the mere flag stands for; `None` when a value follows.
     pub sets: Option<&'static str>,
+    /// The text that the flag stands for when no value follows; `None` when one must follow.
+    pub bare: Option<&'static str>,
 }
 
 /// The headings of the help text and of the manual, in their order.
@@ -151,7 +153,7 @@ macro_rules! settings {
         $(, split $separator:literal)?
         $(, named $value_name:literal)?
         $(, variable $variable:literal)?
-        $(, flag $long:literal $($short:literal)? $(sets $fixed:literal)?)*;
+        $(, flag $long:literal $($short:literal)? $(sets $fixed:literal)? $(bare $bare:literal)?)*;
     )+) => {
         /// Every setting with its value: what the operator wants.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -192,6 +194,7 @@ macro_rules! settings {
                 long: $long,
                 short: first![$(Some($short),)? None],
                 sets: first![$(Some($fixed),)? None],
+                bare: first![$(Some($bare),)? None],
             },)*],
             variable: first![$(Some($variable),)? None],
             value_name: first![$($value_name,)? <$type as Value>::VALUE_NAME],

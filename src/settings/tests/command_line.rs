@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::{Command, refusal, resolved_in, served};
 use crate::settings::{
-    Address, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Seconds, Settings, Size, Workers,
-    gather,
+    Address, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Protocol, ProxyProtocol, Seconds,
+    Settings, Size, Workers, gather,
 };
 
 #[test]
@@ -265,11 +265,6 @@ const NOT_OURS: &[(&str, &str, &str)] = &[
         "client",
     ),
     (
-        "--proxy-protocol",
-        "--proxy-protocol auto is not possible: ",
-        "X-Forwarded-For",
-    ),
-    (
         "--http-protocols h1,h2",
         "--http-protocols h1,h2 is not possible: ",
         "say h1",
@@ -294,8 +289,6 @@ fn flags_of_gunicorn_that_rcorn_has_not() {
         "x",
         "--threads",
         "1",
-        "--proxy-protocol",
-        "off",
         "--http-protocols=h1",
         "--dirty-workers",
         "0",
@@ -365,4 +358,42 @@ fn words_must_be_text() {
         "{error}"
     );
     assert_eq!((error.code(), error.hint().is_some()), (2, true));
+}
+
+#[test]
+fn front_ends_are_chosen() {
+    let settings = |words: &[&str]| served(words).settings;
+    let plain = settings(&["x"]);
+    assert_eq!(
+        (plain.protocol, plain.proxy_protocol),
+        (Protocol::Http, ProxyProtocol::Off)
+    );
+    let got = settings(&[
+        "x",
+        "--protocol",
+        "uwsgi",
+        "--uwsgi-allow-from",
+        "10.0.0.0/8",
+        "--proxy-allow-from=*",
+        "--proxy-protocol",
+    ]);
+    assert_eq!(
+        (got.protocol, got.proxy_protocol),
+        (Protocol::Uwsgi, ProxyProtocol::Auto)
+    );
+    assert_eq!(got.uwsgi_allow_ips.to_string(), "10.0.0.0/8");
+    assert!(got.proxy_allow_ips.allows_all());
+    for (text, mode) in [
+        ("off", ProxyProtocol::Off),
+        ("false", ProxyProtocol::Off),
+        ("V1", ProxyProtocol::V1),
+        ("v2", ProxyProtocol::V2),
+        ("auto", ProxyProtocol::Auto),
+        ("True", ProxyProtocol::Auto),
+    ] {
+        let got = settings(&["--proxy-protocol", text, "x"]);
+        assert_eq!(got.proxy_protocol, mode, "{text}");
+    }
+    let told = refusal(&["x", "--proxy-protocol", "v3"]);
+    assert!(told.0.contains("off, v1, v2 or auto"), "{told:?}");
 }

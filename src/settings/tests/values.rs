@@ -188,6 +188,26 @@ fn addresses_in_all_forms() {
             "unix:@shop",
         ),
         ("fd://3", Address::Fd(3), "fd://3"),
+        (
+            "uwsgi://127.0.0.1:8001",
+            Address::Uwsgi(Box::new(tcp("127.0.0.1", 8001))),
+            "uwsgi://127.0.0.1:8001",
+        ),
+        (
+            "uwsgi://:8001/",
+            Address::Uwsgi(Box::new(tcp("0.0.0.0", 8001))),
+            "uwsgi://0.0.0.0:8001",
+        ),
+        (
+            "uwsgi://unix:/run/app.sock",
+            Address::Uwsgi(Box::new(unix("/run/app.sock"))),
+            "uwsgi://unix:/run/app.sock",
+        ),
+        (
+            "uwsgi://fd://3",
+            Address::Uwsgi(Box::new(Address::Fd(3))),
+            "uwsgi://fd://3",
+        ),
     ] {
         assert_eq!(right::<Address>(text), address, "{text}");
         assert_eq!(address.to_string(), shown);

@@ -1,0 +1,468 @@
+//! What may come before or instead of a head of HTTP: PROXY headers and uwsgi packets.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ALL: ProxyVersions = ProxyVersions { v1: true, v2: true };
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+fn preface(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
+    parse_preface(bytes, ALL, true)
+}
+
+/// `client > proxy`, for a header of this length.
+fn names(length: usize, client: &str, proxy: &str) -> Result<Progress<Preface>, Refusal> {
+    Ok(Progress::Done(Preface {
+        length,
+        passage: Some(Passage {
+            client: client.parse().unwrap(),
+            proxy: proxy.parse().unwrap(),
+        }),
+    }))
+}
+
+fn nobody(length: usize) -> Result<Progress<Preface>, Refusal> {
+    let passage = None;
+    Ok(Progress::Done(Preface { length, passage }))
+}
+
+fn v2(kinds: [u8; 2], body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    [SIGNATURE, &kinds, &length, body].concat()
+}
+
+const FOUR: &[u8] = &[192, 0, 2, 1, 192, 0, 2, 2, 0x13, 0x88, 0, 80];
+
+#[test]
+fn proxy_headers_in_text() {
+    let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n";
+    let both = names(line.len(), "192.0.2.1:5000", "192.0.2.2:80");
+    assert_eq!(preface(line), both);
+    assert_eq!(preface(&[line, &b"GET / HTTP/1.1\r\n"[..]].concat()), both);
+    let line = b"PROXY TCP6 2001:db8::1 ::1 0 65535\r\n";
+    assert_eq!(
+        preface(line),
+        names(line.len(), "[2001:db8::1]:0", "[::1]:65535")
+    );
+    assert_eq!(preface(b"PROXY UNKNOWN\r\nG"), nobody(15));
+    let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
+    assert_eq!(longest.len(), 107);
+    assert_eq!(preface(longest.as_bytes()), nobody(107));
+}
+
+#[test]
+fn wrong_proxy_headers_are_refused() {
+    for line in [
+        "PROXY \r\n",
+        "PROXY TCP4\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80 \r\n",
+        "PROXY TCP4 192.0.2.1  192.0.2.2 5000 80\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 65536\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5000 +80\r\n",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 05000 80\r\n",
+        "PROXY TCP4 192.0.2.01 192.0.2.2 5000 80\r\n",
+        "PROXY TCP4 ::1 ::1 5000 80\r\n",
+        "PROXY TCP6 192.0.2.1 192.0.2.2 5000 80\r\n",
+        "PROXY UDP4 192.0.2.1 192.0.2.2 5000 80\r\n",
+        "PROXY unknown\r\n",
+        "PROXY \u{e9}\r\n",
+    ] {
+        assert_eq!(
+            preface(line.as_bytes()),
+            Err(Refusal::ProxyHeader),
+            "{line:?}"
+        );
+    }
+    let long = format!("PROXY UNKNOWN {}", "f".repeat(93));
+    assert_eq!(preface(long.as_bytes()), Err(Refusal::ProxyTooLong));
+    assert_eq!(Refusal::ProxyTooLong.status(), 400);
+}
+
+#[test]
+fn proxy_headers_in_bytes() {
+    let header = v2([0x21, 0x11], FOUR);
+    assert_eq!(
+        preface(&header),
+        names(28, "192.0.2.1:5000", "192.0.2.2:80")
+    );
+    let six: Vec<u8> = [&[0xfd; 16][..], &[0; 15], &[1], &[0, 7, 1, 0]].concat();
+    assert_eq!(
+        preface(&v2([0x21, 0x21], &six)),
+        names(
+            52,
+            "[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:7",
+            "[::1]:256"
+        )
+    );
+    // Extensions are skipped, and so is whatever comes with families that are not ours, and with LOCAL.
+    let extended = [FOUR, &[4, 0, 1, 0]].concat();
+    assert_eq!(
+        preface(&v2([0x21, 0x11], &extended)),
+        names(32, "192.0.2.1:5000", "192.0.2.2:80")
+    );
+    assert_eq!(preface(&v2([0x21, 0x31], &[7; 216])), nobody(232));
+    assert_eq!(preface(&v2([0x21, 0x12], FOUR)), nobody(28));
+    assert_eq!(preface(&v2([0x21, 0], &[])), nobody(16));
+    assert_eq!(preface(&v2([0x20, 0], &[])), nobody(16));
+    assert_eq!(preface(&v2([0x20, 0x11], FOUR)), nobody(28));
+    assert_eq!(preface(&v2([0x20, 0], &[0; 4080])), nobody(4096));
+}
+
+#[test]
+fn wrong_proxy_bytes_are_refused() {
+    for (kinds, body) in [
+        ([0x11, 0x11], FOUR),
+        ([0x31, 0x11], FOUR),
+        ([0x22, 0x11], FOUR),
+        ([0x21, 0x41], FOUR),
+        ([0x21, 0x13], FOUR),
+        ([0x21, 0x11], &FOUR[..11]),
+        ([0x21, 0x21], FOUR),
+    ] {
+        assert_eq!(
+            preface(&v2(kinds, body)),
+            Err(Refusal::ProxyHeader),
+            "{kinds:?}"
+        );
+    }
+    let long = v2([0x20, 0], &[0; 4081]);
+    assert_eq!(preface(&long), Err(Refusal::ProxyTooLong));
+    assert_eq!(preface(&long[..16]), Err(Refusal::ProxyTooLong));
+}
+
+#[test]
+fn who_may_send_a_proxy_header() {
+    let line = b"PROXY UNKNOWN\r\n";
+    let refused = Err(Refusal::ProxyPeer);
+    assert_eq!(parse_preface(line, ALL, false), refused);
+    assert_eq!(
+        parse_preface(&v2([0x20, 0], &[]), ALL, false),
+        Err(Refusal::ProxyPeer)
+    );
+    assert_eq!(Refusal::ProxyPeer.status(), 403);
+    // Nobody needs a permission to send none, and what is not looked for is not found.
+    assert_eq!(parse_preface(b"POST", ALL, false), nobody(0));
+    let (v1, v2_only) = (
+        ProxyVersions {
+            v1: true,
+            v2: false,
+        },
+        ProxyVersions {
+            v1: false,
+            v2: true,
+        },
+    );
+    assert_eq!(parse_preface(line, v2_only, true), nobody(0));
+    assert_eq!(parse_preface(SIGNATURE, v1, true), nobody(0));
+    assert_eq!(
+        parse_preface(b"\r\nGET / HTTP/1.1\r\n", ALL, true),
+        nobody(0)
+    );
+}
+
+fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in variables.iter().flat_map(|(name, value)| [name, value]) {
+        body.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
+        body.extend(text.bytes());
+    }
+    let size = u16::try_from(body.len()).unwrap().to_le_bytes();
+    [&[0][..], &size, &[0], &body].concat()
+}
+
+/// The outcome in one comparable line.
+fn outcome(bytes: &[u8]) -> String {
+    let (mut read, mut head) = (Packet::default(), Head::default());
+    match parse_packet(bytes, &Limits::default(), &mut read, &mut head) {
+        Err(refusal) => format!("refused {} {refusal:?}", refusal.status()),
+        Ok(Progress::More) => "more".into(),
+        Ok(Progress::Done(())) => {
+            assert!(!head.keep_alive && !head.expect_continue);
+            assert_eq!(head.version, Version::Http10);
+            let text = String::from_utf8_lossy(&read.text).replace("\r\n", "|");
+            format!("{text} {:?} {}", head.framing, read.variables.len())
+        }
+    }
+}
+
+fn asked(variables: &[(&str, &str)]) -> String {
+    outcome(&packet(variables))
+}
+
+/// What nginx sends for a GET with its own `uwsgi_params`, shortened.
+const NGINX: [(&str, &str); 8] = [
+    ("QUERY_STRING", "q=1"),
+    ("REQUEST_METHOD", "GET"),
+    ("CONTENT_TYPE", ""),
+    ("CONTENT_LENGTH", ""),
+    ("REQUEST_URI", "/a%20b?q=1"),
+    ("PATH_INFO", "/a b"),
+    ("SERVER_PROTOCOL", "HTTP/2.0"),
+    ("HTTP_HOST", "x:1"),
+];
+
+#[test]
+fn packets_become_heads() {
+    assert_eq!(asked(&NGINX), "GET /a%20b?q=1 HTTP/2.0|HOST: x:1|| None 8");
+    assert_eq!(
+        asked(&[
+            ("REQUEST_METHOD", "POST"),
+            ("REQUEST_URI", "/"),
+            ("CONTENT_LENGTH", "3"),
+            ("CONTENT_TYPE", "text/plain"),
+            ("HTTP_X_REAL_IP", "192.0.2.1"),
+            ("OTHER", "x"),
+        ]),
+        "POST / HTTP/1.0|CONTENT-TYPE: text/plain|CONTENT-LENGTH: 3|X-REAL-IP: 192.0.2.1|| Length(3) 6"
+    );
+    // Without REQUEST_URI the target is put together from its parts.
+    assert_eq!(
+        asked(&[
+            ("REQUEST_METHOD", "GET"),
+            ("SCRIPT_NAME", "/app"),
+            ("PATH_INFO", "/a b?\u{e9}\n"),
+            ("QUERY_STRING", "q")
+        ]),
+        "GET /app/a%20b%3F%C3%A9%0A?q HTTP/1.0|| None 4"
+    );
+    assert_eq!(
+        asked(&[("REQUEST_METHOD", "GET")]),
+        "GET / HTTP/1.0|| None 1"
+    );
+    // Of several the last one counts.
+    assert_eq!(
+        asked(&[
+            ("REQUEST_METHOD", "GET"),
+            ("REQUEST_URI", "/a"),
+            ("REQUEST_URI", "/b")
+        ]),
+        "GET /b HTTP/1.0|| None 3"
+    );
+}
+
+#[test]
+fn no_variable_changes_the_framing() {
+    let posted = [
+        ("REQUEST_METHOD", "POST"),
+        ("REQUEST_URI", "/"),
+        ("CONTENT_LENGTH", "3"),
+    ];
+    for more in [
+        ("HTTP_CONTENT_LENGTH", "9"),
+        ("HTTP_content-length", "9"),
+        ("HTTP_TRANSFER_ENCODING", "chunked"),
+        ("HTTP_Transfer-Encoding", "chunked"),
+        ("HTTP_CONTENT_TYPE", "x"),
+        ("CONTENT_LENGTH", ""),
+        ("CONTENT_LENGTH", "3"),
+        ("TRANSFER_ENCODING", "chunked"),
+    ] {
+        assert_eq!(
+            asked(&[&posted[..], &[more]].concat()),
+            "POST / HTTP/1.0|CONTENT-LENGTH: 3|| Length(3) 4",
+            "{more:?}"
+        );
+    }
+    // Nor does one make the connection go on, or the client wait.
+    for more in [
+        ("HTTP_CONNECTION", "keep-alive"),
+        ("HTTP_EXPECT", "100-continue"),
+    ] {
+        assert!(asked(&[&posted[..], &[more]].concat()).ends_with("Length(3) 4"));
+    }
+}
+
+#[test]
+fn wrong_packets_are_refused() {
+    let long = "x".repeat(9000);
+    let get = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/")];
+    for (more, refusal) in [
+        (("CONTENT_LENGTH", "x"), Refusal::Length),
+        (("CONTENT_LENGTH", "-1"), Refusal::Length),
+        (("REQUEST_METHOD", ""), Refusal::Method),
+        (("REQUEST_METHOD", "get"), Refusal::Method),
+        (("REQUEST_METHOD", "GET /x"), Refusal::RequestLine),
+        (("REQUEST_METHOD", "CONNECT"), Refusal::Connect),
+        (("REQUEST_URI", "/a b"), Refusal::RequestLine),
+        (("REQUEST_URI", "x"), Refusal::Target),
+        (("REQUEST_URI", "/\u{e9}"), Refusal::Target),
+        (("REQUEST_URI", &long), Refusal::RequestLineTooLong),
+        (("REQUEST_URI", "/\r\nA: b"), Refusal::VariableValue),
+        (("SERVER_PROTOCOL", "HTTP/1.1\r\n"), Refusal::VariableValue),
+        (("SERVER_PROTOCOL", "HTTP/x.1"), Refusal::VersionForm),
+        (("SERVER_PROTOCOL", "gopher"), Refusal::VersionForm),
+        (("HTTP_HOST", "a/b"), Refusal::Host),
+        (("HTTP_X", "a\nb"), Refusal::VariableValue),
+        (("HTTP_X", "a\u{1}b"), Refusal::FieldValue),
+        (("HTTP_X", &long), Refusal::FieldTooLong),
+        (("HTTP_", "a"), Refusal::FieldName),
+        (("HTTP_X:Y", "a"), Refusal::FieldName),
+        (("HTTP_X Y", "a"), Refusal::FieldName),
+        (("OTHER", "a\0b"), Refusal::VariableValue),
+        (("OTHER", "a\rb"), Refusal::VariableValue),
+        (("PATH_INFO", "/\0"), Refusal::VariableValue),
+        (("OTH\0ER", "a"), Refusal::VariableName),
+        (("OTH\nER", "a"), Refusal::VariableName),
+        (("", "a"), Refusal::VariableName),
+        (("wsgi.input", "a"), Refusal::VariableName),
+        (("rcorn.x", "a"), Refusal::VariableName),
+    ] {
+        assert_eq!(
+            asked(&[&get[..], &[more]].concat()),
+            format!("refused {} {refusal:?}", refusal.status()),
+            "{more:?}"
+        );
+    }
+    assert_eq!(
+        asked(&[&get[..], &[("HTTP_HOST", "a"), ("HTTP_HOST", "b")]].concat()),
+        "refused 400 ManyHosts"
+    );
+    assert_eq!(
+        asked(
+            &[
+                &get[..],
+                &[("CONTENT_LENGTH", "1"), ("CONTENT_LENGTH", "2")]
+            ]
+            .concat()
+        ),
+        "refused 400 Twice(\"Content-Length\")"
+    );
+    let many = vec![("HTTP_X", "y"); 101];
+    assert_eq!(
+        asked(&[&get[..], &many].concat()),
+        "refused 431 TooManyFields"
+    );
+    assert_eq!(outcome(b"GET / HTTP/1.1\r\n"), "refused 400 Modifier");
+    // The parts do not fill the packet.
+    assert_eq!(outcome(&[0, 1, 0, 0, 9]), "refused 400 Packet");
+    assert_eq!(outcome(&[0, 3, 0, 0, 1, 0, b'a']), "refused 400 Packet");
+    assert_eq!(
+        outcome(&[0, 6, 0, 0, 1, 0, b'a', 9, 0, b'b']),
+        "refused 400 Packet"
+    );
+    assert_eq!(outcome(&[0, 0, 0, 0]), "refused 400 Method");
+}
+
+#[test]
+fn the_largest_packet_is_taken_and_no_larger_one_exists() {
+    let value = "x".repeat(60_000);
+    let mut variables = NGINX.to_vec();
+    variables.push(("OTHER", &value));
+    assert!(asked(&variables).ends_with(" 9"));
+    // A size of 0xffff needs as many bytes before anything is said.
+    assert_eq!(outcome(&[0, 0xff, 0xff, 0]), "more");
+    assert_eq!(
+        outcome(&[&[0, 0xff, 0xff, 0][..], &[0; 65534]].concat()),
+        "more"
+    );
+}
+
+/// Packets that are nearly right.
+fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
+    let variable = prop::sample::select(vec![
+        ("REQUEST_METHOD", "GET"),
+        ("REQUEST_METHOD", "G T"),
+        ("REQUEST_URI", "/a?b"),
+        ("REQUEST_URI", "/a\r\n"),
+        ("PATH_INFO", "/a\n"),
+        ("CONTENT_LENGTH", "3"),
+        ("CONTENT_LENGTH", "+3"),
+        ("HTTP_HOST", "x"),
+        ("HTTP_TRANSFER_ENCODING", "chunked"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("wsgi.x", "y"),
+    ]);
+    (
+        prop::collection::vec(variable, 0..6),
+        prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    )
+        .prop_map(|(variables, wrong)| {
+            let mut bytes = packet(&[&NGINX[..], &variables].concat());
+            if let Some((place, byte)) = wrong {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.extend(b"body");
+            bytes
+        })
+}
+
+/// PROXY headers that are nearly right, with a request behind them.
+fn nearly_proxied() -> impl Strategy<Value = Vec<u8>> {
+    let right = prop::sample::select(vec![
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+        b"\r\n".to_vec(),
+        v2([0x21, 0x11], FOUR),
+        v2([0x20, 0], &[1, 2, 3]),
+    ]);
+    (
+        right,
+        prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    )
+        .prop_map(|(mut bytes, wrong)| {
+            if let Some((place, byte)) = wrong {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.extend(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            bytes
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However the bytes are cut, the answer is the same; a refusal may come before the end has.
+    #[test]
+    fn a_cut_packet_changes_nothing(bytes in nearly_right()) {
+        let whole = outcome(&bytes);
+        for cut in 0..bytes.len() {
+            let part = outcome(&bytes[..cut]);
+            if part != "more" {
+                prop_assert_eq!(&part, &whole, "at {}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_preface_changes_nothing(bytes in nearly_proxied()) {
+        let whole = preface(&bytes);
+        for cut in 0..bytes.len() {
+            let part = preface(&bytes[..cut]);
+            if part != Ok(Progress::More) {
+                prop_assert_eq!(&part, &whole, "at {}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_front_ends_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 0_u8..100) {
+        outcome(&bytes);
+        outcome(&[&[0, size, 0, 0][..], &bytes].concat());
+        preface(&bytes).ok();
+        preface(&[SIGNATURE, &bytes].concat()).ok();
+        preface(&[b"PROXY ", &bytes[..]].concat()).ok();
+    }
+
+    /// Whatever the variables hold, no field and no line comes of them that was not one of them.
+    #[test]
+    fn nothing_is_smuggled_into_the_head(name in "[ -~\r\n]{0,12}", value in "[ -~\r\n\u{e9}]{0,20}") {
+        let name = format!("HTTP_{name}");
+        let variables = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/"), (name.as_str(), value.as_str())];
+        let (mut read, mut head) = (Packet::default(), Head::default());
+        let bytes = packet(&variables);
+        if parse_packet(&bytes, &Limits::default(), &mut read, &mut head).is_ok() {
+            prop_assert!(head.fields.len() <= 1);
+            prop_assert_eq!(head.framing, Framing::None);
+            for field in &head.fields {
+                let got = String::from_utf8_lossy(field.name.of(&read.text)).replace('-', "_");
+                let wanted = name.strip_prefix("HTTP_").unwrap().replace('-', "_");
+                prop_assert_eq!(got, wanted);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The PROXY header, v1 and v2, at the beginning of a connection (HAProxy's `proxy-protocol.txt`): whom a proxy
+//! that passes bytes on speaks for. Only the first bytes of a connection are ever looked at.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Progress, Refusal};
+
+/// How a v1 header begins.
+const V1: &[u8] = b"PROXY ";
+/// How a v2 header begins.
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Longest v1 header with its line end.
+const LONGEST_V1: usize = 107;
+/// Longest v2 header; the addresses need 216 bytes at most, the rest is for extensions.
+const LONGEST_V2: usize = 4096;
+/// The part of a v2 header that is always there.
+const FIXED_V2: usize = 16;
+
+/// Which headers are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyVersions {
+    /// The one in text.
+    pub v1: bool,
+    /// The binary one.
+    pub v2: bool,
+}
+
+/// Both ends of the connection that the proxy passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The client.
+    pub client: SocketAddr,
+    /// Where the client connected to.
+    pub proxy: SocketAddr,
+}
+
+/// A header, or that there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preface {
+    /// Its bytes; 0 when the connection begins with something else.
+    pub length: usize,
+    /// The ends; `None` when the header names none: the proxy speaks for itself (LOCAL), or for somebody without
+    /// an IP address (UNKNOWN, UNSPEC, a unix socket).
+    pub passage: Option<Passage>,
+}
+
+/// Reads the header at the beginning of a connection, if there is one. `allowed`: the peer may send one.
+pub fn parse_preface(
+    bytes: &[u8],
+    versions: ProxyVersions,
+    allowed: bool,
+) -> Result<Progress<Preface>, Refusal> {
+    type Parser = fn(&[u8]) -> Result<Progress<Preface>, Refusal>;
+    let forms: [(bool, &[u8], Parser); 2] =
+        [(versions.v1, V1, parse_v1), (versions.v2, V2, parse_v2)];
+    for (wanted, signature, parse) in forms {
+        if wanted && bytes.starts_with(signature) {
+            return if allowed {
+                parse(bytes)
+            } else {
+                Err(Refusal::ProxyPeer)
+            };
+        }
+        if wanted && signature.starts_with(bytes) {
+            return Ok(Progress::More);
+        }
+    }
+    Ok(Progress::Done(Preface::default()))
+}
+
+/// `PROXY TCP4 192.0.2.1 192.0.2.2 5000 80` and CR LF.
+fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
+    let bounded = bytes.get(..LONGEST_V1).unwrap_or(bytes);
+    let Some(end) = memchr::memchr(b'\n', bounded) else {
+        return if bounded.len() == LONGEST_V1 {
+            Err(Refusal::ProxyTooLong)
+        } else {
+            Ok(Progress::More)
+        };
+    };
+    let line = bounded
+        .get(..end)
+        .and_then(|line| line.strip_suffix(b"\r"))
+        .and_then(|line| str::from_utf8(line).ok())
+        .ok_or(Refusal::ProxyHeader)?;
+    let words: Vec<&str> = line.split(' ').collect();
+    let passage = match words.as_slice() {
+        // Whatever follows is not to be looked at.
+        ["PROXY", "UNKNOWN", ..] => None,
+        ["PROXY", family @ ("TCP4" | "TCP6"), client, proxy, from, to] => {
+            let end = |address: &str, port: &str| -> Option<SocketAddr> {
+                let ip: IpAddr = if *family == "TCP4" {
+                    address.parse::<Ipv4Addr>().ok()?.into()
+                } else {
+                    address.parse::<Ipv6Addr>().ok()?.into()
+                };
+                Some(SocketAddr::new(ip, port_of(port)?))
+            };
+            let ends = end(client, from).zip(end(proxy, to));
+            let (client, proxy) = ends.ok_or(Refusal::ProxyHeader)?;
+            Some(Passage { client, proxy })
+        }
+        _ => return Err(Refusal::ProxyHeader),
+    };
+    Ok(Progress::Done(Preface {
+        length: end.saturating_add(1),
+        passage,
+    }))
+}
+
+/// Plain digits without a leading zero, which some would read as octal.
+fn port_of(text: &str) -> Option<u16> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|_| plain)?;
+    (text == "0" || !text.starts_with('0')).then_some(port)
+}
+
+fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
+    // Version and command, then family and transport: judged as soon as they are there.
+    let kinds = bytes.get(V2.len()..).unwrap_or(&[]);
+    let is_local = match kinds.first() {
+        None => return Ok(Progress::More),
+        Some(0x20) => true,
+        Some(0x21) => false,
+        Some(_) => return Err(Refusal::ProxyHeader),
+    };
+    let family = match kinds.get(1).copied() {
+        None => return Ok(Progress::More),
+        Some(family) if family >> 4 <= 3 && family & 0x0f <= 2 => family,
+        Some(_) => return Err(Refusal::ProxyHeader),
+    };
+    let Some(Ok(length)) = kinds.get(2..4).map(<[u8; 2]>::try_from) else {
+        return Ok(Progress::More);
+    };
+    let length = FIXED_V2.saturating_add(u16::from_be_bytes(length).into());
+    if length > LONGEST_V2 {
+        return Err(Refusal::ProxyTooLong);
+    }
+    let Some(rest) = bytes.get(FIXED_V2..length) else {
+        return Ok(Progress::More);
+    };
+    let passage = match family {
+        _ if is_local => None,
+        0x11 => Some(ends::<4>(rest)?),
+        0x21 => Some(ends::<16>(rest)?),
+        // A family or a transport that cannot be this connection's: it keeps its own peer, as with HAProxy.
+        _ => None,
+    };
+    Ok(Progress::Done(Preface { length, passage }))
+}
+
+/// Two addresses of N bytes, two ports; extensions may follow.
+fn ends<const N: usize>(bytes: &[u8]) -> Result<Passage, Refusal>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let parts = || {
+        let (client, rest) = bytes.split_first_chunk::<N>()?;
+        let (proxy, rest) = rest.split_first_chunk::<N>()?;
+        let (from, rest) = rest.split_first_chunk::<2>()?;
+        let (to, _extensions) = rest.split_first_chunk::<2>()?;
+        let end = |ip: [u8; N], port: [u8; 2]| SocketAddr::new(ip.into(), u16::from_be_bytes(port));
+        Some(Passage {
+            client: end(*client, *from),
+            proxy: end(*proxy, *to),
+        })
+    };
+    parts().ok_or(Refusal::ProxyHeader)
+}
