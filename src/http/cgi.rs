@@ -150,12 +150,10 @@ fn gather<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, Refu
             b"PATH_INFO" => parts.path = value,
             b"QUERY_STRING" => parts.query = value,
             b"CONTENT_TYPE" => parts.kind = value,
-            b"CONTENT_LENGTH" if !value.is_empty() => {
-                if parts
-                    .length
-                    .replace(value)
-                    .is_some_and(|other| other != value)
-                {
+            b"CONTENT_LENGTH" if value.is_empty() => {}
+            b"CONTENT_LENGTH" => {
+                let before = parts.length.replace(value);
+                if before.is_some_and(|before| before != value) {
                     return Err(Refusal::Twice("Content-Length"));
                 }
             }

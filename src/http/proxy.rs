@@ -1,7 +1,9 @@
-//! The PROXY header, v1 and v2, at the beginning of a connection (HAProxy's `proxy-protocol.txt`): whom a proxy
+//! The PROXY header, v1 and v2, at the beginning of a connection (`proxy-protocol.txt` of `HAProxy`): whom a proxy
 //! that passes bytes on speaks for. Only the first bytes of a connection are ever looked at.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Progress, Refusal};
 
@@ -26,7 +28,7 @@ pub struct ProxyVersions {
 }
 
 /// Both ends of the connection that the proxy passes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// The client.
     pub client: SocketAddr,
@@ -143,7 +145,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         _ if is_local => None,
         0x11 => Some(ends::<4>(rest)?),
         0x21 => Some(ends::<16>(rest)?),
-        // A family or a transport that cannot be this connection's: it keeps its own peer, as with HAProxy.
+        // A family or a transport that cannot be this connection's: it keeps its own peer, as with `HAProxy`.
         _ => None,
     };
     Ok(Progress::Done(Preface { length, passage }))

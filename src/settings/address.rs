@@ -63,11 +63,11 @@ impl Value for Address {
     fn parse(text: &str) -> Result<Self, Cause> {
         let text = text.trim();
         if let Some(inner) = text.strip_prefix(UWSGI) {
-            // In `uwsgi://uwsgi://x` the second one is no kind of socket.
-            return match Self::parse(inner.strip_suffix('/').unwrap_or(inner))? {
-                Self::Uwsgi(_) => Err(Cause::because("names the protocol twice", FORMS)),
-                socket => Ok(Self::Uwsgi(Box::new(socket))),
-            };
+            let socket = Self::parse(inner.strip_suffix('/').unwrap_or(inner))?;
+            if matches!(socket, Self::Uwsgi(_)) {
+                return Err(Cause::because("names the protocol twice", FORMS));
+            }
+            return Ok(Self::Uwsgi(Box::new(socket)));
         }
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path);

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::http::{Head, Version, path_info};
+use crate::http::path_info;
 use crate::log::{AccessFormat, AccessLog, Record};
 use crate::python::fork::pid;
 use crate::python::text;
@@ -10,8 +10,8 @@ use crate::sys::clock;
 use crate::wsgi::exchange::Served;
 
 use super::atoms::Logger;
-use super::connection::Connection;
 use super::desk::Desk;
+use super::serve::Request;
 
 /// Where the lines go.
 #[derive(Debug)]
@@ -53,9 +53,7 @@ impl Access {
 }
 
 struct Line<'a, 'py> {
-    bytes: &'a [u8],
-    head: &'a Head,
-    address: &'a str,
+    request: &'a Request<'a>,
     path: &'a [u8],
     status: u16,
     sent: u64,
@@ -69,9 +67,7 @@ impl Desk<'_> {
     pub(super) fn log_access(
         &mut self,
         py: Python<'_>,
-        connection: &Connection,
-        bytes: &[u8],
-        head: &Head,
+        request: &Request<'_>,
         served: &Served,
         begun: u64,
         environ: Option<&Bound<'_, pyo3::types::PyDict>>,
@@ -81,12 +77,10 @@ impl Desk<'_> {
         };
         let mut path = std::mem::take(&mut self.path);
         path.clear();
-        path_info(head.path.of(bytes), &mut path);
+        path_info(request.head.path.of(request.text), &mut path);
         let reply = self.guest.exchange().reply();
         let line = Line {
-            bytes,
-            head,
-            address: &connection.peer_address(),
+            request,
             path: &path,
             status: served.status,
             sent: served.sent,
@@ -102,7 +96,7 @@ impl Desk<'_> {
                 file.log.write(&mut file.line);
             }
             Access::Logger(logger) => {
-                let atoms = logger.atoms(py, &line, head, bytes, line.reply_head, environ);
+                let atoms = logger.atoms(py, &line, request.head, request.text, line.reply_head, environ);
                 // The logger's code may do anything.
                 drop(reply);
                 logger.write(py, atoms);
@@ -114,29 +108,28 @@ impl Desk<'_> {
 
 impl Record for Line<'_, '_> {
     fn remote_addr(&self) -> &str {
-        self.address
+        self.request.peer
     }
     fn time(&self) -> i64 {
         clock::unix_seconds()
     }
     fn method(&self) -> &[u8] {
-        self.head.method.of(self.bytes)
+        self.request.method()
     }
     fn raw_uri(&self) -> &[u8] {
-        self.head.target.of(self.bytes)
+        self.request.target()
     }
     fn protocol(&self) -> &[u8] {
-        if self.head.version == Version::Http10 {
-            b"HTTP/1.0"
-        } else {
-            b"HTTP/1.1"
-        }
+        let line = self.request.line();
+        memchr::memrchr(b' ', line)
+            .and_then(|blank| line.get(blank.saturating_add(1)..))
+            .unwrap_or(&[])
     }
     fn path(&self) -> &[u8] {
         self.path
     }
     fn query(&self) -> &[u8] {
-        self.head.query.of(self.bytes)
+        self.request.head.query.of(self.request.text)
     }
     fn status(&self) -> u16 {
         self.status
@@ -154,12 +147,12 @@ impl Record for Line<'_, '_> {
         let wanted = |field: &&crate::http::Field| {
             field
                 .name
-                .of(self.bytes)
+                .of(self.request.text)
                 .eq_ignore_ascii_case(name.as_bytes())
         };
-        let found = self.head.fields.iter().rev().find(wanted);
+        let found = self.request.head.fields.iter().rev().find(wanted);
         found
-            .map(|field| out.extend_from_slice(field.value.of(self.bytes)))
+            .map(|field| out.extend_from_slice(field.value.of(self.request.text)))
             .is_some()
     }
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {

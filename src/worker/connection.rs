@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::settings::AllowList;
+use crate::http::Passage;
+use crate::settings::{AllowList, Protocol};
 use crate::sys::net::Peer;
 use crate::wsgi::channel::Channel;
-use crate::wsgi::environ::Ends;
+use crate::wsgi::ends::{Ends, ProxyEnds};
+
+use super::lot::Passport;
 
 /// What a parked connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +36,9 @@ pub enum Waiting {
 pub struct Connection {
     /// The socket.
     pub channel: Channel,
-    /// Which listener it came by.
-    pub listener: usize,
-    /// The other end.
+    /// What travels with it to another worker.
+    pub passport: Passport,
+    /// The other end of the socket. Trust depends on it, not on whom it names.
     pub peer: Peer,
     /// The other end as Python objects, made for the first request.
     pub ends: Option<Ends>,
@@ -45,63 +48,89 @@ pub struct Connection {
     pub waiting: Waiting,
     /// When the wait is over (coarse monotonic ns); `u64::MAX`: never.
     pub deadline: u64,
-    /// Requests served.
-    pub served: u64,
     /// Whether it is in the epoll set.
     pub registered: bool,
 }
 
 impl Connection {
-    /// A connection just accepted.
+    /// A connection just accepted, or one from the lot.
     #[must_use]
-    pub fn new(channel: Channel, listener: usize, peer: Peer) -> Self {
+    pub fn new(channel: Channel, peer: Peer, passport: Passport) -> Self {
         Self {
             channel,
-            listener,
+            passport,
             peer,
             ends: None,
             buffer: Vec::new(),
             waiting: Waiting::FirstByte,
             deadline: u64::MAX,
-            served: 0,
             registered: false,
         }
     }
 
-    /// The other end, for a log line: `127.0.0.1`, or `unix`.
+    /// What is spoken on it.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.passport.protocol
+    }
+
+    /// Whether the peer is on this list; one on a unix socket is on all of them.
+    #[must_use]
+    pub fn is_on(&self, list: &AllowList) -> bool {
+        match self.peer {
+            Peer::Inet(address) => list.allows(canonical(address)),
+            // A unix peer is on this machine and passed the socket file's permissions.
+            Peer::Unix => true,
+        }
+    }
+
+    /// The client: the other end, or whom a PROXY header named.
+    fn client(&self) -> Peer {
+        self.passport
+            .passage
+            .map_or(self.peer, |passage| Peer::Inet(passage.client))
+    }
+
+    /// The client, for a log line: `127.0.0.1`; empty for one on a unix socket.
     #[must_use]
     pub fn peer_address(&self) -> String {
-        match self.peer {
+        match self.client() {
             Peer::Inet(address) => canonical(address).to_string(),
             Peer::Unix => String::new(),
         }
     }
 
-    /// The other end as the environ needs it; made once.
+    /// The client as the environ needs it; made once.
     pub fn ends(&mut self, py: Python<'_>, trusted: &AllowList) -> PyResult<&Ends> {
         if self.ends.is_none() {
-            let (address, port, trusted) = match self.peer {
-                Peer::Inet(address) => {
-                    let ip = canonical(address);
-                    (
-                        ip.to_string(),
-                        Some(address.port().to_string()),
-                        trusted.allows(ip),
-                    )
-                }
-                // A unix peer is on this machine and passed the socket file's permissions.
-                Peer::Unix => (String::new(), None, true),
+            let port = match self.client() {
+                Peer::Inet(address) => Some(address.port().to_string()),
+                Peer::Unix => None,
             };
             self.ends = Some(Ends {
-                address: PyString::new(py, &address).unbind(),
+                address: PyString::new(py, &self.peer_address()).unbind(),
                 port: port.map(|port| PyString::new(py, &port).unbind()),
-                trusted,
-                listener: self.listener,
+                trusted: self.is_on(trusted),
+                listener: self.passport.listener,
+                proxy: self.passport.passage.map(|passage| proxy(py, passage)),
             });
         }
         self.ends
             .as_ref()
             .ok_or_else(|| io::Error::other("a connection lost its ends").into())
+    }
+}
+
+fn proxy(py: Python<'_>, passage: Passage) -> ProxyEnds {
+    let text = |text: &str| PyString::new(py, text).unbind();
+    ProxyEnds {
+        protocol: text(if passage.client.is_ipv4() {
+            "TCP4"
+        } else {
+            "TCP6"
+        }),
+        address: text(&passage.proxy.ip().to_string()),
+        port: text(&passage.proxy.port().to_string()),
     }
 }
 

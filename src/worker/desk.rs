@@ -9,10 +9,10 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use pyo3::prelude::*;
 
-use crate::http::{Head, Limits};
+use crate::http::{Head, Limits, Packet};
 use crate::link::Start;
 use crate::log;
-use crate::settings::Settings;
+use crate::settings::{Protocol, Settings};
 use crate::sys::clock;
 use crate::sys::scoreboard::{Cell, Scoreboard};
 use crate::template::hooks::WorkerHooks;
@@ -66,6 +66,7 @@ pub(super) enum Leaving {
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) socket: OwnedFd,
+    pub(super) protocol: Protocol,
 }
 
 /// See the file's head.
@@ -92,6 +93,7 @@ pub(super) struct Desk<'a> {
     pub(super) limiting: Limiting,
     pub(super) patience: Patience,
     pub(super) head: Head,
+    pub(super) packet: Packet,
     pub(super) scratch: Vec<u8>,
     pub(super) environ: Environ,
     pub(super) guest: Guest,

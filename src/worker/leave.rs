@@ -67,21 +67,14 @@ impl Desk<'_> {
             };
             let Connection {
                 channel,
-                listener,
-                served,
+                passport,
                 buffer,
                 waiting,
                 registered,
                 ..
             } = connection;
             let handed = *waiting != Waiting::Close
-                && super::lot::hand_on(
-                    self.lot.0.as_fd(),
-                    channel.socket(),
-                    *listener,
-                    *served,
-                    buffer,
-                );
+                && super::lot::hand_on(self.lot.0.as_fd(), channel.socket(), passport, buffer);
             if handed {
                 // Closing does not end it: the connection lives on in the lot, and would stay in our epoll set.
                 if *registered && let Err(errno) = self.epoll.delete(channel.socket()) {

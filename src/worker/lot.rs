@@ -5,15 +5,30 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
+use serde::{Deserialize, Serialize};
 
+use crate::http::Passage;
+use crate::settings::Protocol;
 use crate::sys::net::Peer;
 use crate::sys::passing::{receive_with, send_with};
 
 /// Longest message: bytes of a request that has partly come travel with its connection.
 const LONGEST: usize = 32 * 1024;
 
-/// Bytes before the buffer: the listener's index and the requests served, both as 8 bytes.
-const PREFIX: usize = 16;
+/// What another worker must know of a connection beside its socket.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Passport {
+    /// Which listener it came by.
+    pub listener: usize,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Its first bytes may be a PROXY header.
+    pub may_be_proxied: bool,
+    /// Whom a PROXY header has named.
+    pub passage: Option<Passage>,
+    /// Requests served on it.
+    pub served: u64,
+}
 
 /// A connection from the lot.
 #[derive(Debug)]
@@ -22,10 +37,8 @@ pub struct Handed {
     pub socket: OwnedFd,
     /// Its other end.
     pub peer: Peer,
-    /// Which listener it came by.
-    pub listener: usize,
-    /// Requests served on it.
-    pub served: u64,
+    /// The rest that must be known.
+    pub passport: Passport,
     /// Bytes that were read and not served.
     pub buffer: Vec<u8>,
 }
@@ -34,18 +47,23 @@ pub struct Handed {
 pub fn hand_on(
     lot: BorrowedFd<'_>,
     socket: BorrowedFd<'_>,
-    listener: usize,
-    served: u64,
+    passport: &Passport,
     buffer: &[u8],
 ) -> bool {
-    if buffer.len() > LONGEST.saturating_sub(PREFIX) {
+    let Ok(passport) = serde_json::to_vec(passport) else {
+        return false;
+    };
+    let Ok(length) = u16::try_from(passport.len()) else {
+        return false;
+    };
+    let length = length.to_ne_bytes();
+    let total = [&length, passport.as_slice(), buffer].map(<[u8]>::len);
+    if total.iter().sum::<usize>() > LONGEST {
         return false;
     }
-    let listener = u64::try_from(listener).unwrap_or(u64::MAX).to_ne_bytes();
-    let served = served.to_ne_bytes();
     let parts = [
-        IoSlice::new(&listener),
-        IoSlice::new(&served),
+        IoSlice::new(&length),
+        IoSlice::new(&passport),
         IoSlice::new(buffer),
     ];
     let sent = send_with(lot, &parts, Some(socket), MsgFlags::MSG_DONTWAIT);
@@ -63,10 +81,11 @@ pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
     };
     text.truncate(length);
     let malformed = || io::Error::other("a malformed message in the lot");
-    let (listener, rest) = text.split_first_chunk::<8>().ok_or_else(malformed)?;
-    let (served, buffer) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
-    let listener = usize::try_from(u64::from_ne_bytes(*listener)).unwrap_or(usize::MAX);
-    let (served, buffer) = (u64::from_ne_bytes(*served), buffer.to_vec());
+    let (length, rest) = text.split_first_chunk::<2>().ok_or_else(malformed)?;
+    let length = u16::from_ne_bytes(*length).into();
+    let (passport, buffer) = rest.split_at_checked(length).ok_or_else(malformed)?;
+    let passport = serde_json::from_slice(passport)?;
+    let buffer = buffer.to_vec();
     let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd())
         .ok()
         .and_then(|address| {
@@ -83,8 +102,7 @@ pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
     Ok(Some(Handed {
         socket,
         peer,
-        listener,
-        served,
+        passport,
         buffer,
     }))
 }

@@ -8,6 +8,7 @@ pub mod orders;
 mod access;
 mod atoms;
 mod desk;
+mod front;
 mod leave;
 mod pages;
 mod probe;

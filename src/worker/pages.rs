@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use crate::http::{Head, Refusal, reply};
+use crate::http::{Refusal, reply};
 use crate::log;
 use crate::sys::net;
 use crate::wsgi::environ::EnvironError;
@@ -10,6 +10,7 @@ use crate::wsgi::exchange::{Ending, Served};
 
 use super::connection::Connection;
 use super::desk::Desk;
+use super::serve::Request;
 
 impl Desk<'_> {
     /// Sends a small page and gives the length of its body; what does not fit into the socket's buffer at
@@ -63,11 +64,10 @@ impl Desk<'_> {
     pub(super) fn own_failure(
         &self,
         connection: &Connection,
-        head: &Head,
-        bytes: &[u8],
+        request: &Request<'_>,
         error: &EnvironError,
     ) -> Served {
-        let target = log::escaped(head.target.of(bytes));
+        let target = log::escaped(request.target());
         let (status, message) = match error {
             EnvironError::Scheme => (
                 400,
@@ -79,17 +79,16 @@ impl Desk<'_> {
         };
         match error {
             EnvironError::Scheme => {
-                let peer = connection.peer_address();
+                let peer = log::escaped(request.peer.as_bytes());
                 log::warning(format_args!("Invalid request from ip={peer}: {error}"));
             }
             EnvironError::ScriptName(..) | EnvironError::Python(_) => {
                 log::error(format_args!("Error handling request {target}: {error}"));
             }
         }
-        let head_only = head.method.of(bytes) == b"HEAD";
         Served {
             status,
-            sent: self.page(connection, status, message, head_only),
+            sent: self.page(connection, status, message, request.is_head()),
             ending: Ending::Close,
             trouble: None,
         }

@@ -10,10 +10,11 @@ use pyo3::prelude::*;
 
 use crate::link::Failure;
 use crate::log;
+use crate::settings::Protocol;
 use crate::sys::net::Peer;
 
 use super::desk::Desk;
-use super::lot::Handed;
+use super::lot::{Handed, Passport};
 
 /// The reader's patience with a reply that has begun; a call of the app itself is bounded by `boot_timeout`.
 const READING: Duration = Duration::from_secs(10);
@@ -60,8 +61,13 @@ impl Desk<'_> {
             Handed {
                 socket: server,
                 peer: Peer::Unix,
-                listener: 0,
-                served: 0,
+                passport: Passport {
+                    listener: 0,
+                    protocol: Protocol::Http,
+                    may_be_proxied: false,
+                    passage: None,
+                    served: 0,
+                },
                 buffer: Vec::new(),
             },
         );

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use crate::http::{ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
 use crate::log;
 use crate::python::traceback;
+use crate::settings::Protocol;
 use crate::sys::clock;
 use crate::template::hooks::WorkerHooks;
 use crate::wsgi::body::Body;
@@ -17,10 +18,48 @@ use crate::wsgi::environ::EnvironError;
 use crate::wsgi::exchange::{Ending, Served, Trouble};
 use crate::wsgi::input::Input;
 use crate::wsgi::reply::Demand;
+use crate::wsgi::variables::Variables;
 
 use super::connection::{Connection, Waiting};
 use super::desk::Desk;
 use super::turn::Next;
+
+/// One request whose head is complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) head: &'a Head,
+    /// What the head's places are in.
+    pub(super) text: &'a [u8],
+    /// The head's bytes on the wire.
+    pub(super) length: usize,
+    /// What was received behind them.
+    pub(super) behind: &'a [u8],
+    /// The variables that it came as.
+    pub(super) variables: Option<Variables<'a>>,
+    /// The client, for the logs.
+    pub(super) peer: &'a str,
+}
+
+impl Request<'_> {
+    /// Its first line, without the end.
+    pub(super) fn line(&self) -> &[u8] {
+        let line = self.text.get(..self.head.block.start()).unwrap_or(&[]);
+        let line = line.strip_prefix(b"\r\n").unwrap_or(line);
+        line.strip_suffix(b"\r\n").unwrap_or(line)
+    }
+
+    pub(super) fn method(&self) -> &[u8] {
+        self.head.method.of(self.text)
+    }
+
+    pub(super) fn target(&self) -> &[u8] {
+        self.head.target.of(self.text)
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method() == b"HEAD"
+    }
+}
 
 /// What became of one call of the app.
 struct Answered<'py> {
@@ -51,8 +90,17 @@ impl Desk<'_> {
         connection: &mut Connection,
         bytes: &[u8],
     ) -> Next {
-        let mut bytes = Cow::Borrowed(bytes);
         let mut at = 0_usize;
+        if connection.passport.may_be_proxied {
+            match self.introduce(connection, bytes) {
+                Ok(used) => at = used,
+                Err(next) => return next,
+            }
+        }
+        if connection.protocol() == Protocol::Uwsgi {
+            return self.serve_packet(py, connection, bytes.get(at..).unwrap_or(&[]));
+        }
+        let mut bytes = Cow::Borrowed(bytes);
         loop {
             let rest = bytes.get(at..).unwrap_or(&[]);
             if rest.is_empty() {
@@ -63,7 +111,17 @@ impl Desk<'_> {
             let parsed = parse_head(rest, &self.limits, &mut head);
             let step = match parsed {
                 Ok(Progress::More) => Step::Wait(Waiting::Head),
-                Ok(Progress::Done(())) => self.one(py, connection, rest, &head),
+                Ok(Progress::Done(())) => {
+                    let request = Request {
+                        head: &head,
+                        text: rest,
+                        length: head.length,
+                        behind: rest.get(head.length..).unwrap_or(&[]),
+                        variables: None,
+                        peer: &connection.peer_address(),
+                    };
+                    self.one(py, connection, request)
+                }
                 Err(refusal) => {
                     self.refuse(connection, &refusal);
                     Step::Leave(Next::Close)
@@ -89,75 +147,58 @@ impl Desk<'_> {
     }
 
     fn between_requests(connection: &Connection) -> Waiting {
-        if connection.served == 0 {
+        if connection.passport.served == 0 {
             Waiting::FirstByte
         } else {
             Waiting::NextRequest
         }
     }
 
-    /// One request whose head is complete.
-    fn one(
+    /// One request.
+    pub(super) fn one(
         &mut self,
         py: Python<'_>,
         connection: &mut Connection,
-        bytes: &[u8],
-        head: &Head,
+        request: Request<'_>,
     ) -> Step {
-        let behind = bytes.get(head.length..).unwrap_or(&[]);
+        let Request { head, behind, .. } = request;
         let gather = match head.framing {
             Framing::None => Gather::Here(0),
-            Framing::Length(length) => self.gather(head, length, behind.len()),
+            Framing::Length(length) => self.gather(&request, length),
             Framing::Chunked => Gather::Stream,
         };
         if let Gather::Until(needed) = gather {
             return Step::Wait(Waiting::Body(needed));
         }
-        let (input, used) = self.body(connection, bytes, head, &gather);
+        let (input, used) = self.body(connection, &request, &gather);
         connection
             .channel
             .owe_continue(head.expect_continue && input.is_some());
-        let line = bytes.get(..head.length).unwrap_or(bytes);
-        let line = memchr::memchr(b'\r', line)
-            .and_then(|end| line.get(..end))
-            .unwrap_or(line);
         let begun = clock::monotonic();
         self.cell
-            .begin(begun, line, connection.peer_address().as_bytes());
-        let answered = self.answer(py, connection, bytes, head, input);
+            .begin(begun, request.line(), request.peer.as_bytes());
+        let answered = self.answer(py, connection, &request, input);
         let (served, left, environ) = match answered {
             Ok(answered) => {
                 let left = answered.left;
-                let served = self.own_answer(
-                    connection,
-                    head.method.of(bytes) == b"HEAD",
-                    answered.served,
-                    answered.malformed,
-                );
+                let served =
+                    self.own_answer(connection, &request, answered.served, answered.malformed);
                 (served, left, Some(answered.environ))
             }
             Err(error) => {
-                let served = self.own_failure(connection, head, bytes, &error);
+                let served = self.own_failure(connection, &request, &error);
                 (served, None, None)
             }
         };
         self.cell.end(clock::coarse());
-        self.log_access(
-            py,
-            connection,
-            bytes,
-            head,
-            &served,
-            begun,
-            environ.as_ref(),
-        );
+        self.log_access(py, &request, &served, begun, environ.as_ref());
         drop(environ);
-        connection.served = connection.served.saturating_add(1);
-        Self::log_trouble(bytes, head, served.trouble);
+        connection.passport.served = connection.passport.served.saturating_add(1);
+        Self::log_trouble(&request, served.trouble);
         let gathered = matches!(gather, Gather::Here(_) | Gather::Until(_));
-        let whole = used == bytes.len() && left.is_some();
+        let whole = used == behind.len() && left.is_some();
         match served.ending {
-            Ending::KeepAlive if gathered => Step::Served(used),
+            Ending::KeepAlive if gathered => Step::Served(request.length.saturating_add(used)),
             Ending::KeepAlive => match left {
                 Some(left) => Step::ServedStream(left),
                 // The app left part of the body unread and the rest is not here: nothing after it can be found.
@@ -177,7 +218,7 @@ impl Desk<'_> {
     fn own_answer(
         &self,
         connection: &Connection,
-        head_only: bool,
+        request: &Request<'_>,
         served: Served,
         malformed: Option<Refusal>,
     ) -> Served {
@@ -186,7 +227,7 @@ impl Desk<'_> {
         }
         let Some(refusal) = malformed else {
             let message = "The app failed to answer this request.";
-            let sent = self.page(connection, 500, message, head_only);
+            let sent = self.page(connection, 500, message, request.is_head());
             return Served { sent, ..served };
         };
         // The client's fault, whatever the app made of it.
@@ -198,52 +239,49 @@ impl Desk<'_> {
         }
     }
 
-    /// The body's source, and how many of the bytes belong to the request.
+    /// The body's source, and how many of the bytes behind the head belong to the request.
     fn body(
         &self,
         connection: &Connection,
-        bytes: &[u8],
-        head: &Head,
+        request: &Request<'_>,
         gather: &Gather,
     ) -> (Option<Body>, usize) {
-        let behind = bytes.get(head.length..).unwrap_or(&[]);
+        let behind = request.behind;
         let channel = connection.channel.clone();
-        match (gather, head.framing) {
-            (_, Framing::None) => (None, head.length),
+        match (gather, request.head.framing) {
+            (_, Framing::None) => (None, 0),
             (Gather::Here(length) | Gather::Until(length), _) => {
                 let body = behind.get(..*length).unwrap_or(behind).to_vec();
                 let size = u64::try_from(*length).unwrap_or(u64::MAX);
-                (
-                    Some(Body::with_length(body, size, channel)),
-                    head.length.saturating_add(*length),
-                )
+                (Some(Body::with_length(body, size, channel)), *length)
             }
             (Gather::Stream, Framing::Length(length)) => (
                 Some(Body::with_length(behind.to_vec(), length, channel)),
-                bytes.len(),
+                behind.len(),
             ),
             (Gather::Stream, Framing::Chunked) => {
                 let decoder = ChunkedDecoder::new(&self.limits);
                 (
                     Some(Body::chunked(behind.to_vec(), decoder, channel)),
-                    bytes.len(),
+                    behind.len(),
                 )
             }
         }
     }
 
     /// Where a body of known length is awaited.
-    fn gather(&self, head: &Head, length: u64, here: usize) -> Gather {
+    fn gather(&self, request: &Request<'_>, length: u64) -> Gather {
         let Ok(length_here) = usize::try_from(length) else {
             return Gather::Stream;
         };
-        if here >= length_here {
+        let expects = request.head.expect_continue;
+        if request.behind.len() >= length_here {
             Gather::Here(length_here)
-        } else if head.expect_continue || length > self.settings.request_buffer.bytes() {
+        } else if expects || length > self.settings.request_buffer.bytes() {
             // The client waits for our word, or the body is too large to keep.
             Gather::Stream
         } else {
-            Gather::Until(head.length.saturating_add(length_here))
+            Gather::Until(request.length.saturating_add(length_here))
         }
     }
 
@@ -252,8 +290,7 @@ impl Desk<'_> {
         &mut self,
         py: Python<'py>,
         connection: &mut Connection,
-        bytes: &[u8],
-        head: &Head,
+        request: &Request<'_>,
         body: Option<Body>,
     ) -> Result<Answered<'py>, EnvironError> {
         let wanted = self
@@ -267,12 +304,20 @@ impl Desk<'_> {
             .transpose()?;
         let trusted = &self.settings.forwarded_allow_ips;
         let most = self.settings.max_keepalive_requests;
-        let last = most > 0 && connection.served.saturating_add(1) >= most;
+        let last = most > 0 && connection.passport.served.saturating_add(1) >= most;
+        let (head, text) = (request.head, request.text);
         let keep_alive = head.keep_alive && !last && self.keeps_alive();
         let ends = connection.ends(py, trusted)?;
-        let environ = self.environ.build(py, bytes, head, ends, input.as_ref())?;
+        let environ = match request.variables {
+            None => self.environ.build(py, text, head, ends, input.as_ref())?,
+            Some(variables) => {
+                let input = input.as_ref();
+                self.environ
+                    .build_from(py, text, head, variables, ends, input)?
+            }
+        };
         let demand = Demand {
-            head_only: head.method.of(bytes) == b"HEAD",
+            head_only: request.is_head(),
             http11: head.version == Version::Http11,
             keep_alive,
         };
@@ -321,11 +366,11 @@ impl Desk<'_> {
     }
 
     /// What went wrong, in the log.
-    fn log_trouble(bytes: &[u8], head: &Head, trouble: Option<Trouble>) {
+    fn log_trouble(request: &Request<'_>, trouble: Option<Trouble>) {
         let Some(trouble) = trouble else { return };
         let (method, target) = (
-            log::escaped(head.method.of(bytes)),
-            log::escaped(head.target.of(bytes)),
+            log::escaped(request.method()),
+            log::escaped(request.target()),
         );
         match trouble {
             Trouble::App(text) => {
@@ -356,7 +401,7 @@ impl Desk<'_> {
 }
 
 /// What one request leads to.
-enum Step {
+pub(super) enum Step {
     /// Served; it took so many bytes.
     Served(usize),
     /// Served, its body came by stream; these bytes are the next request's.

@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use pyo3::prelude::*;
 
 use crate::SERVER_SOFTWARE;
-use crate::http::{Head, Limits};
+use crate::http::{Head, Limits, Packet};
 use crate::link::Start;
 use crate::log::AccessLog;
 use crate::settings::{HeaderMap, LogTarget, Settings};
@@ -46,6 +46,7 @@ impl<'a> Desk<'a> {
         for listener in &start.listeners {
             doors.push(Door {
                 socket: adopt(listener.fd)?,
+                protocol: listener.protocol,
             });
         }
         let (environ, guest) = stage(py, start, app).map_err(io::Error::other)?;
@@ -77,6 +78,7 @@ impl<'a> Desk<'a> {
                 cell: Some(cell),
             },
             head: Head::default(),
+            packet: Packet::default(),
             scratch: vec![0; PIECE],
             environ,
             guest,

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use std::os::fd::AsRawFd;
 
 use crate::log;
+use crate::settings::ProxyProtocol;
 use crate::sys::clock;
 use crate::sys::net;
 use crate::sys::scoreboard::AT_ONCE;
@@ -18,7 +19,7 @@ use crate::wsgi::channel::Channel;
 
 use super::connection::{Connection, Waiting};
 use super::desk::{Desk, FIRST_CONNECTION, Limiting, PIECE};
-use super::lot::Handed;
+use super::lot::{Handed, Passport};
 
 /// New connections taken in one turn while no other connection waits.
 const RUN: usize = 16;
@@ -88,8 +89,15 @@ impl Desk<'_> {
                 }
             },
         };
+        let passport = Passport {
+            listener: door,
+            protocol: listener.protocol,
+            may_be_proxied: self.settings.proxy_protocol != ProxyProtocol::Off,
+            passage: None,
+            served: 0,
+        };
         let channel = Channel::new(socket, self.patience);
-        let connection = Connection::new(channel, door, peer);
+        let connection = Connection::new(channel, peer, passport);
         self.receive_first(py, connection);
         true
     }
@@ -99,11 +107,11 @@ impl Desk<'_> {
         let channel = Channel::new(handed.socket, self.patience);
         // From a worker of other settings it may have come by a socket that we do not have.
         let last = self.doors.len().saturating_sub(1);
-        let listener = handed.listener.min(last);
-        let mut connection = Connection::new(channel, listener, handed.peer);
-        connection.served = handed.served;
+        let mut passport = handed.passport;
+        passport.listener = passport.listener.min(last);
+        let mut connection = Connection::new(channel, handed.peer, passport);
         connection.buffer = handed.buffer;
-        if connection.served > 0 {
+        if passport.served > 0 {
             connection.waiting = Waiting::NextRequest;
         }
         let next = self.receive(py, &mut connection);

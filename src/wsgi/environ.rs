@@ -12,22 +12,10 @@ use crate::http::{Framing, Head, Version, path_info};
 use crate::link::{Listener, ListenerKind};
 use crate::python::text;
 
+use super::ends::Ends;
 use super::fields::Overrides;
 use super::input::Input;
 use super::names::{NameRules, Names, Values};
-
-/// One connection's ends, as Python objects made once.
-#[derive(Debug)]
-pub struct Ends {
-    /// `REMOTE_ADDR`: empty for a unix peer.
-    pub address: Py<PyString>,
-    /// `REMOTE_PORT`, for TCP.
-    pub port: Option<Py<PyString>>,
-    /// Whether its forwarding headers are believed.
-    pub trusted: bool,
-    /// Which listener it came by.
-    pub listener: usize,
-}
 
 /// Why there is no environ.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +49,7 @@ keys! {
     script = "SCRIPT_NAME", protocol = "SERVER_PROTOCOL", remote_addr = "REMOTE_ADDR",
     remote_port = "REMOTE_PORT", input = "wsgi.input", scheme = "wsgi.url_scheme",
     multiprocess = "wsgi.multiprocess", server_name = "SERVER_NAME", server_port = "SERVER_PORT",
+    proxy_protocol = "PROXY_PROTOCOL", proxy_addr = "PROXY_ADDR", proxy_port = "PROXY_PORT",
 }
 
 /// The previous request's dict, for the next one with the same fields.
@@ -72,6 +61,7 @@ struct Memo {
     line: Vec<u8>,
     listener: usize,
     trusted: bool,
+    proxied: bool,
     /// Made when the block came for the second time.
     environ: Option<Py<PyDict>>,
 }
@@ -202,7 +192,9 @@ impl Environ {
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let same = self.memo.serial == head.serial
             && self.memo.listener == ends.listener
-            && self.memo.trusted == ends.trusted;
+            && self.memo.trusted == ends.trusted
+            // The keys of a PROXY header must not come to a client without one.
+            && self.memo.proxied == ends.proxy.is_some();
         let line = bytes.get(..head.block.start()).unwrap_or(&[]);
         if same && let Some(previous) = &self.memo.environ {
             let environ = previous.bind(py).copy()?;
@@ -244,6 +236,7 @@ impl Environ {
             self.memo.serial = if short { head.serial } else { 0 };
             self.memo.listener = ends.listener;
             self.memo.trusted = ends.trusted;
+            self.memo.proxied = ends.proxy.is_some();
         }
         Ok(())
     }
@@ -267,10 +260,7 @@ impl Environ {
         head: &Head,
         ends: &Ends,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
-        let template = self.templates.get(ends.listener).ok_or_else(|| {
-            pyo3::exceptions::PyRuntimeError::new_err("a connection of an unknown listener")
-        })?;
-        let environ = template.bind(py).copy()?;
+        let environ = self.template(py, ends.listener)?;
         let overrides = self.set_fields(py, &environ, bytes, head, ends.trusted)?;
         self.set_ends(py, &environ, ends)?;
         if head.version == Version::Http10 {
@@ -283,38 +273,16 @@ impl Environ {
         Ok(environ)
     }
 
-    fn set_ends(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, ends: &Ends) -> PyResult<()> {
-        environ.set_item(&self.keys.remote_addr, &ends.address)?;
-        if let Some(port) = &ends.port {
-            environ.set_item(&self.keys.remote_port, port.bind(py))?;
-        }
-        Ok(())
-    }
-
-    /// A unix socket has no name or port of its own: take what the client asked for.
-    fn set_server_by_host(
-        &mut self,
-        py: Python<'_>,
-        environ: &Bound<'_, PyDict>,
-        bytes: &[u8],
-        head: &Head,
-    ) -> PyResult<()> {
-        let host = head.host.map_or(&b"localhost"[..], |host| host.of(bytes));
-        let colon = host.iter().rposition(|byte| *byte == b':');
-        let digits = |at: usize| {
-            let port = host.get(at.saturating_add(1)..).unwrap_or(&[]);
-            (!port.is_empty() && port.iter().all(u8::is_ascii_digit)).then_some((at, port))
-        };
-        let https = environ
-            .get_item(&self.keys.scheme)?
-            .is_some_and(|s| s.eq("https").unwrap_or(false));
-        let (name, port) = match colon.and_then(digits) {
-            Some((at, port)) => (host.get(..at).unwrap_or(host), port),
-            None => (host, if https { &b"443"[..] } else { &b"80"[..] }),
-        };
-        let name = if name.is_empty() { b"localhost" } else { name };
-        environ.set_item(&self.keys.server_name, self.values.get(py, name)?)?;
-        environ.set_item(&self.keys.server_port, self.values.get(py, port)?)
+    /// What is the same for all requests of a listener.
+    pub(super) fn template<'py>(
+        &self,
+        py: Python<'py>,
+        listener: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let template = self.templates.get(listener).ok_or_else(|| {
+            pyo3::exceptions::PyRuntimeError::new_err("a connection of an unknown listener")
+        })?;
+        template.bind(py).copy()
     }
 
     /// Method, path and query; `None` for overrides on the short way, where there are none.
@@ -326,6 +294,24 @@ impl Environ {
         head: &Head,
         overrides: Option<&Overrides>,
     ) -> Result<(), EnvironError> {
+        self.set_line(py, environ, bytes, head)?;
+        self.path.clear();
+        match overrides.and_then(|o| o.path.as_deref()) {
+            Some(path) => self.path.extend_from_slice(path),
+            None => path_info(head.path.of(bytes), &mut self.path),
+        }
+        let script = overrides.and_then(|o| o.script.as_deref());
+        self.set_path(py, environ, script)
+    }
+
+    /// Method, target and query.
+    pub(super) fn set_line(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+    ) -> PyResult<()> {
         environ.set_item(
             &self.keys.method,
             self.values.get(py, head.method.of(bytes))?,
@@ -334,15 +320,17 @@ impl Environ {
             &self.keys.raw_uri,
             self.values.get(py, head.target.of(bytes))?,
         )?;
-        environ.set_item(&self.keys.query, self.values.get(py, head.query.of(bytes))?)?;
-        self.path.clear();
-        match overrides.and_then(|o| o.path.as_deref()) {
-            Some(path) => self.path.extend_from_slice(path),
-            None => path_info(head.path.of(bytes), &mut self.path),
-        }
-        let script = overrides
-            .and_then(|o| o.script.as_deref())
-            .unwrap_or(&self.script_name);
+        environ.set_item(&self.keys.query, self.values.get(py, head.query.of(bytes))?)
+    }
+
+    /// `SCRIPT_NAME`, the process's own unless it is given, and what of the path is behind it.
+    pub(super) fn set_path(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        script: Option<&[u8]>,
+    ) -> Result<(), EnvironError> {
+        let script = script.unwrap_or(&self.script_name);
         if !script.is_empty() {
             let Some(rest) = self.path.strip_prefix(script) else {
                 let path = String::from_utf8_lossy(&self.path).into_owned();
