@@ -78,11 +78,10 @@ impl Listener {
 
     /// What is spoken here. A socket stays when only this changes with the settings.
     fn protocol(&self, settings: &Settings) -> Protocol {
-        let socket = self.address.as_ref().map(Address::socket);
-        let said = settings
-            .bind
-            .iter()
-            .find(|address| Some(address.socket()) == socket);
+        let bind: Vec<_> = settings.bind.iter().map(Some).collect();
+        let place = |address| alike(&bind, address);
+        let said = self.address.as_ref().and_then(place);
+        let said = said.and_then(|index| settings.bind.get(index));
         match said {
             Some(Address::Uwsgi(_)) => Protocol::Uwsgi,
             Some(
@@ -275,6 +274,16 @@ pub(super) fn recognised(stored: Vec<Listener>, settings: &Settings) -> Vec<List
     known
 }
 
+/// Where this address is found; else one with the same socket, where something else was or will be spoken.
+fn alike(among: &[Option<&Address>], address: &Address) -> Option<usize> {
+    let exactly = among.iter().position(|one| *one == Some(address));
+    exactly.or_else(|| {
+        among
+            .iter()
+            .position(|one| one.map(Address::socket) == Some(address.socket()))
+    })
+}
+
 /// The sockets of new settings: those of `before` that stay, by their index there, and new ones.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -289,11 +298,10 @@ pub(super) fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, Lis
         let parts = (0..before.len()).map(Ok).collect();
         return Ok(Plan { parts });
     }
+    let addresses: Vec<_> = before.iter().map(|old| old.address.as_ref()).collect();
     let mut parts = Vec::new();
     for address in &settings.bind {
-        let same = before
-            .iter()
-            .position(|old| old.address.as_ref().map(Address::socket) == Some(address.socket()));
+        let same = alike(&addresses, address);
         parts.push(match same {
             Some(index) => Ok(index),
             None => Err(open(address, settings)?),

@@ -14,17 +14,15 @@ pub mod reply;
 mod uwsgi;
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test that overflows panics, as it should"
-)]
-mod front_tests;
+mod proxy_tests;
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "a test that overflows panics, as it should"
 )]
 mod tests;
+#[cfg(test)]
+mod uwsgi_tests;
 
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkedDecoder};

@@ -36,3 +36,9 @@ mod n_soak;
 mod r_config;
 #[cfg(test)]
 mod r_names;
+#[cfg(test)]
+mod o_uwsgi;
+#[cfg(test)]
+mod p_proxy;
+#[cfg(test)]
+mod q_nginx;

@@ -135,6 +135,14 @@ impl Wire {
         }
     }
 
+    /// Our own port, over TCP.
+    pub(crate) fn local_port(&self) -> Option<u16> {
+        match &self.stream {
+            Stream::Tcp(stream) => Some(stream.local_addr().unwrap().port()),
+            Stream::Unix(_) => None,
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn half_close(&self) {
         match &self.stream {
