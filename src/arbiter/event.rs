@@ -52,6 +52,8 @@ pub struct Policy {
     pub max_age: Option<Duration>,
     /// How long to go on as before after the order to stop.
     pub drain_delay: Duration,
+    /// An app that does not boot is no reason to leave, even at the start: a reload will mend it.
+    pub patient: bool,
 }
 
 /// How a process ended.

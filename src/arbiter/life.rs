@@ -255,8 +255,8 @@ impl Arbiter {
         self.no_boot(now, generation, failure, actions);
     }
 
-    /// A worker or template could not boot. Before anything was ever ready this is the end; later it is
-    /// something to wait out.
+    /// A worker or template could not boot. Before anything was ever ready this is the end (unless the policy is
+    /// patient with apps); later it is something to wait out.
     pub(super) fn no_boot(
         &mut self,
         now: Moment,
@@ -274,7 +274,8 @@ impl Arbiter {
         if generation != self.generation {
             return;
         }
-        if self.ever_ready {
+        let mended = self.policy.patient && failure.kind != BootFailureKind::Host;
+        if self.ever_ready || mended {
             self.strike(now, actions);
             self.new_worker_died(now, generation, actions);
             return;

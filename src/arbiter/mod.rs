@@ -114,6 +114,7 @@ impl Arbiter {
             reload_watch: Duration::ZERO,
             max_age: None,
             drain_delay: Duration::ZERO,
+            patient: false,
         };
         Self {
             phase: Phase::New,

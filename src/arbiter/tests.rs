@@ -16,6 +16,7 @@ fn policy(workers: u32) -> Policy {
         reload_watch: Duration::from_secs(5),
         max_age: None,
         drain_delay: Duration::ZERO,
+        patient: false,
     }
 }
 
@@ -399,4 +400,49 @@ fn strangers_are_killed_or_ignored() {
         Ask::Kill
     ));
     assert!(tale.step(Event::Exited(Pid(998), Exit::Code(1))).is_empty());
+}
+
+#[test]
+fn a_patient_arbiter_waits_for_a_reload_when_nothing_boots() {
+    let failure = |kind| BootFailure {
+        kind,
+        summary: "no".to_owned(),
+    };
+    for kind in [BootFailureKind::Boot, BootFailureKind::App] {
+        let mut tale = Tale {
+            brain: Arbiter::new(1),
+            now: 100_000,
+        };
+        let patient = Policy {
+            patient: true,
+            ..policy(1)
+        };
+        tale.step(Event::Started(patient.clone()));
+        tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+        tale.step(Event::TemplateFailed(Generation(1), failure(kind)));
+        tale.step(Event::Exited(Pid(1), Exit::Code(3)));
+        assert_eq!(tale.brain.phase(), Phase::Running);
+        let actions = tale.step(Event::Ordered(Order::Reload));
+        assert!(actions.contains(&Action::Load), "{actions:?}");
+        let actions = tale.step(Event::Loaded(patient));
+        assert!(
+            actions.contains(&Action::StartTemplate(Generation(2))),
+            "{actions:?}"
+        );
+    }
+    // What the host refuses, no save will mend.
+    let mut tale = Tale {
+        brain: Arbiter::new(1),
+        now: 100_000,
+    };
+    tale.step(Event::Started(Policy {
+        patient: true,
+        ..policy(1)
+    }));
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    tale.step(Event::TemplateFailed(
+        Generation(1),
+        failure(BootFailureKind::Host),
+    ));
+    assert!(matches!(tale.brain.phase(), Phase::Stopping { .. }));
 }

@@ -38,6 +38,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
                 settings.drain_delay.duration()
             }
         },
+        patient: false,
     }
 }
 

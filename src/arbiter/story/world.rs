@@ -76,6 +76,7 @@ pub(super) fn policy(workers: u32) -> Policy {
         reload_watch: Duration::from_secs(5),
         max_age: None,
         drain_delay: Duration::ZERO,
+        patient: false,
     }
 }
 
