@@ -28,10 +28,12 @@ pub fn check(settings: &Settings, arguments: &[OsString]) -> Result<bool, StartE
     let module = native::module().map_err(system)?;
     let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC);
     let mut orders = File::from(orders.map_err(|errno| system(errno.into()))?);
-    let start = Start {
+    let mut start = Start {
         error_log: 2,
         ..Start::of(settings, arguments)
     };
+    // A broken app is to be found, not stood in for.
+    start.settings.reload = false;
     let text = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
     orders.write_all(&text).map_err(system)?;
     let spawn = Spawn {

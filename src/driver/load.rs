@@ -164,7 +164,8 @@ impl Driver<'_> {
                 changed.join(", ")
             ));
         }
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        self.renew_watch(&before);
     }
 }
 

@@ -25,6 +25,7 @@ mod signals;
 mod start;
 mod status;
 mod upgrade;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -56,6 +57,7 @@ use notify::Notify;
 use pidfile::PidFile;
 use postmortem::OutOfMemory;
 use signals::Signals;
+use watch::Watch;
 
 pub use background::Background;
 pub use check::check;
@@ -69,6 +71,7 @@ const REPORTS: Token = Token(1);
 const CONTROL: Token = Token(2);
 const PREDECESSOR: Token = Token(3);
 const EVALUATION: Token = Token(4);
+const WATCH: Token = Token(5);
 /// Tokens from here on are clients of the control socket.
 const FIRST_CLIENT: usize = 16;
 
@@ -117,6 +120,8 @@ pub(crate) struct Driver<'a> {
     /// How the last reload ended.
     last_reload: Option<Result<String, String>>,
     out_of_memory: OutOfMemory,
+    /// With `reload`.
+    watch: Option<Watch>,
     queue: VecDeque<Event>,
     outcome: Option<Outcome>,
 }
@@ -180,6 +185,7 @@ impl Driver<'_> {
                 .register(&mut SourceFd(&end), PREDECESSOR, Interest::READABLE)?;
         }
         self.notify.ask_for_time(self.boot_limit());
+        self.begin_watch();
         // Whoever ended while a new build took this process over was not heard.
         self.children.reap(&mut self.queue)?;
         loop {
@@ -202,6 +208,7 @@ impl Driver<'_> {
             for event in &events {
                 self.hear_other(event.token());
             }
+            self.look_at_files();
             if self.brain.deadline().is_some_and(|due| due <= now()) {
                 self.look_at_scoreboard();
                 self.queue.push_back(Event::Tick);
@@ -213,11 +220,13 @@ impl Driver<'_> {
     fn patience(&self) -> Option<Duration> {
         let control = self.control.as_ref().and_then(Control::deadline);
         let loading = self.loading.as_ref().map(|(_, loading)| loading.deadline);
+        let watch = self.watch.as_ref().and_then(Watch::deadline);
         let due = [
             self.brain.deadline(),
             self.notify.deadline(),
             control,
             loading,
+            watch,
         ];
         due.into_iter().flatten().min().map(|due| {
             // Rounded up to what epoll counts in, so that it is due when we wake.
@@ -237,6 +246,7 @@ impl Driver<'_> {
     fn hear_other(&mut self, token: Token) {
         match token {
             SIGNALS | REPORTS | PREDECESSOR | EVALUATION => {}
+            WATCH => self.hear_watch(),
             CONTROL => {
                 if let Some(control) = &mut self.control {
                     control.accept(self.poll.registry());
@@ -337,6 +347,7 @@ impl Driver<'_> {
                 self.children.paid(WorkerId(id));
                 Event::ForkFailed(WorkerId(id), reason)
             }
+            Report::Imported { places } => return self.imported(places),
             Report::BootFailed { id, failure } => Event::BootFailed(WorkerId(id), failure.into()),
             Report::WantsRetirement { id, memory } => {
                 let why = match memory {

@@ -30,7 +30,12 @@ pub(super) fn policy(settings: &Settings) -> Policy {
         timeout: settings.timeout.limit(),
         boot_timeout: settings.boot_timeout.limit(),
         graceful_timeout: settings.graceful_timeout.duration(),
-        reload_watch: settings.reload_watch.duration(),
+        // A developer wants the newest code to answer, however it fares.
+        reload_watch: if settings.reload {
+            Duration::ZERO
+        } else {
+            settings.reload_watch.duration()
+        },
         max_age: settings.max_worker_age.limit(),
         drain_delay: match settings.drain_mode {
             DrainMode::Delay if settings.drain_delay.duration().is_zero() => DRAIN_DELAY,
@@ -38,7 +43,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
                 settings.drain_delay.duration()
             }
         },
-        patient: false,
+        patient: settings.reload,
     }
 }
 

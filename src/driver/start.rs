@@ -319,6 +319,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         reloading: false,
         last_reload: None,
         out_of_memory: OutOfMemory::find(),
+        watch: None,
         queue: [first].into(),
         outcome: None,
     })

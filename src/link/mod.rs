@@ -194,6 +194,11 @@ pub enum Report {
         /// Why.
         failure: Failure,
     },
+    /// With `reload`: where the app's modules were loaded from. One report of several.
+    Imported {
+        /// The places, none that belong to an installation.
+        places: Vec<Place>,
+    },
     /// The worker has served `max_requests`, or has grown too much, and asks to be replaced.
     WantsRetirement {
         /// The worker's id.
@@ -201,6 +206,15 @@ pub enum Report {
         /// How much memory it has, in KiB, if that is why.
         memory: Option<u64>,
     },
+}
+
+/// A directory with Python code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its path.
+    pub path: PathBuf,
+    /// With all directories below it: a package, or an entry of `sys.path`.
+    pub whole: bool,
 }
 
 /// Why something did not boot.

@@ -146,7 +146,11 @@ fn places(settings: &mut Settings, launch: &Path) -> Result<(), Error> {
             text,
         });
     }
-    for path in &mut settings.pythonpath {
+    for path in settings
+        .pythonpath
+        .iter_mut()
+        .chain(&mut settings.reload_extra_files)
+    {
         *path = plain(&chdir.join(&*path));
     }
     if let Some(python) = &mut settings.python {

@@ -51,6 +51,18 @@ choices! {
 }
 
 choices! {
+    /// How changed files are found.
+    ReloadEngine, "auto, inotify or poll", "ENGINE" {
+        /// By inotify wherever that works.
+        Auto = "auto",
+        /// The kernel tells.
+        Inotify = "inotify",
+        /// By looking at them once a second.
+        Poll = "poll",
+    }
+}
+
+choices! {
     /// What becomes of the accept queue at a stop.
     DrainMode, "a way to stop", "HOW" {
         /// It is served.

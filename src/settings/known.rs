@@ -140,9 +140,6 @@ pub const KNOWN: &[Known] = &[
     known("websocket_max_message_size", "16777216", &["websocket-max-message-size"], Value, ASGI),
     known("http_parser", "'auto'", &["http-parser"], Value, Ignored("rcorn has one parser, its own"))
         .neutral(&["auto", "fast"]),
-    known("reload", "False", &["reload"], Nothing, Ignored("send HUP after a change: kill -HUP PID reloads the code")),
-    known("reload_engine", "'auto'", &["reload-engine"], Value, Ignored("there is no --reload")),
-    known("reload_extra_files", "[]", &["reload-extra-file"], Value, Ignored("there is no --reload")),
     known(
         "spew",
         "False",

@@ -41,10 +41,11 @@ pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
 pub use check::launch_directory;
-pub use config::{ConfigFile, Mapping};
 pub use choice::{
-    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, UpgradeMode,
+    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
+    UpgradeMode,
 };
+pub use config::{ConfigFile, Mapping};
 pub use environment::Environment;
 pub use error::Error;
 pub use evaluated::{EVALUATOR, PythonFile};

@@ -10,10 +10,11 @@ use super::address::Address;
 use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
-use super::config::{ConfigFile, Mapping};
 use super::choice::{
-    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, UpgradeMode,
+    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
+    UpgradeMode,
 };
+use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
 use super::table::{Effect, Flag, Section, Setting, first, settings};
 use super::value::{Bounds, Value};
@@ -54,6 +55,22 @@ settings! {
     /// unless the imported app turns out to be unsafe to fork; `--no-preload` lets each worker import it.
     preload_app: Preload = Preload::Auto => App, Reload,
         flag "preload" sets "on", flag "no-preload" sets "off";
+
+    /// Load the app anew whenever a Python file of it changes. For development: an app that cannot be loaded
+    /// answers with its traceback until the next change.
+    ///
+    /// Watched are the Python files below `chdir` and `pythonpath`, and those that the app loads from elsewhere, unless
+    /// they were installed. A reload waits for nothing and is never undone: `reload_watch` and `reload_probe` do
+    /// not count. `preload_app` is no hindrance.
+    reload: bool = false => App, Reload, flag "reload" sets "true";
+
+    /// How `reload` finds changes. `inotify` hears of them from the kernel, `poll` looks at all files once a second:
+    /// for network file systems. `auto` is `inotify` wherever that works.
+    reload_engine: ReloadEngine = ReloadEngine::Auto => App, Reload, flag "reload-engine";
+
+    /// Another file for `reload` to watch, whatever its kind. It may be a path, a pattern such as
+    /// `templates/**/*.html`, or a directory with all that is in it, and need not exist yet. May be repeated.
+    reload_extra_files: Vec<PathBuf> = Vec::new() => App, Reload, named "FILE", flag "reload-extra-file";
 
     /// Listen here: `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd://N`. May be repeated.
     /// With `uwsgi://` before it the uwsgi protocol is spoken there: `uwsgi://HOST:PORT`, `uwsgi://unix:PATH`.

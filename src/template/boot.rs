@@ -2,6 +2,7 @@
 //! import itself, with its outcome put into words.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use nix::sys::stat::{Mode, umask};
@@ -14,6 +15,8 @@ use crate::log;
 use crate::settings::Settings;
 use crate::sys::user::Identity;
 use crate::wsgi::app::{LoadError, load};
+
+use super::develop;
 
 /// Changes to the settings' directory and umask. Before the privileges go: the directory may need them.
 pub(super) fn settle(settings: &Settings) -> io::Result<()> {
@@ -62,13 +65,19 @@ pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
         path.insert(at, directory.to_string_lossy())?;
         at = at.saturating_add(1);
     }
-    sys.setattr("argv", PyList::new(py, &start.argv)?)
+    sys.setattr("argv", PyList::new(py, &start.argv)?)?;
+    if start.settings.reload {
+        develop::prepare(py)?;
+    }
+    Ok(())
 }
 
-/// Imports the app; what went wrong is in the log when this gives an error.
+/// Imports the app; what went wrong is in the log when this gives an error. With `reload` there is always an app:
+/// one that shows what went wrong, until the next reload.
 pub(crate) fn import<'py>(
     py: Python<'py>,
     settings: &Settings,
+    reports: BorrowedFd<'_>,
 ) -> Result<Bound<'py, PyAny>, Failure> {
     let Some(app) = &settings.wsgi_app else {
         return Err(Failure {
@@ -76,18 +85,30 @@ pub(crate) fn import<'py>(
             summary: "No application module specified.".to_owned(),
         });
     };
-    load(py, app).map_err(|error| {
-        match &error {
-            LoadError::Raised { traceback, .. } => {
-                log::error(format_args!("Exception in worker process\n{traceback}"));
-            }
-            LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
-                log::error(format_args!("{error}"));
-            }
+    let loaded = load(py, app);
+    if settings.reload {
+        let error = loaded.as_ref().err().and_then(LoadError::raised);
+        develop::tell_places(py, error, reports);
+    }
+    let error = match loaded {
+        Ok(app) => return Ok(app),
+        Err(error) => error,
+    };
+    match &error {
+        LoadError::Raised { traceback, .. } => {
+            log::error(format_args!("Exception in worker process\n{traceback}"));
         }
-        Failure {
-            code: error.code(),
-            summary: error.summary(),
+        LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
+            log::error(format_args!("{error}"));
         }
+    }
+    if settings.reload
+        && let Ok(stand_in) = develop::stand_in(py, &error.to_string())
+    {
+        return Ok(stand_in);
+    }
+    Err(Failure {
+        code: error.code(),
+        summary: error.summary(),
     })
 }

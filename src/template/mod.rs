@@ -2,6 +2,7 @@
 //! order. Enters here from the bootstrap and never returns to Python.
 
 pub(crate) mod boot;
+mod develop;
 pub(crate) mod hooks;
 pub(crate) mod loggers;
 mod safety;

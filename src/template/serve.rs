@@ -116,10 +116,12 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     };
     let app = match preload {
         None => None,
-        Some(cautious) => match import_ahead(py, start, cautious, &origin, &arguments) {
-            Ok(app) => Some(app),
-            Err(failure) => return fail(failure),
-        },
+        Some(cautious) => {
+            match import_ahead(py, start, cautious, &origin, &arguments, reports.as_fd()) {
+                Ok(app) => Some(app),
+                Err(failure) => return fail(failure),
+            }
+        }
     };
     drop(adopt(origin.native)?);
     drop(origin.start);
@@ -161,13 +163,15 @@ fn before_import(py: Python<'_>, start: &Start, again: bool) -> Result<Option<Ho
 
 /// Imports the app as a template does, and that is all; gives the exit code. The log is standard error.
 pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
-    let errors = borrow_inherited(start.error_log)?.try_clone_to_owned()?;
+    // Nobody hears what is reported, and nothing is: `reload` is off.
+    let nobody = borrow_inherited(start.error_log)?;
+    let errors = nobody.try_clone_to_owned()?;
     log::init(errors, None, start.settings.loglevel);
     boot::settle(&start.settings)?;
     boot::drop_privileges(&start.settings)?;
     boot::prepare_sys(py, start).map_err(io::Error::other)?;
     let checked =
-        before_import(py, start, true).and_then(|_hooks| boot::import(py, &start.settings));
+        before_import(py, start, true).and_then(|_hooks| boot::import(py, &start.settings, nobody));
     Ok(checked.map_or_else(|failure| failure.code, |_app| 0))
 }
 
@@ -185,6 +189,7 @@ fn import_ahead(
     cautious: bool,
     origin: &Origin,
     arguments: &[std::ffi::CString],
+    reports: BorrowedFd<'_>,
 ) -> Result<Py<PyAny>, Failure> {
     let host = |error: PyErr| Failure {
         code: 1,
@@ -195,7 +200,7 @@ fn import_ahead(
     let gc = py.import("gc").map_err(host)?;
     let threshold = gc.call_method0("get_threshold").map_err(host)?;
     gc.call_method1("set_threshold", (0,)).map_err(host)?;
-    let app = boot::import(py, &start.settings)?;
+    let app = boot::import(py, &start.settings, reports)?;
     let found = before.found_since(py);
     if !found.is_empty() {
         let found = found.join(", ");

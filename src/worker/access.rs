@@ -96,7 +96,14 @@ impl Desk<'_> {
                 file.log.write(&mut file.line);
             }
             Access::Logger(logger) => {
-                let atoms = logger.atoms(py, &line, request.head, request.text, line.reply_head, environ);
+                let atoms = logger.atoms(
+                    py,
+                    &line,
+                    request.head,
+                    request.text,
+                    line.reply_head,
+                    environ,
+                );
                 // The logger's code may do anything.
                 drop(reply);
                 logger.write(py, atoms);

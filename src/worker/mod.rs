@@ -165,7 +165,7 @@ fn boot<'a>(
     } else {
         // An import may take long, and start programs, which would inherit blocked signals.
         orders::fall()?;
-        import(py, settings).map_err(BootError::Failed)?
+        import(py, settings, birth.reports.as_fd()).map_err(BootError::Failed)?
     };
     // After the import, which may have installed handlers of its own.
     let start = birth.start;
@@ -179,7 +179,9 @@ fn boot<'a>(
         None => app,
     };
     let mut desk = Desk::new(py, birth, app, orders)?;
-    if let Some(path) = settings.reload_probe.as_deref().filter(|_| birth.probe) {
+    // A developer wants to see what the app answers, whatever that is.
+    let probe = birth.probe && !settings.reload;
+    if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {
         desk.probe(py, path).map_err(BootError::Failed)?;
     }
     report(

@@ -17,6 +17,8 @@ pub enum LoadError {
         traceback: String,
         /// Its last line.
         summary: String,
+        /// The exception.
+        error: PyErr,
     },
     /// The module has no such attribute.
     #[error("Failed to find attribute '{attribute}' in '{module}'.{near}")]
@@ -50,6 +52,15 @@ impl LoadError {
         }
     }
 
+    /// What the app raised.
+    #[must_use]
+    pub fn raised(&self) -> Option<&PyErr> {
+        match self {
+            Self::Raised { error, .. } => Some(error),
+            Self::NoAttribute { .. } | Self::NotCallable { .. } => None,
+        }
+    }
+
     /// One line.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -64,6 +75,7 @@ fn raised(py: Python<'_>, error: &PyErr) -> LoadError {
     LoadError::Raised {
         traceback: traceback::format(py, error),
         summary: traceback::summary(py, error),
+        error: error.clone_ref(py),
     }
 }
 

@@ -33,12 +33,12 @@ mod m_trials;
 #[cfg(test)]
 mod n_soak;
 #[cfg(test)]
-mod r_config;
-#[cfg(test)]
-mod r_names;
-#[cfg(test)]
 mod o_uwsgi;
 #[cfg(test)]
 mod p_proxy;
 #[cfg(test)]
 mod q_nginx;
+#[cfg(test)]
+mod r_config;
+#[cfg(test)]
+mod r_names;

@@ -1,0 +1,141 @@
+//! The ear of the watch: inotify (`inotify(7)`), which says that something happened in a directory, at once and for
+//! nothing. What happened is found out by looking.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+use super::tree::Interest;
+
+/// Why inotify cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoInotify {
+    /// Not at all.
+    #[error("{source}{}", limit("max_user_instances", *.source))]
+    Instance {
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// Not for so many directories.
+    #[error("{}: {source}{}", .path.display(), limit("max_user_watches", *.source))]
+    Directory {
+        /// The first that there was no room for.
+        path: PathBuf,
+        /// What the kernel said.
+        source: Errno,
+    },
+}
+
+/// The limit behind a refusal, with its value.
+fn limit(name: &str, errno: Errno) -> String {
+    if !matches!(errno, Errno::ENOSPC | Errno::EMFILE) {
+        return String::new();
+    }
+    let value = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).unwrap_or_default();
+    format!("; fs.inotify.{name} is {}", value.trim())
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    inotify: Inotify,
+    interests: BTreeMap<WatchDescriptor, Interest>,
+}
+
+impl Lookout {
+    /// Listens to nothing yet.
+    pub(super) fn new() -> Result<Self, NoInotify> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .map_err(|source| NoInotify::Instance { source })?;
+        Ok(Self {
+            inotify,
+            interests: BTreeMap::new(),
+        })
+    }
+
+    /// What to wait on.
+    pub(super) fn source(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// Listens to these directories and no others; tells whether one of them is new, so that what happened in it
+    /// until now was not heard.
+    pub(super) fn attend(
+        &mut self,
+        directories: &BTreeMap<PathBuf, Interest>,
+    ) -> Result<bool, NoInotify> {
+        let mut interests: BTreeMap<WatchDescriptor, Interest> = BTreeMap::new();
+        let mut is_new = false;
+        for (path, interest) in directories {
+            // Asked again, the kernel gives the same number for the same directory, whatever its name is now.
+            let Some(number) = self.add(path)? else {
+                continue;
+            };
+            is_new |= !self.interests.contains_key(&number);
+            interests.entry(number).or_default().join(interest.clone());
+        }
+        let before = std::mem::replace(&mut self.interests, interests);
+        for number in before.into_keys() {
+            if !self.interests.contains_key(&number) {
+                // EINVAL: the directory is gone, and the kernel has forgotten it.
+                self.inotify.rm_watch(number).ok();
+            }
+        }
+        Ok(is_new)
+    }
+
+    fn add(&self, path: &Path) -> Result<Option<WatchDescriptor>, NoInotify> {
+        // Of a write its end: a file that is being written is not looked at yet.
+        let wanted = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_ONLYDIR;
+        match self.inotify.add_watch(path, wanted) {
+            Ok(number) => Ok(Some(number)),
+            Err(source @ (Errno::ENOSPC | Errno::ENOMEM)) => Err(NoInotify::Directory {
+                path: path.to_owned(),
+                source,
+            }),
+            // Gone meanwhile, or not ours to read.
+            Err(_other) => Ok(None),
+        }
+    }
+
+    /// Takes in what the kernel says; tells whether it is worth a look.
+    pub(super) fn hear(&self) -> io::Result<bool> {
+        let mut is_worth = false;
+        loop {
+            match self.inotify.read_events() {
+                Ok(events) => is_worth |= events.iter().any(|event| self.matters(event)),
+                Err(Errno::EAGAIN) => return Ok(is_worth),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn matters(&self, event: &InotifyEvent) -> bool {
+        // More happened than the kernel could remember.
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            return true;
+        }
+        let Some(interest) = self.interests.get(&event.wd) else {
+            return false;
+        };
+        // The directory itself is gone.
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            return true;
+        }
+        let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
+        let name = event.name.as_deref();
+        name.is_some_and(|name| interest.heeds(name, is_directory))
+    }
+}

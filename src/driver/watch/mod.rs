@@ -1,0 +1,391 @@
+//! `--reload`: a change of the app's files orders a reload, the same that HUP orders. Files are compared with how
+//! they were (`tree.rs`); when to compare them is what inotify says (`lookout.rs`), or once a second. No thread:
+//! the arbiter's loop waits for both. Without `reload` nothing of this exists.
+
+mod lookout;
+mod pattern;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use nix::sys::statfs::{
+    AFS_SUPER_MAGIC, CODA_SUPER_MAGIC, FUSE_SUPER_MAGIC, FsType, NCP_SUPER_MAGIC, NFS_SUPER_MAGIC,
+    SMB_SUPER_MAGIC, statfs,
+};
+
+use crate::arbiter::{Event, Moment, Order, Phase};
+use crate::link::Place;
+use crate::log;
+use crate::settings::{ConfigFile, ReloadEngine, Settings};
+
+use super::{Driver, WATCH, now};
+
+use lookout::{Lookout, NoInotify};
+use tree::{Scope, Stamp};
+
+/// So long must nothing change before a change is acted upon: one save is several events, a checkout is thousands.
+const QUIET: Duration = Duration::from_millis(60);
+/// But something that changes all the time does not put it off for longer than this.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Between two looks of `poll`.
+const PAUSE: Duration = Duration::from_secs(1);
+/// And so many times what the look took: the loop has other things to do.
+const RATIO: u32 = 10;
+/// Directories that appear while we begin to listen need another look, and so do those that appear meanwhile.
+const ROUNDS: usize = 4;
+
+/// With more places than these, those that are gone are forgotten.
+const MOST_PLACES: usize = 100;
+
+/// See the file's head.
+#[derive(Debug)]
+pub(super) struct Watch {
+    scope: Scope,
+    /// How many of the places the settings name; the others were reported.
+    named: usize,
+    files: BTreeMap<PathBuf, Stamp>,
+    directories: usize,
+    engine: Engine,
+    burst: Option<Burst>,
+    /// Changes that were found and not acted upon yet.
+    found: BTreeSet<PathBuf>,
+    /// When the code that was last loaded began to be.
+    loaded: SystemTime,
+    is_cut: bool,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Inotify(Lookout),
+    Poll { next: Moment },
+}
+
+/// Something changes.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    first: Moment,
+    due: Moment,
+}
+
+impl Watch {
+    /// Begins to watch what the settings name.
+    fn begin(settings: &Settings, now: Moment) -> Self {
+        let directories = std::iter::once(&settings.chdir).chain(&settings.pythonpath);
+        let places: Vec<Place> = directories
+            .map(|path| Place {
+                path: path.clone(),
+                whole: true,
+            })
+            .collect();
+        let config = match &settings.config {
+            Some(ConfigFile::Yaml(path) | ConfigFile::Python(path)) => Some(path),
+            Some(ConfigFile::Module(_)) | None => None,
+        };
+        let extra = settings.reload_extra_files.iter().chain(config);
+        let mut watch = Self {
+            named: places.len(),
+            scope: Scope {
+                places,
+                extra: extra.map(|path| pattern::read(path)).collect(),
+            },
+            files: BTreeMap::new(),
+            directories: 0,
+            engine: Engine::Poll { next: now },
+            burst: None,
+            found: BTreeSet::new(),
+            loaded: SystemTime::now(),
+            is_cut: false,
+        };
+        watch.choose_engine(settings.reload_engine);
+        watch.look(now);
+        watch.found.clear();
+        watch
+    }
+
+    fn choose_engine(&mut self, wanted: ReloadEngine) {
+        if wanted == ReloadEngine::Poll {
+            return;
+        }
+        let mut paths = self.scope.places.iter().map(|place| &place.path);
+        if wanted == ReloadEngine::Auto
+            && let Some(path) = paths.find(|path| is_remote(path))
+        {
+            log::info(format_args!(
+                "{} is on a network file system, which does not tell of changes made elsewhere: watching by poll (--reload-engine inotify insists)",
+                path.display()
+            ));
+            return;
+        }
+        match Lookout::new() {
+            Ok(lookout) => self.engine = Engine::Inotify(lookout),
+            Err(error) => say_no_inotify(&error),
+        }
+    }
+
+    /// What to wait on, if anything.
+    fn source(&self) -> Option<RawFd> {
+        match &self.engine {
+            Engine::Inotify(lookout) => Some(lookout.source().as_fd().as_raw_fd()),
+            Engine::Poll { .. } => None,
+        }
+    }
+
+    /// When to look, if nothing is heard.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let poll = match self.engine {
+            Engine::Inotify(_) => None,
+            Engine::Poll { next } => Some(next),
+        };
+        self.burst.map(|burst| burst.due).or(poll)
+    }
+
+    /// Takes in what inotify says.
+    fn hear(&mut self, now: Moment) {
+        let Engine::Inotify(lookout) = &self.engine else {
+            return;
+        };
+        match lookout.hear() {
+            Ok(false) => {}
+            Ok(true) => self.stir(now),
+            Err(error) => {
+                log::warning(format_args!("inotify failed: {error}; watching by poll"));
+                self.engine = Engine::Poll { next: now };
+            }
+        }
+    }
+
+    /// Something happened: wait whether more follows.
+    fn stir(&mut self, now: Moment) {
+        let first = self.burst.map_or(now, |burst| burst.first);
+        let due = now.0.saturating_add(QUIET);
+        let due = Moment(due.min(first.0.saturating_add(LONGEST)));
+        self.burst = Some(Burst { first, due });
+    }
+
+    /// Looks if it is time to; gives the files that changed when they have come to rest.
+    fn changes(&mut self, now: Moment) -> BTreeSet<PathBuf> {
+        if self.deadline().is_none_or(|due| due > now) {
+            return BTreeSet::new();
+        }
+        let is_polling = matches!(self.engine, Engine::Poll { .. });
+        let moved = self.look(now);
+        let over = self
+            .burst
+            .is_some_and(|burst| burst.first.0.saturating_add(LONGEST) <= now.0);
+        // Nobody tells whether more follows: rest is when two looks see the same.
+        if is_polling && moved && !over {
+            self.stir(now);
+            return BTreeSet::new();
+        }
+        self.burst = None;
+        let found = std::mem::take(&mut self.found);
+        if !found.is_empty() {
+            self.loaded = SystemTime::now();
+        }
+        found
+    }
+
+    /// Compares all files with how they were; tells whether any changed.
+    fn look(&mut self, began: Moment) -> bool {
+        let mut view = self.scope.look();
+        for _round in 0..ROUNDS {
+            let Engine::Inotify(lookout) = &mut self.engine else {
+                break;
+            };
+            match lookout.attend(&view.directories) {
+                Ok(true) => view = self.scope.look(),
+                Ok(false) => break,
+                Err(error) => {
+                    say_no_inotify(&error);
+                    self.engine = Engine::Poll { next: began };
+                }
+            }
+        }
+        if let Engine::Poll { next } = &mut self.engine {
+            let ended = now().0;
+            let took = ended.saturating_sub(began.0);
+            *next = Moment(ended.saturating_add(PAUSE.max(took.saturating_mul(RATIO))));
+        }
+        if view.is_cut && !self.is_cut {
+            log::warning(format_args!(
+                "More than {} directories to watch: changes in the deeper ones go unnoticed (start in the directory of the app, or name it with --chdir)",
+                view.directories.len()
+            ));
+        }
+        self.is_cut = view.is_cut;
+        self.directories = view.directories.len();
+        let before = std::mem::replace(&mut self.files, view.files);
+        let (cut, loaded) = (view.is_cut, self.loaded);
+        let is_new = |(path, stamp): &(&PathBuf, &Stamp)| match before.get(*path) {
+            Some(known) => known != *stamp,
+            // Where the cut is may change without a file.
+            None => !cut || stamp.is_after(loaded),
+        };
+        let changed = self.files.iter().filter(is_new).map(|(path, _)| path);
+        let gone = before.keys().filter(|path| !self.files.contains_key(*path));
+        let gone = gone.filter(|path| !cut || !path.exists());
+        let changed: Vec<PathBuf> = changed.chain(gone).cloned().collect();
+        let any = !changed.is_empty();
+        self.found.extend(changed);
+        any
+    }
+
+    /// The app was loaded from these places, too.
+    fn add(&mut self, places: Vec<Place>, now: Moment) {
+        let known = &self.scope.places;
+        let new: Vec<Place> = places
+            .into_iter()
+            .filter(|place| !known.contains(place))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        if self.scope.places.len() > MOST_PLACES {
+            // An app may make itself another directory each time.
+            let reported = self.scope.places.split_off(self.named);
+            let there = reported.into_iter().filter(|place| place.path.is_dir());
+            self.scope.places.extend(there);
+        }
+        self.scope.places.extend(new);
+        let (before, found) = (self.files.clone(), self.found.clone());
+        self.look(now);
+        // A file that was not seen before is not changed, unless that was while it was being loaded.
+        let (files, loaded) = (&self.files, self.loaded);
+        self.found.retain(|path| {
+            let is_late = files.get(path).is_none_or(|stamp| stamp.is_after(loaded));
+            found.contains(path) || before.contains_key(path) || is_late
+        });
+        if !self.found.is_empty() {
+            self.stir(now);
+        }
+    }
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = match self.engine {
+            Engine::Inotify(_) => "inotify",
+            Engine::Poll { .. } => "poll",
+        };
+        let (files, directories) = (self.files.len(), self.directories);
+        write!(
+            f,
+            "Watching by {engine} (files: {files}, directories: {directories})"
+        )
+    }
+}
+
+fn say_no_inotify(error: &NoInotify) {
+    log::warning(format_args!(
+        "Cannot use inotify: {error}; watching by poll"
+    ));
+}
+
+/// Whether others may change the files behind our kernel's back.
+fn is_remote(path: &Path) -> bool {
+    const CIFS: FsType = FsType(0xff53_4d42);
+    const SMB2: FsType = FsType(0xfe53_4d42);
+    const NINE_P: FsType = FsType(0x0102_1997);
+    const VBOX: FsType = FsType(0x786f_4256);
+    let remote = [
+        AFS_SUPER_MAGIC,
+        CODA_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC,
+        NCP_SUPER_MAGIC,
+        NFS_SUPER_MAGIC,
+        SMB_SUPER_MAGIC,
+        CIFS,
+        SMB2,
+        NINE_P,
+        VBOX,
+    ];
+    statfs(path).is_ok_and(|about| remote.contains(&about.filesystem_type()))
+}
+
+impl Driver<'_> {
+    /// Watches what the settings want, or nothing.
+    pub(super) fn begin_watch(&mut self) {
+        let was_on = self.watch.take().is_some();
+        if !self.settings.reload {
+            return;
+        }
+        if !was_on {
+            log::warning(format_args!("Reloader is on. Use in development only!"));
+        }
+        let mut watch = Watch::begin(&self.settings, now());
+        if let Some(source) = watch.source()
+            && let Err(error) =
+                self.poll
+                    .registry()
+                    .register(&mut SourceFd(&source), WATCH, Interest::READABLE)
+        {
+            log::warning(format_args!(
+                "cannot wait for inotify: {error}; watching by poll"
+            ));
+            watch.engine = Engine::Poll { next: now() };
+        }
+        log::info(format_args!("{watch}"));
+        self.watch = Some(watch);
+    }
+
+    /// After a reload: whether other things are to be watched now.
+    pub(super) fn renew_watch(&mut self, before: &Settings) {
+        let what = |settings: &Settings| {
+            (
+                settings.reload,
+                settings.reload_engine,
+                settings.reload_extra_files.clone(),
+                settings.chdir.clone(),
+                settings.pythonpath.clone(),
+            )
+        };
+        if what(before) != what(&self.settings) {
+            self.begin_watch();
+        }
+    }
+
+    /// inotify has something to say.
+    pub(super) fn hear_watch(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.hear(now());
+        }
+    }
+
+    /// A template or worker says from where it loaded the app.
+    pub(super) fn imported(&mut self, places: Vec<Place>) {
+        if let Some(watch) = &mut self.watch {
+            watch.add(places, now());
+        }
+    }
+
+    /// Orders a reload when files have changed.
+    pub(super) fn look_at_files(&mut self) {
+        let Some(watch) = &mut self.watch else {
+            return;
+        };
+        let found = watch.changes(now());
+        let Some(first) = found.first() else {
+            return;
+        };
+        if self.brain.phase() != Phase::Running {
+            return;
+        }
+        match found.len().saturating_sub(1) {
+            0 => log::info(format_args!(
+                "Worker reloading: {} modified",
+                first.display()
+            )),
+            others => log::info(format_args!(
+                "Worker reloading: {} modified, and {others} more",
+                first.display()
+            )),
+        }
+        self.queue.push_back(Event::Ordered(Order::Reload));
+    }
+}
