@@ -42,3 +42,5 @@ mod q_nginx;
 mod r_config;
 #[cfg(test)]
 mod r_names;
+#[cfg(test)]
+mod o_reload;
