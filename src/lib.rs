@@ -6,6 +6,8 @@ pub mod driver;
 pub mod http;
 pub mod link;
 pub mod log;
+#[cfg(not(feature = "worker"))]
+pub mod oneshot;
 pub mod settings;
 pub mod sys;
 

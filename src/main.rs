@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use rcorn::control;
 use rcorn::driver::{self, Background, Handover, Launch, Origin};
+use rcorn::oneshot::{self, OneShot};
 use rcorn::settings::{self, Asked, Environment, Resolved, Settings, Sources};
 use rcorn::sys::process;
 
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(_) | None => {}
+    }
+    if let Some(command) = arguments.get(1).and_then(OneShot::named) {
+        return ExitCode::from(oneshot::run(command, &arguments, ENVIRONMENT));
     }
     let handover = match Handover::receive(&environment) {
         Ok(handover) => handover,

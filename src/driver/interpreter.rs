@@ -28,7 +28,7 @@ pub enum InterpreterError {
 impl InterpreterError {
     /// The way out.
     #[must_use]
-    pub(super) fn hint(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::Chosen { .. } => "give the path of a CPython 3.9 or later, such as --python .venv/bin/python3".into(),
             Self::NotFound { .. } => {
@@ -100,14 +100,17 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     })
 }
 
+/// Where to look for programs when no `PATH` is set, as web servers start their CGI programs.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Finds the interpreter with the places of this process.
-pub(super) fn find_for(chosen: Option<PathBuf>) -> Result<PathBuf, InterpreterError> {
+pub fn find_for(chosen: Option<PathBuf>) -> Result<PathBuf, InterpreterError> {
     let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     find(&Places {
         chosen,
         executable: std::env::current_exe().ok(),
         virtual_env: said("VIRTUAL_ENV").map(PathBuf::from),
-        path: std::env::var_os("PATH"),
+        path: std::env::var_os("PATH").or_else(|| Some(USUAL_PATH.into())),
     })
 }
 

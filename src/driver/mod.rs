@@ -63,6 +63,8 @@ pub use background::Background;
 pub use check::check;
 pub use evaluate::evaluate;
 pub use handover::{Handover, PROTOCOL};
+pub use interpreter::InterpreterError;
+pub use interpreter::find_for as python;
 pub use start::{Launch, Origin, StartError, run};
 pub use upgrade::PROTOCOL_FLAG;
 

@@ -33,6 +33,8 @@ pub struct Sources<'a> {
     layers: Vec<(Layer, Origin)>,
     warnings: Vec<String>,
     config: Option<ConfigFile>,
+    /// The file was named, not found.
+    named: bool,
     python: Option<PathBuf>,
 }
 
@@ -86,6 +88,7 @@ pub fn gather<'a>(
         .iter()
         .rev()
         .find_map(|(layer, _)| layer.config.clone().flatten());
+    let is_named = named.is_some();
     let config = match named {
         Some(file) => Some(file.seen_from(&directory)),
         None => usual(&directory, &mut warnings),
@@ -101,6 +104,7 @@ pub fn gather<'a>(
         layers,
         warnings,
         config,
+        named: is_named,
     })))
 }
 
@@ -117,6 +121,15 @@ fn usual(directory: &std::path::Path, warnings: &mut Vec<String>) -> Option<Conf
 }
 
 impl Sources<'_> {
+    /// Leaves out a file that nobody named.
+    #[must_use]
+    pub fn without_usual_file(mut self) -> Self {
+        if !self.named {
+            self.config = None;
+        }
+        self
+    }
+
     /// The configuration file that an interpreter must evaluate first.
     pub fn python_file(&self) -> Option<PythonFile> {
         let file = self.config.clone().filter(ConfigFile::is_python)?;

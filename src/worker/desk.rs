@@ -252,7 +252,7 @@ impl Desk<'_> {
             // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
             // connection is gone. One that has just begun to leave hands it on.
             None if self.doors_open || self.leaving == Some(Leaving::Retired) => {
-                drop(self.accept_any(py))
+                self.accept_any(py);
             }
             None => {}
         }

@@ -33,6 +33,8 @@ mod m_trials;
 #[cfg(test)]
 mod n_soak;
 #[cfg(test)]
+mod o_reload;
+#[cfg(test)]
 mod o_uwsgi;
 #[cfg(test)]
 mod p_proxy;
@@ -42,5 +44,3 @@ mod q_nginx;
 mod r_config;
 #[cfg(test)]
 mod r_names;
-#[cfg(test)]
-mod o_reload;

@@ -1,0 +1,1 @@
+"""The Python side of rcorn for places where no server runs: see `rcorn.function`."""
