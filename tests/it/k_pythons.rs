@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::{Server, venv};
 
 /// Every CPython of this machine that can be found, with its version.
-fn pythons() -> Vec<(PathBuf, (u32, u32))> {
+pub(crate) fn pythons() -> Vec<(PathBuf, (u32, u32))> {
     let mut candidates: Vec<PathBuf> = (6..20)
         .map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}")))
         .collect();

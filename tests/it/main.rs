@@ -44,3 +44,9 @@ mod q_nginx;
 mod r_config;
 #[cfg(test)]
 mod r_names;
+#[cfg(test)]
+mod q_bundles;
+#[cfg(test)]
+mod q_oneshot;
+#[cfg(test)]
+mod q_streams;
