@@ -1,7 +1,6 @@
 //! `rcorn cgi` under load and under real web servers: parts, gigabytes, clients and servers that give up.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -120,8 +119,14 @@ fn site(app: &str) -> TempDir {
     let path = std::env::var("PATH").unwrap();
     let text =
         format!("#!/bin/sh\nPATH='{path}' exec '{rcorn}' cgi --chdir '{APPS}' {app} \"$@\"\n");
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Not written by us: another test's fork could keep it open for writing, and it could not be started then.
+    let words = [
+        "-m".into(),
+        "755".into(),
+        "/dev/stdin".into(),
+        script.into_os_string(),
+    ];
+    Once::new("install", words).input(text).run().done();
     site
 }
 
