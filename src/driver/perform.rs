@@ -13,6 +13,7 @@ use crate::link::{Command, Moment as HookMoment, Occasion, Start};
 use crate::log;
 use crate::settings::{ConfigFile, DrainMode, Level, Settings};
 use crate::sys::passing::send_with;
+use crate::sys::process;
 use crate::sys::scoreboard::{AT_ONCE, QUEUE_FIRST};
 
 use super::children::signal;
@@ -132,6 +133,7 @@ impl Driver<'_> {
     pub(super) fn announce(&mut self) {
         if !self.announced && self.children.serving().next().is_some() {
             self.announced = true;
+            self.forget_the_start();
             let main = if self.predecessor.is_some() {
                 format!("MAINPID={}\n", std::process::id())
             } else {
@@ -146,7 +148,16 @@ impl Driver<'_> {
                 None => "Serving",
             };
             self.notify.tell(&format!("READY=1\nSTATUS={outcome}"));
+            self.forget_the_start();
         }
+    }
+
+    /// What only a start or a reload needs (the parsers of words and files above all) makes most of our memory.
+    fn forget_the_start(&self) {
+        if let Err(error) = process::forget_code() {
+            log::debug(format_args!("cannot give memory back: {error}"));
+        }
+        process::trim_heap();
     }
 
     /// The kernel wakes one worker for a new connection (`EPOLLEXCLUSIVE`). If that was the one that is gone now, nobody

@@ -92,6 +92,35 @@ pub fn forget_pages(bytes: &'static [u8]) {
     };
 }
 
+/// Gives the pages of this process's code back, the libraries' too: most of it ran once, at the start. What runs again
+/// comes back from the page cache by itself.
+pub fn forget_code() -> io::Result<()> {
+    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
+        // Code alone (proc_pid_maps(5)): where data was written, dropping a page would lose it.
+        let mut words = line.split_ascii_whitespace();
+        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3))
+        else {
+            continue;
+        };
+        let parse = |text| usize::from_str_radix(text, 16).ok();
+        let bounds = range
+            .split_once('-')
+            .and_then(|(start, end)| parse(start).zip(parse(end)));
+        let Some((start, end)) = bounds.filter(|_| path.starts_with('/')) else {
+            continue;
+        };
+        // SAFETY: a mapping of a file that is never written to; MADV_DONTNEED on it only drops clean pages.
+        unsafe {
+            libc::madvise(
+                std::ptr::without_provenance_mut(start),
+                end.saturating_sub(start),
+                libc::MADV_DONTNEED,
+            )
+        };
+    }
+    Ok(())
+}
+
 /// Sets a variable of this process's C environment.
 pub fn set_variable(name: &str, value: &str) {
     // SAFETY: called only while this process has one thread (arbiter at start; template before the app).

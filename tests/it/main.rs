@@ -39,14 +39,14 @@ mod o_uwsgi;
 #[cfg(test)]
 mod p_proxy;
 #[cfg(test)]
-mod q_nginx;
-#[cfg(test)]
-mod r_config;
-#[cfg(test)]
-mod r_names;
-#[cfg(test)]
 mod q_bundles;
+#[cfg(test)]
+mod q_nginx;
 #[cfg(test)]
 mod q_oneshot;
 #[cfg(test)]
 mod q_streams;
+#[cfg(test)]
+mod r_config;
+#[cfg(test)]
+mod r_names;
