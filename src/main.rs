@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rcorn::control;
 use rcorn::driver::{self, Background, Handover, Launch, Origin};
 use rcorn::oneshot::{self, OneShot};
 use rcorn::settings::{self, Asked, Environment, Resolved, Settings, Sources};
 use rcorn::sys::process;
+use rcorn::{control, migrate};
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(control::run(words, &environment));
         }
         Some("explain") => return explain(&arguments),
+        Some("migrate") => return ExitCode::from(migrate::run(arguments.into_iter().skip(2))),
         Some(driver::PROTOCOL_FLAG) => {
             drop(writeln!(std::io::stdout(), "{}", driver::PROTOCOL));
             return ExitCode::SUCCESS;

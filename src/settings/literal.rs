@@ -28,6 +28,15 @@ pub enum Literal {
     Dict(Vec<(Literal, Literal)>),
 }
 
+impl Literal {
+    /// The literal that a text begins with, and what follows it; `None` when it begins with something else.
+    pub fn begins(text: &str) -> Option<(Self, String)> {
+        let mut reader = Reader::new(text, 0);
+        let literal = reader.literal().ok()?;
+        Some((literal, reader.run(|_any| true)))
+    }
+}
+
 /// What may be written, for hints.
 pub(super) const ALLOWED: &str = "arguments may be None, True, False, numbers, 'texts', b'bytes', lists, tuples and dicts of these";
 

@@ -22,6 +22,8 @@ pub struct Setting {
     pub variable: Option<&'static str>,
     /// What stands for the value in the usage text.
     pub value_name: &'static str,
+    /// What a value must be, in words.
+    pub noun: &'static str,
     /// The limits of a number.
     pub bounds: Bounds,
     /// What separates the parts of a list within one text.
@@ -56,6 +58,11 @@ impl Setting {
             refused.hint.get_or_insert_with(|| self.explained());
             refused
         })
+    }
+
+    /// Whether texts would be taken as its value, and what would be said about them.
+    pub fn check(&self, texts: &[&str]) -> Result<Option<String>, Refused> {
+        self.read(&mut Layer::default(), texts)
     }
 
     /// The first paragraph of the documentation, without marks.
@@ -198,6 +205,7 @@ macro_rules! settings {
             },)*],
             variable: first![$(Some($variable),)? None],
             value_name: first![$($value_name,)? <$type as Value>::VALUE_NAME],
+            noun: <$type as Value>::NOUN,
             bounds: first![$($bounds,)? Bounds::NONE],
             separator: first![$(Some($separator),)? None],
             choices: <$type as Value>::CHOICES,

@@ -47,6 +47,8 @@ mod q_oneshot;
 #[cfg(test)]
 mod q_streams;
 #[cfg(test)]
+mod p_migrate;
+#[cfg(test)]
 mod r_config;
 #[cfg(test)]
 mod r_names;

@@ -1,0 +1,285 @@
+//! Whole files, what is refused, and that YAML gives back every text.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_yaml::Value;
+
+use super::{rules, translate, yaml};
+use crate::settings::TABLE;
+
+/// Each file and what it becomes.
+macro_rules! samples {
+    ($($name:literal),+) => {
+        [$((
+            $name,
+            include_str!(concat!("samples/", $name)),
+            include_str!(concat!("samples/", $name, ".yaml")),
+        )),+]
+    };
+}
+
+const SAMPLES: [(&str, &str, &str); 9] = samples![
+    "small.ini",
+    "django.ini",
+    "flask.ini",
+    "large.ini",
+    "odd.ini",
+    "empire.ini",
+    "plain.conf.py",
+    "hooks.conf.py",
+    "refused.conf.py"
+];
+
+fn migrated(name: &str, text: &str) -> String {
+    translate(&Path::new("/srv").join(name), text)
+        .unwrap_or_else(|refused| panic!("{name}: {refused}"))
+}
+
+/// The settings of a text in a file of this name.
+fn values(name: &str, text: &str) -> serde_yaml::Mapping {
+    let yaml = migrated(name, text);
+    serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error} in {yaml}"))
+}
+
+#[test]
+fn whole_files_become_what_is_written_beside_them() {
+    for (name, text, yaml) in SAMPLES {
+        assert_eq!(
+            migrated(name, text),
+            yaml,
+            "cargo run --release -- migrate src/migrate/samples/{name} > src/migrate/samples/{name}.yaml"
+        );
+    }
+}
+
+#[test]
+fn whole_files_are_settings_in_plain_values() {
+    for (name, text, _) in SAMPLES {
+        for (key, value) in values(name, text) {
+            let key = key.as_str().unwrap_or_default().to_owned();
+            assert!(TABLE.iter().any(|row| row.name == key), "{name}: {key}");
+            assert!(!value.is_null(), "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn every_line_leaves_a_trace() {
+    for (name, text, yaml) in SAMPLES
+        .into_iter()
+        .filter(|(name, ..)| name.contains(".ini"))
+    {
+        let lines: Vec<&str> = text.lines().collect();
+        let mut ours = false;
+        for (number, line) in lines.iter().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['[', '#', ';']) {
+                ours = if line.starts_with('[') {
+                    line == "[uwsgi]"
+                } else {
+                    ours
+                };
+                continue;
+            }
+            let mut without = lines.clone();
+            without[number] = "";
+            let path = Path::new("/srv").join(name);
+            let same = translate(&path, &without.join("\n")).is_ok_and(|without| without == yaml);
+            assert_eq!(same, !ours, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_such_file_is_refused() {
+    let refused = |name: &str, text: &str| {
+        let refused = translate(&Path::new("/srv").join(name), text);
+        let refused = refused.expect_err(text);
+        assert!(!refused.hint.is_empty());
+        refused.what
+    };
+    assert_eq!(refused("a.ini", " \n"), "is empty");
+    assert!(refused("a.ini", "[nginx]\nx = 1\n").contains("no section [uwsgi]"));
+    assert!(refused("a.ini", "[uwsgi]\n# nothing\n").contains("nothing in its section"));
+    assert!(refused("a.xml", "<uwsgi><master/></uwsgi>").contains("XML"));
+    assert!(refused("a.yaml", "uwsgi:\n  master: true\n").contains("YAML"));
+    assert!(refused("a.json", "{}").contains("JSON"));
+    assert!(refused("notes.txt", "hello\n").contains("neither"));
+    // Whatever its name, this is an ini file.
+    assert!(translate(Path::new("/srv/shop"), "[uwsgi]\nmodule = x\n").is_ok());
+}
+
+#[test]
+fn texts_that_yaml_misreads_are_in_quotes() {
+    let env = |value: &str| {
+        let values = values("a.ini", &format!("[uwsgi]\nenv = A={value}\n"));
+        values.get("raw_env").and_then(|map| map.get("A")).cloned()
+    };
+    for text in [
+        "on",
+        "off",
+        "Yes",
+        "n",
+        "null",
+        "~",
+        "0022",
+        "0x1f",
+        "1e3",
+        ".5",
+        "12:30:45",
+        "*",
+        "&a",
+        "!x",
+        "a: b",
+        "a #b",
+        "- a",
+        "[1]",
+        "{a}",
+        "@x",
+        "`x`",
+        "%x",
+        "\"x\"",
+        "'x'",
+        "a:",
+        "2026-01-01",
+        "",
+        "é",
+        "a\u{85}b",
+        "=",
+    ] {
+        // uWSGI takes blanks off, and `%x` is no name of its own.
+        assert_eq!(env(text), Some(Value::String(text.to_owned())), "{text}");
+    }
+}
+
+#[test]
+fn numbers_stay_numbers_and_names_stay_names() {
+    let conf = values(
+        "a.py",
+        "timeout = 0.5\nworkers = 3\nproc_name = '7'\nuser = 0\nrequest_buffer = '64KiB'\n",
+    );
+    assert_eq!(conf.get("timeout").and_then(Value::as_f64), Some(0.5));
+    assert_eq!(conf.get("workers").and_then(Value::as_u64), Some(3));
+    assert_eq!(conf.get("proc_name").and_then(Value::as_str), Some("7"));
+    assert_eq!(conf.get("user").and_then(Value::as_str), Some("0"));
+    assert_eq!(
+        conf.get("request_buffer").and_then(Value::as_str),
+        Some("64KiB")
+    );
+}
+
+#[test]
+fn variables_become_tagged_texts() {
+    let python = values("a.ini", "[uwsgi]\nhome = $(VENV)/$(NAME)\n")
+        .get("python")
+        .cloned();
+    let Some(Value::Tagged(tagged)) = python else {
+        panic!("{python:?}")
+    };
+    assert_eq!(tagged.tag, "env");
+    assert_eq!(tagged.value.as_str(), Some("${VENV}/${NAME}/bin/python3"));
+    let yaml = migrated("a.ini", "[uwsgi]\nenv = A=$5$(B)$\n");
+    assert!(yaml.contains("  A: !env \"$$5${B}$$\"\n"), "{yaml}");
+}
+
+#[test]
+fn the_files_own_name_is_put_in() {
+    let text = "[uwsgi]\nchdir = %d\npidfile = /run/%n.%e.pid\nprocname = %c\nlogto = 100%%.log\nenv = H=%h\n";
+    let yaml = translate(Path::new("/srv/shop/app.ini"), text).unwrap();
+    for line in [
+        "chdir: /srv/shop/\n",
+        "pidfile: /run/app.ini.pid\n",
+        "proc_name: shop\n",
+        "errorlog: \"100%.log\"\n",
+    ] {
+        assert!(yaml.contains(line), "no {line} in {yaml}");
+    }
+    assert!(yaml.contains("%h is known to uWSGI only"), "{yaml}");
+}
+
+#[test]
+fn a_file_becomes_the_module_that_it_is() {
+    let app = |text: &str| {
+        let values = values("a.ini", &format!("[uwsgi]\n{text}\n"));
+        let text = |key: &str| values.get(key).and_then(Value::as_str).map(str::to_owned);
+        (text("wsgi_app").unwrap_or_default(), text("pythonpath"))
+    };
+    assert_eq!(
+        app("wsgi-file = a/b.py"),
+        ("a.b:application".to_owned(), None)
+    );
+    assert_eq!(
+        app("chdir = /srv/a\nwsgi-file = /srv/a/b/c.py"),
+        ("b.c:application".to_owned(), None)
+    );
+    assert_eq!(
+        app("wsgi-file = /opt/a/b.py\ncallable = app"),
+        ("b:app".to_owned(), Some("/opt/a".to_owned()))
+    );
+    assert_eq!(app("module = a:b\ncallable = c").0, "a:b");
+    assert_eq!(app("mount = /x=a.py").0, "a:application");
+}
+
+#[test]
+fn permissions_of_a_socket_file_become_a_mask() {
+    let mask = |mode: &str| {
+        let values = values(
+            "a.ini",
+            &format!("[uwsgi]\nsocket = /run/a.sock\nchmod-socket = {mode}\n"),
+        );
+        values.get("umask").map(|mask| {
+            mask.as_str()
+                .map_or_else(|| mask.as_u64().unwrap_or(9).to_string(), str::to_owned)
+        })
+    };
+    assert_eq!(mask("666").as_deref(), Some("0"));
+    assert_eq!(mask("").as_deref(), Some("0"));
+    assert_eq!(mask("660").as_deref(), Some("0o007"));
+    assert_eq!(mask("664").as_deref(), Some("0o002"));
+    assert_eq!(mask("600").as_deref(), Some("0o077"));
+    assert_eq!(mask("777").as_deref(), Some("0"));
+    assert_eq!(mask("9").as_deref(), None);
+}
+
+#[test]
+fn rules_lead_to_settings() {
+    let missing: Vec<&str> = rules::settings()
+        .filter(|name| !TABLE.iter().any(|row| row.name == *name))
+        // It comes with the reloader.
+        .filter(|name| *name != "reload")
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn no_key_is_claimed_twice() {
+    let mut seen = std::collections::BTreeSet::new();
+    for key in rules::keys() {
+        assert!(seen.insert(key), "{key} has two rules");
+    }
+}
+
+proptest! {
+    #[test]
+    fn yaml_gives_back_every_text(text in "\\PC{0,12}", wild in any::<String>()) {
+        for text in [text, wild] {
+            let row = TABLE.iter().find(|row| row.name == "proc_name").unwrap();
+            let written = yaml::entry(row, &yaml::Node::list(vec![text.clone()]));
+            let read: serde_yaml::Mapping = serde_yaml::from_str(&written).unwrap();
+            prop_assert_eq!(read.get("proc_name").and_then(Value::as_str), Some(text.as_str()));
+        }
+    }
+
+    #[test]
+    fn whatever_a_file_says_yaml_comes_out(lines in proptest::collection::vec("[a-z-]{1,12} ?=? ?\\PC{0,20}", 1..8)) {
+        let text = format!("[uwsgi]\n{}\n", lines.join("\n"));
+        if let Ok(yaml) = translate(Path::new("/srv/a.ini"), &text) {
+            prop_assert!(serde_yaml::from_str::<serde_yaml::Mapping>(&yaml).is_ok(), "{}", yaml);
+        }
+        let yaml = translate(Path::new("/srv/a.py"), &lines.join("\n"));
+        if let Ok(yaml) = yaml {
+            prop_assert!(serde_yaml::from_str::<serde_yaml::Mapping>(&yaml).is_ok(), "{}", yaml);
+        }
+    }
+}
