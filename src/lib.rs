@@ -6,6 +6,7 @@ pub mod driver;
 pub mod http;
 pub mod link;
 pub mod log;
+pub mod manual;
 pub mod migrate;
 #[cfg(not(feature = "worker"))]
 pub mod oneshot;

@@ -9,7 +9,7 @@ use rcorn::driver::{self, Background, Handover, Launch, Origin};
 use rcorn::oneshot::{self, OneShot};
 use rcorn::settings::{self, Asked, Environment, Resolved, Settings, Sources};
 use rcorn::sys::process;
-use rcorn::{control, migrate};
+use rcorn::{control, manual, migrate};
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     let resolved = match gather() {
         Ok(Asked::Serve(sources)) => evaluated(*sources, &arguments),
         Ok(Asked::Print(text)) => return print(&text),
+        Ok(Asked::Generate(page)) => return ExitCode::from(manual::run(&page)),
         Err(error) => Err(error),
     };
     let settings = match resolved {
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     let again = || match gather()? {
         Asked::Serve(sources) => Ok(sources),
         // Cannot be: the words are those that served.
-        Asked::Print(_) => Err(settings::Error::NoApp),
+        Asked::Print(_) | Asked::Generate(_) => Err(settings::Error::NoApp),
     };
     // A successor is where its predecessor is.
     let background = (settings.daemon && handover.is_none()).then(Background::prepare);
@@ -152,6 +153,7 @@ fn explain(arguments: &[OsString]) -> ExitCode {
                 evaluated(*sources, arguments).inspect(|resolved| remind(&resolved.warnings))
             }
             Asked::Print(text) => return Ok(text),
+            Asked::Generate(_) => return Err(settings::Error::NoApp),
         };
         settings::explain(name, resolved)
     });

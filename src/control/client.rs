@@ -14,7 +14,8 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
-fn command() -> Command {
+/// The parser of `rcorn ctl`.
+pub fn command() -> Command {
     let id = |help: &'static str| {
         Arg::new("id")
             .value_name("ID")

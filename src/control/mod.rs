@@ -7,7 +7,7 @@ mod table;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::run;
+pub use client::{command, run};
 
 /// Longest request.
 pub const LONGEST: usize = 4096;

@@ -56,6 +56,8 @@ use logs::Logs;
 use notify::Notify;
 use pidfile::PidFile;
 use postmortem::OutOfMemory;
+#[cfg(test)]
+pub(crate) use signals::HEEDED;
 use signals::Signals;
 use watch::Watch;
 

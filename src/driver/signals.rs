@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use signal_hook::consts;
 
 /// The signals the arbiter heeds.
-const HEEDED: [i32; 10] = [
+pub(crate) const HEEDED: [i32; 10] = [
     consts::SIGHUP,
     consts::SIGINT,
     consts::SIGQUIT,

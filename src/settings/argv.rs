@@ -21,9 +21,12 @@ pub(super) enum Asked {
     Help,
     /// The version.
     Version,
+    /// A page made from the table.
+    Page(String),
 }
 
 const APP: &str = "APP_MODULE";
+const GENERATE: &str = "generate";
 
 /// The parser, without help texts.
 pub(super) fn command() -> Command {
@@ -53,6 +56,10 @@ pub(super) fn command() -> Command {
                 .short('v')
                 .action(ArgAction::Version)
                 .help("Show the version and leave."),
+        )
+        .arg(
+            with_value(Arg::new(GENERATE).long(GENERATE).value_name("PAGE"))
+                .help("Print a page made from the table of settings and leave: man, settings-man, signals-man, reference, template, bash, zsh or fish."),
         )
 }
 
@@ -118,6 +125,9 @@ pub(super) fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, Error
         Err(error) if error.kind() == ErrorKind::DisplayVersion => return Ok(Asked::Version),
         Err(error) => return Err(named(&error)),
     };
+    if let Some((_, page)) = values(&matches, GENERATE, GENERATE)?.last() {
+        return Ok(Asked::Page((*page).to_owned()));
+    }
     let mut layer = Layer::default();
     let mut warnings = Vec::new();
     for row in TABLE {
@@ -281,7 +291,7 @@ fn meant_by(flag: &str) -> Vec<String> {
         .flat_map(|row| row.flags.iter().map(|flag| flag.long));
     let known = KNOWN.iter().flat_map(|known| known.flags.iter().copied());
     ours.chain(known)
-        .chain(["help", "version"])
+        .chain(["help", "version", GENERATE])
         .filter(|long| long.starts_with(begin))
         .map(|long| format!("--{long}"))
         .collect()

@@ -1,6 +1,6 @@
 //! `--help` and `--version`, from the table.
 
-use clap::Arg;
+use clap::{Arg, Command};
 
 use super::argv;
 use super::rows::TABLE;
@@ -8,7 +8,10 @@ use super::table::Setting;
 
 const ABOUT: &str = "Serves a Python WSGI app with several processes.\n\n\
     APP_MODULE names the app: MODULE:CALLABLE, or MODULE:FACTORY('literal', name=1).\n\
-    Flags are also taken from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; those given here count more.";
+    Flags are also taken from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; those given here count more.\n\n\
+    rcorn ctl ORDER asks a running instance or gives it an order (rcorn ctl --help lists them);\n\
+    rcorn explain SETTING shows a value, where it is from and what it overrides;\n\
+    rcorn migrate FILE translates a uwsgi.ini or gunicorn.conf.py into a rcorn.yaml.";
 
 /// The version, as gunicorn prints its own.
 pub(super) fn version() -> String {
@@ -17,6 +20,11 @@ pub(super) fn version() -> String {
 
 /// The help text, in the width of the terminal.
 pub(super) fn help() -> String {
+    described().render_help().to_string()
+}
+
+/// The parser with the text of every flag.
+pub fn described() -> Command {
     let mut command = argv::command()
         .about(ABOUT)
         .help_template("usage: rcorn [OPTIONS] [APP_MODULE]\n\n{about}\n\n{all-args}\n");
@@ -37,7 +45,7 @@ pub(super) fn help() -> String {
             });
         }
     }
-    command.render_help().to_string()
+    command
 }
 
 /// The first paragraph of a setting's documentation, its choices, its variable and its default.

@@ -50,6 +50,7 @@ pub use environment::Environment;
 pub use error::Error;
 pub use evaluated::{EVALUATOR, PythonFile};
 pub use explain::{explain, print_config, values};
+pub use help::described;
 pub use hooks::{HOOKS, Hook};
 pub use known::{Answer, KNOWN, Known, Takes};
 pub use literal::Literal;

@@ -22,6 +22,8 @@ pub enum Asked<'a> {
     Serve(Box<Sources<'a>>),
     /// Print this on standard output, as it is, and leave.
     Print(String),
+    /// Print the page of this name, of the manual, and leave.
+    Generate(String),
 }
 
 /// What was said outside of the configuration file, and which one is to be read.
@@ -60,6 +62,7 @@ pub fn gather<'a>(
         argv::Asked::Serve(layer, warnings) => (layer, warnings),
         argv::Asked::Help => return Ok(Asked::Print(help::help())),
         argv::Asked::Version => return Ok(Asked::Print(help::version())),
+        argv::Asked::Page(page) => return Ok(Asked::Generate(page)),
     };
     let mut warnings = Vec::new();
     let mut layers = environment::layers(environment, &mut warnings)?;
@@ -80,6 +83,7 @@ pub fn gather<'a>(
             }
             argv::Asked::Help => return Ok(Asked::Print(help::help())),
             argv::Asked::Version => return Ok(Asked::Print(help::version())),
+            argv::Asked::Page(page) => return Ok(Asked::Generate(page)),
         }
     }
     warnings.extend(said_last);

@@ -81,7 +81,8 @@ impl Bounds {
         }
     }
 
-    fn words(self) -> String {
+    /// As they follow the noun of a value: ` from 1 to 4096`.
+    pub fn words(self) -> String {
         match (self.least, self.most) {
             (0, u64::MAX) => String::new(),
             (least, u64::MAX) => format!(" of at least {least}"),

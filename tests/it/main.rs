@@ -47,6 +47,8 @@ mod q_oneshot;
 #[cfg(test)]
 mod q_streams;
 #[cfg(test)]
+mod p_manual;
+#[cfg(test)]
 mod p_migrate;
 #[cfg(test)]
 mod r_config;

@@ -26,7 +26,7 @@ fn with(
             let answer = sources.python_file().map(|_file| text);
             sources.resolve(answer)
         }
-        Asked::Print(text) => panic!("{text}"),
+        Asked::Print(text) | Asked::Generate(text) => panic!("{text}"),
     }
 }
 
@@ -299,7 +299,7 @@ fn one_file_is_read_and_the_nearest_source_names_it() {
         let words = words.iter().map(std::ffi::OsString::from);
         match gather(words, &environment, both.path().to_owned()).unwrap() {
             Asked::Serve(sources) => sources.resolve(None),
-            Asked::Print(text) => panic!("{text}"),
+            Asked::Print(text) | Asked::Generate(text) => panic!("{text}"),
         }
     };
     let usual = resolve(&[], &["x"]).unwrap();

@@ -27,7 +27,7 @@ fn resolved_in(variables: &[(&str, &str)], words: &[&str]) -> Result<Command, Er
     let directory = launch_directory(&environment)?;
     match gather(words, &environment, directory)? {
         Asked::Serve(sources) => Ok(Command::Serve(Box::new(sources.resolve(None)?))),
-        Asked::Print(text) => Ok(Command::Print(text)),
+        Asked::Print(text) | Asked::Generate(text) => Ok(Command::Print(text)),
     }
 }
 

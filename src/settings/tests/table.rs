@@ -9,6 +9,7 @@ fn no_two_flags_are_alike() {
     let mut seen = BTreeSet::from([
         "help".to_owned(),
         "version".to_owned(),
+        "generate".to_owned(),
         "h".to_owned(),
         "v".to_owned(),
     ]);

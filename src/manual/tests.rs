@@ -1,0 +1,204 @@
+//! Every setting is on every page, and pages say nothing that is not so.
+
+use std::collections::BTreeSet;
+
+use nix::sys::signal::Signal;
+use serde_yaml::Value;
+
+use super::block::Block;
+use super::{PAGES, mdoc, prose};
+use crate::driver::HEEDED;
+use crate::settings::{TABLE, described};
+
+fn page(name: &str) -> String {
+    PAGES
+        .iter()
+        .find(|page| page.name == name)
+        .map(super::Page::text)
+        .unwrap()
+}
+
+#[test]
+fn every_setting_is_on_every_page() {
+    let pages = ["settings-man", "reference", "template"].map(page);
+    for row in TABLE {
+        assert!(
+            pages[0].contains(&format!(".It \"\\&\\fB{}\\fR\"\n", row.name)),
+            "{}",
+            row.name
+        );
+        assert!(
+            pages[1].contains(&format!("- **`{}`**\n", row.name)),
+            "{}",
+            row.name
+        );
+        assert!(
+            pages[2].contains(&format!("\n#{}:", row.name)),
+            "{}",
+            row.name
+        );
+    }
+}
+
+#[test]
+fn every_flag_and_variable_is_on_the_pages_of_the_command() {
+    let man = page("man");
+    let completions = ["bash", "zsh", "fish"].map(page);
+    for row in TABLE {
+        for flag in row.flags {
+            let dashed = format!("--{}", flag.long);
+            assert!(man.contains(&dashed.replace('-', "\\-")), "{dashed}");
+            for text in &completions[..2] {
+                assert!(text.contains(&dashed), "{dashed}");
+            }
+            assert!(
+                completions[2].contains(&format!("-l {}", flag.long)),
+                "{dashed}"
+            );
+        }
+        assert!(
+            row.variable.is_none_or(|variable| man.contains(variable)),
+            "{}",
+            row.name
+        );
+    }
+}
+
+#[test]
+fn every_signal_is_on_its_page() {
+    let text = page("signals-man");
+    for number in HEEDED {
+        let name = Signal::try_from(number).unwrap().as_str();
+        let name = name.strip_prefix("SIG").unwrap();
+        assert!(text.contains(&format!("\\fB{name}\\fR")), "{name}");
+    }
+}
+
+#[test]
+fn pages_and_commands_are_in_the_help() {
+    let help = described().render_help().to_string();
+    let flat: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for name in
+        PAGES
+            .iter()
+            .map(|page| page.name)
+            .chain(["rcorn ctl", "rcorn migrate", "--generate"])
+    {
+        assert!(flat.contains(name), "{name}");
+    }
+    let names: BTreeSet<&str> = PAGES.iter().map(|page| page.name).collect();
+    assert_eq!(names.len(), PAGES.len());
+}
+
+#[test]
+fn the_template_uncommented_has_the_defaults() {
+    let template = page("template");
+    let uncommented: String = template
+        .lines()
+        .flat_map(|line| [line.strip_prefix('#').unwrap_or(line), "\n"])
+        .collect();
+    let read: serde_yaml::Mapping = serde_yaml::from_str(&uncommented).unwrap();
+    assert_eq!(read.len(), TABLE.len());
+    for row in TABLE {
+        assert_eq!(
+            shown(read.get(row.name).unwrap()),
+            (row.default)(),
+            "{}",
+            row.name
+        );
+    }
+    // As it stands, it says nothing.
+    assert_eq!(
+        serde_yaml::from_str::<Value>(&template).unwrap(),
+        Value::Null
+    );
+}
+
+/// A value in the form of the command line.
+fn shown(value: &Value) -> String {
+    let all = |items: Vec<String>| items.join(",");
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(yes) => yes.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Sequence(items) => all(items.iter().map(shown).collect()),
+        Value::Mapping(map) => all(map
+            .iter()
+            .map(|(key, value)| format!("{}={}", shown(key), shown(value)))
+            .collect()),
+        Value::Tagged(tagged) => panic!("{tagged:?}"),
+    }
+}
+
+#[test]
+fn documentation_refers_to_settings_that_there_are() {
+    let names: BTreeSet<&str> = TABLE.iter().map(|row| row.name).collect();
+    let prose = [super::COMMAND, super::SETTINGS, super::SIGNALS].map(|manual| manual.prose);
+    let texts = TABLE.iter().map(|row| row.doc).chain(prose);
+    for text in texts {
+        for word in text.split('`').skip(1).step_by(2) {
+            let is_name = word.contains('_')
+                && word
+                    .chars()
+                    .all(|sign| sign.is_ascii_lowercase() || sign == '_');
+            // gunicorn's hook beside a setting, and a param of nginx.
+            let is_foreign = word.starts_with("uwsgi_pa");
+            assert!(
+                !is_name || is_foreign || names.contains(word),
+                "`{word}` in {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_page_is_complete_and_has_no_date() {
+    for page in PAGES {
+        let text = page.text();
+        assert!(
+            text.ends_with('\n') && !text.contains("{{"),
+            "{}",
+            page.name
+        );
+        assert!(
+            !text.contains(" 202") && !text.contains("/work/"),
+            "{}",
+            page.name
+        );
+        let blank = text.lines().find(|line| line.ends_with(' '));
+        assert_eq!(blank, None, "{}", page.name);
+    }
+}
+
+#[test]
+fn prose_becomes_blocks() {
+    let named = |name: &str| vec![Block::Text(name.to_uppercase())];
+    let blocks = prose::parse(
+        "# A\n\nOne {{x}} two.\n\n    code\n    more\n\n`t`\n: About.\n\n{{y}}\n",
+        &named,
+    );
+    let text = |text: &str| text.to_owned();
+    let expected = [
+        Block::Heading(text("A")),
+        Block::Text(text("One X two.")),
+        Block::Code(vec![text("code"), text("more")]),
+        Block::Item(text("`t`"), vec![text("About.")]),
+        Block::Text(text("Y")),
+    ];
+    assert_eq!(blocks, expected);
+}
+
+#[test]
+fn nothing_in_a_text_is_taken_for_a_request() {
+    let blocks = [
+        Block::Text(".Sh no request. Nor 'this. `a-b \\n`".to_owned()),
+        Block::Code(vec![".x".to_owned()]),
+    ];
+    let page = mdoc::page("x", 1, "y", &blocks);
+    let begin = page.find(".Nd y\n").unwrap();
+    assert_eq!(
+        &page[begin..],
+        ".Nd y\n\\&.Sh no request.\nNor \\(aqthis.\n\\fBa\\-b \\en\\fR\n.Bd -literal -offset indent\n\\&.x\n.Ed\n"
+    );
+}
