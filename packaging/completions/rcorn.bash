@@ -53,7 +53,7 @@ _rcorn() {
 
     case "${cmd}" in
         rcorn)
-            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --bind --backlog --reuse-port --workers --worker-class --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --timeout --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-config --log-config-json --capture-output ctl migrate"
+            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --reload --reload-engine --reload-extra-file --bind --backlog --reuse-port --protocol --workers --worker-class --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --timeout --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --uwsgi-allow-from --proxy-protocol --proxy-allow-from --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-config --log-config-json --capture-output ctl migrate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +120,25 @@ _rcorn() {
                     fi
                     return 0
                     ;;
+                --reload-engine)
+                    COMPREPLY=($(compgen -W "auto inotify poll" -- "${cur}"))
+                    return 0
+                    ;;
+                --reload-extra-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --bind)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -139,6 +158,10 @@ _rcorn() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "http uwsgi" -- "${cur}"))
                     return 0
                     ;;
                 --workers)
@@ -353,6 +376,24 @@ _rcorn() {
                     return 0
                     ;;
                 --secure-scheme-headers)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --uwsgi-allow-from)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --proxy-protocol)
+                    COMPREPLY=($(compgen -W "off v1 v2 auto" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy-allow-from)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rcorn_global_optspecs
-    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload b/bind= backlog= reuse-port w/workers= k/worker-class= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= t/timeout= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-config= log-config-json= capture-output
+    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= t/timeout= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-config= log-config-json= capture-output
 end
 
 function __fish_rcorn_needs_command
@@ -37,8 +37,14 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l chdir -d 'Work in this dire
 complete -c rcorn -n "__fish_rcorn_needs_command" -l pythonpath -d 'Directories to look for modules in, before the others.' -r -f -a "(__fish_complete_directories)"
 complete -c rcorn -n "__fish_rcorn_needs_command" -s e -l env -d 'Set an environment variable for the app. May be repeated.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l python -d 'The Python to run the app with. The default is the one of the virtual environment that rcorn is installed in or that is active, else python3.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen here: HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-engine -d 'How reload finds changes. inotify hears of them from the kernel, poll looks at all files once a second: for network file systems. auto is inotify wherever that works. [one of: auto, inotify, poll] [default: auto]' -r -f -a "auto\t''
+inotify\t''
+poll\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-extra-file -d 'Another file for reload to watch, whatever its kind. It may be a path, a pattern such as templates/**/*.html, or a directory with all that is in it, and need not exist yet. May be repeated.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen here: HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// before it the uwsgi protocol is spoken there: uwsgi://HOST:PORT, uwsgi://unix:PATH. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connections may wait to be accepted. [default: 2048]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'What is spoken where bind does not say uwsgi://. uwsgi is the protocol of nginx\'s uwsgi_pass. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
+uwsgi\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -s w -l workers -d 'How many workers serve. [env: WEB_CONCURRENCY] [default: 1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s k -l worker-class -d 'The kind of workers. There is one: sync. [default: sync]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a worker after this many requests; 0 keeps it. [default: 0]' -r -f
@@ -71,6 +77,12 @@ dangerous\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarded-allow-ips -d 'The proxies to believe: addresses, networks, or * for all. Peers on unix sockets are always believed. [env: FORWARDED_ALLOW_IPS] [default: 127.0.0.1,::1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarder-headers -d 'Header fields with an underscore that the app gets from a believed proxy. [default: SCRIPT_NAME,PATH_INFO]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l secure-scheme-headers -d 'Header fields with which a believed proxy says that the client came by HTTPS. [default: X-FORWARDED-PROTOCOL=ssl,X-FORWARDED-PROTO=https,X-FORWARDED-SSL=on]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l uwsgi-allow-from -d 'The peers that may speak uwsgi: addresses, networks, or * for all. Peers on unix sockets always may. [default: 127.0.0.1,::1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-protocol -d 'Take the client\'s address from a PROXY header, v1, v2 or (auto) both. The mere flag means auto. [one of: off, v1, v2, auto] [default: off]' -r -f -a "off\t''
+v1\t''
+v2\t''
+auto\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-allow-from -d 'The peers that may send a PROXY header: addresses, networks, or * for all. Peers on unix sockets always may. [default: 127.0.0.1,::1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s p -l pid -d 'Write the pid here.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket -d 'Where rcorn ctl finds this instance. The default is a socket named after the pid in $XDG_RUNTIME_DIR/rcorn, /run/rcorn or /tmp/rcorn-UID.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket-mode -d 'The permissions of the control socket. The peer must be root or our own user in any case. [default: 0o600]' -r -f
@@ -96,6 +108,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Look at th
 complete -c rcorn -n "__fish_rcorn_needs_command" -l print-config -d 'Print the settings, check them as --check-config does, and leave.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once, before the workers are forked. It saves memory and time. By default this is done unless the imported app turns out to be unsafe to fork; --no-preload lets each worker import it.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-preload -d 'The opposite of --preload.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload -d 'Load the app anew whenever a Python file of it changes. For development: an app that cannot be loaded answers with its traceback until the next change.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reuse-port -d 'Give each worker a listening socket of its own.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-require-host -d 'Refuse HTTP/1.1 requests without a Host field; --no-require-host accepts them.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-obsolete-folding -d 'Accept header fields that go on in the next line.'

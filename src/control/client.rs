@@ -184,7 +184,7 @@ pub fn run(
 ) -> u8 {
     let complain = |text: &str, hint: &str, code: u8| {
         let mut stderr = io::stderr();
-        drop(writeln!(stderr, "rcorn: error: {text}\n  hint: {hint}"));
+        drop(writeln!(stderr, "rcorn: error: {text}; hint: {hint}"));
         code
     };
     let words = std::iter::once(OsString::from("rcorn ctl")).chain(words);

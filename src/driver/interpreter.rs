@@ -129,7 +129,7 @@ fn is_program(file: &Path) -> bool {
 const BOOTSTRAP: &str = r#"
 import sys
 def no(why):
-    sys.stderr.write("rcorn: error: %s is %s\n  hint: rcorn needs CPython 3.9 or later; choose another with --python\n" % (sys.executable, why))
+    sys.stderr.write("rcorn: error: %s is %s; hint: rcorn needs CPython 3.9 or later; choose another with --python\n" % (sys.executable, why))
     sys.exit(78)
 v = sys.version_info
 if v < (3, 9): no("Python %d.%d" % v[:2])

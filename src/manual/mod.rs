@@ -117,7 +117,7 @@ pub fn run(name: &str) -> u8 {
         let mut stderr = std::io::stderr();
         drop(writeln!(
             stderr,
-            "rcorn: error: --generate: '{name}' is no page\n  hint: choose one of: {}",
+            "rcorn: error: --generate: '{name}' is no page; hint: choose one of: {}",
             names.join(", ")
         ));
         return 2;

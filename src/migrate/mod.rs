@@ -114,10 +114,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn complain(text: &str, hint: &str, code: u8) -> u8 {
-    drop(writeln!(
-        io::stderr(),
-        "rcorn: error: {text}\n  hint: {hint}"
-    ));
+    drop(writeln!(io::stderr(), "rcorn: error: {text}; hint: {hint}"));
     code
 }
 

@@ -248,8 +248,7 @@ fn checked(
     let plain: Option<Vec<&str>> = texts
         .iter()
         .map(|text| match text {
-            // The protocol stands before every kind of address alike.
-            Text::Plain(text) => Some(text.strip_prefix("uwsgi://").unwrap_or(text)),
+            Text::Plain(text) => Some(text.as_str()),
             Text::Expanded(_) => None,
         })
         .collect();

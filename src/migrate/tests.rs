@@ -246,8 +246,6 @@ fn permissions_of_a_socket_file_become_a_mask() {
 fn rules_lead_to_settings() {
     let missing: Vec<&str> = rules::settings()
         .filter(|name| !TABLE.iter().any(|row| row.name == *name))
-        // It comes with the reloader.
-        .filter(|name| *name != "reload")
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -157,7 +157,7 @@ fn resolve(
     let directory = settings::launch_directory(environment)?;
     let sources = match settings::gather(flags.into_iter(), environment, directory)? {
         settings::Asked::Serve(sources) => sources.without_usual_file(),
-        settings::Asked::Print(_) => return Ok(None),
+        settings::Asked::Print(_) | settings::Asked::Generate(_) => return Ok(None),
     };
     let answer = match sources.python_file() {
         Some(file) => Some(driver::evaluate(&file, words)?),

@@ -37,6 +37,10 @@ mod o_reload;
 #[cfg(test)]
 mod o_uwsgi;
 #[cfg(test)]
+mod p_manual;
+#[cfg(test)]
+mod p_migrate;
+#[cfg(test)]
 mod p_proxy;
 #[cfg(test)]
 mod q_bundles;
@@ -46,10 +50,6 @@ mod q_nginx;
 mod q_oneshot;
 #[cfg(test)]
 mod q_streams;
-#[cfg(test)]
-mod p_manual;
-#[cfg(test)]
-mod p_migrate;
 #[cfg(test)]
 mod r_config;
 #[cfg(test)]

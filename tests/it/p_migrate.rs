@@ -48,7 +48,7 @@ fn what_cannot_be_migrated_is_said() {
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(output.stdout.is_empty(), "{output:?}");
         assert!(
-            said.starts_with("rcorn: error: ") && said.contains("\n  hint: "),
+            said.starts_with("rcorn: error: ") && said.contains("; hint: "),
             "{said}"
         );
         assert!(said.contains(words), "{said}");

@@ -1,6 +1,6 @@
 //! A real nginx in front: `uwsgi_pass` over TCP and over a unix socket, and a stream with a PROXY header.
 
-use crate::support::{Broken, Builder, Nginx, Place, Reply, Server, Wire, venv};
+use crate::support::{Broken, Nginx, Place, Reply, Server, Wire, venv};
 
 /// A server that speaks uwsgi and an nginx before it, over TCP and over a unix socket.
 fn both(app: &str, check: impl Fn(&Server, &Nginx, bool)) {
@@ -178,11 +178,30 @@ fn the_validator_finds_nothing_behind_nginx() {
 
 #[test]
 fn a_small_uwsgi_configuration_moves_here() {
-    // chdir, module = server:application, master, processes = 4, socket = 127.0.0.1:PORT, max-requests = 128.
-    let server = small().start();
+    const APP: &str = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'served\\n']\n";
+    let folder = tempfile::tempdir().unwrap();
+    // Port 0 stands for the 8001 that such a file has.
+    let ini = format!(
+        "[uwsgi]\nchdir = {}\nmodule = server:application\nmaster = true\nprocesses = 4\nsocket = 127.0.0.1:0\nvacuum = true\nmax-requests = 128\n",
+        folder.path().display()
+    );
+    std::fs::write(folder.path().join("server.py"), APP).unwrap();
+    std::fs::write(folder.path().join("uwsgi.ini"), ini).unwrap();
+    let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_rcorn"))
+        .args(["migrate", "uwsgi.ini"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    let yaml = String::from_utf8(migrated.stdout).unwrap();
+    let server = Server::without_app()
+        .unbound()
+        .file("rcorn.yaml", yaml)
+        .start();
     let line = server.log().expect("Listening at: uwsgi://127.0.0.1:");
     let address = line.split("uwsgi://").nth(1).unwrap();
     let address = address.split(' ').next().unwrap();
+    server.wait_serving(4);
     let nginx = Nginx::http(&format!(
         "location / {{ include uwsgi_params; uwsgi_pass {address}; }}"
     ));
@@ -193,16 +212,6 @@ fn a_small_uwsgi_configuration_moves_here() {
     }
     drop(nginx);
     server.stop();
-}
-
-fn small() -> Builder {
-    Server::app("server:application")
-        .unbound()
-        .args(["-b", "uwsgi://127.0.0.1:0", "-w", "4", "--max-requests", "128"])
-        .file(
-            "server.py",
-            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'served\\n']\n",
-        )
 }
 
 #[test]
