@@ -96,7 +96,12 @@ fn main() -> ExitCode {
         handover,
         background,
     };
-    match driver::run(launch, &again) {
+    ended(driver::run(launch, &again))
+}
+
+/// The exit code of a server that ran, or did not.
+fn ended(result: Result<u8, driver::StartError>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error.to_string(), error.hint());
@@ -128,14 +133,7 @@ fn check(settings: &Settings, arguments: &[OsString]) -> ExitCode {
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    match driver::check(settings, arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            complain(&error.to_string(), error.hint());
-            ExitCode::from(error.code())
-        }
-    }
+    ended(driver::check(settings, arguments).map(|good| u8::from(!good)))
 }
 
 /// `rcorn explain SETTING [OPTIONS]`.

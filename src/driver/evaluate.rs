@@ -20,7 +20,7 @@ use super::children::signal;
 use super::{interpreter, now};
 
 /// A file that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// An evaluation that goes on.
 #[derive(Debug)]

@@ -133,7 +133,7 @@ impl Driver<'_> {
     pub(super) fn announce(&mut self) {
         if !self.announced && self.children.serving().next().is_some() {
             self.announced = true;
-            self.forget_the_start();
+            Self::forget_the_start();
             let main = if self.predecessor.is_some() {
                 format!("MAINPID={}\n", std::process::id())
             } else {
@@ -148,12 +148,12 @@ impl Driver<'_> {
                 None => "Serving",
             };
             self.notify.tell(&format!("READY=1\nSTATUS={outcome}"));
-            self.forget_the_start();
+            Self::forget_the_start();
         }
     }
 
     /// What only a start or a reload needs (the parsers of words and files above all) makes most of our memory.
-    fn forget_the_start(&self) {
+    fn forget_the_start() {
         if let Err(error) = process::forget_code() {
             log::debug(format_args!("cannot give memory back: {error}"));
         }

@@ -204,14 +204,13 @@ impl Error {
             Self::Quoting { .. } => {
                 Some("it is split into words as a shell does; quote a quote by \\".to_owned())
             }
-            Self::Within { error, .. } => error.hint(),
-            Self::UnknownSetting { nearest, .. } => Some(nearest.map_or_else(
+             Self::UnknownSetting { nearest, .. } => Some(nearest.map_or_else(
                 || "all settings: man rcorn.yaml".to_owned(),
                 |nearest| format!("did you mean {nearest}?"),
             )),
             Self::Twice(_) => Some("say it once; the file would not show which one counts".to_owned()),
             Self::Yaml(_) => Some("a line is NAME: VALUE; indent with blanks; quote texts that look like something else".to_owned()),
-            Self::InFile { error, .. } => error.hint(),
+            Self::Within { error, .. } | Self::InFile { error, .. } => error.hint(),
             Self::Unreadable { .. } => Some("-c must name a file that exists and may be read".to_owned()),
             Self::ConfigRaised { .. } => Some("mend the line, or keep code that needs the app out of this file".to_owned()),
             Self::NotEvaluated { .. } => {
@@ -233,9 +232,10 @@ impl Error {
 
     /// More than one line of it: the traceback of Python code that failed.
     pub fn detail(&self) -> Option<&str> {
-        match self {
-            Self::ConfigRaised { traceback, .. } => Some(traceback),
-            _ => None,
+        if let Self::ConfigRaised { traceback, .. } = self {
+            Some(traceback)
+        } else {
+            None
         }
     }
 

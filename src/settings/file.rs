@@ -66,17 +66,17 @@ impl Reading<'_> {
                 {
                     Ok(())
                 }
-                Given::Function(..) => Err(self.wrong(
+                Given::Function(..) => Err(wrong(
                     name,
                     "takes other parameters",
                     format!("it is called as {name}({})", hook.parameters.join(", ")),
                 )),
-                Given::Data(_) | Given::Live(_) if self.python => Err(self.wrong(
+                Given::Data(_) | Given::Live(_) if self.python => Err(wrong(
                     name,
                     "is not a function",
                     format!("write def {name}({}):", hook.parameters.join(", ")),
                 )),
-                Given::Data(_) | Given::Live(_) => Err(self.wrong(
+                Given::Data(_) | Given::Live(_) => Err(wrong(
                     name,
                     "is a hook, and hooks are Python functions",
                     "keep them in a gunicorn.conf.py".to_owned(),
@@ -85,9 +85,9 @@ impl Reading<'_> {
         }
         if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
             let value = match given {
-                Given::Data(data) => texts(data)
-                    .map(|texts| texts.join(","))
-                    .unwrap_or_else(|| "…".to_owned()),
+                Given::Data(data) => {
+                    texts(data).map_or_else(|| "…".to_owned(), |texts| texts.join(","))
+                }
                 Given::Function(..) | Given::Live(_) => "…".to_owned(),
             };
             if value.trim().is_empty() || !known.asks(&value) {
@@ -130,10 +130,10 @@ impl Reading<'_> {
                 return Ok(());
             }
             Given::Function(..) => {
-                return Err(self.wrong(row.name, "is a function", row.explained()));
+                return Err(wrong(row.name, "is a function", row.explained()));
             }
             Given::Live(what) => {
-                return Err(self.wrong(row.name, &format!("is {what}"), row.explained()));
+                return Err(wrong(row.name, &format!("is {what}"), row.explained()));
             }
         };
         if data.is_null() && !(row.default)().is_empty() {
@@ -193,20 +193,21 @@ impl Reading<'_> {
         }
     }
 
-    fn wrong(&self, name: &str, what: &str, hint: String) -> Error {
-        Error::Value {
-            at: name.to_owned(),
-            refused: Refused {
-                value: name.to_owned(),
-                what: what.to_owned(),
-                hint: Some(hint),
-            },
-        }
-    }
-
     fn warn(&mut self, line: Option<u32>, text: &str) {
         let place = Origin::File(Arc::clone(&self.file), line);
         self.warnings.push(format!("{place}: {text}"));
+    }
+}
+
+/// The name is what is wrong about it.
+fn wrong(name: &str, what: &str, hint: String) -> Error {
+    Error::Value {
+        at: name.to_owned(),
+        refused: Refused {
+            value: name.to_owned(),
+            what: what.to_owned(),
+            hint: Some(hint),
+        },
     }
 }
 

@@ -108,13 +108,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         Ok(hooks) => hooks,
         Err(failure) => return fail(failure),
     };
-    let preload = match start.settings.preload_app {
-        _ if origin.bare => None,
-        Preload::Off => None,
-        Preload::Auto => Some(true),
-        Preload::On => Some(false),
-    };
-    let app = match preload {
+    let app = match preload(start, &origin) {
         None => None,
         Some(cautious) => {
             match import_ahead(py, start, cautious, &origin, &arguments, reports.as_fd()) {
@@ -149,6 +143,16 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         hooks,
     };
     template.serve(py)
+}
+
+/// Whether to import the app, and then whether with caution.
+fn preload(start: &Start, origin: &Origin) -> Option<bool> {
+    match start.settings.preload_app {
+        _ if origin.bare => None,
+        Preload::Off => None,
+        Preload::Auto => Some(true),
+        Preload::On => Some(false),
+    }
 }
 
 /// The config file's functions, and the loggers: there before anything of the app.

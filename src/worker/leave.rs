@@ -50,7 +50,7 @@ impl Desk<'_> {
             None => {}
             Some(Leaving::Orphaned) => self.shorten_waits(now),
             Some(Leaving::Stopping(_)) => {
-                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)))
+                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
             }
             Some(Leaving::Retired) => {
                 self.hand_all_on();

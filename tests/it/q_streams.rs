@@ -215,7 +215,8 @@ fn under_lighttpd() {
     assert_eq!(large.body.len(), 10240 * 1024);
     drop(wire);
     kill(Pid::from_raw(lighttpd.id().cast_signed()), Signal::SIGTERM).unwrap();
-    assert!(wait(&mut lighttpd).success());
+    // With what code is its own business: it tells of children that it did not wait for.
+    wait(&mut lighttpd);
     let mut errors = String::new();
     lighttpd
         .stderr
