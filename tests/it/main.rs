@@ -54,3 +54,5 @@ mod q_streams;
 mod r_config;
 #[cfg(test)]
 mod r_names;
+#[cfg(test)]
+mod r_reload;
