@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
@@ -165,16 +165,21 @@ impl Children {
     }
 
     /// A worker gave its first sign of life, or its template reported it.
-    pub(super) fn born(&mut self, id: WorkerId, pid: Pid) -> Option<Exit> {
+    pub(super) fn born(&mut self, id: WorkerId, pid: Pid) -> Birth {
         self.paid(id);
         if let Some(exit) = self.early.remove(&pid) {
             self.ended.push((pid, id));
             self.forget_early();
-            return Some(exit);
+            return Birth::Ended(exit);
+        }
+        self.forget_early();
+        // A slow template may report a worker that told of itself, ended, and was reaped and forgotten since. Its
+        // number belongs to nobody now, or to somebody else.
+        if !is_child(pid) {
+            return Birth::Gone;
         }
         self.workers.insert(pid, id);
-        self.forget_early();
-        None
+        Birth::Alive
     }
 
     /// A fork was answered.
@@ -315,6 +320,23 @@ impl Children {
     }
 }
 
+/// What became of a worker by the time it was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Birth {
+    /// It lives, or ended and is still to be reaped.
+    Alive,
+    /// It was reaped before, with this.
+    Ended(Exit),
+    /// It was heard of, reaped and forgotten before.
+    Gone,
+}
+
+/// Whether the process is a child of ours that was not reaped yet.
+fn is_child(pid: Pid) -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    pid.0 > 0 && waitid(Id::Pid(NixPid::from_raw(pid.0)), look).is_ok()
+}
+
 fn tell(template: &Template, command: &Command) -> io::Result<()> {
     let socket = template
         .commands
@@ -332,8 +354,8 @@ fn tell(template: &Template, command: &Command) -> io::Result<()> {
 
 /// Signals a child that was not reaped.
 pub(super) fn signal(pid: Pid, signal: Signal) {
-    if let Err(errno) = kill(NixPid::from_raw(pid.0), signal) {
-        log::debug(format_args!("cannot send {signal} to {pid}: {errno}"));
+    if let Err(error) = crate::sys::signal::send(pid.0, number(signal)) {
+        log::debug(format_args!("cannot send {signal} to {pid}: {error}"));
     }
 }
 
@@ -344,4 +366,35 @@ fn number(signal: Signal) -> i32 {
     )]
     let number = signal as i32;
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn who_is_gone_or_nobody_is_not_born() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid(i32::try_from(child.id()).unwrap());
+        let mut children = Children::default();
+        assert_eq!(children.born(WorkerId(1), pid), Birth::Alive);
+        child.wait().unwrap();
+        assert_eq!(children.born(WorkerId(1), pid), Birth::Gone);
+        children.early.insert(pid, Exit::Code(3));
+        assert_eq!(children.born(WorkerId(1), pid), Birth::Ended(Exit::Code(3)));
+        for nobody in [0, -1] {
+            assert_eq!(children.born(WorkerId(2), Pid(nobody)), Birth::Gone);
+        }
+    }
+
+    #[test]
+    fn groups_are_never_signalled() {
+        for group in [0, -1] {
+            // A harmless one: should it be sent after all, it goes to everybody.
+            let sent = crate::sys::signal::send(group, number(Signal::SIGCONT));
+            assert!(sent.is_err());
+        }
+    }
 }

@@ -48,7 +48,7 @@ use crate::sys::clock;
 use crate::sys::passing::receive_with;
 use crate::sys::scoreboard::Scoreboard;
 
-use children::Children;
+use children::{Birth, Children};
 use control::Control;
 use evaluate::Evaluation;
 use listeners::{Listener, Plan};
@@ -343,9 +343,7 @@ impl Driver<'_> {
                 return self.born(WorkerId(id), Pid(pid), Event::Forked);
             }
             Report::Ready { id, pid } => {
-                self.born(WorkerId(id), Pid(pid), Event::Ready);
-                self.children.is_ready(WorkerId(id));
-                return;
+                return self.born(WorkerId(id), Pid(pid), Event::Ready);
             }
             Report::ForkFailed { id, reason } => {
                 self.children.paid(WorkerId(id));
@@ -365,9 +363,21 @@ impl Driver<'_> {
     }
 
     fn born(&mut self, id: WorkerId, pid: Pid, event: fn(WorkerId, Pid) -> Event) {
-        let exit = self.children.born(id, pid);
-        self.queue.push_back(event(id, pid));
-        self.queue.extend(exit.map(|exit| Event::Exited(pid, exit)));
+        match self.children.born(id, pid) {
+            Birth::Alive => {
+                let event = event(id, pid);
+                if matches!(event, Event::Ready(..)) {
+                    self.children.is_ready(id);
+                }
+                self.queue.push_back(event);
+            }
+            Birth::Ended(exit) => self
+                .queue
+                .extend([event(id, pid), Event::Exited(pid, exit)]),
+            Birth::Gone => log::debug(format_args!(
+                "Worker (pid:{pid}) ended before it was reported"
+            )),
+        }
     }
 
     /// When each worker's request in hand began.

@@ -2,10 +2,12 @@
 //! the arbiter's child.
 #![expect(unsafe_code, reason = "CPython's fork hooks")]
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
+use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::getpid;
+use nix::unistd::{getpid, pipe2, write};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -15,16 +17,17 @@ use crate::sys::fork::{Fork, fork};
 /// On which side of a double fork we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forked {
-    /// The template. The grandchild's pid is where it was announced.
-    Template,
+    /// The template, with the grandchild's pid. By then the grandchild may have ended.
+    Template(i32),
     /// The grandchild: the worker to be.
     Worker,
 }
 
 /// Forks twice; the middle process leaves at once, so that the grandchild is re-parented to the nearest
-/// subreaper: the arbiter. `announce` runs in the middle process with the grandchild's pid and must be
-/// async-signal-safe (a store into shared memory).
-pub fn fork_twice(py: Python<'_>, announce: impl Fn(i32)) -> io::Result<Forked> {
+/// subreaper: the arbiter. It tells the grandchild's pid through a pipe of the template's own: memory that others
+/// share may have been wiped by the time the template comes to look.
+pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
+    let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     before(py);
     match fork() {
         Err(error) => {
@@ -36,7 +39,10 @@ pub fn fork_twice(py: Python<'_>, announce: impl Fn(i32)) -> io::Result<Forked> 
             // Leaves within microseconds, whatever the second fork says.
             let status = waitpid(middle, None)?;
             if let WaitStatus::Exited(_, 0) = status {
-                Ok(Forked::Template)
+                let mut number = [0; 4];
+                // Written before the middle process left, in one piece (pipe(7)).
+                File::from(told).read_exact(&mut number)?;
+                Ok(Forked::Template(i32::from_ne_bytes(number)))
             } else if let WaitStatus::Exited(_, errno) = status {
                 Err(io::Error::from_raw_os_error(errno))
             } else {
@@ -48,8 +54,10 @@ pub fn fork_twice(py: Python<'_>, announce: impl Fn(i32)) -> io::Result<Forked> 
         // The middle process holds CPython's fork locks and runs no Python at all.
         Ok(Fork::Child) => match fork() {
             Ok(Fork::Parent(grandchild)) => {
-                announce(grandchild.as_raw());
-                sys::exit_now(0)
+                match write(&tell, &grandchild.as_raw().to_ne_bytes()) {
+                    Ok(_) => sys::exit_now(0),
+                    Err(errno) => sys::exit_now(io::Error::from(errno).raw_os_error().unwrap_or(1)),
+                }
             }
             Ok(Fork::Child) => {
                 after_in_child(py);

@@ -86,8 +86,12 @@ pub fn testify() -> c_int {
     libc::SIGRTMAX().saturating_sub(1)
 }
 
-/// Sends a signal by number: nix knows no real-time signals.
+/// Sends a signal by number to one process: nix knows no real-time signals. Numbers that mean groups (kill(2): 0 is our
+/// own) are refused.
 pub fn send(pid: i32, number: c_int) -> io::Result<()> {
+    if pid <= 0 {
+        return Err(io::Error::other(format!("{pid} is no process")));
+    }
     // SAFETY: kill takes any numbers.
     if unsafe { libc::kill(pid, number) } < 0 {
         Err(io::Error::last_os_error())

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -369,7 +368,6 @@ impl Template<'_> {
         let cell = self.scoreboard.cell(slot);
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
         cell.reset();
-        let announce = |pid: i32| cell.pid.store(pid.cast_unsigned(), Ordering::Release);
         // A worker that is told to leave before its handlers stand must not die of it unheard: the signals
         // wait until then (`worker::boot`).
         let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
@@ -377,11 +375,10 @@ impl Template<'_> {
             hooks.forks(py, id);
         }
         hold()?;
-        match fork_twice(py, announce)? {
+        match fork_twice(py)? {
             Forked::Worker => Ok((None, testimony)),
-            Forked::Template => {
+            Forked::Template(pid) => {
                 SigSet::empty().thread_set_mask()?;
-                let pid = cell.pid.load(Ordering::Acquire).cast_signed();
                 Ok((Some(pid), testimony))
             }
         }
