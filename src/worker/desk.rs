@@ -14,7 +14,7 @@ use crate::link::Start;
 use crate::log;
 use crate::settings::{Protocol, Settings};
 use crate::sys::clock;
-use crate::sys::scoreboard::{Cell, Scoreboard};
+use crate::sys::scoreboard::{AT_ONCE, Cell, Scoreboard};
 use crate::template::hooks::WorkerHooks;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::Environ;
@@ -250,13 +250,20 @@ impl Desk<'_> {
         match super::lot::take(self.lot.1.as_fd())? {
             Some(handed) => self.welcome(py, handed),
             // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
-            // connection is gone. One that has just begun to leave hands it on.
-            None if self.doors_open || self.leaving == Some(Leaving::Retired) => {
+            // connection is gone.
+            None if self.may_accept() => {
                 self.accept_any(py);
             }
             None => {}
         }
         Ok(())
+    }
+
+    /// Whether to take a connection that waits. The order to leave, or to sit out, may have come with the very event that
+    /// told of it, and nobody else was woken: a worker that leaves hands it on. Not when the queue is not to be served.
+    pub(super) fn may_accept(&self) -> bool {
+        let at_once = || self.scoreboard.shared().stopping.load(Ordering::Acquire) == AT_ONCE;
+        self.doors_open || (self.leaving != Some(Leaving::Orphaned) && !at_once())
     }
 
     /// Whether answers still promise another request on the same connection.

@@ -14,7 +14,6 @@ use crate::log;
 use crate::settings::ProxyProtocol;
 use crate::sys::clock;
 use crate::sys::net;
-use crate::sys::scoreboard::AT_ONCE;
 use crate::wsgi::channel::Channel;
 
 use super::connection::{Connection, Waiting};
@@ -40,9 +39,7 @@ pub(super) enum Next {
 impl Desk<'_> {
     /// A listener has a connection for us.
     pub(super) fn door_is_ready(&mut self, py: Python<'_>, door: usize) -> io::Result<()> {
-        // The order to leave may have come with this very event; nobody else was woken for it.
-        if !self.doors_open && self.scoreboard.shared().stopping.load(Ordering::Acquire) == AT_ONCE
-        {
+        if !self.may_accept() {
             return Ok(());
         }
         for _ in 0..RUN {

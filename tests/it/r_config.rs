@@ -115,6 +115,8 @@ fn prometheus_in_several_processes() {
         .file("m.py", app)
         .env("PROMETHEUS_MULTIPROC_DIR", &metrics)
         .allow("was sent SIGKILL")
+        // It was answered, but the worker may not have come to note that.
+        .allow("In hand when worker")
         .python(venv::python())
         .start();
     server.wait_serving(2);
