@@ -90,6 +90,10 @@ impl Arbiter {
                     since: before.serving,
                     busy: since,
                 };
+                // It was not told when everyone else was.
+                if let Phase::Stopping { quick, .. } = self.phase {
+                    self.dismiss(now, id, quick, actions);
+                }
             }
             Stage::Forking { .. }
             | Stage::Booting { .. }

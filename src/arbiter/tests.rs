@@ -382,6 +382,18 @@ fn a_worker_that_got_on_before_it_was_killed_stays() {
 }
 
 #[test]
+fn who_gets_on_during_a_stop_is_told_of_it() {
+    let mut tale = Tale::serving(1);
+    let begun = Moment(Duration::from_millis(tale.now));
+    tale.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
+    let actions = tale.step(Event::Ordered(Order::Stop));
+    assert!(!asked(&actions, pid(1), Ask::Drain));
+    let actions = tale.step(Event::Beat(WorkerId(1), None));
+    assert!(asked(&actions, pid(1), Ask::Drain));
+}
+
+#[test]
 fn a_stopped_worker_is_silent_from_then_on() {
     let mut tale = Tale::serving(1);
     tale.step(Event::Stopped(pid(1), true));

@@ -9,8 +9,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 
-use crate::link::Start;
-use crate::log::AccessFormat;
+use crate::link::{IMPORTED, Start};
+use crate::log::{self, AccessFormat};
 use crate::settings::Settings;
 use crate::sys::spawn::Spawn;
 
@@ -50,5 +50,23 @@ pub fn check(settings: &Settings, arguments: &[OsString]) -> Result<bool, StartE
     };
     let pid = spawn.start().map_err(system)?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
-    Ok(matches!(ended, WaitStatus::Exited(_, 0)))
+    match ended {
+        WaitStatus::Exited(_, IMPORTED) => Ok(true),
+        WaitStatus::Exited(_, code @ (1 | 3 | 4)) => {
+            log::debug(format_args!("the check ended with {code}"));
+            Ok(false)
+        }
+        // An app that ends its process while it is imported says nothing itself.
+        WaitStatus::Exited(_, code) => Err(system(io::Error::other(format!(
+            "it ended its process with exit code {code}"
+        )))),
+        WaitStatus::Signaled(_, signal, _) => Err(system(io::Error::other(format!(
+            "its process was ended by {signal}"
+        )))),
+        WaitStatus::Stopped(..)
+        | WaitStatus::PtraceEvent(..)
+        | WaitStatus::PtraceSyscall(_)
+        | WaitStatus::Continued(_)
+        | WaitStatus::StillAlive => Ok(false),
+    }
 }

@@ -15,6 +15,9 @@ use crate::settings::{Protocol, Settings};
 /// Longest datagram on either socket, in bytes. A longer summary is cut before sending.
 pub const LONGEST: usize = 16 * 1024;
 
+/// The exit code of a check that has imported the app: none that a program ends with by itself.
+pub const IMPORTED: i32 = 113;
+
 /// All that a template needs to know, given at exec.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {

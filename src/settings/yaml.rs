@@ -25,6 +25,8 @@ pub(super) fn read(
     environment: &Environment<'_>,
     take: &mut Take<'_>,
 ) -> Result<(), Error> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let refused = RefCell::new(None);
     let root = Root {
         text,
@@ -211,7 +213,7 @@ impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        self.take(Data::from(value))
+        self.take(finite(value)?)
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
@@ -231,6 +233,17 @@ impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
         let data = self.any().visit_enum(tagged)?;
         self.take(data)
+    }
+}
+
+/// JSON has no infinity, and no setting is one.
+fn finite<E: de::Error>(value: f64) -> Result<Data, E> {
+    if value.is_finite() {
+        Ok(Data::from(value))
+    } else {
+        Err(de::Error::custom(format!(
+            "{value} is not a number to count with; 0 switches a limit off"
+        )))
     }
 }
 
@@ -270,7 +283,7 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Data, E> {
-        Ok(Data::from(value))
+        finite(value)
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Data, E> {

@@ -7,7 +7,7 @@ import socket
 import sys
 
 
-def load(kind, place, directory):
+def load(kind, place, directory, text):
     """Executes the file where rcorn was started, as gunicorn does, and gives its names."""
     here = os.getcwd()
     try:
@@ -17,8 +17,10 @@ def load(kind, place, directory):
             pass
         if kind == "module":
             return vars(importlib.import_module(place))
-        with open(place, "rb") as file:
-            code = compile(file.read(), place, "exec")
+        if text is None:
+            with open(place, "rb") as file:
+                text = file.read()
+        code = compile(text, place, "exec")
         # By this name pickle and the like find what the file defines.
         module = sys.modules["__config__"] = type(sys)("__config__")
         module.__file__ = place

@@ -7,7 +7,9 @@ use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 use crate::link::{Failure, Moment, Occasion, Start};
 use crate::log;
 use crate::python::traceback;
-use crate::settings::{ConfigFile, Level, values};
+use crate::settings::{ConfigFile, Level, Settings, values};
+use crate::sys::exit_now;
+use crate::sys::fork::is_stray;
 
 /// The server object, in a template.
 #[derive(Debug)]
@@ -36,6 +38,14 @@ fn write(level: &str, text: &str) {
     log::record(level, format_args!("{text}"));
 }
 
+/// The text of the Python config file, if it can be read: nothing says that the user of the workers may.
+pub(super) fn source(settings: &Settings) -> Option<Vec<u8>> {
+    match &settings.config {
+        Some(ConfigFile::Python(path)) => std::fs::read(path).ok(),
+        Some(ConfigFile::Yaml(_) | ConfigFile::Module(_)) | None => None,
+    }
+}
+
 /// A module of ours, from its source.
 pub(super) fn own_module<'py>(
     py: Python<'py>,
@@ -53,7 +63,11 @@ pub(super) fn own_module<'py>(
 
 impl Hooks {
     /// Executes the Python config file, if there is one. What went wrong is in the log when this gives an error.
-    pub(super) fn load(py: Python<'_>, start: &Start) -> Result<Option<Self>, Failure> {
+    pub(super) fn load(
+        py: Python<'_>,
+        start: &Start,
+        text: Option<&[u8]>,
+    ) -> Result<Option<Self>, Failure> {
         let (kind, place) = match &start.settings.config {
             Some(ConfigFile::Python(path)) => ("file", path.to_string_lossy().into_owned()),
             Some(ConfigFile::Module(name)) => ("module", name.clone()),
@@ -66,7 +80,9 @@ impl Hooks {
             if !path.contains(&*directory)? {
                 path.insert(1, &*directory)?;
             }
-            let names = source.getattr("load")?.call1((kind, place, &*directory))?;
+            let names = source
+                .getattr("load")?
+                .call1((kind, place, &*directory, text))?;
             let settings = settings(py, start, &names)?;
             let listeners: Vec<i32> = start.listeners.iter().map(|listener| listener.fd).collect();
             let write: Bound<'_, PyCFunction> = wrap_pyfunction!(write, py)?;
@@ -198,7 +214,12 @@ impl WorkerHooks {
         method: &str,
         arguments: impl pyo3::call::PyCallArgs<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.worker.bind(py).getattr(method)?.call1(arguments)
+        let called = self.worker.bind(py).getattr(method)?.call1(arguments);
+        // A process that the hook forked and let come back: the worker's sockets and its word to the arbiter are not its own.
+        if is_stray() {
+            exit_now(0);
+        }
+        called
     }
 
     /// Right after the fork.

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv};
 use pyo3::prelude::*;
 
-use crate::link::{Command, Failure, LONGEST, Report, Start};
+use crate::link::{Command, Failure, IMPORTED, LONGEST, Report, Start};
 use crate::log;
 use crate::python::fork::{Forked, fork_twice};
 use crate::python::testimony;
@@ -24,7 +24,7 @@ use crate::worker::orders::{hold, stand_by};
 use crate::worker::{self, Birth};
 
 use super::boot;
-use super::hooks::Hooks;
+use super::hooks::{self, Hooks};
 use super::loggers;
 use super::safety::{self, Before};
 
@@ -90,6 +90,8 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         )
         .map(|()| code)
     };
+    // As root, if that is who started us; it is executed as the user.
+    let config = hooks::source(&start.settings);
     let prepared = stand_by()
         .and_then(|()| boot::settle(&start.settings))
         .and_then(|()| testify(py, start))
@@ -103,7 +105,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
             summary: error.to_string(),
         });
     }
-    let hooks = match before_import(py, start, origin.bare) {
+    let hooks = match before_import(py, start, config.as_deref(), origin.bare) {
         Ok(hooks) => hooks,
         Err(failure) => return fail(failure),
     };
@@ -155,8 +157,13 @@ fn preload(start: &Start, origin: &Origin) -> Option<bool> {
 }
 
 /// The config file's functions, and the loggers: there before anything of the app.
-fn before_import(py: Python<'_>, start: &Start, again: bool) -> Result<Option<Hooks>, Failure> {
-    let hooks = Hooks::load(py, start)?;
+fn before_import(
+    py: Python<'_>,
+    start: &Start,
+    config: Option<&[u8]>,
+    again: bool,
+) -> Result<Option<Hooks>, Failure> {
+    let hooks = Hooks::load(py, start, config)?;
     loggers::shape(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
         hooks.begins(py, start.occasion, again);
@@ -170,12 +177,13 @@ pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let nobody = borrow_inherited(start.error_log)?;
     let errors = nobody.try_clone_to_owned()?;
     log::init(errors, None, start.settings.loglevel);
+    let config = hooks::source(&start.settings);
     boot::settle(&start.settings)?;
     boot::drop_privileges(&start.settings)?;
     boot::prepare_sys(py, start).map_err(io::Error::other)?;
-    let checked =
-        before_import(py, start, true).and_then(|_hooks| boot::import(py, &start.settings, nobody));
-    Ok(checked.map_or_else(|failure| failure.code, |_app| 0))
+    let checked = before_import(py, start, config.as_deref(), true)
+        .and_then(|_hooks| boot::import(py, &start.settings, nobody));
+    Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED))
 }
 
 /// Should the import hang, the arbiter can ask where.

@@ -117,6 +117,8 @@ impl Reply {
         self.demand = demand;
         self.stage = Stage::Open;
         (self.sent, self.excess, self.status) = (0, 0, 0);
+        // Whoever asks before the app has declared its own must not see another client's.
+        self.head.clear();
         self.complete = false;
     }
 

@@ -53,6 +53,8 @@ mod q_streams;
 #[cfg(test)]
 mod r_config;
 #[cfg(test)]
+mod r_edges;
+#[cfg(test)]
 mod r_names;
 #[cfg(test)]
 mod r_reload;

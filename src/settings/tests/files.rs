@@ -180,6 +180,16 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
             .0
             .contains("the tag !run is not known")
     );
+    for odd in ["timeout: .inf\n", "raw_env: {A: .nan}\n"] {
+        assert!(
+            wrong(odd).0.contains("is not a number to count with"),
+            "{odd}"
+        );
+    }
+    assert_eq!(
+        yaml("\u{feff}proc_name: a\nworkers: 2\n").settings.workers,
+        Workers::Count(2)
+    );
     // Nothing is expanded unless it is asked for.
     assert_eq!(
         yaml("proc_name: ${GREETING}\n")
