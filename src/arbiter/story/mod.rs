@@ -81,7 +81,7 @@ proptest! {
             prop_assert_eq!(world.serving_now(), world.brain.wanted(), "{:?}", world.brain);
             let generation = world.brain.generation();
             prop_assert!(world.brain.pool().workers.values().all(|worker| worker.generation == generation));
-            prop_assert_eq!(world.brain.pool().templates.len(), 1);
+            prop_assert_eq!(world.brain.pool().templates.len(), 1, "{:?}", world.brain);
         }
     }
 

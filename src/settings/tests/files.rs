@@ -180,6 +180,10 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
             .0
             .contains("the tag !run is not known")
     );
+}
+
+#[test]
+fn what_yaml_knows_and_rcorn_does_not() {
     for odd in ["timeout: .inf\n", "raw_env: {A: .nan}\n"] {
         assert!(
             wrong(odd).0.contains("is not a number to count with"),
