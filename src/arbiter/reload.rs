@@ -162,12 +162,14 @@ impl Arbiter {
         let Some(watch) = self.watch.take() else {
             return;
         };
-        // Without its template the old generation could not come back either.
+        // Without its template the old generation could not come back either. One that still starts is let
+        // go: nobody would, later.
         if !matches!(
             self.pool.templates.get(&watch.previous),
             Some(TemplateStage::Ready { .. })
         ) {
             actions.push(Action::Commit(generation));
+            self.end_template(now, watch.previous, actions);
             return;
         }
         actions.push(Action::Say(Note::RolledBack(generation, watch.previous)));
