@@ -92,7 +92,8 @@ pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 /// A decimal number of plain digits; `None` for anything else, and for what does not fit.
-pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 {
         return None;
     }

@@ -24,6 +24,7 @@ mod tests;
 #[cfg(test)]
 mod uwsgi_tests;
 
+pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use head::{Field, Framing, Head, parse_head};

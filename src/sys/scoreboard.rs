@@ -172,17 +172,13 @@ impl Cell {
 
 /// Stores text in 8-byte words, ended by a zero byte unless it fills them all.
 fn write_words(words: &[AtomicU64], text: &[u8]) {
-    let mut chunks = text.chunks(8);
-    for word in words {
-        let mut bytes = [0_u8; 8];
-        let chunk = chunks.next().unwrap_or(&[]);
-        for (to, from) in bytes.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-        if chunk.len() < 8 {
-            return;
-        }
+    let (whole, rest) = text.as_chunks::<8>();
+    let mut last = [0_u8; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    for (word, bytes) in words.iter().zip(whole.iter().chain([&last])) {
+        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
     }
 }
 

@@ -1,8 +1,10 @@
 //! One accepted connection while no worker time is spent on it: what it waits for, until when, and the bytes
 //! that have come. A parked connection that has sent nothing costs a few hundred bytes.
 
+use std::cell::OnceCell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -40,6 +42,8 @@ pub struct Connection {
     pub passport: Passport,
     /// The other end of the socket. Trust depends on it, not on whom it names.
     pub peer: Peer,
+    /// The client as text, made when it is first asked for.
+    address: OnceCell<Arc<str>>,
     /// The other end as Python objects, made for the first request.
     pub ends: Option<Ends>,
     /// Received and not served yet.
@@ -60,6 +64,7 @@ impl Connection {
             channel,
             passport,
             peer,
+            address: OnceCell::new(),
             ends: None,
             buffer: Vec::new(),
             waiting: Waiting::FirstByte,
@@ -84,6 +89,12 @@ impl Connection {
         }
     }
 
+    /// Notes whom a PROXY header names.
+    pub fn introduce(&mut self, passage: Option<Passage>) {
+        self.passport.passage = passage;
+        self.address = OnceCell::new();
+    }
+
     /// The client: the other end, or whom a PROXY header named.
     fn client(&self) -> Peer {
         self.passport
@@ -93,11 +104,12 @@ impl Connection {
 
     /// The client, for a log line: `127.0.0.1`; empty for one on a unix socket.
     #[must_use]
-    pub fn peer_address(&self) -> String {
-        match self.client() {
-            Peer::Inet(address) => canonical(address).to_string(),
-            Peer::Unix => String::new(),
-        }
+    pub fn peer_address(&self) -> Arc<str> {
+        let text = self.address.get_or_init(|| match self.client() {
+            Peer::Inet(address) => canonical(address).to_string().into(),
+            Peer::Unix => "".into(),
+        });
+        Arc::clone(text)
     }
 
     /// The client as the environ needs it; made once.

@@ -84,7 +84,8 @@ pub(super) struct Desk<'a> {
     pub(super) doors_open: bool,
     pub(super) sit_out_until: u64,
     pub(super) lot: (OwnedFd, OwnedFd),
-    pub(super) connections: Vec<Option<Connection>>,
+    /// Boxed: they are taken out and put back for each request.
+    pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) free: Vec<usize>,
     pub(super) held: usize,
     pub(super) next_sweep: u64,

@@ -35,7 +35,7 @@ impl Desk<'_> {
         match parse_preface(bytes, versions, allowed) {
             Ok(Progress::Done(preface)) => {
                 connection.passport.may_be_proxied = false;
-                connection.passport.passage = preface.passage;
+                connection.introduce(preface.passage);
                 Ok(preface.length)
             }
             Ok(Progress::More) => {
@@ -75,7 +75,7 @@ impl Desk<'_> {
                     list: &packet.variables,
                 };
                 let peer = match variables.get(b"REMOTE_ADDR") {
-                    Some(address) => String::from_utf8_lossy(address).into_owned(),
+                    Some(address) => String::from_utf8_lossy(address).into(),
                     None => connection.peer_address(),
                 };
                 let request = Request {

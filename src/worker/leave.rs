@@ -72,7 +72,7 @@ impl Desk<'_> {
                 waiting,
                 registered,
                 ..
-            } = connection;
+            } = &**connection;
             let handed = *waiting != Waiting::Close
                 && super::lot::hand_on(self.lot.0.as_fd(), channel.socket(), passport, buffer);
             if handed {

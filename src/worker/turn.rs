@@ -112,13 +112,15 @@ impl Desk<'_> {
             connection.waiting = Waiting::NextRequest;
         }
         let next = self.receive(py, &mut connection);
-        self.settle(connection, None, next);
+        self.settle(Box::new(connection), None, next);
     }
 
     /// With `TCP_DEFER_ACCEPT` the request is there already: no need to ask epoll.
     fn receive_first(&mut self, py: Python<'_>, mut connection: Connection) {
         let next = self.receive(py, &mut connection);
-        self.settle(connection, None, next);
+        if !matches!(next, Next::Done | Next::Abort) {
+            self.settle(Box::new(connection), None, next);
+        }
     }
 
     /// A parked connection has bytes, or was closed.
@@ -193,7 +195,7 @@ impl Desk<'_> {
     }
 
     /// Parks or closes a connection that was taken out of its place.
-    fn settle(&mut self, mut connection: Connection, place: Option<usize>, next: Next) {
+    fn settle(&mut self, mut connection: Box<Connection>, place: Option<usize>, next: Next) {
         let waiting = match next {
             Next::Park(waiting) => waiting,
             Next::Close => match shutdown(connection.channel.socket().as_raw_fd(), Shutdown::Write)
@@ -207,7 +209,7 @@ impl Desk<'_> {
         self.park(changed, connection, place);
     }
 
-    fn park(&mut self, changed: bool, connection: Connection, place: Option<usize>) {
+    fn park(&mut self, changed: bool, connection: Box<Connection>, place: Option<usize>) {
         let deadline = connection.deadline;
         if changed {
             self.due(deadline);

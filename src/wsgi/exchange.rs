@@ -126,8 +126,16 @@ impl Guest {
 
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
         leave_if_stray(py, None);
-        if let Some(parts) = whole(result)? {
-            return send_whole(py, state, &parts);
+        if let Ok(list) = result.cast_exact::<PyList>() {
+            // The body of most replies: no vector for it.
+            return if list.len() == 1 {
+                send_whole(py, state, &[part((0, list.get_item(0)?))?])
+            } else {
+                send_whole(py, state, &parts(list.iter())?)
+            };
+        }
+        if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+            return send_whole(py, state, &parts(tuple.iter())?);
         }
         if self.sendfile
             && let Ok(wrapper) = result.cast_exact::<FileWrapper>()
@@ -180,23 +188,10 @@ pub(super) fn leave_if_stray(py: Python<'_>, raised: Option<&PyErr>) {
 
 /// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found before
 /// anything is sent.
-fn whole<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyBytes>>>> {
-    if let Ok(list) = result.cast_exact::<PyList>() {
-        list.iter()
-            .enumerate()
-            .map(part)
-            .collect::<PyResult<_>>()
-            .map(Some)
-    } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-        tuple
-            .iter()
-            .enumerate()
-            .map(part)
-            .collect::<PyResult<_>>()
-            .map(Some)
-    } else {
-        Ok(None)
-    }
+fn parts<'py>(
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    items.enumerate().map(part).collect()
 }
 
 /// One item of a body.
@@ -221,12 +216,13 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
     match reply.stage {
         Stage::Headed => {
             // Sending may wait, and while it waits other threads run: not under the lock.
-            let mut mine = std::mem::take(&mut *reply);
+            let prepared = reply.whole(parts, &state.standing());
             drop(reply);
-            let standing = std::mem::take(&mut *state.standing());
-            let sent = mine.whole(py, parts, &standing);
-            *state.standing() = standing;
-            *state.reply() = mine;
+            let Some((channel, whole)) = prepared else {
+                return Ok(());
+            };
+            let sent = whole.send(py, &channel, parts);
+            state.reply().sent_whole(whole);
             Ok(sent?)
         }
         Stage::Open | Stage::Idle => Err(Mistake::NeverStarted.into()),

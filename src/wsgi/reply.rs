@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{Channel, Lost};
+use super::declare::Declared;
 use super::mistake::Mistake;
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
@@ -78,6 +79,8 @@ pub struct Reply {
     pub(super) has_date: bool,
     pub(super) has_server: bool,
     pub(super) close: bool,
+    /// What was declared the last time.
+    pub(super) declared: Declared,
     framing: Framing,
     /// The body is complete: nothing may follow it, not even from its `close()`.
     complete: bool,
@@ -102,6 +105,7 @@ impl Default for Reply {
             has_date: false,
             has_server: false,
             close: false,
+            declared: Declared::default(),
             framing: Framing::Close,
             complete: false,
             sent: 0,
@@ -281,45 +285,38 @@ impl Reply {
         }
     }
 
-    /// Sends a reply whose whole body is known, with one write.
+    /// Prepares to send a reply whose whole body is known, with one write.
     pub fn whole(
         &mut self,
-        py: Python<'_>,
         parts: &[Bound<'_, PyBytes>],
         standing: &Standing,
-    ) -> Result<(), Lost> {
+    ) -> Option<(Channel, Whole)> {
         let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
         self.complete_head(u64::try_from(total).ok(), standing);
-        let Some(channel) = self.channel.clone() else {
-            return Ok(());
-        };
+        let channel = self.channel.clone()?;
         let take = self.account(total);
+        self.complete = true;
+        let mut head = std::mem::take(&mut self.head);
+        let head_end = head.len();
         if take <= COPIED {
-            let head_end = self.head.len();
-            let mut room = take;
-            for part in parts {
-                let part = part.as_bytes();
-                let part = part.get(..room).unwrap_or(part);
-                self.head.extend_from_slice(part);
-                room = room.saturating_sub(part.len());
+            for part in limited(parts, take) {
+                head.extend_from_slice(part);
             }
-            let sent = channel.send(py, &mut [IoSlice::new(&self.head)]);
-            self.head.truncate(head_end);
-            return sent;
         }
-        let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
-        slices.push(IoSlice::new(&self.head));
-        let mut room = take;
-        for part in parts {
-            let part = part.as_bytes();
-            let part = part.get(..room).unwrap_or(part);
-            room = room.saturating_sub(part.len());
-            slices.push(IoSlice::new(part));
-        }
-        // The kernel takes 1,024 parts at once (IOV_MAX).
-        slices
-            .chunks_mut(1024)
-            .try_for_each(|slices| channel.send(py, slices))
+        Some((
+            channel,
+            Whole {
+                head,
+                head_end,
+                take,
+            },
+        ))
+    }
+
+    /// Takes the head's buffer back, for the next request and for the access log.
+    pub fn sent_whole(&mut self, whole: Whole) {
+        self.head = whole.head;
+        self.head.truncate(whole.head_end);
     }
 
     /// Prepares to send a file of so many bytes; gives how many of them to send.
@@ -361,6 +358,51 @@ impl Reply {
         }
         Some((self.channel.clone()?, step))
     }
+}
+
+/// A whole reply, made under the lock, sent without it.
+#[derive(Debug)]
+pub struct Whole {
+    /// With the body behind it, when that is short.
+    head: Vec<u8>,
+    head_end: usize,
+    /// Bytes of the body.
+    take: usize,
+}
+
+impl Whole {
+    /// Sends it with the parts it was made for.
+    pub fn send(
+        &self,
+        py: Python<'_>,
+        channel: &Channel,
+        parts: &[Bound<'_, PyBytes>],
+    ) -> Result<(), Lost> {
+        let head = IoSlice::new(&self.head);
+        if self.take <= COPIED {
+            return channel.send(py, &mut [head]);
+        }
+        let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
+        slices.push(head);
+        slices.extend(limited(parts, self.take).map(IoSlice::new));
+        // The kernel takes 1,024 parts at once (IOV_MAX).
+        slices
+            .chunks_mut(1024)
+            .try_for_each(|slices| channel.send(py, slices))
+    }
+}
+
+/// The parts, as far as so many bytes reach.
+fn limited<'a>(
+    parts: &'a [Bound<'_, PyBytes>],
+    mut room: usize,
+) -> impl Iterator<Item = &'a [u8]> {
+    parts.iter().map(move |part| {
+        let part = part.as_bytes();
+        let part = part.get(..room).unwrap_or(part);
+        room = room.saturating_sub(part.len());
+        part
+    })
 }
 
 impl Step {
