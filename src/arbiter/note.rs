@@ -63,6 +63,8 @@ pub enum Note {
     BootTimeout(Pid),
     /// A template was not ready in time.
     TemplateTimeout(Pid),
+    /// A template that was ready does not fork any more.
+    TemplateMute(Pid),
     /// A template ended although it was needed.
     TemplateEnded(Pid, Exit),
     /// A template could not be started.
@@ -126,6 +128,7 @@ impl Note {
             | Self::WeKilled(..)
             | Self::BootTimeout(_)
             | Self::TemplateTimeout(_)
+            | Self::TemplateMute(_)
             | Self::TemplateNotStarted(_)
             | Self::ForkFailed(_)
             | Self::NotLoaded(_)
@@ -192,6 +195,12 @@ impl fmt::Display for Note {
                 write!(
                     f,
                     "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow."
+                )
+            }
+            Self::TemplateMute(pid) => {
+                write!(
+                    f,
+                    "Template (pid:{pid}) does not answer: it is replaced. A hook that hangs, or somebody stopped it."
                 )
             }
             Self::TemplateEnded(pid, Exit::Code(code)) => {

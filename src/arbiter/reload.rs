@@ -285,7 +285,7 @@ impl Arbiter {
 
     /// Forks that this template owed will not come. One that was made all the same shows itself as ready,
     /// and is sent away as a stranger.
-    fn forget_unborn(&mut self, generation: Generation, actions: &mut Vec<Action>) {
+    pub(super) fn forget_unborn(&mut self, generation: Generation, actions: &mut Vec<Action>) {
         self.pool.workers.retain(|_, worker| {
             let unborn =
                 worker.generation == generation && matches!(worker.stage, Stage::Forking { .. });

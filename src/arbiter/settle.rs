@@ -140,7 +140,28 @@ impl Arbiter {
                     "the template did not answer within boot_timeout",
                     actions,
                 );
+                self.end_mute_template(now, generation, actions);
             }
+        }
+    }
+
+    /// A template that was ready and does not answer any more (a hook hangs in it, somebody stopped it): nothing can
+    /// be forked from it, so another takes its place.
+    fn end_mute_template(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stage) = self.pool.templates.get_mut(&generation) else {
+            return;
+        };
+        if let TemplateStage::Ready { pid } = *stage {
+            let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
+            *stage = TemplateStage::Leaving { pid, until };
+            actions.push(Action::Say(Note::TemplateMute(pid)));
+            actions.push(Action::Ask(pid, Ask::Testify));
+            self.forget_unborn(generation, actions);
         }
     }
 

@@ -164,8 +164,9 @@ impl Children {
         }
     }
 
-    /// A worker gave its first sign of life, or its template reported it.
-    pub(super) fn born(&mut self, id: WorkerId, pid: Pid) -> Birth {
+    /// A worker gave its first sign of life, or its template reported it, with its testimony: of those who are gone
+    /// nobody would close that.
+    pub(super) fn born(&mut self, id: WorkerId, pid: Pid, testimony: Option<OwnedFd>) -> Birth {
         self.paid(id);
         if let Some(exit) = self.early.remove(&pid) {
             self.ended.push((pid, id));
@@ -179,6 +180,8 @@ impl Children {
             return Birth::Gone;
         }
         self.workers.insert(pid, id);
+        self.testimonies
+            .extend(testimony.map(|testimony| (id, testimony)));
         Birth::Alive
     }
 
@@ -199,12 +202,6 @@ impl Children {
         self.ready
             .iter()
             .filter_map(|id| Some((*id, *self.slots.get(id)?)))
-    }
-
-    /// The worker's testimony came with the report of its fork.
-    pub(super) fn testifies(&mut self, id: WorkerId, testimony: Option<OwnedFd>) {
-        self.testimonies
-            .extend(testimony.map(|testimony| (id, testimony)));
     }
 
     /// Where a worker or a template testifies.
@@ -379,14 +376,23 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid(i32::try_from(child.id()).unwrap());
         let mut children = Children::default();
-        assert_eq!(children.born(WorkerId(1), pid), Birth::Alive);
+        let testimony = || Some(memfd_create(c"", MFdFlags::empty()).unwrap());
+        assert_eq!(children.born(WorkerId(1), pid, testimony()), Birth::Alive);
+        assert!(children.testimony(pid).is_some());
         child.wait().unwrap();
-        assert_eq!(children.born(WorkerId(1), pid), Birth::Gone);
+        assert_eq!(children.born(WorkerId(2), pid, testimony()), Birth::Gone);
         children.early.insert(pid, Exit::Code(3));
-        assert_eq!(children.born(WorkerId(1), pid), Birth::Ended(Exit::Code(3)));
+        assert_eq!(
+            children.born(WorkerId(3), pid, testimony()),
+            Birth::Ended(Exit::Code(3))
+        );
         for nobody in [0, -1] {
-            assert_eq!(children.born(WorkerId(2), Pid(nobody)), Birth::Gone);
+            assert_eq!(
+                children.born(WorkerId(4), Pid(nobody), testimony()),
+                Birth::Gone
+            );
         }
+        assert_eq!(children.testimonies.len(), 1, "the rest would stay open");
     }
 
     #[test]

@@ -339,11 +339,10 @@ impl Driver<'_> {
                 failure,
             } => Event::TemplateFailed(Generation(generation), failure.into()),
             Report::Forked { id, pid } => {
-                self.children.testifies(WorkerId(id), descriptor);
-                return self.born(WorkerId(id), Pid(pid), Event::Forked);
+                return self.born(WorkerId(id), Pid(pid), Event::Forked, descriptor);
             }
             Report::Ready { id, pid } => {
-                return self.born(WorkerId(id), Pid(pid), Event::Ready);
+                return self.born(WorkerId(id), Pid(pid), Event::Ready, None);
             }
             Report::ForkFailed { id, reason } => {
                 self.children.paid(WorkerId(id));
@@ -362,8 +361,14 @@ impl Driver<'_> {
         self.queue.push_back(event);
     }
 
-    fn born(&mut self, id: WorkerId, pid: Pid, event: fn(WorkerId, Pid) -> Event) {
-        match self.children.born(id, pid) {
+    fn born(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        event: fn(WorkerId, Pid) -> Event,
+        testimony: Option<OwnedFd>,
+    ) {
+        match self.children.born(id, pid, testimony) {
             Birth::Alive => {
                 let event = event(id, pid);
                 if matches!(event, Event::Ready(..)) {

@@ -393,10 +393,7 @@ impl Whole {
 }
 
 /// The parts, as far as so many bytes reach.
-fn limited<'a>(
-    parts: &'a [Bound<'_, PyBytes>],
-    mut room: usize,
-) -> impl Iterator<Item = &'a [u8]> {
+fn limited<'a>(parts: &'a [Bound<'_, PyBytes>], mut room: usize) -> impl Iterator<Item = &'a [u8]> {
     parts.iter().map(move |part| {
         let part = part.as_bytes();
         let part = part.get(..room).unwrap_or(part);

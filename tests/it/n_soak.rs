@@ -11,12 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Connections, Load, Server, wait_until};
+use crate::support::{Connections, Load, Server, holds_within, wait_until};
 
 /// What must be the same after as before.
 #[derive(Debug)]
 struct Footprint {
-    descriptors: usize,
+    descriptors: Vec<String>,
     resident: u64,
 }
 
@@ -28,7 +28,11 @@ impl Footprint {
             .find_map(|line| line.strip_prefix("RssAnon:"));
         let resident = line.unwrap().trim().trim_end_matches(" kB");
         Self {
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd"))
+                .unwrap()
+                .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+                .map(|to| to.display().to_string())
+                .collect(),
             resident: resident.trim().parse().unwrap(),
         }
     }
@@ -36,14 +40,17 @@ impl Footprint {
     /// Waits until the server is at rest again, and compares.
     fn assert_as_before(&self, server: &Server, workers: usize) {
         server.wait_serving(workers);
-        wait_until(server.deadline(), "nothing is left of the rest", || {
+        let limit = server.deadline().or_after(Duration::from_mins(1));
+        let at_rest = || {
             let now = Self::of(server.pid());
             // A worker has one descriptor here; a status query in passing one more.
-            now.descriptors <= self.descriptors + 1
+            now.descriptors.len() <= self.descriptors.len() + 1
                 && server.titled("rcorn: template").len() == 1
                 && server.workers().len() == workers
-        });
+        };
+        let rests = holds_within(limit, at_rest);
         let now = Self::of(server.pid());
+        assert!(rests, "{now:#?} after {self:#?}");
         assert!(
             now.resident <= self.resident + 1024,
             "{now:?} after {self:?}"

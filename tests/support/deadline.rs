@@ -39,18 +39,22 @@ impl Deadline {
 
 /// Waits until `condition` holds, for what the kernel has no event for. Panics with `description` when the
 /// deadline passes first.
-pub(crate) fn wait_until(
-    deadline: Deadline,
-    description: &str,
-    mut condition: impl FnMut() -> bool,
-) {
+pub(crate) fn wait_until(deadline: Deadline, description: &str, condition: impl FnMut() -> bool) {
+    assert!(
+        holds_within(deadline, condition),
+        "waited too long until {description}"
+    );
+}
+
+/// Whether `condition` comes to hold before the deadline.
+pub(crate) fn holds_within(deadline: Deadline, mut condition: impl FnMut() -> bool) -> bool {
     while !condition() {
-        assert!(
-            !deadline.left().is_zero(),
-            "waited too long until {description}"
-        );
+        if deadline.left().is_zero() {
+            return false;
+        }
         pause();
     }
+    true
 }
 
 /// A short time in which others can do something.

@@ -27,7 +27,7 @@ mod wire;
 
 pub(crate) use builder::Builder;
 pub(crate) use ctl::{ctl, serves};
-pub(crate) use deadline::{Deadline, wait_until};
+pub(crate) use deadline::{Deadline, holds_within, wait_until};
 pub(crate) use gate::Gate;
 pub(crate) use load::{Connections, Load};
 pub(crate) use nginx::Nginx;

@@ -256,6 +256,27 @@ fn a_dead_template_is_started_again_while_workers_serve() {
 }
 
 #[test]
+fn a_template_that_does_not_fork_is_replaced() {
+    let mut tale = Tale::serving(2);
+    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
+    assert_eq!(forks(&actions), 1);
+    let actions = tale.after(60_000);
+    assert!(asked(&actions, Pid(1), Ask::Testify), "{actions:?}");
+    let actions = tale.after(5_000);
+    assert!(
+        actions.contains(&Action::KillTemplate(Generation(1), Pid(1))),
+        "{actions:?}"
+    );
+    let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    assert!(
+        actions.contains(&Action::StartTemplate(Generation(1))),
+        "{actions:?}"
+    );
+    tale.step(Event::TemplateStarted(Generation(1), Pid(2)));
+    assert_eq!(forks(&tale.step(Event::TemplateReady(Generation(1)))), 1);
+}
+
+#[test]
 fn more_and_fewer_and_dismiss() {
     let mut tale = Tale::serving(2);
     assert_eq!(forks(&tale.step(Event::Ordered(Order::More))), 1);
