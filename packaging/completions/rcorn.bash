@@ -780,7 +780,7 @@ _rcorn() {
             return 0
             ;;
         rcorn__subcmd__ctl__subcmd__status)
-            opts="-s -p --socket --pid --json"
+            opts="-c -s -p --check --socket --pid --json"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -135,6 +135,7 @@ complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_sub
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "stop" -d 'Stop, as TERM does.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s c -l check -d 'Leave with 1 unless a worker serves: for health checks.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'Show the answer as JSON.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r

@@ -52,7 +52,15 @@ pub fn command() -> Command {
                 .global(true)
                 .help("Show the answer as JSON."),
         )
-        .subcommand(Command::new("status").about("Show workers, what they do, and the last reload."))
+        .subcommand(
+            Command::new("status").about("Show workers, what they do, and the last reload.").arg(
+                Arg::new("check")
+                    .long("check")
+                    .short('c')
+                    .action(ArgAction::SetTrue)
+                    .help("Leave with 1 unless a worker serves: for health checks."),
+            ),
+        )
         .subcommand(
             Command::new("reload").about("Load settings and code anew, as HUP does.").arg(
                 Arg::new("wait")
@@ -228,5 +236,14 @@ pub fn run(
     } else {
         drop(writeln!(io::stderr(), "rcorn: error: {}", answer.text));
     }
-    if answer.ok { DONE } else { FAILED }
+    let well = answer.ok
+        && (!checks(&matches) || answer.status.is_some_and(|status| status.serving() > 0));
+    if well { DONE } else { FAILED }
+}
+
+/// Whether this is a health check.
+fn checks(matches: &ArgMatches) -> bool {
+    matches
+        .subcommand_matches("status")
+        .is_some_and(|status| status.get_flag("check"))
 }

@@ -111,6 +111,14 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
 }
 
+impl Status {
+    /// How many workers serve.
+    pub(super) fn serving(&self) -> usize {
+        let serve = |worker: &&WorkerStatus| worker.stage == "serving";
+        self.workers.iter().filter(serve).count()
+    }
+}
+
 /// One template.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TemplateStatus {

@@ -36,12 +36,10 @@ pub(super) fn show(status: &Status) -> String {
             ),
         );
     }
-    let serving = status
-        .workers
-        .iter()
-        .filter(|worker| worker.stage == "serving")
-        .count();
-    line("workers", &format!("{serving} of {} serve", status.wanted));
+    line(
+        "workers",
+        &format!("{} of {} serve", status.serving(), status.wanted),
+    );
     text.push('\n');
     let mut rows = vec![
         [

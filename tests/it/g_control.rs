@@ -386,3 +386,25 @@ fn a_daemon_is_in_the_background_once_its_address_is_bound() {
     let log = std::fs::read_to_string(at("log")).unwrap();
     assert!(log.contains("Shutting down: Master"), "{log}");
 }
+
+#[test]
+fn a_health_check_wants_a_worker_that_serves() {
+    let gate = Gate::new();
+    let server = Server::app("m:app")
+        .file("m.py", "import gate\ngate.hold()\nfrom cases import app\n")
+        .env(
+            "PYTHONPATH",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps"),
+        )
+        .gate(&gate)
+        .start();
+    gate.expect(server.deadline());
+    let asked = server.ctl(&["status"]);
+    assert!(asked.done().contains("0 of 1 serve"), "{asked:?}");
+    let asked = server.ctl(&["status", "--check"]);
+    assert_eq!(asked.code, 1, "{asked:?}");
+    gate.open();
+    server.wait_serving(1);
+    server.ctl(&["status", "--check"]).done();
+    server.stop();
+}

@@ -1,0 +1,14 @@
+"""What pip calls (PEP 517)."""
+
+import os
+
+from . import wheel
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    given = (config_settings or {}).get("executable")
+    return os.path.basename(wheel.build_wheel(wheel_directory, given))
+
+
+def build_sdist(sdist_directory, config_settings=None):
+    return os.path.basename(wheel.build_sdist(sdist_directory))

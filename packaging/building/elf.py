@@ -1,0 +1,80 @@
+"""What an executable wants of the C library, itself and the modules that lie in it."""
+
+import re
+import struct
+
+# Of the dynamic section and of the section headers: ELF, gABI 5.
+VERNEED = 0x6FFFFFFE
+MAGIC = b"\x7fELF\x02\x01\x01"
+MACHINES = {62: "x86_64", 183: "aarch64"}
+
+
+class Image:
+    """One 64-bit little-endian ELF file within some bytes."""
+
+    def __init__(self, data, start):
+        self.data = data
+        self.start = start
+        header = struct.unpack_from("<HHIQQQIHHHHHH", data, start + 16)
+        self.machine = header[1]
+        at, size, count = header[5], header[10], header[11]
+        self.sections = [struct.unpack_from("<IIQQQQIIQQ", data, start + at + i * size) for i in range(count)]
+        self.end = start + max([at + size * count, *(s[4] + s[5] for s in self.sections if s[1] != 8)])
+
+    def bytes(self):
+        """The file."""
+        return self.data[self.start : self.end]
+
+    def versions(self):
+        """The symbol versions it needs, as (library, version)."""
+        for section in self.sections:
+            if section[1] != VERNEED:
+                continue
+            strings = self.start + self.sections[section[6]][4]
+            at = self.start + section[4]
+            while True:
+                _, count, library, first, step = struct.unpack_from("<HHIII", self.data, at)
+                entry = at + first
+                for _ in range(count):
+                    _, _, _, name, following = struct.unpack_from("<IHHII", self.data, entry)
+                    yield self.text(strings + library), self.text(strings + name)
+                    entry += following
+                at += step
+                if not step:
+                    break
+
+    def text(self, at):
+        return self.data[at : self.data.index(b"\0", at)].decode()
+
+
+def images(data):
+    """The executable, and what is embedded in it whole."""
+    if not data.startswith(MAGIC):
+        raise SystemExit("error: the executable is no 64-bit little-endian ELF file; hint: rcorn is built for Linux on x86_64 and aarch64")
+    found = [Image(data, 0)]
+    for match in re.finditer(re.escape(MAGIC), data[1:]):
+        try:
+            image = Image(data, match.start() + 1)
+        except struct.error:
+            continue
+        # A parser's magic number is not a file.
+        if image.machine == found[0].machine and image.sections and image.end <= len(data):
+            found.append(image)
+    return found
+
+
+def machine(data):
+    """The processor it is for, as `uname -m` says it."""
+    number = Image(data, 0).machine
+    return MACHINES.get(number, f"machine{number}")
+
+
+def glibc(data):
+    """The oldest glibc that the executable and its modules can run with, as (2, minor); None without one."""
+    wanted = [
+        tuple(int(part) for part in version[len("GLIBC_") :].split("."))
+        for image in images(data)
+        for _, version in image.versions()
+        if re.fullmatch(r"GLIBC_\d+\.\d+(\.\d+)?", version)
+    ]
+    return max(wanted)[:2] if wanted else None
