@@ -51,8 +51,8 @@ pub(super) struct Places {
     pub(super) path: Option<OsString>,
 }
 
-/// Finds the interpreter: `--python`; the virtual environment rcorn is installed in; the active one;
-/// the first `python3` on the path.
+/// Finds the interpreter: `--python`; the virtual environment or the Python rcorn is installed in; the active
+/// environment; the first `python3` on the path.
 pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
@@ -77,9 +77,13 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     }
     let mut looked = Vec::new();
     let beside = places.executable.as_deref().and_then(Path::parent);
-    let own = beside
-        .filter(|bin| bin.join("../pyvenv.cfg").exists())
-        .map(|bin| bin.join("python3"));
+    let own = beside.and_then(|bin| {
+        if bin.join("../pyvenv.cfg").exists() {
+            Some(bin.join("python3"))
+        } else {
+            installed_by_pip(bin)
+        }
+    });
     let active = places
         .virtual_env
         .as_ref()
@@ -98,6 +102,17 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
     found.ok_or_else(|| InterpreterError::NotFound {
         looked: looked.join(", "),
     })
+}
+
+/// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of a conda environment
+/// or of one of pyenv's Pythons uses that one when it is called by its path. A distribution's rcorn has no such package.
+fn installed_by_pip(bin: &Path) -> Option<PathBuf> {
+    let lib = std::fs::read_dir(bin.join("../lib")).ok()?;
+    lib.flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| folder.join("site-packages/rcorn").is_dir())
+        .filter_map(|folder| Some(bin.join(folder.file_name()?)))
+        .find(|python| is_program(python))
 }
 
 /// Where to look for programs when no `PATH` is set, as web servers start their CGI programs.
@@ -193,6 +208,33 @@ mod tests {
             ..places
         };
         assert_eq!(find(&bare).unwrap(), path);
+    }
+
+    #[test]
+    fn a_python_that_pip_installed_rcorn_for_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for file in ["bin/python3", "bin/python3.9", "bin/python3.12"] {
+            program(&root.join(file));
+        }
+        program(&root.join("usr/python3"));
+        let lib = |of: &str| {
+            std::fs::create_dir_all(root.join(format!("lib/{of}/site-packages"))).unwrap();
+        };
+        let places = Places {
+            executable: Some(root.join("bin/rcorn")),
+            path: Some(root.join("usr").into()),
+            ..Places::default()
+        };
+        for of in ["python3.9", "python3.12", "python3.13", "other"] {
+            lib(of);
+        }
+        assert_eq!(find(&places).unwrap(), root.join("usr/python3"));
+        // A Python that is not there any more does not count.
+        std::fs::create_dir(root.join("lib/python3.13/site-packages/rcorn")).unwrap();
+        assert_eq!(find(&places).unwrap(), root.join("usr/python3"));
+        std::fs::create_dir(root.join("lib/python3.12/site-packages/rcorn")).unwrap();
+        assert_eq!(find(&places).unwrap(), root.join("bin/python3.12"));
     }
 
     #[test]
