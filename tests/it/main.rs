@@ -58,3 +58,7 @@ mod r_edges;
 mod r_names;
 #[cfg(test)]
 mod r_reload;
+#[cfg(test)]
+mod s_debian;
+#[cfg(test)]
+mod s_pip;
