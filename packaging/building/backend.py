@@ -10,5 +10,10 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     return os.path.basename(wheel.build_wheel(wheel_directory, given))
 
 
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    """Without this pip would compile once more, only to learn the name."""
+    return wheel.write_metadata(metadata_directory)
+
+
 def build_sdist(sdist_directory, config_settings=None):
     return os.path.basename(wheel.build_sdist(sdist_directory))

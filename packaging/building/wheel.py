@@ -41,7 +41,7 @@ def core_metadata(about):
         "Requires-Python: >=3.9",
         "Description-Content-Type: text/markdown",
     ]
-    return "\n".join([*head, "", (crate.ROOT / about["readme"]).read_text()])
+    return "\n".join([*head, "", (crate.ROOT / about["readme"]).read_text("utf-8")])
 
 
 def tag(data):
@@ -54,6 +54,16 @@ def tag(data):
 
 def digest(content):
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def write_metadata(folder):
+    """Writes what pip asks before it builds; gives the name of its folder."""
+    about = crate.metadata()
+    name = f"{about['name']}-{about['version']}.dist-info"
+    os.makedirs(os.path.join(folder, name))
+    with open(os.path.join(folder, name, "METADATA"), "w", encoding="utf-8") as file:
+        file.write(core_metadata(about))
+    return name
 
 
 def build_wheel(folder, given=None):

@@ -59,6 +59,12 @@ mod r_names;
 #[cfg(test)]
 mod r_reload;
 #[cfg(test)]
+mod s_container;
+#[cfg(test)]
 mod s_debian;
 #[cfg(test)]
+mod s_kubernetes;
+#[cfg(test)]
 mod s_pip;
+#[cfg(test)]
+mod s_units;
