@@ -91,7 +91,7 @@ fn check(all: &Value, schema: &Value, value: &Value, place: &str, wrong: &mut Ve
         ) {
             (Some(known), _) => check(all, known, inner, &place, wrong),
             (None, Some(Value::Bool(false))) => {
-                wrong.push(format!("{place}: there is no such field"))
+                wrong.push(format!("{place}: there is no such field"));
             }
             (None, Some(other)) => check(all, other, inner, &place, wrong),
             (None, None) => {}
@@ -110,10 +110,9 @@ fn has_type(says: &Value, value: &Value) -> bool {
         "null" => value.is_null(),
         other => panic!("the schema says type {other}"),
     };
-    match says {
-        Value::Array(names) => names.iter().any(|name| is(name.as_str().unwrap())),
-        name => is(name.as_str().unwrap()),
-    }
+    let name = |one: &Value| is(one.as_str().unwrap());
+    says.as_array()
+        .map_or_else(|| name(says), |names| names.iter().any(name))
 }
 
 fn of_kind(kind: &str) -> Value {

@@ -147,7 +147,7 @@ fn newest_glibc(program: &[u8]) -> u32 {
     let places = memchr::memmem::find_iter(program, needle);
     places
         .filter_map(|at| {
-            let rest = &program[at + needle.len()..];
+            let rest = program[at..].strip_prefix(needle)?;
             let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
             // A name ends with a zero; 2.2.5 is older than anything that Rust asks for.
             let name = std::str::from_utf8(&rest[..end]).unwrap();
