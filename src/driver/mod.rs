@@ -30,7 +30,6 @@ mod watch;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -107,7 +106,6 @@ pub(crate) struct Driver<'a> {
     reload: Reload<'a>,
     /// A Python file that is evaluated for a reload.
     loading: Option<(Box<Sources<'static>>, Evaluation)>,
-    python: PathBuf,
     origin: Origin,
     logs: Logs,
     notify: Notify,

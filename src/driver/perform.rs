@@ -19,7 +19,7 @@ use crate::sys::scoreboard::{AT_ONCE, QUEUE_FIRST};
 use super::children::signal;
 use super::load::same_logs;
 use super::logs::Logs;
-use super::{Driver, postmortem};
+use super::{Driver, interpreter, postmortem};
 
 /// `drain_mode: delay` without a number.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
@@ -270,11 +270,13 @@ impl Driver<'_> {
             ..Start::of(settings, &self.origin.arguments)
         };
         let environment = settings.raw_env.clone();
-        let started = self
-            .children
-            .start_template(self.python.clone(), start, environment);
+        // Looked for each time: a release of the app can bring an environment of its own.
+        let python = interpreter::find_for(settings.python.clone())
+            .map_err(|error| format!("{error}; hint: {}", error.hint()))?;
+        let shown = python.display().to_string();
+        let started = self.children.start_template(python, start, environment);
         self.started = true;
-        started.map_err(|error| format!("cannot start {}: {error}", self.python.display()))
+        started.map_err(|error| format!("cannot start {shown}: {error}"))
     }
 
     /// Nobody new gets in; workers empty the queue.

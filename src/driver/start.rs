@@ -207,7 +207,6 @@ fn run_to_end(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
 
 /// What does not touch anything that others can see.
 struct Ready {
-    python: PathBuf,
     logs: Logs,
     signals: Signals,
 }
@@ -218,7 +217,8 @@ fn prepare(launch: &Launch) -> Result<Ready, StartError> {
         path: settings.chdir.clone(),
         source,
     })?;
-    let python = interpreter::find_for(settings.python.clone())?;
+    // Each template looks for its own; that there is none is said before anything else is begun.
+    interpreter::find_for(settings.python.clone())?;
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let logs = open_logs(settings)?;
     nix::sys::prctl::set_child_subreaper(true)
@@ -229,11 +229,7 @@ fn prepare(launch: &Launch) -> Result<Ready, StartError> {
         .thread_set_mask()
         .map_err(|errno| system("let signals in")(errno.into()))?;
     log::info(format_args!("Starting rcorn {}", env!("CARGO_PKG_VERSION")));
-    Ok(Ready {
-        python,
-        logs,
-        signals,
-    })
+    Ok(Ready { logs, signals })
 }
 
 fn open_logs(settings: &Settings) -> Result<Logs, StartError> {
@@ -253,7 +249,6 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         background,
     } = launch;
     let Ready {
-        python,
         mut logs,
         mut signals,
     } = ready;
@@ -307,7 +302,6 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         pending: None,
         reload,
         loading: None,
-        python,
         origin,
         logs,
         notify,

@@ -49,7 +49,7 @@ settings! {
 
     /// The Python to run the app with. The default is the one of the virtual environment that rcorn is
     /// installed in or that is active, else `python3`.
-    python: Option<PathBuf> = None => App, Boot, flag "python";
+    python: Option<PathBuf> = None => App, Reload, flag "python";
 
     /// Import the app once, before the workers are forked. It saves memory and time. By default this is done
     /// unless the imported app turns out to be unsafe to fork; `--no-preload` lets each worker import it.

@@ -68,3 +68,6 @@ mod s_kubernetes;
 mod s_pip;
 #[cfg(test)]
 mod s_units;
+mod t_deploy;
+#[cfg(test)]
+mod t_sites;

@@ -26,7 +26,7 @@ const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 const LOG: &str = "error.log";
 
 /// What nginx's package has as `uwsgi_params`.
-const UWSGI_PARAMS: &str = "
+pub(crate) const UWSGI_PARAMS: &str = "
     uwsgi_param QUERY_STRING $query_string;
     uwsgi_param REQUEST_METHOD $request_method;
     uwsgi_param CONTENT_TYPE $content_type;

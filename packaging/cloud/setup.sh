@@ -1,0 +1,44 @@
+#!/bin/sh
+# Makes a fresh Debian or Ubuntu machine serve an app that comes as a tar.gz: nginx, rcorn, and supervisor or systemd.
+# As user data by itself (fill in the first lines), or through cloud-config.yaml.tftpl, which sets them.
+# It can be run again: what is done already is not done twice.
+set -eu
+
+# Of cloud-config, where that was used. Each value is a DEPLOY_ variable of rcorn-deploy.
+settings=${RCORN_SITE_ENV:-/etc/rcorn-site.env}
+# shellcheck source=/dev/null
+if [ -r "$settings" ]; then set -a; . "$settings"; set +a; fi
+
+: "${DEPLOY_DOWNLOAD_URL:?the address of the package}"
+: "${DEPLOY_WSGI_APP:?the app, such as wsgiapp:wsgi_app}"
+export DEPLOY_NAME="${DEPLOY_NAME:-app}"
+export DEPLOY_ROOT="${DEPLOY_ROOT:-/srv/$DEPLOY_NAME}"
+export DEPLOY_SERVICE="${DEPLOY_SERVICE:-supervisor}"
+export DEPLOY_USER="${DEPLOY_USER:-www-data}"
+export DEPLOY_NGINX_DIR="${DEPLOY_NGINX_DIR:-/etc/nginx/conf.d}"
+export DEPLOY_SHARE="${DEPLOY_SHARE:-/opt/rcorn/share}"
+[ "$DEPLOY_SERVICE" != systemd ] || export DEPLOY_RUN_DIR="/run/rcorn-$DEPLOY_NAME"
+# What pip installs: a name with a version, or the address of a wheel.
+package=${RCORN_PACKAGE:-rcorn}
+deploy=${RCORN_DEPLOY:-/opt/rcorn/bin/rcorn-deploy}
+
+# The balancer may look at the machine while it is made: it must not find nginx's welcome page there.
+if [ "${RCORN_APT:-yes}" = yes ]; then
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  apt-get install -q -y --no-install-recommends nginx-light python3-venv ca-certificates supervisor
+  rm -f /etc/nginx/sites-enabled/default
+fi
+
+if ! command -v rcorn > /dev/null; then
+  python3 -m venv /opt/rcorn/venv
+  /opt/rcorn/venv/bin/pip install --quiet "$package"
+  ln -sf /opt/rcorn/venv/bin/rcorn /usr/bin/rcorn
+fi
+if [ "$DEPLOY_SERVICE" = systemd ]; then
+  install -D -m 644 "$DEPLOY_SHARE/systemd/rcorn@.service" /etc/systemd/system/rcorn@.service
+  mkdir -p /etc/rcorn
+  systemctl daemon-reload
+fi
+
+exec python3 "$deploy" first

@@ -1,0 +1,47 @@
+# The user data of one machine, for any cloud: no provider is needed.
+#
+#   module "user_data" {
+#     source           = ".../packaging/cloud/user-data"
+#     download_url     = "https://example.org/blog-1.0.tar.gz"
+#     package_base_dir = "blog-1.0"
+#     app_dir          = "personal-blog"
+#     envs             = { STAGE = "live" }
+#     wsgi_app         = "wsgiapp:wsgi_app"
+#   }
+
+terraform {
+  required_version = ">= 1.3"
+}
+
+locals {
+  packaging = "${path.module}/../.."
+  settings = {
+    DEPLOY_DOWNLOAD_URL     = var.download_url
+    DEPLOY_SHA256           = var.sha256
+    DEPLOY_PACKAGE_BASE_DIR = var.package_base_dir
+    DEPLOY_APP_DIR          = var.app_dir
+    DEPLOY_WSGI_APP         = var.wsgi_app
+    DEPLOY_PROBE            = var.health_path
+    DEPLOY_NAME             = var.name
+    DEPLOY_SERVICE          = var.service
+    # rcorn-deploy reads it as a shell would: each pair is quoted for that.
+    DEPLOY_ENVS   = join(" ", [for name, value in var.envs : "'${replace("${name}=${value}", "'", "'\\''")}'"])
+    RCORN_PACKAGE = var.rcorn_package
+  }
+  # The file is read by a shell, too.
+  site_env = join("", [for name, value in local.settings : "${name}='${replace(value, "'", "'\\''")}'\n" if value != ""])
+  files = {
+    "/etc/rcorn-site.env"                     = { mode = "0600", text = local.site_env }
+    "/opt/rcorn/bin/setup.sh"                 = { mode = "0755", text = file("${local.packaging}/cloud/setup.sh") }
+    "/opt/rcorn/bin/rcorn-deploy"             = { mode = "0755", text = file("${local.packaging}/deploy/rcorn-deploy") }
+    "/opt/rcorn/share/nginx/http-unix.conf"   = { mode = "0644", text = file("${local.packaging}/nginx/http-unix.conf") }
+    "/opt/rcorn/share/supervisor/rcorn.conf"  = { mode = "0644", text = file("${local.packaging}/supervisor/rcorn.conf") }
+    "/opt/rcorn/share/systemd/rcorn@.service" = { mode = "0644", text = file("${local.packaging}/systemd/rcorn@.service") }
+  }
+}
+
+output "user_data" {
+  description = "What the machine is given at its first boot."
+  value       = templatefile("${local.packaging}/cloud/cloud-config.yaml.tftpl", { files = local.files })
+  sensitive   = true
+}
