@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes a fresh Debian or Ubuntu machine serve an app that comes as a tar.gz: nginx, rcorn, and supervisor or systemd.
-# As user data by itself (fill in the first lines), or through cloud-config.yaml.tftpl, which sets them.
+# As user data by itself (fill in the first lines), or through user-data/main.tf, which sets them.
 # It can be run again: what is done already is not done twice.
 set -eu
 
-# Of cloud-config, where that was used. Each value is a DEPLOY_ variable of rcorn-deploy.
+# Of user-data/main.tf, where that was used. Each value is a DEPLOY_ variable of rcorn-deploy.
 settings=${RCORN_SITE_ENV:-/etc/rcorn-site.env}
 # shellcheck source=/dev/null
 if [ -r "$settings" ]; then set -a; . "$settings"; set +a; fi

@@ -77,7 +77,7 @@ resource "aws_launch_template" "machine" {
   name_prefix            = "${var.name}-"
   image_id               = var.image_id
   instance_type          = var.instance_type
-  user_data              = base64encode(module.user_data.user_data)
+  user_data              = module.user_data.compressed
   vpc_security_group_ids = [aws_security_group.machine.id]
   update_default_version = true
 

@@ -40,8 +40,22 @@ locals {
   }
 }
 
+locals {
+  # JSON is YAML.
+  cloud_config = jsonencode({
+    write_files = [for path, file in local.files : { path = path, permissions = file.mode, content = file.text }]
+    runcmd      = [["sh", "/opt/rcorn/bin/setup.sh"]]
+  })
+}
+
 output "user_data" {
-  description = "What the machine is given at its first boot."
-  value       = templatefile("${local.packaging}/cloud/cloud-config.yaml.tftpl", { files = local.files })
+  description = "What the machine is given at its first boot, as text."
+  value       = "#cloud-config\n${local.cloud_config}\n"
+  sensitive   = true
+}
+
+output "compressed" {
+  description = "The same, compressed and in base64: clouds allow 16 KiB, and cloud-init understands it."
+  value       = base64gzip("#cloud-config\n${local.cloud_config}\n")
   sensitive   = true
 }
