@@ -71,3 +71,5 @@ mod s_units;
 mod t_deploy;
 #[cfg(test)]
 mod t_sites;
+#[cfg(test)]
+mod t_docs;
