@@ -70,6 +70,6 @@ mod s_pip;
 mod s_units;
 mod t_deploy;
 #[cfg(test)]
-mod t_sites;
-#[cfg(test)]
 mod t_docs;
+#[cfg(test)]
+mod t_sites;

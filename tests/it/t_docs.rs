@@ -101,7 +101,12 @@ fn run(name: &str) {
         match (kind, words.next()) {
             ("sh", None) => {
                 let text = &block.text;
-                writeln!(script, "{{ echo line {} >&2\n{text}}} > out.{number}", block.line).unwrap();
+                writeln!(
+                    script,
+                    "{{ echo line {} >&2\n{text}}} > out.{number}",
+                    block.line
+                )
+                .unwrap();
                 last = Some(number);
             }
             ("sh", Some(mark)) => {
@@ -158,7 +163,10 @@ fn the_commands_of_every_page_do_what_is_said() {
 fn both_readmes_show_the_same_commands() {
     let commands = |name: &str| -> Vec<String> {
         let page = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
-        blocks(&page).into_iter().map(|block| block.info + "\n" + &block.text).collect()
+        blocks(&page)
+            .into_iter()
+            .map(|block| block.info + "\n" + &block.text)
+            .collect()
     };
     assert_eq!(commands("README.md"), commands("README.zh-CN.md"));
 }
