@@ -211,3 +211,115 @@ fn nothing_gets_out_of_a_package_on_any_python() {
         }
     }
 }
+
+#[test]
+fn a_machine_in_a_cloud_sets_itself_up() {
+    const HEALTHY: &str = "import os\ndef wsgi_app(environ, start_response):\n    start_response('200 OK', [])\n    return [os.environ['STAGE'].encode()]\n";
+    let site = Site::start();
+    let package = plain(&site, "1.0", HEALTHY);
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let program = Path::new(env!("CARGO_BIN_EXE_rcorn")).parent().unwrap();
+    let packaging = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
+    let settings = [
+        ("DOWNLOAD_URL", package),
+        ("APP_DIR", "personal-blog".to_owned()),
+        ("WSGI_APP", "wsgiapp:wsgi_app".to_owned()),
+        ("ENVS", "'STAGE=it is live'".to_owned()),
+        ("PROBE", "/".to_owned()),
+        ("NAME", "blog".to_owned()),
+        ("ROOT", site.at("blog").display().to_string()),
+        (
+            "USER",
+            String::from_utf8(user.stdout).unwrap().trim().to_owned(),
+        ),
+        ("NGINX_DIR", site.at("sites").display().to_string()),
+        ("SERVICE_DIR", site.at("conf.d").display().to_string()),
+        ("LISTEN", format!("unix:{}", site.at("front").display())),
+        ("SHARE", packaging.to_owned()),
+    ];
+    // As cloud-init lays it down: values in the shell's quotes.
+    let quoted =
+        settings.map(|(name, value)| format!("DEPLOY_{name}='{}'\n", value.replace('\'', "'\\''")));
+    fs::write(site.at("site.env"), quoted.concat()).unwrap();
+    for _ in 0..2 {
+        // The second time nothing is left to do.
+        let mut command = site.command(&[]);
+        let known: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command = Command::new("sh");
+        command
+            .arg(format!("{packaging}/cloud/setup.sh"))
+            .envs(known)
+            .env("PATH", format!("{}:{path}", program.display()))
+            .env("RCORN_SITE_ENV", site.at("site.env"))
+            .env("RCORN_APT", "no")
+            .env("RCORN_DEPLOY", format!("{packaging}/deploy/rcorn-deploy"));
+        Deployed::of(&command.output().unwrap()).done();
+        assert_eq!(site.get("/"), "it is live");
+    }
+    site.stop();
+}
+
+#[test]
+fn terraform_makes_user_data_that_fits() {
+    let terraform = |folder: &Path, words: &[&str]| {
+        let output = Command::new("terraform")
+            .arg(format!(
+                "-chdir={}/packaging/cloud/user-data",
+                env!("CARGO_MANIFEST_DIR")
+            ))
+            .args(words)
+            .env("TF_DATA_DIR", folder.join("data"))
+            .output();
+        output.map(|output| Deployed::of(&output).done())
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    // It is in no Debian; where somebody has it, it is asked.
+    if terraform(folder.path(), &["fmt", "-check", "-recursive", ".."]).is_err() {
+        return;
+    }
+    let state = format!("-state={}", folder.path().join("state").display());
+    let run = |words: &[&str]| terraform(folder.path(), words).unwrap();
+    run(&["init", "-backend=false"]);
+    run(&["validate"]);
+    run(&[
+        "apply",
+        "-auto-approve",
+        &state,
+        "-var=download_url=https://example.org/blog.tar.gz",
+        "-var=envs={\"STAGE\": \"it's live\"}",
+    ]);
+    let made = fs::read_to_string(folder.path().join("state")).unwrap();
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let output = |name: &str| made["outputs"][name]["value"].as_str().unwrap().to_owned();
+    // 16 KiB before base64, which some clouds allow.
+    assert!(output("compressed").len() / 4 * 3 < 16 * 1024);
+    let config = output("user_data");
+    let config = config.strip_prefix("#cloud-config\n").unwrap();
+    let config: serde_json::Value = serde_json::from_str(config).unwrap();
+    let files = config["write_files"].as_array().unwrap();
+    let site = files
+        .iter()
+        .find(|file| file["path"] == "/etc/rcorn-site.env")
+        .unwrap();
+    fs::write(
+        folder.path().join("site.env"),
+        site["content"].as_str().unwrap(),
+    )
+    .unwrap();
+    let read = Command::new("sh")
+        .args([
+            "-c",
+            ". ./site.env; eval \"set -- $DEPLOY_ENVS\"; echo \"$1 $DEPLOY_DOWNLOAD_URL\"",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout),
+        "STAGE=it's live https://example.org/blog.tar.gz\n"
+    );
+}

@@ -92,7 +92,8 @@ fn run(name: &str) {
         .status()
         .unwrap();
     assert!(copied.success());
-    let mut script = "set -eu\n".to_owned();
+    // A page that fails half-way leaves a supervisord that has made itself independent.
+    let mut script = "set -eu\ntrap 'set +e; cat scratch/supervisord.pid 2> /dev/null | xargs -r kill; kill $(jobs -p) 2> /dev/null' EXIT\n".to_owned();
     let mut expected = Vec::new();
     let mut last = None;
     for (number, block) in blocks.iter().enumerate() {
