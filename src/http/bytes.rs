@@ -1,5 +1,7 @@
 //! Classes of bytes, as tables.
 
+use super::Refusal;
+
 /// Which bytes belong to a class.
 pub(super) type Class = [bool; 256];
 
@@ -75,6 +77,27 @@ pub(super) fn all(bytes: &[u8], class: &Class) -> bool {
     bytes
         .iter()
         .all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
+}
+
+/// The refusal of a line that is refused anyhow: a CR in it is what is wrong first, as it is while its end has not come.
+pub(super) fn unless_cr(line: &[u8], refusal: Refusal) -> Refusal {
+    if line.contains(&b'\r') {
+        Refusal::LineEnd
+    } else {
+        refusal
+    }
+}
+
+/// The refusal of a line that is longer than its limit: for what is wrong first, so that it does not matter how much
+/// of it came at once.
+pub(super) fn over_limit(line: &[u8], limit: usize, too_long: Refusal) -> Refusal {
+    // A CR is wrong when the byte after it has come.
+    let seen = if line.get(limit) == Some(&b'\r') {
+        limit
+    } else {
+        limit.saturating_sub(1)
+    };
+    unless_cr(line.get(..seen).unwrap_or(line), too_long)
 }
 
 /// Without optional whitespace at its ends: SP and HTAB, nothing else (RFC 9110 section 5.6.3).

@@ -114,7 +114,7 @@ impl ChunkedDecoder {
         self.line.extend_from_slice(part);
         let text = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         if text.len() > limit {
-            return Err(too_long);
+            return Err(bytes::over_limit(text, limit, too_long));
         }
         if text.contains(&b'\r') {
             return Err(Refusal::LineEnd);

@@ -32,8 +32,10 @@ pub struct Field {
 /// A head. Used again for the next request, with its buffers.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
-    /// The method.
-    pub method: Span,
+    /// The method as it was sent.
+    method: Span,
+    /// The method in upper case, where it was sent in another and `casefold_http_method` is set.
+    upper: Vec<u8>,
     /// The target as it was sent.
     pub target: Span,
     /// The version.
@@ -52,6 +54,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
+    /// The authority of an absolute target.
+    pub authority: Option<Span>,
     /// The authority asked for: of an absolute target, or else Host.
     pub host: Option<Span>,
     /// Bytes of the whole head.
@@ -62,6 +66,18 @@ pub struct Head {
     previous: Vec<u8>,
     /// Host as a field, before an absolute target overrode it.
     field_host: Option<Span>,
+}
+
+impl Head {
+    /// The method; `bytes` are those that were parsed.
+    #[must_use]
+    pub fn method<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.upper.is_empty() {
+            self.method.of(bytes)
+        } else {
+            &self.upper
+        }
+    }
 }
 
 /// Parses a head at the beginning of `bytes`. However the bytes are cut, the answer is the same.
@@ -79,14 +95,18 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
     let Some(line) = next_line(rest, limits.request_line, Refusal::RequestLineTooLong)? else {
         return Ok(Progress::More);
     };
-    let parsed = line::parse(line, at, limits)?;
+    head.upper.clear();
+    let parsed = line::parse(line, at, limits, &mut head.upper)
+        .map_err(|refusal| bytes::unless_cr(line, refusal))?;
     let block = at.saturating_add(line.len()).saturating_add(2);
     let after = bytes.get(block..).unwrap_or(&[]);
     let version = head.version;
     (head.method, head.target, head.path, head.query) =
         (parsed.method, parsed.target, parsed.path, parsed.query);
     head.version = parsed.version;
-    if !head.previous.is_empty() && version == parsed.version && after.starts_with(&head.previous) {
+    // The same fields behind an absolute target are others: its authority counts more than Host.
+    let same = parsed.authority.is_none() && version == parsed.version;
+    if same && !head.previous.is_empty() && after.starts_with(&head.previous) {
         reuse(head, block);
     } else {
         match parse_fields(bytes, block, limits, head)? {
@@ -94,10 +114,11 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
             Progress::Done(()) => {}
         }
         head.previous.clear();
-        if head.framing == Framing::None && !head.expect_continue {
+        if head.framing == Framing::None && !head.expect_continue && parsed.authority.is_none() {
             head.previous.extend_from_slice(head.block.of(bytes));
         }
     }
+    head.authority = parsed.authority;
     head.host = parsed.authority.or(head.field_host);
     Ok(Progress::Done(()))
 }
@@ -120,29 +141,18 @@ fn reuse(head: &mut Head, block: usize) {
 /// The line at the beginning, without its CR LF; `None` when its end has not come. `too_long` when it is
 /// longer than the limit, or must become so.
 fn next_line(bytes: &[u8], limit: usize, too_long: Refusal) -> Result<Option<&[u8]>, Refusal> {
-    match memchr::memchr(b'\n', bytes) {
-        None => {
-            // The CR of a line end that is under way does not count.
-            let here = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-            if here.len() > limit {
-                return Err(too_long);
-            }
-            if here.contains(&b'\r') {
-                Err(Refusal::LineEnd)
-            } else {
-                Ok(None)
-            }
-        }
-        Some(end) => {
-            let line = bytes.get(..end).unwrap_or(bytes);
-            let line = line.strip_suffix(b"\r").ok_or(Refusal::LineEnd);
-            match line {
-                Ok(line) if line.len() > limit => Err(too_long),
-                Ok(line) => Ok(Some(line)),
-                Err(_) if end > limit.saturating_add(1) => Err(too_long),
-                Err(refusal) => Err(refusal),
-            }
-        }
+    let end = memchr::memchr(b'\n', bytes);
+    let whole = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
+    // The CR of a line end that is under way does not count.
+    let line = whole.strip_suffix(b"\r").unwrap_or(whole);
+    if line.len() > limit {
+        return Err(bytes::over_limit(line, limit, too_long));
+    }
+    match end {
+        None if line.contains(&b'\r') => Err(Refusal::LineEnd),
+        None => Ok(None),
+        Some(_) if line.len() == whole.len() => Err(Refusal::LineEnd),
+        Some(_) => Ok(Some(line)),
     }
 }
 
@@ -182,18 +192,22 @@ fn parse_fields(
         }
         let mut end = at.saturating_add(line.len());
         if matches!(line.first(), Some(b' ' | b'\t')) {
-            return Err(Refusal::Folded);
+            return Err(bytes::unless_cr(line, Refusal::Folded));
         }
         if limits.permit_obsolete_folding {
+            if line.contains(&b'\r') {
+                return Err(Refusal::LineEnd);
+            }
             match folded_end(bytes, end, at, limit)? {
                 Some(whole) => end = whole,
                 None => return Ok(Progress::More),
             }
         }
         if head.fields.len() >= limits.fields {
-            return Err(Refusal::TooManyFields);
+            return Err(bytes::unless_cr(line, Refusal::TooManyFields));
         }
-        let field = parse_field(bytes, at, end, limits)?;
+        let field = parse_field(bytes, at, end, limits)
+            .map_err(|refusal| bytes::unless_cr(line, refusal))?;
         head.fields.push(field);
         heed(bytes, field, head, &mut found)?;
         at = end.saturating_add(2);
@@ -220,6 +234,9 @@ fn folded_end(
                 let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else {
                     return Ok(None);
                 };
+                if line.contains(&b'\r') {
+                    return Err(Refusal::LineEnd);
+                }
                 end = next.saturating_add(line.len());
                 if end.saturating_sub(at) > limit {
                     return Err(Refusal::FieldTooLong);

@@ -15,8 +15,14 @@ pub(super) struct Line {
     pub(super) version: Version,
 }
 
-/// Parses a line without its end; `at`: where it begins in the buffer.
-pub(super) fn parse(line: &[u8], at: usize, limits: &Limits) -> Result<Line, Refusal> {
+/// Parses a line without its end; `at`: where it begins in the buffer. `upper` takes the method in upper case where
+/// it is to be used instead.
+pub(super) fn parse(
+    line: &[u8],
+    at: usize,
+    limits: &Limits,
+    upper: &mut Vec<u8>,
+) -> Result<Line, Refusal> {
     let first = memchr::memchr(b' ', line).ok_or(Refusal::RequestLine)?;
     let last = memchr::memrchr(b' ', line)
         .filter(|last| *last > first)
@@ -25,6 +31,10 @@ pub(super) fn parse(line: &[u8], at: usize, limits: &Limits) -> Result<Line, Ref
     let target_start = first.saturating_add(1);
     let target = line.get(target_start..last).unwrap_or(&[]);
     let version = line.get(last.saturating_add(1)..).unwrap_or(&[]);
+    if limits.casefold_http_method && method.iter().any(u8::is_ascii_lowercase) {
+        *upper = method.to_ascii_uppercase();
+    }
+    let method = if upper.is_empty() { method } else { upper };
     check_method(method, limits)?;
     if target.is_empty() || !bytes::all(target, &TARGET) {
         // A space in the middle is one separator too many.
@@ -48,7 +58,7 @@ pub(super) fn parse(line: &[u8], at: usize, limits: &Limits) -> Result<Line, Ref
 }
 
 fn check_method(method: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    let fine = if limits.permit_unconventional_http_method || limits.casefold_http_method {
+    let fine = if limits.permit_unconventional_http_method {
         !method.is_empty() && bytes::all(method, &TOKEN)
     } else {
         (3..=20).contains(&method.len()) && bytes::all(method, &METHOD)

@@ -6,13 +6,23 @@
 mod bytes;
 mod cgi;
 mod chunked;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod line;
 mod proxy;
+#[cfg(any(test, fuzzing))]
+mod reader;
 mod refusal;
 pub mod reply;
 mod uwsgi;
 
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
+mod corpus_tests;
 #[cfg(test)]
 mod proxy_tests;
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Request<'_> {
     }
 
     pub(super) fn method(&self) -> &[u8] {
-        self.head.method.of(self.text)
+        self.head.method(self.text)
     }
 
     pub(super) fn target(&self) -> &[u8] {

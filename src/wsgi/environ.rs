@@ -46,7 +46,7 @@ macro_rules! keys {
 
 keys! {
     method = "REQUEST_METHOD", path = "PATH_INFO", query = "QUERY_STRING", raw_uri = "RAW_URI",
-    script = "SCRIPT_NAME", protocol = "SERVER_PROTOCOL", remote_addr = "REMOTE_ADDR",
+    script = "SCRIPT_NAME", host = "HTTP_HOST", protocol = "SERVER_PROTOCOL", remote_addr = "REMOTE_ADDR",
     remote_port = "REMOTE_PORT", input = "wsgi.input", scheme = "wsgi.url_scheme",
     multiprocess = "wsgi.multiprocess", server_name = "SERVER_NAME", server_port = "SERVER_PORT",
     proxy_protocol = "PROXY_PROTOCOL", proxy_addr = "PROXY_ADDR", proxy_port = "PROXY_PORT",
@@ -312,10 +312,7 @@ impl Environ {
         bytes: &[u8],
         head: &Head,
     ) -> PyResult<()> {
-        environ.set_item(
-            &self.keys.method,
-            self.values.get(py, head.method.of(bytes))?,
-        )?;
+        environ.set_item(&self.keys.method, self.values.get(py, head.method(bytes))?)?;
         environ.set_item(
             &self.keys.raw_uri,
             self.values.get(py, head.target.of(bytes))?,

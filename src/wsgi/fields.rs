@@ -97,6 +97,11 @@ impl Environ {
                 environ.set_item(&name.key, self.values.get(py, value)?)?;
             }
         }
+        if let Some(authority) = head.authority {
+            // RFC 9112 section 3.2.2: Host is ignored then.
+            let host = self.values.get(py, authority.of(bytes))?;
+            environ.set_item(&self.keys.host, host)?;
+        }
         if scheme == Some(true) {
             environ.set_item(&self.keys.scheme, "https")?;
         }
