@@ -73,3 +73,6 @@ mod t_deploy;
 mod t_docs;
 #[cfg(test)]
 mod t_sites;
+mod s_corpus;
+#[cfg(test)]
+mod s_nginx;

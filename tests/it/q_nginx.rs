@@ -1,6 +1,6 @@
 //! A real nginx in front: `uwsgi_pass` over TCP and over a unix socket, and a stream with a PROXY header.
 
-use crate::support::{Broken, Nginx, Place, Reply, Server, Wire, venv};
+use crate::support::{Broken, Nginx, Place, Reply, Server, Wire};
 
 /// A server that speaks uwsgi and an nginx before it, over TCP and over a unix socket.
 fn both(app: &str, check: impl Fn(&Server, &Nginx, bool)) {
@@ -239,32 +239,4 @@ fn nginx_names_the_client_of_a_stream() {
     expect_all(&more, &[&format!("REMOTE_PORT=str:{port}")]);
     drop(nginx);
     server.stop();
-}
-
-#[test]
-fn the_examples_answer_behind_nginx() {
-    for (app, target, expected) in [
-        ("x:logic", "/", "OK\n"),
-        ("function:app", "/?name=you", "Hello, you!\n"),
-        ("werkzeug_app:app", "/", "Hello, world!\n"),
-        ("flask_app:app", "/stream", "0\n1\n2\n3\n4\n"),
-        ("bottle_app:app", "/hello/you", "Hello, you!\n"),
-        ("django_app:application", "/", "Hello from Django\n"),
-    ] {
-        let server = Server::app(app)
-            .python(venv::python())
-            .env("DJANGO_EXAMPLE_DB", ":memory:")
-            .args(["--chdir", concat!(env!("CARGO_MANIFEST_DIR"), "/examples")])
-            .args(["--protocol", "uwsgi"])
-            .start();
-        let nginx = Nginx::http(&locations(&server));
-        let reply = nginx.connect().get(target);
-        assert_eq!(
-            (reply.status, reply.text().as_str()),
-            (200, expected),
-            "{app}"
-        );
-        drop(nginx);
-        server.stop();
-    }
 }

@@ -14,7 +14,7 @@ mod ctl;
 mod deadline;
 mod gate;
 mod load;
-mod nginx;
+pub(crate) mod nginx;
 mod notify;
 pub(crate) mod once;
 mod output;

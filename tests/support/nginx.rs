@@ -9,15 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
 
 use super::process::{reap_group, start};
-use super::{Deadline, Place, Wire, wait_until};
+use super::{Deadline, Pidfd, Place, Wire, wait_until};
 
 /// How long the end of its processes may take.
-const AFTERWARDS: Duration = Duration::from_secs(5);
+const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// Where Debian has the module, which others have built in.
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -43,6 +43,12 @@ pub(crate) const UWSGI_PARAMS: &str = "
     uwsgi_param SERVER_NAME $server_name;
 ";
 
+/// What every http block has: sizes, and folders of its own.
+pub(crate) const HTTP: &str = "
+    client_max_body_size 64m; client_body_temp_path body; proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+";
+
 /// A running nginx. Ends with its value.
 #[derive(Debug)]
 pub(crate) struct Nginx {
@@ -57,9 +63,7 @@ impl Nginx {
         Self::start(|listen| {
             format!(
                 "http {{
-                    access_log off; client_max_body_size 64m; keepalive_timeout 60;
-                    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-                    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+                    {HTTP} access_log off; keepalive_timeout 60;
                     server {{ listen {listen}; server_name front.test; {locations} }}
                 }}"
             )
@@ -71,7 +75,8 @@ impl Nginx {
         Self::start(|listen| format!("stream {{ server {{ listen {listen}; {directives} }} }}"))
     }
 
-    fn start(blocks: impl Fn(&str) -> String) -> Self {
+    /// One with these blocks, made for an address to listen on.
+    pub(crate) fn start(blocks: impl Fn(&str) -> String) -> Self {
         let directory = TempDir::with_prefix("rcorn-nginx-").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -122,6 +127,19 @@ impl Nginx {
     /// Opens a connection to it.
     pub(crate) fn connect(&self) -> Wire {
         Wire::connect(&self.place)
+    }
+
+    /// Lets it finish what it does, and gives one of its files.
+    pub(crate) fn quit(self, file: &str) -> Vec<u8> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        // It was not waited for yet, so the pid is its own.
+        let pidfd = Pidfd::open(pid).unwrap();
+        kill(pid, Signal::SIGQUIT).unwrap();
+        assert!(
+            pidfd.wait(Deadline::after(AFTERWARDS)),
+            "waited too long for nginx"
+        );
+        fs::read(self.directory.path().join(file)).unwrap()
     }
 }
 
