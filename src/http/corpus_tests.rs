@@ -81,6 +81,7 @@ fn the_corpus_is_read_as_it_says_however_it_is_cut() {
     for case in Case::all() {
         let (rules, sent) = (rules(&case), case.sent.as_slice());
         let expected = case.outcome.to_string();
+        let singly: Vec<&[u8]> = sent.chunks(1).collect();
         let mut expect = |how: &str, reader: &Reader| {
             let found = outcome(reader).to_string();
             if found != expected {
@@ -88,8 +89,8 @@ fn the_corpus_is_read_as_it_says_however_it_is_cut() {
             }
             found == expected
         };
-        if !expect("whole", &Reader::read(&rules, [sent]))
-            || !expect("byte by byte", &Reader::read(&rules, sent.chunks(1)))
+        if !expect("whole", &Reader::read(&rules, &[sent]))
+            || !expect("byte by byte", &Reader::read(&rules, &singly))
         {
             continue;
         }
@@ -97,7 +98,7 @@ fn the_corpus_is_read_as_it_says_however_it_is_cut() {
             let (first, second) = sent.split_at(cut);
             if !expect(
                 &format!("cut at {cut}"),
-                &Reader::read(&rules, [first, second]),
+                &Reader::read(&rules, &[first, second]),
             ) {
                 break;
             }

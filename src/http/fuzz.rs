@@ -57,10 +57,10 @@ pub fn chunked(data: &[u8]) {
     let [cut, bytes @ ..] = data else {
         return;
     };
-    let whole = decode([bytes]);
-    assert_eq!(whole, decode(pieces(bytes, *cut)), "cut by {cut}");
+    let whole = decode(&[bytes]);
+    assert_eq!(whole, decode(&pieces(bytes, *cut)), "cut by {cut}");
     if bytes.len() <= SHORT {
-        assert_eq!(whole, decode(bytes.chunks(1)), "byte by byte");
+        assert_eq!(whole, decode(&singly(bytes)), "byte by byte");
     }
     if let Ok((data, Some(used))) = whole {
         let (lenient, rest) = lenient_chunks(bytes).unwrap_or_default();
@@ -151,14 +151,19 @@ pub fn packet(data: &[u8]) {
 
 /// Reads the bytes whole and in pieces; the same comes out.
 fn read_in_pieces(rules: &Rules, bytes: &[u8], cut: u8) -> Reader {
-    let whole = Reader::read(rules, [bytes]);
-    let other = Reader::read(rules, pieces(bytes, cut));
+    let whole = Reader::read(rules, &[bytes]);
+    let other = Reader::read(rules, &pieces(bytes, cut));
     assert!(whole.is_as(&other), "{whole:?} and {other:?}");
     if bytes.len() <= SHORT {
-        let other = Reader::read(rules, bytes.chunks(1));
+        let other = Reader::read(rules, &singly(bytes));
         assert!(whole.is_as(&other), "{whole:?} and {other:?}");
     }
     whole
+}
+
+/// One byte after the other.
+fn singly(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.chunks(1).collect()
 }
 
 /// Two pieces, cut at so many 256ths.
@@ -169,12 +174,11 @@ fn pieces(bytes: &[u8], cut: u8) -> [&[u8]; 2] {
 }
 
 /// The data, and where the body ended.
-fn decode<'a>(
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<usize>), Refusal> {
     let mut decoder = ChunkedDecoder::new(&Limits::default());
     let (mut data, mut used) = (Vec::new(), 0_usize);
-    for mut piece in pieces {
+    for piece in pieces {
+        let mut piece = *piece;
         while !piece.is_empty() {
             let chunk = decoder.decode(piece)?;
             data.extend_from_slice(chunk.data);

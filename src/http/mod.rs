@@ -7,6 +7,11 @@ mod bytes;
 mod cgi;
 mod chunked;
 #[cfg(any(test, fuzzing))]
+#[expect(
+    clippy::expect_used,
+    clippy::naive_bytecount,
+    reason = "it must panic; it need not be fast"
+)]
 pub mod fuzz;
 mod head;
 mod line;

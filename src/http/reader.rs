@@ -80,7 +80,7 @@ impl Reader {
 
     /// All that comes of these bytes, received in these pieces.
     #[must_use]
-    pub(super) fn read<'a>(rules: &Rules, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub(super) fn read(rules: &Rules, pieces: &[&[u8]]) -> Self {
         let mut reader = Self::new(rules.clone());
         for piece in pieces {
             reader.feed(piece);

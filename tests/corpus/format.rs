@@ -89,12 +89,6 @@ impl Case {
         paths.iter().map(read).collect()
     }
 
-    /// A setting's value, if the case has one of its own.
-    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        let found = self.settings.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
     fn parse(name: &str, text: &str) -> Self {
         let (mut settings, mut sent, mut variables) = (Vec::new(), Vec::new(), Vec::new());
         let mut outcome = Outcome::default();

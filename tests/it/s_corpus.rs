@@ -11,6 +11,10 @@ use serde_json::Value;
 use crate::support::{Broken, Reply, Server, Wire};
 
 #[path = "../corpus/format.rs"]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, as it should"
+)]
 pub(crate) mod format;
 
 use format::{Body, Case, End, Request};
@@ -50,17 +54,17 @@ fn serve(settings: &Settings, cases: &[Case]) {
     let server = Server::app("echo:app")
         .args(["-w", "2"])
         .args(settings.iter().map(argument))
-        .patience(Duration::from_secs(120))
+        .patience(Duration::from_mins(2))
         .start();
     for case in cases {
         let length = case.sent.len();
-        for cut in [length, length / 2, length - 1] {
+        for cut in [length, length / 2, length.saturating_sub(1)] {
             let (first, second) = case.sent.split_at(cut);
             let mut wire = server.connect();
             wire.send(first);
             if !second.is_empty() {
                 // A round trip of another connection: as good as always the first part has been read by then.
-                let is_uwsgi = case.setting("protocol") == Some("uwsgi");
+                let is_uwsgi = setting(case, "protocol") == Some("uwsgi");
                 let marker = if is_uwsgi { PACKET } else { MARKER.as_bytes() };
                 let mut other = server.connect();
                 other.send(marker);
@@ -76,6 +80,12 @@ fn serve(settings: &Settings, cases: &[Case]) {
         server.log().expect("Invalid request from ip=127.0.0.1: ");
     }
     server.stop();
+}
+
+/// A setting's value, if the case has one of its own.
+fn setting<'a>(case: &'a Case, name: &str) -> Option<&'a str> {
+    let found = case.settings.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// A setting as an argument of the command line.
@@ -152,8 +162,8 @@ fn fields(case: &Case, request: &Request) -> Value {
     for field in &request.fields {
         let text = latin1(field);
         let (name, value) = text.split_once(": ").unwrap();
-        if name.contains('_') && case.setting("header_map") != Some("dangerous") {
-            let is_variable = case.setting("protocol") == Some("uwsgi");
+        if name.contains('_') && setting(case, "header_map") != Some("dangerous") {
+            let is_variable = setting(case, "protocol") == Some("uwsgi");
             assert!(!is_variable, "a variable's name has been translated");
             continue;
         }
