@@ -15,6 +15,7 @@ mod chunked;
 pub mod fuzz;
 mod head;
 mod line;
+mod pace;
 mod proxy;
 #[cfg(any(test, fuzzing))]
 mod reader;
@@ -44,6 +45,7 @@ pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
+pub use pace::{LEAST_RATE, Pace};
 pub use proxy::{Passage, Preface, ProxyVersions, parse_preface};
 pub use refusal::Refusal;
 pub use uwsgi::{Packet, parse_packet};

@@ -109,14 +109,16 @@ fn stage(py: Python<'_>, start: &Start, app: Bound<'_, PyAny>) -> PyResult<(Envi
     };
     let errors = Bound::new(py, Errors)?;
     let wrapper = py.get_type::<FileWrapper>();
+    let guest = Guest::new(py, app, settings.sendfile)?;
     let environ = Environ::new(
         py,
         &rules,
         &start.listeners,
         errors.as_any(),
         wrapper.as_any(),
+        &guest.early_hints(py)?,
     )?;
-    Ok((environ, Guest::new(py, app, settings.sendfile)?))
+    Ok((environ, guest))
 }
 
 /// The access log, if there is one.

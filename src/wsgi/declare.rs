@@ -145,6 +145,22 @@ impl Reply {
         }
         self.status = self.declared.code;
         self.head.extend_from_slice(&self.declared.status.wire);
+        self.declare_fields(fields)?;
+        self.stage = Stage::Headed;
+        Ok(())
+    }
+
+    /// Makes this an interim reply, complete, with the fields that the app hints at.
+    pub fn declare_hints(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+        // Below 200: a Content-Length has no place in it.
+        self.status = 103;
+        self.head.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+        self.declare_fields(fields)?;
+        self.head.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    fn declare_fields(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(fields) = fields.cast::<PyList>() else {
             return Err(Mistake::FieldsType(fields.get_type().qualname()?.to_string()).into());
         };
@@ -154,9 +170,7 @@ impl Reply {
             .enumerate()
             .try_for_each(|(position, field)| self.declare_field(position, &field, &mut declared));
         self.declared.fields = declared;
-        taken?;
-        self.stage = Stage::Headed;
-        Ok(())
+        taken
     }
 
     fn declare_field(

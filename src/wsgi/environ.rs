@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::http::{Framing, Head, Version, path_info};
 use crate::link::{Listener, ListenerKind};
 use crate::python::text;
+use crate::settings::Protocol;
 
 use super::ends::Ends;
 use super::fields::Overrides;
@@ -100,13 +101,14 @@ pub struct EnvironRules<'a> {
 }
 
 impl Environ {
-    /// Prepares for these listeners. `errors` and `file_wrapper` are the objects for their keys.
+    /// Prepares for these listeners. `errors`, `file_wrapper` and `early_hints` are the objects for their keys.
     pub fn new(
         py: Python<'_>,
         rules: &EnvironRules<'_>,
         listeners: &[Listener],
         errors: &Bound<'_, PyAny>,
         file_wrapper: &Bound<'_, PyAny>,
+        early_hints: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let no_input = Py::new(py, Input::empty())?;
         let scheme = rules
@@ -129,6 +131,10 @@ impl Environ {
             template.set_item("wsgi.multiprocess", false)?;
             template.set_item("wsgi.run_once", false)?;
             template.set_item("wsgi.file_wrapper", file_wrapper)?;
+            // A uwsgi peer reads one reply: there is no place for an interim one.
+            if listener.protocol == Protocol::Http {
+                template.set_item("wsgi.early_hints", early_hints)?;
+            }
             template.set_item("wsgi.input_terminated", true)?;
             template.set_item("wsgi.input", &no_input)?;
             template.set_item("wsgi.url_scheme", "http")?;

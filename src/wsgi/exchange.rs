@@ -13,6 +13,7 @@ use crate::sys::fork::is_stray;
 
 use super::channel::{Channel, Lost};
 use super::file::FileWrapper;
+use super::hints::EarlyHints;
 use super::mistake::{Mistake, fix};
 use super::reply::{Demand, Stage};
 use super::start::{Callables, Exchange};
@@ -83,6 +84,11 @@ impl Guest {
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         self.callables.exchange()
+    }
+
+    /// `wsgi.early_hints`.
+    pub fn early_hints<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        EarlyHints::bind(self.callables.hints().bind(py))
     }
 
     /// Calls the app and sends what it gives.

@@ -54,6 +54,15 @@ pub enum Mistake {
         /// What to do.
         fix: &'static str,
     },
+    /// `early_hints` has the wrong arguments.
+    #[error("early_hints takes one list of (name, value) tuples")]
+    HintArguments,
+    /// `early_hints` came after the head.
+    #[error("early_hints was called after the response had begun")]
+    HintsLate,
+    /// `early_hints` was kept and used later.
+    #[error("early_hints was called after its request had ended")]
+    HintsOver,
     /// `write()` got something else.
     #[error("write() takes one bytes object, not '{0}'")]
     Written(String),
@@ -69,11 +78,15 @@ impl From<Mistake> for PyErr {
             | Mistake::Returned(..)
             | Mistake::Item { .. }
             | Mistake::Arguments
+            | Mistake::HintArguments
             | Mistake::Written(_) => PyTypeError::new_err(text),
             Mistake::Status(..) | Mistake::FieldText(..) => PyValueError::new_err(text),
-            Mistake::Twice | Mistake::NotStarted | Mistake::NeverStarted | Mistake::Over => {
-                PyAssertionError::new_err(text)
-            }
+            Mistake::Twice
+            | Mistake::NotStarted
+            | Mistake::NeverStarted
+            | Mistake::Over
+            | Mistake::HintsLate
+            | Mistake::HintsOver => PyAssertionError::new_err(text),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod environ;
 pub mod errors;
 pub mod exchange;
 pub mod file;
+pub mod hints;
 pub mod input;
 pub mod mistake;
 pub mod names;

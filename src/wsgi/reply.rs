@@ -136,6 +136,11 @@ impl Reply {
         self.complete
     }
 
+    /// Where an interim reply (1xx) may go; nowhere if the client does not know of them (RFC 9110 section 15.2).
+    pub fn interim_channel(&self) -> Option<Channel> {
+        self.channel.clone().filter(|_| self.demand.http11)
+    }
+
     /// Ends with its request: whoever kept `start_response` or `write` gets an error from now on.
     pub fn end(&mut self) {
         self.stage = Stage::Idle;

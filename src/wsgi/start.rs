@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
 
 use super::exchange::leave_if_stray;
+use super::hints::Hints;
 use super::mistake::Mistake;
 use super::reply::{Reply, Stage, Standing};
 
@@ -127,24 +128,38 @@ impl Builtin for Write {
     }
 }
 
+/// A new exchange object, and the `start_response` that is bound to it.
+fn pair(py: Python<'_>) -> PyResult<(Py<Exchange>, Py<PyAny>)> {
+    let (reply, standing) = (Mutex::default(), Mutex::default());
+    let exchange = Bound::new(py, Exchange { reply, standing })?;
+    let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
+    Ok((exchange.unbind(), start_response.unbind()))
+}
+
 /// One exchange object with its `start_response`, used for request after request while nobody else holds
 /// them: an app that keeps `start_response` gets to keep it, and the next request gets a new pair.
 #[derive(Debug)]
 pub struct Callables {
     exchange: Py<Exchange>,
     start_response: Py<PyAny>,
+    hints: Py<Hints>,
 }
 
 impl Callables {
-    /// A new pair.
+    /// The first pair.
     pub fn new(py: Python<'_>) -> PyResult<Self> {
-        let (reply, standing) = (Mutex::default(), Mutex::default());
-        let exchange = Bound::new(py, Exchange { reply, standing })?;
-        let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
+        let (exchange, start_response) = pair(py)?;
         Ok(Self {
-            exchange: exchange.unbind(),
-            start_response: start_response.unbind(),
+            hints: Py::new(py, Hints::new(exchange.clone_ref(py)))?,
+            exchange,
+            start_response,
         })
+    }
+
+    /// What `wsgi.early_hints` is bound to.
+    #[must_use]
+    pub fn hints(&self) -> &Py<Hints> {
+        &self.hints
     }
 
     /// A pair that nobody else holds.
@@ -152,12 +167,13 @@ impl Callables {
         &mut self,
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, Exchange>, Bound<'py, PyAny>)> {
-        // Ours, and the one that start_response holds.
-        let kept = call::references(self.exchange.bind(py).as_any()) > 2
+        // Ours, and those that start_response and early_hints hold.
+        let kept = call::references(self.exchange.bind(py).as_any()) > 3
             || call::references(self.start_response.bind(py)) > 1;
         if kept {
             let standing = std::mem::take(&mut *self.exchange.get().standing());
-            *self = Self::new(py)?;
+            (self.exchange, self.start_response) = pair(py)?;
+            self.hints.get().follow(self.exchange.clone_ref(py));
             *self.exchange.get().standing() = standing;
         }
         Ok((

@@ -1,0 +1,84 @@
+//! `wsgi.early_hints` (as gunicorn has it): a callable with which an app sends `103 Early Hints` before its answer
+//! (RFC 8297).
+
+use std::ffi::CStr;
+use std::io::IoSlice;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+
+use crate::python::{Arguments, Builtin, bind_builtin};
+
+use super::mistake::Mistake;
+use super::reply::{Reply, Stage};
+use super::start::Exchange;
+
+/// What the callable is bound to: one for the life of the worker, so that a request which does not use it pays
+/// nothing. It knows the exchange in use, which changes only when an app has kept the last one.
+#[pyclass(frozen, name = "Hints", module = "rcorn")]
+#[derive(Debug)]
+pub struct Hints {
+    // Never locked while the GIL is released, so never contended.
+    exchange: Mutex<Py<Exchange>>,
+}
+
+impl Hints {
+    /// For this exchange.
+    #[must_use]
+    pub fn new(exchange: Py<Exchange>) -> Self {
+        Self {
+            exchange: Mutex::new(exchange),
+        }
+    }
+
+    /// For this one from now on.
+    pub fn follow(&self, exchange: Py<Exchange>) {
+        *self.lock() = exchange;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Py<Exchange>> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `early_hints(headers)`.
+#[derive(Debug)]
+pub struct EarlyHints;
+
+impl EarlyHints {
+    /// The callable.
+    pub fn bind<'py>(hints: &Bound<'py, Hints>) -> PyResult<Bound<'py, PyAny>> {
+        bind_builtin::<Self>(hints.as_any())
+    }
+}
+
+impl Builtin for EarlyHints {
+    const NAME: &'static CStr = c"early_hints";
+
+    fn call<'py>(
+        this: &Bound<'py, PyAny>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let fields = arguments.get(0, "headers")?;
+        let only = arguments.len().saturating_add(arguments.keywords()) == 1;
+        let Some(fields) = fields.filter(|_| only) else {
+            return Err(Mistake::HintArguments.into());
+        };
+        let exchange = this.cast::<Hints>()?.get().lock().clone_ref(py);
+        let mut interim = Reply::default();
+        interim.declare_hints(&fields)?;
+        let channel = {
+            let reply = exchange.get().reply();
+            match reply.stage {
+                Stage::Open | Stage::Headed => reply.interim_channel(),
+                Stage::Idle => return Err(Mistake::HintsOver.into()),
+                Stage::Streaming => return Err(Mistake::HintsLate.into()),
+            }
+        };
+        if let Some(channel) = channel {
+            channel.send(py, &mut [IoSlice::new(interim.head())])?;
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
