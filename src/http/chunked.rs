@@ -156,6 +156,44 @@ impl ChunkedDecoder {
     }
 }
 
+/// Looks for the end of a request with a chunked body that comes piece by piece, without keeping its data.
+#[derive(Clone, Debug)]
+pub struct ChunkScan {
+    decoder: ChunkedDecoder,
+    at: usize,
+    refused: Option<Refusal>,
+}
+
+impl ChunkScan {
+    /// For a request that kept to these limits, and whose head has so many bytes.
+    #[must_use]
+    pub fn new(limits: &Limits, head: usize) -> Self {
+        Self {
+            decoder: ChunkedDecoder::new(limits),
+            at: head,
+            refused: None,
+        }
+    }
+
+    /// Looks at what is new in `request`, which has all that has come; whether that is the whole body.
+    pub fn ends(&mut self, request: &[u8]) -> Result<bool, Refusal> {
+        loop {
+            if let Some(refusal) = self.refused {
+                return Err(refusal);
+            }
+            let chunk = self.decoder.decode(request.get(self.at..).unwrap_or(&[]));
+            let chunk = chunk.inspect_err(|refusal| self.refused = Some(*refusal))?;
+            self.at = self.at.saturating_add(chunk.consumed);
+            if chunk.done {
+                return Ok(true);
+            }
+            if self.at >= request.len() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
 /// Hexadecimal digits, then nothing or an extension after `;` (RFC 9112 section 7.1.1).
 fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
     let digits = line

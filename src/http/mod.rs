@@ -42,10 +42,10 @@ mod uwsgi_tests;
 
 pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
-pub use chunked::{Chunk, ChunkedDecoder};
+pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
-pub use pace::{LEAST_RATE, Pace};
+pub use pace::{LEAST_RATE, Pace, Verdict};
 pub use proxy::{Passage, Preface, ProxyVersions, parse_preface};
 pub use refusal::Refusal;
 pub use uwsgi::{Packet, parse_packet};

@@ -9,6 +9,17 @@ pub const LEAST_RATE: u64 = 500;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// What is to be said of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is quick enough.
+    Well,
+    /// Nothing has moved for too long.
+    Pauses,
+    /// Something has, but too little.
+    Drips,
+}
+
 /// One transfer. Times are ns of any clock that only runs while the peer is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
@@ -48,9 +59,28 @@ impl Pace {
         if limit == 0 {
             return u64::MAX;
         }
+        self.pause_ends(limit).min(self.whole_ends(limit))
+    }
+
+    /// Whether it is too slow now.
+    #[must_use]
+    pub fn verdict(&self, now: u64, limit: u64) -> Verdict {
+        if limit == 0 || now < self.deadline(limit) {
+            Verdict::Well
+        } else if now >= self.pause_ends(limit) {
+            Verdict::Pauses
+        } else {
+            Verdict::Drips
+        }
+    }
+
+    fn pause_ends(&self, limit: u64) -> u64 {
+        self.last.saturating_add(limit)
+    }
+
+    fn whole_ends(&self, limit: u64) -> u64 {
         let earned = self.moved.saturating_mul(SECOND / LEAST_RATE);
-        let whole = self.begun.saturating_add(limit).saturating_add(earned);
-        self.last.saturating_add(limit).min(whole)
+        self.begun.saturating_add(limit).saturating_add(earned)
     }
 }
 
@@ -74,6 +104,9 @@ mod tests {
             pace.moved(second * SECOND, second);
         }
         assert_eq!(pace.deadline(5 * SECOND), 5 * SECOND + 10_000_000);
+        assert_eq!(pace.verdict(5 * SECOND, 5 * SECOND), Verdict::Well);
+        assert_eq!(pace.verdict(6 * SECOND, 5 * SECOND), Verdict::Drips);
+        assert_eq!(pace.verdict(10 * SECOND, 5 * SECOND), Verdict::Pauses);
         // The least rate is enough.
         let mut pace = Pace::new(0);
         for second in 1..=100 {

@@ -2,7 +2,7 @@
 //! gathered send, the SYN filter of a loss-free stop.
 #![expect(
     unsafe_code,
-    reason = "accept4 with address, sendmsg, SO_ATTACH_FILTER"
+    reason = "accept4 with address, sendmsg, SIOCOUTQ, SO_ATTACH_FILTER"
 )]
 
 use std::io::{self, IoSlice};
@@ -104,6 +104,18 @@ pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
     // only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
     usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// How many bytes the kernel was given to send and the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix
+/// socket, has not read.
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ, which is SIOCOUTQ, writes one int.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole one.

@@ -4,12 +4,15 @@
 use std::cell::OnceCell;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use nix::sys::epoll::EpollFlags;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use serde::{Deserialize, Serialize};
 
-use crate::http::Passage;
+use crate::http::{ChunkScan, Pace, Passage};
 use crate::settings::{AllowList, Protocol};
 use crate::sys::net::Peer;
 use crate::wsgi::channel::Channel;
@@ -18,19 +21,44 @@ use crate::wsgi::ends::{Ends, ProxyEnds};
 use super::lot::Passport;
 
 /// What a parked connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// The first byte of its first request.
+    #[default]
     FirstByte,
     /// The rest of a head.
     Head,
     /// The rest of a body, until so many bytes are there.
     Body(usize),
+    /// The rest of a chunked body.
+    Chunks,
     /// The first byte of its next request.
     NextRequest,
+    /// The client, which has not taken all of a reply yet.
+    Reply(After),
     /// The client's close, after ours: what still comes is thrown away, so that the kernel does not answer
     /// it with a reset that would destroy our reply on its way (RFC 9112 section 9.6).
     Close,
+}
+
+impl Waiting {
+    /// Whether this is the same wait, gone on with. Each wait for a request is a new one.
+    #[must_use]
+    pub fn goes_on_as(self, next: Self) -> bool {
+        let body = |waiting| matches!(waiting, Self::Body(_) | Self::Chunks);
+        (self == next && next != Self::NextRequest) || (body(self) && body(next))
+    }
+}
+
+/// What comes when the client has taken its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum After {
+    /// The next request.
+    NextRequest,
+    /// Our close, in the way that loses no reply.
+    Close,
+    /// Our close; the client has sent all that it wants to.
+    Done,
 }
 
 /// One connection.
@@ -50,10 +78,16 @@ pub struct Connection {
     pub buffer: Vec<u8>,
     /// What it waits for.
     pub waiting: Waiting,
+    /// How the client does at it.
+    pub pace: Pace,
+    /// What the client had taken before the reply that it is taking now.
+    pub taken_before: u64,
+    /// How far the body is looked through that it waits for.
+    pub chunks: Option<Box<ChunkScan>>,
     /// When the wait is over (coarse monotonic ns); `u64::MAX`: never.
     pub deadline: u64,
-    /// Whether it is in the epoll set.
-    pub registered: bool,
+    /// What the epoll set watches it for, if it is in there.
+    pub watched: Option<EpollFlags>,
 }
 
 impl Connection {
@@ -62,15 +96,31 @@ impl Connection {
     pub fn new(channel: Channel, peer: Peer, passport: Passport) -> Self {
         Self {
             channel,
-            passport,
             peer,
             address: OnceCell::new(),
             ends: None,
             buffer: Vec::new(),
-            waiting: Waiting::FirstByte,
+            waiting: passport.waiting,
+            pace: passport.pace,
+            chunks: None,
+            taken_before: 0,
             deadline: u64::MAX,
-            registered: false,
+            watched: None,
+            passport,
         }
+    }
+
+    /// Hands it on to a sibling; `false`: it stays ours.
+    #[must_use]
+    pub fn hand_on(&self, lot: BorrowedFd<'_>) -> bool {
+        let passport = Passport {
+            waiting: self.waiting,
+            pace: self.pace,
+            ..self.passport
+        };
+        // What is still to be sent does not travel.
+        !matches!(self.waiting, Waiting::Close | Waiting::Reply(_))
+            && super::lot::hand_on(lot, self.channel.socket(), &passport, &self.buffer)
     }
 
     /// What is spoken on it.

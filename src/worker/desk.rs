@@ -3,10 +3,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use pyo3::prelude::*;
 
 use crate::http::{Head, Limits, Packet};
@@ -21,7 +22,7 @@ use crate::wsgi::environ::Environ;
 use crate::wsgi::exchange::Guest;
 
 use super::access::Access;
-use super::connection::Connection;
+use super::deputy::Deputy;
 use super::nanoseconds;
 use super::orders::Orders;
 use super::retire::Retirement;
@@ -42,12 +43,16 @@ pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long a worker with more than its share of connections leaves the listeners to others.
 const SIT_OUT: Duration = Duration::from_millis(20);
 
+/// How often the log tells that there are too many connections.
+pub(super) const BETWEEN_COMPLAINTS: Duration = Duration::from_mins(1);
+
 /// Time limits of waiting connections, in ns; 0 means none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limiting {
     pub(super) head: u64,
     pub(super) body: u64,
     pub(super) idle: u64,
+    pub(super) write: u64,
     pub(super) close: u64,
 }
 
@@ -79,15 +84,17 @@ pub(super) struct Desk<'a> {
     pub(super) reports: BorrowedFd<'a>,
     pub(super) id: u64,
     pub(super) orders: Orders,
-    pub(super) epoll: Epoll,
+    /// Has the epoll set and the parked connections.
+    pub(super) deputy: Arc<Deputy>,
     pub(super) doors: Vec<Door>,
     pub(super) doors_open: bool,
     pub(super) sit_out_until: u64,
     pub(super) lot: (OwnedFd, OwnedFd),
-    /// Boxed: they are taken out and put back for each request.
-    pub(super) connections: Vec<Option<Box<Connection>>>,
-    pub(super) free: Vec<usize>,
-    pub(super) held: usize,
+    /// 1 while a parked connection is being served, whose place is taken all the same.
+    pub(super) in_hand: u32,
+    /// Connections closed because there were too many, since the last complaint; and when the next may come.
+    pub(super) crowded: u64,
+    pub(super) crowded_again: u64,
     pub(super) next_sweep: u64,
     pub(super) leaving: Option<Leaving>,
     pub(super) limits: Limits,
@@ -109,7 +116,7 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     pub(super) fn watch_lot(&self) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-        Ok(self.epoll.add(&self.lot.1, EpollEvent::new(flags, LOT))?)
+        Ok(self.deputy.epoll.add(&self.lot.1, EpollEvent::new(flags, LOT))?)
     }
 
     /// Listens again. One worker is woken for one connection (`EPOLLEXCLUSIVE`).
@@ -117,7 +124,8 @@ impl Desk<'_> {
         if !self.doors_open {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             for (token, door) in (0_u64..).zip(&self.doors) {
-                self.epoll
+                self.deputy
+                    .epoll
                     .add(&door.socket, EpollEvent::new(flags, token))?;
             }
             self.doors_open = true;
@@ -128,7 +136,7 @@ impl Desk<'_> {
     pub(super) fn close_doors(&mut self) -> io::Result<()> {
         if self.doors_open {
             for door in &self.doors {
-                match self.epoll.delete(&door.socket) {
+                match self.deputy.epoll.delete(&door.socket) {
                     // An orphan's doors were closed by its signal handler.
                     Ok(()) | Err(nix::Error::EPERM | nix::Error::ENOENT) => {}
                     Err(errno) => return Err(errno.into()),
@@ -165,7 +173,7 @@ impl Desk<'_> {
         }
         let timeout = self.timeout();
         // Releasing the GIL costs 45 ns when nobody wants it.
-        let (epoll, cell) = (&self.epoll, self.cell);
+        let (epoll, cell) = (&self.deputy.epoll, self.cell);
         let ready = py.detach(|| {
             cell.awake_since.store(0, Ordering::Release);
             let ready = epoll.wait(events, timeout);
@@ -280,21 +288,34 @@ impl Desk<'_> {
     /// Ends the waits that are over.
     fn sweep(&mut self, now: u64) {
         self.next_sweep = u64::MAX;
-        for index in 0..self.connections.len() {
-            let Some(Some(connection)) = self.connections.get(index) else {
-                continue;
-            };
+        let mut over = Vec::new();
+        for (index, connection) in self.deputy.parking.places().parked() {
             if connection.deadline <= now {
-                self.wait_is_over(index);
+                over.push(index);
             } else {
                 self.next_sweep = self.next_sweep.min(connection.deadline);
             }
+        }
+        for index in over {
+            self.wait_is_over(index);
+        }
+    }
+
+    /// How many connections are ours.
+    pub(super) fn held(&self) -> usize {
+        self.deputy.parking.held()
+    }
+
+    /// A request begins: the deputy sees to the others, if there are any.
+    pub(super) fn attend(&self) {
+        if self.cell.connections.load(Ordering::Relaxed) > self.in_hand {
+            self.deputy.attend();
         }
     }
 
     /// After a new connection: with more than a fair share, leave the next ones to idle siblings for a while.
     pub(super) fn share_doors(&mut self) -> io::Result<()> {
-        if self.held <= 1 || self.leaving.is_some() {
+        if self.held() <= 1 || self.leaving.is_some() {
             return Ok(());
         }
         let wanted = self.scoreboard.shared().wanted.load(Ordering::Relaxed);
@@ -310,7 +331,7 @@ impl Desk<'_> {
             }
         }
         // A ceiling: with 5 connections and 4 workers, two are a fair share.
-        if workers > 1 && self.held > total.div_ceil(workers) {
+        if workers > 1 && self.held() > total.div_ceil(workers) {
             self.close_doors()?;
             self.sit_out_until = clock::coarse().saturating_add(nanoseconds(SIT_OUT));
         }

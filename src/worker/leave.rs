@@ -12,7 +12,7 @@ use crate::python::fork::pid;
 use crate::sys::clock;
 use crate::sys::scoreboard::QUEUE_FIRST;
 
-use super::connection::{Connection, Waiting};
+use super::connection::Waiting;
 use super::desk::{Desk, LAST_CALL, LAST_LOOK, Leaving};
 use super::nanoseconds;
 
@@ -35,7 +35,7 @@ impl Desk<'_> {
             return Ok(());
         }
         self.close_doors()?;
-        self.epoll.delete(&self.lot.1)?;
+        self.deputy.epoll.delete(&self.lot.1)?;
         self.leaving = Some(if orphan {
             Leaving::Orphaned
         } else {
@@ -61,29 +61,23 @@ impl Desk<'_> {
 
     /// Gives every parked connection to the siblings; those that nobody takes get a last answer.
     fn hand_all_on(&mut self) {
-        for index in 0..self.connections.len() {
-            let Some(Some(connection)) = self.connections.get(index) else {
-                continue;
-            };
-            let Connection {
-                channel,
-                passport,
-                buffer,
-                waiting,
-                registered,
-                ..
-            } = &**connection;
-            let handed = *waiting != Waiting::Close
-                && super::lot::hand_on(self.lot.0.as_fd(), channel.socket(), passport, buffer);
-            if handed {
+        let mut handed = Vec::new();
+        for (index, connection) in self.deputy.parking.places().parked() {
+            if connection.hand_on(self.lot.0.as_fd()) {
                 // Closing does not end it: the connection lives on in the lot, and would stay in our epoll set.
-                if *registered && let Err(errno) = self.epoll.delete(channel.socket()) {
+                let socket = connection.channel.socket();
+                if connection.watched.is_some()
+                    && let Err(errno) = self.deputy.epoll.delete(socket)
+                {
                     log::debug(format_args!(
                         "a connection handed on stays watched: {errno}"
                     ));
                 }
-                self.forget(index);
+                handed.push(index);
             }
+        }
+        for index in handed {
+            self.forget(index);
         }
     }
 
@@ -98,12 +92,12 @@ impl Desk<'_> {
                 return Ok(false);
             }
         }
-        Ok(self.held == 0)
+        Ok(self.held() == 0)
     }
 
     /// Nobody waits longer than until then for a request to begin.
     fn shorten_waits(&mut self, until: u64) {
-        for connection in self.connections.iter_mut().flatten() {
+        for (_, connection) in self.deputy.parking.places().parked() {
             if matches!(
                 connection.waiting,
                 Waiting::FirstByte | Waiting::NextRequest

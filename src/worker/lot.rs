@@ -1,5 +1,5 @@
 //! The lot: a queue shared by all workers, through which a worker hands on connections that it cannot serve
-//! (it retires). Whoever is free takes them, with any bytes that were read; the client notices nothing.
+//! (it retires, or is busy with a long request). Whoever is free takes them, with any bytes that were read; the client notices nothing.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -7,10 +7,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
 use serde::{Deserialize, Serialize};
 
-use crate::http::Passage;
+use crate::http::{Pace, Passage};
 use crate::settings::Protocol;
 use crate::sys::net::Peer;
 use crate::sys::passing::{receive_with, send_with};
+
+use super::connection::Waiting;
 
 /// Longest message: bytes of a request that has partly come travel with its connection.
 const LONGEST: usize = 32 * 1024;
@@ -28,6 +30,12 @@ pub struct Passport {
     pub passage: Option<Passage>,
     /// Requests served on it.
     pub served: u64,
+    /// What it waits for, and how its client does at it. A client gains no time by a change of workers.
+    #[serde(default)]
+    pub waiting: Waiting,
+    /// See `waiting`.
+    #[serde(default)]
+    pub pace: Pace,
 }
 
 /// A connection from the lot.

@@ -7,10 +7,12 @@ pub mod orders;
 
 mod access;
 mod atoms;
+mod deputy;
 mod desk;
 mod front;
 mod leave;
 mod pages;
+mod parking;
 mod probe;
 mod retire;
 mod serve;

@@ -151,6 +151,12 @@ impl Orders {
         self.drain.load(Ordering::Relaxed)
     }
 
+    /// The order to leave, for those who cannot ask us.
+    #[must_use]
+    pub fn draining(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.drain)
+    }
+
     /// INT, QUIT: leave now.
     #[must_use]
     pub fn quit(&self) -> bool {

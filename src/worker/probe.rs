@@ -8,11 +8,13 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use pyo3::prelude::*;
 
+use crate::http::Pace;
 use crate::link::Failure;
 use crate::log;
 use crate::settings::Protocol;
 use crate::sys::net::Peer;
 
+use super::connection::Waiting;
 use super::desk::Desk;
 use super::lot::{Handed, Passport};
 
@@ -56,6 +58,8 @@ impl Desk<'_> {
         // Beside us: a long reply would fill the socket and wait for its reader.
         let reader = std::thread::spawn(move || status(&mut client));
         self.refresh_standing();
+        // The loop does not turn yet: nothing can leave later.
+        let buffer = std::mem::take(&mut self.patience.buffer);
         self.welcome(
             py,
             Handed {
@@ -67,10 +71,13 @@ impl Desk<'_> {
                     may_be_proxied: false,
                     passage: None,
                     served: 0,
+                    waiting: Waiting::FirstByte,
+                    pace: Pace::default(),
                 },
                 buffer: Vec::new(),
             },
         );
+        self.patience.buffer = buffer;
         reader
             .join()
             .unwrap_or_else(|_panic| Err(io::Error::other("the reader ended")))

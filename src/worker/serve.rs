@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
+use crate::http::{ChunkScan, ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
 use crate::log;
 use crate::python::traceback;
 use crate::settings::Protocol;
@@ -78,6 +78,8 @@ enum Gather {
     Here(usize),
     /// Park until so many bytes, with the head, are here.
     Until(usize),
+    /// Park until the last chunk is here.
+    Chunks,
     /// The app takes it as it comes.
     Stream,
 }
@@ -143,6 +145,11 @@ impl Desk<'_> {
             if self.orders.quit() {
                 return Next::Abort;
             }
+            // The client takes this reply before the next is made.
+            if connection.channel.owes() {
+                connection.buffer = bytes.get(at..).unwrap_or(&[]).to_vec();
+                return Next::Park(Waiting::NextRequest);
+            }
         }
     }
 
@@ -165,16 +172,22 @@ impl Desk<'_> {
         let gather = match head.framing {
             Framing::None => Gather::Here(0),
             Framing::Length(length) => self.gather(&request, length),
-            Framing::Chunked => Gather::Stream,
+            Framing::Chunked => self.gather_chunks(connection, &request),
         };
-        if let Gather::Until(needed) = gather {
-            return Step::Wait(Waiting::Body(needed));
+        match gather {
+            Gather::Until(needed) => return Step::Wait(Waiting::Body(needed)),
+            Gather::Chunks => return Step::Wait(Waiting::Chunks),
+            Gather::Here(_) | Gather::Stream => {}
         }
+        // What comes behind it is another request, with a time of its own.
+        connection.waiting = Waiting::NextRequest;
+        connection.chunks = None;
         let (input, used) = self.body(connection, &request, &gather);
         connection
             .channel
             .owe_continue(head.expect_continue && input.is_some());
         let begun = clock::monotonic();
+        self.attend();
         self.cell
             .begin(begun, request.line(), request.peer.as_bytes());
         let answered = self.answer(py, connection, &request, input);
@@ -195,7 +208,7 @@ impl Desk<'_> {
         drop(environ);
         connection.passport.served = connection.passport.served.saturating_add(1);
         Self::log_trouble(&request, served.trouble);
-        let gathered = matches!(gather, Gather::Here(_) | Gather::Until(_));
+        let gathered = matches!(gather, Gather::Here(_));
         let whole = used == behind.len() && left.is_some();
         match served.ending {
             Ending::KeepAlive if gathered => Step::Served(request.length.saturating_add(used)),
@@ -208,6 +221,8 @@ impl Desk<'_> {
             Ending::Close if whole && !head.keep_alive => Step::Leave(Next::Done),
             Ending::Close | Ending::Unanswered => Step::Leave(Next::Close),
             Ending::Abort => {
+                // What the app gave before it failed.
+                drop(connection.channel.pump());
                 drop(crate::sys::net::reset_on_close(connection.channel.socket()));
                 Step::Leave(Next::Abort)
             }
@@ -250,16 +265,16 @@ impl Desk<'_> {
         let channel = connection.channel.clone();
         match (gather, request.head.framing) {
             (_, Framing::None) => (None, 0),
-            (Gather::Here(length) | Gather::Until(length), _) => {
+            (Gather::Here(length), Framing::Length(_)) => {
                 let body = behind.get(..*length).unwrap_or(behind).to_vec();
                 let size = u64::try_from(*length).unwrap_or(u64::MAX);
                 (Some(Body::with_length(body, size, channel)), *length)
             }
-            (Gather::Stream, Framing::Length(length)) => (
+            (_, Framing::Length(length)) => (
                 Some(Body::with_length(behind.to_vec(), length, channel)),
                 behind.len(),
             ),
-            (Gather::Stream, Framing::Chunked) => {
+            (_, Framing::Chunked) => {
                 let decoder = ChunkedDecoder::new(&self.limits);
                 (
                     Some(Body::chunked(behind.to_vec(), decoder, channel)),
@@ -271,17 +286,31 @@ impl Desk<'_> {
 
     /// Where a body of known length is awaited.
     fn gather(&self, request: &Request<'_>, length: u64) -> Gather {
-        let Ok(length_here) = usize::try_from(length) else {
+        let most = self.settings.request_buffer.bytes();
+        let here = u64::try_from(request.behind.len()).unwrap_or(u64::MAX);
+        if here >= length {
+            return Gather::Here(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        // The client waits for our word; or enough is here to believe that the rest will come too.
+        if request.head.expect_continue || here >= most {
             return Gather::Stream;
-        };
-        let expects = request.head.expect_continue;
-        if request.behind.len() >= length_here {
-            Gather::Here(length_here)
-        } else if expects || length > self.settings.request_buffer.bytes() {
-            // The client waits for our word, or the body is too large to keep.
-            Gather::Stream
-        } else {
-            Gather::Until(request.length.saturating_add(length_here))
+        }
+        let wanted = usize::try_from(length.min(most)).unwrap_or(usize::MAX);
+        Gather::Until(request.length.saturating_add(wanted))
+    }
+
+    /// Where a chunked body is awaited. One that is malformed is for the app's reading to fail upon.
+    fn gather_chunks(&self, connection: &mut Connection, request: &Request<'_>) -> Gather {
+        let here = u64::try_from(request.behind.len()).unwrap_or(u64::MAX);
+        if request.head.expect_continue || here >= self.settings.request_buffer.bytes() {
+            return Gather::Stream;
+        }
+        let scan = connection
+            .chunks
+            .get_or_insert_with(|| Box::new(ChunkScan::new(&self.limits, request.length)));
+        match scan.ends(request.text) {
+            Ok(false) => Gather::Chunks,
+            Ok(true) | Err(_) => Gather::Stream,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -22,6 +23,7 @@ use crate::wsgi::file::FileWrapper;
 
 use super::access::{Access, FileAccess};
 use super::atoms::Logger;
+use super::deputy::{Deputy, Sender};
 use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
 use super::orders::Orders;
 use super::retire::Retirement;
@@ -49,9 +51,17 @@ impl<'a> Desk<'a> {
                 protocol: listener.protocol,
             });
         }
-        let (environ, guest) = stage(py, start, app).map_err(io::Error::other)?;
+        let lot = (adopt(start.lot.0)?, adopt(start.lot.1)?);
+        let deputy = Deputy::new(
+            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            lot.0.try_clone()?,
+            cell,
+            birth.scoreboard,
+            orders.draining(),
+        )?;
+        let sender = Arc::new(Sender(Arc::clone(&deputy)));
+        let (environ, guest) = stage(py, start, app, sender).map_err(io::Error::other)?;
         let access = access(py, start)?;
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut desk = Self {
             start,
             settings,
@@ -60,14 +70,14 @@ impl<'a> Desk<'a> {
             reports: birth.reports.as_fd(),
             id: birth.id,
             orders,
-            epoll,
+            deputy,
             doors,
             doors_open: false,
             sit_out_until: 0,
-            lot: (adopt(start.lot.0)?, adopt(start.lot.1)?),
-            connections: Vec::new(),
-            free: Vec::new(),
-            held: 0,
+            lot,
+            in_hand: 0,
+            crowded: 0,
+            crowded_again: 0,
             next_sweep: u64::MAX,
             leaving: None,
             limits: limits(settings),
@@ -75,6 +85,7 @@ impl<'a> Desk<'a> {
             patience: Patience {
                 read: settings.body_timeout.limit(),
                 write: settings.write_timeout.limit(),
+                buffer: usize::try_from(settings.response_buffer.bytes()).unwrap_or(usize::MAX),
                 cell: Some(cell),
             },
             head: Head::default(),
@@ -88,7 +99,7 @@ impl<'a> Desk<'a> {
             standing_second: 0,
             retirement: Retirement::new(settings, birth.id),
         };
-        desk.epoll.add(
+        desk.deputy.epoll.add(
             desk.orders.wake(),
             EpollEvent::new(EpollFlags::EPOLLIN, WAKE),
         )?;
@@ -99,7 +110,12 @@ impl<'a> Desk<'a> {
 }
 
 /// The app, and what makes its environs.
-fn stage(py: Python<'_>, start: &Start, app: Bound<'_, PyAny>) -> PyResult<(Environ, Guest)> {
+fn stage(
+    py: Python<'_>,
+    start: &Start,
+    app: Bound<'_, PyAny>,
+    sender: Arc<Sender>,
+) -> PyResult<(Environ, Guest)> {
     let settings = &start.settings;
     let rules = EnvironRules {
         secure_scheme_headers: &settings.secure_scheme_headers,
@@ -109,7 +125,7 @@ fn stage(py: Python<'_>, start: &Start, app: Bound<'_, PyAny>) -> PyResult<(Envi
     };
     let errors = Bound::new(py, Errors)?;
     let wrapper = py.get_type::<FileWrapper>();
-    let guest = Guest::new(py, app, settings.sendfile)?;
+    let guest = Guest::new(py, app, settings.sendfile, sender)?;
     let environ = Environ::new(
         py,
         &rules,
@@ -172,6 +188,7 @@ fn limiting(settings: &Settings) -> Limiting {
         head: limit(settings.header_timeout.limit()),
         body: limit(settings.body_timeout.limit()),
         idle: limit(settings.keepalive.limit()),
+        write: limit(settings.write_timeout.limit()),
         close: nanoseconds(CLOSING),
     }
 }

@@ -3,22 +3,23 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::socket::{Shutdown, shutdown};
 use pyo3::prelude::*;
 use std::os::fd::AsRawFd;
 
+use crate::http::Pace;
 use crate::log;
 use crate::settings::ProxyProtocol;
 use crate::sys::clock;
 use crate::sys::net;
-use crate::wsgi::channel::Channel;
+use crate::wsgi::channel::{Channel, Lost};
 
-use super::connection::{Connection, Waiting};
-use super::desk::{Desk, FIRST_CONNECTION, Limiting, PIECE};
+use super::connection::{After, Connection, Waiting};
+use super::desk::{BETWEEN_COMPLAINTS, Desk, FIRST_CONNECTION, PIECE};
 use super::lot::{Handed, Passport};
+use super::nanoseconds;
 
 /// New connections taken in one turn while no other connection waits.
 const RUN: usize = 16;
@@ -47,7 +48,7 @@ impl Desk<'_> {
                 break;
             }
             // With connections of our own, they come first: one new one a turn.
-            if self.held > 0 || self.orders.quit() {
+            if self.held() > 0 || self.orders.quit() {
                 break;
             }
         }
@@ -92,6 +93,8 @@ impl Desk<'_> {
             may_be_proxied: self.settings.proxy_protocol != ProxyProtocol::Off,
             passage: None,
             served: 0,
+            waiting: Waiting::FirstByte,
+            pace: Pace::new(clock::coarse()),
         };
         let channel = Channel::new(socket, self.patience);
         let connection = Connection::new(channel, peer, passport);
@@ -108,9 +111,6 @@ impl Desk<'_> {
         passport.listener = passport.listener.min(last);
         let mut connection = Connection::new(channel, handed.peer, passport);
         connection.buffer = handed.buffer;
-        if passport.served > 0 {
-            connection.waiting = Waiting::NextRequest;
-        }
         let next = self.receive(py, &mut connection);
         self.settle(Box::new(connection), None, next);
     }
@@ -125,18 +125,50 @@ impl Desk<'_> {
 
     /// A parked connection has bytes, or was closed.
     pub(super) fn parked_is_ready(&mut self, py: Python<'_>, index: usize) {
-        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else {
+        let Some(mut connection) = self.deputy.parking.take(index) else {
             return;
         };
-        let next = self.receive(py, &mut connection);
+        self.in_hand = 1;
+        let next = match connection.waiting {
+            Waiting::Reply(after) => self.go_on_with_reply(py, &mut connection, after),
+            Waiting::Close => self.discard(&connection),
+            Waiting::FirstByte
+            | Waiting::Head
+            | Waiting::Body(_)
+            | Waiting::Chunks
+            | Waiting::NextRequest => self.receive(py, &mut connection),
+        };
+        self.in_hand = 0;
         self.settle(connection, Some(index), next);
+    }
+
+    /// The client takes more of its reply.
+    fn go_on_with_reply(
+        &mut self,
+        py: Python<'_>,
+        connection: &mut Connection,
+        after: After,
+    ) -> Next {
+        // A file may be on a slow disk.
+        match py.detach(|| connection.channel.pump()) {
+            Ok(false) => Next::Park(Waiting::Reply(after)),
+            Ok(true) => match after {
+                After::NextRequest if connection.buffer.is_empty() => {
+                    Next::Park(Waiting::NextRequest)
+                }
+                After::NextRequest => {
+                    let bytes = std::mem::take(&mut connection.buffer);
+                    self.serve_all(py, connection, &bytes)
+                }
+                After::Close => Next::Close,
+                After::Done => Next::Done,
+            },
+            Err(lost) => torn(connection, &lost),
+        }
     }
 
     /// Reads what is there and serves the requests that are complete.
     fn receive(&mut self, py: Python<'_>, connection: &mut Connection) -> Next {
-        if connection.waiting == Waiting::Close {
-            return self.discard(connection);
-        }
         // A partial request is kept with its connection; a whole one never leaves the shared buffer.
         if connection.buffer.is_empty() {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -152,34 +184,60 @@ impl Desk<'_> {
         let start = bytes.len();
         let room = match connection.waiting {
             Waiting::Body(needed) => needed.saturating_sub(start).clamp(1, PIECE),
-            Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => PIECE,
+            Waiting::FirstByte
+            | Waiting::Head
+            | Waiting::Chunks
+            | Waiting::NextRequest
+            | Waiting::Close
+            | Waiting::Reply(_) => PIECE,
         };
         bytes.resize(start.saturating_add(room), 0);
+        let waiting = connection.waiting;
         let got = connection
             .channel
             .try_receive(bytes.get_mut(start..).unwrap_or(&mut []));
         let count = got.as_ref().map_or(0, |got| got.unwrap_or(0));
         bytes.truncate(start.saturating_add(count));
         match got {
-            Ok(None) if matches!(connection.waiting, Waiting::Head | Waiting::Body(_)) => {
+            Ok(None)
+                if matches!(
+                    connection.waiting,
+                    Waiting::Head | Waiting::Body(_) | Waiting::Chunks
+                ) =>
+            {
                 connection.buffer = bytes;
                 Next::Park(connection.waiting)
             }
             // Bytes that a sibling read: look at them although nothing new came.
             Ok(None) => self.serve_all(py, connection, &bytes),
             Ok(Some(0)) | Err(_) => Next::Abort,
-            Ok(Some(_)) => match connection.waiting {
+            Ok(Some(_)) => match waiting {
                 Waiting::Body(needed) if bytes.len() < needed => {
+                    connection.buffer = bytes;
+                    Next::Park(connection.waiting)
+                }
+                // Without a look at the whole of it for each piece.
+                Waiting::Chunks if self.has_more_to_come(connection, &bytes) => {
                     connection.buffer = bytes;
                     Next::Park(connection.waiting)
                 }
                 Waiting::Body(_)
                 | Waiting::FirstByte
                 | Waiting::Head
+                | Waiting::Chunks
                 | Waiting::NextRequest
-                | Waiting::Close => self.serve_all(py, connection, &bytes),
+                | Waiting::Close
+                | Waiting::Reply(_) => self.serve_all(py, connection, &bytes),
             },
         }
+    }
+
+    /// Whether a chunked body that is waited for is neither here nor too large to wait for.
+    fn has_more_to_come(&self, connection: &mut Connection, request: &[u8]) -> bool {
+        let here = u64::try_from(request.len()).unwrap_or(u64::MAX);
+        let scan = connection.chunks.as_mut();
+        here < self.settings.request_buffer.bytes()
+            && scan.is_some_and(|scan| matches!(scan.ends(request), Ok(false)))
     }
 
     /// After our close: throw away what still comes.
@@ -196,7 +254,7 @@ impl Desk<'_> {
 
     /// Parks or closes a connection that was taken out of its place.
     fn settle(&mut self, mut connection: Box<Connection>, place: Option<usize>, next: Next) {
-        let waiting = match next {
+        let waiting = match reply_first(&connection, next) {
             Next::Park(waiting) => waiting,
             Next::Close => match shutdown(connection.channel.socket().as_raw_fd(), Shutdown::Write)
             {
@@ -205,105 +263,162 @@ impl Desk<'_> {
             },
             Next::Done | Next::Abort => return self.release(place),
         };
-        let changed = connection_waiting(&mut connection, waiting, self.limiting);
-        self.park(changed, connection, place);
+        self.set_waiting(&mut connection, waiting);
+        self.park(connection, place);
     }
 
-    fn park(&mut self, changed: bool, connection: Box<Connection>, place: Option<usize>) {
-        let deadline = connection.deadline;
-        if changed {
-            self.due(deadline);
+    fn park(&mut self, mut connection: Box<Connection>, place: Option<usize>) {
+        self.due(connection.deadline);
+        let index = place.unwrap_or_else(|| self.deputy.parking.reserve());
+        if let Err(errno) = self.watch(&mut connection, index) {
+            log::error(format_args!("cannot wait for a connection: {errno}"));
+            return self.deputy.parking.vacate(index);
         }
-        let index = match place {
-            Some(index) => index,
-            None => self.free.pop().unwrap_or_else(|| {
-                self.connections.push(None);
-                self.connections.len().saturating_sub(1)
-            }),
-        };
-        let mut connection = connection;
-        if !connection.registered {
-            let token = FIRST_CONNECTION.saturating_add(u64::try_from(index).unwrap_or(0));
-            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP, token);
-            if let Err(errno) = self.epoll.add(connection.channel.socket(), event) {
-                log::error(format_args!("cannot wait for a connection: {errno}"));
-                self.free.push(index);
-                return;
-            }
-            connection.registered = true;
-        }
+        self.deputy.parking.put(index, connection);
         if place.is_none() {
-            self.held = self.held.saturating_add(1);
-            self.publish_held();
+            self.make_room();
         }
-        if let Some(slot) = self.connections.get_mut(index) {
-            *slot = Some(connection);
+    }
+
+    /// Lets the epoll set tell of what the connection waits for.
+    fn watch(&self, connection: &mut Connection, index: usize) -> nix::Result<()> {
+        let flags = if matches!(connection.waiting, Waiting::Reply(_)) {
+            EpollFlags::EPOLLOUT
+        } else {
+            EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP
+        };
+        if connection.watched == Some(flags) {
+            return Ok(());
+        }
+        let token = FIRST_CONNECTION.saturating_add(u64::try_from(index).unwrap_or(0));
+        let mut event = EpollEvent::new(flags, token);
+        let (epoll, socket) = (&self.deputy.epoll, connection.channel.socket());
+        match connection.watched {
+            None => epoll.add(socket, event)?,
+            Some(_) => epoll.modify(socket, &mut event)?,
+        }
+        connection.watched = Some(flags);
+        Ok(())
+    }
+
+    /// Closes the most idle connection when there are more than `worker_connections`.
+    fn make_room(&mut self) {
+        let most = usize::try_from(self.settings.worker_connections).unwrap_or(usize::MAX);
+        if self.held() <= most {
+            return;
+        }
+        let chosen = self.deputy.parking.places().most_idle();
+        let Some(index) = chosen else { return };
+        self.forget(index);
+        self.crowded = self.crowded.saturating_add(1);
+        let now = clock::coarse();
+        if now >= self.crowded_again {
+            log::warning(format_args!(
+                "More connections than worker_connections ({most}): closed {} that were idle for longest; hint: \
+                 raise worker_connections, or lower keepalive",
+                self.crowded
+            ));
+            self.crowded = 0;
+            self.crowded_again = now.saturating_add(nanoseconds(BETWEEN_COMPLAINTS));
         }
     }
 
     /// The place of a connection that was taken out and is gone now.
     fn release(&mut self, place: Option<usize>) {
         if let Some(index) = place {
-            self.free.push(index);
-            self.held = self.held.saturating_sub(1);
-            self.publish_held();
+            self.deputy.parking.vacate(index);
         }
     }
 
     /// Drops a parked connection.
     pub(super) fn forget(&mut self, index: usize) {
-        if self
-            .connections
-            .get_mut(index)
-            .and_then(Option::take)
-            .is_some()
-        {
+        if self.deputy.parking.take(index).is_some() {
             self.release(Some(index));
         }
     }
 
-    fn publish_held(&self) {
-        self.cell.connections.store(
-            u32::try_from(self.held).unwrap_or(u32::MAX),
-            Ordering::Relaxed,
-        );
-    }
-
     /// A parked connection has waited too long.
     pub(super) fn wait_is_over(&mut self, index: usize) {
-        let Some(Some(connection)) = self.connections.get(index) else {
+        let Some(mut connection) = self.deputy.parking.take(index) else {
             return;
         };
         match connection.waiting {
             // Nothing was asked, nothing is owed; or the client had its time to read our last reply.
-            Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => self.forget(index),
-            Waiting::Head | Waiting::Body(_) => {
-                let Some(connection) = self.connections.get_mut(index).and_then(Option::take)
-                else {
-                    return;
-                };
+            Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => self.release(Some(index)),
+            Waiting::Head | Waiting::Body(_) | Waiting::Chunks => {
                 self.too_slow(&connection);
                 self.settle(connection, Some(index), Next::Close);
             }
+            Waiting::Reply(after) => {
+                // The kernel tells of room late; what the client has taken counts.
+                self.set_waiting(&mut connection, Waiting::Reply(after));
+                if connection.deadline > clock::coarse() {
+                    self.due(connection.deadline);
+                    return self.deputy.parking.put(index, connection);
+                }
+                let peer = connection.peer_address();
+                log::info(format_args!(
+                    "Client took its reply too slowly: ip={peer} (write_timeout)"
+                ));
+                drop(net::reset_on_close(connection.channel.socket()));
+                self.release(Some(index));
+            }
         }
+    }
+
+    /// Sets what the connection waits for and until when.
+    fn set_waiting(&self, connection: &mut Connection, waiting: Waiting) {
+        let now = clock::coarse();
+        let before = std::mem::replace(&mut connection.waiting, waiting);
+        if !before.goes_on_as(waiting) {
+            connection.pace = Pace::new(now);
+            if matches!(waiting, Waiting::Reply(_)) {
+                connection.taken_before = connection.channel.taken();
+            }
+        }
+        let moved = match waiting {
+            Waiting::Reply(_) => connection
+                .channel
+                .taken()
+                .saturating_sub(connection.taken_before),
+            Waiting::Body(_) | Waiting::Chunks => {
+                u64::try_from(connection.buffer.len()).unwrap_or(u64::MAX)
+            }
+            // These must be over in time, however their bytes are spread.
+            Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => 0,
+        };
+        connection.pace.moved(now, moved);
+        let limiting = &self.limiting;
+        connection.deadline = connection.pace.deadline(match waiting {
+            Waiting::FirstByte | Waiting::Head => limiting.head,
+            Waiting::Body(_) | Waiting::Chunks => limiting.body,
+            Waiting::NextRequest => limiting.idle,
+            Waiting::Reply(_) => limiting.write,
+            Waiting::Close => limiting.close,
+        });
     }
 }
 
-/// Sets what the connection waits for and until when; tells whether the deadline changed.
-fn connection_waiting(connection: &mut Connection, waiting: Waiting, limiting: Limiting) -> bool {
-    let same = connection.waiting == waiting && connection.deadline != u64::MAX;
-    connection.waiting = waiting;
-    // A head must be complete in time, however its bytes are spread; a body must go on.
-    if same && matches!(waiting, Waiting::FirstByte | Waiting::Head | Waiting::Close) {
-        return false;
-    }
-    let limit = match waiting {
-        Waiting::FirstByte | Waiting::Head => limiting.head,
-        Waiting::Body(_) => limiting.body,
-        Waiting::NextRequest => limiting.idle,
-        Waiting::Close => limiting.close,
+/// Nothing comes before the client has taken its reply.
+fn reply_first(connection: &Connection, next: Next) -> Next {
+    let after = match next {
+        Next::Park(Waiting::Reply(after)) => after,
+        Next::Park(_) => After::NextRequest,
+        Next::Close => After::Close,
+        Next::Done => After::Done,
+        Next::Abort => return next,
     };
-    let limit = if limit == 0 { u64::MAX } else { limit };
-    connection.deadline = clock::coarse().saturating_add(limit);
-    true
+    if connection.channel.owes() {
+        Next::Park(Waiting::Reply(after))
+    } else {
+        next
+    }
+}
+
+/// The client left before it had its reply.
+fn torn(connection: &Connection, lost: &Lost) -> Next {
+    let peer = connection.peer_address();
+    log::debug(format_args!("Reply torn: ip={peer}: {lost}"));
+    drop(net::reset_on_close(connection.channel.socket()));
+    Next::Abort
 }

@@ -4,7 +4,7 @@
 
 use crate::http::{ChunkedDecoder, Refusal};
 
-use super::channel::{Channel, Lost};
+use super::channel::{Channel, Lost, Slowness};
 
 /// Bytes asked of the socket at once.
 const PIECE: usize = 64 * 1024;
@@ -61,6 +61,8 @@ pub struct Body {
     total: u64,
     /// What was wrong with the framing.
     malformed: Option<Refusal>,
+    /// How the client does.
+    slowness: Slowness,
 }
 
 impl Body {
@@ -76,6 +78,7 @@ impl Body {
             channel: Some(channel),
             total: here,
             malformed: None,
+            slowness: Slowness::default(),
         }
     }
 
@@ -96,7 +99,24 @@ impl Body {
             channel: Some(channel),
             total: 0,
             malformed: None,
+            slowness: Slowness::default(),
         }
+    }
+
+    /// Bytes so far, decoded.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How the client has done while it was waited for; to be given back by [`Self::waited`].
+    pub fn slowness(&mut self) -> Slowness {
+        std::mem::take(&mut self.slowness)
+    }
+
+    /// After a wait.
+    pub fn waited(&mut self, slowness: Slowness) {
+        self.slowness = slowness;
     }
 
     /// What was wrong with the framing, if something was.

@@ -4,17 +4,20 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pyo3::prelude::*;
 
+use crate::http::{LEAST_RATE, Pace, Verdict};
 use crate::python::call;
 use crate::sys::clock;
 use crate::sys::net;
 use crate::sys::scoreboard::Cell;
+
+use super::outbox::{FileRest, Outbox};
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,12 @@ pub enum Lost {
     /// The client took or gave nothing for too long.
     #[error("the client {} nothing for {} s", .0, .1.as_secs_f32())]
     Slow(&'static str, Duration),
+    /// The client took or gave something now and then, but too little.
+    #[error("the client {} too little: less than {LEAST_RATE} bytes a second", .0)]
+    Drip(&'static str),
+    /// A file had fewer bytes than it had when its reply began.
+    #[error("the file has become shorter while it was sent")]
+    Short,
     /// The worker was told to leave at once.
     #[error("the worker was told to leave")]
     Leaving,
@@ -36,19 +45,22 @@ impl From<Lost> for PyErr {
         match lost {
             // OSError subclasses: frameworks (Werkzeug, Django) take them as "client disconnected".
             Lost::Gone(_) => pyo3::exceptions::PyConnectionResetError::new_err(text),
-            Lost::Slow(..) => pyo3::exceptions::PyTimeoutError::new_err(text),
+            Lost::Slow(..) | Lost::Drip(_) => pyo3::exceptions::PyTimeoutError::new_err(text),
+            Lost::Short => pyo3::exceptions::PyOSError::new_err(text),
             Lost::Leaving => pyo3::exceptions::PySystemExit::new_err(0),
         }
     }
 }
 
-/// How long the app waits for the client at most.
+/// How long the app waits for the client at most, and what it need not wait for.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Between two pieces of a request body; `None` means for ever.
     pub read: Option<Duration>,
     /// Between two pieces of a reply.
     pub write: Option<Duration>,
+    /// So many bytes of a reply may leave after the worker has gone on.
+    pub buffer: usize,
     /// Where the waiting is noted, so that it does not count as the app's time.
     pub cell: Option<&'static Cell>,
 }
@@ -59,11 +71,30 @@ struct Inner {
     patience: Patience,
     continue_due: AtomicBool,
     lost: AtomicBool,
+    outbox: Mutex<Outbox>,
 }
 
 /// One connection, shared by the worker, the reply and the body. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Channel(Arc<Inner>);
+
+/// Who sends what waits when the app does not go on.
+pub trait Deputy: std::fmt::Debug + Send + Sync {
+    /// Something waits in this channel: it must not wait long.
+    fn send_soon(&self, channel: &Channel);
+}
+
+/// A channel that may be gone when it is wanted: whoever has it keeps no connection open.
+#[derive(Clone, Debug)]
+pub struct WeakChannel(Weak<Inner>);
+
+impl WeakChannel {
+    /// The channel, while the connection is open.
+    #[must_use]
+    pub fn get(&self) -> Option<Channel> {
+        self.0.upgrade().map(Channel)
+    }
+}
 
 impl Channel {
     /// Wraps an accepted, non-blocking socket.
@@ -75,6 +106,7 @@ impl Channel {
             patience,
             continue_due,
             lost,
+            outbox: Mutex::default(),
         }))
     }
 
@@ -113,6 +145,15 @@ impl Channel {
         self.0.lost.store(true, Ordering::Relaxed);
     }
 
+    /// What became of a try to send.
+    fn failed(&self, error: io::Error) -> Lost {
+        match error.kind() {
+            // The client is not to blame.
+            io::ErrorKind::UnexpectedEof => Lost::Short,
+            _ => self.lose(Lost::Gone(error)),
+        }
+    }
+
     fn lose(&self, lost: Lost) -> Lost {
         self.0.lost.store(true, Ordering::Relaxed);
         lost
@@ -130,104 +171,197 @@ impl Channel {
         }
     }
 
-    /// Sends all parts.
-    pub fn send(&self, py: Python<'_>, mut parts: &mut [IoSlice<'_>]) -> Result<(), Lost> {
-        IoSlice::advance_slices(&mut parts, 0);
-        while !parts.is_empty() {
-            let sent = match &*parts {
-                [one] => net::send(self.socket(), one, false),
-                several => net::send_gathered(self.socket(), several),
-            };
-            match sent {
-                Ok(sent) => IoSlice::advance_slices(&mut parts, sent),
-                Err(error) => self.after_send(py, error)?,
+    /// Does not keep the connection open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakChannel {
+        WeakChannel(Arc::downgrade(&self.0))
+    }
+
+    // Held for calls that do not wait.
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.0.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something of a reply has not been sent yet.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.outbox().is_empty()
+    }
+
+    /// What the client has taken since the connection began: what is still in the kernel's hands it has not.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        let unsent = net::unacknowledged(self.socket()).unwrap_or(0);
+        self.outbox().taken().saturating_sub(unsent)
+    }
+
+    /// Sends all parts, behind what waits. Comes back with `true` when all is out, and with `false` when so little is
+    /// left that it can leave by itself ([`Patience::buffer`]).
+    pub fn send(&self, py: Python<'_>, mut parts: &mut [IoSlice<'_>]) -> Result<bool, Lost> {
+        let mut slowness = None;
+        loop {
+            {
+                let mut outbox = self.outbox();
+                let done = outbox.push(self.socket(), &mut parts);
+                if done.map_err(|error| self.failed(error))? {
+                    return Ok(true);
+                }
+                let rest = parts.iter().map(|part| part.len()).sum::<usize>();
+                if outbox.len().saturating_add(rest) <= self.0.patience.buffer {
+                    outbox.keep(parts);
+                    return Ok(false);
+                }
             }
+            self.wait_for_room(py, &mut slowness)?;
+        }
+    }
+
+    /// Keeps parts that others may follow at once; whoever calls this sees to it that they leave soon. Gives the
+    /// number of bytes that wait now.
+    pub fn hold(&self, parts: &[IoSlice<'_>]) -> usize {
+        let mut outbox = self.outbox();
+        outbox.keep(parts);
+        outbox.len()
+    }
+
+    /// Sends what waits, as far as it goes without waiting; `true` when all is out.
+    pub fn pump(&self) -> Result<bool, Lost> {
+        let done = self.outbox().push(self.socket(), &mut &mut [][..]);
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// The same for the deputy: a failure is kept for the worker.
+    #[must_use]
+    pub fn pump_aside(&self) -> bool {
+        let mut outbox = self.outbox();
+        match outbox.push(self.socket(), &mut &mut [][..]) {
+            Ok(done) => done,
+            Err(error) => {
+                outbox.fail(error);
+                true
+            }
+        }
+    }
+
+    /// Sends a head and a file by sendfile(2), which reads it as the client takes it: of a large file most leaves after
+    /// the worker has gone on.
+    pub fn send_file(&self, py: Python<'_>, head: &[u8], file: FileRest) -> Result<(), Lost> {
+        self.hold(&[IoSlice::new(head)]);
+        self.outbox().keep_file(file);
+        // The file may be on a slow disk: let the app's threads run meanwhile.
+        if py.detach(|| self.pump())? || self.0.patience.buffer > 0 {
+            return Ok(());
+        }
+        let mut slowness = None;
+        while !py.detach(|| self.pump())? {
+            self.wait_for_room(py, &mut slowness)?;
         }
         Ok(())
     }
 
-    /// Sends a head that a file follows: the kernel may put both into one packet.
-    pub fn send_head_of_file(&self, py: Python<'_>, mut head: &[u8]) -> Result<(), Lost> {
-        while !head.is_empty() {
-            match net::send(self.socket(), head, true) {
-                Ok(sent) => head = head.get(sent..).unwrap_or(&[]),
-                Err(error) => self.after_send(py, error)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends `count` bytes of a file from `offset` on by sendfile(2). Gives what was sent: less when the
-    /// file ended early.
-    pub fn send_file(
-        &self,
-        py: Python<'_>,
-        file: BorrowedFd<'_>,
-        offset: i64,
-        count: u64,
-    ) -> Result<u64, Lost> {
-        let mut at = offset;
-        let mut left = count;
-        while left > 0 {
-            let piece = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
-            // The file may be on a slow disk: let the app's threads run meanwhile.
-            let sent = py
-                .detach(|| nix::sys::sendfile::sendfile(self.socket(), file, Some(&mut at), piece));
-            match sent {
-                Ok(0) => break,
-                Ok(sent) => left = left.saturating_sub(u64::try_from(sent).unwrap_or(0)),
-                Err(errno) => self.after_send(py, errno.into())?,
-            }
-        }
-        Ok(count.saturating_sub(left))
-    }
-
-    /// What to do when a send did not go through: wait if that helps.
-    fn after_send(&self, py: Python<'_>, error: io::Error) -> Result<(), Lost> {
-        if error.kind() == io::ErrorKind::WouldBlock {
-            self.wait(py, PollFlags::POLLOUT)
-        } else if error.kind() == io::ErrorKind::Interrupted {
-            Ok(())
-        } else {
-            Err(self.lose(Lost::Gone(error)))
-        }
-    }
-
-    /// Waits, without the GIL, until bytes of the body arrive.
-    pub fn wait_for_bytes(&self, py: Python<'_>) -> Result<(), Lost> {
-        self.wait(py, PollFlags::POLLIN)
-    }
-
-    fn wait(&self, py: Python<'_>, flags: PollFlags) -> Result<(), Lost> {
-        let (limit, what) = if flags.contains(PollFlags::POLLIN) {
-            (self.0.patience.read, "sent")
-        } else {
-            (self.0.patience.write, "took")
-        };
-        let timeout = limit.map_or(PollTimeout::NONE, |limit| {
-            PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
+    /// Waits, without the GIL, until the client takes more of the reply.
+    fn wait_for_room(&self, py: Python<'_>, slowness: &mut Option<Slowness>) -> Result<(), Lost> {
+        let base = self.taken();
+        let slowness = slowness.get_or_insert_with(|| Slowness {
+            pace: Pace::new(0),
+            waited: 0,
+            base,
         });
         loop {
-            let ready = py.detach(|| {
+            let ready = self.wait(py, PollFlags::POLLOUT, slowness, self.0.patience.write)?;
+            let moved = self.taken().saturating_sub(slowness.base);
+            slowness.pace.moved(slowness.waited, moved);
+            if ready {
+                return Ok(());
+            }
+            self.check(slowness, self.0.patience.write, "took")?;
+        }
+    }
+
+    /// Waits, without the GIL, until bytes of the body arrive, of which so many have come.
+    pub fn wait_for_bytes(
+        &self,
+        py: Python<'_>,
+        slowness: &mut Slowness,
+        total: u64,
+    ) -> Result<(), Lost> {
+        slowness.pace.moved(slowness.waited, total);
+        while !self.wait(py, PollFlags::POLLIN, slowness, self.0.patience.read)? {
+            self.check(slowness, self.0.patience.read, "sent")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the client may go on.
+    fn check(
+        &self,
+        slowness: &Slowness,
+        limit: Option<Duration>,
+        what: &'static str,
+    ) -> Result<(), Lost> {
+        let limit = limit.unwrap_or_default();
+        let lost = match slowness.pace.verdict(slowness.waited, nanoseconds(limit)) {
+            Verdict::Well => return Ok(()),
+            Verdict::Pauses => Lost::Slow(what, limit),
+            Verdict::Drips => Lost::Drip(what),
+        };
+        Err(self.lose(lost))
+    }
+
+    /// Waits until the socket is ready; `false` when the client's time is over before.
+    fn wait(
+        &self,
+        py: Python<'_>,
+        flags: PollFlags,
+        slowness: &mut Slowness,
+        limit: Option<Duration>,
+    ) -> Result<bool, Lost> {
+        let due = slowness
+            .pace
+            .deadline(nanoseconds(limit.unwrap_or_default()));
+        let timeout = if due == u64::MAX {
+            PollTimeout::NONE
+        } else {
+            let left = due
+                .saturating_sub(slowness.waited)
+                .saturating_add(1_000_000);
+            PollTimeout::try_from(Duration::from_nanos(left)).unwrap_or(PollTimeout::MAX)
+        };
+        loop {
+            let (ready, waited) = py.detach(|| {
                 let begun = clock::monotonic();
                 if let Some(cell) = self.0.patience.cell {
                     cell.wait();
                 }
                 let ready = poll(&mut [PollFd::new(self.socket(), flags)], timeout);
+                let waited = clock::monotonic().saturating_sub(begun);
                 if let Some(cell) = self.0.patience.cell {
-                    cell.go_on(clock::monotonic().saturating_sub(begun));
+                    cell.go_on(waited);
                 }
-                ready
+                (ready, waited)
             });
+            slowness.waited = slowness.waited.saturating_add(waited);
             if call::interrupted() {
                 return Err(self.lose(Lost::Leaving));
             }
             match ready {
-                Ok(0) => return Err(self.lose(Lost::Slow(what, limit.unwrap_or_default()))),
-                Ok(_) => return Ok(()),
+                Ok(count) => return Ok(count > 0),
                 Err(nix::Error::EINTR) => {}
                 Err(errno) => return Err(self.lose(Lost::Gone(errno.into()))),
             }
         }
     }
+}
+
+/// How a client does while it is waited for. The clock of its pace is the time spent waiting.
+#[derive(Debug, Default)]
+pub struct Slowness {
+    pace: Pace,
+    waited: u64,
+    /// What the client had taken before.
+    base: u64,
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

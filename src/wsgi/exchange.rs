@@ -1,6 +1,9 @@
 //! One call of the app and what becomes of its result: a whole reply where the app gave a list, block by
 //! block where it gave an iterator, sendfile where it gave a file. `close()` is owed on every path.
 
+use std::io::IoSlice;
+use std::sync::Arc;
+
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -11,10 +14,11 @@ use crate::python::{call, traceback};
 use crate::sys::exit_now;
 use crate::sys::fork::is_stray;
 
-use super::channel::{Channel, Lost};
+use super::channel::{Channel, Deputy};
 use super::file::FileWrapper;
 use super::hints::EarlyHints;
 use super::mistake::{Mistake, fix};
+use super::outbox::FileRest;
 use super::reply::{Demand, Stage};
 use super::start::{Callables, Exchange};
 
@@ -70,11 +74,16 @@ pub struct Guest {
 
 impl Guest {
     /// An app to call.
-    pub fn new(py: Python<'_>, app: Bound<'_, PyAny>, sendfile: bool) -> PyResult<Self> {
+    pub fn new(
+        py: Python<'_>,
+        app: Bound<'_, PyAny>,
+        sendfile: bool,
+        deputy: Arc<dyn Deputy>,
+    ) -> PyResult<Self> {
         let close = PyString::intern(py, "close").unbind();
         Ok(Self {
             app: app.unbind(),
-            callables: Callables::new(py)?,
+            callables: Callables::new(py, deputy)?,
             close,
             sendfile,
         })
@@ -294,18 +303,20 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     let Some((channel, step, take)) = prepared else {
         return Ok(false);
     };
-    let sent = (|| {
-        use std::os::fd::AsFd;
-        if take == 0 {
-            channel.send(py, &mut [std::io::IoSlice::new(step.head())])?;
-            return Ok(0);
-        }
-        channel.send_head_of_file(py, step.head())?;
-        channel.send_file(py, plain.descriptor.as_fd(), plain.offset, take)
-    })();
+    let sent = if take == 0 {
+        channel
+            .send(py, &mut [IoSlice::new(step.head())])
+            .map(drop)
+    } else {
+        let file = FileRest {
+            descriptor: plain.descriptor,
+            offset: plain.offset,
+            left: take,
+        };
+        channel.send_file(py, step.head(), file)
+    };
     state.reply().done(step);
-    let sent: Result<u64, Lost> = sent;
-    state.reply().count(sent?);
+    sent?;
     Ok(true)
 }
 

@@ -85,19 +85,22 @@ impl Input {
     /// Brings more bytes, waiting for them; `false` at the end.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
-            let channel = match self.lock().as_mut() {
+            let (channel, mut slowness, total) = match self.lock().as_mut() {
                 None => return Ok(false),
                 Some(body) => match body.pull()? {
                     Pull::Got => return Ok(true),
                     Pull::End => return Ok(false),
-                    Pull::Wait => body.channel()?,
+                    Pull::Wait => (body.channel()?, body.slowness(), body.total()),
                 },
             };
             if channel.owes_continue() {
                 channel.owe_continue(false);
                 channel.send(py, &mut [std::io::IoSlice::new(CONTINUE)])?;
             }
-            channel.wait_for_bytes(py)?;
+            channel.wait_for_bytes(py, &mut slowness, total)?;
+            if let Some(body) = self.lock().as_mut() {
+                body.waited(slowness);
+            }
         }
     }
 

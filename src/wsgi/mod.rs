@@ -16,6 +16,7 @@ pub mod hints;
 pub mod input;
 pub mod mistake;
 pub mod names;
+pub mod outbox;
 pub mod reply;
 pub mod start;
 pub mod variables;

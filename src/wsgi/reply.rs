@@ -338,13 +338,9 @@ impl Reply {
             // Chunked can only be when write() was used before: the caller iterates then.
             Framing::Chunked => return None,
         };
+        self.sent = self.sent.saturating_add(take);
         let channel = self.channel.clone()?;
         Some((channel, step, take))
-    }
-
-    /// Counts bytes of a file.
-    pub fn count(&mut self, sent: u64) {
-        self.sent = self.sent.saturating_add(sent);
     }
 
     /// Ends the body: an unsent head, or the last chunk.
@@ -359,7 +355,9 @@ impl Reply {
             Stage::Streaming if self.framing == Framing::Chunked => {
                 step.chunk.extend_from_slice(b"0\r\n\r\n");
             }
-            Stage::Idle | Stage::Open | Stage::Streaming => return None,
+            // Parts may wait for their next one.
+            Stage::Streaming => {}
+            Stage::Idle | Stage::Open => return None,
         }
         Some((self.channel.clone()?, step))
     }
@@ -385,15 +383,15 @@ impl Whole {
     ) -> Result<(), Lost> {
         let head = IoSlice::new(&self.head);
         if self.take <= COPIED {
-            return channel.send(py, &mut [head]);
+            return channel.send(py, &mut [head]).map(drop);
         }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(head);
         slices.extend(limited(parts, self.take).map(IoSlice::new));
-        // The kernel takes 1,024 parts at once (IOV_MAX).
+        // The kernel takes 1,024 parts at once (IOV_MAX); one more may wait already.
         slices
-            .chunks_mut(1024)
-            .try_for_each(|slices| channel.send(py, slices))
+            .chunks_mut(1023)
+            .try_for_each(|slices| channel.send(py, slices).map(drop))
     }
 }
 
@@ -408,23 +406,34 @@ fn limited<'a>(parts: &'a [Bound<'_, PyBytes>], mut room: usize) -> impl Iterato
 }
 
 impl Step {
-    /// Sends it with the part of the body it was made for.
-    pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<(), Lost> {
+    /// Sends it with the part of the body it was made for; `false` when some of it waits.
+    pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
+        channel.send(py, &mut self.slices(part))
+    }
+
+    /// Lets it wait, with the part of the body it was made for; gives how many bytes wait now.
+    pub fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
+        channel.hold(&self.slices(part))
+    }
+
+    fn slices<'a>(&'a self, part: &'a [u8]) -> [IoSlice<'a>; 4] {
         let part = part.get(..self.take).unwrap_or(part);
         let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() {
             b"\r\n"
         } else {
             b""
         };
-        channel.send(
-            py,
-            &mut [
-                IoSlice::new(&self.head),
-                IoSlice::new(&self.chunk),
-                IoSlice::new(if self.take == 0 { b"" } else { part }),
-                IoSlice::new(end),
-            ],
-        )
+        [
+            IoSlice::new(&self.head),
+            IoSlice::new(&self.chunk),
+            IoSlice::new(if self.take == 0 { b"" } else { part }),
+            IoSlice::new(end),
+        ]
+    }
+
+    /// Whether the head is in it: the reply begins with this.
+    pub fn begins(&self) -> bool {
+        !self.head.is_empty()
     }
 
     /// The head alone (a file follows).

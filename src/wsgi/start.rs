@@ -2,13 +2,14 @@
 //! one object that holds the state of the reply.
 
 use std::ffi::CStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
 
+use super::channel::Deputy;
 use super::exchange::leave_if_stray;
 use super::hints::Hints;
 use super::mistake::Mistake;
@@ -21,7 +22,15 @@ pub struct Exchange {
     // Never locked while the GIL is released or the app's code runs, so never contended.
     reply: Mutex<Reply>,
     standing: Mutex<Standing>,
+    deputy: Arc<dyn Deputy>,
 }
+
+/// Longest part that is copied to wait for the next.
+const SMALL: usize = 16 * 1024;
+/// So many bytes are enough for one system call.
+const TOGETHER: usize = 64 * 1024;
+/// The most that a chunk adds to a small part: four digits and two line ends.
+const CHUNK_FRAME: usize = 8;
 
 impl Exchange {
     /// The reply in hand.
@@ -43,9 +52,27 @@ impl Exchange {
         }
         let prepared = self.reply().part(part.len(), &self.standing());
         let (channel, step) = prepared?;
+        // The first part goes out at once. What follows waits for the app's next part, and not for long.
+        if !step.begins() && part.len() <= SMALL {
+            let here = step.hold(&channel, part);
+            if here <= TOGETHER {
+                // All that is here came with this one: nobody sees to it yet.
+                if here.saturating_sub(part.len()) <= CHUNK_FRAME {
+                    self.deputy.send_soon(&channel);
+                }
+                return Ok(());
+            }
+            if !channel.send(py, &mut [])? {
+                self.deputy.send_soon(&channel);
+            }
+            return Ok(());
+        }
         let sent = step.send(py, &channel, part);
         self.reply().done(step);
-        Ok(sent?)
+        if !sent? {
+            self.deputy.send_soon(&channel);
+        }
+        Ok(())
     }
 }
 
@@ -129,9 +156,13 @@ impl Builtin for Write {
 }
 
 /// A new exchange object, and the `start_response` that is bound to it.
-fn pair(py: Python<'_>) -> PyResult<(Py<Exchange>, Py<PyAny>)> {
-    let (reply, standing) = (Mutex::default(), Mutex::default());
-    let exchange = Bound::new(py, Exchange { reply, standing })?;
+fn pair(py: Python<'_>, deputy: Arc<dyn Deputy>) -> PyResult<(Py<Exchange>, Py<PyAny>)> {
+    let exchange = Exchange {
+        reply: Mutex::default(),
+        standing: Mutex::default(),
+        deputy,
+    };
+    let exchange = Bound::new(py, exchange)?;
     let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
     Ok((exchange.unbind(), start_response.unbind()))
 }
@@ -147,8 +178,8 @@ pub struct Callables {
 
 impl Callables {
     /// The first pair.
-    pub fn new(py: Python<'_>) -> PyResult<Self> {
-        let (exchange, start_response) = pair(py)?;
+    pub fn new(py: Python<'_>, deputy: Arc<dyn Deputy>) -> PyResult<Self> {
+        let (exchange, start_response) = pair(py, deputy)?;
         Ok(Self {
             hints: Py::new(py, Hints::new(exchange.clone_ref(py)))?,
             exchange,
@@ -172,7 +203,8 @@ impl Callables {
             || call::references(self.start_response.bind(py)) > 1;
         if kept {
             let standing = std::mem::take(&mut *self.exchange.get().standing());
-            (self.exchange, self.start_response) = pair(py)?;
+            let deputy = Arc::clone(&self.exchange.get().deputy);
+            (self.exchange, self.start_response) = pair(py, deputy)?;
             self.hints.get().follow(self.exchange.clone_ref(py));
             *self.exchange.get().standing() = standing;
         }

@@ -206,7 +206,10 @@ fn a_torn_upload_raises_in_the_app() {
         ("Content-Length: 5000000", "part"),
         ("Transfer-Encoding: chunked", "4\r\npart\r\n"),
     ] {
-        let server = Server::app("cases:app").start();
+        // With a buffer the app is not called before the body is there.
+        let server = Server::app("cases:app")
+            .args(["--request-buffer", "0"])
+            .start();
         let mut wire = server.connect();
         wire.send(format!(
             "POST /read_then_report HTTP/1.1\r\n{HOST}{framing}\r\n\r\n{sent}"
