@@ -192,11 +192,13 @@ impl Desk<'_> {
         if self.orders.drain() && self.leaving.is_none() {
             self.begin_to_leave(now)?;
         }
-        // Who is parked here was first; then one new connection.
-        for event in events
-            .iter()
-            .filter(|event| event.data() >= FIRST_CONNECTION)
-        {
+        // Who is in the lot has waited for longest. As many of them as of our own, or clients of a worker that happens to
+        // have quick requests would be served again and again before them. Then our own; then one new connection.
+        let own = || events.iter().filter(|event| event.data() >= FIRST_CONNECTION);
+        if events.iter().any(|event| event.data() == LOT) {
+            self.take_from_lot(py, own().count().saturating_add(1))?;
+        }
+        for event in own() {
             let index = usize::try_from(event.data().saturating_sub(FIRST_CONNECTION))
                 .unwrap_or(usize::MAX);
             self.parked_is_ready(py, index);
@@ -207,7 +209,6 @@ impl Desk<'_> {
         for event in events {
             match event.data() {
                 WAKE => self.heed_orders(),
-                LOT => self.take_from_lot(py)?,
                 token if token < LOT => {
                     self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?;
                 }
@@ -255,15 +256,22 @@ impl Desk<'_> {
         }
     }
 
-    fn take_from_lot(&mut self, py: Python<'_>) -> io::Result<()> {
-        match super::lot::take(self.lot.1.as_fd())? {
-            Some(handed) => self.welcome(py, handed),
-            // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
-            // connection is gone.
-            None if self.may_accept() => {
-                self.accept_any(py);
+    /// Serves so many of the connections in the lot.
+    fn take_from_lot(&mut self, py: Python<'_>, most: usize) -> io::Result<()> {
+        for taken in 0..most {
+            match super::lot::take(self.lot.1.as_fd())? {
+                Some(handed) => self.welcome(py, handed),
+                // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
+                // connection is gone.
+                None if taken == 0 && self.may_accept() => {
+                    self.accept_any(py);
+                    break;
+                }
+                None => break,
             }
-            None => {}
+            if self.orders.quit() {
+                break;
+            }
         }
         Ok(())
     }

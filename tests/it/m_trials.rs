@@ -292,7 +292,10 @@ fn a_stopped_idle_worker_is_replaced() {
 
 #[test]
 fn time_spent_on_a_slow_client_does_not_count() {
-    let server = Server::app("cases:app").args(["-t", "1"]).start();
+    // Without a buffer it is the app that waits for the client.
+    let server = Server::app("cases:app")
+        .args(["-t", "1", "--request-buffer", "0"])
+        .start();
     let mut wire = server.connect();
     wire.send("POST /read_all HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
     let begun = Instant::now();

@@ -76,3 +76,4 @@ mod t_sites;
 mod s_corpus;
 #[cfg(test)]
 mod s_nginx;
+mod s_parking;

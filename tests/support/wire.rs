@@ -123,6 +123,29 @@ impl Wire {
         );
     }
 
+    /// Reads until this text has come, and forgets all up to it.
+    pub(crate) fn expect_text(&mut self, text: &str) {
+        loop {
+            if let Some(at) = find(&self.buffer, text.as_bytes()) {
+                self.buffer.drain(..at + text.len());
+                return;
+            }
+            let more = self.fill().unwrap_or_else(|broken| panic!("no {text:?}: {broken}"));
+            assert!(more, "the connection ended before {text:?}");
+        }
+    }
+
+    /// Reads so many bytes and forgets them.
+    pub(crate) fn skip(&mut self, count: u64) {
+        let mut left = usize::try_from(count).unwrap();
+        while left > 0 {
+            let here = self.buffer.len().min(left);
+            self.buffer.drain(..here);
+            left -= here;
+            assert!(left == 0 || self.fill().unwrap(), "{left} bytes are missing");
+        }
+    }
+
     /// Waits for a reset, and returns the bytes before it.
     pub(crate) fn expect_reset(&mut self) -> Vec<u8> {
         loop {
