@@ -150,20 +150,27 @@ settings! {
     header_timeout: Seconds = Seconds::new(20) => Http, Reload, flag "header-timeout";
 
     /// The longest pause while a client sends a body; 0 is for ever.
+    ///
+    /// On the whole a body may take this time, and a second more for each 500 bytes: who sends a byte now and then is
+    /// cut, too.
     body_timeout: Seconds = Seconds::new(30) => Http, Reload, flag "body-timeout";
 
     /// The longest pause while a client takes a response; 0 is for ever.
+    ///
+    /// On the whole it may take this time, and a second more for each 500 bytes. What counts is what the client has
+    /// acknowledged, not what waits in the kernel.
     write_timeout: Seconds = Seconds::new(30) => Http, Reload, flag "write-timeout";
 
-    /// How many connections a worker holds at once, most of them waiting.
+    /// How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed.
     worker_connections: u32 = 1000 => Http, Reload, bounds Bounds::between(1, 1_000_000), flag "worker-connections";
 
-    /// Let a body up to this size arrive before the app is called. Larger ones are streamed.
+    /// Let a body up to this size arrive before the app is called. Of larger ones so much is awaited, and the rest
+    /// streamed.
     request_buffer: Size = Size::new(1 << 20) => Http, Reload, bounds Bounds::between(0, 1 << 30),
         flag "request-buffer";
 
-    /// Send a response up to this size while the worker goes on. Larger ones hold it until
-    /// they have left.
+    /// Send a response up to this size while the worker goes on. Larger ones hold it until no more than this is left.
+    /// A file (`wsgi.file_wrapper`) holds no worker, whatever its size.
     response_buffer: Size = Size::new(1 << 20) => Http, Reload, bounds Bounds::between(0, 1 << 30),
         flag "response-buffer";
 

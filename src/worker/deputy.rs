@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::time::TimeSpec;
 
 use crate::log;
 use crate::sys::clock;
@@ -29,6 +30,8 @@ use super::parking::Parking;
 const HELD: u64 = 1_000_000;
 /// How long a request may take before the deputy sees to the others; and how often it looks then.
 const STUCK: u64 = 2_000_000;
+/// The least wait: what is due any moment is done together.
+const SHORTEST: u64 = 50_000;
 /// How long it stays awake after the last request: to be woken costs the worker a system call.
 const LINGER: u64 = 50_000_000;
 
@@ -85,7 +88,7 @@ impl Deputy {
             let deputy = Arc::clone(self);
             let signals = SigSet::all();
             // Signals are the worker's: its system calls must be interrupted by them.
-            let before = signals.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
+            let before = signals.thread_swap_mask(SigmaskHow::SIG_SETMASK);
             let spawned = thread::Builder::new()
                 .name("rcorn deputy".to_owned())
                 .stack_size(128 * 1024)
@@ -124,18 +127,23 @@ impl Deputy {
         }
     }
 
-    /// Waits so many ns.
+    /// Waits so many ns, or for the bell.
     fn pause(&self, time: u64) {
-        thread::sleep(Duration::from_nanos(time.max(50_000)));
+        let time = Duration::from_nanos(time.max(SHORTEST));
+        self.listen(Some(TimeSpec::from_duration(time)));
     }
 
     /// Waits for the bell.
     fn sleep(&self) {
         while self.asleep.load(Ordering::Acquire) {
-            let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut bell, PollTimeout::NONE).is_ok() {
-                self.bell.read().ok();
-            }
+            self.listen(None);
+        }
+    }
+
+    fn listen(&self, time: Option<TimeSpec>) {
+        let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        if matches!(ppoll(&mut bell, time, None), Ok(rung) if rung > 0) {
+            self.bell.read().ok();
         }
     }
 

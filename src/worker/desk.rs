@@ -116,7 +116,10 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     pub(super) fn watch_lot(&self) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-        Ok(self.deputy.epoll.add(&self.lot.1, EpollEvent::new(flags, LOT))?)
+        Ok(self
+            .deputy
+            .epoll
+            .add(&self.lot.1, EpollEvent::new(flags, LOT))?)
     }
 
     /// Listens again. One worker is woken for one connection (`EPOLLEXCLUSIVE`).
@@ -194,7 +197,11 @@ impl Desk<'_> {
         }
         // Who is in the lot has waited for longest. As many of them as of our own, or clients of a worker that happens to
         // have quick requests would be served again and again before them. Then our own; then one new connection.
-        let own = || events.iter().filter(|event| event.data() >= FIRST_CONNECTION);
+        let own = || {
+            events
+                .iter()
+                .filter(|event| event.data() >= FIRST_CONNECTION)
+        };
         if events.iter().any(|event| event.data() == LOT) {
             self.take_from_lot(py, own().count().saturating_add(1))?;
         }

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{ChunkScan, ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head};
+use crate::http::{
+    ChunkScan, ChunkedDecoder, Framing, Head, Progress, Refusal, Version, parse_head,
+};
 use crate::log;
 use crate::python::traceback;
 use crate::settings::Protocol;

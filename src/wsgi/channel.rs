@@ -147,10 +147,11 @@ impl Channel {
 
     /// What became of a try to send.
     fn failed(&self, error: io::Error) -> Lost {
-        match error.kind() {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
             // The client is not to blame.
-            io::ErrorKind::UnexpectedEof => Lost::Short,
-            _ => self.lose(Lost::Gone(error)),
+            Lost::Short
+        } else {
+            self.lose(Lost::Gone(error))
         }
     }
 
@@ -202,10 +203,12 @@ impl Channel {
         loop {
             {
                 let mut outbox = self.outbox();
-                let done = outbox.push(self.socket(), &mut parts);
-                if done.map_err(|error| self.failed(error))? {
+                let pushed = outbox.push(self.socket(), parts);
+                let (done, rest) = pushed.map_err(|error| self.failed(error))?;
+                if done {
                     return Ok(true);
                 }
+                parts = rest;
                 let rest = parts.iter().map(|part| part.len()).sum::<usize>();
                 if outbox.len().saturating_add(rest) <= self.0.patience.buffer {
                     outbox.keep(parts);
@@ -226,15 +229,17 @@ impl Channel {
 
     /// Sends what waits, as far as it goes without waiting; `true` when all is out.
     pub fn pump(&self) -> Result<bool, Lost> {
-        let done = self.outbox().push(self.socket(), &mut &mut [][..]);
-        done.map_err(|error| self.failed(error))
+        let pushed = self.outbox().push(self.socket(), &mut []);
+        let pushed = pushed.map(|(done, _none)| done);
+        pushed.map_err(|error| self.failed(error))
     }
 
     /// The same for the deputy: a failure is kept for the worker.
     #[must_use]
     pub fn pump_aside(&self) -> bool {
         let mut outbox = self.outbox();
-        match outbox.push(self.socket(), &mut &mut [][..]) {
+        let pushed = outbox.push(self.socket(), &mut []);
+        match pushed.map(|(done, _none)| done) {
             Ok(done) => done,
             Err(error) => {
                 outbox.fail(error);

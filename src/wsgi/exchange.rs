@@ -304,9 +304,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
         return Ok(false);
     };
     let sent = if take == 0 {
-        channel
-            .send(py, &mut [IoSlice::new(step.head())])
-            .map(drop)
+        channel.send(py, &mut [IoSlice::new(step.head())]).map(drop)
     } else {
         let file = FileRest {
             descriptor: plain.descriptor,

@@ -70,19 +70,19 @@ impl Outbox {
         self.file = Some(file);
     }
 
-    /// Sends what waits and then these, as far as it goes without waiting; `parts` is left with the rest. `true` when
-    /// all is out.
-    pub fn push(
+    /// Sends what waits and then these, as far as it goes without waiting. Gives what is left of `parts`, and `true`
+    /// when all is out.
+    pub fn push<'p, 'b>(
         &mut self,
         socket: BorrowedFd<'_>,
-        parts: &mut &mut [IoSlice<'_>],
-    ) -> io::Result<bool> {
+        mut parts: &'p mut [IoSlice<'b>],
+    ) -> io::Result<(bool, &'p mut [IoSlice<'b>])> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        IoSlice::advance_slices(parts, 0);
+        IoSlice::advance_slices(&mut parts, 0);
         loop {
-            let sent = match (self.bytes.get(self.at..).unwrap_or(&[]), &**parts) {
+            let sent = match (self.bytes.get(self.at..).unwrap_or(&[]), &*parts) {
                 ([], []) => break,
                 ([], [one]) => net::send(socket, one, false),
                 ([], several) => net::send_gathered(socket, several),
@@ -99,16 +99,18 @@ impl Outbox {
                     self.count(sent);
                     let own = sent.min(self.len());
                     self.at = self.at.saturating_add(own);
-                    IoSlice::advance_slices(parts, sent.saturating_sub(own));
+                    IoSlice::advance_slices(&mut parts, sent.saturating_sub(own));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((false, parts));
+                }
                 Err(error) => return Err(error),
             }
         }
         // Most connections wait for their next request now: no memory for them.
         (self.bytes, self.at) = (Vec::new(), 0);
-        self.push_file(socket)
+        Ok((self.push_file(socket)?, parts))
     }
 
     /// Sends some of the file.

@@ -1,7 +1,6 @@
 """The app of tests/it/s_parking.rs: one case a path."""
 
 import os
-import tempfile
 import time
 
 from gate import hold
@@ -74,9 +73,9 @@ def download(environ, start_response):
 
 
 def sparse(environ, start_response):
-    """A file of as many MiB as the query says, without a block on the disk."""
+    """A file of as many MiB as the query says, without a block anywhere."""
     size = int(environ["QUERY_STRING"]) << 20
-    file = tempfile.TemporaryFile()
+    file = os.fdopen(os.memfd_create("sparse"), "w+b")
     file.truncate(size)
     start_response(OK, [("Content-Length", str(size))])
     return environ["wsgi.file_wrapper"](file)

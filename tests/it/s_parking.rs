@@ -104,7 +104,11 @@ fn quick_parts_leave_together() {
             .unwrap();
         let text = String::from_utf8(said.stdout).unwrap();
         let complaint = String::from_utf8_lossy(&said.stderr);
-        fewest = fewest.min(text.trim().parse().unwrap_or_else(|_| panic!("{complaint}")));
+        fewest = fewest.min(
+            text.trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("{complaint}")),
+        );
     }
     // The first part, and all others.
     assert_eq!(fewest, 2);
@@ -212,17 +216,21 @@ fn clients_that_drip_are_cut() {
         .args(["--body-timeout", "1", "--write-timeout", "1"])
         .args(["--header-timeout", "1"])
         .start();
-    let chunked = "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n";
+    let chunked =
+        "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n";
     let begun = Instant::now();
-    let mut slow: Vec<Wire> = [get("/").replace("\r\n\r\n", "\r\nX: "), post("/upload", 999_999)]
-        .into_iter()
-        .chain([chunked.to_owned()])
-        .map(|beginning| {
-            let mut wire = server.connect();
-            wire.send(beginning);
-            wire
-        })
-        .collect();
+    let mut slow: Vec<Wire> = [
+        get("/").replace("\r\n\r\n", "\r\nX: "),
+        post("/upload", 999_999),
+    ]
+    .into_iter()
+    .chain([chunked.to_owned()])
+    .map(|beginning| {
+        let mut wire = server.connect();
+        wire.send(beginning);
+        wire
+    })
+    .collect();
     // None of them ever pauses for a second; none holds the only worker.
     while !slow.is_empty() {
         slow.retain_mut(|wire| {
@@ -286,7 +294,11 @@ fn gigabytes_pass_in_bounded_memory() {
         wire.send(get(target));
         assert_eq!(wire.read_head().status, 200);
         wire.skip(GIB);
-        eprintln!("{target}: {:?}, peak {} KiB", begun.elapsed(), peak_kib(worker));
+        eprintln!(
+            "{target}: {:?}, peak {} KiB",
+            begun.elapsed(),
+            peak_kib(worker)
+        );
     }
     // An app that reads it, and one that does not.
     let mib = vec![0xa5; 1 << 20];
@@ -297,12 +309,19 @@ fn gigabytes_pass_in_bounded_memory() {
         wire.send(&mib);
     }
     assert_eq!(wire.read_reply().text(), GIB.to_string());
-    eprintln!("upload: {:?}, peak {} KiB", begun.elapsed(), peak_kib(worker));
+    eprintln!(
+        "upload: {:?}, peak {} KiB",
+        begun.elapsed(),
+        peak_kib(worker)
+    );
     let mut wire = server.connect();
     wire.send(post("/", GIB));
     // What comes after the reply is thrown away for a while; then the connection is closed.
     let taken = (0..GIB >> 20).take_while(|_| wire.try_send(&mib).is_ok());
-    eprintln!("of a body that nobody reads {} MiB were taken", taken.count());
+    eprintln!(
+        "of a body that nobody reads {} MiB were taken",
+        taken.count()
+    );
     let grown = peak_kib(worker) - before;
     eprintln!("grown by {grown} KiB");
     assert!(grown < 24 << 10, "the worker grew by {grown} KiB");
@@ -368,7 +387,9 @@ fn quick_times(server: &Server, kept: bool) -> Vec<Duration> {
     let clients: Vec<_> = (0..64)
         .map(|number| std::thread::spawn(client(number)))
         .collect();
-    let times = clients.into_iter().flat_map(|client| client.join().unwrap());
+    let times = clients
+        .into_iter()
+        .flat_map(|client| client.join().unwrap());
     times.collect()
 }
 

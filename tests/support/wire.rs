@@ -130,7 +130,9 @@ impl Wire {
                 self.buffer.drain(..at + text.len());
                 return;
             }
-            let more = self.fill().unwrap_or_else(|broken| panic!("no {text:?}: {broken}"));
+            let more = self
+                .fill()
+                .unwrap_or_else(|broken| panic!("no {text:?}: {broken}"));
             assert!(more, "the connection ended before {text:?}");
         }
     }
@@ -142,7 +144,10 @@ impl Wire {
             let here = self.buffer.len().min(left);
             self.buffer.drain(..here);
             left -= here;
-            assert!(left == 0 || self.fill().unwrap(), "{left} bytes are missing");
+            assert!(
+                left == 0 || self.fill().unwrap(),
+                "{left} bytes are missing"
+            );
         }
     }
 
