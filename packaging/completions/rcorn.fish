@@ -65,9 +65,9 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l max-keepalive-requests -d '
 complete -c rcorn -n "__fish_rcorn_needs_command" -l header-timeout -d 'The time a client has to send the head of a request; 0 is for ever. [default: 20]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l body-timeout -d 'The longest pause while a client sends a body; 0 is for ever. [default: 30]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l write-timeout -d 'The longest pause while a client takes a response; 0 is for ever. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'How many connections a worker holds at once, most of them waiting. [default: 1000]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Let a body up to this size arrive before the app is called. Larger ones are streamed. [default: 1MiB]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size while the worker goes on. Larger ones hold it until they have left. [default: 1MiB]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed. [default: 1000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Let a body up to this size arrive before the app is called. Of larger ones so much is awaited, and the rest streamed. [default: 1MiB]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size while the worker goes on. Larger ones hold it until no more than this is left. A file (wsgi.file_wrapper) holds no worker, whatever its size. [default: 1MiB]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-line -d 'The longest request line, at most 8190; 0 is 1 MiB. [default: 4094]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-fields -d 'The most header fields of a request, at most 32768; 0 is 32768. [default: 100]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-field_size -l limit-request-field-size -d 'The longest header field; 0 is 8190. [default: 8190]' -r -f

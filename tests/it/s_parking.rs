@@ -193,6 +193,8 @@ fn the_longest_idle_makes_room() {
     // Half a request: more worth keeping than an idle connection.
     kept[0].send("GET / HT");
     assert_eq!(kept[7].get("/").status, 200);
+    // The clock of idle times is coarse: who comes next is clearly younger.
+    assert!(!kept[0].hears_within(BEAT));
     let mut more: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
     for wire in &mut more {
         assert_eq!(wire.get("/").status, 200);
