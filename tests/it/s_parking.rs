@@ -1,5 +1,9 @@
 //! What waits holds no worker: connections, bodies and replies that are parked, the deputy that sees to them while
 //! the worker is in the app, and the limits of slow clients.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows panics, and that is what a test should do"
+)]
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -370,7 +374,7 @@ fn quick_times(server: &Server, kept: bool) -> Vec<Duration> {
             let mut times = Vec::new();
             let mut wire = kept.then(|| Wire::connect(&place));
             for turn in 0..24 {
-                let slow = (number * 7 + turn * 3) % 10 == 0;
+                let slow = (number * 7 + turn * 3).is_multiple_of(10);
                 let begun = Instant::now();
                 let mut used = wire.take().unwrap_or_else(|| Wire::connect(&place));
                 let end = if kept { "" } else { "Connection: close\r\n" };
