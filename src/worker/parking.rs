@@ -38,10 +38,7 @@ impl Parking {
 
     /// Takes a connection out of its place, which stays its own.
     pub(super) fn take(&self, index: usize) -> Option<Box<Connection>> {
-        self.places()
-            .places
-            .get_mut(index)
-            .and_then(Option::take)
+        self.places().places.get_mut(index).and_then(Option::take)
     }
 
     /// A place for one more connection.

@@ -61,19 +61,22 @@ mod r_reload;
 #[cfg(test)]
 mod s_container;
 #[cfg(test)]
+mod s_corpus;
+#[cfg(test)]
 mod s_debian;
 #[cfg(test)]
 mod s_kubernetes;
 #[cfg(test)]
+mod s_nginx;
+#[cfg(test)]
+mod s_parking;
+#[cfg(test)]
 mod s_pip;
 #[cfg(test)]
 mod s_units;
+#[cfg(test)]
 mod t_deploy;
 #[cfg(test)]
 mod t_docs;
 #[cfg(test)]
 mod t_sites;
-mod s_corpus;
-#[cfg(test)]
-mod s_nginx;
-mod s_parking;
