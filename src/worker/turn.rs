@@ -118,7 +118,7 @@ impl Desk<'_> {
     /// With `TCP_DEFER_ACCEPT` the request is there already: no need to ask epoll.
     fn receive_first(&mut self, py: Python<'_>, mut connection: Connection) {
         let next = self.receive(py, &mut connection);
-        if !matches!(next, Next::Done | Next::Abort) {
+        if !matches!(reply_first(&connection, next), Next::Done | Next::Abort) {
             self.settle(Box::new(connection), None, next);
         }
     }
