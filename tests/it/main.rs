@@ -80,3 +80,5 @@ mod t_deploy;
 mod t_docs;
 #[cfg(test)]
 mod t_sites;
+#[cfg(test)]
+mod u_cost;
