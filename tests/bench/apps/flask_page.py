@@ -1,0 +1,10 @@
+"""One page of Flask."""
+
+from flask import Flask, jsonify
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def hello():
+    return jsonify(message="Hello, World!")

@@ -1,0 +1,3 @@
+-- 64 KiB in each request.
+wrk.method = "POST"
+wrk.body = string.rep("a", 65536)
