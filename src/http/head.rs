@@ -62,8 +62,12 @@ pub struct Head {
     pub length: usize,
     /// Changes whenever the fields are others than those of the head before.
     pub serial: u64,
-    /// The fields as bytes, when the next head may be compared with them.
-    previous: Vec<u8>,
+    /// The head as bytes, when the next one may be compared with it; empty when not.
+    whole: Vec<u8>,
+    /// Where the fields begin in it.
+    whole_block: usize,
+    /// All that is here was read from `whole`.
+    is_whole: bool,
     /// Host as a field, before an absolute target overrode it.
     field_host: Option<Span>,
 }
@@ -82,6 +86,10 @@ impl Head {
 
 /// Parses a head at the beginning of `bytes`. However the bytes are cut, the answer is the same.
 pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progress<()>, Refusal> {
+    if head.is_whole && bytes.starts_with(&head.whole) {
+        return Ok(Progress::Done(()));
+    }
+    head.is_whole = false;
     // One empty line before the request line is forgiven (RFC 9112 section 2.2).
     let at = match bytes {
         [b'\r', b'\n', ..] => 2,
@@ -106,17 +114,25 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
     head.version = parsed.version;
     // The same fields behind an absolute target are others: its authority counts more than Host.
     let same = parsed.authority.is_none() && version == parsed.version;
-    if same && !head.previous.is_empty() && after.starts_with(&head.previous) {
-        reuse(head, block);
+    let fields = head.whole.get(head.whole_block..).unwrap_or(&[]);
+    let mut again = false;
+    if same && !fields.is_empty() && after.starts_with(fields) {
+        let length = fields.len();
+        reuse(head, block, length);
+        again = true;
     } else {
         match parse_fields(bytes, block, limits, head)? {
             Progress::More => return Ok(Progress::More),
             Progress::Done(()) => {}
         }
-        head.previous.clear();
-        if head.framing == Framing::None && !head.expect_continue && parsed.authority.is_none() {
-            head.previous.extend_from_slice(head.block.of(bytes));
-        }
+    }
+    head.whole.clear();
+    if again || head.framing == Framing::None && !head.expect_continue && parsed.authority.is_none()
+    {
+        head.whole
+            .extend_from_slice(bytes.get(..head.length).unwrap_or(&[]));
+        head.whole_block = block;
+        head.is_whole = true;
     }
     head.authority = parsed.authority;
     head.host = parsed.authority.or(head.field_host);
@@ -124,7 +140,7 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
 }
 
 /// The fields are those of the head before, at another place.
-fn reuse(head: &mut Head, block: usize) {
+fn reuse(head: &mut Head, block: usize, length: usize) {
     let from = head.block.start();
     if from != block {
         for field in &mut head.fields {
@@ -133,7 +149,7 @@ fn reuse(head: &mut Head, block: usize) {
         }
         head.field_host = head.field_host.map(|host| host.moved(from, block));
     }
-    let end = block.saturating_add(head.previous.len());
+    let end = block.saturating_add(length);
     head.block = Span::new(block, end);
     head.length = end;
 }
@@ -177,7 +193,7 @@ fn parse_fields(
     head.expect_continue = false;
     // Other fields than before, even if they turn out to be refused.
     head.serial = head.serial.wrapping_add(1);
-    head.previous.clear();
+    head.whole.clear();
     let mut found = Found::default();
     let mut at = block;
     loop {

@@ -139,7 +139,14 @@ impl Desk<'_> {
                     (bytes, at) = (Cow::Owned(left), 0);
                 }
                 Step::Wait(waiting) => {
-                    connection.buffer = rest.to_vec();
+                    // With room for what is awaited: it is not moved when it comes.
+                    let room = if let Waiting::Body(needed) = waiting {
+                        needed.max(rest.len())
+                    } else {
+                        rest.len()
+                    };
+                    connection.buffer = Vec::with_capacity(room);
+                    connection.buffer.extend_from_slice(rest);
                     return Next::Park(waiting);
                 }
                 Step::Leave(next) => return next,
@@ -184,7 +191,7 @@ impl Desk<'_> {
         // What comes behind it is another request, with a time of its own.
         connection.waiting = Waiting::NextRequest;
         connection.chunks = None;
-        let (input, used) = self.body(connection, &request, &gather);
+        let (input, used) = self.body(py, connection, &request, &gather);
         connection
             .channel
             .owe_continue(head.expect_continue && input.is_some());
@@ -259,6 +266,7 @@ impl Desk<'_> {
     /// The body's source, and how many of the bytes behind the head belong to the request.
     fn body(
         &self,
+        py: Python<'_>,
         connection: &Connection,
         request: &Request<'_>,
         gather: &Gather,
@@ -268,9 +276,8 @@ impl Desk<'_> {
         match (gather, request.head.framing) {
             (_, Framing::None) => (None, 0),
             (Gather::Here(length), Framing::Length(_)) => {
-                let body = behind.get(..*length).unwrap_or(behind).to_vec();
-                let size = u64::try_from(*length).unwrap_or(u64::MAX);
-                (Some(Body::with_length(body, size, channel)), *length)
+                let body = behind.get(..*length).unwrap_or(behind);
+                (Some(Body::whole(py, body, channel)), *length)
             }
             (_, Framing::Length(length)) => (
                 Some(Body::with_length(behind.to_vec(), length, channel)),

@@ -90,7 +90,8 @@ impl<'a> Desk<'a> {
             },
             head: Head::default(),
             packet: Packet::default(),
-            scratch: vec![0; PIECE],
+            // A head and a body of the size that buffers have: in one piece.
+            scratch: vec![0; PIECE.saturating_add(16 * 1024)],
             environ,
             guest,
             hooks: birth.hooks.as_ref(),

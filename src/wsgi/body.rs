@@ -2,6 +2,9 @@
 //! framing. Never gives a byte of the next request, never lets a torn body look complete. Never blocks: the
 //! reader (`wsgi::input`) waits.
 
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
 use crate::http::{ChunkedDecoder, Refusal};
 
 use super::channel::{Channel, Lost, Slowness};
@@ -53,6 +56,8 @@ enum Framing {
 /// One request's body.
 #[derive(Debug)]
 pub struct Body {
+    /// All of it, as the object that a `read()` of everything gives; nothing is in `decoded` then.
+    whole: Option<Py<PyBytes>>,
     decoded: Vec<u8>,
     at: usize,
     framing: Framing,
@@ -66,12 +71,34 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body that is here to its end.
+    #[must_use]
+    pub fn whole(py: Python<'_>, bytes: &[u8], channel: Channel) -> Self {
+        let mut body = Self::with_length(Vec::new(), 0, channel);
+        body.total = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        body.whole = Some(PyBytes::new(py, bytes).unbind());
+        body
+    }
+
+    /// All of it at once, if nothing was read yet and it is no longer than `limit`. Most apps read so, and no byte is
+    /// copied again then.
+    pub fn take_whole<'py>(&mut self, py: Python<'py>, limit: u64) -> Option<Bound<'py, PyBytes>> {
+        let whole = self.whole.take()?.into_bound(py);
+        let length = u64::try_from(whole.as_bytes().len()).unwrap_or(u64::MAX);
+        if length <= limit {
+            return Some(whole);
+        }
+        self.decoded.extend_from_slice(whole.as_bytes());
+        None
+    }
+
     /// A body of known length; `first` came with the head (at most `length` bytes of it are taken).
     #[must_use]
     pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
         let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
         let framing = Framing::Length(length.saturating_sub(here));
         Self {
+            whole: None,
             decoded: first,
             at: 0,
             framing,
@@ -93,6 +120,7 @@ impl Body {
             done: false,
         };
         Self {
+            whole: None,
             decoded: Vec::new(),
             at: 0,
             framing,
@@ -275,6 +303,7 @@ impl Body {
         }
         let complete = self.is_complete();
         self.channel = None;
+        self.whole = None;
         self.take(self.available().len());
         let rest = match &mut self.framing {
             Framing::Length(_) => Vec::new(),

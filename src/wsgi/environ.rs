@@ -202,12 +202,17 @@ impl Environ {
             // The keys of a PROXY header must not come to a client without one.
             && self.memo.proxied == ends.proxy.is_some();
         let line = bytes.get(..head.block.start()).unwrap_or(&[]);
-        if same && let Some(previous) = &self.memo.environ {
-            let environ = previous.bind(py).copy()?;
-            self.set_ends(py, &environ, ends)?;
+        if same && let Some(previous) = self.memo.environ.take() {
+            let previous = previous.into_bound(py);
             if self.memo.line != line {
-                self.set_target(py, &environ, bytes, head, None)?;
+                // In the copy that is kept: the next request is likely to be like this one.
+                self.set_target(py, &previous, bytes, head, None)?;
+                self.memo.line.clear();
+                self.memo.line.extend_from_slice(line);
             }
+            let environ = previous.copy()?;
+            self.memo.environ = Some(previous.unbind());
+            self.set_ends(py, &environ, ends)?;
             return Ok(environ);
         }
         let environ = self.anew(py, bytes, head, ends)?;

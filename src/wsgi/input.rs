@@ -82,6 +82,10 @@ impl Input {
         Ok(())
     }
 
+    fn take_whole<'py>(&self, py: Python<'py>, limit: u64) -> Option<Bound<'py, PyBytes>> {
+        self.lock().as_mut()?.take_whole(py, limit)
+    }
+
     /// Brings more bytes, waiting for them; `false` at the end.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
@@ -107,6 +111,9 @@ impl Input {
     /// Everything up to `limit` bytes.
     fn read_up_to<'py>(&self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         self.check_open()?;
+        if let Some(whole) = self.take_whole(py, limit) {
+            return Ok(whole);
+        }
         let known = self.lock().as_ref().map_or(Some(0), Body::left);
         if let Some(left) = known {
             let wanted = left.min(limit);
@@ -163,6 +170,8 @@ impl Input {
     /// One line up to `limit` bytes, with its newline; empty at the end.
     fn line(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<u8>> {
         self.check_open()?;
+        // Piece by piece from now on.
+        drop(self.take_whole(py, 0));
         let mut line = Vec::new();
         loop {
             if let Some(body) = self.lock().as_mut() {

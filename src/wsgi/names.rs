@@ -2,6 +2,7 @@
 //! Both are bounded; a flood of odd names or values costs time, never memory.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -52,7 +53,9 @@ pub struct NameRules {
 #[derive(Debug, Default)]
 pub struct Names {
     rules: NameRules,
-    by_wire: HashMap<Box<[u8]>, Name>,
+    /// By their place in `names`.
+    by_wire: HashMap<Box<[u8]>, usize, BuildHasherDefault<Quick>>,
+    names: Vec<Name>,
     numbers: HashMap<Box<[u8]>, usize>,
 }
 
@@ -74,15 +77,20 @@ impl Names {
 
     /// The name's entry, made if it is new.
     pub fn get(&mut self, py: Python<'_>, wire: &[u8]) -> PyResult<&Name> {
-        if !self.by_wire.contains_key(wire) {
-            if self.by_wire.len() >= MOST_NAMES {
+        let place = if let Some(place) = self.by_wire.get(wire) {
+            *place
+        } else {
+            if self.names.len() >= MOST_NAMES {
                 self.by_wire.clear();
+                self.names.clear();
                 self.numbers.clear();
             }
             let name = self.make(py, wire)?;
-            self.by_wire.insert(wire.into(), name);
-        }
-        self.by_wire.get(wire).ok_or_else(|| {
+            self.by_wire.insert(wire.into(), self.names.len());
+            self.names.push(name);
+            self.names.len().saturating_sub(1)
+        };
+        self.names.get(place).ok_or_else(|| {
             pyo3::exceptions::PyRuntimeError::new_err("a field name vanished from its cache")
         })
     }
@@ -169,14 +177,39 @@ impl Values {
 
 /// A quick hash; collisions only cost a new `str`.
 fn hash(bytes: &[u8]) -> u32 {
-    let mut state = u64::try_from(bytes.len()).unwrap_or(0);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        state =
-            (state.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let mut state = Quick(u64::try_from(bytes.len()).unwrap_or(0));
+    state.write(bytes);
+    u32::try_from(state.0 >> 40).unwrap_or(0)
+}
+
+/// Multiply and rotate, eight bytes at a time. Names that somebody makes to collide cost a look at [`MOST_NAMES`] at
+/// most.
+#[derive(Debug, Default)]
+struct Quick(u64);
+
+impl Quick {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
-    for byte in rest {
-        state = (state.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
+}
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.mix(u64::from(*byte));
+        }
     }
-    u32::try_from(state >> 40).unwrap_or(0)
+
+    fn write_usize(&mut self, number: usize) {
+        self.mix(u64::try_from(number).unwrap_or(0));
+    }
+
+    fn finish(&self) -> u64 {
+        // Tables look at the lowest and the highest bits; a product's best are the high ones.
+        self.0.rotate_left(26)
+    }
 }

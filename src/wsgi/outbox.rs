@@ -80,6 +80,17 @@ impl Outbox {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
+        // Most replies are one piece that the kernel takes at once.
+        if self.is_empty()
+            && let [one] = &*parts
+            && let Ok(sent) = net::send(socket, one, false)
+        {
+            self.count(sent);
+            if sent == one.len() {
+                return Ok((true, &mut []));
+            }
+            IoSlice::advance_slices(&mut parts, sent);
+        }
         IoSlice::advance_slices(&mut parts, 0);
         loop {
             let sent = match (self.bytes.get(self.at..).unwrap_or(&[]), &*parts) {
