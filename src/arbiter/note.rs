@@ -197,12 +197,7 @@ impl fmt::Display for Note {
                     "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow."
                 )
             }
-            Self::TemplateMute(pid) => {
-                write!(
-                    f,
-                    "Template (pid:{pid}) does not answer: it is replaced. A hook that hangs, or somebody stopped it."
-                )
-            }
+            Self::TemplateMute(pid) => write!(f, "Template (pid:{pid}) does not answer: replaced."),
             Self::TemplateEnded(pid, Exit::Code(code)) => {
                 write!(f, "Template (pid:{pid}) exited with code {code}.")
             }
@@ -230,9 +225,7 @@ impl fmt::Display for Note {
                 "Reload taken back: workers of generation {} ended too soon, generation {} serves on.",
                 new.0, old.0
             ),
-            Self::Reloaded(generation) => {
-                write!(f, "Reloaded: generation {} serves.", generation.0)
-            }
+            Self::Reloaded(Generation(new)) => write!(f, "Reloaded: generation {new} serves."),
             Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
             Self::Workers(count) => write!(f, "{count} workers"),
             Self::StopDelayed(seconds) => {

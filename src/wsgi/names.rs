@@ -53,9 +53,9 @@ pub struct NameRules {
 #[derive(Debug, Default)]
 pub struct Names {
     rules: NameRules,
-    /// By their place in `names`.
+    /// By their place in `seen`.
     by_wire: HashMap<Box<[u8]>, usize, BuildHasherDefault<Quick>>,
-    names: Vec<Name>,
+    seen: Vec<Name>,
     numbers: HashMap<Box<[u8]>, usize>,
 }
 
@@ -80,17 +80,17 @@ impl Names {
         let place = if let Some(place) = self.by_wire.get(wire) {
             *place
         } else {
-            if self.names.len() >= MOST_NAMES {
+            if self.seen.len() >= MOST_NAMES {
                 self.by_wire.clear();
-                self.names.clear();
+                self.seen.clear();
                 self.numbers.clear();
             }
             let name = self.make(py, wire)?;
-            self.by_wire.insert(wire.into(), self.names.len());
-            self.names.push(name);
-            self.names.len().saturating_sub(1)
+            self.by_wire.insert(wire.into(), self.seen.len());
+            self.seen.push(name);
+            self.seen.len().saturating_sub(1)
         };
-        self.names.get(place).ok_or_else(|| {
+        self.seen.get(place).ok_or_else(|| {
             pyo3::exceptions::PyRuntimeError::new_err("a field name vanished from its cache")
         })
     }
