@@ -18,6 +18,11 @@ use super::signals::Signals;
 const ATTEMPTS: u32 = 5;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 
+/// The kernel ends the processes of an arbiter that was killed when it comes to them. So long, and so often, it is tried
+/// again without a word.
+const QUIETLY: Duration = Duration::from_millis(250);
+const BETWEEN_QUIET_ATTEMPTS: Duration = Duration::from_millis(10);
+
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
@@ -44,11 +49,16 @@ pub(super) fn first_listeners(
     } else if !given.is_empty() {
         return Ok(given);
     }
-    for attempt in 1..=ATTEMPTS {
+    let loud_from = clock::monotonic().saturating_add(clock::nanoseconds(QUIETLY));
+    let mut pauses = 1..ATTEMPTS;
+    loop {
         match listeners::plan(settings, &listeners) {
             Ok(plan) => {
                 plan.commit(&mut listeners);
                 return Ok(listeners);
+            }
+            Err(ListenError::InUse { .. }) if clock::monotonic() < loud_from => {
+                pause(signals, BETWEEN_QUIET_ATTEMPTS)?;
             }
             Err(ListenError::InUse { address, source }) => {
                 log::error(format_args!("Connection in use: {address}"));
@@ -56,11 +66,11 @@ pub(super) fn first_listeners(
                     "connection to {address} failed: [Errno {}] Address already in use",
                     source.raw_os_error().unwrap_or(nix::libc::EADDRINUSE)
                 ));
-                if attempt == ATTEMPTS {
+                if pauses.next().is_none() {
                     log::error(format_args!("Can't connect to {address}"));
                     return Err(ListenError::InUse { address, source }.into());
                 }
-                pause(signals)?;
+                pause(signals, BETWEEN_ATTEMPTS)?;
             }
             Err(error) => {
                 log::error(format_args!("{error}"));
@@ -68,17 +78,15 @@ pub(super) fn first_listeners(
             }
         }
     }
-    Ok(listeners)
 }
 
 /// Waits for the next attempt, or for a signal that ends the start.
-fn pause(signals: &mut Signals) -> Result<(), StartError> {
+fn pause(signals: &mut Signals, time: Duration) -> Result<(), StartError> {
     let mut wait = || -> io::Result<bool> {
         let mut poll = Poll::new()?;
         poll.registry()
             .register(signals.source(), Token(0), Interest::READABLE)?;
-        let due = clock::monotonic()
-            .saturating_add(u64::try_from(BETWEEN_ATTEMPTS.as_nanos()).unwrap_or(0));
+        let due = clock::monotonic().saturating_add(clock::nanoseconds(time));
         let mut stopped = false;
         while !stopped {
             let left = due.saturating_sub(clock::monotonic());

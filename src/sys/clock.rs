@@ -5,6 +5,8 @@
     reason = "localtime_r has no safe form that sees the app's tzset()"
 )]
 
+use std::time::Duration;
+
 use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 
@@ -30,13 +32,13 @@ pub struct LocalTime {
 /// Nanoseconds of `CLOCK_MONOTONIC`: the same for all processes of this machine, never set back.
 #[must_use]
 pub fn monotonic() -> u64 {
-    nanoseconds(ClockId::CLOCK_MONOTONIC)
+    read(ClockId::CLOCK_MONOTONIC)
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC_COARSE`: a few milliseconds old at most, at a tenth of the cost.
 #[must_use]
 pub fn coarse() -> u64 {
-    nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
+    read(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 
 /// Seconds since 1970 (UTC).
@@ -45,7 +47,13 @@ pub fn unix_seconds() -> i64 {
     clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |t| t.tv_sec())
 }
 
-fn nanoseconds(clock: ClockId) -> u64 {
+/// A duration as the clocks count; one beyond their end is for ever.
+#[must_use]
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn read(clock: ClockId) -> u64 {
     // These clocks exist on every kernel that runs this program; a failure would mean a bad clock id.
     clock_gettime(clock).map_or(0, |t| {
         u64::try_from(t.tv_sec())

@@ -1,6 +1,7 @@
 //! The template: the user's own Python with the app imported, which serves nothing and forks workers on
 //! order. Enters here from the bootstrap and never returns to Python.
 
+mod again;
 pub(crate) mod boot;
 mod develop;
 pub(crate) mod hooks;
@@ -52,7 +53,7 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     serve::run(
         py,
         &orders_of,
-        serve::Origin {
+        again::Origin {
             native,
             start: orders,
             bare: mode == "bare",

@@ -1,10 +1,8 @@
 //! The template's life: boot, tell the arbiter, then one fork an order until the command socket ends.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv};
@@ -23,21 +21,11 @@ use crate::sys::signal;
 use crate::worker::orders::{hold, stand_by};
 use crate::worker::{self, Birth};
 
+use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
 use super::boot;
 use super::hooks::{self, Hooks};
 use super::loggers;
 use super::safety::{self, Before};
-
-/// How this template came to be.
-#[derive(Debug)]
-pub(super) struct Origin {
-    /// The memfd of the native module.
-    pub(super) native: RawFd,
-    /// The memfd of the start orders.
-    pub(super) start: File,
-    /// A second exec, after the app proved unsafe to preload.
-    pub(super) bare: bool,
-}
 
 /// Tells the arbiter.
 pub(crate) fn report(reports: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
@@ -242,83 +230,6 @@ fn import_ahead(
     Ok(app)
 }
 
-/// Execs the same interpreter again, to run without the app. Same pid: the arbiter sees nothing.
-fn start_again(start: &Start, origin: &Origin, arguments: &[std::ffi::CString]) -> Failure {
-    let again = || -> io::Result<std::convert::Infallible> {
-        for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
-            set_close_on_exec(fd, false)?;
-        }
-        let mut arguments = arguments.to_vec();
-        if let Some(mode) = arguments
-            .iter_mut()
-            .find(|argument| argument.as_bytes() == b"first")
-        {
-            c"bare".clone_into(mode);
-        }
-        let program = std::fs::read_link("/proc/self/exe")?;
-        // By the name it was started with, if that is a path: a venv is found by it.
-        let first = arguments
-            .first()
-            .filter(|name| name.as_bytes().contains(&b'/'));
-        let program = match first {
-            Some(name) => name.clone(),
-            None => std::ffi::CString::new(program.into_os_string().into_encoded_bytes())
-                .map_err(io::Error::other)?,
-        };
-        Ok(nix::unistd::execv(&program, &arguments)?)
-    };
-    match again() {
-        Ok(never) => match never {},
-        Err(error) => Failure {
-            code: 1,
-            summary: format!("cannot start Python again: {error}"),
-        },
-    }
-}
-
-/// The command line this process was started with.
-fn arguments() -> io::Result<Vec<std::ffi::CString>> {
-    let line = std::fs::read("/proc/self/cmdline")?;
-    let words = line
-        .strip_suffix(b"\0")
-        .unwrap_or(&line)
-        .split(|byte| *byte == 0);
-    words
-        .map(|word| std::ffi::CString::new(word).map_err(io::Error::other))
-        .collect()
-}
-
-fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
-    let logs = [start.error_log]
-        .into_iter()
-        .chain(start.access_log)
-        .filter(|fd| *fd > 2);
-    let sockets = [
-        start.scoreboard,
-        start.commands,
-        start.reports,
-        start.testimony,
-        start.lot.0,
-        start.lot.1,
-    ];
-    start
-        .listeners
-        .iter()
-        .map(|listener| listener.fd)
-        .chain(sockets)
-        .chain(logs)
-}
-
-fn set_close_on_exec(fd: RawFd, close: bool) -> io::Result<()> {
-    let flags = if close {
-        FdFlag::FD_CLOEXEC
-    } else {
-        FdFlag::empty()
-    };
-    fcntl(borrow_inherited(fd)?, FcntlArg::F_SETFD(flags))?;
-    Ok(())
-}
-
 /// A template that is ready to fork.
 struct Template<'a> {
     start: &'a Start,
@@ -383,12 +294,13 @@ impl Template<'_> {
             hooks.forks(py, id);
         }
         hold()?;
-        match fork_twice(py)? {
+        let forked = fork_twice(py);
+        if !matches!(forked, Ok(Forked::Worker)) {
+            SigSet::empty().thread_set_mask()?;
+        }
+        match forked? {
             Forked::Worker => Ok((None, testimony)),
-            Forked::Template(pid) => {
-                SigSet::empty().thread_set_mask()?;
-                Ok((Some(pid), testimony))
-            }
+            Forked::Template(pid) => Ok((Some(pid), testimony)),
         }
     }
 

@@ -23,7 +23,6 @@ use crate::wsgi::exchange::Guest;
 
 use super::access::Access;
 use super::deputy::Deputy;
-use super::nanoseconds;
 use super::orders::Orders;
 use super::retire::Retirement;
 
@@ -240,7 +239,7 @@ impl Desk<'_> {
             due = due.min(self.sit_out_until);
         }
         if let Some(Leaving::Stopping(_)) = self.leaving {
-            due = due.min(clock::coarse().saturating_add(nanoseconds(LAST_LOOK) / 4));
+            due = due.min(clock::coarse().saturating_add(clock::nanoseconds(LAST_LOOK) / 4));
         }
         if due == u64::MAX {
             return EpollTimeout::NONE;
@@ -348,7 +347,7 @@ impl Desk<'_> {
         // A ceiling: with 5 connections and 4 workers, two are a fair share.
         if workers > 1 && self.held() > total.div_ceil(workers) {
             self.close_doors()?;
-            self.sit_out_until = clock::coarse().saturating_add(nanoseconds(SIT_OUT));
+            self.sit_out_until = clock::coarse().saturating_add(clock::nanoseconds(SIT_OUT));
         }
         Ok(())
     }

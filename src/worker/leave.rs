@@ -14,7 +14,6 @@ use crate::sys::scoreboard::QUEUE_FIRST;
 
 use super::connection::Waiting;
 use super::desk::{Desk, LAST_CALL, LAST_LOOK, Leaving};
-use super::nanoseconds;
 
 impl Desk<'_> {
     /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive clients go
@@ -50,11 +49,11 @@ impl Desk<'_> {
             None => {}
             Some(Leaving::Orphaned) => self.shorten_waits(now),
             Some(Leaving::Stopping(_)) => {
-                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
+                self.shorten_waits(now.saturating_add(clock::nanoseconds(LAST_CALL)));
             }
             Some(Leaving::Retired) => {
                 self.hand_all_on();
-                self.shorten_waits(now.saturating_add(nanoseconds(LAST_CALL)));
+                self.shorten_waits(now.saturating_add(clock::nanoseconds(LAST_CALL)));
             }
         }
     }
@@ -88,7 +87,7 @@ impl Desk<'_> {
                 self.welcome(py, handed);
             }
             while self.accept_any(py) {}
-            if clock::coarse() < since.saturating_add(nanoseconds(LAST_LOOK)) {
+            if clock::coarse() < since.saturating_add(clock::nanoseconds(LAST_LOOK)) {
                 return Ok(false);
             }
         }

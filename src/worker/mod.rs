@@ -10,12 +10,14 @@ mod atoms;
 mod deputy;
 mod desk;
 mod front;
+mod gather;
 mod leave;
 mod pages;
 mod parking;
 mod probe;
 mod retire;
 mod serve;
+mod settle;
 mod setup;
 mod turn;
 
@@ -199,7 +201,7 @@ fn boot<'a>(
 /// Waits until the middle process of the double fork is gone and the arbiter is our parent; only then asks
 /// for a signal at the parent's death. Asked for earlier, the middle process's leaving would be that death.
 fn await_adoption(arbiter: i32) -> Result<(), BootError> {
-    let limit = clock::monotonic().saturating_add(nanoseconds(Duration::from_secs(5)));
+    let limit = clock::monotonic().saturating_add(clock::nanoseconds(Duration::from_secs(5)));
     while getppid().as_raw() != arbiter {
         // Some microseconds; longer only when the arbiter is dead and somebody else adopted us.
         if clock::monotonic() > limit {
@@ -244,9 +246,4 @@ fn leave(py: Python<'_>) {
             });
         quietly(flushed);
     }
-}
-
-/// A duration as the clocks count.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,6 @@ use crate::sys::process::resident_kib;
 use crate::template::serve::report;
 
 use super::desk::Desk;
-use super::nanoseconds;
 
 /// How often the memory is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -43,7 +42,7 @@ impl Retirement {
         if self.memory == 0 || clock::coarse() < self.next_look {
             return None;
         }
-        self.next_look = clock::coarse().saturating_add(nanoseconds(BETWEEN_LOOKS));
+        self.next_look = clock::coarse().saturating_add(clock::nanoseconds(BETWEEN_LOOKS));
         resident_kib(pid()).filter(|resident| *resident > self.memory)
     }
 }

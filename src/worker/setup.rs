@@ -13,6 +13,7 @@ use crate::http::{Head, Limits, Packet};
 use crate::link::Start;
 use crate::log::AccessLog;
 use crate::settings::{HeaderMap, LogTarget, Settings};
+use crate::sys::clock;
 use crate::sys::process::adopt;
 use crate::template::loggers;
 use crate::wsgi::channel::Patience;
@@ -21,13 +22,13 @@ use crate::wsgi::errors::Errors;
 use crate::wsgi::exchange::Guest;
 use crate::wsgi::file::FileWrapper;
 
+use super::Birth;
 use super::access::{Access, FileAccess};
 use super::atoms::Logger;
 use super::deputy::{Deputy, Sender};
 use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
 use super::orders::Orders;
 use super::retire::Retirement;
-use super::{Birth, nanoseconds};
 
 /// How long a client may take to close after we did.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -160,7 +161,7 @@ fn access(py: Python<'_>, start: &Start) -> io::Result<Option<Access>> {
 }
 
 fn limit(seconds: Option<Duration>) -> u64 {
-    seconds.map_or(0, nanoseconds)
+    seconds.map_or(0, clock::nanoseconds)
 }
 
 /// What the parser enforces.
@@ -190,6 +191,6 @@ fn limiting(settings: &Settings) -> Limiting {
         body: limit(settings.body_timeout.limit()),
         idle: limit(settings.keepalive.limit()),
         write: limit(settings.write_timeout.limit()),
-        close: nanoseconds(CLOSING),
+        close: clock::nanoseconds(CLOSING),
     }
 }

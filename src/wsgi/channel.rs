@@ -305,7 +305,10 @@ impl Channel {
         what: &'static str,
     ) -> Result<(), Lost> {
         let limit = limit.unwrap_or_default();
-        let lost = match slowness.pace.verdict(slowness.waited, nanoseconds(limit)) {
+        let lost = match slowness
+            .pace
+            .verdict(slowness.waited, clock::nanoseconds(limit))
+        {
             Verdict::Well => return Ok(()),
             Verdict::Pauses => Lost::Slow(what, limit),
             Verdict::Drips => Lost::Drip(what),
@@ -323,7 +326,7 @@ impl Channel {
     ) -> Result<bool, Lost> {
         let due = slowness
             .pace
-            .deadline(nanoseconds(limit.unwrap_or_default()));
+            .deadline(clock::nanoseconds(limit.unwrap_or_default()));
         let timeout = if due == u64::MAX {
             PollTimeout::NONE
         } else {
@@ -365,8 +368,4 @@ pub struct Slowness {
     waited: u64,
     /// What the client had taken before.
     base: u64,
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -19,4 +19,5 @@ pub mod names;
 pub mod outbox;
 pub mod reply;
 pub mod start;
+pub mod step;
 pub mod variables;

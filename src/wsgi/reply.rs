@@ -2,15 +2,16 @@
 //! section 6): length where it is known, chunks where it is not, the end of the connection for HTTP/1.0.
 //! Keeps count, so that a body never contradicts its Content-Length unnoticed.
 
-use std::io::{IoSlice, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::channel::{Channel, Lost};
+use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
+use super::step::{COPIED, Step, Whole, limited};
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
 static CLOSING: AtomicBool = AtomicBool::new(false);
@@ -89,9 +90,6 @@ pub struct Reply {
     /// Body bytes that did not fit into the declared length.
     excess: u64,
 }
-
-/// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
-const COPIED: usize = 16 * 1024;
 
 impl Default for Reply {
     fn default() -> Self {
@@ -236,14 +234,6 @@ impl Reply {
     }
 }
 
-/// What one step must put on the wire; made under the lock, sent without it.
-#[derive(Debug, Default)]
-pub struct Step {
-    head: Vec<u8>,
-    chunk: Vec<u8>,
-    take: usize,
-}
-
 impl Reply {
     fn account(&mut self, given: usize) -> usize {
         let given64 = u64::try_from(given).unwrap_or(u64::MAX);
@@ -360,84 +350,5 @@ impl Reply {
             Stage::Idle | Stage::Open => return None,
         }
         Some((self.channel.clone()?, step))
-    }
-}
-
-/// A whole reply, made under the lock, sent without it.
-#[derive(Debug)]
-pub struct Whole {
-    /// With the body behind it, when that is short.
-    head: Vec<u8>,
-    head_end: usize,
-    /// Bytes of the body.
-    take: usize,
-}
-
-impl Whole {
-    /// Sends it with the parts it was made for.
-    pub fn send(
-        &self,
-        py: Python<'_>,
-        channel: &Channel,
-        parts: &[Bound<'_, PyBytes>],
-    ) -> Result<(), Lost> {
-        let head = IoSlice::new(&self.head);
-        if self.take <= COPIED {
-            return channel.send(py, &mut [head]).map(drop);
-        }
-        let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
-        slices.push(head);
-        slices.extend(limited(parts, self.take).map(IoSlice::new));
-        // The kernel takes 1,024 parts at once (IOV_MAX); one more may wait already.
-        slices
-            .chunks_mut(1023)
-            .try_for_each(|slices| channel.send(py, slices).map(drop))
-    }
-}
-
-/// The parts, as far as so many bytes reach.
-fn limited<'a>(parts: &'a [Bound<'_, PyBytes>], mut room: usize) -> impl Iterator<Item = &'a [u8]> {
-    parts.iter().map(move |part| {
-        let part = part.as_bytes();
-        let part = part.get(..room).unwrap_or(part);
-        room = room.saturating_sub(part.len());
-        part
-    })
-}
-
-impl Step {
-    /// Sends it with the part of the body it was made for; `false` when some of it waits.
-    pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
-        channel.send(py, &mut self.slices(part))
-    }
-
-    /// Lets it wait, with the part of the body it was made for; gives how many bytes wait now.
-    pub fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
-        channel.hold(&self.slices(part))
-    }
-
-    fn slices<'a>(&'a self, part: &'a [u8]) -> [IoSlice<'a>; 4] {
-        let part = part.get(..self.take).unwrap_or(part);
-        let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() {
-            b"\r\n"
-        } else {
-            b""
-        };
-        [
-            IoSlice::new(&self.head),
-            IoSlice::new(&self.chunk),
-            IoSlice::new(if self.take == 0 { b"" } else { part }),
-            IoSlice::new(end),
-        ]
-    }
-
-    /// Whether the head is in it: the reply begins with this.
-    pub fn begins(&self) -> bool {
-        !self.head.is_empty()
-    }
-
-    /// The head alone (a file follows).
-    pub fn head(&self) -> &[u8] {
-        &self.head
     }
 }

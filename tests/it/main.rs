@@ -63,6 +63,8 @@ mod s_container;
 #[cfg(test)]
 mod s_corpus;
 #[cfg(test)]
+mod s_crowds;
+#[cfg(test)]
 mod s_debian;
 #[cfg(test)]
 mod s_kubernetes;
