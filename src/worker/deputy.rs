@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ use super::parking::Parking;
 const HELD: u64 = 1_000_000;
 /// How long a request may take before the deputy sees to the others; and how often it looks then.
 const STUCK: u64 = 2_000_000;
+/// The longest time between two looks at a worker whose requests are quick: each look doubles it. Under load every
+/// look interrupts the worker; in a virtual machine that costs as much as several requests.
+const CALM: u64 = 16_000_000;
 /// The least wait: what is due any moment is done together.
 const SHORTEST: u64 = 50_000;
 /// How long it stays awake after the last request: to be woken costs the worker a system call.
@@ -45,12 +48,20 @@ pub(super) struct Deputy {
     scoreboard: &'static Scoreboard,
     /// The order to leave.
     drain: Arc<AtomicBool>,
-    /// A reply that has something waiting, and when that is to be sent.
-    held: Mutex<Option<(WeakChannel, u64)>>,
+    agenda: Mutex<Agenda>,
     asleep: AtomicBool,
     bell: EventFd,
     /// Whether the thread runs; `None` inside: it could not be started.
     thread: OnceLock<Option<()>>,
+}
+
+/// What the deputy will do next.
+#[derive(Debug)]
+struct Agenda {
+    /// A reply that has something waiting, and when that is to be sent.
+    held: Option<(WeakChannel, u64)>,
+    /// When it looks again without the bell.
+    looks_at: u64,
 }
 
 impl Deputy {
@@ -69,7 +80,10 @@ impl Deputy {
             cell,
             scoreboard,
             drain,
-            held: Mutex::new(None),
+            agenda: Mutex::new(Agenda {
+                held: None,
+                looks_at: u64::MAX,
+            }),
             asleep: AtomicBool::new(true),
             bell: EventFd::from_value_and_flags(0, flags)?,
             thread: OnceLock::new(),
@@ -108,29 +122,37 @@ impl Deputy {
 
     fn work(&self) {
         let mut events = vec![EpollEvent::empty(); 64];
-        let mut awake_until = 0_u64;
+        let (mut awake_until, mut served) = (0_u64, 0);
+        let mut calm = STUCK / 2;
         loop {
             let now = clock::monotonic();
-            let due = self.send_held(now).min(self.stand_in(now, &mut events));
-            if due < u64::MAX {
-                awake_until = now.saturating_add(LINGER);
-                self.pause(due.saturating_sub(now));
-            } else if now < awake_until {
-                self.pause(STUCK);
-            } else if self.asleep.swap(true, Ordering::AcqRel) {
-                self.sleep();
-                awake_until = 0;
+            let held = self.send_held(now);
+            calm = if self.stand_in(now, &mut events) || held.is_some() {
+                STUCK
             } else {
-                // The worker may just have looked whether we are asleep: one more look at what it does.
-                self.pause(STUCK);
+                CALM.min(calm.saturating_mul(2))
+            };
+            let requests = self.cell.requests.load(Ordering::Relaxed);
+            if held.is_some() || self.is_busy() || requests != served {
+                awake_until = now.saturating_add(LINGER);
+            } else if now >= awake_until && self.asleep.swap(true, Ordering::AcqRel) {
+                self.sleep();
+                (awake_until, calm) = (0, STUCK / 2);
+                continue;
             }
+            served = requests;
+            // Also when it has just said that it sleeps: the worker may have looked before.
+            self.pause(now, now.saturating_add(calm));
         }
     }
 
-    /// Waits so many ns, or for the bell.
-    fn pause(&self, time: u64) {
-        let time = Duration::from_nanos(time.max(SHORTEST));
-        self.listen(Some(TimeSpec::from_duration(time)));
+    /// Waits until then, or until what is held is due, or for the bell.
+    fn pause(&self, now: u64, look: u64) {
+        let mut agenda = self.agenda();
+        agenda.looks_at = agenda.held.as_ref().map_or(look, |(_, due)| look.min(*due));
+        let time = agenda.looks_at.saturating_sub(now).max(SHORTEST);
+        drop(agenda);
+        self.listen(Some(TimeSpec::from_duration(Duration::from_nanos(time))));
     }
 
     /// Waits for the bell.
@@ -140,6 +162,10 @@ impl Deputy {
         }
     }
 
+    fn agenda(&self) -> MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn listen(&self, time: Option<TimeSpec>) {
         let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
         if matches!(ppoll(&mut bell, time, None), Ok(rung) if rung > 0) {
@@ -147,34 +173,30 @@ impl Deputy {
         }
     }
 
-    /// Sends what waits for the app's next part; gives when to look again.
-    fn send_held(&self, now: u64) -> u64 {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((channel, due)) = held.as_mut() else {
-            return u64::MAX;
-        };
-        if *due > now {
-            return *due;
+    /// Sends what waits for the app's next part; gives when more of it is due.
+    fn send_held(&self, now: u64) -> Option<u64> {
+        let mut agenda = self.agenda();
+        let (channel, due) = agenda.held.as_mut()?;
+        if *due <= now {
+            if channel.get().is_none_or(|channel| channel.pump_aside()) {
+                agenda.held = None;
+                return None;
+            }
+            // The client takes nothing just now.
+            *due = now.saturating_add(STUCK);
         }
-        let all_out = channel.get().is_none_or(|channel| channel.pump_aside());
-        if all_out {
-            *held = None;
-            return u64::MAX;
-        }
-        // The client takes nothing just now.
-        *due = now.saturating_add(STUCK);
-        *due
+        Some(*due)
     }
 
-    /// Sees to the parked connections when the worker cannot; gives when to look again.
-    fn stand_in(&self, now: u64, events: &mut [EpollEvent]) -> u64 {
+    fn is_busy(&self) -> bool {
+        self.cell.busy_since.load(Ordering::Acquire) != 0
+    }
+
+    /// Sees to the parked connections when the worker cannot; whether it cannot.
+    fn stand_in(&self, now: u64, events: &mut [EpollEvent]) -> bool {
         let busy = self.cell.busy_since.load(Ordering::Acquire);
-        if busy == 0 || self.parking.held() == 0 {
-            return u64::MAX;
-        }
-        let stuck = busy.saturating_add(STUCK);
-        if now < stuck {
-            return stuck;
+        if busy == 0 || self.parking.held() == 0 || now < busy.saturating_add(STUCK) {
+            return false;
         }
         // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that we do not take.
         let count = self.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0);
@@ -183,7 +205,7 @@ impl Deputy {
                 self.see_to(usize::try_from(index).unwrap_or(usize::MAX));
             }
         }
-        now.saturating_add(STUCK)
+        true
     }
 
     fn see_to(&self, index: usize) {
@@ -229,8 +251,13 @@ pub(super) struct Sender(pub(super) Arc<Deputy>);
 impl channel::Deputy for Sender {
     fn send_soon(&self, channel: &Channel) {
         let due = clock::monotonic().saturating_add(HELD);
-        let held = (channel.downgrade(), due);
-        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        let mut agenda = self.0.agenda();
+        agenda.held = Some((channel.downgrade(), due));
+        let late = agenda.looks_at > due.saturating_add(STUCK);
+        drop(agenda);
+        if late {
+            self.0.bell.write(1).ok();
+        }
         self.0.attend();
     }
 }
