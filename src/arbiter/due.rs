@@ -26,6 +26,13 @@ impl Arbiter {
         }
     }
 
+    /// Whether a worker's stage has taken too long. What the scoreboard showed says nothing about the time after the
+    /// look: a worker that serves may have ended that request long ago.
+    pub(super) fn is_overdue(&self, now: Moment, stage: &Stage) -> bool {
+        let now = if stage.is_serving() { self.looked } else { now };
+        self.worker_due(stage).is_some_and(|due| due <= now)
+    }
+
     pub(super) fn template_due(&self, stage: &TemplateStage) -> Option<Moment> {
         match stage {
             TemplateStage::Starting { since, .. } => due(*since, self.policy.boot_timeout),

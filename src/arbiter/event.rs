@@ -151,7 +151,8 @@ pub enum Event {
     BootFailed(WorkerId, BootFailure),
     /// The worker asks for the retire token; it keeps serving until told to drain.
     WantsRetirement(WorkerId, RetireReason),
-    /// What the scoreboard shows for a serving worker: when its current request began, or `None`.
+    /// What the scoreboard shows for a serving worker: when its current request began, or `None`. Judged at the next
+    /// [`Event::Tick`].
     Beat(WorkerId, Option<Moment>),
     /// A worker was stopped (`true`) or continued (`false`) by a job-control signal.
     Stopped(Pid, bool),

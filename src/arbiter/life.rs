@@ -69,7 +69,6 @@ impl Arbiter {
         since: Option<Moment>,
         actions: &mut Vec<Action>,
     ) {
-        self.look(now);
         if self.frozen.contains(&id) {
             return;
         }

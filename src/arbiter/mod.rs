@@ -89,7 +89,7 @@ pub struct Arbiter {
     token: Option<WorkerId>,
     /// A worker of any generation was ready once.
     ever_ready: bool,
-    /// The scoreboard was looked at then.
+    /// The scoreboard was looked at then, for all workers.
     looked: Moment,
     /// Times before this do not count against a worker: the arbiter itself was late.
     mercy: Moment,

@@ -42,7 +42,7 @@ impl Arbiter {
             .pool
             .workers
             .iter()
-            .filter(|(_, worker)| self.worker_due(&worker.stage).is_some_and(|due| due <= now))
+            .filter(|(_, worker)| self.is_overdue(now, &worker.stage))
             .map(|(id, _)| *id)
             .collect();
         for id in over {

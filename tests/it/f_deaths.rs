@@ -84,6 +84,23 @@ fn a_request_that_takes_too_long_ends_its_worker() {
     server.stop();
 }
 
+/// The scoreboard is looked at once each timeout: whoever is busy at two looks is busy with two requests.
+#[test]
+fn workers_that_are_always_busy_are_not_taken_for_hung() {
+    let server = Server::app("parking:app")
+        .args(["-w", "4", "-t", "2"])
+        .start();
+    server.wait_serving(4);
+    let workers = server.workers();
+    let load = Load::start(server.place(), "/slow", 8, Connections::Kept);
+    // Three timeouts: four workers answer 40 requests a second.
+    load.wait_for(250, server.deadline());
+    load.stop().assert_clean();
+    assert_eq!(server.workers(), workers);
+    // A line about a timeout fails the test here.
+    server.stop();
+}
+
 #[test]
 fn max_requests_replaces_workers_without_a_lost_request() {
     let server = Server::app("cases:app")

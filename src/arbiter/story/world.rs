@@ -16,7 +16,7 @@ pub(super) enum Turn {
     Fail(u8),
     /// The n-th living process dies.
     Die(u8, u8),
-    /// The n-th worker begins or ends a request.
+    /// The n-th worker begins a request, also the next one, or ends it.
     Busy(u8, bool),
     /// Time passes, in milliseconds.
     Pass(u32),
@@ -149,6 +149,16 @@ impl World {
                 );
                 if !matches!(ask, Ask::Reopen | Ask::Testify) {
                     self.told.insert(*pid);
+                }
+                if let (Ask::Testify, Some(Kind::Worker(id))) = (ask, self.living.get(pid))
+                    && self.serving.contains(id)
+                {
+                    let limit = self.policy.timeout.unwrap_or_default();
+                    let hangs = self
+                        .busy
+                        .get(id)
+                        .is_some_and(|since| since.0 + limit <= self.now);
+                    assert!(hangs, "a worker that gets on is taken for a hung one");
                 }
             }
             Action::Exit(outcome) => {
@@ -354,7 +364,7 @@ impl World {
                     return;
                 };
                 if *busy {
-                    self.busy.entry(*id).or_insert(Moment(self.now));
+                    self.busy.insert(*id, Moment(self.now));
                 } else {
                     self.busy.remove(id);
                 }

@@ -307,6 +307,29 @@ fn a_worker_that_got_on_before_it_was_killed_stays() {
 }
 
 #[test]
+fn who_was_busy_at_two_looks_with_two_requests_is_not_taken_for_hung() {
+    let mut tale = Tale::serving(2);
+    for look in 0..3 {
+        if look > 0 {
+            tale.now += 30_000;
+            // Something else happens first, when the last look is too old to judge by.
+            assert!(
+                said(&tale.step(Event::WantsRetirement(
+                    WorkerId(9),
+                    RetireReason::MaxRequests
+                )))
+                .is_empty()
+            );
+        }
+        for id in 1..=2 {
+            let begun = Moment(Duration::from_millis(tale.now - id));
+            assert!(said(&tale.step(Event::Beat(WorkerId(id), Some(begun)))).is_empty());
+        }
+        assert!(said(&tale.after(0)).is_empty());
+    }
+}
+
+#[test]
 fn who_gets_on_during_a_stop_is_told_of_it() {
     let mut tale = Tale::serving(1);
     let begun = Moment(Duration::from_millis(tale.now));
