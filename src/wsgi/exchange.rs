@@ -252,19 +252,25 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
     }
 }
 
-fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+/// What is wrong with an app that returned this.
+fn returned(result: &Bound<'_, PyAny>) -> PyResult<Mistake> {
     let kind = result.get_type().qualname()?.to_string();
+    let fix = fix(&kind);
+    Ok(Mistake::Returned(kind, fix))
+}
+
+fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let iterable = !result.is_instance_of::<PyString>()
         && !result.is_instance_of::<PyBytes>()
         && !result.is_instance_of::<PyDict>()
         && !result.is_none();
     if !iterable {
-        return Err(Mistake::Returned(kind.clone(), fix(&kind)).into());
+        return Err(returned(result)?.into());
     }
     let blocks = match call::iterate(result) {
         Ok(blocks) => blocks,
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) => {
-            return Err(Mistake::Returned(kind.clone(), fix(&kind)).into());
+            return Err(returned(result)?.into());
         }
         Err(error) => return Err(error),
     };
@@ -283,7 +289,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
         }
         reply.finish(&state.standing())
     };
-    if let Some((channel, step)) = prepared {
+    if let Some((channel, mut step)) = prepared {
         let sent = step.send(py, &channel, b"");
         state.reply().done(step);
         sent?;

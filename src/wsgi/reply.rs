@@ -2,7 +2,6 @@
 //! section 6): length where it is known, chunks where it is not, the end of the connection for HTTP/1.0.
 //! Keeps count, so that a body never contradicts its Content-Length unnoticed.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
@@ -11,7 +10,7 @@ use pyo3::types::PyBytes;
 use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
-use super::step::{COPIED, Step, Whole, limited};
+use super::step::{COPIED, ChunkLine, Step, Whole, limited};
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
 static CLOSING: AtomicBool = AtomicBool::new(false);
@@ -266,8 +265,7 @@ impl Reply {
         }
         step.take = self.account(given);
         if self.framing == Framing::Chunked && step.take > 0 {
-            // Writing to a Vec cannot fail.
-            drop(write!(step.chunk, "{:x}\r\n", step.take));
+            step.chunk = ChunkLine::size(step.take);
         }
         let channel = self.channel.clone().ok_or(Mistake::Over)?;
         Ok((channel, step))
@@ -343,7 +341,7 @@ impl Reply {
                 step.head = std::mem::take(&mut self.head);
             }
             Stage::Streaming if self.framing == Framing::Chunked => {
-                step.chunk.extend_from_slice(b"0\r\n\r\n");
+                step.chunk = ChunkLine::last();
             }
             // Parts may wait for their next one.
             Stage::Streaming => {}

@@ -51,7 +51,7 @@ impl Exchange {
             return Ok(());
         }
         let prepared = self.reply().part(part.len(), &self.standing());
-        let (channel, step) = prepared?;
+        let (channel, mut step) = prepared?;
         // The first part goes out at once. What follows waits for the app's next part, and not for long.
         if !step.begins() && part.len() <= SMALL {
             let here = step.hold(&channel, part);

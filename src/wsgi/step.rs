@@ -1,6 +1,6 @@
 //! Pieces of a reply on their way: prepared by [`super::reply::Reply`] under its lock, sent without it.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -14,8 +14,44 @@ pub(super) const COPIED: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub struct Step {
     pub(super) head: Vec<u8>,
-    pub(super) chunk: Vec<u8>,
+    pub(super) chunk: ChunkLine,
     pub(super) take: usize,
+}
+
+/// What stands before the data of a chunk, or ends all chunks (RFC 9112 section 7.1).
+#[derive(Debug, Default)]
+pub(super) struct ChunkLine {
+    bytes: [u8; ChunkLine::LONGEST],
+    length: usize,
+}
+
+impl ChunkLine {
+    /// Sixteen digits and the line's end.
+    const LONGEST: usize = 18;
+
+    /// The size of a chunk.
+    pub(super) fn size(size: usize) -> Self {
+        let mut line = Self::default();
+        let mut room = line.bytes.as_mut_slice();
+        // It has room for the largest number.
+        drop(write!(room, "{size:x}\r\n"));
+        line.length = Self::LONGEST.saturating_sub(room.len());
+        line
+    }
+
+    /// The last chunk, without trailer fields.
+    pub(super) fn last() -> Self {
+        let mut line = Self::size(0);
+        if let Some(end) = line.bytes.get_mut(3..5) {
+            end.copy_from_slice(b"\r\n");
+            line.length = 5;
+        }
+        line
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&[])
+    }
 }
 
 /// A whole reply, made under the lock, sent without it.
@@ -65,8 +101,18 @@ pub(super) fn limited<'a>(
 
 impl Step {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
-    pub fn send(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
-        channel.send(py, &mut self.slices(part))
+    pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
+        if !self.begins() || self.take > COPIED {
+            return channel.send(py, &mut self.slices(part));
+        }
+        // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
+        let end = self.head.len();
+        self.head.extend_from_slice(self.chunk.bytes());
+        self.head.extend_from_slice(self.taken(part));
+        self.head.extend_from_slice(self.end());
+        let sent = channel.send(py, &mut [IoSlice::new(&self.head)]);
+        self.head.truncate(end);
+        sent
     }
 
     /// Lets it wait, with the part of the body it was made for; gives how many bytes wait now.
@@ -75,18 +121,25 @@ impl Step {
     }
 
     fn slices<'a>(&'a self, part: &'a [u8]) -> [IoSlice<'a>; 4] {
-        let part = part.get(..self.take).unwrap_or(part);
-        let end: &[u8] = if self.take > 0 && !self.chunk.is_empty() {
+        [
+            IoSlice::new(&self.head),
+            IoSlice::new(self.chunk.bytes()),
+            IoSlice::new(self.taken(part)),
+            IoSlice::new(self.end()),
+        ]
+    }
+
+    fn taken<'a>(&self, part: &'a [u8]) -> &'a [u8] {
+        part.get(..self.take).unwrap_or(part)
+    }
+
+    /// What ends the data of a chunk.
+    fn end(&self) -> &'static [u8] {
+        if self.take > 0 && self.chunk.length > 0 {
             b"\r\n"
         } else {
             b""
-        };
-        [
-            IoSlice::new(&self.head),
-            IoSlice::new(&self.chunk),
-            IoSlice::new(if self.take == 0 { b"" } else { part }),
-            IoSlice::new(end),
-        ]
+        }
     }
 
     /// Whether the head is in it: the reply begins with this.
