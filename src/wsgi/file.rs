@@ -4,7 +4,6 @@
 use std::os::fd::OwnedFd;
 
 use nix::sys::stat::fstat;
-use nix::unistd::dup;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -56,7 +55,7 @@ impl FileWrapper {
         let Ok(offset) = file.call_method0("tell").and_then(|at| at.extract::<i64>()) else {
             return Ok(None);
         };
-        let Ok(descriptor) = borrow_inherited(number).and_then(|fd| Ok(dup(fd)?)) else {
+        let Ok(descriptor) = borrow_inherited(number).and_then(|fd| fd.try_clone_to_owned()) else {
             return Ok(None);
         };
         let Ok(status) = fstat(&descriptor) else {
