@@ -39,7 +39,8 @@ impl Arbiter {
                 worker.stage = Stage::Serving {
                     pid,
                     since: now,
-                    busy: None,
+                    // It may have been stopped just after it said so.
+                    busy: self.frozen.contains(&id).then_some(now),
                 };
                 let generation = worker.generation;
                 self.ever_ready = true;

@@ -283,7 +283,8 @@ fn a_stopped_idle_worker_is_replaced() {
         .allow("does not get on")
         .allow("was killed because")
         .start();
-    let worker = server.wait_workers(1)[0];
+    server.wait_serving(1);
+    let worker = server.workers()[0];
     kill(worker, Signal::SIGSTOP).unwrap();
     assert_eq!(server.get("/hello").status, 200);
     server.wait_gone(worker);

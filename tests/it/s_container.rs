@@ -55,8 +55,13 @@ def app(environ, start_response):
     elif path == "/health":
         said = str(subprocess.run(["/bin/rcorn", "ctl", "status", "--check"]).returncode)
     elif path == "/dead":
-        states = [open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[:2] for pid in os.listdir("/proc") if pid.isdigit()]
-        said = str(sum(state == ["Z", "1"] for state in states))
+        dead = 0
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                dead += open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[:2] == ["Z", "1"]
+            except OSError:
+                pass  # Reaped since it was listed.
+        said = str(dead)
     else:
         try:
             os.mkdir("/new")

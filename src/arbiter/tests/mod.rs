@@ -352,6 +352,19 @@ fn a_stopped_worker_is_silent_from_then_on() {
 }
 
 #[test]
+fn who_is_stopped_as_it_becomes_ready_is_silent_from_then_on() {
+    let mut tale = Tale::begin(1);
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    tale.step(Event::TemplateReady(Generation(1)));
+    tale.step(Event::Forked(WorkerId(1), pid(1)));
+    tale.step(Event::Stopped(pid(1), true));
+    tale.step(Event::Ready(WorkerId(1), pid(1)));
+    tale.after(0);
+    assert!(!asked(&tale.after(29_999), pid(1), Ask::Testify));
+    assert!(asked(&tale.after(1), pid(1), Ask::Testify));
+}
+
+#[test]
 fn strangers_are_killed_or_ignored() {
     let mut tale = Tale::serving(1);
     assert!(asked(
