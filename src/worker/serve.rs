@@ -25,6 +25,9 @@ use super::desk::Desk;
 use super::gather::Gather;
 use super::turn::Next;
 
+/// A reply that the client's kernel takes at once.
+const TAKEN: u64 = 32 * 1024;
+
 /// One request whose head is complete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
@@ -213,8 +216,11 @@ impl Desk<'_> {
                 // The app left part of the body unread and the rest is not here: nothing after it can be found.
                 None => Step::Leave(Next::Close),
             },
-            // The client said that this was its last request, and all of it was read.
-            Ending::Close if whole && !head.keep_alive => Step::Leave(Next::Done),
+            // The client said that this was its last request, and all of it was read. Should it send something all the
+            // same, a close would cost what of the reply it has not taken yet: a short one it has.
+            Ending::Close if whole && !head.keep_alive && served.sent <= TAKEN => {
+                Step::Leave(Next::Done)
+            }
             Ending::Close | Ending::Unanswered => Step::Leave(Next::Close),
             Ending::Abort => {
                 // What the app gave before it failed.

@@ -11,6 +11,10 @@ use super::channel::{Channel, Lost, Slowness};
 
 /// Bytes asked of the socket at once.
 const PIECE: usize = 64 * 1024;
+/// So many pieces of an unread body are worth a connection.
+const PIECES: u64 = 4;
+/// With more than this left when the reply begins, the connection is not promised to go on.
+pub(super) const DRAINED: u64 = PIECES * 64 * 1024;
 
 /// What a pull brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +100,9 @@ impl Body {
     #[must_use]
     pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
         let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
-        let framing = Framing::Length(length.saturating_sub(here));
+        let to_come = length.saturating_sub(here);
+        channel.owe_body(to_come);
+        let framing = Framing::Length(to_come);
         Self {
             whole: None,
             decoded: first,
@@ -206,6 +212,7 @@ impl Body {
                     return Ok(Pull::Wait);
                 };
                 *to_come = to_come.saturating_sub(got);
+                channel.owe_body(*to_come);
                 self.total = self.total.saturating_add(got);
                 return Ok(Pull::Got);
             }
@@ -284,6 +291,7 @@ impl Body {
             Some(got) => {
                 let count = u64::try_from(got).unwrap_or(0);
                 *to_come = to_come.saturating_sub(count);
+                channel.owe_body(*to_come);
                 self.total = self.total.saturating_add(count);
                 Ok(Some(got))
             }
@@ -293,8 +301,8 @@ impl Body {
     /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when the
     /// body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        // What is already in the socket's buffer may complete it; a few pieces are worth a connection.
-        for _ in 0..4 {
+        // What is already in the socket's buffer may complete it.
+        for _ in 0..PIECES {
             self.take(self.available().len());
             match self.pull() {
                 Ok(Pull::Got) => {}

@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ struct Inner {
     socket: OwnedFd,
     patience: Patience,
     continue_due: AtomicBool,
+    /// How many bytes of a body of known length have not been received.
+    unread: AtomicU64,
     lost: AtomicBool,
     outbox: Mutex<Outbox>,
 }
@@ -105,6 +107,7 @@ impl Channel {
             socket,
             patience,
             continue_due,
+            unread: AtomicU64::new(0),
             lost,
             outbox: Mutex::default(),
         }))
@@ -132,6 +135,17 @@ impl Channel {
     #[must_use]
     pub fn owes_continue(&self) -> bool {
         self.0.continue_due.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of the body have not been received yet.
+    pub fn owe_body(&self, unread: u64) {
+        self.0.unread.store(unread, Ordering::Relaxed);
+    }
+
+    /// How many of a body of known length those are.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.0.unread.load(Ordering::Relaxed)
     }
 
     /// Whether a call here has failed: the client is not to blame the app for.

@@ -261,7 +261,8 @@ fn returned(result: &Bound<'_, PyAny>) -> PyResult<Mistake> {
 
 fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let iterable = !result.is_instance_of::<PyString>()
-        && !result.is_instance_of::<PyBytes>()
+        // Nothing to send, as an app may well say it: iterating over it gives nothing.
+        && !result.cast::<PyBytes>().is_ok_and(|bytes| !bytes.as_bytes().is_empty())
         && !result.is_instance_of::<PyDict>()
         && !result.is_none();
     if !iterable {

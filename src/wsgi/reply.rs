@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::body::DRAINED;
 use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
@@ -191,7 +192,8 @@ impl Reply {
 
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, standing: &Standing) {
-        self.close |= CLOSING.load(Ordering::Relaxed);
+        let unread = self.channel.as_ref().map_or(0, Channel::unread);
+        self.close |= CLOSING.load(Ordering::Relaxed) || unread > DRAINED;
         if self.status == 205 {
             self.head.extend_from_slice(b"Content-Length: 0\r\n");
         }

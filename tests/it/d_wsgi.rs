@@ -394,3 +394,15 @@ fn script_name_of_the_environment_is_taken_off_the_path() {
     assert_eq!(server.get("/elsewhere").status, 500);
     server.stop();
 }
+
+/// As gunicorn has it: iterating over it gives nothing.
+#[test]
+fn no_bytes_at_all_are_an_empty_body() {
+    let server = Server::app("cases:app").start();
+    let mut wire = server.connect();
+    for _ in 0..2 {
+        let reply = wire.get("/returns_no_bytes");
+        assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+    }
+    server.stop();
+}

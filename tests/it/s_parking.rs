@@ -251,3 +251,41 @@ fn slow_downloads_hold_no_worker() {
     assert!(stalled.expect_reset().len() < 64 << 20);
     server.stop();
 }
+
+#[test]
+fn a_byte_too_many_does_not_cost_the_rest_of_the_last_reply() {
+    let server = Server::app("parking:app").start();
+    for target in ["/list_of_bytes?900000", "/sparse?1"] {
+        let mut wire = server.connect();
+        wire.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ));
+        let head = wire.read_head();
+        // As some clients do after a body.
+        wire.send("\r\n");
+        let length: u64 = head.field("content-length").unwrap().parse().unwrap();
+        wire.skip(length);
+        wire.expect_eof();
+    }
+    server.stop();
+}
+
+#[test]
+fn a_body_that_nobody_reads_ends_the_connection_as_announced() {
+    let server = Server::app("parking:app").start();
+    let part = vec![b'x'; 1 << 20];
+    let mut wire = server.connect();
+    wire.send(post("/", 4 << 20));
+    // As much as is awaited, and a little more.
+    wire.send(&part);
+    wire.send(&part[..100]);
+    assert_eq!(wire.read_reply().field("connection"), Some("close"));
+    let mut wire = server.connect();
+    wire.send(post("/upload", 4 << 20));
+    for _ in 0..4 {
+        wire.send(&part);
+    }
+    assert_eq!(wire.read_reply().field("connection"), None);
+    assert_eq!(wire.get("/").status, 200);
+    server.stop();
+}
