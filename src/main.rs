@@ -146,13 +146,21 @@ fn explain(arguments: &[OsString]) -> ExitCode {
         );
     };
     let explained = settings::launch_directory(ENVIRONMENT).and_then(|directory| {
-        let resolved = match gather(arguments, 3, directory)? {
+        let resolve = |arguments: &[OsString]| match gather(arguments, 3, directory.clone())? {
             Asked::Serve(sources) => {
                 evaluated(*sources, arguments).inspect(|resolved| remind(&resolved.warnings))
             }
-            Asked::Print(text) => return Ok(text),
-            Asked::Generate(_) => return Err(settings::Error::NoApp),
+            Asked::Print(_) | Asked::Generate(_) => Err(settings::Error::NoApp),
         };
+        let mut resolved = resolve(arguments);
+        let about_app = matches!(
+            name.trim_start_matches('-'),
+            "app" | "wsgi_app" | "wsgi-app"
+        );
+        if matches!(resolved, Err(settings::Error::NoApp)) && !about_app {
+            // What all the other settings are does not depend on which app it is.
+            resolved = resolve(&[arguments, &["app:app".into()]].concat());
+        }
         settings::explain(name, resolved)
     });
     match explained {

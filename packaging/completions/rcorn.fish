@@ -65,7 +65,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l max-keepalive-requests -d '
 complete -c rcorn -n "__fish_rcorn_needs_command" -l header-timeout -d 'The time a client has to send the head of a request; 0 is for ever. [default: 20]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l body-timeout -d 'The longest pause while a client sends a body; 0 is for ever. [default: 30]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l write-timeout -d 'The longest pause while a client takes a response; 0 is for ever. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed. [default: 1000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed; when none is idle, one whose request has not come to its end. [default: 1000]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Let a body up to this size arrive before the app is called. Of larger ones so much is awaited, and the rest streamed. [default: 1MiB]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size while the worker goes on. Larger ones hold it until no more than this is left. A file (wsgi.file_wrapper) holds no worker, whatever its size. [default: 1MiB]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-line -d 'The longest request line, at most 8190; 0 is 1 MiB. [default: 4094]' -r -f
