@@ -27,6 +27,9 @@ FILES = {
     "packaging/systemd/rcorn@.service": "usr/lib/systemd/system/rcorn@.service",
     "packaging/systemd/rcorn@.socket": "usr/lib/systemd/system/rcorn@.socket",
     "packaging/systemd/tmpfiles.conf": "usr/lib/tmpfiles.d/rcorn.conf",
+    "packaging/deploy/rcorn-deploy": "usr/bin/rcorn-deploy",
+    "packaging/nginx/http-unix.conf": "usr/share/rcorn/nginx/http-unix.conf",
+    "packaging/supervisor/rcorn.conf": "usr/share/rcorn/supervisor/rcorn.conf",
     "packaging/debian/logrotate": "etc/logrotate.d/rcorn",
     "packaging/debian/lintian-overrides": "usr/share/lintian/overrides/rcorn",
     "packaging/debian/example.env": "etc/rcorn/example.env",
@@ -121,7 +124,7 @@ def build(out, given=None):
         if architecture is None:
             raise SystemExit(f"error: no name of Debian's for {elf.machine(data)}; hint: add it to ARCHITECTURES in {__file__}")
         for path, place in FILES.items():
-            write(root / place, (crate.ROOT / path).read_bytes())
+            write(root / place, (crate.ROOT / path).read_bytes(), 0o755 if place.startswith("usr/bin/") else 0o644)
         write(root / "usr/share/doc/rcorn/copyright", copyright().encode())
         write(root / "usr/share/doc/rcorn/changelog.Debian.gz", changelog(version).encode())
         installed = sorted(path for path in root.rglob("*") if path.is_file())
