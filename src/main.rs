@@ -147,21 +147,25 @@ fn explain(arguments: &[OsString]) -> ExitCode {
     };
     let explained = settings::launch_directory(ENVIRONMENT).and_then(|directory| {
         let resolve = |arguments: &[OsString]| match gather(arguments, 3, directory.clone())? {
-            Asked::Serve(sources) => {
+            Asked::Serve(sources) => Ok(Ok(
                 evaluated(*sources, arguments).inspect(|resolved| remind(&resolved.warnings))
-            }
-            Asked::Print(_) | Asked::Generate(_) => Err(settings::Error::NoApp),
+            )),
+            Asked::Print(text) => Ok(Err(text)),
+            Asked::Generate(_) => Err(settings::Error::NoApp),
         };
-        let mut resolved = resolve(arguments);
+        let mut resolved = resolve(arguments)?;
         let about_app = matches!(
             name.trim_start_matches('-'),
             "app" | "wsgi_app" | "wsgi-app"
         );
-        if matches!(resolved, Err(settings::Error::NoApp)) && !about_app {
+        if matches!(resolved, Ok(Err(settings::Error::NoApp))) && !about_app {
             // What all the other settings are does not depend on which app it is.
-            resolved = resolve(&[arguments, &["app:app".into()]].concat());
+            resolved = resolve(&[arguments, &["app:app".into()]].concat())?;
         }
-        settings::explain(name, resolved)
+        match resolved {
+            Ok(resolved) => settings::explain(name, resolved),
+            Err(text) => Ok(text),
+        }
     });
     match explained {
         Ok(text) => print(&text),

@@ -197,7 +197,7 @@ impl fmt::Display for Note {
                     "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow."
                 )
             }
-            Self::TemplateMute(pid) => write!(f, "Template (pid:{pid}) does not answer: replaced."),
+            Self::TemplateMute(pid) => write!(f, "Template (pid:{pid}) hangs (a hook?): replaced."),
             Self::TemplateEnded(pid, Exit::Code(code)) => {
                 write!(f, "Template (pid:{pid}) exited with code {code}.")
             }
