@@ -6,6 +6,7 @@
 mod bytes;
 mod cgi;
 mod chunked;
+mod coalesce;
 #[cfg(any(test, fuzzing))]
 #[expect(
     clippy::expect_used,
@@ -43,6 +44,7 @@ mod uwsgi_tests;
 pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};
+pub use coalesce::Coalescing;
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
 pub use pace::{LEAST_RATE, Pace, Verdict};

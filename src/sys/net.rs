@@ -106,6 +106,11 @@ pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
     usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
 }
 
+/// Lets the kernel send what it was given with `more` (tcp(7): setting `TCP_NODELAY` flushes what is pending).
+pub fn push(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
+}
+
 /// How many bytes the kernel was given to send and the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix
 /// socket, has not read.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
@@ -244,6 +249,23 @@ mod tests {
         assert_eq!(&got, b"hi");
         accept_new_connections(listener.as_fd()).unwrap();
         TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn what_is_sent_for_later_leaves_when_it_is_pushed_or_with_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for end in [|socket: OwnedFd| push(socket.as_fd()).unwrap(), drop] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (served, _peer) = accept(listener.as_fd()).unwrap();
+            assert_eq!(send(served.as_fd(), b"late", true).unwrap(), 4);
+            // The loopback delivers within the call.
+            let error = receive(client.as_fd(), &mut [0; 4]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            end(served);
+            let mut got = [0; 4];
+            client.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"late");
+        }
     }
 
     #[test]

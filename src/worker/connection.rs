@@ -70,6 +70,8 @@ pub struct Connection {
     pub passport: Passport,
     /// The other end of the socket. Trust depends on it, not on whom it names.
     pub peer: Peer,
+    /// Whether that is a process of this machine, by the loopback.
+    pub is_near: bool,
     /// The client as text, made when it is first asked for.
     address: OnceCell<Arc<str>>,
     /// The other end as Python objects, made for the first request.
@@ -97,6 +99,7 @@ impl Connection {
         Self {
             channel,
             peer,
+            is_near: matches!(peer, Peer::Inet(address) if canonical(address).is_loopback()),
             address: OnceCell::new(),
             ends: None,
             buffer: Vec::new(),

@@ -49,6 +49,8 @@ pub(super) struct Deputy {
     /// The order to leave.
     drain: Arc<AtomicBool>,
     agenda: Mutex<Agenda>,
+    /// Replies that the kernel may keep.
+    kept: Mutex<Vec<WeakChannel>>,
     asleep: AtomicBool,
     bell: EventFd,
     /// Whether the thread runs; `None` inside: it could not be started.
@@ -84,6 +86,7 @@ impl Deputy {
                 held: None,
                 looks_at: u64::MAX,
             }),
+            kept: Mutex::default(),
             asleep: AtomicBool::new(true),
             bell: EventFd::from_value_and_flags(0, flags)?,
             thread: OnceLock::new(),
@@ -188,6 +191,19 @@ impl Deputy {
         Some(*due)
     }
 
+    /// Lets the replies go that the kernel may keep.
+    pub(super) fn push(&self) {
+        for channel in self.kept().drain(..) {
+            if let Some(channel) = channel.get() {
+                channel.push();
+            }
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<WeakChannel>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_busy(&self) -> bool {
         self.cell.busy_since.load(Ordering::Acquire) != 0
     }
@@ -198,6 +214,7 @@ impl Deputy {
         if busy == 0 || self.parking.held() == 0 || now < busy.saturating_add(STUCK) {
             return false;
         }
+        self.push();
         // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that we do not take.
         let count = self.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0);
         for event in events.iter().take(count) {
@@ -259,5 +276,9 @@ impl channel::Deputy for Sender {
             self.0.bell.write(1).ok();
         }
         self.0.attend();
+    }
+
+    fn push_soon(&self, channel: &Channel) {
+        self.0.kept().push(channel.downgrade());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use pyo3::prelude::*;
 
-use crate::http::{Head, Limits, Packet};
+use crate::http::{Coalescing, Head, Limits, Packet};
 use crate::link::Start;
 use crate::log;
 use crate::settings::{Protocol, Settings};
@@ -85,6 +85,7 @@ pub(super) struct Desk<'a> {
     pub(super) orders: Orders,
     /// Has the epoll set and the parked connections.
     pub(super) deputy: Arc<Deputy>,
+    pub(super) coalescing: Coalescing,
     pub(super) doors: Vec<Door>,
     pub(super) doors_open: bool,
     pub(super) sit_out_until: u64,
@@ -204,13 +205,18 @@ impl Desk<'_> {
         if events.iter().any(|event| event.data() == LOT) {
             self.take_from_lot(py, own().count().saturating_add(1))?;
         }
-        for event in own() {
+        let mut all = own().peekable();
+        while let Some(event) = all.next() {
+            self.coalescing.others_follow(all.peek().is_some());
             let index = usize::try_from(event.data().saturating_sub(FIRST_CONNECTION))
                 .unwrap_or(usize::MAX);
             self.parked_is_ready(py, index);
             if self.orders.quit() {
                 return Ok(false);
             }
+        }
+        if self.coalescing.turn_ends() {
+            self.deputy.push();
         }
         for event in events {
             match event.data() {

@@ -186,6 +186,11 @@ impl Desk<'_> {
             .channel
             .owe_continue(head.expect_continue && input.is_some());
         let begun = clock::monotonic();
+        // What follows on the same connection must not wait for this reply.
+        let alone = used == behind.len();
+        if self.coalescing.begin(begun, alone && connection.is_near) {
+            self.deputy.push();
+        }
         self.attend();
         self.cell
             .begin(begun, request.line(), request.peer.as_bytes());
@@ -291,6 +296,7 @@ impl Desk<'_> {
             head_only: request.is_head(),
             http11: head.version == Version::Http11,
             keep_alive,
+            coalesce: keep_alive && self.coalescing.waits(),
         };
         let served = match self.hooks {
             None => self

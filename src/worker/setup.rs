@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use pyo3::prelude::*;
 
 use crate::SERVER_SOFTWARE;
-use crate::http::{Head, Limits, Packet};
+use crate::http::{Coalescing, Head, Limits, Packet};
 use crate::link::Start;
 use crate::log::AccessLog;
 use crate::settings::{HeaderMap, LogTarget, Settings};
@@ -72,6 +72,7 @@ impl<'a> Desk<'a> {
             id: birth.id,
             orders,
             deputy,
+            coalescing: Coalescing::default(),
             doors,
             doors_open: false,
             sit_out_until: 0,

@@ -18,7 +18,7 @@ use super::channel::{Channel, Deputy};
 use super::file::FileWrapper;
 use super::hints::EarlyHints;
 use super::mistake::{Mistake, fix};
-use super::outbox::FileRest;
+use super::outbox::{FileRest, Push};
 use super::reply::{Demand, Stage};
 use super::start::{Callables, Exchange};
 
@@ -238,7 +238,10 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             };
             let sent = whole.send(py, &channel, parts);
             state.reply().sent_whole(whole);
-            Ok(sent?)
+            if sent? {
+                state.push_soon(&channel);
+            }
+            Ok(())
         }
         Stage::Open | Stage::Idle => Err(Mistake::NeverStarted.into()),
         Stage::Streaming => {
@@ -311,7 +314,8 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
         return Ok(false);
     };
     let sent = if take == 0 {
-        channel.send(py, &mut [IoSlice::new(step.head())]).map(drop)
+        let head = &mut [IoSlice::new(step.head())];
+        channel.send(py, head, Push::Now).map(drop)
     } else {
         let file = FileRest {
             descriptor: plain.descriptor,

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::python::{Arguments, Builtin, bind_builtin};
 
 use super::mistake::Mistake;
+use super::outbox::Push;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
 
@@ -77,7 +78,7 @@ impl Builtin for EarlyHints {
             }
         };
         if let Some(channel) = channel {
-            channel.send(py, &mut [IoSlice::new(interim.head())])?;
+            channel.send(py, &mut [IoSlice::new(interim.head())], Push::Now)?;
         }
         Ok(py.None().into_bound(py))
     }

@@ -21,6 +21,16 @@ pub struct FileRest {
     pub left: u64,
 }
 
+/// When the kernel sends what it is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Push {
+    /// At once.
+    #[default]
+    Now,
+    /// When it is told to ([`net::push`]), or after 200 ms (tcp(7), `TCP_CORK`).
+    Later,
+}
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -71,11 +81,12 @@ impl Outbox {
     }
 
     /// Sends what waits and then these, as far as it goes without waiting. Gives what is left of `parts`, and `true`
-    /// when all is out.
+    /// when all is out. With [`Push::Later`] the kernel may keep a single part.
     pub fn push<'p, 'b>(
         &mut self,
         socket: BorrowedFd<'_>,
         mut parts: &'p mut [IoSlice<'b>],
+        push: Push,
     ) -> io::Result<(bool, &'p mut [IoSlice<'b>])> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -83,7 +94,7 @@ impl Outbox {
         // Most replies are one piece that the kernel takes at once.
         if self.is_empty()
             && let [one] = &*parts
-            && let Ok(sent) = net::send(socket, one, false)
+            && let Ok(sent) = net::send(socket, one, push == Push::Later)
         {
             self.count(sent);
             if sent == one.len() {

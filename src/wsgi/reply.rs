@@ -11,6 +11,7 @@ use super::body::DRAINED;
 use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
+use super::outbox::Push;
 use super::step::{COPIED, ChunkLine, Step, Whole, limited};
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
@@ -30,6 +31,8 @@ pub struct Demand {
     pub http11: bool,
     /// The client and the worker are willing to go on after this reply.
     pub keep_alive: bool,
+    /// Other replies follow at once, to other clients: a whole one may leave with them.
+    pub coalesce: bool,
 }
 
 /// How far the reply is.
@@ -269,8 +272,18 @@ impl Reply {
         if self.framing == Framing::Chunked && step.take > 0 {
             step.chunk = ChunkLine::size(step.take);
         }
+        step.push = self.push();
         let channel = self.channel.clone().ok_or(Mistake::Over)?;
         Ok((channel, step))
+    }
+
+    /// When the reply is to leave that this step begins, and ends as well.
+    fn push(&self) -> Push {
+        let coalesce = self.demand.coalesce
+            && self.framing != Framing::Chunked
+            && self.missing() == 0
+            && self.keeps_connection();
+        if coalesce { Push::Later } else { Push::Now }
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
@@ -304,6 +317,7 @@ impl Reply {
                 head,
                 head_end,
                 take,
+                push: self.push(),
             },
         ))
     }

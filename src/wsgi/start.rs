@@ -9,10 +9,11 @@ use pyo3::types::PyBytes;
 
 use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
 
-use super::channel::Deputy;
+use super::channel::{Channel, Deputy};
 use super::exchange::leave_if_stray;
 use super::hints::Hints;
 use super::mistake::Mistake;
+use super::outbox::Push;
 use super::reply::{Reply, Stage, Standing};
 
 /// The object both functions are bound to.
@@ -62,17 +63,25 @@ impl Exchange {
                 }
                 return Ok(());
             }
-            if !channel.send(py, &mut [])? {
+            if !channel.send(py, &mut [], Push::Now)? {
                 self.deputy.send_soon(&channel);
             }
             return Ok(());
         }
         let sent = step.send(py, &channel, part);
+        let push = step.push;
         self.reply().done(step);
         if !sent? {
             self.deputy.send_soon(&channel);
+        } else if push == Push::Later {
+            self.push_soon(&channel);
         }
         Ok(())
+    }
+
+    /// The kernel may keep a reply: see to it that it leaves.
+    pub fn push_soon(&self, channel: &Channel) {
+        self.deputy.push_soon(channel);
     }
 }
 

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{Channel, Lost};
+use super::outbox::Push;
 
 /// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -16,6 +17,8 @@ pub struct Step {
     pub(super) head: Vec<u8>,
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
+    /// Of a whole reply in one buffer.
+    pub(super) push: Push,
 }
 
 /// What stands before the data of a chunk, or ends all chunks (RFC 9112 section 7.1).
@@ -62,19 +65,21 @@ pub struct Whole {
     pub(super) head_end: usize,
     /// Bytes of the body.
     pub(super) take: usize,
+    pub(super) push: Push,
 }
 
 impl Whole {
-    /// Sends it with the parts it was made for.
+    /// Sends it with the parts it was made for; gives whether the kernel may keep it.
     pub fn send(
         &self,
         py: Python<'_>,
         channel: &Channel,
         parts: &[Bound<'_, PyBytes>],
-    ) -> Result<(), Lost> {
+    ) -> Result<bool, Lost> {
         let head = IoSlice::new(&self.head);
         if self.take <= COPIED {
-            return channel.send(py, &mut [head]).map(drop);
+            let sent = channel.send(py, &mut [head], self.push)?;
+            return Ok(sent && self.push == Push::Later);
         }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(head);
@@ -82,7 +87,8 @@ impl Whole {
         // The kernel takes 1,024 parts at once (IOV_MAX); one more may wait already.
         slices
             .chunks_mut(1023)
-            .try_for_each(|slices| channel.send(py, slices).map(drop))
+            .try_for_each(|slices| channel.send(py, slices, Push::Now).map(drop))?;
+        Ok(false)
     }
 }
 
@@ -103,14 +109,15 @@ impl Step {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
     pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
         if !self.begins() || self.take > COPIED {
-            return channel.send(py, &mut self.slices(part));
+            self.push = Push::Now;
+            return channel.send(py, &mut self.slices(part), Push::Now);
         }
         // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
         let end = self.head.len();
         self.head.extend_from_slice(self.chunk.bytes());
         self.head.extend_from_slice(self.taken(part));
         self.head.extend_from_slice(self.end());
-        let sent = channel.send(py, &mut [IoSlice::new(&self.head)]);
+        let sent = channel.send(py, &mut [IoSlice::new(&self.head)], self.push);
         self.head.truncate(end);
         sent
     }

@@ -84,3 +84,5 @@ mod t_docs;
 mod t_sites;
 #[cfg(test)]
 mod u_cost;
+#[cfg(test)]
+mod u_together;
