@@ -40,6 +40,18 @@ impl Evaluation {
             file: file.shown(),
             why,
         };
+        if let ConfigFile::Python(path) = &file.file {
+            let there = path.metadata().map_err(|source| Error::Unreadable {
+                file: file.shown(),
+                source,
+            })?;
+            if there.is_dir() {
+                return Err(Error::Unreadable {
+                    file: file.shown(),
+                    source: io::ErrorKind::IsADirectory.into(),
+                });
+            }
+        }
         let python = interpreter::find_for(file.python.clone())
             .map_err(|error| failed(error.to_string()))?;
         let system =

@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 #[derive(Debug, thiserror::Error)]
 pub enum InterpreterError {
     /// The one that was asked for cannot be run.
-    #[error("cannot run {path} (from --python): {reason}")]
+    #[error("cannot run {path} (the setting python): {reason}")]
     Chosen {
         /// As it was given.
         path: PathBuf,
@@ -51,9 +51,17 @@ pub(super) struct Places {
     pub(super) path: Option<OsString>,
 }
 
+/// A Python.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) python: PathBuf,
+    /// Where one was expected before.
+    pub(super) missed: Vec<String>,
+}
+
 /// Finds the interpreter: `--python`; the virtual environment or the Python rcorn is installed in; the active
 /// environment; the first `python3` on the path.
-pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
+pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
         let found = if chosen.components().count() == 1 && !chosen.exists() {
@@ -73,7 +81,10 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
         if found.is_dir() {
             return Err(failed("it is a directory".into()));
         }
-        return Ok(found);
+        return Ok(Found {
+            python: found,
+            missed: Vec::new(),
+        });
     }
     let mut looked = Vec::new();
     let beside = places.executable.as_deref().and_then(Path::parent);
@@ -90,16 +101,25 @@ pub(super) fn find(places: &Places) -> Result<PathBuf, InterpreterError> {
         .map(|venv| venv.join("bin/python3"));
     for candidate in [own, active].into_iter().flatten() {
         if is_program(&candidate) {
-            return Ok(candidate);
+            return Ok(Found {
+                python: candidate,
+                missed: looked,
+            });
         }
         looked.push(candidate.display().to_string());
     }
-    looked.push("on PATH".into());
     let found = places
         .path
         .as_deref()
         .and_then(|path| on_path(path, OsStr::new("python3")));
-    found.ok_or_else(|| InterpreterError::NotFound {
+    if let Some(python) = found {
+        return Ok(Found {
+            python,
+            missed: looked,
+        });
+    }
+    looked.push("on PATH".into());
+    Err(InterpreterError::NotFound {
         looked: looked.join(", "),
     })
 }
@@ -120,6 +140,11 @@ const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Finds the interpreter with the places of this process.
 pub fn find_for(chosen: Option<PathBuf>) -> Result<PathBuf, InterpreterError> {
+    look_for(chosen).map(|found| found.python)
+}
+
+/// The same, with what was not there.
+pub(super) fn look_for(chosen: Option<PathBuf>) -> Result<Found, InterpreterError> {
     let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     find(&Places {
         chosen,
@@ -199,15 +224,28 @@ mod tests {
             path: Some(root.join("usr").into()),
         };
         // Without pyvenv.cfg the folder beside us is just a folder.
-        assert_eq!(find(&places).unwrap(), active);
+        assert_eq!(find(&places).unwrap().python, active);
         std::fs::write(root.join("own/pyvenv.cfg"), "").unwrap();
-        assert_eq!(find(&places).unwrap(), own);
+        assert_eq!(find(&places).unwrap().python, own);
+        // An environment that was removed is not passed over in silence.
+        let removed = Places {
+            virtual_env: Some(root.join("removed")),
+            executable: None,
+            path: places.path.clone(),
+            chosen: None,
+        };
+        let found = find(&removed).unwrap();
+        assert_eq!(found.python, path);
+        assert!(
+            found.missed[0].ends_with("removed/bin/python3"),
+            "{found:?}"
+        );
         let bare = Places {
             virtual_env: None,
             executable: None,
             ..places
         };
-        assert_eq!(find(&bare).unwrap(), path);
+        assert_eq!(find(&bare).unwrap().python, path);
     }
 
     #[test]
@@ -229,12 +267,12 @@ mod tests {
         for of in ["python3.9", "python3.12", "python3.13", "other"] {
             lib(of);
         }
-        assert_eq!(find(&places).unwrap(), root.join("usr/python3"));
+        assert_eq!(find(&places).unwrap().python, root.join("usr/python3"));
         // A Python that is not there any more does not count.
         std::fs::create_dir(root.join("lib/python3.13/site-packages/rcorn")).unwrap();
-        assert_eq!(find(&places).unwrap(), root.join("usr/python3"));
+        assert_eq!(find(&places).unwrap().python, root.join("usr/python3"));
         std::fs::create_dir(root.join("lib/python3.12/site-packages/rcorn")).unwrap();
-        assert_eq!(find(&places).unwrap(), root.join("bin/python3.12"));
+        assert_eq!(find(&places).unwrap().python, root.join("bin/python3.12"));
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn prepare(launch: &Launch) -> Result<Ready, StartError> {
         source,
     })?;
     // Each template looks for its own; that there is none is said before anything else is begun.
-    interpreter::find_for(settings.python.clone())?;
+    let found = interpreter::look_for(settings.python.clone())?;
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let logs = open_logs(settings)?;
     nix::sys::prctl::set_child_subreaper(true)
@@ -229,6 +229,13 @@ fn prepare(launch: &Launch) -> Result<Ready, StartError> {
         .thread_set_mask()
         .map_err(|errno| system("let signals in")(errno.into()))?;
     log::info(format_args!("Starting rcorn {}", env!("CARGO_PKG_VERSION")));
+    for missed in found.missed {
+        log::warning(format_args!(
+            "There is no {missed}: the app runs with {}; hint: activate an environment that exists, unset VIRTUAL_ENV, or give \
+             --python PATH",
+            found.python.display()
+        ));
+    }
     Ok(Ready { logs, signals })
 }
 

@@ -7,7 +7,7 @@ use super::bytes::{self, TOKEN, VALUE};
 /// Why a part of a reply cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyError {
-    /// The status does not begin with three digits and a space.
+    /// The status is not three digits, alone or with a space behind them.
     StatusForm,
     /// The status is below 200 or above 599.
     StatusRange,
@@ -31,12 +31,13 @@ impl fmt::Display for ReplyError {
     }
 }
 
-/// A status line's second half: `200 OK`. Gives the code.
+/// A status line's second half: `200 OK`; a reason may be missing (RFC 9112 section 4; PEP 3333 demands one, gunicorn does
+/// not). Gives the code.
 pub fn check_status(status: &[u8]) -> Result<u16, ReplyError> {
     let (code, rest) = status.split_at_checked(3).ok_or(ReplyError::StatusForm)?;
     let number = bytes::decimal(code).and_then(|code| u16::try_from(code).ok());
     let number = number
-        .filter(|_| rest.first() == Some(&b' '))
+        .filter(|_| matches!(rest.first(), Some(b' ') | None))
         .ok_or(ReplyError::StatusForm)?;
     if !(200..600).contains(&number) {
         return Err(ReplyError::StatusRange);

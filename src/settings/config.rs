@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::value::{Cause, Value, text_form};
 
 /// The names that are looked for when nobody names a file, in this order.
-pub(super) const USUAL: [&str; 2] = ["rcorn.yaml", "gunicorn.conf.py"];
+pub(super) const USUAL: [&str; 3] = ["rcorn.yaml", "rcorn.yml", "gunicorn.conf.py"];
 
 /// A configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::workers::Workers;
 settings! {
     /// Read settings from this file: `rcorn.yaml`, or a `gunicorn.conf.py`. Also `file:PATH` and `python:MODULE`.
     ///
-    /// What ends in `.yaml` or `.yml` is YAML, all else is Python. The default is `rcorn.yaml`, else `gunicorn.conf.py`, in
+    /// What ends in `.yaml` or `.yml` is YAML, all else is Python. The default is `rcorn.yaml` or `.yml`, else `gunicorn.conf.py`, in
     /// the directory that rcorn was started in, where there is one.
     config: Option<ConfigFile> = None => App, Reload, flag "config" 'c';
 

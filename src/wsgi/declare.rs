@@ -82,6 +82,10 @@ impl Known {
         }
         let code = rules::check_status(self.wire.get(start..).unwrap_or(&[]))
             .map_err(|error| wrong(error.to_string()))?;
+        if self.wire.len() == start.saturating_add(3) {
+            // The space must be there in any case (RFC 9112 section 4).
+            self.wire.push(b' ');
+        }
         self.wire.extend_from_slice(b"\r\n");
         self.name = Some(text.clone().unbind());
         Ok(code)

@@ -274,6 +274,12 @@ returning("returns_empty", [])
 
 
 @case
+def no_reason(environ, start_response):
+    start_response("202", [])
+    return [b"ok"]
+
+
+@case
 def never_starts(environ, start_response):
     return [b"x"]
 

@@ -85,6 +85,12 @@ fn a_missing_python_or_directory_is_said() {
         &["--chdir", "/nonexistent/folder"],
         &["/nonexistent/folder", "hint:"],
     );
+    for file in ["/nonexistent/conf.py", "/nonexistent/conf.yaml"] {
+        bad(
+            &["-c", file],
+            &["No such file", file, "hint: -c must name a file"],
+        );
+    }
 }
 
 #[test]

@@ -144,6 +144,8 @@ fn replies_in_every_form() {
     assert_eq!(text(&mut wire, "/large").len(), 10 * 1024 * 1024);
     let reply = wire.get("/tuple_body");
     assert_eq!(reply.field("content-length"), Some("3"));
+    let reply = wire.get("/no_reason");
+    assert_eq!((reply.status, reply.reason.as_str()), (202, ""));
     let reply = wire.get("/latin1_header");
     assert!(reply.raw_head.windows(4).any(|part| part == b"caf\xe9"));
     let reply = wire.get("/own_fields");

@@ -55,6 +55,10 @@ def simple(result, status="200 OK", headers=()):
 
 
 class Responses(unittest.TestCase):
+    def test_a_status_without_a_reason(self):
+        said, _, _ = call(simple([], "202"))
+        self.assertEqual(said[0], ("202 ", [], 0))
+
     def test_a_list_is_sent_with_its_length(self):
         said, raised, _ = call(simple([b"ab", b"", b"c"]))
         self.assertEqual(said, [("200 OK", [], 3), b"ab", b"c", "end"])
@@ -229,7 +233,7 @@ class Mistakes(unittest.TestCase):
 
     def test_statuses(self):
         self.refused(simple([], b"200 OK"), TypeError, "'bytes'")
-        for status in ("OK", "200", "2000 x", "99 x", "100 Continue", "600 x", "200 a\r\nX: y", "200 \u20ac", "٢٠٠ x"):
+        for status in ("OK", "20", "2000 x", "99 x", "100 Continue", "600 x", "200 a\r\nX: y", "200 \u20ac", "٢٠٠ x"):
             self.refused(simple([], status), ValueError, "bad status")
 
     def test_headers(self):

@@ -68,7 +68,8 @@ def check_status(status: object) -> int:
         raise TypeError(f"start_response: the status is of type '{kind}'; it must be a str such as '200 OK'")
     number = status[:3]
     why = None
-    if not (len(number) == 3 and number.isascii() and number.isdigit() and status[3:4] == " "):
+    # A reason may be missing: PEP 3333 demands one, gunicorn does not.
+    if not (len(number) == 3 and number.isascii() and number.isdigit() and status[3:4] in (" ", "")):
         why = "it does not begin with three digits and a space"
     elif not 200 <= int(number) < 600:
         why = "a final status lies between 200 and 599"
@@ -163,7 +164,7 @@ class Exchange:
             kept = [field for field in kept if field[0].lower() != "content-length"]
         self._bodyless = self._head_only or number in (204, 205, 304)
         self._length = None if self._bodyless else length
-        self._status, self._headers = status, kept
+        self._status, self._headers = status if len(status) > 3 else status + " ", kept
         self.declared = True
         return self.write
 

@@ -322,6 +322,13 @@ fn one_file_is_read_and_the_nearest_source_names_it() {
         usual.warnings,
         ["gunicorn.conf.py is not read, because there is rcorn.yaml"]
     );
+    fs::rename(
+        both.path().join("rcorn.yaml"),
+        both.path().join("rcorn.yml"),
+    )
+    .unwrap();
+    let usual = resolve(&[], &["x"]).unwrap();
+    assert_eq!(usual.settings.workers, Workers::Count(2));
     let named = resolve(
         &[("GUNICORN_CMD_ARGS", "-c nothing.yaml")],
         &["x", "-c", "file:other.yml"],
