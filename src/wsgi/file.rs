@@ -4,11 +4,13 @@
 use std::os::fd::OwnedFd;
 
 use nix::sys::stat::fstat;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::python::call;
-use crate::sys::process::borrow_inherited;
+use crate::sys::process::duplicate;
 
 /// The object behind `environ['wsgi.file_wrapper']`.
 #[pyclass(frozen, name = "FileWrapper", module = "rcorn")]
@@ -33,29 +35,21 @@ impl FileWrapper {
     /// The file behind it, if the kernel's view of it is the same as Python's. Only the `io` module's own
     /// binary files are: a `GzipFile` or a text file has a descriptor too, with other bytes behind it.
     pub fn plain(&self, py: Python<'_>) -> PyResult<Option<Plain>> {
-        let io = py.import("_io")?;
         let mut file = self.file.bind(py).clone();
-        // tempfile's wrapper keeps the real file in `.file`.
-        if let Some(inner) =
-            call::optional_attribute(&file, &pyo3::types::PyString::new(py, "file"))?
-        {
-            file = inner;
+        if !is_real(&file)? {
+            // tempfile's wrapper keeps the real file in `.file`.
+            match call::optional_attribute(&file, intern!(py, "file"))? {
+                Some(inner) if is_real(&inner)? => file = inner,
+                Some(_) | None => return Ok(None),
+            }
         }
-        let kind = file.get_type();
-        let known = ["BufferedReader", "BufferedRandom", "FileIO"];
-        let mut plain = false;
-        for name in known {
-            plain |= kind.is(&io.getattr(name)?);
-        }
-        if !plain {
-            return Ok(None);
-        }
-        let number: i32 = file.call_method0("fileno")?.extract()?;
+        let number: i32 = file.call_method0(intern!(py, "fileno"))?.extract()?;
         // A pipe has no position: it is read block by block.
-        let Ok(offset) = file.call_method0("tell").and_then(|at| at.extract::<i64>()) else {
+        let place = file.call_method0(intern!(py, "tell"));
+        let Ok(offset) = place.and_then(|at| at.extract::<i64>()) else {
             return Ok(None);
         };
-        let Ok(descriptor) = borrow_inherited(number).and_then(|fd| fd.try_clone_to_owned()) else {
+        let Ok(descriptor) = duplicate(number) else {
             return Ok(None);
         };
         let Ok(status) = fstat(&descriptor) else {
@@ -70,6 +64,23 @@ impl FileWrapper {
             size,
         }))
     }
+}
+
+/// Whether it is one of the `io` module's own binary files.
+fn is_real(file: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static KINDS: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
+    let py = file.py();
+    let kinds = KINDS.get_or_try_init(py, || {
+        let io = py.import("_io")?;
+        let kind = |name| PyResult::Ok(io.getattr(name)?.unbind());
+        PyResult::Ok([
+            kind("BufferedReader")?,
+            kind("BufferedRandom")?,
+            kind("FileIO")?,
+        ])
+    })?;
+    let kind = file.get_type();
+    Ok(kinds.iter().any(|known| kind.is(known)))
 }
 
 #[pymethods]
@@ -89,7 +100,8 @@ impl FileWrapper {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let block = self.file.bind(py).call_method1("read", (self.block,))?;
+        let read = intern!(py, "read");
+        let block = self.file.bind(py).call_method1(read, (self.block,))?;
         let end = block
             .cast::<PyBytes>()
             .is_ok_and(|block| block.as_bytes().is_empty());
@@ -99,9 +111,7 @@ impl FileWrapper {
     /// Closes the file, if it can be closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let file = self.file.bind(py);
-        if let Some(close) =
-            call::optional_attribute(file, &pyo3::types::PyString::new(py, "close"))?
-        {
+        if let Some(close) = call::optional_attribute(file, intern!(py, "close"))? {
             close.call0()?;
         }
         Ok(())
