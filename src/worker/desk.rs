@@ -39,8 +39,12 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long the accept queue is watched at least when the server stops: handshakes that were under way
 /// when the door was shut end up in it.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
-/// How long a worker with more than its share of connections leaves the listeners to others.
-const SIT_OUT: Duration = Duration::from_millis(20);
+/// New connections, and such of the lot, that are served in one turn at least, if so many wait.
+const RUN: usize = 16;
+/// How long a worker with more than its share of connections leaves the listeners to others. They may have done the same.
+const SIT_OUT: Duration = Duration::from_millis(1);
+/// Whose request takes longer takes no connections now (by the coarse clock, which may be 4 ms late).
+const ENGAGED: Duration = Duration::from_millis(8);
 
 /// How often the log tells that there are too many connections.
 pub(super) const BETWEEN_COMPLAINTS: Duration = Duration::from_mins(1);
@@ -88,6 +92,7 @@ pub(super) struct Desk<'a> {
     pub(super) coalescing: Coalescing,
     pub(super) doors: Vec<Door>,
     pub(super) doors_open: bool,
+    /// Monotonic ns.
     pub(super) sit_out_until: u64,
     pub(super) lot: (OwnedFd, OwnedFd),
     /// 1 while a parked connection is being served, whose place is taken all the same.
@@ -192,18 +197,20 @@ impl Desk<'_> {
         let now = clock::coarse();
         self.refresh_standing();
         let events = events.get(..count).unwrap_or(&[]);
-        if self.orders.drain() && self.leaving.is_none() {
+        if self.is_to_leave() {
             self.begin_to_leave(now)?;
         }
-        // Who is in the lot has waited for longest. As many of them as of our own, or clients of a worker that happens to
-        // have quick requests would be served again and again before them. Then our own; then one new connection.
+        // Who is in the lot has waited for longest. Then our own; then as many new ones: whoever is let in would be served again
+        // and again before those who are not.
         let own = || {
             events
                 .iter()
                 .filter(|event| event.data() >= FIRST_CONNECTION)
         };
+        let ready = own().count();
+        let most = ready.max(RUN);
         if events.iter().any(|event| event.data() == LOT) {
-            self.take_from_lot(py, own().count().saturating_add(1))?;
+            self.take_from_lot(py, most)?;
         }
         let mut all = own().peekable();
         while let Some(event) = all.next() {
@@ -214,15 +221,25 @@ impl Desk<'_> {
             if self.orders.quit() {
                 return Ok(false);
             }
+            if self.is_to_leave() {
+                // The others are for the siblings.
+                break;
+            }
         }
         if self.coalescing.turn_ends() {
             self.deputy.push();
+        }
+        if self.is_to_leave() {
+            self.begin_to_leave(now)?;
         }
         for event in events {
             match event.data() {
                 WAKE => self.heed_orders(),
                 token if token < LOT => {
-                    self.door_is_ready(py, usize::try_from(token).unwrap_or(usize::MAX))?;
+                    let door = usize::try_from(token).unwrap_or(usize::MAX);
+                    // One alone is the rule for whom nobody makes wait: to look for a second costs a system call.
+                    let alone = ready == 0 && self.held() > 0;
+                    self.door_is_ready(py, door, if alone { 1 } else { most })?;
                 }
                 _parked => {}
             }
@@ -231,7 +248,7 @@ impl Desk<'_> {
         if now >= self.next_sweep {
             self.sweep(now);
         }
-        if !self.doors_open && self.leaving.is_none() && now >= self.sit_out_until {
+        if self.sits_out() && clock::monotonic() >= self.sit_out_until {
             self.open_doors()?;
         }
         self.retire_if_due();
@@ -240,10 +257,12 @@ impl Desk<'_> {
 
     /// How long to wait at most: for ever, when nothing is due.
     fn timeout(&self) -> EpollTimeout {
-        let mut due = self.next_sweep;
-        if self.sit_out_until > 0 && !self.doors_open && self.leaving.is_none() {
-            due = due.min(self.sit_out_until);
+        if self.sits_out() {
+            let left = self.sit_out_until.saturating_sub(clock::monotonic());
+            // In whole milliseconds.
+            return EpollTimeout::from(u8::from(left > 0));
         }
+        let mut due = self.next_sweep;
         if let Some(Leaving::Stopping(_)) = self.leaving {
             due = due.min(clock::coarse().saturating_add(clock::nanoseconds(LAST_LOOK) / 4));
         }
@@ -256,6 +275,11 @@ impl Desk<'_> {
                 .saturating_add(4_999_999),
         );
         EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Whether the order to leave is still to be followed.
+    pub(super) fn is_to_leave(&self) -> bool {
+        self.leaving.is_none() && self.orders.drain()
     }
 
     fn heed_orders(&mut self) {
@@ -281,7 +305,7 @@ impl Desk<'_> {
                 }
                 None => break,
             }
-            if self.orders.quit() {
+            if self.orders.quit() || self.is_to_leave() {
                 break;
             }
         }
@@ -333,29 +357,40 @@ impl Desk<'_> {
         }
     }
 
-    /// After a new connection: with more than a fair share, leave the next ones to idle siblings for a while.
-    pub(super) fn share_doors(&mut self) -> io::Result<()> {
-        if self.held() <= 1 || self.leaving.is_some() {
-            return Ok(());
-        }
+    /// Whether this worker has more than a fair share of the connections. The kernel wakes the same worker for each new
+    /// connection, as long as it sleeps; kept ones would all come to be its own.
+    pub(super) fn has_more_than_its_share(&self) -> bool {
         let wanted = self.scoreboard.shared().wanted.load(Ordering::Relaxed);
+        if wanted <= 1 || self.held() <= 1 || self.leaving.is_some() {
+            return false;
+        }
         let cells = u16::try_from(wanted.saturating_mul(2))
             .unwrap_or(u16::MAX)
             .min(self.scoreboard.cells());
+        let now = clock::coarse();
         let (mut workers, mut total) = (0_usize, 0_usize);
         for cell in (0..cells).filter_map(|index| self.scoreboard.cell(index)) {
-            if cell.worker.load(Ordering::Relaxed) != 0 {
+            let busy = cell.busy_since.load(Ordering::Relaxed);
+            let engaged = busy > 0 && now.saturating_sub(busy) > clock::nanoseconds(ENGAGED);
+            if cell.worker.load(Ordering::Relaxed) != 0 && !engaged {
                 workers = workers.saturating_add(1);
                 let held = cell.connections.load(Ordering::Relaxed);
                 total = total.saturating_add(usize::try_from(held).unwrap_or(0));
             }
         }
         // A ceiling: with 5 connections and 4 workers, two are a fair share.
-        if workers > 1 && self.held() > total.div_ceil(workers) {
-            self.close_doors()?;
-            self.sit_out_until = clock::coarse().saturating_add(clock::nanoseconds(SIT_OUT));
-        }
+        workers > 1 && self.held() > total.div_ceil(workers)
+    }
+
+    /// Leaves new connections to idle siblings for a while.
+    pub(super) fn sit_out(&mut self) -> io::Result<()> {
+        self.close_doors()?;
+        self.sit_out_until = clock::monotonic().saturating_add(clock::nanoseconds(SIT_OUT));
         Ok(())
+    }
+
+    fn sits_out(&self) -> bool {
+        !self.doors_open && self.leaving.is_none()
     }
 
     /// `Server` and `Date`, once a second.

@@ -40,6 +40,10 @@ impl Desk<'_> {
         } else {
             Leaving::Retired
         });
+        if !orphan {
+            // Also those whose requests have just come: a sibling answers them, and need not end their connections.
+            self.hand_all_on();
+        }
         Ok(())
     }
 

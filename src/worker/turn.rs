@@ -14,12 +14,9 @@ use crate::sys::net;
 use crate::wsgi::channel::{Channel, Lost};
 
 use super::connection::{After, Connection, Waiting};
-use super::desk::{Desk, PIECE};
+use super::desk::{Desk, Leaving, PIECE};
 use super::lot::{Handed, Passport};
 use super::settle::reply_first;
-
-/// New connections taken in one turn while no other connection waits.
-const RUN: usize = 16;
 
 /// What becomes of a connection after its bytes were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +32,24 @@ pub(super) enum Next {
 }
 
 impl Desk<'_> {
-    /// A listener has a connection for us.
-    pub(super) fn door_is_ready(&mut self, py: Python<'_>, door: usize) -> io::Result<()> {
+    /// A listener has connections for us. At most so many are served now.
+    pub(super) fn door_is_ready(
+        &mut self,
+        py: Python<'_>,
+        door: usize,
+        most: usize,
+    ) -> io::Result<()> {
         if !self.may_accept() {
             return Ok(());
         }
-        for _ in 0..RUN {
-            if !self.accept(py, door) {
+        for _ in 0..most {
+            if !self.accept(py, door) || self.orders.quit() || self.is_to_leave() {
                 break;
             }
-            // With connections of our own, they come first: one new one a turn.
-            if self.held() > 0 || self.orders.quit() {
+            if self.doors_open && self.has_more_than_its_share() {
+                self.sit_out()?;
                 break;
             }
-        }
-        if self.doors_open {
-            self.share_doors()?;
         }
         Ok(())
     }
@@ -95,7 +94,11 @@ impl Desk<'_> {
         };
         let channel = Channel::new(socket, self.patience);
         let connection = Connection::new(channel, peer, passport);
-        self.receive_first(py, connection);
+        // A sibling need not end it with its first reply.
+        let retired = self.leaving == Some(Leaving::Retired);
+        if !(retired && connection.hand_on(self.lot.0.as_fd())) {
+            self.receive_first(py, connection);
+        }
         true
     }
 

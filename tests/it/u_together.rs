@@ -1,8 +1,10 @@
-//! Replies to clients whose requests were ready at once leave together, and no reply depends on it.
+//! Many clients at once: replies leave together and no reply depends on it; nobody is left at the door.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Server, Wire};
+use nix::sys::signal::Signal;
+
+use crate::support::{Gate, Server, Wire, wait_until};
 
 const CLIENTS: usize = 12;
 
@@ -100,5 +102,84 @@ fn a_worker_that_dies_takes_no_reply_along() {
         assert_eq!(client.read_reply().text(), "ok");
     }
     crowd.server.wait_serving(1);
+    crowd.server.stop();
+}
+
+#[test]
+fn who_waits_at_the_door_is_not_passed_by() {
+    let mut crowd = Crowd::gather();
+    crowd.holder.send(get("/gate"));
+    crowd.gate.expect(crowd.server.deadline());
+    let ask = || {
+        let mut wire = crowd.server.connect();
+        wire.send(get("/"));
+        (wire, 0_u32)
+    };
+    let mut clients: Vec<(Wire, u32)> = (0..40).map(|_| ask()).collect();
+    crowd.gate.open();
+    // Whoever has an answer asks again, until everybody has one.
+    while clients.iter().any(|(_, answers)| *answers == 0) {
+        for (wire, answers) in &mut clients {
+            if wire.hears_within(Duration::ZERO) {
+                assert_eq!(wire.read_reply().text(), "ok");
+                wire.send(get("/"));
+                *answers = answers.saturating_add(1);
+            }
+        }
+    }
+    let most = clients.iter().map(|(_, answers)| *answers).max().unwrap();
+    eprintln!("{most} answers before everybody had one");
+    assert!(most <= 10, "{most} answers before everybody had one");
+    for (wire, _) in &mut clients {
+        assert_eq!(wire.read_reply().text(), "ok");
+    }
+    crowd.server.stop();
+}
+
+#[test]
+fn idle_workers_let_a_crowd_in_at_once() {
+    let server = Server::app("together:app").args(["-w", "2"]).start();
+    server.wait_serving(2);
+    let mut times: Vec<Duration> = (0..9)
+        .map(|_| {
+            let begun = Instant::now();
+            let mut crowd: Vec<Wire> = (0..64).map(|_| server.connect()).collect();
+            for wire in &mut crowd {
+                wire.send(get("/"));
+            }
+            for wire in &mut crowd {
+                assert_eq!(wire.read_reply().text(), "ok");
+            }
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    eprintln!("64 fresh connections were answered in {times:?}");
+    // Workers that wait for each other to let them in took twice as long.
+    assert!(times[4] < Duration::from_millis(80), "{times:?}");
+    server.stop();
+}
+
+#[test]
+fn a_reload_hands_busy_clients_on() {
+    let mut crowd = Crowd::gather();
+    crowd.holder.send(get("/gate"));
+    crowd.gate.expect(crowd.server.deadline());
+    for client in &mut crowd.clients {
+        client.send(get("/"));
+    }
+    crowd.server.signal(Signal::SIGHUP);
+    wait_until(
+        crowd.server.deadline(),
+        "the old worker is to leave",
+        || crowd.server.ctl(&["status"]).done().contains("leaving"),
+    );
+    crowd.gate.open();
+    // The one in hand was told before its reply began; the others go on with another worker and do not notice.
+    assert!(crowd.holder.read_reply().closes());
+    for client in &mut crowd.clients {
+        assert!(!client.read_reply().closes());
+        assert_eq!(client.get("/").text(), "ok");
+    }
     crowd.server.stop();
 }
