@@ -84,7 +84,7 @@ v2\t''
 auto\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-allow-from -d 'The peers that may send a PROXY header: addresses, networks, or * for all. Peers on unix sockets always may. [default: 127.0.0.1,::1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s p -l pid -d 'Write the pid here.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket -d 'Where rcorn ctl finds this instance. The default is a socket named after the pid in $XDG_RUNTIME_DIR/rcorn, /run/rcorn or /tmp/rcorn-UID.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket -d 'Where rcorn ctl finds this instance. The default is a socket named after the pid in $XDG_RUNTIME_DIR/rcorn, /run/rcorn or /tmp/rcorn-UID. A second rcorn (USR2) has PATH with .2, until the first is gone.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket-mode -d 'The permissions of the control socket. The peer must be root or our own user in any case. [default: 0o600]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l upgrade -d 'What USR2 does. beside starts a second rcorn with the same sockets, as gunicorn does; in-place turns this process into the new build, under the same pid. [one of: beside, in-place] [default: beside]' -r -f -a "beside\t''
 in-place\t''"

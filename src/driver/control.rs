@@ -69,18 +69,23 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Binds the socket that the settings want. A place of our own choice that cannot be had is no reason not to
-    /// serve; one that the operator named is.
+    /// Binds the socket that the settings want; beside a predecessor, which has it, under its name with `.2`. A place of
+    /// our own choice that cannot be had is no reason not to serve; one that the operator named is.
     pub(super) fn open(
         settings: &Settings,
         environment: &dyn Fn(&str) -> Option<String>,
+        beside: bool,
     ) -> Result<Option<Self>, ControlError> {
         if settings.control_socket_disable {
             return Ok(None);
         }
         let mode = settings.control_socket_mode.bits();
         if let Some(path) = &settings.control_socket {
-            return Self::bind(path, mode).map(Some);
+            let mut name = path.clone().into_os_string();
+            if beside {
+                name.push(".2");
+            }
+            return Self::bind(name.as_ref(), mode).map(Some);
         }
         let path = match place::default(environment, std::process::id()) {
             Ok(path) => path,
@@ -133,6 +138,23 @@ impl Control {
     /// What to wait on for new clients.
     pub(super) fn source(&mut self) -> &mut UnixListener {
         &mut self.listener
+    }
+
+    /// The predecessor is gone: the name that the settings want is ours.
+    pub(super) fn promote(&mut self, settings: &Settings) {
+        let Some(path) = settings.control_socket.as_ref() else {
+            return;
+        };
+        if self.path == *path {
+            return;
+        }
+        match std::fs::rename(&self.path, path) {
+            Ok(()) => self.path.clone_from(path),
+            Err(error) => log::warning(format_args!(
+                "the control socket stays at {}: {error}",
+                self.path.display()
+            )),
+        }
     }
 
     /// Removes the socket's file, if it is still ours.

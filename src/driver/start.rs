@@ -267,7 +267,8 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         &mut signals,
         handed.unwrap_or_default(),
     )?;
-    let control = Control::open(&settings, &environment).map_err(StartError::Control)?;
+    let control = Control::open(&settings, &environment, predecessor.is_some());
+    let control = control.map_err(StartError::Control)?;
     announce(&listeners, &settings);
     let notify = Notify::new(&environment);
     notify.store(&mut listeners);

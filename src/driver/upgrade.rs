@@ -168,6 +168,9 @@ impl Driver<'_> {
             listener.own_file();
         }
         self.name_process();
+        if let Some(control) = &mut self.control {
+            control.promote(&self.settings);
+        }
         let Some(file) = self.pid_file.take() else {
             return;
         };

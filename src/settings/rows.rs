@@ -243,7 +243,7 @@ settings! {
     daemon: bool = false => Host, Boot, flag "daemon" 'D' sets "true";
 
     /// Where `rcorn ctl` finds this instance. The default is a socket named after the pid in `$XDG_RUNTIME_DIR/rcorn`,
-    /// `/run/rcorn` or `/tmp/rcorn-UID`.
+    /// `/run/rcorn` or `/tmp/rcorn-UID`. A second rcorn (USR2) has PATH with `.2`, until the first is gone.
     control_socket: Option<PathBuf> = None => Host, Boot, named "PATH", flag "control-socket";
 
     /// The permissions of the control socket. The peer must be root or our own user in any case.

@@ -202,3 +202,31 @@ fn beside_a_successor_that_cannot_start_changes_nothing() {
     assert_eq!(server.wait_workers(1), before);
     server.stop();
 }
+
+#[test]
+fn beside_the_control_socket_goes_to_whom_stays() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (first, second) = (path("ctl"), path("ctl.2"));
+    let mut server = Server::app("cases:app")
+        .args(["--pid", &path("pid"), "--control-socket", &first])
+        .start();
+    server.wait_workers(1);
+    let serves = |socket: &str| {
+        let told = ctl(&["--socket", socket, "status"]);
+        told.code == 0 && told.out.contains("1 of 1 serve")
+    };
+    wait_until(server.deadline(), "the first serves", || serves(&first));
+    server.signal(Signal::SIGUSR2);
+    wait_until(server.deadline(), "the second serves", || serves(&second));
+    let successor = read_pid(&server, Path::new(&path("pid.2")));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    wait_until(server.deadline(), "the socket of the second", || {
+        serves(&first) && !Path::new(&second).exists()
+    });
+    kill(successor, Signal::SIGTERM).unwrap();
+    server.wait_gone(successor);
+    server.finish();
+    assert!(!Path::new(&first).exists());
+}
