@@ -10,7 +10,7 @@ use crate::log;
 use crate::settings::Settings;
 use crate::sys::{clock, process};
 
-use super::StartError;
+use super::error::StartError;
 use super::listeners::{self, ListenError, Listener, STORED};
 use super::signals::Signals;
 

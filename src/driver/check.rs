@@ -14,7 +14,7 @@ use crate::log::{self, AccessFormat};
 use crate::settings::Settings;
 use crate::sys::spawn::Spawn;
 
-use super::start::StartError;
+use super::error::StartError;
 use super::{interpreter, native};
 
 /// Whether the app can be imported; standard error says what is wrong.

@@ -17,6 +17,7 @@ use crate::log;
 use crate::settings::Settings;
 
 use super::FIRST_CLIENT;
+use super::upgrade::name_beside;
 
 /// Clients at once; more are turned away.
 const MOST: usize = 64;
@@ -81,11 +82,7 @@ impl Control {
         }
         let mode = settings.control_socket_mode.bits();
         if let Some(path) = &settings.control_socket {
-            let mut name = path.clone().into_os_string();
-            if beside {
-                name.push(".2");
-            }
-            return Self::bind(name.as_ref(), mode).map(Some);
+            return Self::bind(&name_beside(path, beside), mode).map(Some);
         }
         let path = match place::default(environment, std::process::id()) {
             Ok(path) => path,

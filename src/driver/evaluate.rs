@@ -41,16 +41,18 @@ impl Evaluation {
             why,
         };
         if let ConfigFile::Python(path) = &file.file {
-            let there = path.metadata().map_err(|source| Error::Unreadable {
+            // Else its absence looks as if its code had failed.
+            let there = path.metadata().and_then(|about| {
+                if about.is_dir() {
+                    Err(io::ErrorKind::IsADirectory.into())
+                } else {
+                    Ok(())
+                }
+            });
+            there.map_err(|source| Error::Unreadable {
                 file: file.shown(),
                 source,
             })?;
-            if there.is_dir() {
-                return Err(Error::Unreadable {
-                    file: file.shown(),
-                    source: io::ErrorKind::IsADirectory.into(),
-                });
-            }
         }
         let python = interpreter::find_for(file.python.clone())
             .map_err(|error| failed(error.to_string()))?;

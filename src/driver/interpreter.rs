@@ -86,7 +86,6 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
             missed: Vec::new(),
         });
     }
-    let mut looked = Vec::new();
     let beside = places.executable.as_deref().and_then(Path::parent);
     let own = beside.and_then(|bin| {
         if bin.join("../pyvenv.cfg").exists() {
@@ -99,29 +98,23 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
         .virtual_env
         .as_ref()
         .map(|venv| venv.join("bin/python3"));
-    for candidate in [own, active].into_iter().flatten() {
-        if is_program(&candidate) {
-            return Ok(Found {
-                python: candidate,
-                missed: looked,
-            });
+    let mut missed = Vec::new();
+    let named = [own, active].into_iter().flatten().find(|candidate| {
+        let there = is_program(candidate);
+        if !there {
+            missed.push(candidate.display().to_string());
         }
-        looked.push(candidate.display().to_string());
-    }
-    let found = places
-        .path
-        .as_deref()
-        .and_then(|path| on_path(path, OsStr::new("python3")));
-    if let Some(python) = found {
-        return Ok(Found {
-            python,
-            missed: looked,
+        there
+    });
+    let path = places.path.as_deref();
+    let python = named.or_else(|| path.and_then(|path| on_path(path, OsStr::new("python3"))));
+    let Some(python) = python else {
+        missed.push("on PATH".into());
+        return Err(InterpreterError::NotFound {
+            looked: missed.join(", "),
         });
-    }
-    looked.push("on PATH".into());
-    Err(InterpreterError::NotFound {
-        looked: looked.join(", "),
-    })
+    };
+    Ok(Found { python, missed })
 }
 
 /// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of a conda environment

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::log;
 use crate::settings::{LogTarget, Settings};
-use crate::sys::process::borrow_inherited;
+use crate::sys::process::duplicate;
 use crate::sys::user::Identity;
 
 /// The descriptors that children inherit.
@@ -22,9 +22,9 @@ impl Logs {
         // Workers must be able to open the file again after they gave up their rights.
         let owner = (!identity.is_current()).then_some((identity.uid, identity.gid));
         let one = |target: &LogTarget, standard: RawFd| match target {
-            LogTarget::Standard => borrow_inherited(standard)
-                .and_then(|fd| fd.try_clone_to_owned())
-                .map_err(|error| format!("standard output is closed: {error}")),
+            LogTarget::Standard => {
+                duplicate(standard).map_err(|error| format!("standard output is closed: {error}"))
+            }
             LogTarget::File(path) => log::open(path, owner).map_err(|error| error.in_full()),
         };
         let error = one(&settings.errorlog, 2)?;

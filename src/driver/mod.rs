@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod children;
 mod control;
+mod error;
 mod evaluate;
 mod family;
 mod handover;
@@ -62,11 +63,12 @@ use watch::Watch;
 
 pub use background::Background;
 pub use check::check;
+pub use error::StartError;
 pub use evaluate::evaluate;
 pub use handover::{Handover, PROTOCOL};
 pub use interpreter::InterpreterError;
 pub use interpreter::find_for as python;
-pub use start::{Launch, Origin, StartError, run};
+pub use start::{Launch, Origin, run};
 pub use upgrade::PROTOCOL_FLAG;
 
 const SIGNALS: Token = Token(0);

@@ -9,7 +9,7 @@ use mio::Poll;
 use nix::sys::signal::SigSet;
 
 use crate::arbiter::{Arbiter, Event, Order, Outcome};
-use crate::log::{self, AccessFormat, FormatError};
+use crate::log::{self, AccessFormat};
 use crate::settings::Settings;
 use crate::sys::clock;
 use crate::sys::process;
@@ -18,109 +18,23 @@ use crate::sys::scoreboard::Scoreboard;
 use super::background::Background;
 use super::bind;
 use super::children::{self, Children};
-use super::control::{Control, ControlError};
+use super::control::Control;
+use super::error::StartError;
 use super::family::take_over;
 use super::handover::Handover;
-use super::interpreter::{self, InterpreterError};
-use super::listeners::{ListenError, Listener};
+use super::interpreter;
+use super::listeners::Listener;
 use super::logs::Logs;
 use super::notify::Notify;
 use super::perform::policy;
-use super::pidfile::{PidFile, PidFileError};
+use super::pidfile::PidFile;
 use super::postmortem::OutOfMemory;
 use super::signals::Signals;
+use super::upgrade::name_beside;
 use super::{Driver, Reload};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, and room for replacements.
 const MOST_WORKERS: u16 = 4096 + 64;
-/// Why the server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No Python.
-    #[error(transparent)]
-    Interpreter(#[from] InterpreterError),
-    /// Another instance.
-    #[error(transparent)]
-    PidFile(#[from] PidFileError),
-    /// A log file, a user or a group.
-    #[error("{0}")]
-    Logs(String),
-    /// The working directory.
-    #[error("cannot change to {path}: {source}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The form of an access-log line.
-    #[error("--access-logformat: {0}")]
-    AccessFormat(FormatError),
-    /// The control socket.
-    #[error(transparent)]
-    Control(ControlError),
-    /// The listeners; the log says more.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A signal ended the start.
-    #[error("stopped while starting")]
-    Stopped,
-    /// The system refused something.
-    #[error("cannot {what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-impl StartError {
-    /// The exit code: a wrong argument is 2, whenever it is found.
-    #[must_use]
-    pub fn code(&self) -> u8 {
-        if matches!(self, Self::AccessFormat(_)) {
-            2
-        } else {
-            1
-        }
-    }
-
-    /// The way out.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Interpreter(error) => Some(error.hint()),
-            Self::PidFile(PidFileError::Running(..)) => {
-                Some("stop the other instance, or give another path with --pid".into())
-            }
-            Self::PidFile(PidFileError::Write { .. }) => {
-                Some("it needs a folder that exists, can be written to, and is not full".into())
-            }
-            Self::AccessFormat(error) => error.hint(),
-            Self::Control(ControlError::InUse(_)) => {
-                Some("stop the other instance, or give another path with --control-socket".into())
-            }
-            Self::Control(ControlError::Refused { .. }) => {
-                Some("give another path with --control-socket, or say --no-control-socket".into())
-            }
-            Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
-            Self::Listen(ListenError::InUse { .. }) => Some(
-                "another server has this address; stop it, or choose another with --bind".into(),
-            ),
-            Self::Listen(ListenError::Refused { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some(
-                    "ports below 1024 and others' folders need rights that this user does not have"
-                        .into(),
-                )
-            }
-            Self::Listen(_) => Some("check --bind".into()),
-            Self::Logs(_) | Self::Stopped | Self::System { .. } => None,
-        }
-    }
-}
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
@@ -181,7 +95,9 @@ pub fn run(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
 fn run_to_end(launch: Launch, reload: Reload<'_>) -> Result<u8, StartError> {
     let ready = prepare(&launch)?;
     let predecessor = launch.predecessor();
-    let pid_file = pid_file(&launch.settings, predecessor.is_some())?;
+    let pid_file = launch.settings.pidfile.as_deref();
+    let pid_file = pid_file.map(|path| PidFile::create(&name_beside(path, predecessor.is_some())));
+    let pid_file = pid_file.transpose()?;
     // What fails from here on takes the pid file with it.
     let driver = assemble(launch, ready, reload).inspect_err(|_error| {
         if let Some(pid_file) = &pid_file {
@@ -325,20 +241,6 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
         queue: [first].into(),
         outcome: None,
     })
-}
-
-/// The pid file; beside a predecessor, which has it, under the name with `.2`, as gunicorn's.
-fn pid_file(settings: &Settings, beside: bool) -> Result<Option<PidFile>, PidFileError> {
-    let Some(path) = &settings.pidfile else {
-        return Ok(None);
-    };
-    if beside {
-        let mut second = path.clone().into_os_string();
-        second.push(".2");
-        PidFile::create(second.as_ref()).map(Some)
-    } else {
-        PidFile::create(path).map(Some)
-    }
 }
 
 /// What arbiter, templates and workers share: made anew, or taken over.

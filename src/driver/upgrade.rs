@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -45,6 +46,16 @@ fn first_line(mut output: ChildStdout) -> io::Result<String> {
     let mut bytes = [0; 64];
     let count = output.read(&mut bytes)?;
     Ok(String::from_utf8_lossy(bytes.get(..count).unwrap_or(&[])).into_owned())
+}
+
+/// The name of a file that an arbiter and the one beside it both want: the newer one has it with `.2`, as gunicorn's pid
+/// file, until the other is gone.
+pub(super) fn name_beside(path: &Path, beside: bool) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    if beside {
+        name.push(".2");
+    }
+    name.into()
 }
 
 impl Driver<'_> {

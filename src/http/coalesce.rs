@@ -1,10 +1,10 @@
 //! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs the worker about 20 us
 //! where processors are virtual, a third of what a small Flask app needs for a request. So when requests of several
-//! clients are ready at once, the kernel may keep whole replies (`MSG_MORE`), and they are pushed together: a client
+//! clients are ready at once, the kernel may keep whole replies (`MSG_MORE`), and they are flushed together: a client
 //! that waits for many wakes once. Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
 //! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms in any case (tcp(7),
-//! `TCP_CORK`). The deputy pushes when a request takes long.
+//! `TCP_CORK`). The deputy flushes when a request takes long.
 
 /// The shortest request for which it pays, in ns: a client that is answered faster does not fall asleep.
 const WORTH: u64 = 20_000;
@@ -85,17 +85,17 @@ impl Coalescing {
 mod tests {
     use super::*;
 
-    /// A turn of so many requests, each as long; gives how many of their replies waited, and how many pushes there were.
+    /// A turn of so many requests, each as long; gives how many of their replies waited, and how many flushes there were.
     fn turn(coalescing: &mut Coalescing, requests: u32, took: u64) -> (u32, u32) {
-        let (mut now, mut waited, mut pushes) = (1_000_000_000, 0, 0);
+        let (mut now, mut waited, mut flushes) = (1_000_000_000, 0, 0);
         for left in (0..requests).rev() {
             coalescing.others_follow(left > 0);
-            pushes += u32::from(coalescing.begin(now, true));
+            flushes += u32::from(coalescing.begin(now, true));
             waited += u32::from(coalescing.waits());
             now += took;
         }
-        pushes += u32::from(coalescing.turn_ends());
-        (waited, pushes)
+        flushes += u32::from(coalescing.turn_ends());
+        (waited, flushes)
     }
 
     fn steady(took: u64) -> Coalescing {

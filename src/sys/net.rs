@@ -107,7 +107,7 @@ pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
 }
 
 /// Lets the kernel send what it was given with `more` (tcp(7): setting `TCP_NODELAY` flushes what is pending).
-pub fn push(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub fn flush(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
 }
 
@@ -252,9 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_for_later_leaves_when_it_is_pushed_or_with_the_connection() {
+    fn what_is_sent_for_later_leaves_when_it_is_flushed_or_with_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        for end in [|socket: OwnedFd| push(socket.as_fd()).unwrap(), drop] {
+        for end in [|socket: OwnedFd| flush(socket.as_fd()).unwrap(), drop] {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (served, _peer) = accept(listener.as_fd()).unwrap();
             assert_eq!(send(served.as_fd(), b"late", true).unwrap(), 4);

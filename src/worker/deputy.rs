@@ -192,10 +192,10 @@ impl Deputy {
     }
 
     /// Lets the replies go that the kernel may keep.
-    pub(super) fn push(&self) {
+    pub(super) fn flush(&self) {
         for channel in self.kept().drain(..) {
             if let Some(channel) = channel.get() {
-                channel.push();
+                channel.flush();
             }
         }
     }
@@ -214,7 +214,7 @@ impl Deputy {
         if busy == 0 || self.parking.held() == 0 || now < busy.saturating_add(STUCK) {
             return false;
         }
-        self.push();
+        self.flush();
         // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that we do not take.
         let count = self.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0);
         for event in events.iter().take(count) {
@@ -278,7 +278,7 @@ impl channel::Deputy for Sender {
         self.0.attend();
     }
 
-    fn push_soon(&self, channel: &Channel) {
+    fn flush_soon(&self, channel: &Channel) {
         self.0.kept().push(channel.downgrade());
     }
 }

@@ -197,9 +197,6 @@ impl Desk<'_> {
         let now = clock::coarse();
         self.refresh_standing();
         let events = events.get(..count).unwrap_or(&[]);
-        if self.is_to_leave() {
-            self.begin_to_leave(now)?;
-        }
         // Who is in the lot has waited for longest. Then our own; then as many new ones: whoever is let in would be served again
         // and again before those who are not.
         let own = || {
@@ -209,11 +206,15 @@ impl Desk<'_> {
         };
         let ready = own().count();
         let most = ready.max(RUN);
-        if events.iter().any(|event| event.data() == LOT) {
+        if events.iter().any(|event| event.data() == LOT) && !self.is_to_leave() {
             self.take_from_lot(py, most)?;
         }
         let mut all = own().peekable();
         while let Some(event) = all.next() {
+            if self.is_to_leave() {
+                // The rest is for the siblings.
+                break;
+            }
             self.coalescing.others_follow(all.peek().is_some());
             let index = usize::try_from(event.data().saturating_sub(FIRST_CONNECTION))
                 .unwrap_or(usize::MAX);
@@ -221,13 +222,9 @@ impl Desk<'_> {
             if self.orders.quit() {
                 return Ok(false);
             }
-            if self.is_to_leave() {
-                // The others are for the siblings.
-                break;
-            }
         }
         if self.coalescing.turn_ends() {
-            self.deputy.push();
+            self.deputy.flush();
         }
         if self.is_to_leave() {
             self.begin_to_leave(now)?;

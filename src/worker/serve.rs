@@ -189,7 +189,7 @@ impl Desk<'_> {
         // What follows on the same connection must not wait for this reply.
         let alone = used == behind.len();
         if self.coalescing.begin(begun, alone && connection.is_near) {
-            self.deputy.push();
+            self.deputy.flush();
         }
         self.attend();
         self.cell

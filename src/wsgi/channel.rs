@@ -17,7 +17,7 @@ use crate::sys::clock;
 use crate::sys::net;
 use crate::sys::scoreboard::Cell;
 
-use super::outbox::{FileRest, Outbox, Push};
+use super::outbox::{FileRest, Flush, Outbox};
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +85,8 @@ pub trait Deputy: std::fmt::Debug + Send + Sync {
     /// Something waits in this channel: it must not wait long.
     fn send_soon(&self, channel: &Channel);
 
-    /// The kernel has a whole reply that it may keep ([`Push::Later`]): it must not keep it long.
-    fn push_soon(&self, channel: &Channel);
+    /// The kernel has a whole reply that it may keep ([`Flush::Later`]): it must not keep it long.
+    fn flush_soon(&self, channel: &Channel);
 }
 
 /// A channel that may be gone when it is wanted: whoever has it keeps no connection open.
@@ -219,13 +219,13 @@ impl Channel {
         &self,
         py: Python<'_>,
         mut parts: &mut [IoSlice<'_>],
-        push: Push,
+        flush: Flush,
     ) -> Result<bool, Lost> {
         let mut slowness = None;
         loop {
             {
                 let mut outbox = self.outbox();
-                let pushed = outbox.push(self.socket(), parts, push);
+                let pushed = outbox.push(self.socket(), parts, flush);
                 let (done, rest) = pushed.map_err(|error| self.failed(error))?;
                 if done {
                     return Ok(true);
@@ -250,13 +250,13 @@ impl Channel {
     }
 
     /// The kernel sends what it was given for later. A failure is for whoever reads or sends next to find.
-    pub fn push(&self) {
-        net::push(self.socket()).ok();
+    pub fn flush(&self) {
+        net::flush(self.socket()).ok();
     }
 
     /// Sends what waits, as far as it goes without waiting; `true` when all is out.
     pub fn pump(&self) -> Result<bool, Lost> {
-        let pushed = self.outbox().push(self.socket(), &mut [], Push::Now);
+        let pushed = self.outbox().push(self.socket(), &mut [], Flush::Now);
         let pushed = pushed.map(|(done, _none)| done);
         pushed.map_err(|error| self.failed(error))
     }
@@ -265,7 +265,7 @@ impl Channel {
     #[must_use]
     pub fn pump_aside(&self) -> bool {
         let mut outbox = self.outbox();
-        let pushed = outbox.push(self.socket(), &mut [], Push::Now);
+        let pushed = outbox.push(self.socket(), &mut [], Flush::Now);
         match pushed.map(|(done, _none)| done) {
             Ok(done) => done,
             Err(error) => {

@@ -18,7 +18,7 @@ use super::channel::{Channel, Deputy};
 use super::file::FileWrapper;
 use super::hints::EarlyHints;
 use super::mistake::{Mistake, fix};
-use super::outbox::{FileRest, Push};
+use super::outbox::{FileRest, Flush};
 use super::reply::{Demand, Stage};
 use super::start::{Callables, Exchange};
 
@@ -237,9 +237,10 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
                 return Ok(());
             };
             let sent = whole.send(py, &channel, parts);
+            let flush = whole.flush;
             state.reply().sent_whole(whole);
-            if sent? {
-                state.push_soon(&channel);
+            if sent? && flush == Flush::Later {
+                state.flush_soon(&channel);
             }
             Ok(())
         }
@@ -315,7 +316,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     };
     let sent = if take == 0 {
         let head = &mut [IoSlice::new(step.head())];
-        channel.send(py, head, Push::Now).map(drop)
+        channel.send(py, head, Flush::Now).map(drop)
     } else {
         let file = FileRest {
             descriptor: plain.descriptor,

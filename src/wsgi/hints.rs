@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::python::{Arguments, Builtin, bind_builtin};
 
 use super::mistake::Mistake;
-use super::outbox::Push;
+use super::outbox::Flush;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
 
@@ -78,7 +78,7 @@ impl Builtin for EarlyHints {
             }
         };
         if let Some(channel) = channel {
-            channel.send(py, &mut [IoSlice::new(interim.head())], Push::Now)?;
+            channel.send(py, &mut [IoSlice::new(interim.head())], Flush::Now)?;
         }
         Ok(py.None().into_bound(py))
     }

@@ -13,7 +13,7 @@ use crate::http::Refusal;
 use crate::python::text;
 
 use super::body::{Body, BodyError, Pull};
-use super::outbox::Push;
+use super::outbox::Flush;
 
 /// Longest read that is allocated before its bytes have come: a client must not make us reserve what it
 /// only announces.
@@ -100,7 +100,7 @@ impl Input {
             };
             if channel.owes_continue() {
                 channel.owe_continue(false);
-                channel.send(py, &mut [std::io::IoSlice::new(CONTINUE)], Push::Now)?;
+                channel.send(py, &mut [std::io::IoSlice::new(CONTINUE)], Flush::Now)?;
             }
             channel.wait_for_bytes(py, &mut slowness, total)?;
             if let Some(body) = self.lock().as_mut() {

@@ -23,11 +23,11 @@ pub struct FileRest {
 
 /// When the kernel sends what it is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Push {
+pub enum Flush {
     /// At once.
     #[default]
     Now,
-    /// When it is told to ([`net::push`]), or after 200 ms (tcp(7), `TCP_CORK`).
+    /// When it is told to ([`net::flush`]), or after 200 ms (tcp(7), `TCP_CORK`).
     Later,
 }
 
@@ -81,12 +81,12 @@ impl Outbox {
     }
 
     /// Sends what waits and then these, as far as it goes without waiting. Gives what is left of `parts`, and `true`
-    /// when all is out. With [`Push::Later`] the kernel may keep a single part.
+    /// when all is out. With [`Flush::Later`] the kernel may keep a single part.
     pub fn push<'p, 'b>(
         &mut self,
         socket: BorrowedFd<'_>,
         mut parts: &'p mut [IoSlice<'b>],
-        push: Push,
+        flush: Flush,
     ) -> io::Result<(bool, &'p mut [IoSlice<'b>])> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -94,7 +94,7 @@ impl Outbox {
         // Most replies are one piece that the kernel takes at once.
         if self.is_empty()
             && let [one] = &*parts
-            && let Ok(sent) = net::send(socket, one, push == Push::Later)
+            && let Ok(sent) = net::send(socket, one, flush == Flush::Later)
         {
             self.count(sent);
             if sent == one.len() {

@@ -11,7 +11,7 @@ use super::body::DRAINED;
 use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
-use super::outbox::Push;
+use super::outbox::Flush;
 use super::step::{COPIED, ChunkLine, Step, Whole, limited};
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
@@ -272,18 +272,21 @@ impl Reply {
         if self.framing == Framing::Chunked && step.take > 0 {
             step.chunk = ChunkLine::size(step.take);
         }
-        step.push = self.push();
+        if step.begins() {
+            step.flush = self.flush(step.take);
+        }
         let channel = self.channel.clone().ok_or(Mistake::Over)?;
         Ok((channel, step))
     }
 
-    /// When the reply is to leave that this step begins, and ends as well.
-    fn push(&self) -> Push {
+    /// When a reply is to leave whose first part has so many bytes: together with others if that is all of it.
+    fn flush(&self, take: usize) -> Flush {
         let coalesce = self.demand.coalesce
+            && take <= COPIED
             && self.framing != Framing::Chunked
             && self.missing() == 0
             && self.keeps_connection();
-        if coalesce { Push::Later } else { Push::Now }
+        if coalesce { Flush::Later } else { Flush::Now }
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
@@ -317,7 +320,7 @@ impl Reply {
                 head,
                 head_end,
                 take,
-                push: self.push(),
+                flush: self.flush(take),
             },
         ))
     }

@@ -13,7 +13,7 @@ use super::channel::{Channel, Deputy};
 use super::exchange::leave_if_stray;
 use super::hints::Hints;
 use super::mistake::Mistake;
-use super::outbox::Push;
+use super::outbox::Flush;
 use super::reply::{Reply, Stage, Standing};
 
 /// The object both functions are bound to.
@@ -63,25 +63,25 @@ impl Exchange {
                 }
                 return Ok(());
             }
-            if !channel.send(py, &mut [], Push::Now)? {
+            if !channel.send(py, &mut [], Flush::Now)? {
                 self.deputy.send_soon(&channel);
             }
             return Ok(());
         }
         let sent = step.send(py, &channel, part);
-        let push = step.push;
+        let flush = step.flush;
         self.reply().done(step);
         if !sent? {
             self.deputy.send_soon(&channel);
-        } else if push == Push::Later {
-            self.push_soon(&channel);
+        } else if flush == Flush::Later {
+            self.flush_soon(&channel);
         }
         Ok(())
     }
 
     /// The kernel may keep a reply: see to it that it leaves.
-    pub fn push_soon(&self, channel: &Channel) {
-        self.deputy.push_soon(channel);
+    pub fn flush_soon(&self, channel: &Channel) {
+        self.deputy.flush_soon(channel);
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{Channel, Lost};
-use super::outbox::Push;
+use super::outbox::Flush;
 
 /// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -17,8 +17,7 @@ pub struct Step {
     pub(super) head: Vec<u8>,
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
-    /// Of a whole reply in one buffer.
-    pub(super) push: Push,
+    pub(super) flush: Flush,
 }
 
 /// What stands before the data of a chunk, or ends all chunks (RFC 9112 section 7.1).
@@ -65,11 +64,11 @@ pub struct Whole {
     pub(super) head_end: usize,
     /// Bytes of the body.
     pub(super) take: usize,
-    pub(super) push: Push,
+    pub(super) flush: Flush,
 }
 
 impl Whole {
-    /// Sends it with the parts it was made for; gives whether the kernel may keep it.
+    /// Sends it with the parts it was made for; `false` when some of it waits.
     pub fn send(
         &self,
         py: Python<'_>,
@@ -78,8 +77,7 @@ impl Whole {
     ) -> Result<bool, Lost> {
         let head = IoSlice::new(&self.head);
         if self.take <= COPIED {
-            let sent = channel.send(py, &mut [head], self.push)?;
-            return Ok(sent && self.push == Push::Later);
+            return channel.send(py, &mut [head], self.flush);
         }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(head);
@@ -87,8 +85,7 @@ impl Whole {
         // The kernel takes 1,024 parts at once (IOV_MAX); one more may wait already.
         slices
             .chunks_mut(1023)
-            .try_for_each(|slices| channel.send(py, slices, Push::Now).map(drop))?;
-        Ok(false)
+            .try_fold(true, |_sent, slices| channel.send(py, slices, Flush::Now))
     }
 }
 
@@ -109,15 +106,14 @@ impl Step {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
     pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
         if !self.begins() || self.take > COPIED {
-            self.push = Push::Now;
-            return channel.send(py, &mut self.slices(part), Push::Now);
+            return channel.send(py, &mut self.slices(part), Flush::Now);
         }
         // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
         let end = self.head.len();
         self.head.extend_from_slice(self.chunk.bytes());
         self.head.extend_from_slice(self.taken(part));
         self.head.extend_from_slice(self.end());
-        let sent = channel.send(py, &mut [IoSlice::new(&self.head)], self.push);
+        let sent = channel.send(py, &mut [IoSlice::new(&self.head)], self.flush);
         self.head.truncate(end);
         sent
     }

@@ -1,0 +1,100 @@
+//! Why a server does not start, and the way out of it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::log::FormatError;
+
+use super::control::ControlError;
+use super::interpreter::InterpreterError;
+use super::listeners::ListenError;
+use super::pidfile::PidFileError;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No Python.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// Another instance.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// A log file, a user or a group.
+    #[error("{0}")]
+    Logs(String),
+    /// The working directory.
+    #[error("cannot change to {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The form of an access-log line.
+    #[error("--access-logformat: {0}")]
+    AccessFormat(FormatError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(ControlError),
+    /// The listeners; the log says more.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A signal ended the start.
+    #[error("stopped while starting")]
+    Stopped,
+    /// The system refused something.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// The exit code: a wrong argument is 2, whenever it is found.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        if matches!(self, Self::AccessFormat(_)) {
+            2
+        } else {
+            1
+        }
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Interpreter(error) => Some(error.hint()),
+            Self::PidFile(PidFileError::Running(..)) => {
+                Some("stop the other instance, or give another path with --pid".into())
+            }
+            Self::PidFile(PidFileError::Write { .. }) => {
+                Some("it needs a folder that exists, can be written to, and is not full".into())
+            }
+            Self::AccessFormat(error) => error.hint(),
+            Self::Control(ControlError::InUse(_)) => {
+                Some("stop the other instance, or give another path with --control-socket".into())
+            }
+            Self::Control(ControlError::Refused { .. }) => {
+                Some("give another path with --control-socket, or say --no-control-socket".into())
+            }
+            Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
+            Self::Listen(ListenError::InUse { .. }) => Some(
+                "another server has this address; stop it, or choose another with --bind".into(),
+            ),
+            Self::Listen(ListenError::Refused { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some(
+                    "ports below 1024 and others' folders need rights that this user does not have"
+                        .into(),
+                )
+            }
+            Self::Listen(_) => Some("check --bind".into()),
+            Self::Logs(_) | Self::Stopped | Self::System { .. } => None,
+        }
+    }
+}
