@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use super::address::Address;
 use super::environment::{Environment, said};
 use super::error::Error;
 use super::origin::{Origin, Origins};
@@ -21,18 +22,7 @@ pub(super) fn complete(
     if settings.wsgi_app.is_none() {
         return Err(Error::NoApp);
     }
-    if settings.bind.is_empty() {
-        let hint = Some("name an address, or leave it out for 127.0.0.1:8000".to_owned());
-        let refused = Refused {
-            value: String::new(),
-            what: "is no address to listen on".to_owned(),
-            hint,
-        };
-        return Err(Error::Value {
-            at: place_of("bind", origins),
-            refused,
-        });
-    }
+    addresses(settings, origins)?;
     worker_class(settings, origins)?;
     probe_path(settings, origins)?;
     places(settings, directory)?;
@@ -45,6 +35,39 @@ pub(super) fn complete(
         name.make_ascii_uppercase();
     }
     Ok(())
+}
+
+/// There is an address, and none twice: it would be in use by ourselves.
+fn addresses(settings: &Settings, origins: &Origins) -> Result<(), Error> {
+    let mut seen = Vec::new();
+    let again = settings.bind.iter().map(Address::socket).find(|socket| {
+        let chosen_by_kernel = matches!(socket, Address::Tcp { port: 0, .. });
+        let again = !chosen_by_kernel && seen.contains(socket);
+        seen.push(*socket);
+        again
+    });
+    let (value, what, hint) = match again {
+        Some(socket) => (
+            socket.to_string(),
+            "is there twice",
+            "name each address once, with or without uwsgi://",
+        ),
+        None if seen.is_empty() => (
+            String::new(),
+            "is no address to listen on",
+            "name an address, or leave it out for 127.0.0.1:8000",
+        ),
+        None => return Ok(()),
+    };
+    let refused = Refused {
+        value,
+        what: what.to_owned(),
+        hint: Some(hint.to_owned()),
+    };
+    Err(Error::Value {
+        at: place_of("bind", origins),
+        refused,
+    })
 }
 
 fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {

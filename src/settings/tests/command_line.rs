@@ -120,6 +120,9 @@ fn the_manner_of_argparse() {
     );
     assert_eq!(refusal(&["x", "-w", "two", "-w", "2"]).2, 2);
     assert_eq!(served(&["x", "--pid="]).settings.pidfile, None);
+    // Each gets a port of its own from the kernel.
+    let ports = served(&["-b", "127.0.0.1:0", "-b", "127.0.0.1:0", "x"]);
+    assert_eq!(ports.settings.bind.len(), 2);
 }
 
 const WRONG: &[(&str, &str, &str, u8)] = &[
@@ -183,6 +186,12 @@ const WRONG: &[(&str, &str, &str, u8)] = &[
         "--bind= x",
         "--bind: '' is no address to listen on",
         "leave it out",
+        2,
+    ),
+    (
+        "-b 127.0.0.1:80 -b :80,uwsgi://127.0.0.1:80 x",
+        "--bind: '127.0.0.1:80' is there twice",
+        "each address once",
         2,
     ),
     (
