@@ -65,6 +65,8 @@ pub enum Note {
     TemplateTimeout(Pid),
     /// A template that was ready does not fork any more.
     TemplateMute(Pid),
+    /// A template did not end when it was told to.
+    TemplateStays(Pid),
     /// A template ended although it was needed.
     TemplateEnded(Pid, Exit),
     /// A template could not be started.
@@ -129,6 +131,7 @@ impl Note {
             | Self::BootTimeout(_)
             | Self::TemplateTimeout(_)
             | Self::TemplateMute(_)
+            | Self::TemplateStays(_)
             | Self::TemplateNotStarted(_)
             | Self::ForkFailed(_)
             | Self::NotLoaded(_)
@@ -179,12 +182,7 @@ impl fmt::Display for Note {
             Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
             Self::GotOn(pid) => write!(f, "Worker (pid:{pid}) got on and stays."),
             Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
-            Self::Ended(pid, Exit::Code(code)) => {
-                write!(f, "Worker (pid:{pid}) exited with code {code}.")
-            }
-            Self::Ended(pid, Exit::Signal(number)) => {
-                write!(f, "Worker (pid:{pid}) was sent {}!", Name(*number))
-            }
+            Self::Ended(pid, exit) => write!(f, "Worker (pid:{pid}) {exit}"),
             Self::WeKilled(pid, why) => {
                 write!(f, "Worker (pid:{pid}) was killed {}.", why.words())
             }
@@ -198,12 +196,13 @@ impl fmt::Display for Note {
                 )
             }
             Self::TemplateMute(pid) => write!(f, "Template (pid:{pid}) hangs (a hook?): replaced."),
-            Self::TemplateEnded(pid, Exit::Code(code)) => {
-                write!(f, "Template (pid:{pid}) exited with code {code}.")
+            Self::TemplateStays(pid) => {
+                write!(
+                    f,
+                    "Template (pid:{pid}) did not end in time (a hook?): killed."
+                )
             }
-            Self::TemplateEnded(pid, Exit::Signal(number)) => {
-                write!(f, "Template (pid:{pid}) was sent {}!", Name(*number))
-            }
+            Self::TemplateEnded(pid, exit) => write!(f, "Template (pid:{pid}) {exit}"),
             Self::TemplateNotStarted(reason) => write!(f, "Cannot start a template: {reason}"),
             Self::ForkFailed(reason) => write!(f, "Cannot fork a worker: {reason}"),
             Self::Throttled(wait) => {
@@ -235,12 +234,7 @@ impl fmt::Display for Note {
                 )
             }
             Self::UpgradeNotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
-            Self::UpgradeEnded(Exit::Code(code)) => {
-                write!(f, "The new arbiter exited with code {code}.")
-            }
-            Self::UpgradeEnded(Exit::Signal(number)) => {
-                write!(f, "The new arbiter was sent {}.", Name(*number))
-            }
+            Self::UpgradeEnded(exit) => write!(f, "The new arbiter {exit}"),
             Self::Failed(reason) => write!(f, "Reason: {reason}"),
             Self::HangUp
             | Self::ReloadReplaced
@@ -249,6 +243,16 @@ impl fmt::Display for Note {
             | Self::Dismissed
             | Self::UpgradeExists
             | Self::ShuttingDown(_) => f.write_str(self.fixed()),
+        }
+    }
+}
+
+/// What became of a process, in gunicorn's words.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}."),
+            Self::Signal(number) => write!(f, "was sent {}!", Name(*number)),
         }
     }
 }

@@ -149,6 +149,8 @@ pub enum TemplateStage {
         pid: Pid,
         /// When to kill it; `None` when that was done.
         until: Option<Moment>,
+        /// It listens, and should leave by itself: that it had to be killed is news.
+        listens: bool,
     },
 }
 

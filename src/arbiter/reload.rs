@@ -208,7 +208,8 @@ impl Arbiter {
         }
     }
 
-    /// Lets a template go. One that still imports does not listen: it is killed.
+    /// Lets a template go, or makes it hurry if it may not take so long any more. One that still imports does not
+    /// listen: it is killed. In a graceful stop one that is ready has time for its `on_exit`.
     pub(super) fn end_template(
         &mut self,
         now: Moment,
@@ -218,19 +219,28 @@ impl Arbiter {
         let Some(stage) = self.pool.templates.get_mut(&generation) else {
             return;
         };
+        let graceful = matches!(self.phase, Phase::Stopping { quick: false, .. });
+        let listens = matches!(stage, TemplateStage::Ready { .. });
+        let patience = if graceful && listens {
+            QUICK.max(self.policy.graceful_timeout)
+        } else {
+            QUICK
+        };
+        let latest = Moment(now.0.saturating_add(patience));
         match *stage {
+            TemplateStage::Starting { pid, .. } | TemplateStage::Ready { pid } => {
+                actions.push(Action::EndTemplate(generation));
+                *stage = TemplateStage::Leaving {
+                    pid,
+                    until: Some(latest),
+                    listens,
+                };
+            }
+            TemplateStage::Leaving {
+                until: Some(ref mut until),
+                ..
+            } if !graceful => *until = latest.min(*until),
             TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
-            TemplateStage::Starting { pid, .. } => {
-                actions.push(Action::EndTemplate(generation));
-                // It may be about to leave by itself with its reason: a moment for that.
-                let until = Some(Moment(now.0.saturating_add(QUICK)));
-                *stage = TemplateStage::Leaving { pid, until };
-            }
-            TemplateStage::Ready { pid } => {
-                actions.push(Action::EndTemplate(generation));
-                let until = Some(Moment(now.0.saturating_add(QUICK)));
-                *stage = TemplateStage::Leaving { pid, until };
-            }
         }
     }
 

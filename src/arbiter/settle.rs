@@ -158,7 +158,11 @@ impl Arbiter {
         };
         if let TemplateStage::Ready { pid } = *stage {
             let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
-            *stage = TemplateStage::Leaving { pid, until };
+            *stage = TemplateStage::Leaving {
+                pid,
+                until,
+                listens: false,
+            };
             actions.push(Action::Say(Note::TemplateMute(pid)));
             actions.push(Action::Ask(pid, Ask::Testify));
             self.forget_unborn(generation, actions);
@@ -177,14 +181,25 @@ impl Arbiter {
         match *stage {
             TemplateStage::Starting { pid, .. } => {
                 let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
-                *stage = TemplateStage::Leaving { pid, until };
+                *stage = TemplateStage::Leaving {
+                    pid,
+                    until,
+                    listens: false,
+                };
                 actions.push(Action::Say(Note::TemplateTimeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Testify));
                 let failure = slow("the app's import was not done within boot_timeout");
                 self.template_failed(now, generation, &failure, actions);
             }
-            TemplateStage::Leaving { pid, .. } => {
-                *stage = TemplateStage::Leaving { pid, until: None };
+            TemplateStage::Leaving {
+                pid,
+                ref mut until,
+                listens,
+            } => {
+                *until = None;
+                if listens {
+                    actions.push(Action::Say(Note::TemplateStays(pid)));
+                }
                 actions.push(Action::KillTemplate(generation, pid));
             }
             TemplateStage::Ordered | TemplateStage::Ready { .. } => {}

@@ -98,7 +98,7 @@ pub const HOOKS: &[Hook] = &[
     hook(
         "on_exit",
         &["server"],
-        "template: all workers have ended, before rcorn does",
+        "template: all workers have ended, before rcorn does; has graceful_timeout for it",
     ),
 ];
 

@@ -191,6 +191,30 @@ fn graceful_timeout_bounds_a_stop() {
 }
 
 #[test]
+fn a_template_has_as_long_for_its_hook_unless_there_is_a_hurry() {
+    for hurry in [false, true] {
+        let mut tale = Tale::serving(1);
+        tale.step(Event::Ordered(Order::Stop));
+        let actions = tale.step(Event::Exited(pid(1), Exit::Code(0)));
+        assert!(actions.contains(&Action::EndTemplate(Generation(1))));
+        if hurry {
+            let actions = tale.step(Event::Ordered(Order::Stop));
+            assert!(!actions.contains(&Action::EndTemplate(Generation(1))));
+        }
+        let patience = if hurry { 2_000 } else { 20_000 };
+        assert!(tale.after(patience - 1).is_empty());
+        let actions = tale.after(1);
+        assert!(actions.contains(&Action::KillTemplate(Generation(1), Pid(1))));
+        assert_eq!(
+            said(&actions),
+            ["Template (pid:1) did not end in time (a hook?): killed."]
+        );
+        let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
+        assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Asked)));
+    }
+}
+
+#[test]
 fn who_is_born_during_a_stop_is_sent_away() {
     let mut tale = Tale::begin(1);
     tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
