@@ -37,6 +37,8 @@ mod o_reload;
 #[cfg(test)]
 mod o_uwsgi;
 #[cfg(test)]
+mod o_watched;
+#[cfg(test)]
 mod p_manual;
 #[cfg(test)]
 mod p_migrate;
