@@ -46,7 +46,8 @@ pub fn receive_with(
         }
     };
     let mut descriptor = None;
-    for message in received.cmsgs()? {
+    // Refused when the kernel had to leave something out.
+    for message in received.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(numbers) = message {
             for number in numbers {
                 descriptor = Some(adopt(number)?);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use pyo3::prelude::*;
 
 use crate::http::{Coalescing, Head, Limits, Packet};
@@ -15,7 +15,7 @@ use crate::link::Start;
 use crate::log;
 use crate::settings::{Protocol, Settings};
 use crate::sys::clock;
-use crate::sys::scoreboard::{AT_ONCE, Cell, Scoreboard};
+use crate::sys::scoreboard::{Cell, Scoreboard};
 use crate::template::hooks::WorkerHooks;
 use crate::wsgi::channel::Patience;
 use crate::wsgi::environ::Environ;
@@ -25,13 +25,14 @@ use super::access::Access;
 use super::deputy::Deputy;
 use super::orders::Orders;
 use super::retire::Retirement;
+use super::room::Room;
 
 /// Bytes read at once.
 pub(super) const PIECE: usize = 64 * 1024;
 /// Where connections begin among the epoll tokens.
 pub(super) const FIRST_CONNECTION: u64 = 1 << 16;
 pub(super) const WAKE: u64 = FIRST_CONNECTION - 1;
-const LOT: u64 = FIRST_CONNECTION - 2;
+pub(super) const LOT: u64 = FIRST_CONNECTION - 2;
 
 /// How long an idle connection is kept for a last request when the server stops. A client that is just
 /// sending would meet a closed connection otherwise.
@@ -41,13 +42,6 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
 /// New connections, and such of the lot, that are served in one turn at least, if so many wait.
 const RUN: usize = 16;
-/// How long a worker with more than its share of connections leaves the listeners to others. They may have done the same.
-const SIT_OUT: Duration = Duration::from_millis(1);
-/// Whose request takes longer takes no connections now (by the coarse clock, which may be 4 ms late).
-const ENGAGED: Duration = Duration::from_millis(8);
-
-/// How often the log tells that there are too many connections.
-pub(super) const BETWEEN_COMPLAINTS: Duration = Duration::from_mins(1);
 
 /// Time limits of waiting connections, in ns; 0 means none.
 #[derive(Clone, Copy, Debug)]
@@ -95,11 +89,10 @@ pub(super) struct Desk<'a> {
     /// Monotonic ns.
     pub(super) sit_out_until: u64,
     pub(super) lot: (OwnedFd, OwnedFd),
+    pub(super) watches_lot: bool,
     /// 1 while a parked connection is being served, whose place is taken all the same.
     pub(super) in_hand: u32,
-    /// Connections closed because there were too many, since the last complaint; and when the next may come.
-    pub(super) crowded: u64,
-    pub(super) crowded_again: u64,
+    pub(super) room: Room,
     pub(super) next_sweep: u64,
     pub(super) leaving: Option<Leaving>,
     pub(super) limits: Limits,
@@ -119,42 +112,6 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    pub(super) fn watch_lot(&self) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-        Ok(self
-            .deputy
-            .epoll
-            .add(&self.lot.1, EpollEvent::new(flags, LOT))?)
-    }
-
-    /// Listens again. One worker is woken for one connection (`EPOLLEXCLUSIVE`).
-    pub(super) fn open_doors(&mut self) -> io::Result<()> {
-        if !self.doors_open {
-            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-            for (token, door) in (0_u64..).zip(&self.doors) {
-                self.deputy
-                    .epoll
-                    .add(&door.socket, EpollEvent::new(flags, token))?;
-            }
-            self.doors_open = true;
-        }
-        Ok(())
-    }
-
-    pub(super) fn close_doors(&mut self) -> io::Result<()> {
-        if self.doors_open {
-            for door in &self.doors {
-                match self.deputy.epoll.delete(&door.socket) {
-                    // An orphan's doors were closed by its signal handler.
-                    Ok(()) | Err(nix::Error::EPERM | nix::Error::ENOENT) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-            self.doors_open = false;
-        }
-        Ok(())
-    }
-
     /// Works until told to leave.
     pub(super) fn work(&mut self, py: Python<'_>) {
         let mut events = vec![EpollEvent::empty(); 256];
@@ -247,6 +204,7 @@ impl Desk<'_> {
         }
         if self.sits_out() && clock::monotonic() >= self.sit_out_until {
             self.open_doors()?;
+            self.watch_lot()?;
         }
         self.retire_if_due();
         Ok(true)
@@ -256,8 +214,8 @@ impl Desk<'_> {
     fn timeout(&self) -> EpollTimeout {
         if self.sits_out() {
             let left = self.sit_out_until.saturating_sub(clock::monotonic());
-            // In whole milliseconds.
-            return EpollTimeout::from(u8::from(left > 0));
+            let milliseconds = left.div_ceil(1_000_000);
+            return EpollTimeout::from(u8::try_from(milliseconds).unwrap_or(u8::MAX));
         }
         let mut due = self.next_sweep;
         if let Some(Leaving::Stopping(_)) = self.leaving {
@@ -292,6 +250,9 @@ impl Desk<'_> {
     /// Serves so many of the connections in the lot.
     fn take_from_lot(&mut self, py: Python<'_>, most: usize) -> io::Result<()> {
         for taken in 0..most {
+            if !self.has_room_for_one() {
+                break;
+            }
             match super::lot::take(self.lot.1.as_fd())? {
                 Some(handed) => self.welcome(py, handed),
                 // Somebody was quicker, or the arbiter wants us to look at the doors: a worker that was woken for a
@@ -307,13 +268,6 @@ impl Desk<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether to take a connection that waits. The order to leave, or to sit out, may have come with the very event that
-    /// told of it, and nobody else was woken: a worker that leaves hands it on. Not when the queue is not to be served.
-    pub(super) fn may_accept(&self) -> bool {
-        let at_once = || self.scoreboard.shared().stopping.load(Ordering::Acquire) == AT_ONCE;
-        self.doors_open || (self.leaving != Some(Leaving::Orphaned) && !at_once())
     }
 
     /// Whether answers still promise another request on the same connection.
@@ -352,42 +306,6 @@ impl Desk<'_> {
         if self.cell.connections.load(Ordering::Relaxed) > self.in_hand {
             self.deputy.attend();
         }
-    }
-
-    /// Whether this worker has more than a fair share of the connections. The kernel wakes the same worker for each new
-    /// connection, as long as it sleeps; kept ones would all come to be its own.
-    pub(super) fn has_more_than_its_share(&self) -> bool {
-        let wanted = self.scoreboard.shared().wanted.load(Ordering::Relaxed);
-        if wanted <= 1 || self.held() <= 1 || self.leaving.is_some() {
-            return false;
-        }
-        let cells = u16::try_from(wanted.saturating_mul(2))
-            .unwrap_or(u16::MAX)
-            .min(self.scoreboard.cells());
-        let now = clock::coarse();
-        let (mut workers, mut total) = (0_usize, 0_usize);
-        for cell in (0..cells).filter_map(|index| self.scoreboard.cell(index)) {
-            let busy = cell.busy_since.load(Ordering::Relaxed);
-            let engaged = busy > 0 && now.saturating_sub(busy) > clock::nanoseconds(ENGAGED);
-            if cell.worker.load(Ordering::Relaxed) != 0 && !engaged {
-                workers = workers.saturating_add(1);
-                let held = cell.connections.load(Ordering::Relaxed);
-                total = total.saturating_add(usize::try_from(held).unwrap_or(0));
-            }
-        }
-        // A ceiling: with 5 connections and 4 workers, two are a fair share.
-        workers > 1 && self.held() > total.div_ceil(workers)
-    }
-
-    /// Leaves new connections to idle siblings for a while.
-    pub(super) fn sit_out(&mut self) -> io::Result<()> {
-        self.close_doors()?;
-        self.sit_out_until = clock::monotonic().saturating_add(clock::nanoseconds(SIT_OUT));
-        Ok(())
-    }
-
-    fn sits_out(&self) -> bool {
-        !self.doors_open && self.leaving.is_none()
     }
 
     /// `Server` and `Date`, once a second.

@@ -34,7 +34,7 @@ impl Desk<'_> {
             return Ok(());
         }
         self.close_doors()?;
-        self.deputy.epoll.delete(&self.lot.1)?;
+        self.leave_lot()?;
         self.leaving = Some(if orphan {
             Leaving::Orphaned
         } else {
@@ -87,7 +87,9 @@ impl Desk<'_> {
     /// Whether a leaving worker has nothing left to do.
     pub(super) fn is_done(&mut self, py: Python<'_>) -> io::Result<bool> {
         if let Some(Leaving::Stopping(since)) = self.leaving {
-            while let Some(handed) = super::lot::take(self.lot.1.as_fd())? {
+            while self.has_room_for_one()
+                && let Some(handed) = super::lot::take(self.lot.1.as_fd())?
+            {
                 self.welcome(py, handed);
             }
             while self.accept_any(py) {}

@@ -8,6 +8,7 @@ use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Pace, Passage};
+use crate::log;
 use crate::settings::Protocol;
 use crate::sys::net::Peer;
 use crate::sys::passing::{receive_with, send_with};
@@ -85,6 +86,12 @@ pub fn take(lot: BorrowedFd<'_>) -> io::Result<Option<Handed>> {
         return Ok(None);
     };
     let Some(socket) = socket else {
+        // The arbiter sends a single byte.
+        if length > 1 {
+            log::error(format_args!(
+                "a connection is lost: there was no descriptor for it"
+            ));
+        }
         return Ok(None);
     };
     text.truncate(length);

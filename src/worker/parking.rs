@@ -90,8 +90,8 @@ impl Places {
     }
 
     /// The connection to close when there are too many: of the most dispensable kind the one that has waited longest.
-    /// None that a reply is on its way to.
-    pub(super) fn most_idle(&mut self) -> Option<usize> {
+    /// None that a reply is on its way to, and not the spared one.
+    pub(super) fn most_idle(&mut self, spared: Option<usize>) -> Option<usize> {
         let rank = |waiting: Waiting| match waiting {
             Waiting::Close => Some(0),
             Waiting::NextRequest => Some(1),
@@ -101,6 +101,7 @@ impl Places {
             Waiting::Reply(_) => None,
         };
         self.parked()
+            .filter(|(index, _)| Some(*index) != spared)
             .filter_map(|(index, connection)| {
                 Some((rank(connection.waiting)?, connection.pace.begun(), index))
             })

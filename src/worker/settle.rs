@@ -12,7 +12,7 @@ use crate::sys::clock;
 use crate::sys::net;
 
 use super::connection::{After, Connection, Waiting};
-use super::desk::{BETWEEN_COMPLAINTS, Desk, FIRST_CONNECTION};
+use super::desk::{Desk, FIRST_CONNECTION};
 use super::turn::Next;
 
 impl Desk<'_> {
@@ -43,9 +43,10 @@ impl Desk<'_> {
             log::error(format_args!("cannot wait for a connection: {errno}"));
             return self.deputy.parking.vacate(index);
         }
+        let socket = connection.channel.socket().as_raw_fd();
         self.deputy.parking.put(index, connection);
         if place.is_none() {
-            self.make_room();
+            self.make_room(index, socket);
         }
     }
 
@@ -68,28 +69,6 @@ impl Desk<'_> {
         }
         connection.watched = Some(flags);
         Ok(())
-    }
-
-    /// Closes the most idle connection when there are more than `worker_connections`.
-    fn make_room(&mut self) {
-        let most = usize::try_from(self.settings.worker_connections).unwrap_or(usize::MAX);
-        if self.held() <= most {
-            return;
-        }
-        let chosen = self.deputy.parking.places().most_idle();
-        let Some(index) = chosen else { return };
-        self.forget(index);
-        self.crowded = self.crowded.saturating_add(1);
-        let now = clock::coarse();
-        if now >= self.crowded_again {
-            log::warning(format_args!(
-                "More connections than worker_connections ({most}): closed {} that were idle for longest; hint: \
-                 raise worker_connections, or lower keepalive",
-                self.crowded
-            ));
-            self.crowded = 0;
-            self.crowded_again = now.saturating_add(clock::nanoseconds(BETWEEN_COMPLAINTS));
-        }
     }
 
     /// The place of a connection that was taken out and is gone now.

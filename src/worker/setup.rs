@@ -29,6 +29,7 @@ use super::deputy::{Deputy, Sender};
 use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
 use super::orders::Orders;
 use super::retire::Retirement;
+use super::room::Room;
 
 /// How long a client may take to close after we did.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -77,9 +78,9 @@ impl<'a> Desk<'a> {
             doors_open: false,
             sit_out_until: 0,
             lot,
+            watches_lot: false,
             in_hand: 0,
-            crowded: 0,
-            crowded_again: 0,
+            room: Room::new(settings.worker_connections),
             next_sweep: u64::MAX,
             leaving: None,
             limits: limits(settings),

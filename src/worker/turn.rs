@@ -76,11 +76,7 @@ impl Desk<'_> {
                     | nix::libc::EHOSTUNREACH,
                 ) => return true,
                 Some(nix::libc::EAGAIN) => return false,
-                _ => {
-                    // Out of descriptors or memory: keep serving what is here, try again later.
-                    log::error(format_args!("cannot accept a connection: {error}"));
-                    return false;
-                }
+                _ => return self.has_made_room(&error),
             },
         };
         let passport = Passport {

@@ -87,4 +87,6 @@ mod t_sites;
 #[cfg(test)]
 mod u_cost;
 #[cfg(test)]
+mod u_scarce;
+#[cfg(test)]
 mod u_together;
