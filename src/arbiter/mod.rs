@@ -360,19 +360,22 @@ impl Arbiter {
         let Some(worker) = self.pool.workers.get_mut(&id) else {
             return;
         };
-        let (pid, quick) = match worker.stage {
+        let until = Moment(now.0.saturating_add(if quick { QUICK } else { graceful }));
+        let (pid, until) = match worker.stage {
             // One that boots may serve already: its report may be on its way.
-            Stage::Booting { pid, .. } | Stage::Serving { pid, .. } => (pid, quick),
+            Stage::Booting { pid, .. } | Stage::Serving { pid, .. } => (pid, until),
+            // No later than it would have been without the hurry.
             Stage::Leaving {
-                pid, quick: false, ..
-            } if quick => (pid, true),
+                pid,
+                quick: false,
+                until: before,
+            } if quick => (pid, until.min(before)),
             // A worker to be is told as soon as it shows itself; the others know.
             Stage::Forking { .. }
             | Stage::Killed { .. }
             | Stage::Testifying { .. }
             | Stage::Leaving { .. } => return,
         };
-        let until = Moment(now.0.saturating_add(if quick { QUICK } else { graceful }));
         worker.stage = Stage::Leaving { pid, until, quick };
         actions.push(Action::Ask(pid, if quick { Ask::Quit } else { Ask::Drain }));
     }

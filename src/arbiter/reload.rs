@@ -2,9 +2,11 @@
 //! app, one new worker proves itself; only then is anything old asked to leave. Until the watch is over the
 //! old template lives, and everything can be taken back without a look at the disk.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, BootFailure, Exit, Generation, Moment, Pid, Policy};
+use super::event::{Action, BootFailure, Exit, Generation, Moment, Outcome, Pid, Policy};
 use super::note::Note;
 use super::pool::{Stage, TemplateStage};
 use super::{Arbiter, Phase, QUICK};
@@ -208,8 +210,9 @@ impl Arbiter {
         }
     }
 
-    /// Lets a template go, or makes it hurry if it may not take so long any more. One that still imports does not
-    /// listen: it is killed. In a graceful stop one that is ready has time for its `on_exit`.
+    /// Lets a template go, or makes it hurry if it may not take so long any more. In a graceful stop one that is ready
+    /// has time for its `on_exit`. One that still imports does not listen; but if it may be about to leave by itself
+    /// with its reason, it has a moment for that.
     pub(super) fn end_template(
         &mut self,
         now: Moment,
@@ -219,12 +222,20 @@ impl Arbiter {
         let Some(stage) = self.pool.templates.get_mut(&generation) else {
             return;
         };
-        let graceful = matches!(self.phase, Phase::Stopping { quick: false, .. });
-        let listens = matches!(stage, TemplateStage::Ready { .. });
-        let patience = if graceful && listens {
-            QUICK.max(self.policy.graceful_timeout)
-        } else {
-            QUICK
+        let listens = match stage {
+            TemplateStage::Ordered | TemplateStage::Starting { .. } => false,
+            TemplateStage::Ready { .. } => true,
+            TemplateStage::Leaving { listens, .. } => *listens,
+        };
+        let patience = match self.phase {
+            Phase::Stopping { quick: false, .. } if listens => {
+                QUICK.max(self.policy.graceful_timeout)
+            }
+            Phase::Stopping {
+                outcome: Outcome::Asked,
+                ..
+            } if !listens => Duration::ZERO,
+            Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Gone => QUICK,
         };
         let latest = Moment(now.0.saturating_add(patience));
         match *stage {
@@ -239,7 +250,7 @@ impl Arbiter {
             TemplateStage::Leaving {
                 until: Some(ref mut until),
                 ..
-            } if !graceful => *until = latest.min(*until),
+            } => *until = latest.min(*until),
             TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
         }
     }

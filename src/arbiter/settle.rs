@@ -13,8 +13,8 @@ impl Arbiter {
         match self.phase {
             Phase::New | Phase::Gone => {}
             Phase::Stopping { outcome, .. } => {
-                self.end_overdue(now, actions);
                 self.end_templates(now, actions);
+                self.end_overdue(now, actions);
                 self.finish(outcome, actions);
             }
             Phase::Running => {

@@ -215,6 +215,25 @@ fn a_template_has_as_long_for_its_hook_unless_there_is_a_hurry() {
 }
 
 #[test]
+fn who_still_imports_is_not_waited_for() {
+    let mut tale = Tale::begin(1);
+    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    let actions = tale.step(Event::Ordered(Order::Stop));
+    assert!(actions.contains(&Action::KillTemplate(Generation(1), Pid(1))));
+    assert!(said(&actions).is_empty());
+}
+
+#[test]
+fn a_hurry_does_not_make_a_stop_longer() {
+    let mut tale = Tale::serving(1);
+    tale.step(Event::Ordered(Order::Stop));
+    assert!(tale.after(19_000).is_empty());
+    tale.step(Event::Ordered(Order::Quit));
+    assert!(!asked(&tale.after(999), pid(1), Ask::Kill));
+    assert!(asked(&tale.after(1), pid(1), Ask::Kill));
+}
+
+#[test]
 fn who_is_born_during_a_stop_is_sent_away() {
     let mut tale = Tale::begin(1);
     tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
