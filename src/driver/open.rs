@@ -95,8 +95,12 @@ fn tcp_one(
         if settings.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        if ip.is_ipv6() {
-            socket.set_only_v6(true)?;
+        if let SocketAddr::V6(v6) = ip {
+            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7), bindv6only). Not beside an
+            // address for IPv4 alone.
+            if v6.ip().is_unspecified() && has_v4(settings, v6.port()) {
+                socket.set_only_v6(true)?;
+            }
         }
         socket.bind(&ip.into())?;
         net::defer_accept(socket.as_fd(), DEFER)?;
@@ -111,6 +115,15 @@ fn tcp_one(
         } else {
             refused(address, source)
         }
+    })
+}
+
+/// Whether IPv4 has an address of its own on this port.
+fn has_v4(settings: &Settings, port: u16) -> bool {
+    let mut all = settings.bind.iter().map(Address::socket);
+    all.any(|one| match one {
+        Address::Tcp { host, port: its } => *its == port && !host.contains(':'),
+        Address::Unix(_) | Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) => false,
     })
 }
 
