@@ -82,6 +82,10 @@ impl Driver<'_> {
             Action::CloseListeners => self.close_listeners(),
             Action::ReopenLogs => {
                 log::reopen();
+                // Workers that gave up their rights open what is there, in a directory where they may make nothing.
+                if let Err(error) = Logs::open(&self.settings) {
+                    log::error(format_args!("{error}"));
+                }
                 self.children.tell_templates(&Command::Reopen);
             }
             Action::Upgrade => self.upgrade(),
