@@ -27,7 +27,7 @@ pub const HOOKS: &[Hook] = &[
     hook(
         "on_starting",
         &["server"],
-        "template: before the app is imported, once",
+        "template: before the app is imported, once, and again in place of a template that died",
     ),
     hook(
         "when_ready",

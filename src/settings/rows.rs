@@ -162,7 +162,8 @@ settings! {
     write_timeout: Seconds = Seconds::new(30) => Http, Reload, flag "write-timeout";
 
     /// How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed; when none is
-    /// idle, one whose request has not come to its end.
+    /// idle, one whose request has not come to its end. So, too, where the limit of open files (`ulimit -n`) is nearly
+    /// reached: its last 8 to 64 are left to the app.
     worker_connections: u32 = 1000 => Http, Reload, bounds Bounds::between(1, 1_000_000), flag "worker-connections";
 
     /// Let a body up to this size arrive before the app is called. Of larger ones so much is awaited, and the rest

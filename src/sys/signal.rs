@@ -3,7 +3,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -52,10 +52,19 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Whose handlers they are: in a process that this one forks without exec (an app's multiprocessing) the signal has its
+/// default effect.
+static SWALLOWER: AtomicU32 = AtomicU32::new(0);
+
 /// Signals that [`disregard`] swallowed, as a bit set by number.
 static SWALLOWED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn swallow(signal: c_int) {
+    if std::process::id() != SWALLOWER.load(Ordering::Relaxed) {
+        // Fails only for signals that cannot be caught, which never get here.
+        drop(signal_hook::low_level::emulate_default_handler(signal));
+        return;
+    }
     let bit = u32::try_from(signal)
         .ok()
         .and_then(|bit| 1_u64.checked_shl(bit));
@@ -64,7 +73,13 @@ extern "C" fn swallow(signal: c_int) {
 
 /// A handler that does nothing. Not `SIG_IGN`: programs that this process starts would inherit that.
 pub fn disregard(signal: Signal) -> io::Result<()> {
+    disregard_here();
     set(signal, SigHandler::Handler(swallow))
+}
+
+/// What the process that forked this one disregards, this one does too.
+pub fn disregard_here() {
+    SWALLOWER.store(std::process::id(), Ordering::Relaxed);
 }
 
 /// Whether a signal came since it was disregarded; once for each.

@@ -188,6 +188,10 @@ class Worker:
 
     def _born(self, pid):
         self.pid = pid
+        # The template's processes are not ours to wait for at the end.
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None:
+            process._children = set()
         self.server._run("post_fork", self.server, self)
 
     def _booted(self, app):
@@ -270,8 +274,23 @@ class Server:
             self.log.exception("Exception in %s hook", name)
 
     def _starts(self):
-        self._try("on_starting", self)
+        try:
+            self._run("on_starting", self)
+        except SystemExit:
+            raise
+        except BaseException:
+            self.log.exception("Exception in on_starting hook")
         self._try("nworkers_changed", self, self.num_workers, None)
+
+    def _exits(self):
+        self._try("on_exit", self)
+        # What a Python that ends does: daemonic processes are ended, others waited for.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            try:
+                util._exit_function()
+            except BaseException:
+                self.log.exception("Exception at the end of multiprocessing")
 
     def _forks(self, age):
         self._next = worker = Worker(self, age)
@@ -322,8 +341,22 @@ class Request:
     scheme = property(lambda self: self._environ.get("wsgi.url_scheme", "http"))
     body = property(lambda self: self._environ["wsgi.input"])
     remote_addr = property(lambda self: (self._environ.get("REMOTE_ADDR", ""), self._environ.get("REMOTE_PORT", "")))
+    peer_addr = remote_addr
     fragment = ""
     trailers = ()
+
+    @property
+    def proxy_protocol_info(self):
+        environ = self._environ
+        if "PROXY_PROTOCOL" not in environ:
+            return None
+        return {
+            "proxy_protocol": environ["PROXY_PROTOCOL"],
+            "client_addr": environ["REMOTE_ADDR"],
+            "client_port": int(environ["REMOTE_PORT"]),
+            "proxy_addr": environ["PROXY_ADDR"],
+            "proxy_port": int(environ["PROXY_PORT"]),
+        }
 
     @property
     def path(self):

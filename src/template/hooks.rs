@@ -135,11 +135,23 @@ impl Hooks {
             .ok()
     }
 
-    /// Before the app is imported. `again`: this process has been a template before.
-    pub(super) fn begins(&self, py: Python<'_>, occasion: Occasion, again: bool) {
-        if occasion == Occasion::Boot && !again {
-            self.call(py, "_starts", ());
+    /// Before the app is imported, also in place of a template that died: what the hook has set died with it. `again`: this
+    /// process has been a template before. A hook that exits ends the start.
+    pub(super) fn begins(
+        &self,
+        py: Python<'_>,
+        occasion: Occasion,
+        again: bool,
+    ) -> Result<(), Failure> {
+        if occasion == Occasion::Reload || again {
+            return Ok(());
         }
+        let server = self.server.bind(py);
+        server.call_method0("_starts").map(drop).map_err(|error| {
+            let summary = format!("on_starting: {}", traceback::summary(py, &error));
+            log::error(format_args!("{summary}"));
+            Failure { code: 1, summary }
+        })
     }
 
     /// Before the first fork.
@@ -181,7 +193,7 @@ impl Hooks {
                 self.call(py, "_workers_changed", (now, before))
             }
             Moment::PreExec => self.call(py, "_try", ("pre_exec", &self.server)),
-            Moment::Exit => self.call(py, "_try", ("on_exit", &self.server)),
+            Moment::Exit => self.call(py, "_exits", ()),
         };
     }
 }

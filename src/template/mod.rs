@@ -6,6 +6,7 @@ pub(crate) mod boot;
 mod develop;
 pub(crate) mod hooks;
 pub(crate) mod loggers;
+mod offspring;
 mod safety;
 pub(crate) mod serve;
 

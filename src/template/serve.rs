@@ -25,6 +25,7 @@ use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again}
 use super::boot;
 use super::hooks::{self, Hooks};
 use super::loggers;
+use super::offspring;
 use super::safety::{self, Before};
 
 /// Tells the arbiter.
@@ -60,6 +61,9 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         start.settings.errorlog.path(),
         start.settings.loglevel,
     );
+    if start.settings.capture_output {
+        log::capture_output();
+    }
     let arguments = arguments()?;
     // Descriptors of ours must not reach programs that the app starts.
     for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
@@ -85,7 +89,8 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         .and_then(|()| testify(py, start))
         .and_then(|()| boot::drop_privileges(&start.settings))
         .and_then(|()| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?))
-        .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other));
+        .and_then(|()| boot::prepare_sys(py, start).map_err(io::Error::other))
+        .and_then(|()| offspring::let_go(py, start).map_err(io::Error::other));
     if let Err(error) = prepared {
         log::error(format_args!("the template cannot be set up: {error}"));
         return fail(Failure {
@@ -154,7 +159,7 @@ fn before_import(
     let hooks = Hooks::load(py, start, config)?;
     loggers::shape(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
-        hooks.begins(py, start.occasion, again);
+        hooks.begins(py, start.occasion, again)?;
     }
     Ok(hooks)
 }
@@ -299,7 +304,10 @@ impl Template<'_> {
             SigSet::empty().thread_set_mask()?;
         }
         match forked? {
-            Forked::Worker => Ok((None, testimony)),
+            Forked::Worker => {
+                signal::disregard_here();
+                Ok((None, testimony))
+            }
             Forked::Template(pid) => Ok((Some(pid), testimony)),
         }
     }

@@ -57,6 +57,8 @@ mod r_config;
 #[cfg(test)]
 mod r_edges;
 #[cfg(test)]
+mod r_master;
+#[cfg(test)]
 mod r_names;
 #[cfg(test)]
 mod r_reload;

@@ -1,0 +1,34 @@
+//! Processes that a hook or the app's import forks off (multiprocessing): they are the user's own, and must not keep what
+//! is ours. With a listening socket in their hands, clients would connect to nobody, and no successor could bind.
+
+use std::os::fd::RawFd;
+
+use nix::unistd::{close, getpid, getppid};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict};
+
+use crate::link::Start;
+
+/// Lets the template's children close our sockets. Its workers are children of the arbiter.
+pub(super) fn let_go(py: Python<'_>, start: &Start) -> PyResult<()> {
+    let template = getpid();
+    let ours: Vec<RawFd> = start
+        .listeners
+        .iter()
+        .map(|listener| listener.fd)
+        .chain([start.commands, start.reports, start.lot.0, start.lot.1])
+        .collect();
+    let after = PyCFunction::new_closure(py, None, None, move |_args, _named| {
+        if getppid() == template {
+            for fd in &ours {
+                // One that is closed already is as it should be.
+                close(*fd).ok();
+            }
+        }
+    })?;
+    let named = PyDict::new(py);
+    named.set_item("after_in_child", after)?;
+    py.import("os")?
+        .call_method("register_at_fork", (), Some(&named))?;
+    Ok(())
+}
