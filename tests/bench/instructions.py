@@ -132,8 +132,17 @@ class Server:
             self.receive(connection)
         self.dumps = sorted(set(self.out.glob("out.*.*")) - self.seen)
         self.seen.update(self.dumps)
-        found = [re.search(r"^(?:summary|totals): (\d+)", dump.read_text(), re.M) for dump in self.dumps]
-        return sum(int(found[1]) for found in found)
+        return sum(self.total(dump) for dump in self.dumps)
+
+    def total(self, dump):
+        """Waits for the end of a dump that is being written: another process than the one that answered may do that."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text(), re.M)
+            if found:
+                return int(found[1])
+            os.sched_yield()
+        raise OSError(f"{dump} has no end")
 
     def count(self, request, alone):
         """Instructions a request."""
