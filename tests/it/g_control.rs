@@ -90,7 +90,8 @@ fn scale_retire_reopen_and_stop() {
         let now = ids(&server);
         now.len() == 2 && !now.contains(&before[0])
     });
-    let pid = server.workers()[0].to_string();
+    // The retired one is out of the status before its process has ended.
+    let pid = server.wait_workers(2)[0].to_string();
     server.ctl(&["retire", &pid]).done();
     wait_until(server.deadline(), "another replacement", || {
         let now = server.workers();
