@@ -1,5 +1,5 @@
 //! The plain values of a gunicorn.conf.py in rcorn's settings. The file is a program; here only literals are read,
-//! and whatever would have to be run is listed. rcorn runs such a file as it is, so nothing is lost.
+//! and whatever would have to be run is listed. rcorn runs such a file as it is (but for what it refuses), so nothing is lost.
 
 use std::path::Path;
 
@@ -38,14 +38,25 @@ pub(super) fn translate(file: &Path, text: &str) -> String {
     }
     workers(&crowd, &mut sheet);
     sheet.say(format!("Made by `rcorn migrate` from {name}."));
-    sheet.say(format!(
-        "rcorn can also read that as it is, with its code: rcorn -c {name}."
-    ));
+    sheet.say(as_it_is(&name, &sheet));
     sheet.say("To check this file: rcorn --check-config -c rcorn.yaml.");
     if runs > 0 {
-        sheet.say("It has code that only Python can run, listed below. Unless that can go, stay with it as it is.");
+        sheet.say("It has code that only Python can run, listed below. Unless that can go, keep that file instead of this one.");
     }
     sheet.render()
+}
+
+/// Whether the file may stay what it is.
+fn as_it_is(name: &str, sheet: &Sheet) -> String {
+    let refused: Vec<String> = sheet.refused().map(|number| number.to_string()).collect();
+    let lines = match refused.as_slice() {
+        [] => return format!("rcorn can also read that as it is, with its code: rcorn -c {name}."),
+        [one] => format!("line {one}"),
+        several => format!("lines {}", several.join(", ")),
+    };
+    format!(
+        "Without {lines}, which it refuses, rcorn can also read that, with its code: rcorn -c {name}."
+    )
 }
 
 /// `name = value` or `name: type = value`.
@@ -150,7 +161,16 @@ fn assign(
 
 fn class(literal: &Literal, source: &Source, sheet: &mut Sheet) {
     let name = text(literal);
-    if ["sync", "gthread"].contains(&name.as_str()) || name.ends_with("SyncWorker") {
+    let sync = [
+        "sync",
+        "gunicorn.workers.sync.SyncWorker",
+        "egg:gunicorn#sync",
+    ]
+    .contains(&name.as_str());
+    if !sync {
+        sheet.refuse(source);
+    }
+    if sync || name == "gthread" {
         return sheet.needless(source, "rcorn has one kind of workers");
     }
     sheet.leave(
@@ -176,7 +196,10 @@ fn answer(known: &Known, literal: &Literal, source: &Source, sheet: &mut Sheet) 
     match known.answer {
         _ if asks_nothing => sheet.needless(source, "rcorn does nothing else"),
         Answer::Ignored(reason) => sheet.needless(source, format!("it has no effect: {reason}")),
-        Answer::Never(reason, instead) => sheet.leave(source, format!("{reason}: {instead}")),
+        Answer::Never(reason, instead) => {
+            sheet.leave(source, format!("{reason}: {instead}"));
+            sheet.refuse(source);
+        }
     }
 }
 
@@ -187,12 +210,15 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
             return sheet.leave(source, "write it as a mapping of YAML");
         }
         Literal::Dict(items) => {
-            let pairs = items.iter().filter_map(|(key, value)| match (key, value) {
-                (Literal::Str(key), Literal::Str(value)) => Some((key, value)),
-                (_, _) => None,
-            });
-            for (key, value) in pairs {
-                sheet.pair(row.name, key, &Text::Plain(value.clone()), source);
+            for (key, value) in items {
+                match (text_of(row, key), text_of(row, value)) {
+                    (Some(key), Some(value)) => {
+                        sheet.pair(row.name, &key, &Text::Plain(value), source);
+                    }
+                    (_, _) => {
+                        sheet.leave(source, format!("{key}: {value} is no text for a text"));
+                    }
+                }
             }
             return;
         }
@@ -209,6 +235,7 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
                         }
                         None => {
                             sheet.leave(source, format!("'{text}' is not of the form NAME=VALUE"));
+                            sheet.refuse(source);
                         }
                     }
                 }
@@ -311,12 +338,14 @@ fn workers(crowd: &Crowd, sheet: &mut Sheet) {
                 sheet.note("workers", note);
                 sheet.needless(of_threads, "it went into the number of workers");
             }
+            sheet.refuse(of_threads);
         }
         (workers, Some((_, source))) => {
             sheet.leave(
                 source,
                 "a worker runs one request at a time: multiply the number of workers by it",
             );
+            sheet.refuse(source);
             if let Some((literal, source)) = workers {
                 plain_workers(literal, source, sheet);
             }

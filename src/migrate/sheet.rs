@@ -1,7 +1,7 @@
 //! What becomes of the lines of a file: settings, and comments about all the rest. Every value goes through the
 //! settings table before it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::yaml::{Node, Text, comment, entry, verbatim};
 use crate::settings::{Section, Setting, TABLE};
@@ -32,6 +32,8 @@ pub(super) struct Sheet {
     names: BTreeMap<(usize, String), Source>,
     left: Vec<(Source, String)>,
     needless: Vec<(Source, String)>,
+    /// The lines that rcorn refuses in a configuration of its own.
+    refused: BTreeSet<usize>,
 }
 
 impl Sheet {
@@ -43,6 +45,16 @@ impl Sheet {
     /// A line that was not translated, and what to do about it.
     pub(super) fn leave(&mut self, source: &Source, why: impl Into<String>) {
         self.left.push((source.clone(), why.into()));
+    }
+
+    /// Remembers a line that rcorn would not take if it read the file itself.
+    pub(super) fn refuse(&mut self, source: &Source) {
+        self.refused.insert(source.number);
+    }
+
+    /// The numbers of such lines, in their order.
+    pub(super) fn refused(&self) -> impl Iterator<Item = usize> + '_ {
+        self.refused.iter().copied()
     }
 
     /// A line that asks for what rcorn does anyway.
@@ -186,6 +198,7 @@ impl Sheet {
             format!("{joint} {hint}")
         });
         self.leave(source, format!("{} refuses it: {refused}{hint}", row.name));
+        self.refuse(source);
         false
     }
 

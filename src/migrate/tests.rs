@@ -170,6 +170,20 @@ fn numbers_stay_numbers_and_names_stay_names() {
 }
 
 #[test]
+fn a_dict_loses_nothing() {
+    let text = "raw_env = {'A': 1, 'B': True, 'C': 'c', 'D': None}\n";
+    let yaml = migrated("a.py", text);
+    for line in [
+        "  A: \"1\"\n",
+        "  B: \"true\"\n",
+        "  C: c\n",
+        "'D': None is no text",
+    ] {
+        assert!(yaml.contains(line), "no {line} in {yaml}");
+    }
+}
+
+#[test]
 fn variables_become_tagged_texts() {
     let python = values("a.ini", "[uwsgi]\nhome = $(VENV)/$(NAME)\n")
         .get("python")

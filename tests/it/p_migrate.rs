@@ -103,3 +103,44 @@ fn what_comes_out_is_taken_back_in() {
     assert_eq!(value("bind"), "['127.0.0.1:8001']");
     assert_eq!(value("raw_env"), "['MOTTO=a: b: on']");
 }
+
+#[test]
+fn it_says_of_a_gunicorn_conf_what_rcorn_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let app = "def application(environ, start_response): ...\n";
+    fs::write(folder.join("server.py"), app).unwrap();
+    for (line, taken) in [
+        ("worker_class = 'gevent'", false),
+        ("worker_class = 'gthread'", false),
+        ("worker_class = 'egg:gunicorn#sync'", true),
+        ("threads = 4", false),
+        ("threads = 1", true),
+        ("keyfile = '/etc/tls.key'", false),
+        ("keyfile = None", true),
+        ("ciphers = 'TLSv1'", true),
+        ("paste = 'shop.ini'", false),
+        ("bind = [8000]", false),
+        ("raw_env = ['A']", false),
+        ("raw_env = {'A': 1, 'B': True, 'C': 'c'}", true),
+        ("workers = -1", false),
+        ("spew = True", true),
+        ("mine = 1", true),
+    ] {
+        fs::write(folder.join("gunicorn.conf.py"), format!("{line}\n")).unwrap();
+        let output = migrate(folder, &["gunicorn.conf.py"]);
+        let yaml = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            !yaml.contains("Without line 1, which it refuses"),
+            taken,
+            "{line}: {yaml}"
+        );
+        let checked = Command::new(env!("CARGO_BIN_EXE_rcorn"))
+            .current_dir(folder)
+            .args(["--check-config", "-c", "gunicorn.conf.py"])
+            .arg("server:application")
+            .output()
+            .unwrap();
+        assert_eq!(checked.status.success(), taken, "{line}: {checked:?}");
+    }
+}
