@@ -45,8 +45,8 @@ use throttle::Throttle;
 const QUICK: Duration = Duration::from_secs(2);
 /// From ABRT to KILL.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Time for a hung worker to write down where it is.
-const TESTIMONY: Duration = Duration::from_millis(100);
+/// Time for a hung worker to write down where it is; on a busy machine it may wait for a processor first.
+const TESTIMONY: Duration = Duration::from_millis(300);
 
 /// Where the arbiter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,8 +45,8 @@ pub(super) enum Waits {
     Request,
     /// The end of a reload.
     Reload,
-    /// The testimony of a process, which is there at that moment.
-    Stack(Pid, Moment),
+    /// The testimony of a process: the next look at that moment, and how many more after it.
+    Stack(Pid, Moment, u32),
     /// Only that its answer fits into its socket.
     Room,
 }
@@ -174,7 +174,7 @@ impl Control {
             .clients
             .values()
             .filter_map(|client| match client.waits {
-                Waits::Stack(_, due) => Some(due),
+                Waits::Stack(_, due, _) => Some(due),
                 Waits::Request | Waits::Reload | Waits::Room => None,
             });
         due.min()

@@ -20,7 +20,7 @@ use super::listeners::Listener;
 pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
 /// Changes whenever this struct, the scoreboard or the link's messages change: builds with different numbers do
 /// not take over each other's workers.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// What is handed over.
 #[derive(Debug, Serialize, Deserialize)]

@@ -339,17 +339,27 @@ impl Driver<'_> {
                 failure,
             } => Event::TemplateFailed(Generation(generation), failure.into()),
             Report::Forked { id, pid } => {
-                return self.born(WorkerId(id), Pid(pid), Event::Forked, descriptor);
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                return self.born(id, pid, [Event::Forked(id, pid)], descriptor);
             }
             Report::Ready { id, pid } => {
-                return self.born(WorkerId(id), Pid(pid), Event::Ready, None);
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                return self.born(id, pid, [Event::Ready(id, pid)], None);
             }
             Report::ForkFailed { id, reason } => {
                 self.children.paid(WorkerId(id));
                 Event::ForkFailed(WorkerId(id), reason)
             }
             Report::Imported { places } => return self.imported(places),
-            Report::BootFailed { id, failure } => Event::BootFailed(WorkerId(id), failure.into()),
+            Report::BootFailed { id, pid, failure } => {
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                // Its template may not have told of it yet.
+                let events = [
+                    Event::Forked(id, pid),
+                    Event::BootFailed(id, failure.into()),
+                ];
+                return self.born(id, pid, events, None);
+            }
             Report::WantsRetirement { id, memory } => {
                 let why = match memory {
                     Some(_) => RetireReason::Memory,
@@ -365,20 +375,22 @@ impl Driver<'_> {
         &mut self,
         id: WorkerId,
         pid: Pid,
-        event: fn(WorkerId, Pid) -> Event,
+        events: impl IntoIterator<Item = Event>,
         testimony: Option<OwnedFd>,
     ) {
         match self.children.born(id, pid, testimony) {
             Birth::Alive => {
-                let event = event(id, pid);
-                if matches!(event, Event::Ready(..)) {
-                    self.children.is_ready(id);
+                for event in events {
+                    if matches!(event, Event::Ready(..)) {
+                        self.children.is_ready(id);
+                    }
+                    self.queue.push_back(event);
                 }
-                self.queue.push_back(event);
             }
-            Birth::Ended(exit) => self
-                .queue
-                .extend([event(id, pid), Event::Exited(pid, exit)]),
+            Birth::Ended(exit) => {
+                self.queue.extend(events);
+                self.queue.push_back(Event::Exited(pid, exit));
+            }
             Birth::Gone => log::debug(format_args!(
                 "Worker (pid:{pid}) ended before it was reported"
             )),

@@ -9,8 +9,9 @@ use crate::log;
 use super::control::Waits;
 use super::{Driver, now, postmortem};
 
-/// What a process may take to write down where it is.
+/// What a process may take to write down where it is, and how often we look again when there is nothing yet.
 const TESTIMONY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 9;
 
 impl Driver<'_> {
     /// A client is ready.
@@ -120,7 +121,7 @@ impl Driver<'_> {
         self.children.ask_where(pid);
         if let Some(control) = &mut self.control {
             let due = Moment(now().0.saturating_add(TESTIMONY));
-            control.wait(token, Waits::Stack(pid, due));
+            control.wait(token, Waits::Stack(pid, due, LOOKS));
         }
     }
 
@@ -130,15 +131,20 @@ impl Driver<'_> {
             return;
         };
         let now = now();
-        let due = control.who_waits(|waits| matches!(waits, Waits::Stack(_, due) if due <= now));
+        let due = control.who_waits(|waits| matches!(waits, Waits::Stack(_, due, _) if due <= now));
         for token in due {
-            let Some(Waits::Stack(pid, _)) = control.waits(token) else {
+            let Some(Waits::Stack(pid, _, looks)) = control.waits(token) else {
                 continue;
             };
             let stacks = self.children.testimony(pid).map(postmortem::read);
-            let answer = match stacks.filter(|stacks| !stacks.is_empty()) {
-                Some(stacks) => Answer::done(stacks),
-                None => Answer::failed(format!("process {pid} gave no answer")),
+            let answer = match (stacks, looks.checked_sub(1)) {
+                (Some(stacks), _) if !stacks.is_empty() => Answer::done(stacks),
+                (Some(_), Some(looks)) => {
+                    let due = Moment(now.0.saturating_add(TESTIMONY));
+                    control.wait(token, Waits::Stack(pid, due, looks));
+                    continue;
+                }
+                (_, _) => Answer::failed(format!("process {pid} gave no answer")),
             };
             control.answer(token, &answer);
         }

@@ -194,6 +194,8 @@ pub enum Report {
     BootFailed {
         /// The worker's id.
         id: u64,
+        /// Its pid.
+        pid: i32,
         /// Why.
         failure: Failure,
     },

@@ -229,14 +229,11 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
             };
             if is_map(row) {
                 for text in &texts {
-                    match text.split_once('=') {
-                        Some((key, value)) => {
-                            sheet.pair(row.name, key, &Text::Plain(value.to_owned()), source);
-                        }
-                        None => {
-                            sheet.leave(source, format!("'{text}' is not of the form NAME=VALUE"));
-                            sheet.refuse(source);
-                        }
+                    if let Some((key, value)) = text.split_once('=') {
+                        sheet.pair(row.name, key, &Text::Plain(value.to_owned()), source);
+                    } else {
+                        sheet.leave(source, format!("'{text}' is not of the form NAME=VALUE"));
+                        sheet.refuse(source);
                     }
                 }
                 return;

@@ -94,6 +94,7 @@ pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
             let code = failure.code;
             let told = Report::BootFailed {
                 id: birth.id,
+                pid: pid(),
                 failure,
             };
             drop(report(birth.reports.as_fd(), &told));
@@ -110,6 +111,7 @@ pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
                 birth.reports.as_fd(),
                 &Report::BootFailed {
                     id: birth.id,
+                    pid: pid(),
                     failure,
                 },
             ));

@@ -79,6 +79,26 @@ fn two_boot_failures_at_once_have_one_exit_code() {
 }
 
 #[test]
+fn a_worker_that_is_heard_before_its_template_says_why_it_failed() {
+    // The template is late with its report of the fork.
+    let server = Server::app("m:app")
+        .args(["-c", "late.py", "--no-preload"])
+        .file(
+            "late.py",
+            "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n",
+        )
+        .file("m.py", "raise RuntimeError('broken on purpose')\n")
+        .allow("Exception in worker process")
+        .allow("Traceback")
+        .allow("broken on purpose")
+        .allow("Reason: Worker failed to boot")
+        .allow("Shutting down")
+        .start();
+    let ended = server.exit();
+    assert_eq!(ended.code(), Some(3), "{}", ended.text());
+}
+
+#[test]
 fn an_app_that_exits_at_its_import_is_no_respawn_storm() {
     let module =
         "import os, sys\nopen('count', 'a').write('x')\nif os.path.exists('bad'): sys.exit(7)\n";
@@ -130,11 +150,11 @@ fn term_with_one_busy_worker_serves_who_is_queued() {
 #[test]
 fn idle_connections_do_not_keep_workers_from_others() {
     let server = Server::app("cases:app").args(["-w", "2"]).start();
-    server.wait_workers(2);
+    server.wait_serving(2);
     let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
     let begun = Instant::now();
     assert_eq!(server.get("/hello").status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(5));
     drop(idle);
     server.stop();
 }
@@ -164,7 +184,7 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     let took = begun.elapsed();
     assert!(
         line.contains("GET /hang?who=me HTTP/1.1 from 127.0.0.1, for 2.")
-            && line.contains("state S"),
+            && line.contains("state "),
         "{line}"
     );
     server.log().expect("in deep");
@@ -227,7 +247,10 @@ fn an_arbiter_killed_during_a_request_frees_the_port_for_the_next() {
     gate.expect(first.deadline());
     let end = crate::support::Pidfd::open(worker).unwrap();
     kill(first.pid(), Signal::SIGKILL).unwrap();
-    // The request in hand is finished; the port is free for the next arbiter at once all the same.
+    // The request in hand is not finished; the port is free for the next arbiter at once all the same.
+    wait_until(first.deadline(), "the port is free", || {
+        std::net::TcpListener::bind(address).is_ok()
+    });
     let second = start(&gate);
     second.wait_workers(1);
     second.log().expect("Listening at: http://");
@@ -312,7 +335,7 @@ fn time_spent_on_a_slow_client_does_not_count() {
 
 #[test]
 fn workers_that_grow_or_age_are_replaced() {
-    let app = "import os\nkept = []\ndef app(environ, start_response):\n    if environ['PATH_INFO'] == '/grow':\n        kept.append(os.urandom(1) * (64 << 20))\n    start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n";
+    let app = "import os\nkept = []\ndef app(environ, start_response):\n    if environ['PATH_INFO'] == '/grow':\n        kept.append(os.urandom(1) * (8 << 20))\n    start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n";
     let server = Server::app("m:app")
         .args(["--max-worker-memory", "60MiB"])
         .file("m.py", app)
@@ -348,11 +371,11 @@ fn workers_that_grow_or_age_are_replaced() {
 fn drain_modes() {
     // Delay: all goes on for a while, then the stop.
     let server = Server::app("cases:app")
-        .args(["--drain-delay", "1"])
+        .args(["--drain-delay", "3"])
         .start();
     server.wait_workers(1);
     server.signal(Signal::SIGTERM);
-    server.log().expect("Stopping in 1 seconds (drain_delay)");
+    server.log().expect("Stopping in 3 seconds (drain_delay)");
     assert_eq!(server.get("/hello").status, 200);
     assert_eq!(server.exit().code(), Some(0));
     // A second order does not wait.
