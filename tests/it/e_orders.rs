@@ -49,6 +49,10 @@ fn term_finishes_what_is_in_hand() {
     let mut queued = server.connect();
     queued.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     server.signal(Signal::SIGTERM);
+    // The log says it before the worker is told, the status after.
+    crate::support::wait_until(server.deadline(), "the worker is told to leave", || {
+        server.ctl(&["status"]).out.contains("leaving")
+    });
     server.log().expect("Handling signal: term");
     gate.open();
     let reply = held.read_reply();
@@ -165,7 +169,14 @@ fn usr1_reopens_the_logs() {
     });
     std::fs::rename(&log, &moved).unwrap();
     server.signal(Signal::SIGUSR1);
-    crate::support::wait_until(server.deadline(), "a new access log", || log.exists());
+    // The arbiter makes it, and then tells the worker.
+    let worker = server.workers()[0];
+    crate::support::wait_until(server.deadline(), "the worker's new access log", || {
+        let mut open = std::fs::read_dir(format!("/proc/{worker}/fd"))
+            .unwrap()
+            .flatten();
+        open.any(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == log))
+    });
     assert_eq!(server.get("/pid").status, 200);
     crate::support::wait_until(server.deadline(), "a line in the new access log", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("GET /pid"))

@@ -14,7 +14,8 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
         .allow("In hand when worker")
         .allow("does not get on")
         .start();
-    let workers = server.wait_workers(4);
+    server.wait_serving(4);
+    let workers = server.workers();
     let mut slowest = Duration::ZERO;
     for victim in workers.iter().take(3) {
         let begun = Instant::now();

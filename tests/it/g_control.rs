@@ -34,7 +34,7 @@ fn status_shows_workers_and_the_request_in_hand() {
         .args(["-w", "2"])
         .gate(&gate)
         .start();
-    server.wait_workers(2);
+    server.wait_serving(2);
     let mut wire = server.connect();
     wire.send("GET /held?x=1 HTTP/1.1\r\nHost: x\r\n\r\n");
     let busy = gate.expect(server.deadline());
@@ -58,8 +58,10 @@ fn status_shows_workers_and_the_request_in_hand() {
     assert!(worker["request"].as_str().unwrap().starts_with("GET /held"));
     assert_eq!(seen["state"], "running");
     // Where it is, without disturbing it.
-    let told = server.ctl(&["stack", &busy.to_string()]);
-    assert!(told.done().contains("in hold"), "{told:?}");
+    wait_until(server.deadline(), "its stack is told", || {
+        let told = server.ctl(&["stack", &busy.to_string()]);
+        told.out.contains("in hold")
+    });
     gate.open();
     assert_eq!(wire.read_reply().status, 200);
     server.stop();
@@ -205,7 +207,7 @@ fn an_app_that_dies_after_its_boot_is_taken_back() {
         .allow("end too soon")
         .start();
     let before = server.wait_workers(2);
-    let dies = "import os, threading\nthreading.Timer(0.05, os._exit, [7]).start()\n";
+    let dies = "import os, threading\nthreading.Timer(0.5, os._exit, [7]).start()\n";
     server.write("m.py", &format!("{dies}{OLD}"));
     let told = server.ctl(&["reload", "--wait"]);
     assert!(told.refused().contains("taken back"), "{told:?}");
@@ -243,12 +245,10 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
     let named = Server::app("cases:app")
         .args(["--control-socket", path])
         .start();
-    named.wait_workers(1);
-    assert!(
-        ctl(&["--socket", path, "status"])
-            .done()
-            .contains("1 of 1 serve")
-    );
+    wait_until(named.deadline(), "the named one serves", || {
+        let told = ctl(&["--socket", path, "status"]);
+        told.out.contains("1 of 1 serve")
+    });
     let second = Server::app("cases:app")
         .args(["--control-socket", path])
         .allow("belongs to an instance that runs")

@@ -1,8 +1,9 @@
 //! USR2: a second arbiter beside the first, as gunicorn has it, and the new build in the place of the old.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -88,24 +89,35 @@ fn in_place_with_broken_code_the_old_workers_serve_on() {
 fn a_build_that_cannot_take_over_is_not_started_in_place() {
     let folder = tempfile::TempDir::new().unwrap();
     let program = folder.path().join("rcorn");
-    fs::copy(env!("CARGO_BIN_EXE_rcorn"), &program).unwrap();
+    // Written by processes of their own: what this one forks meanwhile for another test would keep the file open for
+    // writing, and it could not be run (ETXTBSY, execve(2)).
+    let run = |program: &str, args: &[&OsStr]| {
+        let status = Command::new(program).args(args).status().unwrap();
+        assert!(status.success(), "{program} {args:?}");
+    };
+    let build = OsStr::new(env!("CARGO_BIN_EXE_rcorn"));
+    run("cp", &[build, program.as_os_str()]);
+    let put = |text: &str| {
+        let draft = folder.path().join("draft");
+        let script = "printf \"$1\" >\"$2\" && chmod 755 \"$2\" && mv \"$2\" \"$3\"";
+        let args = ["-c", script, "sh", text].map(OsStr::new);
+        run(
+            "sh",
+            &[&args[..], &[draft.as_os_str(), program.as_os_str()]].concat(),
+        );
+    };
     let server = Server::app("cases:app")
         .program([&program])
         .args(["--upgrade", "in-place"])
         .allow("Upgrade not started")
         .start();
     let before = server.wait_workers(1);
-    let draft = folder.path().join("draft");
-    fs::write(&draft, "#!/bin/sh\necho 999\n").unwrap();
-    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&draft, &program).unwrap();
+    put("#!/bin/sh\\necho 999\\n");
     server.signal(Signal::SIGUSR2);
     server.log().expect("Upgrade not started: ");
     assert_eq!(server.get("/hello").status, 200);
     // Nor one that hangs.
-    fs::write(&draft, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&draft, &program).unwrap();
+    put("#!/bin/sh\\nexec sleep 1000\\n");
     server.signal(Signal::SIGUSR2);
     server.log().expect("it does not answer");
     assert_eq!(server.get("/hello").status, 200);

@@ -66,7 +66,7 @@ fn a_failed_reload_is_told_too() {
         .allow("eload")
         .allow("broken on purpose")
         .start();
-    server.wait_workers(1);
+    notify.expect("READY=1", server.deadline());
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGHUP);
     notify.expect("RELOADING=1", server.deadline());

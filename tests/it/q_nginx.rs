@@ -1,5 +1,7 @@
 //! A real nginx in front: `uwsgi_pass` over TCP and over a unix socket, and a stream with a PROXY header.
 
+use std::time::Duration;
+
 use crate::support::{Broken, Nginx, Place, Reply, Server, Wire};
 
 /// A server that speaks uwsgi and an nginx before it, over TCP and over a unix socket.
@@ -197,6 +199,7 @@ fn a_small_uwsgi_configuration_moves_here() {
     let server = Server::without_app()
         .unbound()
         .file("rcorn.yaml", yaml)
+        .patience(Duration::from_mins(2))
         .start();
     let line = server.log().expect("Listening at: uwsgi://127.0.0.1:");
     let address = line.split("uwsgi://").nth(1).unwrap();

@@ -52,8 +52,10 @@ fn behind_nginx(
     )
     .unwrap();
     let nginx = nginx(folder.path());
-    wait_until(nginx.deadline(), "nginx listens", || front.exists());
     let place = Place::Unix(front);
+    wait_until(nginx.deadline(), "nginx listens", || {
+        Wire::try_connect(&place).is_ok()
+    });
     assert_eq!(Wire::connect(&place).get("/static/a.css").text(), "p {}\n");
     assert_eq!(Wire::connect(&place).get("/static/../a").status, 404);
     check(&server, &place);

@@ -59,6 +59,7 @@ fn idle_clients_make_room_and_the_app_has_its_own() {
     });
     kept[0].expect_eof();
     assert_eq!(kept.last_mut().unwrap().get("/open").text(), "opened");
+    server.log().expect("Few descriptors are left");
     assert_eq!(server.log().count("Few descriptors are left"), 1);
     server.stop();
 }

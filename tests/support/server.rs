@@ -158,7 +158,8 @@ impl Server {
         self.titled("rcorn: worker")
     }
 
-    /// Waits until there are exactly so many workers, and returns them.
+    /// Waits until there are exactly so many processes that are workers, and returns them. They have their titles
+    /// before they serve, and until they have ended: see `wait_serving`.
     pub(crate) fn wait_workers(&self, count: usize) -> Vec<Pid> {
         let mut workers = Vec::new();
         wait_until(

@@ -64,7 +64,12 @@ impl Site {
 
     /// One page, through nginx.
     pub(crate) fn get(&self, target: &str) -> String {
-        let reply = Wire::connect(&self.place()).get(target);
+        // nginx may still be at its reload.
+        let place = self.place();
+        wait_until(self.deadline(), "nginx has the site", || {
+            Wire::try_connect(&place).is_ok()
+        });
+        let reply = Wire::connect(&place).get(target);
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
         reply.text()
     }
