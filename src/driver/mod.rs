@@ -22,6 +22,7 @@ mod open;
 mod perform;
 mod pidfile;
 mod postmortem;
+mod reports;
 mod signals;
 mod start;
 mod status;
@@ -30,25 +31,21 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::Signal;
 
-use crate::arbiter::{
-    Arbiter, BootFailure, BootFailureKind, Event, Generation, Moment, Order, Outcome, Pid,
-    RetireReason, WorkerId,
-};
-use crate::link::{Failure, LONGEST, Moment as HookMoment, Report};
+use crate::arbiter::{Arbiter, Event, Generation, Moment, Order, Outcome};
+use crate::link::Moment as HookMoment;
 use crate::log;
 use crate::settings::{Error, Settings, Sources};
 use crate::sys::clock;
-use crate::sys::passing::receive_with;
 use crate::sys::scoreboard::Scoreboard;
 
-use children::{Birth, Children};
+use children::Children;
 use control::Control;
 use evaluate::Evaluation;
 use listeners::{Listener, Plan};
@@ -150,20 +147,6 @@ fn order(signal: Signal) -> Option<Order> {
     orders
         .into_iter()
         .find_map(|(known, order)| (known == signal).then_some(order))
-}
-
-impl From<Failure> for BootFailure {
-    fn from(failure: Failure) -> Self {
-        let kind = match failure.code {
-            3 => BootFailureKind::Boot,
-            4 => BootFailureKind::App,
-            _ => BootFailureKind::Host,
-        };
-        Self {
-            kind,
-            summary: failure.summary,
-        }
-    }
 }
 
 impl Driver<'_> {
@@ -318,83 +301,6 @@ impl Driver<'_> {
             self.drain_queue();
         }
         Ok(())
-    }
-
-    fn hear_reports(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; LONGEST];
-        while let Some((length, descriptor)) = receive_with(self.reports.0.as_fd(), &mut buffer)? {
-            match serde_json::from_slice(buffer.get(..length).unwrap_or(&[])) {
-                Ok(report) => self.hear(report, descriptor),
-                Err(error) => log::error(format_args!("a report that cannot be read: {error}")),
-            }
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self, report: Report, descriptor: Option<OwnedFd>) {
-        let event = match report {
-            Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
-            Report::TemplateFailed {
-                generation,
-                failure,
-            } => Event::TemplateFailed(Generation(generation), failure.into()),
-            Report::Forked { id, pid } => {
-                let (id, pid) = (WorkerId(id), Pid(pid));
-                return self.born(id, pid, [Event::Forked(id, pid)], descriptor);
-            }
-            Report::Ready { id, pid } => {
-                let (id, pid) = (WorkerId(id), Pid(pid));
-                return self.born(id, pid, [Event::Ready(id, pid)], None);
-            }
-            Report::ForkFailed { id, reason } => {
-                self.children.paid(WorkerId(id));
-                Event::ForkFailed(WorkerId(id), reason)
-            }
-            Report::Imported { places } => return self.imported(places),
-            Report::BootFailed { id, pid, failure } => {
-                let (id, pid) = (WorkerId(id), Pid(pid));
-                // Its template may not have told of it yet.
-                let events = [
-                    Event::Forked(id, pid),
-                    Event::BootFailed(id, failure.into()),
-                ];
-                return self.born(id, pid, events, None);
-            }
-            Report::WantsRetirement { id, memory } => {
-                let why = match memory {
-                    Some(_) => RetireReason::Memory,
-                    None => RetireReason::MaxRequests,
-                };
-                Event::WantsRetirement(WorkerId(id), why)
-            }
-        };
-        self.queue.push_back(event);
-    }
-
-    fn born(
-        &mut self,
-        id: WorkerId,
-        pid: Pid,
-        events: impl IntoIterator<Item = Event>,
-        testimony: Option<OwnedFd>,
-    ) {
-        match self.children.born(id, pid, testimony) {
-            Birth::Alive => {
-                for event in events {
-                    if matches!(event, Event::Ready(..)) {
-                        self.children.is_ready(id);
-                    }
-                    self.queue.push_back(event);
-                }
-            }
-            Birth::Ended(exit) => {
-                self.queue.extend(events);
-                self.queue.push_back(Event::Exited(pid, exit));
-            }
-            Birth::Gone => log::debug(format_args!(
-                "Worker (pid:{pid}) ended before it was reported"
-            )),
-        }
     }
 
     /// When each worker's request in hand began.

@@ -96,7 +96,6 @@ fn fails(app: &str, module: &str, code: i32, words: &[&str]) {
             "Reason",
             "Failed to find",
             "callable",
-            "Worker (pid",
         ] {
             builder = builder.allow(expected);
         }
@@ -166,4 +165,24 @@ fn a_wrong_name_or_thing_is_exit_4() {
 #[test]
 fn an_app_that_exits_at_import_does_not_respawn_for_ever() {
     fails("m:app", "import sys\nsys.exit(7)\n", 3, &["SystemExit: 7"]);
+}
+
+#[test]
+fn a_worker_that_is_heard_before_its_template_says_why_it_failed() {
+    // The template is late with its report of the fork.
+    let server = Server::app("m:app")
+        .args(["-c", "late.py", "--no-preload"])
+        .file(
+            "late.py",
+            "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n",
+        )
+        .file("m.py", "raise RuntimeError('broken on purpose')\n")
+        .allow("Exception in worker process")
+        .allow("Traceback")
+        .allow("broken on purpose")
+        .allow("Reason: Worker failed to boot")
+        .allow("Shutting down")
+        .start();
+    let ended = server.exit();
+    assert_eq!(ended.code(), Some(3), "{}", ended.text());
 }

@@ -79,26 +79,6 @@ fn two_boot_failures_at_once_have_one_exit_code() {
 }
 
 #[test]
-fn a_worker_that_is_heard_before_its_template_says_why_it_failed() {
-    // The template is late with its report of the fork.
-    let server = Server::app("m:app")
-        .args(["-c", "late.py", "--no-preload"])
-        .file(
-            "late.py",
-            "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n",
-        )
-        .file("m.py", "raise RuntimeError('broken on purpose')\n")
-        .allow("Exception in worker process")
-        .allow("Traceback")
-        .allow("broken on purpose")
-        .allow("Reason: Worker failed to boot")
-        .allow("Shutting down")
-        .start();
-    let ended = server.exit();
-    assert_eq!(ended.code(), Some(3), "{}", ended.text());
-}
-
-#[test]
 fn an_app_that_exits_at_its_import_is_no_respawn_storm() {
     let module =
         "import os, sys\nopen('count', 'a').write('x')\nif os.path.exists('bad'): sys.exit(7)\n";

@@ -1,0 +1,109 @@
+//! What templates and workers report, as events for the brain.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::arbiter::{
+    BootFailure, BootFailureKind, Event, Generation, Pid, RetireReason, WorkerId,
+};
+use crate::link::{Failure, LONGEST, Report};
+use crate::log;
+use crate::sys::passing::receive_with;
+
+use super::Driver;
+use super::children::Birth;
+
+impl From<Failure> for BootFailure {
+    fn from(failure: Failure) -> Self {
+        let kind = match failure.code {
+            3 => BootFailureKind::Boot,
+            4 => BootFailureKind::App,
+            _ => BootFailureKind::Host,
+        };
+        Self {
+            kind,
+            summary: failure.summary,
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// All that has come by now.
+    pub(super) fn hear_reports(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; LONGEST];
+        while let Some((length, descriptor)) = receive_with(self.reports.0.as_fd(), &mut buffer)? {
+            match serde_json::from_slice(buffer.get(..length).unwrap_or(&[])) {
+                Ok(report) => self.hear(report, descriptor),
+                Err(error) => log::error(format_args!("a report that cannot be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, report: Report, descriptor: Option<OwnedFd>) {
+        let event = match report {
+            Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
+            Report::TemplateFailed {
+                generation,
+                failure,
+            } => Event::TemplateFailed(Generation(generation), failure.into()),
+            Report::Forked { id, pid } => {
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                return self.born(id, pid, [Event::Forked(id, pid)], descriptor);
+            }
+            Report::Ready { id, pid } => {
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                return self.born(id, pid, [Event::Ready(id, pid)], None);
+            }
+            Report::ForkFailed { id, reason } => {
+                self.children.paid(WorkerId(id));
+                Event::ForkFailed(WorkerId(id), reason)
+            }
+            Report::Imported { places } => return self.imported(places),
+            Report::BootFailed { id, pid, failure } => {
+                let (id, pid) = (WorkerId(id), Pid(pid));
+                // Its template may not have told of it yet.
+                let events = [
+                    Event::Forked(id, pid),
+                    Event::BootFailed(id, failure.into()),
+                ];
+                return self.born(id, pid, events, None);
+            }
+            Report::WantsRetirement { id, memory } => {
+                let why = match memory {
+                    Some(_) => RetireReason::Memory,
+                    None => RetireReason::MaxRequests,
+                };
+                Event::WantsRetirement(WorkerId(id), why)
+            }
+        };
+        self.queue.push_back(event);
+    }
+
+    /// The worker lives, or has ended already; these are the events that follow from it.
+    fn born(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        events: impl IntoIterator<Item = Event>,
+        testimony: Option<OwnedFd>,
+    ) {
+        match self.children.born(id, pid, testimony) {
+            Birth::Alive => {
+                for event in events {
+                    if matches!(event, Event::Ready(..)) {
+                        self.children.is_ready(id);
+                    }
+                    self.queue.push_back(event);
+                }
+            }
+            Birth::Ended(exit) => {
+                self.queue.extend(events);
+                self.queue.push_back(Event::Exited(pid, exit));
+            }
+            Birth::Gone => log::debug(format_args!(
+                "Worker (pid:{pid}) ended before it was reported"
+            )),
+        }
+    }
+}
