@@ -5,6 +5,7 @@ mod again;
 pub(crate) mod boot;
 mod develop;
 pub(crate) mod hooks;
+mod litter;
 pub(crate) mod loggers;
 mod offspring;
 mod safety;

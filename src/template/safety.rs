@@ -1,31 +1,40 @@
 //! Is this a safe thing to fork from? What an import leaves behind that a fork would share or lose: threads,
 //! connections, half-written files, random generators seeded once for all workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::RawFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pyo3::prelude::*;
 
+use crate::log;
 use crate::sys::fork::threads;
 use crate::sys::process::borrow_inherited;
 
-/// What was open, and how many threads ran, before the import.
+use super::hooks::own_module;
+use super::litter::children;
+
+/// What was open, and what ran, before the import.
 #[derive(Debug)]
 pub(super) struct Before {
     descriptors: BTreeMap<RawFd, String>,
     threads: usize,
-    children: usize,
+    pub(super) children: BTreeSet<i32>,
+    /// Of `safety.py`.
+    watch: Option<Py<PyAny>>,
 }
 
 impl Before {
     /// Looks at this process.
-    pub(super) fn look() -> Self {
+    pub(super) fn look(py: Python<'_>) -> Self {
+        let watch = own_module(py, include_str!("safety.py"), "_rcorn_safety")
+            .and_then(|module| module.call_method0("Watch"));
         Self {
             descriptors: descriptors(),
             threads: threads(),
             children: children(),
+            watch: watch.map(Bound::unbind).inspect_err(cannot_tell).ok(),
         }
     }
 
@@ -39,7 +48,7 @@ impl Before {
                 if new_threads == 1 { "" } else { "s" }
             ));
         }
-        let new_children = children().saturating_sub(self.children);
+        let new_children = children().difference(&self.children).count();
         if new_children > 0 {
             found.push(format!(
                 "{new_children} child process{}",
@@ -54,6 +63,11 @@ impl Before {
                 found.push(what);
             }
         }
+        if let Some(watch) = &self.watch {
+            let seen = watch.call_method0(py, "found");
+            let seen = seen.and_then(|seen| seen.extract::<Vec<String>>(py));
+            found.extend(seen.inspect_err(cannot_tell).unwrap_or_default());
+        }
         for module in ["numpy", "torch"] {
             if is_loaded(py, module) {
                 found.push(format!(
@@ -65,15 +79,10 @@ impl Before {
     }
 }
 
-/// How many child processes there are (`proc_tid_children(5)`).
-fn children() -> usize {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return 0;
-    };
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .map(|list| list.split_whitespace().count())
-        .sum()
+fn cannot_tell(error: &PyErr) {
+    log::warning(format_args!(
+        "cannot tell all that the app's import left: {error}"
+    ));
 }
 
 /// Whether a module was imported.
@@ -96,7 +105,7 @@ fn descriptors() -> BTreeMap<RawFd, String> {
     entries.filter_map(|entry| one(entry.ok()?)).collect()
 }
 
-/// What a fork would share with this descriptor; `None` when that does no harm (files read or appended to).
+/// What a fork would share with this descriptor; `None` when that does no harm (files that are only written).
 fn shared(number: RawFd, target: &str) -> Option<String> {
     if target.starts_with("socket:") {
         return Some(format!("a socket (descriptor {number})"));
@@ -112,7 +121,12 @@ fn shared(number: RawFd, target: &str) -> Option<String> {
     }
     let descriptor = borrow_inherited(number).ok()?;
     let flags = OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL).ok()?);
-    let regular = target.starts_with('/') && !target.starts_with("/dev/");
-    let writes = flags.contains(OFlag::O_RDWR) && !flags.contains(OFlag::O_APPEND);
-    (regular && writes).then(|| format!("the file {target} open for reading and writing"))
+    let regular = fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|file| file.is_file());
+    // All processes would read from one position.
+    let open = match flags & OFlag::O_ACCMODE {
+        OFlag::O_RDONLY => "reading",
+        OFlag::O_RDWR if !flags.contains(OFlag::O_APPEND) => "reading and writing",
+        _ => return None,
+    };
+    regular.then(|| format!("the file {target} open for {open}"))
 }

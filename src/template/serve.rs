@@ -24,6 +24,7 @@ use crate::worker::{self, Birth};
 use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
 use super::boot;
 use super::hooks::{self, Hooks};
+use super::litter::{children, end_children};
 use super::loggers;
 use super::offspring;
 use super::safety::{self, Before};
@@ -174,8 +175,10 @@ pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
     boot::settle(&start.settings)?;
     boot::drop_privileges(&start.settings)?;
     boot::prepare_sys(py, start).map_err(io::Error::other)?;
+    let before = children();
     let checked = before_import(py, start, config.as_deref(), true)
         .and_then(|_hooks| boot::import(py, &start.settings, nobody));
+    end_children(py, &before);
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED))
 }
 
@@ -199,7 +202,7 @@ fn import_ahead(
         code: 1,
         summary: error.to_string(),
     };
-    let before = Before::look();
+    let before = Before::look(py);
     // Not gc.disable(): an app that disables collection itself must find its wish respected later.
     let gc = py.import("gc").map_err(host)?;
     let threshold = gc.call_method0("get_threshold").map_err(host)?;
@@ -212,6 +215,7 @@ fn import_ahead(
             log::info(format_args!(
                 "Not preloading: the app's import left {found}, which forked workers cannot share; each worker imports the app itself (--no-preload says so at once, --preload insists)"
             ));
+            end_children(py, &before.children);
             return Err(start_again(start, origin, arguments));
         }
         log::warning(format_args!(

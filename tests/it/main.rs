@@ -92,3 +92,4 @@ mod u_cost;
 mod u_scarce;
 #[cfg(test)]
 mod u_together;
+mod v_imports;

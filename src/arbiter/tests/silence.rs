@@ -20,7 +20,7 @@ fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
         1,
         "its replacement need not wait for its end"
     );
-    let actions = tale.after(100);
+    let actions = tale.after(300);
     assert!(asked(&actions, pid(1), Ask::Abort));
     assert!(
         actions
@@ -53,7 +53,7 @@ fn a_worker_that_got_on_before_it_was_killed_stays() {
         said(&tale.step(Event::Beat(WorkerId(1), None))),
         ["Worker (pid:11) got on and stays."]
     );
-    assert!(!asked(&tale.after(100), pid(1), Ask::Abort));
+    assert!(!asked(&tale.after(300), pid(1), Ask::Abort));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_stopped_worker_is_silent_from_then_on() {
     // Its scoreboard cell still says that it sleeps.
     tale.step(Event::Beat(WorkerId(1), None));
     assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
-    assert!(asked(&tale.after(100), pid(1), Ask::Abort));
+    assert!(asked(&tale.after(300), pid(1), Ask::Abort));
 }
 
 #[test]

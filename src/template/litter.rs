@@ -1,0 +1,83 @@
+//! Processes that an import started, when the import is not used: nobody would end them, and those of each reload would
+//! be added to them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use pyo3::prelude::*;
+
+use crate::sys::clock;
+use crate::sys::process::watch;
+
+/// How long all of them together may take to end when they are asked to, in ns.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// The child processes there are (`proc_tid_children(5)`).
+pub(super) fn children() -> BTreeSet<i32> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return BTreeSet::new();
+    };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| {
+            let pids = list.split_whitespace().map(str::parse);
+            pids.filter_map(Result::ok).collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+/// Ends the children that were not there before: TERM, and after a second KILL.
+pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
+    let tracker = resource_tracker(py);
+    // Not waited for yet, so the pids are theirs.
+    let left: Vec<i32> = children()
+        .difference(before)
+        .copied()
+        .filter(|pid| Some(*pid) != tracker)
+        .collect();
+    for pid in &left {
+        kill(Pid::from_raw(*pid), Signal::SIGTERM).ok();
+    }
+    let until = clock::monotonic().saturating_add(PATIENCE);
+    for pid in left {
+        if !ends(pid, until) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+        }
+        waitpid(Pid::from_raw(pid), None).ok();
+    }
+}
+
+/// Waits for its end; whether it came in time.
+fn ends(pid: i32, until: u64) -> bool {
+    let Ok(end) = watch(pid) else {
+        return false;
+    };
+    let mut end = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+    loop {
+        let left = until.saturating_sub(clock::monotonic());
+        let time = TimeSpec::from_duration(Duration::from_nanos(left));
+        match ppoll(&mut end, Some(time), None) {
+            Err(Errno::EINTR) => {}
+            Ok(ended) => return ended > 0,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// It ends by itself, after it has removed what its processes left behind.
+fn resource_tracker(py: Python<'_>) -> Option<i32> {
+    let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
+    let module = modules.and_then(|modules| modules.get_item("multiprocessing.resource_tracker"));
+    let pid = module
+        .and_then(|module| module.getattr("_resource_tracker"))
+        .and_then(|tracker| tracker.getattr("_pid"));
+    pid.and_then(|pid| pid.extract()).ok()
+}
