@@ -92,4 +92,5 @@ mod u_cost;
 mod u_scarce;
 #[cfg(test)]
 mod u_together;
+#[cfg(test)]
 mod v_imports;
