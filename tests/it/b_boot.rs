@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::Server;
+use crate::support::{Builder, Server};
 
 #[test]
 fn start_and_stop_lines_are_gunicorns() {
@@ -86,20 +86,24 @@ fn every_form_of_an_app_is_found() {
     assert_eq!(answers("m:App", class), "class");
 }
 
+/// An app that cannot be loaded, and all that is said of it.
+fn broken(app: &str, module: &str) -> Builder {
+    let builder = Server::app(app).file("m.py", module);
+    [
+        "Exception in worker process",
+        "Traceback",
+        "Shutting down",
+        "Reason",
+        "Failed to find",
+        "callable",
+    ]
+    .into_iter()
+    .fold(builder, Builder::allow)
+}
+
 fn fails(app: &str, module: &str, code: i32, words: &[&str]) {
     for arguments in [&["-w", "2"][..], &["-w", "2", "--no-preload"]] {
-        let mut builder = Server::app(app).args(arguments).file("m.py", module);
-        for expected in [
-            "Exception in worker process",
-            "Traceback",
-            "Shutting down",
-            "Reason",
-            "Failed to find",
-            "callable",
-        ] {
-            builder = builder.allow(expected);
-        }
-        let ended = builder.start().exit();
+        let ended = broken(app, module).args(arguments).start().exit();
         assert_eq!(ended.code(), Some(code), "{arguments:?}: {}", ended.text());
         for word in words {
             assert!(
@@ -170,18 +174,10 @@ fn an_app_that_exits_at_import_does_not_respawn_for_ever() {
 #[test]
 fn a_worker_that_is_heard_before_its_template_says_why_it_failed() {
     // The template is late with its report of the fork.
-    let server = Server::app("m:app")
+    let late = "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n";
+    let server = broken("m:app", "raise RuntimeError('broken on purpose')\n")
         .args(["-c", "late.py", "--no-preload"])
-        .file(
-            "late.py",
-            "import os, time\nos.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n",
-        )
-        .file("m.py", "raise RuntimeError('broken on purpose')\n")
-        .allow("Exception in worker process")
-        .allow("Traceback")
-        .allow("broken on purpose")
-        .allow("Reason: Worker failed to boot")
-        .allow("Shutting down")
+        .file("late.py", late)
         .start();
     let ended = server.exit();
     assert_eq!(ended.code(), Some(3), "{}", ended.text());

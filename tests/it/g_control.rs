@@ -58,10 +58,8 @@ fn status_shows_workers_and_the_request_in_hand() {
     assert!(worker["request"].as_str().unwrap().starts_with("GET /held"));
     assert_eq!(seen["state"], "running");
     // Where it is, without disturbing it.
-    wait_until(server.deadline(), "its stack is told", || {
-        let told = server.ctl(&["stack", &busy.to_string()]);
-        told.out.contains("in hold")
-    });
+    let told = server.ctl(&["stack", &busy.to_string()]);
+    assert!(told.done().contains("in hold"), "{told:?}");
     gate.open();
     assert_eq!(wire.read_reply().status, 200);
     server.stop();

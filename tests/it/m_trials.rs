@@ -134,7 +134,7 @@ fn idle_connections_do_not_keep_workers_from_others() {
     let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
     let begun = Instant::now();
     assert_eq!(server.get("/hello").status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(2));
     drop(idle);
     server.stop();
 }
@@ -164,7 +164,7 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     let took = begun.elapsed();
     assert!(
         line.contains("GET /hang?who=me HTTP/1.1 from 127.0.0.1, for 2.")
-            && line.contains("state "),
+            && line.contains("state S"),
         "{line}"
     );
     server.log().expect("in deep");

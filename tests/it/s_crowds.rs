@@ -174,9 +174,8 @@ fn kept_connections_wait_no_longer_than_new_ones() {
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
-    // 1.3 on a machine that does nothing else. Connections that are bound to a worker are bound in each round; what
-    // comes in between is not there in each.
-    assert!(ratios[0] < 2.0, "{ratios:?}");
+    // 1.3 on a machine that does nothing else.
+    assert!(ratios[2] < 2.0, "{ratios:?}");
     server.stop();
 }
 
@@ -223,7 +222,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
     let (longest, _) = worst(&mut times);
     eprintln!("a good client: median {:?}, longest {longest:?}", times[50]);
     // Some hundred us on a machine that does nothing else; a client that holds a worker holds it for 4 s.
-    assert!(times[50] < Duration::from_secs(1), "{times:?}");
+    assert!(times[50] < Duration::from_millis(50), "{times:?}");
     for wire in slowloris.iter_mut().chain(&mut uploads) {
         assert_eq!(wire.read_reply().status, 408);
     }
