@@ -1,6 +1,6 @@
-//! Builds the native module (this same crate with the feature `worker`, as an extension module) and tells
-//! the executable where it is, to be embedded. The executable itself has no pyo3 in its dependencies, and
-//! no Python is needed to build.
+//! Builds the native module (the workspace member `rcorn-native`, an extension module) and tells the
+//! executable where it is, to be embedded. The executable itself has no pyo3 in its dependencies, and no
+//! Python is needed to build.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,6 @@ fn main() {
     println!("cargo::rerun-if-env-changed={PREBUILT}");
     for path in ["src", "Cargo.toml", "Cargo.lock", "build.rs"] {
         println!("cargo::rerun-if-changed={path}");
-    }
-    // This is the inner build, or a check of the module alone: nothing to embed.
-    if env::var_os("CARGO_FEATURE_WORKER").is_some() {
-        return;
     }
     let module = env::var_os(PREBUILT).map_or_else(build_module, PathBuf::from);
     println!("cargo::rustc-env={PREBUILT}={}", module.display());
@@ -39,14 +35,9 @@ fn build_module() -> PathBuf {
         // The hot path is in the module; the executable's own profile is for a small arbiter.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .args([
-            "rustc",
-            "--lib",
-            "--crate-type",
-            "cdylib",
-            "--features",
-            "worker",
-        ])
-        .args([
+            "build",
+            "--package",
+            "rcorn-native",
             "--manifest-path",
             "Cargo.toml",
             "--target",
@@ -74,9 +65,9 @@ fn build_module() -> PathBuf {
     module_in(&folder.join(target).join(profile))
 }
 
-/// The module has cargo's name for a shared library of this crate.
+/// The module has cargo's name for a shared library.
 fn module_in(folder: &Path) -> PathBuf {
-    folder.join("librcorn.so")
+    folder.join("librcorn_native.so")
 }
 
 /// What cargo and clippy tell about the outer build must not steer the inner one.

@@ -1,15 +1,22 @@
 //! Arguments → command; error → message and exit code; nothing else.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rcorn::driver::{self, Background, Handover, Launch, Origin};
-use rcorn::oneshot::{self, OneShot};
-use rcorn::settings::{self, Asked, Environment, Resolved, Settings, Sources};
-use rcorn::sys::process;
-use rcorn::{control, manual, migrate};
+use rcorn_control as control;
+use rcorn_driver::{self as driver, Background, Handover, Launch, NativeModule, Origin};
+use rcorn_manual as manual;
+use rcorn_migrate as migrate;
+use rcorn_oneshot::{self as oneshot, OneShot};
+use rcorn_settings::{self as settings, Asked, Environment, Resolved, Settings, Sources};
+use rcorn_sys::process;
+
+/// The native module, which `build.rs` has made.
+static MODULE: NativeModule = NativeModule(include_bytes!(env!("RCORN_NATIVE")));
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -92,6 +99,7 @@ fn main() -> ExitCode {
     };
     let launch = Launch {
         settings,
+        module: MODULE,
         origin,
         handover,
         background,
@@ -133,7 +141,7 @@ fn check(settings: &Settings, arguments: &[OsString]) -> ExitCode {
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    ended(driver::check(settings, arguments).map(|good| u8::from(!good)))
+    ended(driver::check(settings, arguments, MODULE).map(|good| u8::from(!good)))
 }
 
 /// `rcorn explain SETTING [OPTIONS]`.

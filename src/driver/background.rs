@@ -9,8 +9,8 @@ use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
-use crate::sys::exit_now;
-use crate::sys::fork::{Fork, fork};
+use rcorn_sys::exit_now;
+use rcorn_sys::fork::{Fork, fork};
 
 /// What a server in the making owes to the process that was started.
 #[derive(Debug)]

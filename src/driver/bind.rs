@@ -6,9 +6,9 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::Signal;
 
-use crate::log;
-use crate::settings::Settings;
-use crate::sys::{clock, process};
+use rcorn_log as log;
+use rcorn_settings::Settings;
+use rcorn_sys::{clock, process};
 
 use super::error::StartError;
 use super::listeners::{self, ListenError, Listener, STORED};

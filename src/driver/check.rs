@@ -9,23 +9,28 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 
-use crate::link::{IMPORTED, Start};
-use crate::log::{self, AccessFormat};
-use crate::settings::Settings;
-use crate::sys::spawn::Spawn;
+use rcorn_link::{IMPORTED, Start};
+use rcorn_log::{self as log, AccessFormat};
+use rcorn_settings::Settings;
+use rcorn_sys::spawn::Spawn;
 
 use super::error::StartError;
-use super::{interpreter, native};
+use super::interpreter;
+use super::native::NativeModule;
 
 /// Whether the app can be imported; standard error says what is wrong.
-pub fn check(settings: &Settings, arguments: &[OsString]) -> Result<bool, StartError> {
+pub fn check(
+    settings: &Settings,
+    arguments: &[OsString],
+    module: NativeModule,
+) -> Result<bool, StartError> {
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let python = interpreter::find_for(settings.python.clone())?;
     let system = |source: io::Error| StartError::System {
         what: "import the app",
         source,
     };
-    let module = native::module().map_err(system)?;
+    let module = module.open().map_err(system)?;
     let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC);
     let mut orders = File::from(orders.map_err(|errno| system(errno.into()))?);
     let mut start = Start {

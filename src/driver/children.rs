@@ -15,12 +15,13 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
 
-use crate::arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
-use crate::link::{Command, Start};
-use crate::log;
-use crate::sys::spawn::Spawn;
+use rcorn_arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_link::{Command, Start};
+use rcorn_log as log;
+use rcorn_sys::spawn::Spawn;
 
-use super::{interpreter, native};
+use super::interpreter;
+use super::native::NativeModule;
 
 /// A template that runs.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Template {
 /// All children.
 #[derive(Debug, Default)]
 pub(super) struct Children {
+    /// What templates import.
+    pub(super) module: NativeModule,
     pub(super) templates: BTreeMap<Generation, Template>,
     /// Workers by pid, from their first sign of life to their reaping.
     pub(super) workers: BTreeMap<Pid, WorkerId>,
@@ -74,7 +77,7 @@ impl Children {
         start.commands = theirs.as_raw_fd();
         let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
         start.testimony = testimony.as_raw_fd();
-        let module = native::module()?;
+        let module = self.module.open()?;
         let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
         let mut orders = File::from(orders);
         orders.write_all(&serde_json::to_vec(&start).map_err(io::Error::other)?)?;
@@ -223,7 +226,7 @@ impl Children {
         let emptied = ftruncate(testimony, 0).and_then(|()| lseek(testimony, 0, Whence::SeekSet));
         let sent = emptied
             .map_err(io::Error::from)
-            .and_then(|_start| crate::sys::signal::send(pid.0, crate::sys::signal::testify()));
+            .and_then(|_start| rcorn_sys::signal::send(pid.0, rcorn_sys::signal::testify()));
         if let Err(error) = sent {
             log::debug(format_args!("cannot ask {pid} where it is: {error}"));
         }
@@ -351,7 +354,7 @@ fn tell(template: &Template, command: &Command) -> io::Result<()> {
 
 /// Signals a child that was not reaped.
 pub(super) fn signal(pid: Pid, signal: Signal) {
-    if let Err(error) = crate::sys::signal::send(pid.0, number(signal)) {
+    if let Err(error) = rcorn_sys::signal::send(pid.0, number(signal)) {
         log::debug(format_args!("cannot send {signal} to {pid}: {error}"));
     }
 }
@@ -399,7 +402,7 @@ mod tests {
     fn groups_are_never_signalled() {
         for group in [0, -1] {
             // A harmless one: should it be sent after all, it goes to everybody.
-            let sent = crate::sys::signal::send(group, number(Signal::SIGCONT));
+            let sent = rcorn_sys::signal::send(group, number(Signal::SIGCONT));
             assert!(sent.is_err());
         }
     }

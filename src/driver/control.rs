@@ -11,10 +11,10 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
-use crate::arbiter::{Moment, Pid};
-use crate::control::{Answer, LONGEST, Request, place};
-use crate::log;
-use crate::settings::Settings;
+use rcorn_arbiter::{Moment, Pid};
+use rcorn_control::{Answer, LONGEST, Request, place};
+use rcorn_log as log;
+use rcorn_settings::Settings;
 
 use super::FIRST_CLIENT;
 use super::upgrade::name_beside;

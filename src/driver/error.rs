@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::log::FormatError;
+use rcorn_log::FormatError;
 
 use super::control::ControlError;
 use super::interpreter::InterpreterError;

@@ -12,9 +12,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid as NixPid, pipe2};
 
-use crate::arbiter::{Moment, Pid};
-use crate::settings::{ConfigFile, EVALUATOR, Error, PythonFile};
-use crate::sys::spawn::Spawn;
+use rcorn_arbiter::{Moment, Pid};
+use rcorn_settings::{ConfigFile, EVALUATOR, Error, PythonFile};
+use rcorn_sys::spawn::Spawn;
 
 use super::children::signal;
 use super::{interpreter, now};

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::{Exit, Generation, Pid, Slot, WorkerId};
-use crate::sys::process::adopt;
+use rcorn_arbiter::{Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_sys::process::adopt;
 
 use super::children::{Children, Template};
 use super::handover;

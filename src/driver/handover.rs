@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::Arbiter;
-use crate::settings::{Address, Settings};
-use crate::sys::process::{adopt, unset_variable};
+use rcorn_arbiter::Arbiter;
+use rcorn_settings::{Address, Settings};
+use rcorn_sys::process::{adopt, unset_variable};
 
 use super::family::Family;
 use super::listeners::Listener;
@@ -147,7 +147,7 @@ pub(super) fn keep(fd: RawFd, keep: bool) -> io::Result<()> {
     } else {
         FdFlag::FD_CLOEXEC
     };
-    let fd = crate::sys::process::borrow_inherited(fd)?;
+    let fd = rcorn_sys::process::borrow_inherited(fd)?;
     fcntl(fd, FcntlArg::F_SETFD(flags))?;
     Ok(())
 }

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use socket2::{SockAddr, Socket};
 
-use crate::link::{self, ListenerKind};
-use crate::log;
-use crate::settings::{Address, Protocol, Settings};
-use crate::sys::net;
+use rcorn_link::{self as link, ListenerKind};
+use rcorn_log as log;
+use rcorn_settings::{Address, Protocol, Settings};
+use rcorn_sys::net;
 
 use super::open::{inherit, open};
 

@@ -3,9 +3,9 @@
 use mio::Interest;
 use mio::unix::SourceFd;
 
-use crate::arbiter::Event;
-use crate::log::{self, AccessFormat};
-use crate::settings::{Effect, Resolved, Settings, Sources, TABLE};
+use rcorn_arbiter::Event;
+use rcorn_log::{self as log, AccessFormat};
+use rcorn_settings::{Effect, Resolved, Settings, Sources, TABLE};
 
 use super::evaluate::Evaluation;
 use super::logs::Logs;
@@ -100,7 +100,7 @@ impl Driver<'_> {
         self.queue.push_back(event);
     }
 
-    fn not_loaded(&mut self, error: &crate::settings::Error) {
+    fn not_loaded(&mut self, error: &rcorn_settings::Error) {
         if let Some(detail) = error.detail() {
             log::error(format_args!("{}", detail.trim_end()));
         }

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use crate::log;
-use crate::settings::{LogTarget, Settings};
-use crate::sys::process::duplicate;
-use crate::sys::user::Identity;
+use rcorn_log as log;
+use rcorn_settings::{LogTarget, Settings};
+use rcorn_sys::process::duplicate;
+use rcorn_sys::user::Identity;
 
 /// The descriptors that children inherit.
 #[derive(Debug)]

@@ -8,14 +8,18 @@ use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// The module's bytes. Empty in the module itself, which has no use for them.
-#[cfg(not(feature = "worker"))]
-static MODULE: &[u8] = include_bytes!(env!("RCORN_NATIVE"));
-#[cfg(feature = "worker")]
-static MODULE: &[u8] = &[];
+/// The native module: a shared library that the user's Python imports, as the executable carries it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeModule(pub &'static [u8]);
 
-/// A descriptor of the module, open for reading.
-pub(super) fn module() -> io::Result<OwnedFd> {
+impl NativeModule {
+    /// A descriptor of the module, open for reading.
+    pub(super) fn open(self) -> io::Result<OwnedFd> {
+        open(self.0)
+    }
+}
+
+fn open(module: &'static [u8]) -> io::Result<OwnedFd> {
     // MFD_EXEC says what we are about to do where vm.memfd_noexec would forbid it otherwise; older
     // kernels do not know the flag.
     let executable = MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
@@ -24,17 +28,17 @@ pub(super) fn module() -> io::Result<OwnedFd> {
     match made {
         Ok(memory) => {
             let mut file = File::from(memory);
-            file.write_all(MODULE)?;
-            crate::sys::process::forget_pages(MODULE);
+            file.write_all(module)?;
+            rcorn_sys::process::forget_pages(module);
             Ok(file.into())
         }
         // vm.memfd_noexec=2, or no memfd at all: a file of our own does.
-        Err(_refused) => cached(),
+        Err(_refused) => cached(module),
     }
 }
 
 /// The module as a file in a folder that only we can write to.
-fn cached() -> io::Result<OwnedFd> {
+fn cached(module: &[u8]) -> io::Result<OwnedFd> {
     let uid = nix::unistd::geteuid();
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -63,7 +67,7 @@ fn cached() -> io::Result<OwnedFd> {
         .truncate(true)
         .mode(0o600)
         .open(&path)?;
-    file.write_all(MODULE)?;
+    file.write_all(module)?;
     let reading = File::open(&path)?;
     // The descriptor is enough from here on.
     fs::remove_file(&path)?;

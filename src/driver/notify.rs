@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nix::sys::socket::MsgFlags;
 
-use crate::arbiter::Moment;
-use crate::log;
-use crate::sys::passing::send_with;
+use rcorn_arbiter::Moment;
+use rcorn_log as log;
+use rcorn_sys::passing::send_with;
 
 use super::listeners::{Listener, STORED};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::arbiter::{Event, Moment, Order, Phase, Pid, WorkerId};
-use crate::control::{Answer, Request, Scale};
-use crate::log;
+use rcorn_arbiter::{Event, Moment, Order, Phase, Pid, WorkerId};
+use rcorn_control::{Answer, Request, Scale};
+use rcorn_log as log;
 
 use super::control::Waits;
 use super::{Driver, now, postmortem};

@@ -10,10 +10,10 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::settings::{Address, Settings};
-use crate::sys::net;
-use crate::sys::process::adopt;
-use crate::sys::user::Identity;
+use rcorn_settings::{Address, Settings};
+use rcorn_sys::net;
+use rcorn_sys::process::adopt;
+use rcorn_sys::user::Identity;
 
 use super::listeners::{ListenError, Listener};
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 
-use crate::arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
-use crate::link::{Command, Moment as HookMoment, Occasion, Start};
-use crate::log;
-use crate::settings::{ConfigFile, DrainMode, Level, Settings};
-use crate::sys::passing::send_with;
-use crate::sys::process;
-use crate::sys::scoreboard::{AT_ONCE, QUEUE_FIRST};
+use rcorn_arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
+use rcorn_link::{Command, Moment as HookMoment, Occasion, Start};
+use rcorn_log as log;
+use rcorn_scoreboard::{AT_ONCE, QUEUE_FIRST};
+use rcorn_settings::{ConfigFile, DrainMode, Level, Settings};
+use rcorn_sys::passing::send_with;
+use rcorn_sys::process;
 
 use super::children::signal;
 use super::load::same_logs;

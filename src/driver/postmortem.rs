@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use nix::sys::uio::pread;
 
-use crate::arbiter::{Moment, Pid, Slot};
-use crate::log::{self, AccessFormat, AccessLog, Record, escaped};
-use crate::settings::{LogTarget, Settings};
-use crate::sys::clock;
-use crate::sys::scoreboard::{Cell, RequestNow};
+use rcorn_arbiter::{Moment, Pid, Slot};
+use rcorn_log::{self as log, AccessFormat, AccessLog, Record, escaped};
+use rcorn_scoreboard::{Cell, RequestNow};
+use rcorn_settings::{LogTarget, Settings};
+use rcorn_sys::clock;
 
 use super::Driver;
 use super::logs::Logs;

@@ -3,27 +3,24 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::arbiter::{
-    BootFailure, BootFailureKind, Event, Generation, Pid, RetireReason, WorkerId,
-};
-use crate::link::{Failure, LONGEST, Report};
-use crate::log;
-use crate::sys::passing::receive_with;
+use rcorn_arbiter::{BootFailure, BootFailureKind, Event, Generation, Pid, RetireReason, WorkerId};
+use rcorn_link::{Failure, LONGEST, Report};
+use rcorn_log as log;
+use rcorn_sys::passing::receive_with;
 
 use super::Driver;
 use super::children::Birth;
 
-impl From<Failure> for BootFailure {
-    fn from(failure: Failure) -> Self {
-        let kind = match failure.code {
-            3 => BootFailureKind::Boot,
-            4 => BootFailureKind::App,
-            _ => BootFailureKind::Host,
-        };
-        Self {
-            kind,
-            summary: failure.summary,
-        }
+/// A failure to boot as the brain knows it.
+fn boot_failure(failure: Failure) -> BootFailure {
+    let kind = match failure.code {
+        3 => BootFailureKind::Boot,
+        4 => BootFailureKind::App,
+        _ => BootFailureKind::Host,
+    };
+    BootFailure {
+        kind,
+        summary: failure.summary,
     }
 }
 
@@ -46,7 +43,7 @@ impl Driver<'_> {
             Report::TemplateFailed {
                 generation,
                 failure,
-            } => Event::TemplateFailed(Generation(generation), failure.into()),
+            } => Event::TemplateFailed(Generation(generation), boot_failure(failure)),
             Report::Forked { id, pid } => {
                 let (id, pid) = (WorkerId(id), Pid(pid));
                 return self.born(id, pid, [Event::Forked(id, pid)], descriptor);
@@ -65,7 +62,7 @@ impl Driver<'_> {
                 // Its template may not have told of it yet.
                 let events = [
                     Event::Forked(id, pid),
-                    Event::BootFailed(id, failure.into()),
+                    Event::BootFailed(id, boot_failure(failure)),
                 ];
                 return self.born(id, pid, events, None);
             }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use signal_hook::consts;
 
 /// The signals the arbiter heeds.
-pub(crate) const HEEDED: [i32; 10] = [
+pub const HEEDED: [i32; 10] = [
     consts::SIGHUP,
     consts::SIGINT,
     consts::SIGQUIT,
@@ -36,9 +36,9 @@ impl Signals {
         for number in HEEDED {
             let writer = writer.try_clone()?;
             let byte = u8::try_from(number).map_err(io::Error::other)?;
-            crate::sys::signal::on(number, move || {
+            rcorn_sys::signal::on(number, move || {
                 // A full pipe: 200,000 unread signals say enough.
-                drop(crate::sys::net::send(writer.as_fd(), &[byte], false));
+                drop(rcorn_sys::net::send(writer.as_fd(), &[byte], false));
             })?;
         }
         Ok(Self {

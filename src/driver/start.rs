@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use mio::Poll;
 use nix::sys::signal::SigSet;
 
-use crate::arbiter::{Arbiter, Event, Order, Outcome};
-use crate::log::{self, AccessFormat};
-use crate::settings::Settings;
-use crate::sys::clock;
-use crate::sys::process;
-use crate::sys::scoreboard::Scoreboard;
+use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
+use rcorn_log::{self as log, AccessFormat};
+use rcorn_scoreboard::Scoreboard;
+use rcorn_settings::Settings;
+use rcorn_sys::clock;
+use rcorn_sys::process;
 
 use super::background::Background;
 use super::bind;
@@ -25,6 +25,7 @@ use super::handover::Handover;
 use super::interpreter;
 use super::listeners::Listener;
 use super::logs::Logs;
+use super::native::NativeModule;
 use super::notify::Notify;
 use super::perform::policy;
 use super::pidfile::PidFile;
@@ -56,6 +57,8 @@ pub struct Origin {
 pub struct Launch {
     /// The settings.
     pub settings: Settings,
+    /// The native module.
+    pub module: NativeModule,
     /// How this process was started.
     pub origin: Origin,
     /// What a predecessor left, at an upgrade.
@@ -166,6 +169,7 @@ fn open_logs(settings: &Settings) -> Result<Logs, StartError> {
 fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'_>, StartError> {
     let predecessor = launch.predecessor();
     let Launch {
+        module,
         settings,
         origin,
         handover,
@@ -198,7 +202,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
     }
     let shared = Shared::new(handover.as_ref()).map_err(system("make what is shared"))?;
     let whole = handover.and_then(|handover| handover.whole);
-    let (brain, children, announced, first) = match whole {
+    let (brain, mut children, announced, first) = match whole {
         None => {
             let first = Event::Started(policy(&settings));
             let brain = Arbiter::new(clock::monotonic());
@@ -212,6 +216,7 @@ fn assemble(launch: Launch, ready: Ready, reload: Reload<'_>) -> Result<Driver<'
             (whole.brain, children, whole.announced, first)
         }
     };
+    children.module = module;
     Ok(Driver {
         brain,
         poll: Poll::new().map_err(system("make an epoll set"))?,

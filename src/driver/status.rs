@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::arbiter::{Stage, Worker, WorkerId};
-use crate::control::{Status, TemplateStatus, WorkerStatus};
-use crate::sys::process::resident_kib;
+use rcorn_arbiter::{Stage, Worker, WorkerId};
+use rcorn_control::{Status, TemplateStatus, WorkerStatus};
+use rcorn_sys::process::resident_kib;
 
 use super::{Driver, now, postmortem};
 
@@ -50,7 +50,7 @@ impl Driver<'_> {
 
     /// In one word.
     pub(super) fn state(&self) -> &'static str {
-        if self.brain.phase() != crate::arbiter::Phase::Running || self.brain.is_stop_delayed() {
+        if self.brain.phase() != rcorn_arbiter::Phase::Running || self.brain.is_stop_delayed() {
             "stopping"
         } else if self.brain.is_reloading() {
             "reloading"

@@ -12,12 +12,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::getppid;
 
-use crate::arbiter::{Event, Pid};
-use crate::link::Moment;
-use crate::log;
-use crate::settings::UpgradeMode;
-use crate::sys::process::{set_variable, unset_variable};
-use crate::sys::spawn::Spawn;
+use rcorn_arbiter::{Event, Pid};
+use rcorn_link::Moment;
+use rcorn_log as log;
+use rcorn_settings::UpgradeMode;
+use rcorn_sys::process::{set_variable, unset_variable};
+use rcorn_sys::spawn::Spawn;
 
 use super::Driver;
 use super::handover::{self, Handover, PROTOCOL, VARIABLE, Whole};

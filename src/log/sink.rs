@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, dup3, fchown};
 
 use super::FileError;
-use crate::sys::process::adopt;
+use rcorn_sys::process::adopt;
 
 /// How long a line waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
 /// else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::io::Write as _;
 
-use crate::sys::clock::{self, LocalTime};
+use rcorn_sys::clock::{self, LocalTime};
 
 /// A short text that can be copied.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@ use clap_complete::Generator;
 use clap_complete::aot::{Bash, Fish, Zsh, generate};
 
 use super::PAGES;
-use crate::settings::{LogTarget, Setting, TABLE, Value, described};
-use crate::{control, migrate};
+use rcorn_control as control;
+use rcorn_migrate as migrate;
+use rcorn_settings::{LogTarget, Setting, TABLE, Value, described};
 
 /// For bash.
 pub(super) fn bash() -> String {

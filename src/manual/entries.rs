@@ -5,9 +5,9 @@ use serde_json::Value as Json;
 
 use super::PAGES;
 use super::block::Block;
-use crate::control;
-use crate::migrate::yaml::is_map;
-use crate::settings::{Effect, HOOKS, Hook, Section, Setting, Settings, TABLE};
+use rcorn_control as control;
+use rcorn_migrate::yaml::is_map;
+use rcorn_settings::{Effect, HOOKS, Hook, Section, Setting, Settings, TABLE};
 
 /// What the names in the prose stand for.
 pub(super) fn named(name: &str) -> Vec<Block> {

@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::entries::default_json;
-use crate::migrate::yaml::{self, is_map};
-use crate::settings::{Section, Setting, TABLE};
+use rcorn_migrate::yaml::{self, is_map};
+use rcorn_settings::{Section, Setting, TABLE};
 
 const HEAD: &str = "\
 ## Every setting of rcorn with its default. Made by `rcorn --generate template`; rcorn.yaml(5) says more.

@@ -7,8 +7,8 @@ use serde_yaml::Value;
 
 use super::block::Block;
 use super::{PAGES, mdoc, prose};
-use crate::driver::HEEDED;
-use crate::settings::{HOOKS, TABLE, described};
+use rcorn_driver::HEEDED;
+use rcorn_settings::{HOOKS, TABLE, described};
 
 fn page(name: &str) -> String {
     PAGES

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::python::{Statement, statements};
 use super::sheet::{Sheet, Source};
 use super::yaml::{Text, is_map, verbatim};
-use crate::settings::{Answer, HOOKS, KNOWN, Known, Literal, Setting, TABLE};
+use rcorn_settings::{Answer, HOOKS, KNOWN, Known, Literal, Setting, TABLE};
 
 /// Threads and the kind of workers decide about the number of workers.
 #[derive(Default)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::yaml::{Node, Text, comment, entry, verbatim};
-use crate::settings::{Section, Setting, TABLE};
+use rcorn_settings::{Section, Setting, TABLE};
 
 /// A line of the file that is migrated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +257,7 @@ fn index_of(name: &str) -> Option<usize> {
 fn checked(
     row: &Setting,
     texts: &[Text],
-) -> Option<Result<Option<String>, crate::settings::Refused>> {
+) -> Option<Result<Option<String>, rcorn_settings::Refused>> {
     let plain: Option<Vec<&str>> = texts
         .iter()
         .map(|text| match text {

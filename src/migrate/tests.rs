@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_yaml::Value;
 
 use super::{rules, translate, yaml};
-use crate::settings::TABLE;
+use rcorn_settings::TABLE;
 
 /// Each file and what it becomes.
 macro_rules! samples {

@@ -1,10 +1,10 @@
 //! Settings written as YAML, so that every reader takes each text for what it is.
 
-use crate::settings::{Setting, Value};
+use rcorn_settings::{Setting, Value};
 
 /// One text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Text {
+pub enum Text {
     /// As it stands.
     Plain(String),
     /// With `${NAME}` for variables of the environment.
@@ -13,7 +13,7 @@ pub(crate) enum Text {
 
 /// The value of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Node {
+pub enum Node {
     /// YAML already.
     Plain(String),
     /// Texts in their order; one alone needs no list.
@@ -24,13 +24,13 @@ pub(crate) enum Node {
 
 impl Node {
     /// Of plain texts.
-    pub(crate) fn list(texts: Vec<String>) -> Self {
+    pub fn list(texts: Vec<String>) -> Self {
         Self::List(texts.into_iter().map(Text::Plain).collect())
     }
 }
 
 /// A setting with its value; ends with a line feed.
-pub(crate) fn entry(row: &Setting, node: &Node) -> String {
+pub fn entry(row: &Setting, node: &Node) -> String {
     let name = row.name;
     match node {
         Node::Plain(text) => format!("{name}: {text}\n"),
@@ -129,12 +129,12 @@ fn in_quotes(text: &str) -> String {
 }
 
 /// Whether a setting is a list of names with values.
-pub(crate) fn is_map(row: &Setting) -> bool {
+pub fn is_map(row: &Setting) -> bool {
     row.noun == <(String, String) as Value>::NOUN
 }
 
 /// A comment of so many lines as it needs.
-pub(crate) fn comment(text: &str, indent: &str) -> String {
+pub fn comment(text: &str, indent: &str) -> String {
     const WIDTH: usize = 100;
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -150,7 +150,7 @@ pub(crate) fn comment(text: &str, indent: &str) -> String {
 }
 
 /// A line of somebody else's file within a comment: what would end a comment is taken out.
-pub(crate) fn verbatim(text: &str) -> String {
+pub fn verbatim(text: &str) -> String {
     let shown = |sign: char| {
         if sign.is_control() || matches!(sign, '\u{2028}' | '\u{2029}' | '\u{feff}') {
             ' '

@@ -11,8 +11,8 @@ use nix::unistd::{getpid, pipe2, write};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::sys;
-use crate::sys::fork::{Fork, fork};
+use rcorn_sys as sys;
+use rcorn_sys::fork::{Fork, fork};
 
 /// On which side of a double fork we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::sys::signal;
+use rcorn_sys::signal;
 
 /// From now on the signal makes this process write its Python stacks into the descriptor, which must stay open.
 pub fn register(py: Python<'_>, into: BorrowedFd<'_>) -> PyResult<()> {

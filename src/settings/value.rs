@@ -362,20 +362,20 @@ macro_rules! text_form {
     ($($type:ty),+ $(,)?) => {$(
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&$crate::settings::value::Value::show(self))
+                f.write_str(&$crate::value::Value::show(self))
             }
         }
 
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&$crate::settings::value::Value::show(self))
+                serializer.serialize_str(&$crate::value::Value::show(self))
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(deserializer)?;
-                $crate::settings::value::within(&text, $crate::settings::value::Bounds::NONE)
+                $crate::value::within(&text, $crate::value::Bounds::NONE)
                     .map(|(value, _note)| value)
                     .map_err(serde::de::Error::custom)
             }

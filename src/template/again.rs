@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::link::{Failure, Start};
-use crate::sys::process::borrow_inherited;
+use rcorn_link::{Failure, Start};
+use rcorn_sys::process::borrow_inherited;
 
 /// How this template came to be.
 #[derive(Debug)]

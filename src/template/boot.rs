@@ -2,7 +2,6 @@
 //! import itself, with its outcome put into words.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use nix::sys::stat::{Mode, umask};
@@ -10,13 +9,11 @@ use nix::unistd::{chdir, geteuid, initgroups, setgid, setgroups, setuid};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::link::{Failure, Start};
-use crate::log;
-use crate::settings::Settings;
-use crate::sys::user::Identity;
-use crate::wsgi::app::{LoadError, load};
+use rcorn_link::Start;
+use rcorn_settings::Settings;
+use rcorn_sys::user::Identity;
 
-use super::develop;
+use rcorn_app::develop;
 
 /// Changes to the settings' directory and umask. Before the privileges go: the directory may need them.
 pub(super) fn settle(settings: &Settings) -> io::Result<()> {
@@ -83,45 +80,4 @@ pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
         develop::prepare(py)?;
     }
     Ok(())
-}
-
-/// Imports the app; what went wrong is in the log when this gives an error. With `reload` there is always an app:
-/// one that shows what went wrong, until the next reload.
-pub(crate) fn import<'py>(
-    py: Python<'py>,
-    settings: &Settings,
-    reports: BorrowedFd<'_>,
-) -> Result<Bound<'py, PyAny>, Failure> {
-    let Some(app) = &settings.wsgi_app else {
-        return Err(Failure {
-            code: 4,
-            summary: "No application module specified.".to_owned(),
-        });
-    };
-    let loaded = load(py, app);
-    if settings.reload {
-        let error = loaded.as_ref().err().and_then(LoadError::raised);
-        develop::tell_places(py, error, reports);
-    }
-    let error = match loaded {
-        Ok(app) => return Ok(app),
-        Err(error) => error,
-    };
-    match &error {
-        LoadError::Raised { traceback, .. } => {
-            log::error(format_args!("Exception in worker process\n{traceback}"));
-        }
-        LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
-            log::error(format_args!("{error}"));
-        }
-    }
-    if settings.reload
-        && let Ok(stand_in) = develop::stand_in(py, &error.to_string())
-    {
-        return Ok(stand_in);
-    }
-    Err(Failure {
-        code: error.code(),
-        summary: error.summary(),
-    })
 }

@@ -14,8 +14,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use pyo3::prelude::*;
 
-use crate::sys::clock;
-use crate::sys::process::watch;
+use rcorn_sys::clock;
+use rcorn_sys::process::watch;
 
 /// How long all of them together may take to end when they are asked to, in ns.
 const PATIENCE: u64 = 1_000_000_000;

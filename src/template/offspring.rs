@@ -7,7 +7,7 @@ use nix::unistd::{close, getpid, getppid};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
-use crate::link::Start;
+use rcorn_link::Start;
 
 /// Lets the template's children close our sockets. Its workers are children of the arbiter.
 pub(super) fn let_go(py: Python<'_>, start: &Start) -> PyResult<()> {

@@ -8,11 +8,11 @@ use std::os::fd::RawFd;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pyo3::prelude::*;
 
-use crate::log;
-use crate::sys::fork::threads;
-use crate::sys::process::borrow_inherited;
+use rcorn_app::own_module;
+use rcorn_log as log;
+use rcorn_sys::fork::threads;
+use rcorn_sys::process::borrow_inherited;
 
-use super::hooks::own_module;
 use super::litter::children;
 
 /// What was open, and what ran, before the import.

@@ -8,41 +8,26 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv};
 use pyo3::prelude::*;
 
-use crate::link::{Command, Failure, IMPORTED, LONGEST, Report, Start};
-use crate::log;
-use crate::python::fork::{Forked, fork_twice};
-use crate::python::testimony;
-use crate::settings::Preload;
-use crate::sys;
-use crate::sys::passing::send_with;
-use crate::sys::process::{adopt, borrow_inherited};
-use crate::sys::scoreboard::Scoreboard;
-use crate::sys::signal;
-use crate::worker::orders::{hold, stand_by};
-use crate::worker::{self, Birth};
+use rcorn_app::hooks::{self, Hooks};
+use rcorn_app::import::import;
+use rcorn_app::loggers;
+use rcorn_link::{Command, Failure, IMPORTED, LONGEST, Report, Start, report, report_with};
+use rcorn_log as log;
+use rcorn_python::fork::{Forked, fork_twice};
+use rcorn_python::testimony;
+use rcorn_scoreboard::Scoreboard;
+use rcorn_settings::Preload;
+use rcorn_sys as sys;
+use rcorn_sys::process::{adopt, borrow_inherited};
+use rcorn_sys::signal;
+use rcorn_worker::orders::{hold, stand_by};
+use rcorn_worker::{self as worker, Birth};
 
 use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
 use super::boot;
-use super::hooks::{self, Hooks};
 use super::litter::{children, end_children};
-use super::loggers;
 use super::offspring;
 use super::safety::{self, Before};
-
-/// Tells the arbiter.
-pub(crate) fn report(reports: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
-    report_with(reports, report, None)
-}
-
-fn report_with(
-    reports: BorrowedFd<'_>,
-    report: &Report,
-    descriptor: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
-    let text = serde_json::to_vec(report).map_err(io::Error::other)?;
-    let parts = [io::IoSlice::new(&text)];
-    send_with(reports, &parts, descriptor, MsgFlags::empty())
-}
 
 /// Cuts a summary to what a datagram takes.
 fn short(mut failure: Failure) -> Failure {
@@ -177,7 +162,7 @@ pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
     boot::prepare_sys(py, start).map_err(io::Error::other)?;
     let before = children();
     let checked = before_import(py, start, config.as_deref(), true)
-        .and_then(|_hooks| boot::import(py, &start.settings, nobody));
+        .and_then(|_hooks| import(py, &start.settings, nobody));
     end_children(py, &before);
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED))
 }
@@ -207,7 +192,7 @@ fn import_ahead(
     let gc = py.import("gc").map_err(host)?;
     let threshold = gc.call_method0("get_threshold").map_err(host)?;
     gc.call_method1("set_threshold", (0,)).map_err(host)?;
-    let app = boot::import(py, &start.settings, reports)?;
+    let app = import(py, &start.settings, reports)?;
     let found = before.found_since(py);
     if !found.is_empty() {
         let found = found.join(", ");

@@ -2,12 +2,12 @@
 
 use pyo3::prelude::*;
 
-use crate::http::path_info;
-use crate::log::{AccessFormat, AccessLog, Record};
-use crate::python::fork::pid;
-use crate::python::text;
-use crate::sys::clock;
-use crate::wsgi::exchange::Served;
+use rcorn_http::path_info;
+use rcorn_log::{AccessFormat, AccessLog, Record};
+use rcorn_python::fork::pid;
+use rcorn_python::text;
+use rcorn_sys::clock;
+use rcorn_wsgi::exchange::Served;
 
 use super::atoms::Logger;
 use super::desk::Desk;
@@ -151,7 +151,7 @@ impl Record for Line<'_, '_> {
         pid().cast_unsigned()
     }
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        let wanted = |field: &&crate::http::Field| {
+        let wanted = |field: &&rcorn_http::Field| {
             field
                 .name
                 .of(self.request.text)

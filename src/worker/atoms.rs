@@ -4,11 +4,11 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::Head;
-use crate::log;
-use crate::log::{AccessFormat, Record};
-use crate::python::traceback;
-use crate::template::loggers::access_logger;
+use rcorn_app::loggers::access_logger;
+use rcorn_http::Head;
+use rcorn_log as log;
+use rcorn_log::{AccessFormat, Record};
+use rcorn_python::traceback;
 
 /// All atoms without a name in braces, and those of them that are numbers.
 const ATOMS: &str = "hlutrsmUqHbBfaTMDLp";

@@ -12,11 +12,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{ChunkScan, Pace, Passage};
-use crate::settings::{AllowList, Protocol};
-use crate::sys::net::Peer;
-use crate::wsgi::channel::Channel;
-use crate::wsgi::ends::{Ends, ProxyEnds};
+use rcorn_connection::Pace;
+use rcorn_connection::channel::Channel;
+use rcorn_http::{ChunkScan, Passage};
+use rcorn_settings::{AllowList, Protocol};
+use rcorn_sys::net::Peer;
+use rcorn_wsgi::ends::{Ends, ProxyEnds};
 
 use super::lot::Passport;
 

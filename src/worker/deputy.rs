@@ -17,10 +17,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::time::TimeSpec;
 
-use crate::log;
-use crate::sys::clock;
-use crate::sys::scoreboard::{Cell, Scoreboard};
-use crate::wsgi::channel::{self, Channel, WeakChannel};
+use rcorn_connection::channel::{self, Channel, WeakChannel};
+use rcorn_log as log;
+use rcorn_scoreboard::{Cell, Scoreboard};
+use rcorn_sys::clock;
 
 use super::connection::Waiting;
 use super::desk::FIRST_CONNECTION;

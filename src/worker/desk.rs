@@ -10,16 +10,17 @@ use std::time::Duration;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use pyo3::prelude::*;
 
-use crate::http::{Coalescing, Head, Limits, Packet};
-use crate::link::Start;
-use crate::log;
-use crate::settings::{Protocol, Settings};
-use crate::sys::clock;
-use crate::sys::scoreboard::{Cell, Scoreboard};
-use crate::template::hooks::WorkerHooks;
-use crate::wsgi::channel::Patience;
-use crate::wsgi::environ::Environ;
-use crate::wsgi::exchange::Guest;
+use rcorn_app::hooks::WorkerHooks;
+use rcorn_connection::Coalescing;
+use rcorn_connection::channel::Patience;
+use rcorn_http::{Head, Limits, Packet};
+use rcorn_link::Start;
+use rcorn_log as log;
+use rcorn_scoreboard::{Cell, Scoreboard};
+use rcorn_settings::{Protocol, Settings};
+use rcorn_sys::clock;
+use rcorn_wsgi::environ::Environ;
+use rcorn_wsgi::exchange::Guest;
 
 use super::access::Access;
 use super::deputy::Deputy;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use crate::sys::clock;
-use crate::sys::scoreboard::AT_ONCE;
+use rcorn_scoreboard::AT_ONCE;
+use rcorn_sys::clock;
 
 use super::desk::{Desk, LOT, Leaving};
 

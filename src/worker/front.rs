@@ -3,9 +3,9 @@
 
 use pyo3::prelude::*;
 
-use crate::http::{Progress, ProxyVersions, Refusal, parse_packet, parse_preface};
-use crate::settings::ProxyProtocol;
-use crate::wsgi::variables::Variables;
+use rcorn_http::{Progress, ProxyVersions, Refusal, parse_packet, parse_preface};
+use rcorn_settings::ProxyProtocol;
+use rcorn_wsgi::variables::Variables;
 
 use super::connection::{Connection, Waiting};
 use super::desk::Desk;

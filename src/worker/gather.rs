@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-use crate::http::{ChunkScan, ChunkedDecoder, Framing};
-use crate::wsgi::body::Body;
+use rcorn_http::{ChunkScan, ChunkedDecoder, Framing};
+use rcorn_wsgi::body::Body;
 
 use super::connection::Connection;
 use super::desk::Desk;

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 
-use crate::log;
-use crate::python::fork::pid;
-use crate::sys::clock;
-use crate::sys::scoreboard::QUEUE_FIRST;
+use rcorn_log as log;
+use rcorn_python::fork::pid;
+use rcorn_scoreboard::QUEUE_FIRST;
+use rcorn_sys::clock;
 
 use super::connection::Waiting;
 use super::desk::{Desk, LAST_CALL, LAST_LOOK, Leaving};

@@ -7,11 +7,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Pace, Passage};
-use crate::log;
-use crate::settings::Protocol;
-use crate::sys::net::Peer;
-use crate::sys::passing::{receive_with, send_with};
+use rcorn_connection::Pace;
+use rcorn_http::Passage;
+use rcorn_log as log;
+use rcorn_settings::Protocol;
+use rcorn_sys::net::Peer;
+use rcorn_sys::passing::{receive_with, send_with};
 
 use super::connection::Waiting;
 

@@ -11,9 +11,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 use pyo3::prelude::*;
 
-use crate::python::call;
-use crate::sys::{process, signal};
-use crate::wsgi::reply::close_connections;
+use rcorn_python::call;
+use rcorn_sys::{process, signal};
+use rcorn_wsgi::reply::close_connections;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
 const THE_ARBITERS: [Signal; 5] = [
@@ -171,7 +171,7 @@ impl Orders {
 
 /// One byte; a full pipe means that the loop will wake anyway.
 fn wake_up(waker: &UnixStream) {
-    drop(crate::sys::net::send(waker.as_fd(), &[1], false));
+    drop(rcorn_sys::net::send(waker.as_fd(), &[1], false));
 }
 
 /// The kernel's number of a signal.

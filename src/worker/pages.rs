@@ -2,11 +2,11 @@
 
 use std::io::IoSlice;
 
-use crate::http::{Refusal, reply};
-use crate::log;
-use crate::sys::net;
-use crate::wsgi::environ::EnvironError;
-use crate::wsgi::exchange::{Ending, Served};
+use rcorn_http::{Refusal, reply};
+use rcorn_log as log;
+use rcorn_sys::net;
+use rcorn_wsgi::environ::EnvironError;
+use rcorn_wsgi::exchange::{Ending, Served};
 
 use super::connection::Connection;
 use super::desk::Desk;

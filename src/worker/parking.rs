@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sys::scoreboard::Cell;
+use rcorn_scoreboard::Cell;
 
 use super::connection::{Connection, Waiting};
 

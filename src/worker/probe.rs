@@ -8,11 +8,11 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use pyo3::prelude::*;
 
-use crate::http::Pace;
-use crate::link::Failure;
-use crate::log;
-use crate::settings::Protocol;
-use crate::sys::net::Peer;
+use rcorn_connection::Pace;
+use rcorn_link::Failure;
+use rcorn_log as log;
+use rcorn_settings::Protocol;
+use rcorn_sys::net::Peer;
 
 use super::connection::Waiting;
 use super::desk::Desk;

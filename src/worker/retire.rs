@@ -4,13 +4,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::link::Report;
-use crate::log;
-use crate::python::fork::pid;
-use crate::settings::Settings;
-use crate::sys::clock;
-use crate::sys::process::resident_kib;
-use crate::template::serve::report;
+use rcorn_link::Report;
+use rcorn_link::report;
+use rcorn_log as log;
+use rcorn_python::fork::pid;
+use rcorn_settings::Settings;
+use rcorn_sys::clock;
+use rcorn_sys::process::resident_kib;
 
 use super::desk::Desk;
 

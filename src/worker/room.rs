@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::log;
-use crate::sys::{clock, process};
+use rcorn_log as log;
+use rcorn_sys::{clock, process};
 
 use super::desk::Desk;
 

@@ -6,19 +6,19 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{Framing, Head, Progress, Refusal, Version, parse_head};
-use crate::log;
-use crate::python::traceback;
-use crate::settings::Protocol;
-use crate::sys::clock;
-use crate::template::hooks::WorkerHooks;
-use crate::wsgi::body::Body;
-use crate::wsgi::channel::Channel;
-use crate::wsgi::environ::EnvironError;
-use crate::wsgi::exchange::{Ending, Served, Trouble};
-use crate::wsgi::input::Input;
-use crate::wsgi::reply::Demand;
-use crate::wsgi::variables::Variables;
+use rcorn_app::hooks::WorkerHooks;
+use rcorn_connection::channel::Channel;
+use rcorn_http::{Framing, Head, Progress, Refusal, Version, parse_head};
+use rcorn_log as log;
+use rcorn_python::traceback;
+use rcorn_settings::Protocol;
+use rcorn_sys::clock;
+use rcorn_wsgi::body::Body;
+use rcorn_wsgi::environ::EnvironError;
+use rcorn_wsgi::exchange::{Ending, Served, Trouble};
+use rcorn_wsgi::input::Input;
+use rcorn_wsgi::reply::Demand;
+use rcorn_wsgi::variables::Variables;
 
 use super::connection::{Connection, Waiting};
 use super::desk::Desk;
@@ -230,7 +230,7 @@ impl Desk<'_> {
             Ending::Abort => {
                 // What the app gave before it failed.
                 drop(connection.channel.pump());
-                drop(crate::sys::net::reset_on_close(connection.channel.socket()));
+                drop(rcorn_sys::net::reset_on_close(connection.channel.socket()));
                 Step::Leave(Next::Abort)
             }
         }

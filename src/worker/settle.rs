@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::socket::{Shutdown, shutdown};
 
-use crate::http::Pace;
-use crate::log;
-use crate::sys::clock;
-use crate::sys::net;
+use rcorn_connection::Pace;
+use rcorn_log as log;
+use rcorn_sys::clock;
+use rcorn_sys::net;
 
 use super::connection::{After, Connection, Waiting};
 use super::desk::{Desk, FIRST_CONNECTION};

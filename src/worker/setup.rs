@@ -8,19 +8,19 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use pyo3::prelude::*;
 
-use crate::SERVER_SOFTWARE;
-use crate::http::{Coalescing, Head, Limits, Packet};
-use crate::link::Start;
-use crate::log::AccessLog;
-use crate::settings::{HeaderMap, LogTarget, Settings};
-use crate::sys::clock;
-use crate::sys::process::adopt;
-use crate::template::loggers;
-use crate::wsgi::channel::Patience;
-use crate::wsgi::environ::{Environ, EnvironRules};
-use crate::wsgi::errors::Errors;
-use crate::wsgi::exchange::Guest;
-use crate::wsgi::file::FileWrapper;
+use rcorn_app::loggers;
+use rcorn_connection::Coalescing;
+use rcorn_connection::channel::Patience;
+use rcorn_http::{Head, Limits, Packet};
+use rcorn_link::Start;
+use rcorn_log::AccessLog;
+use rcorn_settings::{HeaderMap, LogTarget, Settings};
+use rcorn_sys::clock;
+use rcorn_sys::process::adopt;
+use rcorn_wsgi::environ::{Environ, EnvironRules};
+use rcorn_wsgi::errors::Errors;
+use rcorn_wsgi::exchange::Guest;
+use rcorn_wsgi::file::FileWrapper;
 
 use super::Birth;
 use super::access::{Access, FileAccess};
@@ -31,6 +31,8 @@ use super::orders::Orders;
 use super::retire::Retirement;
 use super::room::Room;
 
+/// `SERVER_SOFTWARE` in the environ.
+const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
 /// How long a client may take to close after we did.
 const CLOSING: Duration = Duration::from_secs(2);
 

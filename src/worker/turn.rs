@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 
 use pyo3::prelude::*;
 
-use crate::http::Pace;
-use crate::log;
-use crate::settings::ProxyProtocol;
-use crate::sys::clock;
-use crate::sys::net;
-use crate::wsgi::channel::{Channel, Lost};
+use rcorn_connection::Pace;
+use rcorn_connection::channel::{Channel, Lost};
+use rcorn_log as log;
+use rcorn_settings::ProxyProtocol;
+use rcorn_sys::clock;
+use rcorn_sys::net;
 
 use super::connection::{After, Connection, Waiting};
 use super::desk::{Desk, Leaving, PIECE};

@@ -5,9 +5,9 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::http::{ChunkedDecoder, Refusal};
+use rcorn_http::{ChunkedDecoder, Refusal};
 
-use super::channel::{Channel, Lost, Slowness};
+use rcorn_connection::channel::{Channel, Lost, Slowness};
 
 /// Bytes asked of the socket at once.
 const PIECE: usize = 64 * 1024;

@@ -4,8 +4,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use crate::http::{decimal, reply as rules};
-use crate::python::text;
+use rcorn_http::{decimal, reply as rules};
+use rcorn_python::text;
 
 use super::mistake::Mistake;
 use super::reply::{Reply, Stage};

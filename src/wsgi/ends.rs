@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::http::Head;
+use rcorn_http::Head;
 
 use super::environ::Environ;
 

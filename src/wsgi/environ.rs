@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::http::{Framing, Head, Version, path_info};
-use crate::link::{Listener, ListenerKind};
-use crate::python::text;
-use crate::settings::Protocol;
+use rcorn_http::{Framing, Head, Version, path_info};
+use rcorn_link::{Listener, ListenerKind};
+use rcorn_python::text;
+use rcorn_settings::Protocol;
 
 use super::ends::Ends;
 use super::fields::Overrides;

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::log;
+use rcorn_log as log;
 
 /// The object behind `environ['wsgi.errors']`. One for all requests: it has no state.
 #[pyclass(frozen, name = "Errors", module = "rcorn")]

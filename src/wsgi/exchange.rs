@@ -8,19 +8,20 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::log;
-use crate::python::fork::pid;
-use crate::python::{call, traceback};
-use crate::sys::exit_now;
-use crate::sys::fork::is_stray;
+use rcorn_log as log;
+use rcorn_python::fork::pid;
+use rcorn_python::{call, traceback};
+use rcorn_sys::exit_now;
+use rcorn_sys::fork::is_stray;
 
-use super::channel::{Channel, Deputy};
+use super::attached::{Attached, lost_error};
 use super::file::FileWrapper;
 use super::hints::EarlyHints;
 use super::mistake::{Mistake, fix};
-use super::outbox::{FileRest, Flush};
 use super::reply::{Demand, Stage};
 use super::start::{Callables, Exchange};
+use rcorn_connection::channel::{Channel, Deputy};
+use rcorn_connection::outbox::{FileRest, Flush};
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -239,7 +240,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             let sent = whole.send(py, &channel, parts);
             let flush = whole.flush;
             state.reply().sent_whole(whole);
-            if sent? && flush == Flush::Later {
+            if sent.map_err(lost_error)? && flush == Flush::Later {
                 state.flush_soon(&channel);
             }
             Ok(())
@@ -297,7 +298,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     if let Some((channel, mut step)) = prepared {
         let sent = step.send(py, &channel, b"");
         state.reply().done(step);
-        sent?;
+        sent.map_err(lost_error)?;
     }
     Ok(())
 }
@@ -316,17 +317,17 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     };
     let sent = if take == 0 {
         let head = &mut [IoSlice::new(step.head())];
-        channel.send(py, head, Flush::Now).map(drop)
+        channel.send(&Attached(py), head, Flush::Now).map(drop)
     } else {
         let file = FileRest {
             descriptor: plain.descriptor,
             offset: plain.offset,
             left: take,
         };
-        channel.send_file(py, step.head(), file)
+        channel.send_file(&Attached(py), step.head(), file)
     };
     state.reply().done(step);
-    sent?;
+    sent.map_err(lost_error)?;
     Ok(true)
 }
 

@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::http::Head;
-use crate::python::text;
+use rcorn_http::Head;
+use rcorn_python::text;
 
 use super::environ::{Environ, EnvironError};
 use super::names::Meaning;

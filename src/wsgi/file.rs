@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
-use crate::python::call;
-use crate::sys::process::duplicate;
+use rcorn_python::call;
+use rcorn_sys::process::duplicate;
 
 /// The object behind `environ['wsgi.file_wrapper']`.
 #[pyclass(frozen, name = "FileWrapper", module = "rcorn")]

@@ -7,12 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 
-use crate::python::{Arguments, Builtin, bind_builtin};
+use rcorn_python::{Arguments, Builtin, bind_builtin};
 
+use super::attached::{Attached, lost_error};
 use super::mistake::Mistake;
-use super::outbox::Flush;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
+use rcorn_connection::outbox::Flush;
 
 /// What the callable is bound to: one for the life of the worker, so that a request which does not use it pays
 /// nothing. It knows the exchange in use, which changes only when an app has kept the last one.
@@ -78,7 +79,13 @@ impl Builtin for EarlyHints {
             }
         };
         if let Some(channel) = channel {
-            channel.send(py, &mut [IoSlice::new(interim.head())], Flush::Now)?;
+            channel
+                .send(
+                    &Attached(py),
+                    &mut [IoSlice::new(interim.head())],
+                    Flush::Now,
+                )
+                .map_err(lost_error)?;
         }
         Ok(py.None().into_bound(py))
     }

@@ -9,11 +9,12 @@ use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::http::Refusal;
-use crate::python::text;
+use rcorn_http::Refusal;
+use rcorn_python::text;
 
+use super::attached::{Attached, lost_error};
 use super::body::{Body, BodyError, Pull};
-use super::outbox::Flush;
+use rcorn_connection::outbox::Flush;
 
 /// Longest read that is allocated before its bytes have come: a client must not make us reserve what it
 /// only announces.
@@ -25,7 +26,7 @@ impl From<BodyError> for PyErr {
     fn from(error: BodyError) -> Self {
         let text = error.to_string();
         match error {
-            BodyError::Lost(lost) => lost.into(),
+            BodyError::Lost(lost) => lost_error(lost),
             BodyError::Torn(_) => pyo3::exceptions::PyConnectionResetError::new_err(text),
             BodyError::Malformed(_) => PyOSError::new_err(text),
             BodyError::Over => PyValueError::new_err(text),
@@ -100,9 +101,17 @@ impl Input {
             };
             if channel.owes_continue() {
                 channel.owe_continue(false);
-                channel.send(py, &mut [std::io::IoSlice::new(CONTINUE)], Flush::Now)?;
+                channel
+                    .send(
+                        &Attached(py),
+                        &mut [std::io::IoSlice::new(CONTINUE)],
+                        Flush::Now,
+                    )
+                    .map_err(lost_error)?;
             }
-            channel.wait_for_bytes(py, &mut slowness, total)?;
+            channel
+                .wait_for_bytes(&Attached(py), &mut slowness, total)
+                .map_err(lost_error)?;
             if let Some(body) = self.lock().as_mut() {
                 body.waited(slowness);
             }

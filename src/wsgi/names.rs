@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::python::text;
+use rcorn_python::text;
 
 /// What a request field means for the environ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

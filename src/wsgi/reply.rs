@@ -8,11 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::body::DRAINED;
-use super::channel::Channel;
 use super::declare::Declared;
 use super::mistake::Mistake;
-use super::outbox::Flush;
 use super::step::{COPIED, ChunkLine, Step, Whole, limited};
+use rcorn_connection::channel::Channel;
+use rcorn_connection::outbox::Flush;
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
 static CLOSING: AtomicBool = AtomicBool::new(false);

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::python::{Arguments, Builtin, bind_builtin, call, traceback};
+use rcorn_python::{Arguments, Builtin, bind_builtin, call, traceback};
 
-use super::channel::{Channel, Deputy};
+use super::attached::{Attached, lost_error};
 use super::exchange::leave_if_stray;
 use super::hints::Hints;
 use super::mistake::Mistake;
-use super::outbox::Flush;
 use super::reply::{Reply, Stage, Standing};
+use rcorn_connection::channel::{Channel, Deputy};
+use rcorn_connection::outbox::Flush;
 
 /// The object both functions are bound to.
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
@@ -63,7 +64,10 @@ impl Exchange {
                 }
                 return Ok(());
             }
-            if !channel.send(py, &mut [], Flush::Now)? {
+            if !channel
+                .send(&Attached(py), &mut [], Flush::Now)
+                .map_err(lost_error)?
+            {
                 self.deputy.send_soon(&channel);
             }
             return Ok(());
@@ -71,7 +75,7 @@ impl Exchange {
         let sent = step.send(py, &channel, part);
         let flush = step.flush;
         self.reply().done(step);
-        if !sent? {
+        if !sent.map_err(lost_error)? {
             self.deputy.send_soon(&channel);
         } else if flush == Flush::Later {
             self.flush_soon(&channel);

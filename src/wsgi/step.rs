@@ -5,8 +5,9 @@ use std::io::{IoSlice, Write};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::channel::{Channel, Lost};
-use super::outbox::Flush;
+use super::attached::Attached;
+use rcorn_connection::channel::{Channel, Lost};
+use rcorn_connection::outbox::Flush;
 
 /// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -77,15 +78,15 @@ impl Whole {
     ) -> Result<bool, Lost> {
         let head = IoSlice::new(&self.head);
         if self.take <= COPIED {
-            return channel.send(py, &mut [head], self.flush);
+            return channel.send(&Attached(py), &mut [head], self.flush);
         }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(head);
         slices.extend(limited(parts, self.take).map(IoSlice::new));
         // The kernel takes 1,024 parts at once (IOV_MAX); one more may wait already.
-        slices
-            .chunks_mut(1023)
-            .try_fold(true, |_sent, slices| channel.send(py, slices, Flush::Now))
+        slices.chunks_mut(1023).try_fold(true, |_sent, slices| {
+            channel.send(&Attached(py), slices, Flush::Now)
+        })
     }
 }
 
@@ -106,14 +107,14 @@ impl Step {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
     pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
         if !self.begins() || self.take > COPIED {
-            return channel.send(py, &mut self.slices(part), Flush::Now);
+            return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
         }
         // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
         let end = self.head.len();
         self.head.extend_from_slice(self.chunk.bytes());
         self.head.extend_from_slice(self.taken(part));
         self.head.extend_from_slice(self.end());
-        let sent = channel.send(py, &mut [IoSlice::new(&self.head)], self.flush);
+        let sent = channel.send(&Attached(py), &mut [IoSlice::new(&self.head)], self.flush);
         self.head.truncate(end);
         sent
     }

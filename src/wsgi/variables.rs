@@ -4,9 +4,9 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::http::{Head, Variable, field_of, path_info};
-use crate::link::ListenerKind;
-use crate::python::text;
+use rcorn_http::{Head, Variable, field_of, path_info};
+use rcorn_link::ListenerKind;
+use rcorn_python::text;
 
 use super::ends::Ends;
 use super::environ::{Environ, EnvironError};

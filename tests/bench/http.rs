@@ -13,7 +13,7 @@
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use rcorn::http::{
+use rcorn_http::{
     ChunkedDecoder, Head, Limits, Packet, Progress, parse_head, parse_packet, path_info, reply,
 };
 

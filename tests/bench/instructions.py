@@ -274,7 +274,7 @@ def main():
                     counts[cell] = server.count(CELLS[cell][1], cell.endswith("-alone"))
                     print(f"{cell:18} {counts[cell]:9.0f} instructions a request ({of})", flush=True)
                     if options.functions:
-                        built = rcorn.parent.glob("build/rcorn-*/out/native/*/release/librcorn.so")
+                        built = rcorn.parent.glob("build/rcorn-*/out/native/*/release/librcorn_native.so")
                         module = options.module or max(built, key=lambda path: path.stat().st_mtime)
                         for name, cost in server.functions(module, options.inclusive)[:options.functions]:
                             print(f"    {cost:9.1f}  {name[:110]}")

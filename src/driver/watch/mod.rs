@@ -19,10 +19,10 @@ use nix::sys::statfs::{
     SMB_SUPER_MAGIC, statfs,
 };
 
-use crate::arbiter::{Event, Moment, Order, Phase};
-use crate::link::Place;
-use crate::log;
-use crate::settings::{ConfigFile, ReloadEngine, Settings};
+use rcorn_arbiter::{Event, Moment, Order, Phase};
+use rcorn_link::Place;
+use rcorn_log as log;
+use rcorn_settings::{ConfigFile, ReloadEngine, Settings};
 
 use super::{Driver, WATCH, now};
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::link::Place;
+use rcorn_link::Place;
 
 use super::pattern::{Segment, is_hidden};
 

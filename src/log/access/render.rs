@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Record;
 use super::atom::{Atom, Number};
 use super::format::{AccessFormat, Kind, Piece, Shape};
-use crate::log::{escape, stamp};
+use crate::{escape, stamp};
 
 impl AccessFormat {
     /// Appends the line for this request, without a line end.

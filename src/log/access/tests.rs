@@ -5,7 +5,7 @@ use std::fs;
 use super::atom::Atom;
 use super::format::Found;
 use super::*;
-use crate::log::open;
+use crate::open;
 
 const DEFAULT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
@@ -331,7 +331,7 @@ proptest::proptest! {
     fn no_value_leaves_its_line(agent: Vec<u8>) {
         let mut line = Vec::new();
         line.extend_from_slice(&agent);
-        crate::log::escape::quote_from(&mut line, 0);
+        crate::escape::quote_from(&mut line, 0);
         proptest::prop_assert!(line.iter().all(|byte| matches!(byte, b' '..=b'~')));
         proptest::prop_assert_eq!(unquoted(&line), agent);
     }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::settings::value::within;
-use crate::settings::{AppRef, Bounds, Expression, Literal, Refused, Value};
+use crate::value::within;
+use crate::{AppRef, Bounds, Expression, Literal, Refused, Value};
 
 fn parsed(text: &str) -> Result<AppRef, Refused> {
     within(text, Bounds::NONE).map(|(app, _note)| app)

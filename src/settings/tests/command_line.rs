@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use super::{Command, refusal, resolved_in, served};
-use crate::settings::{
+use crate::{
     Address, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Protocol, ProxyProtocol, Seconds,
     Settings, Size, Workers, gather,
 };

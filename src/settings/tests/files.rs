@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::told;
-use crate::settings::{
+use crate::{
     Asked, Error, Origin, Preload, Resolved, Seconds, Size, Workers, explain, gather, print_config,
 };
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{error_in, served, served_in, told};
-use crate::settings::{Address, Origin, Seconds, Workers};
+use crate::{Address, Origin, Seconds, Workers};
 
 #[test]
 fn each_source_counts_more_than_the_one_before() {

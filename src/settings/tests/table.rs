@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::settings::{Answer, KNOWN, Layer, Origin, Origins, Section, Settings, TABLE};
+use crate::{Answer, KNOWN, Layer, Origin, Origins, Section, Settings, TABLE};
 
 #[test]
 fn no_two_flags_are_alike() {
@@ -196,7 +196,7 @@ const GUNICORN: &str = "config bind backlog workers worker-class threads worker-
 
 #[test]
 fn every_flag_of_gunicorn_is_known() {
-    let command = crate::settings::argv::command();
+    let command = crate::argv::command();
     let mut flags: BTreeSet<String> = BTreeSet::new();
     for arg in command.get_arguments() {
         flags.extend(arg.get_long().map(str::to_owned));
@@ -212,5 +212,5 @@ fn every_flag_of_gunicorn_is_known() {
         .filter(|flag| !flags.contains(*flag))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    crate::settings::argv::command().debug_assert();
+    crate::argv::command().debug_assert();
 }

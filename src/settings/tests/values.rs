@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::settings::shell::split;
-use crate::settings::value::within;
-use crate::settings::{
+use crate::shell::split;
+use crate::value::within;
+use crate::{
     Address, AllowList, Bounds, HeaderMap, Level, LogTarget, Mode, Preload, Refused, Seconds,
     Settings, Size, Value,
 };

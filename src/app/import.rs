@@ -1,0 +1,53 @@
+//! The import of the app, with its outcome put into words.
+
+use std::os::fd::BorrowedFd;
+
+use pyo3::prelude::*;
+
+use rcorn_link::Failure;
+use rcorn_log as log;
+use rcorn_settings::Settings;
+
+use super::develop;
+use super::load::{LoadError, load};
+
+/// Imports the app; what went wrong is in the log when this gives an error. With `reload` there is always an app:
+/// one that shows what went wrong, until the next reload.
+pub fn import<'py>(
+    py: Python<'py>,
+    settings: &Settings,
+    reports: BorrowedFd<'_>,
+) -> Result<Bound<'py, PyAny>, Failure> {
+    let Some(app) = &settings.wsgi_app else {
+        return Err(Failure {
+            code: 4,
+            summary: "No application module specified.".to_owned(),
+        });
+    };
+    let loaded = load(py, app);
+    if settings.reload {
+        let error = loaded.as_ref().err().and_then(LoadError::raised);
+        develop::tell_places(py, error, reports);
+    }
+    let error = match loaded {
+        Ok(app) => return Ok(app),
+        Err(error) => error,
+    };
+    match &error {
+        LoadError::Raised { traceback, .. } => {
+            log::error(format_args!("Exception in worker process\n{traceback}"));
+        }
+        LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
+            log::error(format_args!("{error}"));
+        }
+    }
+    if settings.reload
+        && let Ok(stand_in) = develop::stand_in(py, &error.to_string())
+    {
+        return Ok(stand_in);
+    }
+    Err(Failure {
+        code: error.code(),
+        summary: error.summary(),
+    })
+}

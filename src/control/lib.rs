@@ -1,0 +1,158 @@
+//! The control socket's language, and the program that speaks it (`rcorn ctl`). One line of JSON each way: the
+//! arbiter's answer may come late (`reload --wait`).
+#![forbid(unsafe_code)]
+
+mod client;
+pub mod place;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{command, run};
+
+/// Longest request.
+pub const LONGEST: usize = 4096;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// What there is and what it does.
+    Status,
+    /// Load settings and code anew; with `wait` the answer is the outcome.
+    Reload {
+        /// Answer when it is over.
+        wait: bool,
+    },
+    /// What USR2 does.
+    Upgrade,
+    /// Another number of workers.
+    Scale(Scale),
+    /// Replace this worker (its id or its pid).
+    Retire(u64),
+    /// Where this worker or template is (its id or its pid).
+    Stack(u64),
+    /// Open the log files again.
+    Reopen,
+    /// Stop; `quick` as INT does.
+    Stop {
+        /// At once.
+        quick: bool,
+    },
+}
+
+/// How many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Exactly so many.
+    To(u32),
+    /// So many more, or fewer.
+    By(i32),
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// It was done.
+    pub ok: bool,
+    /// For people.
+    pub text: String,
+    /// To `status`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<Status>,
+}
+
+impl Answer {
+    /// It was done.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self {
+            ok: true,
+            text: text.into(),
+            status: None,
+        }
+    }
+
+    /// It was not.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            text: text.into(),
+            status: None,
+        }
+    }
+}
+
+/// What there is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// rcorn's version.
+    pub version: String,
+    /// The arbiter's pid.
+    pub pid: i32,
+    /// `running`, `reloading`, `watching` a reload, or `stopping`.
+    pub state: String,
+    /// The generation in force.
+    pub generation: u32,
+    /// How many workers there shall be.
+    pub wanted: u32,
+    /// The app.
+    pub app: String,
+    /// The addresses.
+    pub listeners: Vec<String>,
+    /// How the last reload ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_reload: Option<String>,
+    /// The pid of a new arbiter beside this one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upgrade: Option<i32>,
+    /// The templates.
+    pub templates: Vec<TemplateStatus>,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+impl Status {
+    /// How many workers serve.
+    pub(crate) fn serving(&self) -> usize {
+        let serve = |worker: &&WorkerStatus| worker.stage == "serving";
+        self.workers.iter().filter(serve).count()
+    }
+}
+
+/// One template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateStatus {
+    /// Its generation.
+    pub generation: u32,
+    /// Its pid, once it has one.
+    pub pid: Option<i32>,
+    /// `starting`, `ready`, `leaving`.
+    pub stage: String,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its id: counted from 1, never used twice.
+    pub id: u64,
+    /// Its pid, once it has one.
+    pub pid: Option<i32>,
+    /// Its generation.
+    pub generation: u32,
+    /// `forking`, `booting`, `serving`, `leaving`, `hung`, `killed`.
+    pub stage: String,
+    /// For how long it has served, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub age: Option<f64>,
+    /// Requests it has served.
+    pub requests: u64,
+    /// Connections it holds.
+    pub connections: u32,
+    /// Its resident memory in KiB.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resident: Option<u64>,
+    /// The request in hand.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request: Option<String>,
+}

@@ -1,0 +1,239 @@
+//! The error log: what rcorn says about itself, in gunicorn's line format, one `write(2)` a record.
+//! Open to everything but the pure modules (`arbiter`, `http`, `settings`), which return values instead.
+//! It must never panic, never block on a lock that a fork could leave taken, and never lose a failure
+//! silently: a record that could not be written is counted and told as soon as there is room again.
+//!
+//! The pid in a line is asked of the kernel for each record, so it is right after any fork, also one
+//! that the app made; nothing has to be told of a fork.
+#![forbid(unsafe_code)]
+
+pub mod access;
+mod error;
+mod escape;
+mod sink;
+mod stamp;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+pub use access::{AccessFormat, AccessLog, FormatError, Record};
+pub use error::FileError;
+pub use escape::{Escaped, escaped};
+pub use rcorn_settings::Level;
+pub use sink::open;
+
+use rcorn_sys::clock;
+use sink::Sink;
+
+/// This process's error log, once [`init`] has run.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// An error log: where records go and from which level on.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    threshold: AtomicU8,
+    /// Records that could not be written since the last one that could.
+    lost: AtomicU64,
+    /// Standard output and standard error follow the log file.
+    captures: AtomicBool,
+}
+
+impl Log {
+    /// A log that writes to `fd`. `path` is what [`Log::reopen`] opens; without it there is nothing to
+    /// reopen.
+    pub fn new(fd: OwnedFd, path: Option<PathBuf>, level: Level) -> Self {
+        Self {
+            sink: Sink::new(fd, path),
+            threshold: AtomicU8::new(rank(level)),
+            lost: AtomicU64::new(0),
+            captures: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether records of this level are written.
+    pub fn enabled(&self, level: Level) -> bool {
+        rank(level) >= self.threshold.load(Ordering::Relaxed)
+    }
+
+    /// Writes one record, if its level is high enough. Text of several lines stays as it is.
+    pub fn record(&self, level: Level, text: fmt::Arguments<'_>) {
+        if !self.enabled(level) {
+            return;
+        }
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let note = format_args!("{lost} log records could not be written");
+            if self.sink.write(&line(Level::Warning, note)).is_ok() {
+                // Not a store of 0: another thread may have lost one meanwhile.
+                self.lost.fetch_sub(lost, Ordering::Relaxed);
+            }
+        }
+        if self.sink.write(&line(level, text)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes bytes as they are: what an app writes to `wsgi.errors`.
+    pub fn raw(&self, bytes: &[u8]) {
+        if self.sink.write(bytes).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. When the
+    /// file cannot be opened, the old one stays in use and is told why.
+    pub fn reopen(&self) {
+        let result = self.sink.reopen();
+        self.follow(result);
+    }
+
+    /// Changes where records go (new settings) to the file of `fd`; the log's descriptor keeps its number.
+    pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>, level: Level) {
+        self.threshold.store(rank(level), Ordering::Relaxed);
+        let result = self.sink.redirect(fd, path);
+        self.follow(result);
+    }
+
+    /// Lets standard output and standard error go to this log from now on (`--capture-output`), also
+    /// after it was reopened.
+    pub fn capture_output(&self) {
+        self.captures.store(true, Ordering::Relaxed);
+        self.follow(Ok(()));
+    }
+
+    fn follow(&self, result: Result<(), FileError>) {
+        let result = result.and_then(|()| {
+            if self.captures.load(Ordering::Relaxed) {
+                self.sink.capture()
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = result {
+            self.complain(&error);
+        }
+    }
+
+    fn complain(&self, error: &FileError) {
+        self.record(Level::Error, format_args!("{}", error.in_full()));
+    }
+}
+
+/// Sets this process's error log. Called again (new settings), it redirects the same descriptor number,
+/// so that children which know the number stay right.
+pub fn init(fd: OwnedFd, path: Option<PathBuf>, level: Level) {
+    match LOG.get() {
+        Some(log) => log.redirect(&fd, path, level),
+        None => {
+            LOG.get_or_init(|| Log::new(fd, path, level));
+        }
+    }
+}
+
+/// Opens the log file again by its path, for log rotation; see [`Log::reopen`].
+pub fn reopen() {
+    if let Some(log) = LOG.get() {
+        log.reopen();
+    }
+}
+
+/// Lets standard output and standard error go to the log (`--capture-output`).
+pub fn capture_output() {
+    if let Some(log) = LOG.get() {
+        log.capture_output();
+    }
+}
+
+/// Whether records of this level are written: ask before building costly text.
+pub fn enabled(level: Level) -> bool {
+    LOG.get().map_or_else(
+        || rank(level) >= rank(Level::Info),
+        |log| log.enabled(level),
+    )
+}
+
+/// Writes one record. Bytes from outside must come through [`escaped`].
+pub fn record(level: Level, text: fmt::Arguments<'_>) {
+    if let Some(log) = LOG.get() {
+        log.record(level, text);
+    } else if enabled(level) {
+        // Before `init` there is only standard error; when that fails nobody is left to tell.
+        drop(io::stderr().write_all(&line(level, text)));
+    }
+}
+
+/// Writes bytes as they are, without a prefix and at any level: what an app writes to `wsgi.errors`.
+pub fn raw(bytes: &[u8]) {
+    match LOG.get() {
+        Some(log) => log.raw(bytes),
+        None => drop(io::stderr().write_all(bytes)),
+    }
+}
+
+/// Writes a DEBUG record.
+pub fn debug(text: fmt::Arguments<'_>) {
+    record(Level::Debug, text);
+}
+
+/// Writes an INFO record.
+pub fn info(text: fmt::Arguments<'_>) {
+    record(Level::Info, text);
+}
+
+/// Writes a WARNING record.
+pub fn warning(text: fmt::Arguments<'_>) {
+    record(Level::Warning, text);
+}
+
+/// Writes an ERROR record.
+pub fn error(text: fmt::Arguments<'_>) {
+    record(Level::Error, text);
+}
+
+/// Writes a CRITICAL record.
+pub fn critical(text: fmt::Arguments<'_>) {
+    record(Level::Critical, text);
+}
+
+/// One record as it is written: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
+fn line(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    line.extend_from_slice(stamp::error_log(clock::unix_seconds()).as_bytes());
+    let pid = std::process::id();
+    // Writing to a Vec fails only when a Display in `text` does; then the record is as far as it came.
+    drop(write!(line, " [{pid}] [{}] {text}", name(level)));
+    if line.last() != Some(&b'\n') {
+        line.push(b'\n');
+    }
+    line
+}
+
+/// The level as gunicorn prints it.
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "DEBUG",
+        Level::Info => "INFO",
+        Level::Warning => "WARNING",
+        Level::Error => "ERROR",
+        Level::Critical => "CRITICAL",
+    }
+}
+
+/// Python's numbers of the levels.
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::Debug => 10,
+        Level::Info => 20,
+        Level::Warning => 30,
+        Level::Error => 40,
+        Level::Critical => 50,
+    }
+}
+
+#[cfg(test)]
+mod tests;

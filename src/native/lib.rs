@@ -1,0 +1,19 @@
+//! The native module that the bootstrap imports into the user's Python.
+#![forbid(unsafe_code)]
+
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+
+/// The module.
+#[pymodule]
+#[pyo3(name = "_rcorn")]
+fn native(native: &Bound<'_, PyModule>) -> PyResult<()> {
+    native.add_function(wrap_pyfunction!(template, native)?)
+}
+
+/// Runs a template; does not return to Python. See [`rcorn_template::run`].
+#[pyfunction]
+fn template(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) {
+    rcorn_sys::exit_now(rcorn_template::run(py, native, start, mode))
+}

@@ -1,0 +1,42 @@
+//! The interpreter as a connection knows it, and a lost connection as the app knows it.
+
+use pyo3::exceptions::{PyConnectionResetError, PyOSError, PySystemExit, PyTimeoutError};
+use pyo3::prelude::*;
+
+use rcorn_connection::Unlocked;
+use rcorn_connection::channel::Lost;
+use rcorn_python::call;
+
+/// A thread that holds the GIL, which waiting calls release.
+#[derive(Clone, Copy)]
+pub struct Attached<'py>(pub Python<'py>);
+
+impl std::fmt::Debug for Attached<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attached")
+    }
+}
+
+impl Unlocked for Attached<'_> {
+    fn unlocked<R: Send>(&self, call: impl FnOnce() -> R + Send) -> R {
+        self.0.detach(call)
+    }
+
+    fn must_leave(&self) -> bool {
+        call::interrupted()
+    }
+}
+
+/// The exception that an app gets when its client is lost. Subclasses of `OSError`: frameworks
+/// (Werkzeug, Django) take them for "client disconnected".
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub fn lost_error(lost: Lost) -> PyErr {
+    let text = lost.to_string();
+    match lost {
+        Lost::Gone(_) => PyConnectionResetError::new_err(text),
+        Lost::Slow(..) | Lost::Drip(_) => PyTimeoutError::new_err(text),
+        Lost::Short => PyOSError::new_err(text),
+        Lost::Leaving => PySystemExit::new_err(0),
+    }
+}
