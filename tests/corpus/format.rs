@@ -73,7 +73,10 @@ pub(crate) enum End {
 impl Case {
     /// All files of the corpus, by name.
     pub(crate) fn all() -> Vec<Self> {
-        Self::all_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))
+        // The tests of a member of the workspace have its own folder here.
+        let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let mut corpora = folders.map(|folder| folder.join("tests/corpus"));
+        Self::all_in(&corpora.find(|corpus| corpus.is_dir()).unwrap())
     }
 
     /// All files below this folder.
