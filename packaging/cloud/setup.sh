@@ -41,4 +41,4 @@ if [ "$DEPLOY_SERVICE" = systemd ]; then
   systemctl daemon-reload
 fi
 
-exec python3 "$deploy" first
+exec python3 "$deploy" install

@@ -65,9 +65,9 @@ fn copy(from: &Path, to: &Path) {
 const UNHEALTHY: &str =
     "def wsgi_app(environ, start_response):\n    start_response('500 No', [])\n    return []\n";
 
-fn first(site: &Site, package: &str) -> Deployed {
+fn install(site: &Site, package: &str) -> Deployed {
     site.deploy(&[
-        "first",
+        "install",
         "--name",
         "blog",
         "--download-url",
@@ -97,15 +97,15 @@ fn first(site: &Site, package: &str) -> Deployed {
 fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() {
     let site = Site::start();
     let one = blog(&site, "1.0");
-    first(&site, &one).done();
+    install(&site, &one).done();
     assert!(site.get("/").contains("live &amp; kicking"));
     assert!(site.get("/version").contains("\"1.0\""));
     assert!(site.get("/static/css/blog.css").contains("max-width"));
     // Again: nothing is built or harmed.
     assert!(
-        first(&site, &one)
+        install(&site, &one)
             .done()
-            .contains("is this package already")
+            .contains("is already built from this package")
     );
     let arbiter = pid_of(&site.at(""), "blog").unwrap();
 
@@ -151,7 +151,7 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
             &"0".repeat(64),
         ])
         .failed();
-    assert!(text.contains("not the file that was meant"), "{text}");
+    assert!(text.contains("not the expected file"), "{text}");
     kept.wait_for(20, site.deadline());
     kept.stop().assert_clean();
     each.stop().assert_clean();

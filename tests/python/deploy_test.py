@@ -128,8 +128,8 @@ class Killed(Scratch):
     def run_it(self, *words):
         return subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def first(self, root, package):
-        return self.words(root, "first", "--service", "none", "--download-url", str(package), "--wsgi-app", "app",
+    def install(self, root, package):
+        return self.words(root, "install", "--service", "none", "--download-url", str(package), "--wsgi-app", "app",
                           "--python", sys.executable, "--keep", "2")
 
     def text(self, root, name="current"):
@@ -141,16 +141,16 @@ class Killed(Scratch):
             # Each change twice would take long; a number in two is enough with both kinds.
             for number in range(1 if when == "before" else 2, 100, 2):
                 root = f"{when}{number}"
-                done = self.run_it(*self.first(root, self.one))
+                done = self.run_it(*self.install(root, self.one))
                 self.assertEqual(done.returncode, 0, done.stdout)
-                killed = self.run_it(str(self.folder / "killer.py"), str(number), when, *self.first(root, self.two))
+                killed = self.run_it(str(self.folder / "killer.py"), str(number), when, *self.install(root, self.two))
                 if killed.returncode == 0:
                     break
                 kills += 1
                 self.assertEqual(killed.returncode, -9, killed.stdout)
                 self.assertIn(self.text(root), ("one", "two"))
                 self.assertTrue((self.folder / root / "current/release.json").exists())
-                again = self.run_it(*self.first(root, self.two))
+                again = self.run_it(*self.install(root, self.two))
                 self.assertEqual(again.returncode, 0, again.stdout)
                 self.assertEqual((self.text(root), self.text(root, "previous")), ("two", "one"))
                 self.assertEqual(len(os.listdir(self.folder / root / "releases")), 2)
@@ -161,7 +161,7 @@ class Killed(Scratch):
     def test_a_broken_package_changes_nothing_and_rollback_toggles(self):
         self.assertEqual(self.run_it(*self.words("r", "rollback")).returncode, 1)
         for package, code in ((self.one, 0), (self.bad, 1), (self.two, 0), (self.bad, 1)):
-            self.assertEqual(self.run_it(*self.first("r", package)).returncode, code, package)
+            self.assertEqual(self.run_it(*self.install("r", package)).returncode, code, package)
         self.assertEqual(self.text("r"), "two")
         for expected in ("one", "two"):
             self.assertEqual(self.run_it(*self.words("r", "rollback")).returncode, 0)
@@ -170,13 +170,13 @@ class Killed(Scratch):
         self.assertEqual(len(listed.splitlines()), 2, listed)
 
     def test_only_one_at_a_time(self):
-        self.assertEqual(self.run_it(*self.first("r", self.one)).returncode, 0)
+        self.assertEqual(self.run_it(*self.install("r", self.one)).returncode, 0)
         import fcntl
         with open(self.folder / "r/lock") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            done = self.run_it(*self.first("r", self.two))
+            done = self.run_it(*self.install("r", self.two))
         self.assertEqual(done.returncode, 75, done.stdout)
-        self.assertIn("another deployment is under way", done.stdout)
+        self.assertIn("another deployment is in progress", done.stdout)
 
     def test_wrong_words(self):
         for words in (["deploy"], ["deploy", "--root", "x"], ["nonsense"],
@@ -184,16 +184,22 @@ class Killed(Scratch):
             self.assertEqual(self.run_it(SCRIPT, *words).returncode, 2, words)
         done = self.run_it(*self.words("r", "deploy", "--download-url", str(self.one)))
         self.assertEqual(done.returncode, 1)
-        self.assertIn("rcorn-deploy first", done.stdout)
-        done = self.run_it(*self.first("r", self.one), "--env", "not a pair")
+        self.assertIn("rcorn-deploy install", done.stdout)
+        done = self.run_it(*self.install("r", self.one), "--env", "not a pair")
         self.assertIn("not NAME=VALUE", done.stdout)
-        done = self.run_it(*self.first("r", self.one), "--app-dir", "../..")
+        done = self.run_it(*self.install("r", self.one), "--app-dir", "../..")
         self.assertIn("the package has no directory", done.stdout)
 
+    def test_the_former_name_of_install_still_works(self):
+        words = ["first" if word == "install" else word for word in self.install("r", self.one)]
+        done = self.run_it(*words)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(self.text("r"), "one")
+
     def test_it_remembers_what_a_release_was_made_from(self):
-        words = self.first("r", self.one) + ["--env", "A=b c", "--env", 'Q="$x" ü']
+        words = self.install("r", self.one) + ["--env", "A=b c", "--env", 'Q="$x" ü']
         self.assertEqual(self.run_it(*words).returncode, 0)
-        self.assertEqual(self.run_it(*self.first("r", self.two)).returncode, 0)
+        self.assertEqual(self.run_it(*self.install("r", self.two)).returncode, 0)
         facts = json.loads((self.folder / "r/current/release.json").read_text())
         self.assertEqual(facts["envs"], ["A=b c", 'Q="$x" ü'])
         text = (self.folder / "r/current/rcorn.yaml").read_text()
