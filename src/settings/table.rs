@@ -163,8 +163,12 @@ macro_rules! settings {
         $(, flag $long:literal $($short:literal)? $(sets $fixed:literal)? $(bare $bare:literal)?)*;
     )+) => {
         /// Every setting with its value: what the operator wants.
+        ///
+        /// As JSON it travels between builds (the hand-over of an upgrade) and to templates and workers.
+        /// A build may have settings that the other one lacks: a missing one has its default, and an
+        /// unknown one is passed over, so that adding or removing a row breaks no upgrade.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(default)]
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $type,)+
         }

@@ -2,6 +2,7 @@
 
 mod apps;
 mod command_line;
+mod exchange;
 mod files;
 mod sources;
 mod table;
