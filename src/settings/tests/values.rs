@@ -11,7 +11,7 @@ use crate::shell::split;
 use crate::value::within;
 use crate::{
     Address, AllowList, Bounds, HeaderMap, Level, LogTarget, Mode, Preload, Refused, Seconds,
-    Settings, Size, Value,
+    Size, Value,
 };
 
 fn parsed<T: Value>(text: &str) -> Result<T, Refused> {
@@ -318,19 +318,6 @@ fn words_are_split_as_by_a_shell() {
     assert!(split("'a").is_err());
     assert!(split("\"a\\").is_err());
     assert!(split("a\\").is_err());
-}
-
-#[test]
-fn settings_survive_json() {
-    let settings = Settings::default();
-    let json = serde_json::to_string(&settings).expect("json");
-    assert_eq!(
-        serde_json::from_str::<Settings>(&json).expect("settings"),
-        settings
-    );
-    let error = serde_json::from_str::<Settings>(&json.replace("backlog", "backlogs"))
-        .expect_err("unknown");
-    assert!(error.to_string().contains("backlogs"), "{error}");
 }
 
 proptest! {
