@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::time::{ClockId, clock_gettime};
+use rcorn_types::{Monotonic, WallClock};
 
 /// A point in local time, as `localtime_r(3)` gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,25 @@ pub struct LocalTime {
     pub second: u32,
     /// Minutes east of UTC.
     pub offset_minutes: i32,
+}
+
+/// The monotonic clock, exactly (`CLOCK_MONOTONIC` of `clock_gettime(2)`): for what is measured.
+#[must_use]
+pub fn now() -> Monotonic {
+    Monotonic::from_nanos(read(ClockId::CLOCK_MONOTONIC))
+}
+
+/// The monotonic clock as of the kernel's last tick, up to 4 ms ago, at a tenth of the cost of [`now`]
+/// (`CLOCK_MONOTONIC_COARSE`): for time limits. Never ahead of [`now`].
+#[must_use]
+pub fn coarse_now() -> Monotonic {
+    Monotonic::from_nanos(read(ClockId::CLOCK_MONOTONIC_COARSE))
+}
+
+/// The wall clock, in whole seconds (`CLOCK_REALTIME_COARSE`): for people.
+#[must_use]
+pub fn wall() -> WallClock {
+    WallClock(clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |t| t.tv_sec()))
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: the same for all processes of this machine, never set back.
@@ -96,6 +116,9 @@ mod tests {
         let first = monotonic();
         assert!(monotonic() >= first && first > 0);
         assert!(coarse() > 0);
+        let coarse = coarse_now();
+        assert!(coarse > Monotonic::ZERO && coarse <= now());
+        assert!(wall().0 > 0);
     }
 
     #[test]

@@ -78,6 +78,34 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     usize::try_from(got).map_err(|_negative| io::Error::last_os_error())
 }
 
+/// Appends what is there to `buffer`, at most `max` bytes of it; 0 at the end of the stream. Never blocks.
+///
+/// The bytes go into the vector's spare capacity, which grows to `max` if it is smaller and is never cleared
+/// first. What the vector held stays.
+///
+/// # Errors
+///
+/// Those of recv(2); `WouldBlock` when nothing is there. The vector's contents are unchanged then.
+pub fn receive_into(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    buffer.reserve(max);
+    let spare = buffer.spare_capacity_mut();
+    let space = max.min(spare.len());
+    // SAFETY: the pointer and length are of a live, exclusively borrowed slice; recv(2) only writes to it.
+    let got = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            spare.as_mut_ptr().cast(),
+            space,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    let got = usize::try_from(got).map_err(|_negative| io::Error::last_os_error())?;
+    let length = buffer.len().saturating_add(got);
+    // SAFETY: recv(2) has written `got` bytes behind the old length, at most as many as the spare capacity.
+    unsafe { buffer.set_len(length) };
+    Ok(got)
+}
+
 /// Sends what fits. Never blocks, never raises SIGPIPE. With `more` the kernel may wait for the rest.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
@@ -266,6 +294,24 @@ mod tests {
             client.read_exact(&mut got).unwrap();
             assert_eq!(&got, b"late");
         }
+    }
+
+    #[test]
+    fn bytes_are_received_behind_those_that_are_there() {
+        let (one, two) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut buffer = b"ab".to_vec();
+        let empty = receive_into(one.as_fd(), &mut buffer, 8).unwrap_err();
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        (&two).write_all(b"cdefg").unwrap();
+        // No more than asked for, however much the vector has room for.
+        buffer.reserve(100);
+        assert_eq!(receive_into(one.as_fd(), &mut buffer, 3).unwrap(), 3);
+        assert_eq!(buffer, b"abcde");
+        assert_eq!(receive_into(one.as_fd(), &mut buffer, 100).unwrap(), 2);
+        assert_eq!(buffer, b"abcdefg");
+        drop(two);
+        assert_eq!(receive_into(one.as_fd(), &mut buffer, 1).unwrap(), 0);
+        assert_eq!(buffer, b"abcdefg");
     }
 
     #[test]

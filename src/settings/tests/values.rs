@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use crate::shell::split;
 use crate::value::within;
 use crate::{
-    Address, AllowList, Bounds, HeaderMap, Level, LogTarget, Mode, Preload, Refused, Seconds,
-    Size, Value,
+    Address, AllowList, Bounds, HeaderMap, Level, LogTarget, Mode, Preload, Refused, Seconds, Size,
+    Value,
 };
 
 fn parsed<T: Value>(text: &str) -> Result<T, Refused> {
