@@ -1,6 +1,7 @@
 //! One example for each behaviour, told step by step.
 
 mod reload;
+mod saved_states;
 mod silence;
 
 use super::*;
