@@ -30,13 +30,7 @@ pub struct WorkerHooks {
 /// What `server.log` writes with.
 #[pyfunction]
 fn write(level: &str, text: &str) {
-    let level = match level {
-        "debug" => Level::Debug,
-        "warning" => Level::Warning,
-        "error" => Level::Error,
-        "critical" => Level::Critical,
-        _ => Level::Info,
-    };
+    let level = level.parse().unwrap_or(Level::Info);
     log::record(level, format_args!("{text}"));
 }
 

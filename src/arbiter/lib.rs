@@ -35,7 +35,7 @@ pub use event::{
     Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome,
     Pid, Policy, RetireReason, Slot, WorkerId,
 };
-pub use note::{Killed, Level, Note};
+pub use note::{Killed, Note};
 pub use pool::{Pool, Stage, TemplateStage, Worker};
 
 use reload::{Reload, Watch};

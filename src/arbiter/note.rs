@@ -5,22 +5,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Exit, Generation, Pid};
+use rcorn_types::Level;
 
-/// How loud a note is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For those who look for a fault in rcorn.
-    Debug,
-    /// The normal course of things.
-    Info,
-    /// Somebody should know.
-    Warning,
-    /// Something failed.
-    Error,
-    /// A worker was lost to a hang.
-    Critical,
-}
+use super::event::{Exit, Generation, Pid};
 
 /// Why we killed a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

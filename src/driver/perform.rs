@@ -8,11 +8,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 
-use rcorn_arbiter::{Action, Ask, Event, Exit, Generation, Level as NoteLevel, Note, Pid, Policy};
+use rcorn_arbiter::{Action, Ask, Event, Exit, Generation, Note, Pid, Policy};
 use rcorn_link::{Command, Moment as HookMoment, Occasion, Start};
 use rcorn_log as log;
 use rcorn_scoreboard::{AT_ONCE, QUEUE_FIRST};
-use rcorn_settings::{ConfigFile, DrainMode, Level, Settings};
+use rcorn_settings::{ConfigFile, DrainMode, Settings};
 use rcorn_sys::passing::send_with;
 use rcorn_sys::process;
 
@@ -317,12 +317,5 @@ fn ask_worker(pid: Pid, ask: Ask) {
 }
 
 fn say(note: &Note) {
-    let level = match note.level() {
-        NoteLevel::Debug => Level::Debug,
-        NoteLevel::Info => Level::Info,
-        NoteLevel::Warning => Level::Warning,
-        NoteLevel::Error => Level::Error,
-        NoteLevel::Critical => Level::Critical,
-    };
-    log::record(level, format_args!("{note}"));
+    log::record(note.level(), format_args!("{note}"));
 }

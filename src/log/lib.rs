@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 pub use access::{AccessFormat, AccessLog, FormatError, Record};
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
-pub use rcorn_settings::Level;
+pub use rcorn_types::Level;
 pub use sink::open;
 
 use rcorn_sys::clock;
@@ -49,7 +49,7 @@ impl Log {
     pub fn new(fd: OwnedFd, path: Option<PathBuf>, level: Level) -> Self {
         Self {
             sink: Sink::new(fd, path),
-            threshold: AtomicU8::new(rank(level)),
+            threshold: AtomicU8::new(level.python_number()),
             lost: AtomicU64::new(0),
             captures: AtomicBool::new(false),
         }
@@ -57,7 +57,7 @@ impl Log {
 
     /// Whether records of this level are written.
     pub fn enabled(&self, level: Level) -> bool {
-        rank(level) >= self.threshold.load(Ordering::Relaxed)
+        level.python_number() >= self.threshold.load(Ordering::Relaxed)
     }
 
     /// Writes one record, if its level is high enough. Text of several lines stays as it is.
@@ -94,7 +94,8 @@ impl Log {
 
     /// Changes where records go (new settings) to the file of `fd`; the log's descriptor keeps its number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>, level: Level) {
-        self.threshold.store(rank(level), Ordering::Relaxed);
+        self.threshold
+            .store(level.python_number(), Ordering::Relaxed);
         let result = self.sink.redirect(fd, path);
         self.follow(result);
     }
@@ -152,7 +153,7 @@ pub fn capture_output() {
 /// Whether records of this level are written: ask before building costly text.
 pub fn enabled(level: Level) -> bool {
     LOG.get().map_or_else(
-        || rank(level) >= rank(Level::Info),
+        || level.python_number() >= Level::Info.python_number(),
         |log| log.enabled(level),
     )
 }
@@ -206,33 +207,11 @@ fn line(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
     line.extend_from_slice(stamp::error_log(clock::unix_seconds()).as_bytes());
     let pid = std::process::id();
     // Writing to a Vec fails only when a Display in `text` does; then the record is as far as it came.
-    drop(write!(line, " [{pid}] [{}] {text}", name(level)));
+    drop(write!(line, " [{pid}] [{}] {text}", level.label()));
     if line.last() != Some(&b'\n') {
         line.push(b'\n');
     }
     line
-}
-
-/// The level as gunicorn prints it.
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "DEBUG",
-        Level::Info => "INFO",
-        Level::Warning => "WARNING",
-        Level::Error => "ERROR",
-        Level::Critical => "CRITICAL",
-    }
-}
-
-/// Python's numbers of the levels.
-fn rank(level: Level) -> u8 {
-    match level {
-        Level::Debug => 10,
-        Level::Info => 20,
-        Level::Warning => 30,
-        Level::Error => 40,
-        Level::Critical => 50,
-    }
 }
 
 #[cfg(test)]

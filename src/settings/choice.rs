@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub use rcorn_types::Level;
+
 use super::value::{Cause, Value, text_form};
 
 /// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
@@ -121,19 +123,17 @@ choices! {
     }
 }
 
-choices! {
-    /// How much is logged, in rising order of weight.
-    Level, "a log level", "LEVEL" {
-        /// What helps to find a fault in rcorn.
-        Debug = "debug",
-        /// What an operator may want to know.
-        Info = "info",
-        /// What should be looked at one day.
-        Warning = "warning",
-        /// What went wrong.
-        Error = "error",
-        /// What endangers the service.
-        Critical = "critical",
+impl Value for Level {
+    const NOUN: &'static str = "a log level";
+    const VALUE_NAME: &'static str = "LEVEL";
+    const CHOICES: &'static [&'static str] = &Self::NAMES;
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        text.parse().map_err(|_| Cause::NotA)
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
     }
 }
 
