@@ -1,4 +1,4 @@
-"""One app with one case of WSGI a path; tests/it/d_wsgi.rs asks for each."""
+"""One app with one case of WSGI a path; tests/blackbox/wsgi asks for each."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What an app meets under `rcorn cgi`; tests/it/q_oneshot.rs asks for each path."""
+"""What an app meets under `rcorn cgi`; tests/blackbox/oneshot asks for each path."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The app of tests/it/s_parking.rs and s_crowds.rs: one case a path."""
+"""The app of tests/blackbox/http: one case a path."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The app of tests/it/u_together.rs: requests as long as those of a small app."""
+"""The app of tests/blackbox/http/crowd.rs: requests as long as those of a small app."""
 
 import os
 import signal

@@ -4,12 +4,13 @@
 //! `wire.rs` is its own, so that a mistake of ours cannot hide itself.
 //!
 //! `server.rs` is where to begin. `tests.rs` tries the harness against a stand-in in Python.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test that overflows panics, and that is what a test should do"
-)]
 
+mod apps;
+pub(crate) mod build;
 mod builder;
+pub(crate) mod conf;
+#[path = "../corpus/format.rs"]
+pub(crate) mod corpus;
 mod ctl;
 mod deadline;
 mod gate;
@@ -19,13 +20,18 @@ mod notify;
 pub(crate) mod once;
 mod output;
 mod process;
+mod pythons;
+mod random;
 mod reply;
+mod request;
+pub(crate) mod resources;
 mod server;
 pub(crate) mod site;
 mod tests;
 pub(crate) mod venv;
 mod wire;
 
+pub(crate) use apps::{APPS, EXAMPLES, OLD, ROOT};
 pub(crate) use builder::Builder;
 pub(crate) use ctl::{ctl, serves};
 pub(crate) use deadline::{Deadline, holds_within, wait_until};
@@ -36,6 +42,9 @@ pub(crate) use notify::Notify;
 pub(crate) use once::Once;
 pub(crate) use output::Output;
 pub(crate) use process::{Pidfd, children, title};
-pub(crate) use reply::{Broken, Reply};
+pub(crate) use pythons::pythons;
+pub(crate) use random::Random;
+pub(crate) use reply::{Broken, Reply, expect_lines, has_line};
+pub(crate) use request::{get, post};
 pub(crate) use server::Server;
 pub(crate) use wire::{Place, Wire};

@@ -141,3 +141,15 @@ fn is_token(byte: u8) -> bool {
 pub(super) fn malformed(why: &str, raw: &[u8]) -> Broken {
     Broken::Malformed(why.to_owned(), raw.to_vec())
 }
+
+/// Whether the reply has this line, of those that `/types` of `cases.py` lists of the environ.
+pub(crate) fn has_line(reply: &Reply, line: &str) -> bool {
+    reply.text().lines().any(|shown| shown == line)
+}
+
+/// Expects all of these lines.
+pub(crate) fn expect_lines(reply: &Reply, lines: &[&str]) {
+    for line in lines {
+        assert!(has_line(reply, line), "{line} in\n{}", reply.text());
+    }
+}

@@ -1,0 +1,6 @@
+//! The command line.
+
+mod check_config;
+mod daemon;
+mod migrate;
+mod usage;

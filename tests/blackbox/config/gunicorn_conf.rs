@@ -1,0 +1,181 @@
+//! `gunicorn.conf.py` files as projects have them, unchanged, with the real binary.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+
+use crate::support::conf::{APP, with};
+use crate::support::{Place, Server, Wire, title, venv};
+
+#[test]
+fn computed_numbers() {
+    let server = with(include_str!("../../apps/conf/computed.py"))
+        .env("STAGE", "live")
+        .env("TIMEOUT", "44")
+        .start();
+    server.wait_serving(3);
+    assert!(title(server.pid()).contains("shop-live"));
+    server.stop();
+}
+
+#[test]
+fn prometheus_in_several_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("metrics");
+    let app = "
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
+import os
+ASKED = Counter('asked', 'requests')
+ALIVE = Gauge('alive', 'workers', multiprocess_mode='livesum')
+def app(environ, start_response):
+    ASKED.inc()
+    ALIVE.set(1)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    start_response('200 OK', [])
+    return [generate_latest(registry) if environ['PATH_INFO'] == '/metrics' else str(os.getpid()).encode()]
+";
+    let server = with(include_str!("../../apps/conf/prometheus.py"))
+        .file("m.py", app)
+        .env("PROMETHEUS_MULTIPROC_DIR", &metrics)
+        .allow("was sent SIGKILL")
+        // It was answered, but the worker may not have come to note that.
+        .allow("In hand when worker")
+        .python(venv::python())
+        .start();
+    server.wait_serving(2);
+    let mut wire = server.connect();
+    let first: i32 = wire.get("/").text().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    server.log().expect(&format!("marked {first} dead"));
+    let second = server.get("/").text();
+    assert_ne!(second, first.to_string());
+    let text = server.get("/metrics").text();
+    // The counter outlives its worker, the gauge of the dead does not.
+    assert!(text.contains("asked_total 3.0"), "{text}");
+    let alive: f64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("alive "))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        alive <= 2.0 && !metrics.join(format!("gauge_livesum_{first}.db")).exists(),
+        "{text}"
+    );
+    server.stop();
+}
+
+#[test]
+fn a_platform_with_its_own_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("web");
+    let server = with(include_str!("../../apps/conf/platform.py"))
+        .unbound()
+        .env("BIND", format!("unix:{}", socket.display()))
+        .env("STATSD", "127.0.0.1:1")
+        .start();
+    server.wait_serving(1);
+    server.log().expect("worker_tmp_dir has no effect");
+    server.log().expect("statsd_host has no effect");
+    let ask = |head: &str| {
+        let mut wire = Wire::connect(&Place::Unix(socket.clone()));
+        wire.send(format!(
+            "GET /?{head}\r\nHost: a\r\nX-Scheme: https\r\nRemote_User: eve\r\n\r\n"
+        ));
+        wire.read_reply().text()
+    };
+    assert_eq!(ask("STAGE HTTP/1.1"), "production");
+    assert_eq!(ask("STARTED_BY HTTP/1.1"), "gunicorn.conf.py");
+    assert_eq!(ask("wsgi.url_scheme HTTP/1.1"), "https");
+    assert_eq!(ask("REMOTE_USER HTTP/1.1"), "eve");
+    server.stop();
+}
+
+#[test]
+fn sentry_hears_of_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events");
+    let server = with(include_str!("../../apps/conf/sentry.py"))
+        .env("SENTRY_FILE", &file)
+        .python(venv::python())
+        .allow("Error handling request")
+        .start();
+    server.wait_serving(1);
+    assert_eq!(server.get("/raise").status, 500);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "shop@1 KeyError True\n");
+    server.stop();
+}
+
+#[test]
+fn an_agent_wraps_the_app_and_a_tracer_follows_requests() {
+    let agent = r"
+import os, sys
+CALLS = []
+def initialize(path): CALLS.append('init ' + str('m' in sys.modules))
+def register_application(timeout): CALLS.append('register')
+def shutdown_agent(timeout): sys.stderr.write('agent down\n')
+class WSGIApplicationWrapper:
+    def __init__(self, app): self.app = app
+    def __call__(self, environ, start_response):
+        environ['CALLS'] = ' '.join(CALLS)
+        return self.app(environ, start_response)
+";
+    let server = with(include_str!("../../apps/conf/agent.py"))
+        .file("agent.py", agent)
+        .start();
+    server.wait_serving(1);
+    assert_eq!(server.get("/?CALLS").text(), "init False register");
+    let ended = server.stop();
+    assert!(ended.text().contains("agent down"), "{}", ended.text());
+
+    let tracer = "
+def patch_all(logging): pass
+def start(uri, number): return '%s#%d' % (uri, number)
+";
+    let server = with(include_str!("../../apps/conf/tracer.py"))
+        .file("tracer.py", tracer)
+        .start();
+    server.wait_serving(1);
+    let mut wire = server.connect();
+    wire.get("/a");
+    wire.get("/b");
+    server.log().expect("span /b#2 of True");
+    server.log().expect("Worker spawned by ");
+    server.stop();
+}
+
+#[test]
+fn a_config_that_the_workers_user_cannot_read_is_read_before() {
+    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/bin/python3").exists() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("m.py"), APP).unwrap();
+    let conf = "
+import os
+def post_fork(server, worker): os.environ['SECRET'] = 'read by %d' % os.getuid()
+";
+    fs::write(at("secret.py"), conf).unwrap();
+    fs::set_permissions(at("secret.py"), fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::app("m:app")
+        .unbound()
+        .python("/usr/bin/python3")
+        .args(["--chdir", &at(""), "-c", &at("secret.py")])
+        .args([
+            "--user",
+            "65534",
+            "--group",
+            "65534",
+            "--bind",
+            &format!("unix:{}", at("web")),
+        ])
+        .start();
+    server.wait_serving(1);
+    let mut wire = Wire::connect(&Place::Unix(folder.path().join("web")));
+    assert_eq!(wire.get("/?SECRET").text(), "read by 65534");
+    server.stop();
+}

@@ -1,0 +1,174 @@
+//! Hooks of `gunicorn.conf.py` in the workers: when each is called, and with what.
+
+use crate::support::pythons;
+
+use nix::sys::signal::Signal;
+
+use crate::support::conf::with;
+
+#[test]
+fn every_hook_is_called_at_its_moment() {
+    let server = with(include_str!("../../apps/conf/hooks.py")).start();
+    server.wait_serving(1);
+    let log = server.log();
+    let mut wire = server.connect();
+    wire.send("GET /a?b HTTP/1.1\r\nHost: a\r\nX-Asked: yes\r\n\r\n");
+    assert_eq!(wire.read_reply().status, 200);
+    log.expect("pre_request GET /a yes");
+    log.expect("post_request 200 OK /a 7");
+    server.signal(Signal::SIGTTIN);
+    log.expect("nworkers_changed 2 1");
+    server.wait_serving(2);
+    server.signal(Signal::SIGHUP);
+    log.expect("on_reload in");
+    log.expect_count("child_exit", 2);
+    let ended = server.stop();
+    let text = ended.text();
+    let mut at = 0;
+    for next in [
+        "on_starting with 1 workers",
+        "nworkers_changed 1 None",
+        "Server is ready. Spawning workers",
+        "pre_fork [booting] age 1",
+        "Booting worker with pid",
+        "Worker spawned (pid: ",
+        "post_worker_init True True",
+        "pre_request",
+        "on_reload",
+        "worker_exit",
+        "child_exit",
+        "on_exit []",
+        "Shutting down: Master",
+    ] {
+        let found = text[at..].find(next);
+        at += found.unwrap_or_else(|| panic!("no {next:?} after {}", &text[..at]));
+    }
+    for once in ["on_starting", "Server is ready", "on_reload", "on_exit"] {
+        assert_eq!(text.matches(once).count(), 1, "{once}: {text}");
+    }
+    assert_eq!(
+        text.matches("child_exit").count(),
+        text.matches("Worker spawned").count(),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_quick_stop_calls_worker_int_and_an_upgrade_pre_exec() {
+    let mut server = with(include_str!("../../apps/conf/hooks.py")).start();
+    server.wait_serving(1);
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("Forked child, re-executing.");
+    let beside = server.log().expect("Started a new arbiter (pid:");
+    let pid: i32 = beside
+        .split("(pid:")
+        .nth(1)
+        .unwrap()
+        .split(')')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    server.log().expect_count("post_worker_init", 2);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGINT).unwrap();
+    server.log().expect("worker received INT or QUIT signal");
+    server.log().expect("The new arbiter");
+    server.signal(Signal::SIGINT);
+    server.wait_exit();
+    let ended = server.finish();
+    assert!(
+        ended
+            .text()
+            .matches("worker received INT or QUIT signal")
+            .count()
+            >= 2,
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn stacks_are_dumped_when_a_worker_is_aborted() {
+    let app = "
+import time
+def stuck(): time.sleep(100)
+def app(environ, start_response):
+    stuck()
+";
+    let server = with(include_str!("../../apps/conf/dumps.py"))
+        .file("m.py", app)
+        .allow("WORKER TIMEOUT")
+        .allow("(pid:")
+        .start();
+    server.wait_serving(1);
+    let mut wire = server.connect();
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.log().expect("WORKER TIMEOUT");
+    server.log().expect("worker received SIGABRT signal");
+    server.log().expect(", in stuck");
+    drop(wire);
+    server.stop();
+}
+
+#[test]
+fn hooks_run_on_every_python() {
+    for (python, version) in pythons() {
+        if version < (3, 9) {
+            continue;
+        }
+        let server = with(include_str!("../../apps/conf/hooks.py"))
+            .python(&python)
+            .start();
+        server.wait_serving(1);
+        assert_eq!(server.get("/").status, 200);
+        server.log().expect("post_request 200 OK / 7");
+        let ended = server.stop();
+        assert!(
+            ended.text().contains("on_exit []"),
+            "{}: {}",
+            python.display(),
+            ended.text()
+        );
+    }
+}
+
+#[test]
+fn a_process_that_a_hook_forks_is_no_second_worker() {
+    let conf = "
+import os
+workers = 2
+def post_fork(server, worker): os.fork()
+def post_worker_init(worker): os.fork()
+def pre_request(worker, req): os.fork()
+def post_request(worker, req): os.fork()
+";
+    let server = with(conf).start();
+    server.wait_serving(2);
+    for _ in 0..8 {
+        assert_eq!(server.get("/").text(), "nothing");
+    }
+    assert_eq!(server.workers().len(), 2);
+    server.stop();
+}
+
+#[test]
+fn post_request_never_sees_another_reply() {
+    let app = "
+def app(environ, start_response):
+    if environ['QUERY_STRING'] == 'raise': raise KeyError('x')
+    start_response('200 OK', [('Set-Cookie', 'secret')])
+    return [b'ok']
+";
+    let conf = "access_log_format = '%(s)s %({set-cookie}o)s'\naccesslog = '-'\ndef post_request(worker, req, environ, resp): worker.log.info('saw %s %s', resp.status, resp.headers)\n";
+    let server = with(conf)
+        .file("m.py", app)
+        .allow("Error handling request")
+        .start();
+    server.wait_serving(1);
+    assert_eq!(server.get("/").status, 200);
+    server.log().expect("saw 200 OK [('Set-Cookie', 'secret')");
+    assert_eq!(server.get("/?raise").status, 500);
+    server.log().expect("saw 500 []");
+    server.log().expect("500 -");
+    server.stop();
+}

@@ -1,0 +1,5 @@
+//! `rcorn ctl`.
+
+mod orders;
+mod socket;
+mod status;

@@ -1,0 +1,4 @@
+//! What requests and idle processes cost, counted and not timed.
+
+mod idle;
+mod requests;

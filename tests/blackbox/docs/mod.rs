@@ -1,0 +1,4 @@
+//! The manual, and the commands of every page.
+
+mod commands;
+mod manual;

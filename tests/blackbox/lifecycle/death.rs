@@ -1,0 +1,211 @@
+//! Workers, templates and arbiters that are killed or stopped, and processes that the app forks.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::support::resources::Footprint;
+use crate::support::{
+    Connections, Deadline, Gate, Load, Pidfd, Place, Random, Server, Wire, wait_until,
+};
+
+#[test]
+fn a_killed_worker_is_replaced_at_once_while_others_serve() {
+    let server = Server::app("cases:app")
+        .args(["-w", "4"])
+        .allow("was sent SIGKILL")
+        .allow("In hand when worker")
+        .allow("does not get on")
+        .start();
+    server.wait_serving(4);
+    let workers = server.workers();
+    let mut slowest = Duration::ZERO;
+    for victim in workers.iter().take(3) {
+        let begun = Instant::now();
+        kill(*victim, Signal::SIGKILL).unwrap();
+        wait_until(server.deadline(), "a replacement", || {
+            let now = server.workers();
+            now.len() == 4 && !now.contains(victim)
+        });
+        slowest = slowest.max(begun.elapsed());
+        assert_eq!(server.get("/hello").status, 200);
+    }
+    // 20 ms on a quiet machine (measured apart); the bound here allows for a loaded one.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    server.log().expect_count("was sent SIGKILL!", 3);
+    server.stop();
+}
+
+#[test]
+fn a_killed_template_is_replaced_and_workers_serve_on() {
+    let server = Server::app("cases:app")
+        .args(["-w", "2"])
+        .allow("emplate")
+        .allow("was sent SIGKILL")
+        .allow("Cannot fork")
+        .start();
+    server.wait_workers(2);
+    let template = server.titled("rcorn: template")[0];
+    kill(template, Signal::SIGKILL).unwrap();
+    wait_until(server.deadline(), "a new template", || {
+        server
+            .titled("rcorn: template")
+            .first()
+            .is_some_and(|new| *new != template)
+    });
+    let workers = server.wait_workers(2);
+    kill(workers[0], Signal::SIGKILL).unwrap();
+    wait_until(server.deadline(), "a new worker", || {
+        let now = server.workers();
+        now.len() == 2 && !now.contains(&workers[0])
+    });
+    assert_eq!(server.get("/hello").status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_killed_arbiter_takes_its_processes_along_and_frees_the_port() {
+    let server = Server::app("cases:app").args(["-w", "2"]).start();
+    let workers = server.wait_workers(2);
+    let template = server.titled("rcorn: template")[0];
+    let ends: Vec<Pidfd> = workers
+        .iter()
+        .chain([&template])
+        .map(|pid| Pidfd::open(*pid).unwrap())
+        .collect();
+    kill(server.pid(), Signal::SIGKILL).unwrap();
+    for end in &ends {
+        assert!(
+            end.wait(Deadline::after(Duration::from_secs(5))),
+            "a process outlives its arbiter"
+        );
+    }
+    server.kill();
+}
+
+#[test]
+fn an_arbiter_killed_during_a_request_frees_the_port_for_the_next() {
+    let gate = Gate::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let start = |gate: &Gate| {
+        Server::app("cases:app")
+            .unbound()
+            .args(["--bind", &address.to_string()])
+            .gate(gate)
+            .start()
+    };
+    let first = start(&gate);
+    let worker = first.wait_workers(1)[0];
+    let place = Place::Tcp(address);
+    let mut wire = Wire::connect(&place);
+    wire.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+    gate.expect(first.deadline());
+    let end = Pidfd::open(worker).unwrap();
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    // The request in hand is not finished; the port is free for the next arbiter at once all the same.
+    wait_until(first.deadline(), "the port is free", || {
+        std::net::TcpListener::bind(address).is_ok()
+    });
+    let second = start(&gate);
+    second.wait_workers(1);
+    second.log().expect("Listening at: http://");
+    gate.open();
+    assert_eq!(wire.read_reply().status, 200);
+    assert!(end.wait(second.deadline()));
+    assert_eq!(Wire::connect(&place).get("/hello").status, 200);
+    assert_eq!(second.log().count("Connection in use"), 0);
+    second.stop();
+    first.kill();
+}
+
+#[test]
+fn a_process_that_the_app_forks_never_serves() {
+    let app = "
+import os, sys
+def app(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/exits' and os.fork() == 0:
+        sys.exit(3)
+    if path == '/raises' and os.fork() == 0:
+        raise RuntimeError('in the child')
+    if path == '/returns' and os.fork() == 0:
+        start_response('200 OK', [])
+        return [b'from the child']
+    if path != '/':
+        assert os.wait()[1] >= 0
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+    let server = Server::app("m:app")
+        .file("m.py", app)
+        .allow("Exception in a process that the app forked")
+        .allow("Traceback")
+        .allow("RuntimeError")
+        .start();
+    let worker = server.wait_workers(1)[0].to_string();
+    let mut wire = server.connect();
+    for target in ["/exits", "/raises", "/returns", "/"] {
+        assert_eq!(wire.get(target).text(), worker, "{target}");
+    }
+    server.log().expect("RuntimeError: in the child");
+    server.stop();
+}
+
+#[test]
+fn a_stopped_idle_worker_is_replaced() {
+    let server = Server::app("cases:app")
+        .args(["-t", "1"])
+        .allow("WORKER TIMEOUT")
+        .allow("does not get on")
+        .allow("was killed because")
+        .start();
+    server.wait_serving(1);
+    let worker = server.workers()[0];
+    kill(worker, Signal::SIGSTOP).unwrap();
+    assert_eq!(server.get("/hello").status, 200);
+    server.wait_gone(worker);
+    server.stop();
+}
+
+#[test]
+fn two_hundred_kills_lose_only_what_the_killed_held() {
+    let server = Server::app("cases:app")
+        .args(["-w", "4"])
+        .allow("was sent SIGKILL")
+        .allow("In hand when worker")
+        .allow("Cannot fork")
+        .patience(Duration::from_mins(5))
+        .start();
+    server.wait_serving(4);
+    let before = Footprint::of(server.pid());
+    let each = Load::start(server.place(), "/hello", 4, Connections::Each);
+    let mut random = Random(0x5eed);
+    for turn in 0..200_usize {
+        let victims = if turn % 10 == 9 {
+            server.titled("rcorn: template")
+        } else {
+            server.workers()
+        };
+        let Some(victim) = random.choose(&victims) else {
+            continue;
+        };
+        // It may have ended since.
+        kill(victim, Signal::SIGKILL).ok();
+        server.wait_gone(victim);
+        server.wait_workers(4);
+    }
+    let tally = each.stop();
+    // One request in hand each, and what its kernel queue held of requests that it had accepted.
+    assert!(
+        tally.failed.len() <= 200,
+        "{} of {}: {:?}",
+        tally.failed.len(),
+        tally.ok,
+        tally.failed.first()
+    );
+    assert_eq!(tally.refused, 0);
+    before.assert_as_before(&server, 4);
+    server.stop();
+}

@@ -1,0 +1,14 @@
+//! Starting, stopping, and everything that happens to processes in between.
+
+mod boot_failure;
+mod chaos;
+mod death;
+mod listeners;
+mod pid_file;
+mod preload;
+mod privileges;
+mod retirement;
+mod scaling;
+mod start;
+mod stop;
+mod timeout;

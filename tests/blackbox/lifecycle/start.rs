@@ -1,0 +1,67 @@
+//! From the command to the first answer: gunicorn's lines, and processes with titles.
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Server, title};
+
+#[test]
+fn start_and_stop_lines_are_gunicorns() {
+    let server = Server::app("hello:app").args(["-w", "4"]).start();
+    server.log().expect("[INFO] Starting rcorn 0.");
+    server
+        .log()
+        .expect("[INFO] Listening at: http://127.0.0.1:");
+    server.log().expect("[INFO] Using worker: sync");
+    server
+        .log()
+        .expect_count("[INFO] Booting worker with pid: ", 4);
+    let workers = server.wait_workers(4);
+    assert_eq!(server.get("/").status, 200);
+    let log = server.log().text();
+    for pid in &workers {
+        assert!(
+            log.contains(&format!("Booting worker with pid: {pid}")),
+            "{log}"
+        );
+    }
+    // [2026-11-21 01:25:05 +0000] [19314] [INFO] …
+    let first = log
+        .lines()
+        .find(|line| line.contains("Starting rcorn"))
+        .unwrap();
+    let stamp: Vec<char> = first.chars().take(28).collect();
+    assert!(
+        stamp.first() == Some(&'[') && stamp.get(27) == Some(&' '),
+        "{first}"
+    );
+    server.signal(Signal::SIGINT);
+    let ended = server.exit();
+    assert_eq!(ended.code(), Some(0));
+    assert!(
+        ended.text().contains("[INFO] Handling signal: int"),
+        "{}",
+        ended.text()
+    );
+    assert_eq!(
+        ended.text().matches("Worker exiting (pid: ").count(),
+        4,
+        "{}",
+        ended.text()
+    );
+    assert!(
+        ended.text().contains("[INFO] Shutting down: Master"),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn titles_tell_who_is_who() {
+    let server = Server::app("cases:app")
+        .args(["-w", "1", "-n", "shop"])
+        .start();
+    let worker = server.wait_workers(1)[0];
+    assert_eq!(title(worker), "rcorn: worker [shop]");
+    assert_eq!(title(server.pid()), "rcorn: master [shop]");
+    server.stop();
+}

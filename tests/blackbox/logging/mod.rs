@@ -1,0 +1,5 @@
+//! Logs: files, forms, loggers.
+
+mod access_log;
+mod files;
+mod loggers;

@@ -1,0 +1,110 @@
+//! In a container: rcorn as process 1 of a root without a shell that cannot be written to, as `packaging/container` and
+//! `packaging/kubernetes` have it.
+
+use crate::support::build::run;
+
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::support::{Server, children, wait_until};
+
+/// Makes a root out of Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn, Python, the folder of its
+/// library.
+const ENTER: &str = r#"
+set -e
+rcorn=$1 python=$2 library=$3
+shift 3
+root=$PWD/root
+mkdir "$root"
+mount -t tmpfs tmpfs "$root"
+mkdir -p "$root/proc" "$root/dev" "$root/tmp" "$root/bin" "$root$library" "$root${python%/*}"
+for folder in /lib /lib64 /usr/lib /usr/lib64 /usr/local/lib; do
+  if [ -L $folder ]; then
+    cp -P $folder "$root$folder"
+  elif [ -d $folder ]; then
+    mkdir -p "$root$folder"
+    mount --rbind $folder "$root$folder"
+  fi
+done
+for file in "$python" /dev/null /dev/urandom; do
+  touch "$root$file"
+  mount --bind "$file" "$root$file"
+done
+touch "$root/bin/rcorn"
+mount --bind "$rcorn" "$root/bin/rcorn"
+[ -e "$root$library/os.py" ] || mount --rbind "$library" "$root$library"
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root$PWD"
+mount --bind "$PWD" "$root$PWD"
+mount -o remount,bind,ro "$root"
+exec chroot "$root" /bin/rcorn --python "$python" "$@"
+"#;
+
+const APP: &str = r#"
+import os, subprocess
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/orphan":
+        if os.fork() == 0:
+            if os.fork() == 0:
+                os.execv("/bin/rcorn", ["rcorn", "--version"])
+            os._exit(0)
+        os.wait()
+        said = "left"
+    elif path == "/health":
+        said = str(subprocess.run(["/bin/rcorn", "ctl", "status", "--check"]).returncode)
+    elif path == "/dead":
+        dead = 0
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                dead += open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[:2] == ["Z", "1"]
+            except OSError:
+                pass  # Reaped since it was listed.
+        said = str(dead)
+    else:
+        try:
+            os.mkdir("/new")
+            writable = True
+        except OSError:
+            writable = False
+        said = f"parent {os.getppid()}, shell {os.path.exists('/bin/sh')}, writable {writable}"
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [said.encode()]
+"#;
+
+#[test]
+fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
+    let base = std::env::var("RCORN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let said = run(Command::new(base).args([
+        "-c",
+        "import os, sys; print(os.path.realpath(sys._base_executable)); print(os.path.dirname(os.__file__))",
+    ]));
+    let (python, library) = said.trim().split_once('\n').unwrap();
+    let unshare = "unshare --user --map-root-user --mount --pid --fork --kill-child sh -c";
+    let rcorn = env!("CARGO_BIN_EXE_rcorn");
+    let words = unshare
+        .split(' ')
+        .chain([ENTER, "sh", rcorn, python, library]);
+    let server = Server::app("m:app")
+        .file("m.py", APP)
+        .program(words)
+        .start();
+    let ask = |path: &str| server.get(path).text();
+    assert_eq!(ask("/"), "parent 1, shell False, writable False");
+    // What Docker and Kubernetes run in the container.
+    assert_eq!(ask("/health"), "0");
+    for _ in 0..3 {
+        assert_eq!(ask("/orphan"), "left");
+    }
+    wait_until(server.deadline(), "orphans are reaped", || {
+        ask("/dead") == "0"
+    });
+    // unshare itself hears no TERM: it waits for process 1, and leaves with its code.
+    let inside = children(server.pid());
+    assert_eq!(inside.len(), 1);
+    kill(inside[0], Signal::SIGTERM).unwrap();
+    let ended = server.exit();
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}

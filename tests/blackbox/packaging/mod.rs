@@ -1,0 +1,29 @@
+//! What is installed, and the configurations that come with it, under the real programs.
+
+mod container;
+mod debian;
+mod deploy;
+mod kubernetes;
+mod nginx_sites;
+mod pip;
+mod supervisor;
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::ROOT;
+
+pub(super) fn shipped(name: &str) -> String {
+    let path = Path::new(ROOT).join("packaging").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
+/// The text with each of these put in; all of them must be there.
+pub(super) fn substituted(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (old, new) in pairs {
+        assert!(text.contains(old), "{old} is not in\n{text}");
+        text = text.replace(old, new);
+    }
+    text
+}

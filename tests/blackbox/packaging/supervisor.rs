@@ -1,0 +1,188 @@
+//! The entry in `packaging/supervisor`, under a real supervisord.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use tempfile::TempDir;
+
+use super::{shipped, substituted};
+use crate::support::site::{pid_of, supervisorctl, supervisord};
+use crate::support::{APPS, Connections, Load, Place, Server, Wire, children, ctl, wait_until};
+
+/// Writes a configuration with the entry of `packaging/supervisor`, for an address that it gives.
+fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let entry = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/supervisor/rcorn.conf"
+    ))
+    .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let command = format!(
+        "command={} -w 2 --bind {address} --reload-watch 0.1 --pid {} cases:app",
+        env!("CARGO_BIN_EXE_rcorn"),
+        at("pid")
+    );
+    let apps = concat!("directory=", env!("CARGO_MANIFEST_DIR"), "/tests/apps");
+    let entry: Vec<&str> = entry
+        .lines()
+        .filter(|line| !line.starts_with("user="))
+        .map(|line| match line.split('=').next() {
+            Some("command") => command.as_str(),
+            Some("directory") => apps,
+            _ => line,
+        })
+        .collect();
+    let text = format!(
+        "[supervisord]\nnodaemon=true\npidfile={}\nlogfile={}\n[unix_http_server]\nfile={}\n[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n[supervisorctl]\nserverurl=unix://{}\n{}\n",
+        at("supervisord.pid"),
+        at("supervisord.log"),
+        at("ctl"),
+        at("ctl"),
+        entry.join("\n")
+    )
+    .replace("/var/log/rcorn", &folder.display().to_string());
+    fs::write(folder.join("conf"), text).unwrap();
+    address
+}
+
+#[test]
+fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let address = supervisor_configuration(folder.path());
+    let supervisord = Server::without_app()
+        .program(["supervisord", "-c", &at("conf")])
+        .unbound()
+        .patience(Duration::from_mins(1))
+        .start();
+    let deadline = supervisord.deadline();
+    let supervisor = |words: &[&str]| {
+        let output = Command::new("supervisorctl")
+            .args(["-c", &at("conf")])
+            .args(words)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let place = Place::Tcp(address);
+    let answers = || {
+        Wire::try_connect(&place).is_ok_and(|mut wire| {
+            wire.try_send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+                .is_ok()
+                && wire
+                    .try_read_reply(false)
+                    .is_ok_and(|reply| reply.status == 200)
+        })
+    };
+    let pid = || fs::read_to_string(at("pid")).unwrap_or_default();
+    wait_until(deadline, "it serves", answers);
+    let first = pid();
+    wait_until(deadline, "startsecs are over", || {
+        supervisor(&["status"]).contains("RUNNING")
+    });
+    supervisor(&["signal", "HUP", "rcorn"]);
+    wait_until(deadline, "it reloads", || {
+        ctl(&["--pid", first.trim(), "status"])
+            .out
+            .contains("generation 2 serves")
+    });
+    assert!(supervisor(&["restart", "rcorn"]).contains("started"));
+    wait_until(deadline, "it serves again", || answers() && pid() != first);
+    let second = pid();
+    let number = nix::unistd::Pid::from_raw(second.trim().parse().unwrap());
+    kill(number, Signal::SIGKILL).unwrap();
+    wait_until(deadline, "it is back after a crash", || {
+        answers() && pid() != second && !pid().is_empty()
+    });
+    let children = children(nix::unistd::Pid::from_raw(pid().trim().parse().unwrap()));
+    assert!(supervisor(&["stop", "rcorn"]).contains("stopped"));
+    assert!(!answers());
+    for child in children {
+        assert!(
+            kill(child, None).is_err(),
+            "a process is left after the stop"
+        );
+    }
+    supervisord.stop();
+}
+
+#[test]
+fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
+    let folder = TempDir::with_prefix("rcorn-sites-").unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let entry = substituted(
+        &shipped("supervisor/rcorn.conf"),
+        &[
+            ("/usr/bin/rcorn", env!("CARGO_BIN_EXE_rcorn")),
+            ("--workers auto", "--workers 2 --reload-watch 0"),
+            ("/run/rcorn-app", &at("")),
+            ("wsgi:application", "cases:app"),
+            ("/srv/app", APPS),
+            ("user=www-data\n", ""),
+            ("/var/log/rcorn", &at("")),
+        ],
+    );
+    let supervisord = supervisord(folder.path(), &entry);
+    let deadline = supervisord.deadline();
+    let order = |words: &[&str]| supervisorctl(folder.path(), words);
+    let place = Place::Unix(folder.path().join("web.sock"));
+    let answers = || {
+        Wire::try_connect(&place).is_ok_and(|mut wire| {
+            wire.try_send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+                .is_ok()
+                && wire
+                    .try_read_reply(false)
+                    .is_ok_and(|reply| reply.status == 200)
+        })
+    };
+    let pid = || pid_of(folder.path(), "rcorn");
+    let runs = || order(&["status", "rcorn"]).contains("RUNNING") && answers();
+    let status = || ctl(&["--socket", &at("control"), "status"]).out;
+    wait_until(deadline, "it has started", runs);
+    let first = pid().unwrap();
+
+    // New code and a new build in place: the same process for supervisord, and nobody is refused.
+    let load = Load::start(&place, "/hello", 2, Connections::Each);
+    load.wait_for(10, deadline);
+    order(&["signal", "HUP", "rcorn"]);
+    wait_until(deadline, "it has reloaded", || {
+        status().contains("generation 2 serves")
+    });
+    order(&["signal", "USR2", "rcorn"]);
+    wait_until(deadline, "the new build serves", || {
+        fs::read_to_string(at("error.log"))
+            .unwrap()
+            .matches("Starting rcorn")
+            .count()
+            == 2
+            && status().contains(" 2 of 2 serve")
+    });
+    load.wait_for(10, deadline);
+    load.stop().assert_clean();
+    assert_eq!(pid(), Some(first));
+
+    // A crash, with all its workers gone; and a restart.
+    kill(first, Signal::SIGKILL).unwrap();
+    wait_until(deadline, "it is back", || {
+        pid().is_some_and(|pid| pid != first) && runs()
+    });
+    let second = pid().unwrap();
+    assert!(order(&["restart", "rcorn"]).contains("started"));
+    wait_until(deadline, "it is restarted", || {
+        pid().is_some_and(|pid| pid != second) && runs()
+    });
+
+    // A stop ends what is in hand, and leaves nobody.
+    let members = children(pid().unwrap());
+    assert!(order(&["stop", "rcorn"]).contains("stopped"));
+    assert!(!answers());
+    for member in members {
+        assert!(kill(member, None).is_err(), "process {member} is left");
+    }
+    supervisord.stop();
+}

@@ -1,0 +1,3 @@
+//! The interpreters that rcorn runs in.
+
+mod interpreters;

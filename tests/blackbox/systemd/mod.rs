@@ -1,0 +1,6 @@
+//! Under systemd.
+
+mod notify;
+mod sockets;
+mod units;
+mod watchdog;
