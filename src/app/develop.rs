@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use rcorn_link::{Place, Report, report};
+use rcorn_link::{CodeDirectory, Report, report};
 use rcorn_log as log;
 use rcorn_python::{Arguments, Builtin, bind_builtin};
 
@@ -34,13 +34,13 @@ pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_
         let error = error.map(|error| error.value(py));
         develop.call_method1("places", (error,))?.extract()
     };
-    let places: Vec<Place> = match places() {
+    let places: Vec<CodeDirectory> = match places() {
         Ok(places) => places
             .into_iter()
             .filter(|(path, _)| path.len() <= LONGEST_PATH)
-            .map(|(path, whole)| Place {
+            .map(|(path, is_recursive)| CodeDirectory {
                 path: path.into(),
-                whole,
+                is_recursive,
             })
             .collect(),
         Err(error) => {
@@ -51,7 +51,7 @@ pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_
     };
     for places in places.chunks(AT_ONCE) {
         let places = places.to_vec();
-        if let Err(error) = report(reports, &Report::Imported { places }) {
+        if let Err(error) = report(reports, &Report::Imported { directories: places }) {
             log::warning(format_args!(
                 "cannot tell what the app consists of: {error}"
             ));

@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
-use rcorn_link::{Failure, Moment, Occasion, Start};
+use rcorn_link::{Failure, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
 use rcorn_python::traceback;
 use rcorn_settings::{ConfigFile, Level, Settings, values};
@@ -118,8 +118,13 @@ impl Hooks {
 
     /// Before the app is imported, also in place of a template that died: what the hook has set died with it. `again`: this
     /// process has been a template before. A hook that exits ends the start.
-    pub fn begins(&self, py: Python<'_>, occasion: Occasion, again: bool) -> Result<(), Failure> {
-        if occasion == Occasion::Reload || again {
+    pub fn begins(
+        &self,
+        py: Python<'_>,
+        reason: TemplateReason,
+        again: bool,
+    ) -> Result<(), Failure> {
+        if reason == TemplateReason::Reload || again {
             return Ok(());
         }
         let server = self.server.bind(py);
@@ -131,11 +136,11 @@ impl Hooks {
     }
 
     /// Before the first fork.
-    pub fn ready(&self, py: Python<'_>, occasion: Occasion) {
-        let name = match occasion {
-            Occasion::Boot => "when_ready",
-            Occasion::Reload => "on_reload",
-            Occasion::Again => return,
+    pub fn ready(&self, py: Python<'_>, reason: TemplateReason) {
+        let name = match reason {
+            TemplateReason::Boot => "when_ready",
+            TemplateReason::Reload => "on_reload",
+            TemplateReason::Replacement => return,
         };
         self.call(py, "_try", (name, &self.server));
     }
@@ -162,14 +167,14 @@ impl Hooks {
     }
 
     /// What the arbiter told.
-    pub fn happened(&self, py: Python<'_>, moment: &Moment) {
+    pub fn happened(&self, py: Python<'_>, moment: &HookEvent) {
         match moment {
-            Moment::ChildExit { id, pid } => self.call(py, "_child_exit", (id, pid)),
-            Moment::WorkersChanged { now, before } => {
+            HookEvent::ChildExit { id, pid } => self.call(py, "_child_exit", (id, pid)),
+            HookEvent::WorkersChanged { now, before } => {
                 self.call(py, "_workers_changed", (now, before))
             }
-            Moment::PreExec => self.call(py, "_try", ("pre_exec", &self.server)),
-            Moment::Exit => self.call(py, "_exits", ()),
+            HookEvent::PreExec => self.call(py, "_try", ("pre_exec", &self.server)),
+            HookEvent::Exit => self.call(py, "_exits", ()),
         };
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 
-use rcorn_link::{IMPORTED, Start};
+use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, AccessFormat};
 use rcorn_settings::Settings;
 use rcorn_sys::spawn::Spawn;
@@ -56,7 +56,7 @@ pub fn check(
     let pid = spawn.start().map_err(system)?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
     match ended {
-        WaitStatus::Exited(_, IMPORTED) => Ok(true),
+        WaitStatus::Exited(_, IMPORTED_EXIT_CODE) => Ok(true),
         WaitStatus::Exited(_, code @ (1 | 3 | 4)) => {
             log::debug(format_args!("the check ended with {code}"));
             Ok(false)

@@ -76,7 +76,7 @@ impl Children {
         let (ours, theirs) = pair()?;
         start.commands = theirs.as_raw_fd();
         let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
-        start.testimony = testimony.as_raw_fd();
+        start.stack_dump = testimony.as_raw_fd();
         let module = self.module.open()?;
         let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
         let mut orders = File::from(orders);
@@ -86,9 +86,9 @@ impl Children {
         inherit.extend([
             start.scoreboard,
             start.reports,
-            start.testimony,
-            start.lot.0,
-            start.lot.1,
+            start.stack_dump,
+            start.handoff_queue.0,
+            start.handoff_queue.1,
             start.error_log,
         ]);
         inherit.extend(start.access_log);

@@ -40,7 +40,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::Signal;
 
 use rcorn_arbiter::{Arbiter, Event, Generation, Moment, Order, Outcome};
-use rcorn_link::Moment as HookMoment;
+use rcorn_link::HookEvent;
 use rcorn_log as log;
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{Error, Settings, Sources};
@@ -266,7 +266,7 @@ impl Driver<'_> {
     fn drain_queue(&mut self) {
         let mut actions = Vec::new();
         for (pid, id) in std::mem::take(&mut self.children.ended) {
-            self.hook(HookMoment::ChildExit {
+            self.hook(HookEvent::ChildExit {
                 id: id.0,
                 pid: pid.0,
             });

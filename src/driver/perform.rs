@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 
 use rcorn_arbiter::{Action, Ask, Event, Exit, Generation, Note, Pid, Policy};
-use rcorn_link::{Command, Moment as HookMoment, Occasion, Start};
+use rcorn_link::{Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
 use rcorn_scoreboard::{AT_ONCE, QUEUE_FIRST};
 use rcorn_settings::{ConfigFile, DrainMode, Settings};
@@ -61,7 +61,7 @@ impl Driver<'_> {
             Action::StartTemplate(generation) => self.start_template(generation),
             Action::EndTemplate(generation) => {
                 if self.brain.is_stopping() && generation == self.brain.generation() {
-                    self.hook(HookMoment::Exit);
+                    self.hook(HookEvent::Exit);
                 }
                 self.children.end_template(generation);
             }
@@ -94,7 +94,7 @@ impl Driver<'_> {
                 let before = wanted.swap(now, Ordering::AcqRel);
                 // The first number is known to the first template.
                 if before != 0 && before != now {
-                    self.hook(HookMoment::WorkersChanged { now, before });
+                    self.hook(HookEvent::WorkersChanged { now, before });
                 }
             }
             Action::FreeSlot(slot) => {
@@ -114,7 +114,7 @@ impl Driver<'_> {
     }
 
     /// Lets a Python config file know what happened.
-    pub(super) fn hook(&self, moment: HookMoment) {
+    pub(super) fn hook(&self, moment: HookEvent) {
         if self
             .settings
             .config
@@ -262,14 +262,14 @@ impl Driver<'_> {
                 .collect(),
             scoreboard: self.scoreboard_fd.as_raw_fd(),
             reports: self.reports.1.as_raw_fd(),
-            lot: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),
+            handoff_queue: (self.lot.0.as_raw_fd(), self.lot.1.as_raw_fd()),
             error_log,
             access_log,
             directory: self.origin.directory.clone(),
-            occasion: match pending {
-                Some(_) => Occasion::Reload,
-                None if self.started => Occasion::Again,
-                None => Occasion::Boot,
+            reason: match pending {
+                Some(_) => TemplateReason::Reload,
+                None if self.started => TemplateReason::Replacement,
+                None => TemplateReason::Boot,
             },
             ..Start::of(settings, &self.origin.arguments)
         };

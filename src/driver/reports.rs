@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rcorn_arbiter::{BootFailure, BootFailureKind, Event, Generation, Pid, RetireReason, WorkerId};
-use rcorn_link::{Failure, LONGEST, Report};
+use rcorn_link::{Failure, MAX_DATAGRAM_BYTES, Report};
 use rcorn_log as log;
 use rcorn_sys::passing::receive_with;
 
@@ -27,7 +27,7 @@ fn boot_failure(failure: Failure) -> BootFailure {
 impl Driver<'_> {
     /// All that has come by now.
     pub(super) fn hear_reports(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         while let Some((length, descriptor)) = receive_with(self.reports.0.as_fd(), &mut buffer)? {
             match serde_json::from_slice(buffer.get(..length).unwrap_or(&[])) {
                 Ok(report) => self.hear(report, descriptor),
@@ -56,7 +56,7 @@ impl Driver<'_> {
                 self.children.paid(WorkerId(id));
                 Event::ForkFailed(WorkerId(id), reason)
             }
-            Report::Imported { places } => return self.imported(places),
+            Report::Imported { directories } => return self.imported(directories),
             Report::BootFailed { id, pid, failure } => {
                 let (id, pid) = (WorkerId(id), Pid(pid));
                 // Its template may not have told of it yet.

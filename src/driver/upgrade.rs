@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::getppid;
 
 use rcorn_arbiter::{Event, Pid};
-use rcorn_link::Moment;
+use rcorn_link::HookEvent;
 use rcorn_log as log;
 use rcorn_settings::UpgradeMode;
 use rcorn_sys::process::{set_variable, unset_variable};
@@ -75,7 +75,7 @@ impl Driver<'_> {
     }
 
     fn upgrade_beside(&mut self) -> io::Result<Pid> {
-        self.hook(Moment::PreExec);
+        self.hook(HookEvent::PreExec);
         let handover = Handover::new(&self.listeners, &self.lot, None);
         let memory = handover.write()?;
         let mut inherit = handover.numbers();

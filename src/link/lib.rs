@@ -1,8 +1,12 @@
-//! The words between arbiter, template and workers: one enum for each direction.
+//! The messages between arbiter, template and workers: one enum for each direction.
 //!
-//! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] a datagram on the command
-//! socket. Template and workers → arbiter: one [`Report`] a datagram on the report socket, which all of them
-//! share. JSON, because these are rare and must be readable in a trace.
+//! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] per datagram on the command
+//! socket. Template and workers → arbiter: one [`Report`] per datagram on the report socket, which all of
+//! them share. Messages are JSON: they are rare, and a trace of them can be read.
+//!
+//! After an upgrade in place a new arbiter talks to templates and workers of the build before. So a name on
+//! the wire never changes: a renamed field or variant keeps its old name by `#[serde(rename)]`, a new field
+//! has a `#[serde(default)]`. The tests read what the first build of this protocol wrote.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -16,13 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use rcorn_settings::{Protocol, Settings};
 
-/// Longest datagram on either socket, in bytes. A longer summary is cut before sending.
-pub const LONGEST: usize = 16 * 1024;
+/// The longest datagram on either socket, in bytes. A longer summary is cut before it is sent.
+pub const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
 
-/// The exit code of a check that has imported the app: none that a program ends with by itself.
-pub const IMPORTED: i32 = 113;
+/// The exit code of a `--check-config` process that imported the app: one that no program uses by itself.
+pub const IMPORTED_EXIT_CODE: i32 = 113;
 
-/// All that a template needs to know, given at exec.
+/// What a template needs to know, given at exec.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// The settings of this generation.
@@ -37,38 +41,42 @@ pub struct Start {
     pub commands: RawFd,
     /// The report socket (datagrams out).
     pub reports: RawFd,
-    /// Both ends of the lot: the queue through which workers hand connections to each other
-    /// (write end, read end).
-    pub lot: (RawFd, RawFd),
-    /// The memfd into which the template writes where its threads are, when asked to.
-    pub testimony: RawFd,
+    /// Both ends of the hand-off queue, through which workers give connections to each other (write end,
+    /// read end).
+    #[serde(rename = "lot")]
+    pub handoff_queue: (RawFd, RawFd),
+    /// The memfd into which the template dumps the stacks of its threads on request.
+    #[serde(rename = "testimony")]
+    pub stack_dump: RawFd,
     /// Where error-log lines go.
     pub error_log: RawFd,
     /// Where access-log lines go, when there is an access log.
     pub access_log: Option<RawFd>,
-    /// The arbiter's pid: a worker whose parent is another leaves.
+    /// The arbiter's pid. A worker exits when its parent is another process.
     pub arbiter: i32,
     /// `sys.argv` for the app: rcorn's own command line.
     pub argv: Vec<String>,
     /// Where rcorn was started: a Python config file is executed there.
     pub directory: PathBuf,
-    /// What this template is started for.
-    pub occasion: Occasion,
+    /// Why this template is started.
+    #[serde(rename = "occasion")]
+    pub reason: TemplateReason,
 }
 
-/// What a template is started for: tells which hooks run.
+/// Why a template is started: decides which hooks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Occasion {
+pub enum TemplateReason {
     /// The server starts.
     Boot,
-    /// It reloads.
+    /// The server reloads.
     Reload,
-    /// The template before has ended.
-    Again,
+    /// The template before it has ended.
+    #[serde(rename = "Again")]
+    Replacement,
 }
 
 impl Start {
-    /// The orders of a process that serves nothing: no sockets, nothing shared.
+    /// The start message of a process that serves nothing: no sockets, no shared memory.
     #[must_use]
     pub fn of(settings: &Settings, arguments: &[OsString]) -> Self {
         Self {
@@ -78,8 +86,8 @@ impl Start {
             scoreboard: -1,
             commands: -1,
             reports: -1,
-            lot: (-1, -1),
-            testimony: -1,
+            handoff_queue: (-1, -1),
+            stack_dump: -1,
             error_log: -1,
             access_log: None,
             arbiter: i32::try_from(std::process::id()).unwrap_or(0),
@@ -88,7 +96,7 @@ impl Start {
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
             directory: PathBuf::new(),
-            occasion: Occasion::Again,
+            reason: TemplateReason::Replacement,
         }
     }
 }
@@ -100,7 +108,7 @@ pub struct Listener {
     pub fd: RawFd,
     /// What kind of peers it has.
     pub kind: ListenerKind,
-    /// What is spoken on it.
+    /// The protocol spoken on it.
     pub protocol: Protocol,
     /// `SERVER_NAME`: the host it is bound to; empty for unix sockets.
     pub host: String,
@@ -108,7 +116,7 @@ pub struct Listener {
     pub port: String,
 }
 
-/// The families rcorn listens on.
+/// The address families that rcorn listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListenerKind {
     /// IPv4 or IPv6 TCP.
@@ -117,7 +125,7 @@ pub enum ListenerKind {
     Unix,
 }
 
-/// Arbiter → template. End of file on the command socket means: leave.
+/// Arbiter → template. End of file on the command socket means: exit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Fork a worker with this id onto this scoreboard slot.
@@ -132,12 +140,12 @@ pub enum Command {
     /// Reopen the log files by path.
     Reopen,
     /// Run this hook of a `gunicorn.conf.py`.
-    Hook(Moment),
+    Hook(HookEvent),
 }
 
-/// What happened to the arbiter that a hook wants to know.
+/// An event in the arbiter that a hook of a `gunicorn.conf.py` is called for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Moment {
+pub enum HookEvent {
     /// A worker has ended.
     ChildExit {
         /// Its id, in the order of forks.
@@ -145,7 +153,7 @@ pub enum Moment {
         /// Its pid.
         pid: i32,
     },
-    /// Another number of workers is wanted.
+    /// The wanted number of workers changed.
     WorkersChanged {
         /// The number now.
         now: u32,
@@ -166,21 +174,21 @@ pub enum Report {
         /// Its generation.
         generation: u32,
     },
-    /// The template could not load; it leaves after this.
+    /// The template could not load the app; it exits after this.
     TemplateFailed {
         /// Its generation.
         generation: u32,
         /// Why.
         failure: Failure,
     },
-    /// The order to fork was carried out. Comes with the memfd of the worker's testimony.
+    /// A worker was forked. The memfd for its stack dumps comes with this message.
     Forked {
         /// The worker's id.
         id: u64,
         /// Its pid.
         pid: i32,
     },
-    /// The order to fork could not be carried out.
+    /// A worker could not be forked.
     ForkFailed {
         /// The worker's id.
         id: u64,
@@ -194,7 +202,7 @@ pub enum Report {
         /// Its pid.
         pid: i32,
     },
-    /// The worker could not boot; it leaves after this.
+    /// The worker could not boot; it exits after this.
     BootFailed {
         /// The worker's id.
         id: u64,
@@ -203,27 +211,29 @@ pub enum Report {
         /// Why.
         failure: Failure,
     },
-    /// With `reload`: where the app's modules were loaded from. One report of several.
+    /// With `reload`: where the app's modules were loaded from. May be split over several reports.
     Imported {
-        /// The places, none that belong to an installation.
-        places: Vec<Place>,
+        /// The directories, without those of installed packages.
+        #[serde(rename = "places")]
+        directories: Vec<CodeDirectory>,
     },
-    /// The worker has served `max_requests`, or has grown too much, and asks to be replaced.
+    /// The worker has served `max_requests` or exceeds `max_worker_memory`, and asks to be replaced.
     WantsRetirement {
         /// The worker's id.
         id: u64,
-        /// How much memory it has, in KiB, if that is why.
+        /// Its memory in KiB, when that is the reason.
         memory: Option<u64>,
     },
 }
 
 /// A directory with Python code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct CodeDirectory {
     /// Its path.
     pub path: PathBuf,
-    /// With all directories below it: a package, or an entry of `sys.path`.
-    pub whole: bool,
+    /// Includes all directories below it: a package, or an entry of `sys.path`.
+    #[serde(rename = "whole")]
+    pub is_recursive: bool,
 }
 
 /// Why something did not boot.
@@ -261,4 +271,75 @@ pub fn report_with(
         descriptor,
         MsgFlags::empty(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rcorn_sys::passing::receive_with;
+
+    use super::*;
+
+    /// What build cb54ddf gave its template.
+    const START: &str = include_str!("samples/start-6.json");
+
+    #[test]
+    fn the_start_message_of_protocol_6_keeps_its_names() {
+        let start: Start = serde_json::from_str(START).unwrap();
+        assert_eq!(start.reason, TemplateReason::Boot);
+        assert_eq!(start.listeners.len(), 2);
+        let sample: serde_json::Value = serde_json::from_str(START).unwrap();
+        let written = serde_json::to_value(&start).unwrap();
+        for (name, value) in sample.as_object().unwrap() {
+            if name != "settings" {
+                assert_eq!(written.get(name), Some(value), "{name}");
+            }
+        }
+    }
+
+    /// One line for each variant, as build cb54ddf wrote it: its templates understand nothing else.
+    #[test]
+    fn commands_and_reports_of_protocol_6_keep_their_names() {
+        let commands = [
+            r#"{"Fork":{"id":7,"slot":3,"probe":true}}"#,
+            r#""Reopen""#,
+            r#"{"Hook":{"ChildExit":{"id":7,"pid":4711}}}"#,
+            r#"{"Hook":{"WorkersChanged":{"now":3,"before":2}}}"#,
+            r#"{"Hook":"PreExec"}"#,
+            r#"{"Hook":"Exit"}"#,
+        ];
+        for text in commands {
+            let command: Command = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&command).unwrap(), text);
+        }
+        let reports = [
+            r#"{"TemplateReady":{"generation":1}}"#,
+            r#"{"TemplateFailed":{"generation":1,"failure":{"code":3,"summary":"x"}}}"#,
+            r#"{"Forked":{"id":7,"pid":4711}}"#,
+            r#"{"ForkFailed":{"id":7,"reason":"x"}}"#,
+            r#"{"Ready":{"id":7,"pid":4711}}"#,
+            r#"{"BootFailed":{"id":7,"pid":4711,"failure":{"code":4,"summary":"x"}}}"#,
+            r#"{"Imported":{"places":[{"path":"/srv/site","whole":true}]}}"#,
+            r#"{"WantsRetirement":{"id":7,"memory":null}}"#,
+        ];
+        for text in reports {
+            let report: Report = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&report).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_report_arrives_with_its_descriptor() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let ready = Report::Ready { id: 1, pid: 2 };
+        report_with(theirs.as_fd(), &ready, Some(theirs.as_fd())).unwrap();
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        let (length, descriptor) = receive_with(ours.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Report>(&buffer[..length]).unwrap(),
+            ready
+        );
+        assert!(descriptor.is_some());
+    }
 }

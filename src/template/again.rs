@@ -80,9 +80,9 @@ pub(super) fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         start.scoreboard,
         start.commands,
         start.reports,
-        start.testimony,
-        start.lot.0,
-        start.lot.1,
+        start.stack_dump,
+        start.handoff_queue.0,
+        start.handoff_queue.1,
     ];
     start
         .listeners

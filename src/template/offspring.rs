@@ -16,7 +16,12 @@ pub(super) fn let_go(py: Python<'_>, start: &Start) -> PyResult<()> {
         .listeners
         .iter()
         .map(|listener| listener.fd)
-        .chain([start.commands, start.reports, start.lot.0, start.lot.1])
+        .chain([
+            start.commands,
+            start.reports,
+            start.handoff_queue.0,
+            start.handoff_queue.1,
+        ])
         .collect();
     let after = PyCFunction::new_closure(py, None, None, move |_args, _named| {
         if getppid() == template {

@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 use rcorn_app::hooks::{self, Hooks};
 use rcorn_app::import::import;
 use rcorn_app::loggers;
-use rcorn_link::{Command, Failure, IMPORTED, LONGEST, Report, Start, report, report_with};
+use rcorn_link::{
+    Command, Failure, IMPORTED_EXIT_CODE, MAX_DATAGRAM_BYTES, Report, Start, report, report_with,
+};
 use rcorn_log as log;
 use rcorn_python::fork::{Forked, fork_twice};
 use rcorn_python::testimony;
@@ -31,7 +33,7 @@ use super::safety::{self, Before};
 
 /// Cuts a summary to what a datagram takes.
 fn short(mut failure: Failure) -> Failure {
-    let mut end = failure.summary.len().min(LONGEST / 4);
+    let mut end = failure.summary.len().min(MAX_DATAGRAM_BYTES / 4);
     while !failure.summary.is_char_boundary(end) {
         end = end.saturating_sub(1);
     }
@@ -106,7 +108,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &hooks {
-        hooks.ready(py, start.occasion);
+        hooks.ready(py, start.reason);
     }
     report(
         reports.as_fd(),
@@ -145,7 +147,7 @@ fn before_import(
     let hooks = Hooks::load(py, start, config)?;
     loggers::shape(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
-        hooks.begins(py, start.occasion, again)?;
+        hooks.begins(py, start.reason, again)?;
     }
     Ok(hooks)
 }
@@ -164,12 +166,12 @@ pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let checked = before_import(py, start, config.as_deref(), true)
         .and_then(|_hooks| import(py, &start.settings, nobody));
     end_children(py, &before);
-    Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED))
+    Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }
 
 /// Should the import hang, the arbiter can ask where.
 fn testify(py: Python<'_>, start: &Start) -> io::Result<()> {
-    let into = borrow_inherited(start.testimony)?;
+    let into = borrow_inherited(start.stack_dump)?;
     testimony::register(py, into).map_err(io::Error::other)
 }
 
@@ -237,7 +239,7 @@ struct Template<'a> {
 impl Template<'_> {
     /// Carries out orders until the arbiter closes the command socket.
     fn serve(self, py: Python<'_>) -> io::Result<i32> {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
             let commands = self.commands.as_raw_fd();
             // Threads that a preloaded app started may run meanwhile.

@@ -55,7 +55,7 @@ impl<'a> Desk<'a> {
                 protocol: listener.protocol,
             });
         }
-        let lot = (adopt(start.lot.0)?, adopt(start.lot.1)?);
+        let lot = (adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
         let deputy = Deputy::new(
             Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             lot.0.try_clone()?,

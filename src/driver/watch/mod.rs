@@ -20,7 +20,7 @@ use nix::sys::statfs::{
 };
 
 use rcorn_arbiter::{Event, Moment, Order, Phase};
-use rcorn_link::Place;
+use rcorn_link::CodeDirectory;
 use rcorn_log as log;
 use rcorn_settings::{ConfigFile, ReloadEngine, Settings};
 
@@ -77,10 +77,10 @@ impl Watch {
     /// Begins to watch what the settings name.
     fn begin(settings: &Settings, now: Moment) -> Self {
         let directories = std::iter::once(&settings.chdir).chain(&settings.pythonpath);
-        let places: Vec<Place> = directories
-            .map(|path| Place {
+        let places: Vec<CodeDirectory> = directories
+            .map(|path| CodeDirectory {
                 path: path.clone(),
-                whole: true,
+                is_recursive: true,
             })
             .collect();
         let config = match &settings.config {
@@ -237,9 +237,9 @@ impl Watch {
     }
 
     /// The app was loaded from these places, too.
-    fn add(&mut self, places: Vec<Place>, now: Moment) {
+    fn add(&mut self, places: Vec<CodeDirectory>, now: Moment) {
         let known = &self.scope.places;
-        let new: Vec<Place> = places
+        let new: Vec<CodeDirectory> = places
             .into_iter()
             .filter(|place| !known.contains(place))
             .collect();
@@ -358,7 +358,7 @@ impl Driver<'_> {
     }
 
     /// A template or worker says from where it loaded the app.
-    pub(super) fn imported(&mut self, places: Vec<Place>) {
+    pub(super) fn imported(&mut self, places: Vec<CodeDirectory>) {
         if let Some(watch) = &mut self.watch {
             watch.add(places, now());
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rcorn_link::Place;
+use rcorn_link::CodeDirectory;
 
 use super::pattern::{Segment, is_hidden};
 
@@ -81,7 +81,7 @@ impl Interest {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     /// Directories with Python code.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<CodeDirectory>,
     /// Other files.
     pub(super) extra: Vec<Vec<Segment>>,
 }
@@ -108,7 +108,10 @@ impl Scope {
         }
         // Whole trees first: what lies within them needs no second look.
         for whole in [true, false] {
-            let places = self.places.iter().filter(|place| place.whole == whole);
+            let places = self
+                .places
+                .iter()
+                .filter(|place| place.is_recursive == whole);
             let tops = places.map(|place| place.path.clone());
             view.look_for_code(tops.collect(), whole);
         }
@@ -312,9 +315,9 @@ mod tests {
             save(top.join(name));
         }
         std::os::unix::fs::symlink(&top, top.join("b/circle")).unwrap();
-        let place = |path: &Path, whole| Place {
+        let place = |path: &Path, whole| CodeDirectory {
             path: path.to_owned(),
-            whole,
+            is_recursive: whole,
         };
         let mut scope = Scope {
             places: vec![place(&top, true), place(&top.join("b"), true)],
@@ -338,9 +341,9 @@ mod tests {
         save(sea.join("near.py"));
         save(sea.join("a0/far/far.py"));
         save(other.join("near.py"));
-        let whole = |path: &PathBuf| Place {
+        let whole = |path: &PathBuf| CodeDirectory {
             path: path.clone(),
-            whole: true,
+            is_recursive: true,
         };
         let scope = Scope {
             places: vec![whole(&sea), whole(&other)],
@@ -362,9 +365,9 @@ mod tests {
         let top = folder.path().join("top");
         save(top.join("b/c.py"));
         let scope = Scope {
-            places: vec![Place {
+            places: vec![CodeDirectory {
                 path: top.clone(),
-                whole: true,
+                is_recursive: true,
             }],
             extra: ["conf/*.toml", "conf/none/x"]
                 .iter()
