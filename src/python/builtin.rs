@@ -30,50 +30,62 @@ pub trait Builtin {
 }
 
 /// The arguments of one call.
-#[derive(Debug)]
 pub struct Arguments<'a, 'py> {
-    positional: &'a [Borrowed<'a, 'py, PyAny>],
+    py: Python<'py>,
+    /// Each points to an object that lives through the call: only [`trampoline`] makes this.
+    positional: &'a [*mut ffi::PyObject],
     keyword_names: Option<Bound<'py, PyTuple>>,
-    keywords: &'a [Borrowed<'a, 'py, PyAny>],
+    /// The values of `keyword_names`, of which the same is true.
+    keywords: &'a [*mut ffi::PyObject],
+}
+
+impl std::fmt::Debug for Arguments<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Arguments({})", self.count())
+    }
 }
 
 impl<'a, 'py> Arguments<'a, 'py> {
+    /// How many arguments there are, positional and by keyword.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        // Both are parts of one slice.
+        self.positional.len().saturating_add(self.keywords.len())
+    }
+
     /// How many positional arguments there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn positional(&self) -> usize {
         self.positional.len()
     }
 
-    /// Whether there are none at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.positional.is_empty() && self.keywords.is_empty()
-    }
-
-    /// How many keyword arguments there are.
-    #[must_use]
-    pub fn keywords(&self) -> usize {
-        self.keywords.len()
-    }
-
     /// The argument at this position, or else by this keyword.
+    ///
+    /// # Errors
+    ///
+    /// `TypeError` when a keyword is not a `str`.
     pub fn get(
         &self,
         position: usize,
         keyword: &str,
     ) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
         if let Some(found) = self.positional.get(position) {
-            return Ok(Some(*found));
+            return Ok(Some(self.borrow(found)));
         }
         let Some(names) = &self.keyword_names else {
             return Ok(None);
         };
         for (name, value) in names.iter_borrowed().zip(self.keywords) {
             if name.cast::<PyString>()?.to_string_lossy() == keyword {
-                return Ok(Some(*value));
+                return Ok(Some(self.borrow(value)));
             }
         }
         Ok(None)
+    }
+
+    fn borrow(&self, object: &'a *mut ffi::PyObject) -> Borrowed<'a, 'py, PyAny> {
+        // SAFETY: the object lives through the call, and `'a` ends with it.
+        unsafe { Borrowed::from_ptr(self.py, *object) }
     }
 }
 
@@ -134,13 +146,14 @@ unsafe extern "C" fn trampoline<B: Builtin>(
             &[]
         } else {
             // SAFETY: the protocol gives `count` positional values followed by one for each name, alive
-            // through the call; Borrowed is a transparent, non-null PyObject pointer.
-            unsafe { std::slice::from_raw_parts(arguments.cast::<Borrowed<'_, '_, PyAny>>(), all) }
+            // through the call.
+            unsafe { std::slice::from_raw_parts(arguments, all) }
         };
         let (positional, keywords) = all.split_at_checked(positional).unwrap_or((&[], &[]));
         B::call(
             &this,
             &Arguments {
+                py,
                 positional,
                 keyword_names: names,
                 keywords,

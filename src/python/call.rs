@@ -1,5 +1,5 @@
-//! Calling Python cheaply: vectorcall where this CPython exports it (3.11 on; an inline function before),
-//! attribute look-up without an exception, iteration without a wrapper.
+//! Calls into Python at their lowest cost: vectorcall where this CPython exports it (from 3.11 on), and
+//! attribute look-up without an exception.
 #![expect(unsafe_code, reason = "raw C API on the hot path")]
 
 use std::ffi::{CStr, c_int};
@@ -10,25 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyString};
+use pyo3::types::PyString;
 
+use super::vectorcall::{self, Vectorcall};
 use super::{Arguments, Builtin, bind_builtin};
 
-type Vectorcall = unsafe extern "C" fn(
-    *mut ffi::PyObject,
-    *const *mut ffi::PyObject,
-    usize,
-    *mut ffi::PyObject,
-) -> *mut ffi::PyObject;
 type GetOptional =
     unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject, *mut *mut ffi::PyObject) -> c_int;
 
-/// Tells vectorcall that it may use the slot before the first argument.
-const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
-
 /// What this interpreter exports, looked up once.
 struct Exports {
-    vectorcall: Option<Vectorcall>,
+    vectorcall: Option<Vectorcall<ffi::PyObject>>,
     get_optional: Option<GetOptional>,
 }
 
@@ -44,7 +36,7 @@ fn exports() -> &'static Exports {
         Exports {
             // SAFETY: CPython's symbol of this name has this signature.
             vectorcall: find(c"PyObject_Vectorcall")
-                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, Vectorcall>(f) }),
+                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, Vectorcall<ffi::PyObject>>(f) }),
             // SAFETY: both names have the same signature (3.13 made the private one public).
             get_optional: attribute
                 .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, GetOptional>(f) }),
@@ -58,18 +50,16 @@ pub fn call2<'py>(
     first: &Bound<'py, PyAny>,
     second: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Some(vectorcall) = exports().vectorcall else {
+    let Some(function) = exports().vectorcall else {
         return callable.call1((first, second));
     };
-    let arguments = [ptr::null_mut(), first.as_ptr(), second.as_ptr()];
-    let [_, arguments @ ..] = &arguments;
-    // SAFETY: two live arguments, with one writable slot before them, as the flag says.
+    // SAFETY: CPython's own function, three live objects, and the GIL is held (Bound).
     let result = unsafe {
-        vectorcall(
+        vectorcall::call2(
+            function,
             callable.as_ptr(),
-            arguments.as_ptr(),
-            2 | ARGUMENTS_OFFSET,
-            ptr::null_mut(),
+            first.as_ptr(),
+            second.as_ptr(),
         )
     };
     // SAFETY: a new reference, or null with an exception set.
@@ -100,16 +90,6 @@ pub fn optional_attribute<'py>(
     }
     // SAFETY: null (no such attribute) or a new reference.
     Ok(unsafe { Bound::from_owned_ptr_or_opt(object.py(), found) })
-}
-
-/// `iter(object)`, also for a class whose instances iterate.
-pub fn iterate<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
-    object.try_iter()
-}
-
-/// A shallow copy, as `PyDict_Copy` makes it: one memcpy of the table where CPython can.
-pub fn copy_dict<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-    dict.copy()
 }
 
 /// How many references to the object there are.

@@ -7,5 +7,6 @@ pub mod fork;
 pub mod testimony;
 pub mod text;
 pub mod traceback;
+mod vectorcall;
 
 pub use builtin::{Arguments, Builtin, builtin as bind_builtin};

@@ -273,7 +273,7 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
     if !iterable {
         return Err(returned(result)?.into());
     }
-    let blocks = match call::iterate(result) {
+    let blocks = match result.try_iter() {
         Ok(blocks) => blocks,
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) => {
             return Err(returned(result)?.into());

@@ -63,7 +63,7 @@ impl Builtin for EarlyHints {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let fields = arguments.get(0, "headers")?;
-        let only = arguments.len().saturating_add(arguments.keywords()) == 1;
+        let only = arguments.count() == 1;
         let Some(fields) = fields.filter(|_| only) else {
             return Err(Mistake::HintArguments.into());
         };

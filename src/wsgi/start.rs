@@ -109,7 +109,7 @@ impl Builtin for StartResponse {
         let (Some(status), Some(fields)) = (status, fields) else {
             return Err(Mistake::Arguments.into());
         };
-        if arguments.len().saturating_add(arguments.keywords()) > 3 {
+        if arguments.count() > 3 {
             return Err(Mistake::Arguments.into());
         }
         let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
@@ -156,7 +156,7 @@ impl Builtin for Write {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let exchange = this.cast::<Exchange>()?;
-        let part = arguments.get(0, "data")?.filter(|_| arguments.len() == 1);
+        let part = arguments.get(0, "data")?.filter(|_| arguments.positional() == 1);
         let Some(part) = part else {
             return Err(Mistake::Written("other arguments".into()).into());
         };
