@@ -3,72 +3,119 @@
 #![expect(unsafe_code, reason = "CPython's fork hooks")]
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{getpid, pipe2, write};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getpid, pipe2};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use rcorn_sys as sys;
 use rcorn_sys::fork::{Fork, fork};
 
-/// On which side of a double fork we are.
+/// On which side of a double fork this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forked {
-    /// The template, with the grandchild's pid. By then the grandchild may have ended.
+    /// The template, with the grandchild's pid. The grandchild may have ended already.
     Template(i32),
-    /// The grandchild: the worker to be.
+    /// The grandchild: the new worker.
     Worker,
 }
 
-/// Forks twice; the middle process leaves at once, so that the grandchild is re-parented to the nearest
-/// subreaper: the arbiter. It tells the grandchild's pid through a pipe of the template's own: memory that others
-/// share may have been wiped by the time the template comes to look.
+/// Forks twice. The middle process exits at once, so that the grandchild is re-parented to the nearest
+/// subreaper: the arbiter.
+///
+/// The grandchild's pid comes through a pipe, not through shared memory, which others may have written to
+/// by the time the template reads it. The pipe alone decides about success: whether the middle process can
+/// be waited for depends on what the app made of SIGCHLD, and on who else waits for children.
+///
+/// All signals are blocked while there is a middle process: one that is sent to all of rcorn's processes
+/// (`pkill -HUP rcorn`) must not end it, nor the grandchild before its handlers are its own.
+///
+/// # Errors
+///
+/// Those of pipe(2) and of both fork(2) calls.
 pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
-    let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     before(py);
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let restore_mask = || {
+        if let Ok(mask) = mask {
+            // Fails for an unknown "how" only.
+            mask.thread_set_mask().ok();
+        }
+    };
     match fork() {
         Err(error) => {
+            restore_mask();
             after_in_parent(py);
             Err(error)
         }
         Ok(Fork::Parent(middle)) => {
+            drop(writer);
+            let grandchild = read_outcome(reader);
+            reap(middle);
+            restore_mask();
             after_in_parent(py);
-            // Leaves within microseconds, whatever the second fork says.
-            let status = waitpid(middle, None)?;
-            if let WaitStatus::Exited(_, 0) = status {
-                let mut number = [0; 4];
-                // Written before the middle process left, in one piece (pipe(7)).
-                File::from(told).read_exact(&mut number)?;
-                Ok(Forked::Template(i32::from_ne_bytes(number)))
-            } else if let WaitStatus::Exited(_, errno) = status {
-                Err(io::Error::from_raw_os_error(errno))
-            } else {
-                Err(io::Error::other(format!(
-                    "the middle process ended by {status:?}"
-                )))
-            }
+            grandchild.map(Forked::Template)
         }
         // The middle process holds CPython's fork locks and runs no Python at all.
         Ok(Fork::Child) => match fork() {
-            Ok(Fork::Parent(grandchild)) => {
-                match write(&tell, &grandchild.as_raw().to_ne_bytes()) {
-                    Ok(_) => sys::exit_now(0),
-                    Err(errno) => sys::exit_now(io::Error::from(errno).raw_os_error().unwrap_or(1)),
-                }
-            }
+            Ok(Fork::Parent(grandchild)) => leave_with(writer, grandchild.as_raw()),
             Ok(Fork::Child) => {
+                drop(writer);
+                sys::signal::disregard_here();
+                restore_mask();
                 after_in_child(py);
                 Ok(Forked::Worker)
             }
-            Err(error) => sys::exit_now(error.raw_os_error().unwrap_or(1)),
+            Err(error) => leave_with(writer, errno_of(&error).saturating_neg()),
         },
     }
 }
 
-/// Our pid, as the kernel knows it now (never a cached one: we may be a fork).
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(nix::libc::EIO)
+}
+
+/// The middle process says what became of the second fork, in one piece (pipe(7)): a pid, or an errno
+/// below zero.
+fn leave_with(writer: OwnedFd, outcome: i32) -> ! {
+    // The template sees the end of the pipe if this fails.
+    File::from(writer).write_all(&outcome.to_ne_bytes()).ok();
+    sys::exit_now(0)
+}
+
+/// What the middle process said.
+fn read_outcome(reader: OwnedFd) -> io::Result<i32> {
+    let mut number = [0; 4];
+    // Repeats what a signal interrupts.
+    File::from(reader)
+        .read_exact(&mut number)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::other("the middle process of the fork was killed")
+            }
+            _ => error,
+        })?;
+    match i32::from_ne_bytes(number) {
+        pid if pid > 0 => Ok(pid),
+        errno => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
+    }
+}
+
+/// Waits for the middle process, which is leaving. With SIGCHLD ignored the kernel reaps it, and a thread of
+/// the app may wait for any child: ECHILD means that it is gone.
+fn reap(middle: Pid) {
+    while waitpid(middle, None) == Err(Errno::EINTR) {}
+}
+
+/// This process's pid, asked of the kernel: a cached one would be wrong in a fork.
 #[must_use]
 pub fn pid() -> i32 {
     getpid().as_raw()

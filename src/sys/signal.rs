@@ -125,8 +125,39 @@ pub fn reset(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigDfl)
 }
 
+/// What a process does about a signal: its handler, mask and flags, as sigaction(2) gave them.
+#[derive(Clone, Copy, Debug)]
+pub struct Disposition(SigAction);
+
+/// Gives a signal its default action back and tells what it had before, to be put back by
+/// [`Disposition::restore`].
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn replace_by_default(signal: Signal) -> io::Result<Disposition> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL runs no code of ours.
+    let before = unsafe { sigaction(signal, &default) }?;
+    Ok(Disposition(before))
+}
+
+impl Disposition {
+    /// Puts it back: in the process that it was taken from, or in a fork of it, which has the same code.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2).
+    pub fn restore(&self, signal: Signal) -> io::Result<()> {
+        // SAFETY: the handler was in force in this process or in the one that it was forked from.
+        unsafe { sigaction(signal, &self.0) }?;
+        Ok(())
+    }
+}
+
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // System calls go on after a signal that is swallowed.
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module stores into an atomic.
     unsafe { sigaction(signal, &action) }?;
     Ok(())

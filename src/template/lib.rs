@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod again;
+mod app_state;
 mod boot;
 mod litter;
 mod offspring;

@@ -21,11 +21,11 @@ use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
 use rcorn_sys::process::{adopt, borrow_inherited};
-use rcorn_sys::signal;
 use rcorn_worker::orders::{hold, stand_by};
 use rcorn_worker::{self as worker, Birth};
 
 use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
+use super::app_state::AppState;
 use super::boot;
 use super::litter::{children, end_children};
 use super::offspring;
@@ -117,6 +117,8 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         },
     )?;
     let template = Template {
+        // After everything of the app's and the user's that runs before the first fork.
+        app_state: AppState::take()?,
         start,
         scoreboard,
         commands,
@@ -229,6 +231,7 @@ fn import_ahead(
 /// A template that is ready to fork.
 struct Template<'a> {
     start: &'a Start,
+    app_state: AppState,
     scoreboard: Scoreboard,
     commands: OwnedFd,
     reports: OwnedFd,
@@ -295,10 +298,7 @@ impl Template<'_> {
             SigSet::empty().thread_set_mask()?;
         }
         match forked? {
-            Forked::Worker => {
-                signal::disregard_here();
-                Ok((None, testimony))
-            }
+            Forked::Worker => Ok((None, testimony)),
             Forked::Template(pid) => Ok((Some(pid), testimony)),
         }
     }
@@ -316,8 +316,11 @@ impl Template<'_> {
         if insisted && safety::is_loaded(py, "numpy") {
             reseed_numpy(py);
         }
-        // Python code of the app may have changed it at import.
-        drop(signal::reset(Signal::SIGCHLD));
+        if let Err(error) = self.app_state.give_back() {
+            log::error(format_args!(
+                "cannot restore what the app set at import: {error}"
+            ));
+        }
         let hooks = self.hooks.map(|hooks| hooks.for_worker(py)).transpose();
         let hooks = hooks.unwrap_or_else(|error| {
             log::error(format_args!("the hooks cannot be called: {error}"));

@@ -2,6 +2,7 @@
 
 mod boot_failure;
 mod chaos;
+mod child_signals;
 mod death;
 mod listeners;
 mod pid_file;

@@ -1,0 +1,42 @@
+//! What the app's import made of the process: what its children's deaths do, and who adopts its orphans. The
+//! template does without, because its own forks depend on both; each worker gets them back.
+
+use std::io;
+
+use nix::sys::prctl::{get_child_subreaper, set_child_subreaper};
+use nix::sys::signal::Signal;
+
+use rcorn_sys::signal::{Disposition, replace_by_default};
+
+/// The app's own choices about child processes.
+#[derive(Debug)]
+pub(super) struct AppState {
+    /// Ignored, or a handler: the app's, for workers. In the template a handler of the app would be called
+    /// for processes that it knows nothing of.
+    sigchld: Disposition,
+    /// With it in force, workers would become the template's children instead of the arbiter's.
+    is_subreaper: bool,
+}
+
+impl AppState {
+    /// Takes them away from this process, the template.
+    pub(super) fn take() -> io::Result<Self> {
+        let state = Self {
+            sigchld: replace_by_default(Signal::SIGCHLD)?,
+            is_subreaper: get_child_subreaper()?,
+        };
+        if state.is_subreaper {
+            set_child_subreaper(false)?;
+        }
+        Ok(state)
+    }
+
+    /// Gives them to this process, a worker.
+    pub(super) fn give_back(&self) -> io::Result<()> {
+        self.sigchld.restore(Signal::SIGCHLD)?;
+        if self.is_subreaper {
+            set_child_subreaper(true)?;
+        }
+        Ok(())
+    }
+}
