@@ -2,18 +2,18 @@
 
 use core::time::Duration;
 
-use super::event::Moment;
 use super::pool::{Stage, TemplateStage};
 use super::{Arbiter, Phase};
+use rcorn_types::Monotonic;
 
 /// `since` plus `limit`, if there is one.
-fn due(since: Moment, limit: Option<Duration>) -> Option<Moment> {
-    limit.map(|limit| Moment(since.0.saturating_add(limit)))
+fn due(since: Monotonic, limit: Option<Duration>) -> Option<Monotonic> {
+    limit.map(|limit| since.after(limit))
 }
 
 impl Arbiter {
     /// When a worker's stage is over.
-    pub(super) fn worker_due(&self, stage: &Stage) -> Option<Moment> {
+    pub(super) fn worker_due(&self, stage: &Stage) -> Option<Monotonic> {
         match stage {
             Stage::Forking { since } | Stage::Booting { since, .. } => {
                 due(*since, self.policy.boot_timeout)
@@ -28,12 +28,12 @@ impl Arbiter {
 
     /// Whether a worker's stage has taken too long. What the scoreboard showed says nothing about the time after the
     /// look: a worker that serves may have ended that request long ago.
-    pub(super) fn is_overdue(&self, now: Moment, stage: &Stage) -> bool {
+    pub(super) fn is_overdue(&self, now: Monotonic, stage: &Stage) -> bool {
         let now = if stage.is_serving() { self.looked } else { now };
         self.worker_due(stage).is_some_and(|due| due <= now)
     }
 
-    pub(super) fn template_due(&self, stage: &TemplateStage) -> Option<Moment> {
+    pub(super) fn template_due(&self, stage: &TemplateStage) -> Option<Monotonic> {
         match stage {
             TemplateStage::Starting { since, .. } => due(*since, self.policy.boot_timeout),
             TemplateStage::Leaving { until, .. } => *until,
@@ -42,7 +42,7 @@ impl Arbiter {
     }
 
     /// When a worker is too old.
-    pub(super) fn aged_at(&self, stage: &Stage) -> Option<Moment> {
+    pub(super) fn aged_at(&self, stage: &Stage) -> Option<Monotonic> {
         if let Stage::Serving { since, .. } = stage {
             due(*since, self.policy.max_age)
         } else {
@@ -52,7 +52,7 @@ impl Arbiter {
 
     /// When to look again, if nothing happens.
     #[must_use]
-    pub fn deadline(&self) -> Option<Moment> {
+    pub fn deadline(&self) -> Option<Monotonic> {
         if matches!(self.phase, Phase::New | Phase::Gone) {
             return None;
         }

@@ -7,11 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Time since the arbiter's clock began (monotonic). The driver makes it; tests invent it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-pub struct Moment(pub Duration);
+use rcorn_types::Monotonic;
 
 /// One worker in the life of this arbiter. Never re-used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,7 +149,7 @@ pub enum Event {
     WantsRetirement(WorkerId, RetireReason),
     /// What the scoreboard shows for a serving worker: when its current request began, or `None`. Judged at the next
     /// [`Event::Tick`].
-    Beat(WorkerId, Option<Moment>),
+    Beat(WorkerId, Option<Monotonic>),
     /// A worker was stopped (`true`) or continued (`false`) by a job-control signal.
     Stopped(Pid, bool),
     /// A child was reaped: worker, template or upgraded arbiter.

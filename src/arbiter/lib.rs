@@ -31,9 +31,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use rcorn_types::Monotonic;
+
 pub use event::{
-    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Moment, Order, Outcome,
-    Pid, Policy, RetireReason, Slot, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Order, Outcome, Pid,
+    Policy, RetireReason, Slot, WorkerId,
 };
 pub use note::{Killed, Note};
 pub use pool::{Pool, Stage, TemplateStage, Worker};
@@ -90,12 +92,12 @@ pub struct Arbiter {
     /// A worker of any generation was ready once.
     ever_ready: bool,
     /// The scoreboard was looked at then, for all workers.
-    looked: Moment,
+    looked: Monotonic,
     /// Times before this do not count against a worker: the arbiter itself was late.
-    mercy: Moment,
+    mercy: Monotonic,
     upgrade: Option<Pid>,
     /// The stop that was ordered begins then; until then all goes on.
-    stop_at: Option<Moment>,
+    stop_at: Option<Monotonic>,
     /// Workers that were stopped (SIGSTOP) and not continued: what the scoreboard says of them is old.
     frozen: BTreeSet<WorkerId>,
     /// Workers that showed themselves after they were given up; killed, not reaped yet.
@@ -130,8 +132,8 @@ impl Arbiter {
             retiring: VecDeque::new(),
             token: None,
             ever_ready: false,
-            looked: Moment::default(),
-            mercy: Moment::default(),
+            looked: Monotonic::ZERO,
+            mercy: Monotonic::ZERO,
             upgrade: None,
             stop_at: None,
             frozen: BTreeSet::new(),
@@ -185,7 +187,7 @@ impl Arbiter {
     }
 
     /// Takes in what happened, and says what to do.
-    pub fn step(&mut self, now: Moment, event: Event, actions: &mut Vec<Action>) {
+    pub fn step(&mut self, now: Monotonic, event: Event, actions: &mut Vec<Action>) {
         if self.phase == Phase::Gone {
             return;
         }
@@ -234,7 +236,7 @@ impl Arbiter {
         self.settle(now, actions);
     }
 
-    fn start(&mut self, _now: Moment, policy: Policy, actions: &mut Vec<Action>) {
+    fn start(&mut self, _now: Monotonic, policy: Policy, actions: &mut Vec<Action>) {
         if self.phase == Phase::New {
             self.phase = Phase::Running;
             self.want(policy.workers, actions);
@@ -250,7 +252,7 @@ impl Arbiter {
         }
     }
 
-    fn ordered(&mut self, now: Moment, order: Order, actions: &mut Vec<Action>) {
+    fn ordered(&mut self, now: Monotonic, order: Order, actions: &mut Vec<Action>) {
         let running = self.phase == Phase::Running && self.stop_at.is_none();
         match order {
             Order::Stop => self.stop_ordered(now, actions),
@@ -288,10 +290,10 @@ impl Arbiter {
     }
 
     /// TERM: at once, or after `drain_delay`; a second one does not wait.
-    fn stop_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn stop_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let delay = self.policy.drain_delay;
         if self.phase == Phase::Running && self.stop_at.is_none() && !delay.is_zero() {
-            self.stop_at = Some(Moment(now.0.saturating_add(delay)));
+            self.stop_at = Some(now.after(delay));
             self.reload_again = false;
             actions.push(Action::Say(Note::StopDelayed(delay.as_secs())));
         } else {
@@ -300,7 +302,7 @@ impl Arbiter {
     }
 
     /// The driver may go away in the middle of performing this: nothing may be under way that it alone knows.
-    fn upgrade_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn upgrade_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         if self.upgrade.is_some() {
             actions.push(Action::Say(Note::UpgradeExists));
         } else if self.is_reloading() {
@@ -314,7 +316,7 @@ impl Arbiter {
     }
 
     /// Ends everything. A second order makes it quick.
-    fn stop(&mut self, now: Moment, outcome: Outcome, quick: bool, actions: &mut Vec<Action>) {
+    fn stop(&mut self, now: Monotonic, outcome: Outcome, quick: bool, actions: &mut Vec<Action>) {
         let again = match self.phase {
             Phase::New | Phase::Running => {
                 self.stop_at = None;
@@ -355,12 +357,12 @@ impl Arbiter {
     }
 
     /// Tells a worker to leave.
-    fn dismiss(&mut self, now: Moment, id: WorkerId, quick: bool, actions: &mut Vec<Action>) {
+    fn dismiss(&mut self, now: Monotonic, id: WorkerId, quick: bool, actions: &mut Vec<Action>) {
         let graceful = self.policy.graceful_timeout;
         let Some(worker) = self.pool.workers.get_mut(&id) else {
             return;
         };
-        let until = Moment(now.0.saturating_add(if quick { QUICK } else { graceful }));
+        let until = now.after(if quick { QUICK } else { graceful });
         let (pid, until) = match worker.stage {
             // One that boots may serve already: its report may be on its way.
             Stage::Booting { pid, .. } | Stage::Serving { pid, .. } => (pid, until),

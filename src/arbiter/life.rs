@@ -1,7 +1,9 @@
 //! What becomes of workers: born, ready, silent, dead; and what their deaths mean.
 
+use rcorn_types::Monotonic;
+
 use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Moment, Outcome, Pid, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Outcome, Pid, WorkerId,
 };
 use super::note::Note;
 use super::pool::Stage;
@@ -11,7 +13,7 @@ use super::{Arbiter, Phase, QUICK};
 impl Arbiter {
     pub(super) fn forked(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         id: WorkerId,
         pid: Pid,
         actions: &mut Vec<Action>,
@@ -29,7 +31,13 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn ready(&mut self, now: Moment, id: WorkerId, pid: Pid, actions: &mut Vec<Action>) {
+    pub(super) fn ready(
+        &mut self,
+        now: Monotonic,
+        id: WorkerId,
+        pid: Pid,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(worker) = self.pool.workers.get_mut(&id) else {
             self.send_away(pid, actions);
             return;
@@ -65,9 +73,9 @@ impl Arbiter {
 
     pub(super) fn beat(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         id: WorkerId,
-        since: Option<Moment>,
+        since: Option<Monotonic>,
         actions: &mut Vec<Action>,
     ) {
         if self.frozen.contains(&id) {
@@ -104,7 +112,7 @@ impl Arbiter {
     }
 
     /// A stopped worker (SIGSTOP) answers nobody: it is busy from now on. Continued, the scoreboard tells.
-    pub(super) fn stopped(&mut self, now: Moment, pid: Pid, stopped: bool) {
+    pub(super) fn stopped(&mut self, now: Monotonic, pid: Pid, stopped: bool) {
         let Some(id) = self.pool.by_pid(pid) else {
             return;
         };
@@ -122,10 +130,10 @@ impl Arbiter {
 
     /// A look that comes much later than planned (a machine or an arbiter that was stopped) blames no worker
     /// for a silence that was everyone's. Not twice in a row: a loop that is always late must still end hangs.
-    pub(super) fn look(&mut self, now: Moment) {
+    pub(super) fn look(&mut self, now: Monotonic) {
         if let Some(timeout) = self.policy.timeout {
-            let late = now.0.saturating_sub(self.looked.0) > timeout.saturating_mul(2);
-            let rare = now.0.saturating_sub(self.mercy.0) > timeout.saturating_mul(4);
+            let late = now.since(self.looked) > timeout.saturating_mul(2);
+            let rare = now.since(self.mercy) > timeout.saturating_mul(4);
             if late && rare {
                 self.mercy = now;
             }
@@ -133,7 +141,13 @@ impl Arbiter {
         self.looked = now;
     }
 
-    pub(super) fn exited(&mut self, now: Moment, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
+    pub(super) fn exited(
+        &mut self,
+        now: Monotonic,
+        pid: Pid,
+        exit: Exit,
+        actions: &mut Vec<Action>,
+    ) {
         if self.strangers.remove(&pid) {
             return;
         }
@@ -149,7 +163,7 @@ impl Arbiter {
 
     pub(super) fn worker_exited(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         id: WorkerId,
         exit: Exit,
         actions: &mut Vec<Action>,
@@ -180,7 +194,7 @@ impl Arbiter {
                 actions.push(Action::Say(Note::Ended(pid, exit)));
                 // Killed from outside is no sign of a bad app; leaving or crashing at once is.
                 let outside = matches!(exit, Exit::Signal(9 | 15));
-                let young = now.0.saturating_sub(since.0) < YOUNG;
+                let young = now.since(since) < YOUNG;
                 if young && !outside {
                     self.strike(now, actions);
                 } else if !young {
@@ -206,7 +220,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn strike(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn strike(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         if let Some(wait) = self.throttle.strike(now) {
             actions.push(Action::Say(Note::Throttled(wait.as_millis())));
         }
@@ -214,7 +228,7 @@ impl Arbiter {
 
     pub(super) fn fork_failed(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         id: WorkerId,
         reason: &str,
         actions: &mut Vec<Action>,
@@ -239,7 +253,7 @@ impl Arbiter {
     /// The worker said itself why; its exit follows.
     pub(super) fn boot_failed(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         id: WorkerId,
         failure: &BootFailure,
         actions: &mut Vec<Action>,
@@ -252,7 +266,7 @@ impl Arbiter {
         };
         worker.stage = Stage::Leaving {
             pid,
-            until: Moment(now.0.saturating_add(QUICK)),
+            until: now.after(QUICK),
             quick: true,
         };
         let generation = worker.generation;
@@ -263,7 +277,7 @@ impl Arbiter {
     /// patient with apps); later it is something to wait out.
     pub(super) fn no_boot(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         failure: &BootFailure,
         actions: &mut Vec<Action>,

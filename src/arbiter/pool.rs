@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Generation, Moment, Pid, Slot, WorkerId};
+use rcorn_types::Monotonic;
+
+use super::event::{Generation, Pid, Slot, WorkerId};
 use super::note::Killed;
 
 /// A serving worker that is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Since when it has served.
-    pub serving: Moment,
+    pub serving: Monotonic,
     /// Since when it is silent.
-    pub busy: Moment,
+    pub busy: Monotonic,
 }
 
 /// Where a worker is.
@@ -23,30 +25,30 @@ pub enum Stage {
     /// Ordered; no pid yet.
     Forking {
         /// Since when.
-        since: Moment,
+        since: Monotonic,
     },
     /// Forked; not ready yet.
     Booting {
         /// Its pid.
         pid: Pid,
         /// Since when.
-        since: Moment,
+        since: Monotonic,
     },
     /// Accepting requests.
     Serving {
         /// Its pid.
         pid: Pid,
         /// Since when.
-        since: Moment,
+        since: Monotonic,
         /// When its request in hand began, as far as we know.
-        busy: Option<Moment>,
+        busy: Option<Monotonic>,
     },
     /// Told to leave.
     Leaving {
         /// Its pid.
         pid: Pid,
         /// Until when it may take.
-        until: Moment,
+        until: Monotonic,
         /// It must leave at once.
         quick: bool,
     },
@@ -59,7 +61,7 @@ pub enum Stage {
         /// What it was silent about: with which it is compared. `None` for one that was not ready in time.
         before: Option<Silence>,
         /// Until when it may.
-        until: Moment,
+        until: Monotonic,
     },
     /// We ended it; not reaped yet.
     Killed {
@@ -68,7 +70,7 @@ pub enum Stage {
         /// Why.
         why: Killed,
         /// When to send KILL, if what was sent was only ABRT.
-        again: Option<Moment>,
+        again: Option<Monotonic>,
     },
 }
 
@@ -136,7 +138,7 @@ pub enum TemplateStage {
         /// Its pid.
         pid: Pid,
         /// Since when.
-        since: Moment,
+        since: Monotonic,
     },
     /// Forks on order.
     Ready {
@@ -148,7 +150,7 @@ pub enum TemplateStage {
         /// Its pid.
         pid: Pid,
         /// When to kill it; `None` when that was done.
-        until: Option<Moment>,
+        until: Option<Monotonic>,
         /// It listens, and should leave by itself: that it had to be killed is news.
         listens: bool,
     },
@@ -190,7 +192,7 @@ pub struct Pool {
 
 impl Pool {
     /// A new worker, in the lowest free slot.
-    pub fn add(&mut self, generation: Generation, now: Moment) -> (WorkerId, Slot) {
+    pub fn add(&mut self, generation: Generation, now: Monotonic) -> (WorkerId, Slot) {
         self.next = self.next.saturating_add(1);
         let id = WorkerId(self.next);
         let taken = |slot: u16| {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, BootFailure, Exit, Generation, Moment, Outcome, Pid, Policy};
+use rcorn_types::Monotonic;
+
+use super::event::{Action, BootFailure, Exit, Generation, Outcome, Pid, Policy};
 use super::note::Note;
 use super::pool::{Stage, TemplateStage};
 use super::{Arbiter, Phase, QUICK};
@@ -31,13 +33,13 @@ pub(super) struct Watch {
     /// Its policy.
     pub(super) policy: Policy,
     /// Until when.
-    pub(super) until: Moment,
+    pub(super) until: Monotonic,
     /// New workers that died.
     pub(super) deaths: u32,
 }
 
 impl Arbiter {
-    pub(super) fn reload_ordered(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn reload_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let rolling = self.outdated() > 0;
         // Nothing serves of it yet: what is on the disk now is what is wanted.
         let trial = self.reload.as_ref().and_then(|reload| reload.generation);
@@ -87,7 +89,7 @@ impl Arbiter {
     /// The first worker of a new generation serves: its settings are in force.
     pub(super) fn canary_is_ready(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
@@ -102,7 +104,7 @@ impl Arbiter {
             return;
         }
         let (policy, previous) = (policy.clone(), self.generation);
-        let until = Moment(now.0.saturating_add(policy.reload_watch));
+        let until = now.after(policy.reload_watch);
         let before = core::mem::replace(&mut self.policy, policy);
         self.watch = Some(Watch {
             previous,
@@ -122,7 +124,7 @@ impl Arbiter {
     /// The reload's template or first worker failed: `true` if this was one.
     pub(super) fn canary_failed(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         reason: &str,
         actions: &mut Vec<Action>,
@@ -141,7 +143,7 @@ impl Arbiter {
     }
 
     /// Nothing of this generation is wanted any more.
-    fn abandon(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+    fn abandon(&mut self, now: Monotonic, generation: Generation, actions: &mut Vec<Action>) {
         self.end_template(now, generation, actions);
         actions.push(Action::Discard(generation));
     }
@@ -149,7 +151,7 @@ impl Arbiter {
     /// A worker that had been ready died by itself. During a watch that may take the reload back.
     pub(super) fn new_worker_died(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
@@ -183,7 +185,7 @@ impl Arbiter {
     }
 
     /// The reload has proved itself (or another begins): the old template may go.
-    pub(super) fn end_watch(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn end_watch(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         if let Some(watch) = self.watch.take() {
             actions.push(Action::Commit(self.generation));
             actions.push(Action::Say(Note::Reloaded(self.generation)));
@@ -194,7 +196,7 @@ impl Arbiter {
 
     pub(super) fn template_started(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         pid: Pid,
         actions: &mut Vec<Action>,
@@ -215,7 +217,7 @@ impl Arbiter {
     /// with its reason, it has a moment for that.
     pub(super) fn end_template(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
@@ -237,7 +239,7 @@ impl Arbiter {
             } if !listens => Duration::ZERO,
             Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Gone => QUICK,
         };
-        let latest = Moment(now.0.saturating_add(patience));
+        let latest = now.after(patience);
         match *stage {
             TemplateStage::Starting { pid, .. } | TemplateStage::Ready { pid } => {
                 actions.push(Action::EndTemplate(generation));
@@ -257,7 +259,7 @@ impl Arbiter {
 
     pub(super) fn template_failed(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         failure: &BootFailure,
         actions: &mut Vec<Action>,
@@ -272,7 +274,7 @@ impl Arbiter {
 
     pub(super) fn template_exited(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         pid: Pid,
         exit: Exit,

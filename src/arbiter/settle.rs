@@ -1,15 +1,15 @@
 //! The rules that close the gap between what is wanted and what is, in order. They run after every event,
 //! and are the whole policy: overdue, outdated template, missing, surplus, finished.
 
-use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, Generation, Moment, Outcome, WorkerId,
-};
+use rcorn_types::Monotonic;
+
+use super::event::{Action, Ask, BootFailure, BootFailureKind, Generation, Outcome, WorkerId};
 use super::note::{Killed, Note};
 use super::pool::{Silence, Stage, TemplateStage};
 use super::{Arbiter, LAST_WORDS, Phase, TESTIMONY};
 
 impl Arbiter {
-    pub(super) fn settle(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn settle(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         match self.phase {
             Phase::New | Phase::Gone => {}
             Phase::Stopping { outcome, .. } => {
@@ -37,7 +37,7 @@ impl Arbiter {
         }
     }
 
-    fn end_overdue(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn end_overdue(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let over: Vec<WorkerId> = self
             .pool
             .workers
@@ -60,7 +60,7 @@ impl Arbiter {
         }
     }
 
-    fn end_worker(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
+    fn end_worker(&mut self, now: Monotonic, id: WorkerId, actions: &mut Vec<Action>) {
         let Some(worker) = self.pool.workers.get_mut(&id) else {
             return;
         };
@@ -69,7 +69,7 @@ impl Arbiter {
             Stage::Serving { pid, since, busy } => {
                 actions.push(Action::Say(Note::Timeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Testify));
-                let until = Moment(now.0.saturating_add(TESTIMONY));
+                let until = now.after(TESTIMONY);
                 let before = busy.map(|busy| Silence {
                     serving: since,
                     busy,
@@ -85,7 +85,7 @@ impl Arbiter {
                 actions.push(Action::PostMortem(id, worker.slot, pid));
                 // One that never served has nothing of the app's to wind up.
                 let (ask, again) = if why == Killed::Silent {
-                    let again = Moment(now.0.saturating_add(LAST_WORDS));
+                    let again = now.after(LAST_WORDS);
                     (Ask::Abort, Some(again))
                 } else {
                     (Ask::Kill, None)
@@ -117,7 +117,7 @@ impl Arbiter {
             Stage::Booting { pid, .. } => {
                 actions.push(Action::Say(Note::BootTimeout(pid)));
                 actions.push(Action::Ask(pid, Ask::Testify));
-                let until = Moment(now.0.saturating_add(TESTIMONY));
+                let until = now.after(TESTIMONY);
                 let why = Killed::Boot;
                 worker.stage = Stage::Testifying {
                     pid,
@@ -149,7 +149,7 @@ impl Arbiter {
     /// be forked from it, so another takes its place.
     fn end_mute_template(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
@@ -157,7 +157,7 @@ impl Arbiter {
             return;
         };
         if let TemplateStage::Ready { pid } = *stage {
-            let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
+            let until = Some(now.after(TESTIMONY));
             *stage = TemplateStage::Leaving {
                 pid,
                 until,
@@ -171,7 +171,7 @@ impl Arbiter {
 
     fn end_overdue_template(
         &mut self,
-        now: Moment,
+        now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
@@ -180,7 +180,7 @@ impl Arbiter {
         };
         match *stage {
             TemplateStage::Starting { pid, .. } => {
-                let until = Some(Moment(now.0.saturating_add(TESTIMONY)));
+                let until = Some(now.after(TESTIMONY));
                 *stage = TemplateStage::Leaving {
                     pid,
                     until,
@@ -207,7 +207,7 @@ impl Arbiter {
     }
 
     /// The generation in force needs its template, unless the throttle says not yet.
-    fn start_template(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn start_template(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let generation = self.generation;
         if !self.pool.templates.contains_key(&generation)
             && self.throttle.closed_until(now).is_none()
@@ -226,13 +226,13 @@ impl Arbiter {
         )
     }
 
-    fn fork(&mut self, now: Moment, generation: Generation, actions: &mut Vec<Action>) {
+    fn fork(&mut self, now: Monotonic, generation: Generation, actions: &mut Vec<Action>) {
         let (id, slot) = self.pool.add(generation, now);
         actions.push(Action::Fork(id, slot, generation));
     }
 
     /// A reload's first worker.
-    fn fork_canary(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn fork_canary(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let Some(generation) = self.reload.as_ref().and_then(|reload| reload.generation) else {
             return;
         };
@@ -243,7 +243,7 @@ impl Arbiter {
         }
     }
 
-    fn retire_aged(&mut self, now: Moment) {
+    fn retire_aged(&mut self, now: Monotonic) {
         let aged: Vec<WorkerId> = self
             .pool
             .workers
@@ -274,7 +274,7 @@ impl Arbiter {
     }
 
     /// Forks up to the wanted number; one more while an old or retiring worker waits for its replacement.
-    fn fork_missing(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn fork_missing(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let generation = self.generation;
         if !self.can_fork(generation) || self.throttle.closed_until(now).is_some() {
             return;
@@ -301,7 +301,7 @@ impl Arbiter {
     }
 
     /// Lets go what is too much: never below the wanted number of workers that serve.
-    fn drain_surplus(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn drain_surplus(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let trial = self.reload.as_ref().and_then(|reload| reload.generation);
         loop {
             let serving = self
@@ -343,7 +343,7 @@ impl Arbiter {
     }
 
     /// Ends the watch when its time is over, and begins the reload that waits.
-    fn close_reload(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn close_reload(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let rolled = self.outdated() == 0;
         if rolled && self.watch.as_ref().is_some_and(|watch| watch.until <= now) {
             self.end_watch(now, actions);
@@ -355,7 +355,7 @@ impl Arbiter {
     }
 
     /// The workers have left, and their template can.
-    fn end_templates(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn end_templates(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         if self.pool.workers.is_empty() {
             let generations: Vec<Generation> = self.pool.templates.keys().copied().collect();
             for generation in generations {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Moment;
+use rcorn_types::Monotonic;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -18,8 +18,8 @@ pub(super) const YOUNG: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Throttle {
     strikes: u32,
-    last: Moment,
-    until: Option<Moment>,
+    last: Monotonic,
+    until: Option<Monotonic>,
     seed: u64,
 }
 
@@ -27,15 +27,15 @@ impl Throttle {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             strikes: 0,
-            last: Moment::default(),
+            last: Monotonic::ZERO,
             until: None,
             seed,
         }
     }
 
     /// An early death. Gives the wait it leads to, if any.
-    pub(super) fn strike(&mut self, now: Moment) -> Option<Duration> {
-        if now.0.saturating_sub(self.last.0) > FORGET {
+    pub(super) fn strike(&mut self, now: Monotonic) -> Option<Duration> {
+        if now.since(self.last) > FORGET {
             self.strikes = 0;
         }
         self.last = now;
@@ -48,7 +48,7 @@ impl Throttle {
         let jitter = wait.mul_f64(self.random() / 4.0);
         let wait = wait.saturating_add(jitter);
         // Deaths that were due together are one reason to wait, not several.
-        let until = Moment(now.0.saturating_add(wait));
+        let until = now.after(wait);
         self.until = Some(self.until.map_or(until, |before| before.max(until)));
         Some(wait)
     }
@@ -60,7 +60,7 @@ impl Throttle {
     }
 
     /// When forking is allowed again; `None`: now.
-    pub(super) fn closed_until(&self, now: Moment) -> Option<Moment> {
+    pub(super) fn closed_until(&self, now: Monotonic) -> Option<Monotonic> {
         self.until.filter(|until| *until > now)
     }
 

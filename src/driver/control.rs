@@ -11,10 +11,11 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
-use rcorn_arbiter::{Moment, Pid};
+use rcorn_arbiter::Pid;
 use rcorn_control::{Answer, LONGEST, Request, place};
 use rcorn_log as log;
 use rcorn_settings::Settings;
+use rcorn_types::Monotonic;
 
 use super::FIRST_CLIENT;
 use super::upgrade::name_beside;
@@ -46,7 +47,7 @@ pub(super) enum Waits {
     /// The end of a reload.
     Reload,
     /// The testimony of a process: the next look at that moment, and how many more after it.
-    Stack(Pid, Moment, u32),
+    Stack(Pid, Monotonic, u32),
     /// Only that its answer fits into its socket.
     Room,
 }
@@ -169,7 +170,7 @@ impl Control {
     }
 
     /// When the first testimony is due.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
         let due = self
             .clients
             .values()

@@ -12,9 +12,10 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid as NixPid, pipe2};
 
-use rcorn_arbiter::{Moment, Pid};
+use rcorn_arbiter::Pid;
 use rcorn_settings::{ConfigFile, EVALUATOR, Error, PythonFile};
 use rcorn_sys::spawn::Spawn;
+use rcorn_types::Monotonic;
 
 use super::children::signal;
 use super::{interpreter, now};
@@ -30,7 +31,7 @@ pub(super) struct Evaluation {
     text: Vec<u8>,
     shown: String,
     /// When it is given up.
-    pub(super) deadline: Moment,
+    pub(super) deadline: Monotonic,
 }
 
 impl Evaluation {
@@ -83,7 +84,7 @@ impl Evaluation {
             answer: answer.into(),
             text: Vec::new(),
             shown: file.shown(),
-            deadline: Moment(now().0.saturating_add(LIMIT)),
+            deadline: now().after(LIMIT),
         })
     }
 

@@ -39,12 +39,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::Signal;
 
-use rcorn_arbiter::{Arbiter, Event, Generation, Moment, Order, Outcome};
+use rcorn_arbiter::{Arbiter, Event, Generation, Order, Outcome};
 use rcorn_link::HookEvent;
 use rcorn_log as log;
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{Error, Settings, Sources};
 use rcorn_sys::clock;
+use rcorn_types::Monotonic;
 
 use children::Children;
 use control::Control;
@@ -129,8 +130,8 @@ pub(crate) struct Driver<'a> {
 }
 
 /// The clock of the brain.
-fn now() -> Moment {
-    Moment(Duration::from_nanos(clock::monotonic()))
+fn now() -> Monotonic {
+    clock::now()
 }
 
 /// What a signal orders.
@@ -218,9 +219,7 @@ impl Driver<'_> {
         ];
         due.into_iter().flatten().min().map(|due| {
             // Rounded up to what epoll counts in, so that it is due when we wake.
-            due.0
-                .saturating_sub(now().0)
-                .saturating_add(Duration::from_micros(999))
+            due.since(now()).saturating_add(Duration::from_micros(999))
         })
     }
 
@@ -312,7 +311,7 @@ impl Driver<'_> {
             };
             let since = cell
                 .silent_since()
-                .map(|since| Moment(Duration::from_nanos(since)));
+                .map(|since| Monotonic::from_nanos(since));
             self.queue.push_back(Event::Beat(id, since));
         }
     }

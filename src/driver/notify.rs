@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nix::sys::socket::MsgFlags;
 
-use rcorn_arbiter::Moment;
 use rcorn_log as log;
 use rcorn_sys::passing::send_with;
+use rcorn_types::Monotonic;
 
 use super::listeners::{Listener, STORED};
 
@@ -25,7 +25,7 @@ pub(super) struct Notify {
     way: Option<UnixDatagram>,
     /// How often it wants a sign of life.
     watchdog: Option<Duration>,
-    next_sign: Moment,
+    next_sign: Monotonic,
     /// It keeps descriptors for us over a restart.
     stores: bool,
 }
@@ -51,7 +51,7 @@ impl Notify {
                 .filter(|_| way.is_some())
                 .map(|limit| Duration::from_micros(limit.div_euclid(2))),
             way,
-            next_sign: Moment::default(),
+            next_sign: Monotonic::ZERO,
             stores: number("FDSTORE").is_some_and(|most| most > 0),
         }
     }
@@ -74,8 +74,8 @@ impl Notify {
     }
 
     /// A reload begins (`Type=notify-reload` wants the time).
-    pub(super) fn reloading(&self, now: Moment) {
-        let now = now.0.as_micros();
+    pub(super) fn reloading(&self, now: Monotonic) {
+        let now = Duration::from_nanos(now.as_nanos()).as_micros();
         self.tell(&format!(
             "RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=Reloading"
         ));
@@ -102,17 +102,17 @@ impl Notify {
     }
 
     /// When the next sign of life is due.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
         self.watchdog.map(|_every| self.next_sign)
     }
 
     /// Gives a sign of life, if one is due. Called by the main loop alone: a loop that hangs gives none.
-    pub(super) fn show_life(&mut self, now: Moment) {
+    pub(super) fn show_life(&mut self, now: Monotonic) {
         if let Some(every) = self.watchdog
             && self.next_sign <= now
         {
             self.tell("WATCHDOG=1");
-            self.next_sign = Moment(now.0.saturating_add(every));
+            self.next_sign = now.after(every);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rcorn_arbiter::{Event, Moment, Order, Phase, Pid, WorkerId};
+use rcorn_arbiter::{Event, Order, Phase, Pid, WorkerId};
 use rcorn_control::{Answer, Request, Scale};
 use rcorn_log as log;
 
@@ -120,7 +120,7 @@ impl Driver<'_> {
         };
         self.children.ask_where(pid);
         if let Some(control) = &mut self.control {
-            let due = Moment(now().0.saturating_add(TESTIMONY));
+            let due = now().after(TESTIMONY);
             control.wait(token, Waits::Stack(pid, due, LOOKS));
         }
     }
@@ -140,7 +140,7 @@ impl Driver<'_> {
             let answer = match (stacks, looks.checked_sub(1)) {
                 (Some(stacks), _) if !stacks.is_empty() => Answer::done(stacks),
                 (Some(_), Some(looks)) => {
-                    let due = Moment(now.0.saturating_add(TESTIMONY));
+                    let due = now.after(TESTIMONY);
                     control.wait(token, Waits::Stack(pid, due, looks));
                     continue;
                 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use nix::sys::uio::pread;
 
-use rcorn_arbiter::{Moment, Pid, Slot};
+use rcorn_arbiter::{Pid, Slot};
 use rcorn_log::{self as log, AccessFormat, AccessLog, Record, escaped};
 use rcorn_scoreboard::{Cell, RequestNow};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
+use rcorn_types::Monotonic;
 
 use super::Driver;
 use super::logs::Logs;
@@ -51,13 +52,13 @@ fn kernel_state(pid: Pid) -> String {
 }
 
 /// The request in hand and since when, by the scoreboard.
-pub(super) fn in_hand(cell: &Cell, now: Moment) -> Option<(RequestNow, Duration)> {
+pub(super) fn in_hand(cell: &Cell, now: Monotonic) -> Option<(RequestNow, Duration)> {
     let since = cell.busy_since.load(Ordering::Acquire);
     if since == 0 {
         return None;
     }
     let request = cell.request()?;
-    Some((request, now.0.saturating_sub(Duration::from_nanos(since))))
+    Some((request, now.since(Monotonic::from_nanos(since))))
 }
 
 /// `GET /x HTTP/1.1 from 127.0.0.1, 3.2 s`.

@@ -66,7 +66,7 @@ impl Driver<'_> {
         let cell = self.scoreboard.cell(worker.slot.0);
         let hand = cell.and_then(|cell| postmortem::in_hand(cell, now()));
         let age = if let Stage::Serving { since, .. } = worker.stage {
-            Some(now().0.saturating_sub(since.0).as_secs_f64())
+            Some(now().since(since).as_secs_f64())
         } else {
             None
         };

@@ -136,7 +136,7 @@ fn deaths_at_boot_are_throttled() {
     for pid in ids {
         world.die(pid, Exit::Signal(9));
     }
-    let end = world.now + Duration::from_mins(1);
+    let end = world.now.after(Duration::from_mins(1));
     while world.now < end {
         while let Some(index) = world
             .owed
@@ -164,9 +164,9 @@ fn a_late_look_kills_no_one() {
     let mut world = World::new(2);
     world.peace();
     let id = *world.serving.iter().next().unwrap();
-    world.busy.insert(id, Moment(world.now));
+    world.busy.insert(id, world.now);
     let before = world.log.len();
-    world.now += Duration::from_mins(5);
+    world.now = world.now.after(Duration::from_mins(5));
     world.tick();
     let killed = |world: &World, from: usize| {
         world

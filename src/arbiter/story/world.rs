@@ -52,12 +52,12 @@ pub(super) enum Kind {
 /// The world.
 pub(super) struct World {
     pub(super) brain: Arbiter,
-    pub(super) now: Duration,
+    pub(super) now: Monotonic,
     pub(super) owed: Vec<Owed>,
     pub(super) living: BTreeMap<Pid, Kind>,
     pub(super) gone: BTreeSet<Pid>,
     pub(super) told: BTreeSet<Pid>,
-    pub(super) busy: BTreeMap<WorkerId, Moment>,
+    pub(super) busy: BTreeMap<WorkerId, Monotonic>,
     pub(super) serving: BTreeSet<WorkerId>,
     pub(super) next_pid: i32,
     pub(super) over: Option<Outcome>,
@@ -85,7 +85,7 @@ impl World {
         let policy = policy(workers);
         let mut world = Self {
             brain: Arbiter::new(7),
-            now: Duration::from_secs(1000),
+            now: Monotonic::ZERO.after(Duration::from_secs(1000)),
             owed: Vec::new(),
             living: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -106,7 +106,7 @@ impl World {
     pub(super) fn happen(&mut self, event: Event) {
         let stopping = matches!(self.brain.phase(), Phase::Stopping { .. } | Phase::Gone);
         let mut actions = Vec::new();
-        self.brain.step(Moment(self.now), event, &mut actions);
+        self.brain.step(self.now, event, &mut actions);
         for action in actions {
             assert!(self.over.is_none(), "{action:?} follows the exit");
             self.obey(&action, stopping);
@@ -157,7 +157,7 @@ impl World {
                     let hangs = self
                         .busy
                         .get(id)
-                        .is_some_and(|since| since.0 + limit <= self.now);
+                        .is_some_and(|since| since.after(limit) <= self.now);
                     assert!(hangs, "a worker that gets on is taken for a hung one");
                 }
             }
@@ -290,18 +290,18 @@ impl World {
 
     /// Time passes; what is due is looked at when it is due.
     pub(super) fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
+        let until = self.now.after(time);
         while self.over.is_none() {
             let due = self
                 .brain
                 .deadline()
-                .map(|due| due.0.max(self.now))
+                .map(|due| due.max(self.now))
                 .filter(|due| *due <= until);
             let Some(due) = due else { break };
             self.now = due;
             self.tick();
             assert!(
-                self.brain.deadline().is_none_or(|next| next.0 > self.now),
+                self.brain.deadline().is_none_or(|next| next > self.now),
                 "a deadline stays due"
             );
         }
@@ -364,7 +364,7 @@ impl World {
                     return;
                 };
                 if *busy {
-                    self.busy.insert(*id, Moment(self.now));
+                    self.busy.insert(*id, self.now);
                 } else {
                     self.busy.remove(id);
                 }

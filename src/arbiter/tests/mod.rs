@@ -51,8 +51,7 @@ impl Tale {
 
     fn step(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.brain
-            .step(Moment(Duration::from_millis(self.now)), event, &mut actions);
+        self.brain.step(at(self.now), event, &mut actions);
         actions
     }
 
@@ -65,6 +64,11 @@ impl Tale {
     fn newcomer(&mut self, id: u64) -> Vec<Action> {
         self.step(Event::Ready(WorkerId(id), pid(id)))
     }
+}
+
+/// A point in time, in milliseconds.
+fn at(milliseconds: u64) -> Monotonic {
+    Monotonic::ZERO.after(Duration::from_millis(milliseconds))
 }
 
 fn pid(id: u64) -> Pid {

@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
     let mut tale = Tale::serving(2);
-    let begun = Moment(Duration::from_millis(tale.now));
+    let begun = at(tale.now);
     tale.step(Event::Beat(WorkerId(1), Some(begun)));
     assert_eq!(
         tale.brain.deadline(),
-        Some(Moment(begun.0 + Duration::from_secs(30)))
+        Some(begun.after(Duration::from_secs(30)))
     );
     assert!(!asked(&tale.after(29_999), pid(1), Ask::Testify));
     let actions = tale.after(1);
@@ -40,13 +40,13 @@ fn an_idle_server_looks_once_a_timeout() {
     let mut tale = Tale::serving(2);
     tale.after(30_000);
     let due = tale.brain.deadline().unwrap();
-    assert_eq!(due.0, Duration::from_millis(tale.now + 30_000));
+    assert_eq!(due, at(tale.now + 30_000));
 }
 
 #[test]
 fn a_worker_that_got_on_before_it_was_killed_stays() {
     let mut tale = Tale::serving(1);
-    let begun = Moment(Duration::from_millis(tale.now));
+    let begun = at(tale.now);
     tale.step(Event::Beat(WorkerId(1), Some(begun)));
     assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
     assert_eq!(
@@ -72,7 +72,7 @@ fn who_was_busy_at_two_looks_with_two_requests_is_not_taken_for_hung() {
             );
         }
         for id in 1..=2 {
-            let begun = Moment(Duration::from_millis(tale.now - id));
+            let begun = at(tale.now - id);
             assert!(said(&tale.step(Event::Beat(WorkerId(id), Some(begun)))).is_empty());
         }
         assert!(said(&tale.after(0)).is_empty());
@@ -82,7 +82,7 @@ fn who_was_busy_at_two_looks_with_two_requests_is_not_taken_for_hung() {
 #[test]
 fn who_gets_on_during_a_stop_is_told_of_it() {
     let mut tale = Tale::serving(1);
-    let begun = Moment(Duration::from_millis(tale.now));
+    let begun = at(tale.now);
     tale.step(Event::Beat(WorkerId(1), Some(begun)));
     assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
     let actions = tale.step(Event::Ordered(Order::Stop));

@@ -19,10 +19,11 @@ use nix::sys::statfs::{
     SMB_SUPER_MAGIC, statfs,
 };
 
-use rcorn_arbiter::{Event, Moment, Order, Phase};
+use rcorn_arbiter::{Event, Order, Phase};
 use rcorn_link::CodeDirectory;
 use rcorn_log as log;
 use rcorn_settings::{ConfigFile, ReloadEngine, Settings};
+use rcorn_types::Monotonic;
 
 use super::{Driver, WATCH, now};
 
@@ -63,19 +64,19 @@ pub(super) struct Watch {
 #[derive(Debug)]
 enum Engine {
     Inotify(Lookout),
-    Poll { next: Moment },
+    Poll { next: Monotonic },
 }
 
 /// Something changes.
 #[derive(Clone, Copy, Debug)]
 struct Burst {
-    first: Moment,
-    due: Moment,
+    first: Monotonic,
+    due: Monotonic,
 }
 
 impl Watch {
     /// Begins to watch what the settings name.
-    fn begin(settings: &Settings, now: Moment) -> Self {
+    fn begin(settings: &Settings, now: Monotonic) -> Self {
         let directories = std::iter::once(&settings.chdir).chain(&settings.pythonpath);
         let places: Vec<CodeDirectory> = directories
             .map(|path| CodeDirectory {
@@ -137,7 +138,7 @@ impl Watch {
     }
 
     /// When to look, if nothing is heard.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
         let poll = match self.engine {
             Engine::Inotify(_) => None,
             Engine::Poll { next } => Some(next),
@@ -146,7 +147,7 @@ impl Watch {
     }
 
     /// Takes in what inotify says.
-    fn hear(&mut self, now: Moment) {
+    fn hear(&mut self, now: Monotonic) {
         let Engine::Inotify(lookout) = &self.engine else {
             return;
         };
@@ -161,15 +162,14 @@ impl Watch {
     }
 
     /// Something happened: wait whether more follows.
-    fn stir(&mut self, now: Moment) {
+    fn stir(&mut self, now: Monotonic) {
         let first = self.burst.map_or(now, |burst| burst.first);
-        let due = now.0.saturating_add(QUIET);
-        let due = Moment(due.min(first.0.saturating_add(LONGEST)));
+        let due = now.after(QUIET).min(first.after(LONGEST));
         self.burst = Some(Burst { first, due });
     }
 
     /// Looks if it is time to; gives the files that changed when they have come to rest.
-    fn changes(&mut self, now: Moment) -> BTreeSet<PathBuf> {
+    fn changes(&mut self, now: Monotonic) -> BTreeSet<PathBuf> {
         if self.deadline().is_none_or(|due| due > now) {
             return BTreeSet::new();
         }
@@ -177,7 +177,7 @@ impl Watch {
         let moved = self.look(now);
         let over = self
             .burst
-            .is_some_and(|burst| burst.first.0.saturating_add(LONGEST) <= now.0);
+            .is_some_and(|burst| burst.first.after(LONGEST) <= now);
         // Nobody tells whether more follows: rest is when two looks see the same.
         if is_polling && moved && !over {
             self.stir(now);
@@ -192,7 +192,7 @@ impl Watch {
     }
 
     /// Compares all files with how they were; tells whether any changed.
-    fn look(&mut self, began: Moment) -> bool {
+    fn look(&mut self, began: Monotonic) -> bool {
         let mut view = self.scope.look();
         for _round in 0..ROUNDS {
             let Engine::Inotify(lookout) = &mut self.engine else {
@@ -208,9 +208,9 @@ impl Watch {
             }
         }
         if let Engine::Poll { next } = &mut self.engine {
-            let ended = now().0;
-            let took = ended.saturating_sub(began.0);
-            *next = Moment(ended.saturating_add(PAUSE.max(took.saturating_mul(RATIO))));
+            let ended = now();
+            let took = ended.since(began);
+            *next = ended.after(PAUSE.max(took.saturating_mul(RATIO)));
         }
         if view.is_cut && !self.is_cut {
             log::warning(format_args!(
@@ -237,7 +237,7 @@ impl Watch {
     }
 
     /// The app was loaded from these places, too.
-    fn add(&mut self, places: Vec<CodeDirectory>, now: Moment) {
+    fn add(&mut self, places: Vec<CodeDirectory>, now: Monotonic) {
         let known = &self.scope.places;
         let new: Vec<CodeDirectory> = places
             .into_iter()
