@@ -51,7 +51,12 @@ pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_
     };
     for places in places.chunks(AT_ONCE) {
         let places = places.to_vec();
-        if let Err(error) = report(reports, &Report::Imported { directories: places }) {
+        if let Err(error) = report(
+            reports,
+            &Report::Imported {
+                directories: places,
+            },
+        ) {
             log::warning(format_args!(
                 "cannot tell what the app consists of: {error}"
             ));

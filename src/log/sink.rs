@@ -17,6 +17,7 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, dup3, fchown};
 
 use super::FileError;
+use rcorn_sys::descriptor::set_inherited;
 use rcorn_sys::process::adopt;
 
 /// How long a line waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
@@ -166,7 +167,7 @@ fn append(path: &Path) -> io::Result<(OwnedFd, bool)> {
 
 fn close_on_exec(fd: nix::Result<OwnedFd>) -> io::Result<OwnedFd> {
     let fd = fd?;
-    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    set_inherited(&fd, false)?;
     Ok(fd)
 }
 

@@ -15,12 +15,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
 
 use rcorn_driver as driver;
 use rcorn_settings::{self as settings, Environment, Resolved, Settings};
+use rcorn_sys::descriptor::set_inherited;
 
 use argv::{Asked, Details};
 
@@ -233,6 +233,6 @@ fn hand_over(orders: &Orders<'_>) -> io::Result<File> {
     let mut file = File::from(memory?);
     serde_json::to_writer(&mut file, orders).map_err(io::Error::other)?;
     file.rewind()?;
-    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    set_inherited(&file, true)?;
     Ok(file)
 }

@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 
 use nix::libc;
 
+use super::procfs::Stat;
+
 /// Ends the process at once: no destructors, no exit handlers, no flushing of stdio.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any integer and never returns.
@@ -164,14 +166,15 @@ pub fn widen_title_area() {
         // SAFETY: the arbiter has one thread, and calls this first of all. setenv copies the strings.
         unsafe { std::env::set_var(name, value) };
     }
-    let area = stat_fields().and_then(|f| Some((*f.get(48 - 3)?, *f.get(51 - 3)?)));
+    let area = Stat::of_self().and_then(|stat| Some((stat.address(48)?, stat.address(51)?)));
     TITLE_AREA.get_or_init(|| area);
 }
 
 /// What `ps` shows for this process from now on. Does nothing where the kernel does not tell the area.
 pub fn title(text: &str) {
-    let area = *TITLE_AREA
-        .get_or_init(|| stat_fields().and_then(|f| Some((*f.get(48 - 3)?, *f.get(49 - 3)?))));
+    let area = *TITLE_AREA.get_or_init(|| {
+        Stat::of_self().and_then(|stat| Some((stat.address(48)?, stat.address(49)?)))
+    });
     let Some((start, end)) = area else { return };
     let Some(length) = end.checked_sub(start).filter(|&length| length > 1) else {
         return;
@@ -194,16 +197,4 @@ pub fn title(text: &str) {
     }
     // SAFETY: PR_SET_NAME reads at most 16 bytes from a live, NUL-terminated array.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-}
-
-/// The numbers of `/proc/self/stat` from field 3 on that parse as addresses (proc(5)); others are 0.
-fn stat_fields() -> Option<Vec<usize>> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the command in parentheses and may hold anything, so start behind the last one.
-    let (_, rest) = text.rsplit_once(')')?;
-    Some(
-        rest.split_whitespace()
-            .map(|word| word.parse().unwrap_or(0))
-            .collect(),
-    )
 }

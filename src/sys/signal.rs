@@ -8,6 +8,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+/// A signal as kill(2) counts it.
+#[must_use]
+pub fn number(signal: Signal) -> c_int {
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of i32 representation"
+    )]
+    let number = signal as c_int;
+    number
+}
+
 /// Runs `action` in the handler of a signal. It must be async-signal-safe: stores into atomics, write(2).
 /// Programs that this process starts do not inherit it, and in processes that it forks without exec (an
 /// app's multiprocessing) the signal has its default effect.
@@ -30,11 +41,7 @@ pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Resul
 /// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is pending stays
 /// so: the disposition is read without a detour over "ignore", which would drop it.
 pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
-    #[expect(
-        clippy::as_conversions,
-        reason = "a fieldless enum of i32 representation"
-    )]
-    let number = signal as c_int;
+    let number = number(signal);
     // SAFETY: sigaction is plain data for which all zeroes is a valid value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: a null new action only asks; the old one is written to a live local.
@@ -85,12 +92,8 @@ pub fn disregard_here() {
 /// Whether a signal came since it was disregarded; once for each.
 #[must_use]
 pub fn was_swallowed(signal: Signal) -> bool {
-    #[expect(
-        clippy::as_conversions,
-        reason = "a fieldless enum of i32 representation"
-    )]
-    let number = signal as u32;
-    let bit = 1_u64.checked_shl(number).unwrap_or(0);
+    let bit = u32::try_from(number(signal)).ok();
+    let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
     SWALLOWED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
 }
 

@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-
 use rcorn_link::{Failure, Start};
+use rcorn_sys::descriptor::set_inherited;
 use rcorn_sys::process::borrow_inherited;
 
 /// How this template came to be.
@@ -93,11 +92,5 @@ pub(super) fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
 }
 
 pub(super) fn set_close_on_exec(fd: RawFd, close: bool) -> io::Result<()> {
-    let flags = if close {
-        FdFlag::FD_CLOEXEC
-    } else {
-        FdFlag::empty()
-    };
-    fcntl(borrow_inherited(fd)?, FcntlArg::F_SETFD(flags))?;
-    Ok(())
+    set_inherited(borrow_inherited(fd)?, !close)
 }

@@ -100,7 +100,7 @@ impl Orders {
             signal::reset(number)?;
             let drains = number == Signal::SIGTERM;
             let doors = doors.take_if(|_| drains);
-            signal::on(signal_number(number), move || {
+            signal::on(rcorn_sys::signal::number(number), move || {
                 flag.store(true, Ordering::Relaxed);
                 if let Some((doors, null)) = &doors {
                     close_connections();
@@ -116,7 +116,7 @@ impl Orders {
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
             let (flag, waker) = (Arc::clone(&orders.quit), waker.try_clone()?);
             signal::reset(number)?;
-            signal::on(signal_number(number), move || {
+            signal::on(rcorn_sys::signal::number(number), move || {
                 flag.store(true, Ordering::Relaxed);
                 call::interrupt();
                 wake_up(&waker);
@@ -172,14 +172,4 @@ impl Orders {
 /// One byte; a full pipe means that the loop will wake anyway.
 fn wake_up(waker: &UnixStream) {
     drop(rcorn_sys::net::send(waker.as_fd(), &[1], false));
-}
-
-/// The kernel's number of a signal.
-fn signal_number(signal: Signal) -> i32 {
-    #[expect(
-        clippy::as_conversions,
-        reason = "a fieldless enum of i32 representation"
-    )]
-    let number = signal as i32;
-    number
 }
