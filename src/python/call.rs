@@ -35,8 +35,9 @@ fn exports() -> &'static Exports {
         let attribute = find(c"PyObject_GetOptionalAttr").or_else(|| find(c"_PyObject_LookupAttr"));
         Exports {
             // SAFETY: CPython's symbol of this name has this signature.
-            vectorcall: find(c"PyObject_Vectorcall")
-                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, Vectorcall<ffi::PyObject>>(f) }),
+            vectorcall: find(c"PyObject_Vectorcall").map(|f| unsafe {
+                std::mem::transmute::<*mut libc::c_void, Vectorcall<ffi::PyObject>>(f)
+            }),
             // SAFETY: both names have the same signature (3.13 made the private one public).
             get_optional: attribute
                 .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, GetOptional>(f) }),
@@ -54,14 +55,8 @@ pub fn call2<'py>(
         return callable.call1((first, second));
     };
     // SAFETY: CPython's own function, three live objects, and the GIL is held (Bound).
-    let result = unsafe {
-        vectorcall::call2(
-            function,
-            callable.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
-        )
-    };
+    let result =
+        unsafe { vectorcall::call2(function, callable.as_ptr(), first.as_ptr(), second.as_ptr()) };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }

@@ -78,7 +78,6 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
     }
 }
 
-
 fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(nix::libc::EIO)
 }

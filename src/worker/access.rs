@@ -78,37 +78,29 @@ impl Desk<'_> {
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         path_info(request.head.path.of(request.text), &mut path);
-        let reply = self.guest.exchange().reply();
-        let line = Line {
-            request,
-            path: &path,
-            status: served.status,
-            sent: served.sent,
-            duration: clock::monotonic().saturating_sub(begun),
-            reply_head: reply.head(),
-            environ,
-        };
-        match access {
-            Access::File(file) => {
-                file.line.clear();
-                file.format.render(&line, &mut file.line);
-                drop(reply);
-                file.log.write(&mut file.line);
+        self.exchange.with_reply_head(|reply_head| {
+            let line = Line {
+                request,
+                path: &path,
+                status: served.status,
+                sent: served.sent,
+                duration: clock::monotonic().saturating_sub(begun),
+                reply_head,
+                environ,
+            };
+            match access {
+                Access::File(file) => {
+                    file.line.clear();
+                    file.format.render(&line, &mut file.line);
+                    file.log.write(&mut file.line);
+                }
+                Access::Logger(logger) => {
+                    let atoms =
+                        logger.atoms(py, &line, request.head, request.text, reply_head, environ);
+                    logger.write(py, atoms);
+                }
             }
-            Access::Logger(logger) => {
-                let atoms = logger.atoms(
-                    py,
-                    &line,
-                    request.head,
-                    request.text,
-                    line.reply_head,
-                    environ,
-                );
-                // The logger's code may do anything.
-                drop(reply);
-                logger.write(py, atoms);
-            }
-        }
+        });
         self.path = path;
     }
 }

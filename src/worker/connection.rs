@@ -17,7 +17,7 @@ use rcorn_connection::channel::Channel;
 use rcorn_http::{ChunkScan, Passage};
 use rcorn_settings::{AllowList, Protocol};
 use rcorn_sys::net::Peer;
-use rcorn_wsgi::ends::{Ends, ProxyEnds};
+use rcorn_wsgi::endpoints::{Endpoints, ProxyEndpoints};
 
 use super::lot::Passport;
 
@@ -76,7 +76,7 @@ pub struct Connection {
     /// The client as text, made when it is first asked for.
     address: OnceCell<Arc<str>>,
     /// The other end as Python objects, made for the first request.
-    pub ends: Option<Ends>,
+    pub ends: Option<Endpoints>,
     /// Received and not served yet.
     pub buffer: Vec<u8>,
     /// What it waits for.
@@ -167,13 +167,13 @@ impl Connection {
     }
 
     /// The client as the environ needs it; made once.
-    pub fn ends(&mut self, py: Python<'_>, trusted: &AllowList) -> PyResult<&Ends> {
+    pub fn ends(&mut self, py: Python<'_>, trusted: &AllowList) -> PyResult<&Endpoints> {
         if self.ends.is_none() {
             let port = match self.client() {
                 Peer::Inet(address) => Some(address.port().to_string()),
                 Peer::Unix => None,
             };
-            self.ends = Some(Ends {
+            self.ends = Some(Endpoints {
                 address: PyString::new(py, &self.peer_address()).unbind(),
                 port: port.map(|port| PyString::new(py, &port).unbind()),
                 trusted: self.is_on(trusted),
@@ -187,9 +187,9 @@ impl Connection {
     }
 }
 
-fn proxy(py: Python<'_>, passage: Passage) -> ProxyEnds {
+fn proxy(py: Python<'_>, passage: Passage) -> ProxyEndpoints {
     let text = |text: &str| PyString::new(py, text).unbind();
-    ProxyEnds {
+    ProxyEndpoints {
         protocol: text(if passage.client.is_ipv4() {
             "TCP4"
         } else {

@@ -19,8 +19,9 @@ use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Scoreboard};
 use rcorn_settings::{Protocol, Settings};
 use rcorn_sys::clock;
-use rcorn_wsgi::environ::Environ;
-use rcorn_wsgi::exchange::Guest;
+use rcorn_wsgi::environ::EnvironBuilder;
+use rcorn_wsgi::exchange::WsgiApp;
+use rcorn_wsgi::slot::ExchangeSlot;
 
 use super::access::Access;
 use super::deputy::Deputy;
@@ -102,8 +103,9 @@ pub(super) struct Desk<'a> {
     pub(super) head: Head,
     pub(super) packet: Packet,
     pub(super) scratch: Vec<u8>,
-    pub(super) environ: Environ,
-    pub(super) guest: Guest,
+    pub(super) environ: EnvironBuilder,
+    pub(super) exchange: ExchangeSlot,
+    pub(super) app: WsgiApp,
     pub(super) hooks: Option<&'a WorkerHooks>,
     pub(super) access: Option<Access>,
     /// Room for the path in its line.
@@ -316,19 +318,13 @@ impl Desk<'_> {
             return;
         }
         self.standing_second = second;
-        let mut standing = self.guest.exchange().standing();
-        if standing.server.is_empty() {
-            standing.server.extend_from_slice(b"Server: rcorn\r\n");
-        }
         let since = Duration::from_secs(u64::try_from(second).unwrap_or(0));
         let date = httpdate::fmt_http_date(
             std::time::UNIX_EPOCH
                 .checked_add(since)
                 .unwrap_or(std::time::UNIX_EPOCH),
         );
-        standing.date.clear();
-        standing.date.extend_from_slice(b"Date: ");
-        standing.date.extend_from_slice(date.as_bytes());
-        standing.date.extend_from_slice(b"\r\n");
+        self.exchange
+            .set_common_headers(b"Server: rcorn\r\n", format!("Date: {date}\r\n").as_bytes());
     }
 }

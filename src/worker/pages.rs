@@ -23,13 +23,13 @@ impl Desk<'_> {
         head_only: bool,
     ) -> u64 {
         let mut page = Vec::new();
-        let standing = self.guest.exchange().standing();
+        let common = self.exchange.common_headers();
         let body = reply::error_page(
             &mut page,
             status,
             message,
-            &standing.date,
-            &standing.server,
+            &common.date,
+            &common.server,
             head_only,
         );
         drop(net::send_gathered(
@@ -90,7 +90,7 @@ impl Desk<'_> {
             status,
             sent: self.page(connection, status, message, request.is_head()),
             ending: Ending::Close,
-            trouble: None,
+            error: None,
         }
     }
 }

@@ -15,9 +15,9 @@ use rcorn_settings::Protocol;
 use rcorn_sys::clock;
 use rcorn_wsgi::body::Body;
 use rcorn_wsgi::environ::EnvironError;
-use rcorn_wsgi::exchange::{Ending, Served, Trouble};
+use rcorn_wsgi::exchange::{Ending, ExchangeError, Served};
 use rcorn_wsgi::input::Input;
-use rcorn_wsgi::reply::Demand;
+use rcorn_wsgi::reply::ResponseConstraints;
 use rcorn_wsgi::variables::Variables;
 
 use super::connection::{Connection, Waiting};
@@ -211,7 +211,7 @@ impl Desk<'_> {
         self.log_access(py, &request, &served, begun, environ.as_ref());
         drop(environ);
         connection.passport.served = connection.passport.served.saturating_add(1);
-        Self::log_trouble(&request, served.trouble);
+        Self::log_trouble(&request, served.error);
         let gathered = matches!(gather, Gather::Here(_));
         let whole = used == behind.len() && left.is_some();
         match served.ending {
@@ -256,7 +256,7 @@ impl Desk<'_> {
         Served {
             status: refusal.status(),
             sent: self.refuse(connection, &refusal),
-            trouble: None,
+            error: None,
             ..served
         }
     }
@@ -292,17 +292,23 @@ impl Desk<'_> {
                     .build_from(py, text, head, variables, ends, input)?
             }
         };
-        let demand = Demand {
+        let constraints = ResponseConstraints {
             head_only: request.is_head(),
             http11: head.version == Version::Http11,
             keep_alive,
             coalesce: keep_alive && self.coalescing.waits(),
         };
         let served = match self.hooks {
-            None => self
-                .guest
-                .serve(py, &environ, &connection.channel, demand)?,
-            Some(hooks) => self.serve_with(py, hooks, &environ, &connection.channel, demand)?,
+            None => self.app.serve(
+                py,
+                &mut self.exchange,
+                &environ,
+                &connection.channel,
+                constraints,
+            )?,
+            Some(hooks) => {
+                self.serve_with(py, hooks, &environ, &connection.channel, constraints)?
+            }
         };
         let (left, malformed) = match &input {
             None => (Some(Vec::new()), None),
@@ -323,7 +329,7 @@ impl Desk<'_> {
         hooks: &WorkerHooks,
         environ: &Bound<'_, PyDict>,
         channel: &Channel,
-        demand: Demand,
+        constraints: ResponseConstraints,
     ) -> PyResult<Served> {
         let request = match hooks.before(py, environ) {
             Ok(request) => request,
@@ -332,43 +338,46 @@ impl Desk<'_> {
                     status: 500,
                     sent: 0,
                     ending: Ending::Unanswered,
-                    trouble: Some(Trouble::App(traceback::format(py, &error))),
+                    error: Some(ExchangeError::App(traceback::format(py, &error))),
                 });
             }
         };
-        let served = self.guest.serve(py, environ, channel, demand)?;
-        let head = self.guest.exchange().reply().head().to_vec();
-        hooks.after(py, request, environ, &head, served.status, served.sent);
+        let served = self
+            .app
+            .serve(py, &mut self.exchange, environ, channel, constraints)?;
+        self.exchange.with_reply_head(|head| {
+            hooks.after(py, request, environ, head, served.status, served.sent);
+        });
         Ok(served)
     }
 
     /// What went wrong, in the log.
-    fn log_trouble(request: &Request<'_>, trouble: Option<Trouble>) {
+    fn log_trouble(request: &Request<'_>, trouble: Option<ExchangeError>) {
         let Some(trouble) = trouble else { return };
         let (method, target) = (
             log::escaped(request.method()),
             log::escaped(request.target()),
         );
         match trouble {
-            Trouble::App(text) => {
+            ExchangeError::App(text) => {
                 log::error(format_args!(
                     "Error handling request {method} {target}\n{text}"
                 ));
             }
-            Trouble::Close(text) => {
+            ExchangeError::Close(text) => {
                 log::error(format_args!(
                     "Error in close() after request {method} {target}\n{text}"
                 ));
             }
-            Trouble::Length(text) => log::error(format_args!(
+            ExchangeError::Length(text) => log::error(format_args!(
                 "Error handling request {method} {target}: {text}"
             )),
-            Trouble::Client(text) => {
+            ExchangeError::Client(text) => {
                 log::info(format_args!(
                     "Client left during request {method} {target}: {text}"
                 ));
             }
-            Trouble::Leaving => {
+            ExchangeError::Leaving => {
                 log::warning(format_args!(
                     "Dropped request {method} {target}: told to leave at once"
                 ));

@@ -17,10 +17,11 @@ use rcorn_log::AccessLog;
 use rcorn_settings::{HeaderMap, LogTarget, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::process::adopt;
-use rcorn_wsgi::environ::{Environ, EnvironRules};
+use rcorn_wsgi::environ::{EnvironBuilder, EnvironRules};
 use rcorn_wsgi::errors::Errors;
-use rcorn_wsgi::exchange::Guest;
+use rcorn_wsgi::exchange::WsgiApp;
 use rcorn_wsgi::file::FileWrapper;
+use rcorn_wsgi::slot::ExchangeSlot;
 
 use super::Birth;
 use super::access::{Access, FileAccess};
@@ -64,7 +65,8 @@ impl<'a> Desk<'a> {
             orders.draining(),
         )?;
         let sender = Arc::new(Sender(Arc::clone(&deputy)));
-        let (environ, guest) = stage(py, start, app, sender).map_err(io::Error::other)?;
+        let (environ, exchange) = stage(py, start, sender).map_err(io::Error::other)?;
+        let app = WsgiApp::new(py, app, settings.sendfile);
         let access = access(py, start)?;
         let mut desk = Self {
             start,
@@ -98,7 +100,8 @@ impl<'a> Desk<'a> {
             // A head and a body of the size that buffers have: in one piece.
             scratch: vec![0; PIECE.saturating_add(16 * 1024)],
             environ,
-            guest,
+            exchange,
+            app,
             hooks: birth.hooks.as_ref(),
             access,
             path: Vec::new(),
@@ -115,13 +118,12 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// The app, and what makes its environs.
+/// What makes environs, and the exchange that they are served with.
 fn stage(
     py: Python<'_>,
     start: &Start,
-    app: Bound<'_, PyAny>,
     sender: Arc<Sender>,
-) -> PyResult<(Environ, Guest)> {
+) -> PyResult<(EnvironBuilder, ExchangeSlot)> {
     let settings = &start.settings;
     let rules = EnvironRules {
         secure_scheme_headers: &settings.secure_scheme_headers,
@@ -131,16 +133,16 @@ fn stage(
     };
     let errors = Bound::new(py, Errors)?;
     let wrapper = py.get_type::<FileWrapper>();
-    let guest = Guest::new(py, app, settings.sendfile, sender)?;
-    let environ = Environ::new(
+    let exchange = ExchangeSlot::new(py, sender)?;
+    let environ = EnvironBuilder::new(
         py,
         &rules,
         &start.listeners,
         errors.as_any(),
         wrapper.as_any(),
-        &guest.early_hints(py)?,
+        &exchange.early_hints(py)?,
     )?;
-    Ok((environ, guest))
+    Ok((environ, exchange))
 }
 
 /// The access log, if there is one.

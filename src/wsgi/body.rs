@@ -298,7 +298,7 @@ impl Body {
         }
     }
 
-    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when the
+    /// Endpoints the body with its request. Gives the bytes that belong to the next request; `None` when the
     /// body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         // What is already in the socket's buffer may complete it.

@@ -7,8 +7,8 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use rcorn_http::{decimal, reply as rules};
 use rcorn_python::text;
 
-use super::mistake::Mistake;
 use super::reply::{Reply, Stage};
+use super::violation::WsgiViolation;
 
 /// Fields that are remembered at most: what comes behind them shares one place.
 const REMEMBERED: usize = 32;
@@ -76,7 +76,7 @@ impl Known {
         self.wire.clear();
         self.wire.extend_from_slice(b"HTTP/1.1 ");
         let start = self.wire.len();
-        let wrong = |why: String| PyErr::from(Mistake::Status(text.to_string(), why));
+        let wrong = |why: String| PyErr::from(WsgiViolation::Status(text.to_string(), why));
         if !text::append_latin1(text, &mut self.wire)? {
             return Err(wrong("it has characters beyond latin-1".into()));
         }
@@ -101,7 +101,7 @@ impl Known {
         if same_name && same(self.value.as_ref(), value) {
             return Ok(());
         }
-        let bad = |why: String| PyErr::from(Mistake::FieldText(name.to_string(), why));
+        let bad = |why: String| PyErr::from(WsgiViolation::FieldText(name.to_string(), why));
         if !same_name {
             self.name = None;
             self.wire.clear();
@@ -142,7 +142,9 @@ impl Reply {
         self.head.clear();
         (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
         let Ok(text) = status.cast::<PyString>() else {
-            return Err(Mistake::StatusType(status.get_type().qualname()?.to_string()).into());
+            return Err(
+                WsgiViolation::StatusType(status.get_type().qualname()?.to_string()).into(),
+            );
         };
         if !same(self.declared.status.name.as_ref(), text) {
             self.declared.code = self.declared.status.take_status(text)?;
@@ -166,7 +168,9 @@ impl Reply {
 
     fn declare_fields(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(fields) = fields.cast::<PyList>() else {
-            return Err(Mistake::FieldsType(fields.get_type().qualname()?.to_string()).into());
+            return Err(
+                WsgiViolation::FieldsType(fields.get_type().qualname()?.to_string()).into(),
+            );
         };
         let mut declared = std::mem::take(&mut self.declared.fields);
         let taken = fields
@@ -185,11 +189,11 @@ impl Reply {
     ) -> PyResult<()> {
         let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
         let Some(pair) = pair else {
-            return Err(Mistake::Field(field.repr()?.to_string()).into());
+            return Err(WsgiViolation::Field(field.repr()?.to_string()).into());
         };
         let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
         let (Ok(name), Ok(value)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
-            return Err(Mistake::Field(field.repr()?.to_string()).into());
+            return Err(WsgiViolation::Field(field.repr()?.to_string()).into());
         };
         let place = position.min(REMEMBERED);
         if declared.len() <= place {
@@ -201,7 +205,7 @@ impl Reply {
         known.take_field(&name, &value)?;
         if self
             .heed(known)
-            .map_err(|why| Mistake::FieldText(name.to_string(), why))?
+            .map_err(|why| WsgiViolation::FieldText(name.to_string(), why))?
         {
             self.head.extend_from_slice(&known.wire);
         }

@@ -13,7 +13,7 @@ use rcorn_link::{Listener, ListenerKind};
 use rcorn_python::text;
 use rcorn_settings::Protocol;
 
-use super::ends::Ends;
+use super::endpoints::Endpoints;
 use super::fields::Overrides;
 use super::input::Input;
 use super::names::{NameRules, Names, Values};
@@ -69,7 +69,7 @@ struct Memo {
 
 /// Builds environs.
 #[derive(Debug)]
-pub struct Environ {
+pub struct EnvironBuilder {
     pub(super) keys: Keys,
     pub(super) names: Names,
     pub(super) values: Values,
@@ -100,7 +100,7 @@ pub struct EnvironRules<'a> {
     pub software: &'a str,
 }
 
-impl Environ {
+impl EnvironBuilder {
     /// Prepares for these listeners. `errors`, `file_wrapper` and `early_hints` are the objects for their keys.
     pub fn new(
         py: Python<'_>,
@@ -193,7 +193,7 @@ impl Environ {
         py: Python<'py>,
         bytes: &[u8],
         head: &Head,
-        ends: &Ends,
+        ends: &Endpoints,
         input: Option<&Bound<'py, Input>>,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let same = self.memo.serial == head.serial
@@ -212,7 +212,7 @@ impl Environ {
             }
             let environ = previous.copy()?;
             self.memo.environ = Some(previous.unbind());
-            self.set_ends(py, &environ, ends)?;
+            self.set_endpoints(py, &environ, ends)?;
             return Ok(environ);
         }
         let environ = self.anew(py, bytes, head, ends)?;
@@ -231,7 +231,7 @@ impl Environ {
         environ: &Bound<'_, PyDict>,
         bytes: &[u8],
         head: &Head,
-        ends: &Ends,
+        ends: &Endpoints,
         line: &[u8],
         same: bool,
     ) -> PyResult<()> {
@@ -269,11 +269,11 @@ impl Environ {
         py: Python<'py>,
         bytes: &[u8],
         head: &Head,
-        ends: &Ends,
+        ends: &Endpoints,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let environ = self.template(py, ends.listener)?;
         let overrides = self.set_fields(py, &environ, bytes, head, ends.trusted)?;
-        self.set_ends(py, &environ, ends)?;
+        self.set_endpoints(py, &environ, ends)?;
         if head.version == Version::Http10 {
             environ.set_item(&self.keys.protocol, self.values.get(py, b"HTTP/1.0")?)?;
         }

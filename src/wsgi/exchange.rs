@@ -2,7 +2,6 @@
 //! block where it gave an iterator, sendfile where it gave a file. `close()` is owed on every path.
 
 use std::io::IoSlice;
-use std::sync::Arc;
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
@@ -16,11 +15,11 @@ use rcorn_sys::fork::is_stray;
 
 use super::attached::{Attached, lost_error};
 use super::file::FileWrapper;
-use super::hints::EarlyHints;
-use super::mistake::{Mistake, fix};
-use super::reply::{Demand, Stage};
-use super::start::{Callables, Exchange};
-use rcorn_connection::channel::{Channel, Deputy};
+use super::reply::{ResponseConstraints, Stage};
+use super::slot::ExchangeSlot;
+use super::start::Exchange;
+use super::violation::{WsgiViolation, hint};
+use rcorn_connection::channel::Channel;
 use rcorn_connection::outbox::{FileRest, Flush};
 
 /// How an exchange ended.
@@ -33,7 +32,7 @@ pub struct Served {
     /// What becomes of the connection.
     pub ending: Ending,
     /// What went wrong, for the log.
-    pub trouble: Option<Trouble>,
+    pub error: Option<ExchangeError>,
 }
 
 /// What becomes of the connection.
@@ -51,7 +50,7 @@ pub enum Ending {
 
 /// What went wrong.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum ExchangeError {
     /// The app raised, or broke a rule of WSGI: the traceback or the rule.
     App(String),
     /// The client left or was too slow.
@@ -64,54 +63,41 @@ pub enum Trouble {
     Leaving,
 }
 
-/// An app with what its calls need.
+/// The app, which all request slots of a worker call.
 #[derive(Debug)]
-pub struct Guest {
+pub struct WsgiApp {
     app: Py<PyAny>,
-    callables: Callables,
     close: Py<PyString>,
     sendfile: bool,
 }
 
-impl Guest {
-    /// An app to call.
-    pub fn new(
-        py: Python<'_>,
-        app: Bound<'_, PyAny>,
-        sendfile: bool,
-        deputy: Arc<dyn Deputy>,
-    ) -> PyResult<Self> {
-        let close = PyString::intern(py, "close").unbind();
-        Ok(Self {
-            app: app.unbind(),
-            callables: Callables::new(py, deputy)?,
-            close,
-            sendfile,
-        })
-    }
-
-    /// The exchange object (for the standing fields and the access log).
+impl WsgiApp {
+    /// An app to call. `sendfile`: whether files are sent by sendfile(2).
     #[must_use]
-    pub fn exchange(&self) -> &Exchange {
-        self.callables.exchange()
-    }
-
-    /// `wsgi.early_hints`.
-    pub fn early_hints<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        EarlyHints::bind(self.callables.hints().bind(py))
+    pub fn new(py: Python<'_>, app: Bound<'_, PyAny>, sendfile: bool) -> Self {
+        Self {
+            app: app.unbind(),
+            close: PyString::intern(py, "close").unbind(),
+            sendfile,
+        }
     }
 
     /// Calls the app and sends what it gives.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for `start_response`. What the app does wrong is part of [`Served`].
     pub fn serve(
-        &mut self,
+        &self,
         py: Python<'_>,
+        slot: &mut ExchangeSlot,
         environ: &Bound<'_, PyDict>,
         channel: &Channel,
-        demand: Demand,
+        constraints: ResponseConstraints,
     ) -> PyResult<Served> {
-        let (exchange, start_response) = self.callables.fresh(py)?;
+        let (exchange, start_response) = slot.begin(py)?;
         let state = exchange.get();
-        state.reply().open(channel.clone(), demand);
+        state.reply().open(channel.clone(), constraints);
         let outcome = call::in_app(|| {
             let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
             let sent = self.send(py, state, &result);
@@ -216,11 +202,11 @@ fn part((position, item): (usize, Bound<'_, PyAny>)) -> PyResult<Bound<'_, PyByt
         Ok(part) => Ok(part),
         Err(error) => {
             let kind = error.into_inner().get_type().qualname()?.to_string();
-            let fix = fix(&kind);
-            Err(Mistake::Item {
+            let hint = hint(&kind);
+            Err(WsgiViolation::Item {
                 kind,
                 position,
-                fix,
+                hint,
             }
             .into())
         }
@@ -232,7 +218,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
     match reply.stage {
         Stage::Headed => {
             // Sending may wait, and while it waits other threads run: not under the lock.
-            let prepared = reply.whole(parts, &state.standing());
+            let prepared = reply.whole(parts, &state.common_headers());
             drop(reply);
             let Some((channel, whole)) = prepared else {
                 return Ok(());
@@ -245,7 +231,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             }
             Ok(())
         }
-        Stage::Open | Stage::Idle => Err(Mistake::NeverStarted.into()),
+        Stage::Open | Stage::Idle => Err(WsgiViolation::NeverStarted.into()),
         Stage::Streaming => {
             drop(reply);
             // write() was used: the rest follows it.
@@ -258,10 +244,10 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
 }
 
 /// What is wrong with an app that returned this.
-fn returned(result: &Bound<'_, PyAny>) -> PyResult<Mistake> {
+fn returned(result: &Bound<'_, PyAny>) -> PyResult<WsgiViolation> {
     let kind = result.get_type().qualname()?.to_string();
-    let fix = fix(&kind);
-    Ok(Mistake::Returned(kind, fix))
+    let hint = hint(&kind);
+    Ok(WsgiViolation::Returned(kind, hint))
 }
 
 fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -291,9 +277,9 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     let prepared = {
         let mut reply = state.reply();
         if reply.stage == Stage::Open {
-            return Err(Mistake::NeverStarted.into());
+            return Err(WsgiViolation::NeverStarted.into());
         }
-        reply.finish(&state.standing())
+        reply.finish(&state.common_headers())
     };
     if let Some((channel, mut step)) = prepared {
         let sent = step.send(py, &channel, b"");
@@ -306,12 +292,12 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
 /// Sends a file by sendfile(2); `false` when it must be iterated instead.
 fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
     if state.reply().stage == Stage::Open {
-        return Err(Mistake::NeverStarted.into());
+        return Err(WsgiViolation::NeverStarted.into());
     }
     let Some(plain) = wrapper.plain(py)? else {
         return Ok(false);
     };
-    let prepared = state.reply().file(plain.size, &state.standing());
+    let prepared = state.reply().file(plain.size, &state.common_headers());
     let Some((channel, step, take)) = prepared else {
         return Ok(false);
     };
@@ -344,7 +330,7 @@ fn judge(
     let declared = reply.length().unwrap_or(0);
     // Formatting a traceback runs Python code.
     drop(reply);
-    let failed = |trouble| {
+    let failed = |error| {
         let (status, ending) = if stage == Stage::Streaming {
             (status, Ending::Abort)
         } else {
@@ -354,26 +340,26 @@ fn judge(
             status,
             sent,
             ending,
-            trouble: Some(trouble),
+            error: Some(error),
         }
     };
     match outcome {
-        Err(_) if call::interrupted() => failed(Trouble::Leaving),
+        Err(_) if call::interrupted() => failed(ExchangeError::Leaving),
         Err(error) if channel.is_lost() => {
-            let served = failed(Trouble::Client(traceback::summary(py, &error)));
+            let served = failed(ExchangeError::Client(traceback::summary(py, &error)));
             Served {
                 ending: Ending::Abort,
                 ..served
             }
         }
-        Err(error) => failed(Trouble::App(traceback::format(py, &error))),
-        Ok(_) if missing > 0 => failed(Trouble::Length(format!(
+        Err(error) => failed(ExchangeError::App(traceback::format(py, &error))),
+        Ok(_) if missing > 0 => failed(ExchangeError::Length(format!(
             "the app declared Content-Length: {declared} but gave {missing} bytes less; the connection was aborted"
         ))),
         Ok(close_error) => {
-            let trouble = match close_error {
-                Some(error) => Some(Trouble::Close(traceback::format(py, &error))),
-                None if excess > 0 => Some(Trouble::Length(format!(
+            let error = match close_error {
+                Some(error) => Some(ExchangeError::Close(traceback::format(py, &error))),
+                None if excess > 0 => Some(ExchangeError::Length(format!(
                     "the app declared Content-Length: {declared} but gave {excess} bytes more; they were not sent"
                 ))),
                 None => None,
@@ -387,7 +373,7 @@ fn judge(
                 status,
                 sent,
                 ending,
-                trouble,
+                error,
             }
         }
     }

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyString};
 use rcorn_http::Head;
 use rcorn_python::text;
 
-use super::environ::{Environ, EnvironError};
+use super::environ::{EnvironBuilder, EnvironError};
 use super::names::Meaning;
 
 /// What a trusted proxy says of the target.
@@ -25,7 +25,7 @@ fn unfold(value: &[u8]) -> Vec<u8> {
     parts.join(&b' ')
 }
 
-impl Environ {
+impl EnvironBuilder {
     /// The fields, and what a trusted peer's fields override.
     pub(super) fn set_fields(
         &mut self,

@@ -10,9 +10,9 @@ use pyo3::prelude::*;
 use rcorn_python::{Arguments, Builtin, bind_builtin};
 
 use super::attached::{Attached, lost_error};
-use super::mistake::Mistake;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
+use super::violation::WsgiViolation;
 use rcorn_connection::outbox::Flush;
 
 /// What the callable is bound to: one for the life of the worker, so that a request which does not use it pays
@@ -65,7 +65,7 @@ impl Builtin for EarlyHints {
         let fields = arguments.get(0, "headers")?;
         let only = arguments.count() == 1;
         let Some(fields) = fields.filter(|_| only) else {
-            return Err(Mistake::HintArguments.into());
+            return Err(WsgiViolation::HintArguments.into());
         };
         let exchange = this.cast::<Hints>()?.get().lock().clone_ref(py);
         let mut interim = Reply::default();
@@ -74,8 +74,8 @@ impl Builtin for EarlyHints {
             let reply = exchange.get().reply();
             match reply.stage {
                 Stage::Open | Stage::Headed => reply.interim_channel(),
-                Stage::Idle => return Err(Mistake::HintsOver.into()),
-                Stage::Streaming => return Err(Mistake::HintsLate.into()),
+                Stage::Idle => return Err(WsgiViolation::HintsOver.into()),
+                Stage::Streaming => return Err(WsgiViolation::HintsLate.into()),
             }
         };
         if let Some(channel) = channel {

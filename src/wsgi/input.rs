@@ -59,7 +59,7 @@ impl Input {
         }
     }
 
-    /// Ends it; see [`Body::finish`].
+    /// Endpoints it; see [`Body::finish`].
     pub fn finish(&self) -> Option<Vec<u8>> {
         self.lock()
             .as_mut()

@@ -1,5 +1,5 @@
-//! The guest: one exchange with the app (PEP 3333), from environ to the last byte of the reply. Knows one
-//! connection's channel, never the loop that waits for connections. Called by `worker`.
+//! PEP 3333: one exchange with the app, from the environ to the last byte of the reply. Knows the channel of
+//! one connection, not the loop that waits for connections. Called by `worker`.
 #![forbid(unsafe_code)]
 
 mod fields;
@@ -7,16 +7,17 @@ mod fields;
 pub mod attached;
 pub mod body;
 pub mod declare;
-pub mod ends;
+pub mod endpoints;
 pub mod environ;
 pub mod errors;
 pub mod exchange;
 pub mod file;
+pub mod fragment;
 pub mod hints;
 pub mod input;
-pub mod mistake;
 pub mod names;
 pub mod reply;
+pub mod slot;
 pub mod start;
-pub mod step;
 pub mod variables;
+pub mod violation;

@@ -54,7 +54,7 @@ pub struct NameRules {
 pub struct Names {
     rules: NameRules,
     /// By their place in `seen`.
-    by_wire: HashMap<Box<[u8]>, usize, BuildHasherDefault<Quick>>,
+    by_wire: HashMap<Box<[u8]>, usize, BuildHasherDefault<FxHasher>>,
     seen: Vec<Name>,
     numbers: HashMap<Box<[u8]>, usize>,
 }
@@ -177,7 +177,7 @@ impl Values {
 
 /// A quick hash; collisions only cost a new `str`.
 fn hash(bytes: &[u8]) -> u32 {
-    let mut state = Quick(u64::try_from(bytes.len()).unwrap_or(0));
+    let mut state = FxHasher(u64::try_from(bytes.len()).unwrap_or(0));
     state.write(bytes);
     u32::try_from(state.0 >> 40).unwrap_or(0)
 }
@@ -185,15 +185,15 @@ fn hash(bytes: &[u8]) -> u32 {
 /// Multiply and rotate, eight bytes at a time. Names that somebody makes to collide cost a look at [`MOST_NAMES`] at
 /// most.
 #[derive(Debug, Default)]
-struct Quick(u64);
+struct FxHasher(u64);
 
-impl Quick {
+impl FxHasher {
     fn mix(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 }
 
-impl Hasher for Quick {
+impl Hasher for FxHasher {
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -9,8 +9,8 @@ use pyo3::types::PyBytes;
 
 use super::body::DRAINED;
 use super::declare::Declared;
-use super::mistake::Mistake;
-use super::step::{COPIED, ChunkLine, Step, Whole, limited};
+use super::fragment::{COPIED, ChunkLine, Fragment, FullReply, limited};
+use super::violation::WsgiViolation;
 use rcorn_connection::channel::Channel;
 use rcorn_connection::outbox::Flush;
 
@@ -24,7 +24,7 @@ pub fn close_connections() {
 
 /// What the request says about its reply.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Demand {
+pub struct ResponseConstraints {
     /// HEAD: no body, whatever the app gives.
     pub head_only: bool,
     /// HTTP/1.1: chunks are understood.
@@ -61,20 +61,27 @@ enum Framing {
     Close,
 }
 
-/// The texts every head ends with; remade when the second or the name changes.
-#[derive(Debug, Default)]
-pub struct Standing {
+/// The fields that every head ends with, unless the app gave its own. Whole lines.
+#[derive(Clone, Debug, Default)]
+pub struct CommonHeaders {
     /// `Server: …\r\n`
     pub server: Vec<u8>,
     /// `Date: …\r\n`
     pub date: Vec<u8>,
 }
 
+impl CommonHeaders {
+    pub(super) fn set(&mut self, server: &[u8], date: &[u8]) {
+        server.clone_into(&mut self.server);
+        date.clone_into(&mut self.date);
+    }
+}
+
 /// The state of one reply; its buffers are used again for the next.
 #[derive(Debug)]
 pub struct Reply {
     pub(crate) stage: Stage,
-    demand: Demand,
+    constraints: ResponseConstraints,
     channel: Option<Channel>,
     /// The status line and the app's fields, as they go on the wire.
     pub(super) head: Vec<u8>,
@@ -98,7 +105,7 @@ impl Default for Reply {
     fn default() -> Self {
         Self {
             stage: Stage::Idle,
-            demand: Demand::default(),
+            constraints: ResponseConstraints::default(),
             channel: None,
             head: Vec::new(),
             status: 0,
@@ -117,9 +124,9 @@ impl Default for Reply {
 
 impl Reply {
     /// Begins with a new request.
-    pub fn open(&mut self, channel: Channel, demand: Demand) {
+    pub fn open(&mut self, channel: Channel, constraints: ResponseConstraints) {
         self.channel = Some(channel);
-        self.demand = demand;
+        self.constraints = constraints;
         self.stage = Stage::Open;
         (self.sent, self.excess, self.status) = (0, 0, 0);
         // Whoever asks before the app has declared its own must not see another client's.
@@ -139,10 +146,10 @@ impl Reply {
 
     /// Where an interim reply (1xx) may go; nowhere if the client does not know of them (RFC 9110 section 15.2).
     pub fn interim_channel(&self) -> Option<Channel> {
-        self.channel.clone().filter(|_| self.demand.http11)
+        self.channel.clone().filter(|_| self.constraints.http11)
     }
 
-    /// Ends with its request: whoever kept `start_response` or `write` gets an error from now on.
+    /// Endpoints with its request: whoever kept `start_response` or `write` gets an error from now on.
     pub fn end(&mut self) {
         self.stage = Stage::Idle;
         self.channel = None;
@@ -180,21 +187,31 @@ impl Reply {
 
     /// Whether the connection can take another request after this reply.
     pub fn keeps_connection(&self) -> bool {
-        self.demand.keep_alive && !self.close && self.framing != Framing::Close
+        self.constraints.keep_alive && !self.close && self.framing != Framing::Close
     }
 
-    /// The bytes of the declared fields (for the access log).
+    /// The status line and fields as they were sent.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
 
+    /// Takes them out, to be given back by [`Self::return_head`].
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.head)
+    }
+
+    /// Takes the buffer back for the next request.
+    pub(super) fn return_head(&mut self, head: Vec<u8>) {
+        self.head = head;
+    }
+
     /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.3.6, 15.4.5).
     fn may_have_body(&self) -> bool {
-        !self.demand.head_only && self.status >= 200 && !matches!(self.status, 204 | 205 | 304)
+        !self.constraints.head_only && self.status >= 200 && !matches!(self.status, 204 | 205 | 304)
     }
 
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
-    fn complete_head(&mut self, total: Option<u64>, standing: &Standing) {
+    fn complete_head(&mut self, total: Option<u64>, common: &CommonHeaders) {
         let unread = self.channel.as_ref().map_or(0, Channel::unread);
         self.close |= CLOSING.load(Ordering::Relaxed) || unread > DRAINED;
         if self.status == 205 {
@@ -210,7 +227,7 @@ impl Reply {
                 .extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
             self.head.extend_from_slice(b"\r\n");
             Framing::Length(total)
-        } else if self.demand.http11 {
+        } else if self.constraints.http11 {
             self.head
                 .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
             Framing::Chunked
@@ -218,15 +235,15 @@ impl Reply {
             Framing::Close
         };
         if !self.has_server {
-            self.head.extend_from_slice(&standing.server);
+            self.head.extend_from_slice(&common.server);
         }
         if !self.has_date {
-            self.head.extend_from_slice(&standing.date);
+            self.head.extend_from_slice(&common.date);
         }
         // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112 9.3).
         if !self.keeps_connection() {
             self.head.extend_from_slice(b"Connection: close\r\n");
-        } else if !self.demand.http11 {
+        } else if !self.constraints.http11 {
             self.head.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         self.head.extend_from_slice(b"\r\n");
@@ -254,16 +271,20 @@ impl Reply {
     }
 
     /// Prepares to send one part of the body. The channel is given back for sending without the lock.
-    pub fn part(&mut self, given: usize, standing: &Standing) -> Result<(Channel, Step), Mistake> {
-        let mut step = Step::default();
+    pub fn part(
+        &mut self,
+        given: usize,
+        common: &CommonHeaders,
+    ) -> Result<(Channel, Fragment), WsgiViolation> {
+        let mut step = Fragment::default();
         if self.complete {
-            return Err(Mistake::Over);
+            return Err(WsgiViolation::Over);
         }
         match self.stage {
-            Stage::Idle => return Err(Mistake::Over),
-            Stage::Open => return Err(Mistake::NotStarted),
+            Stage::Idle => return Err(WsgiViolation::Over),
+            Stage::Open => return Err(WsgiViolation::NotStarted),
             Stage::Headed => {
-                self.complete_head(None, standing);
+                self.complete_head(None, common);
                 step.head = std::mem::take(&mut self.head);
             }
             Stage::Streaming => {}
@@ -275,13 +296,13 @@ impl Reply {
         if step.begins() {
             step.flush = self.flush(step.take);
         }
-        let channel = self.channel.clone().ok_or(Mistake::Over)?;
+        let channel = self.channel.clone().ok_or(WsgiViolation::Over)?;
         Ok((channel, step))
     }
 
     /// When a reply is to leave whose first part has so many bytes: together with others if that is all of it.
     fn flush(&self, take: usize) -> Flush {
-        let coalesce = self.demand.coalesce
+        let coalesce = self.constraints.coalesce
             && take <= COPIED
             && self.framing != Framing::Chunked
             && self.missing() == 0
@@ -290,7 +311,7 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub fn done(&mut self, step: Step) {
+    pub fn done(&mut self, step: Fragment) {
         if !step.head.is_empty() {
             self.head = step.head;
         }
@@ -300,10 +321,10 @@ impl Reply {
     pub fn whole(
         &mut self,
         parts: &[Bound<'_, PyBytes>],
-        standing: &Standing,
-    ) -> Option<(Channel, Whole)> {
+        common: &CommonHeaders,
+    ) -> Option<(Channel, FullReply)> {
         let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
-        self.complete_head(u64::try_from(total).ok(), standing);
+        self.complete_head(u64::try_from(total).ok(), common);
         let channel = self.channel.clone()?;
         let take = self.account(total);
         self.complete = true;
@@ -316,7 +337,7 @@ impl Reply {
         }
         Some((
             channel,
-            Whole {
+            FullReply {
                 head,
                 head_end,
                 take,
@@ -326,16 +347,16 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub fn sent_whole(&mut self, whole: Whole) {
+    pub fn sent_whole(&mut self, whole: FullReply) {
         self.head = whole.head;
         self.head.truncate(whole.head_end);
     }
 
     /// Prepares to send a file of so many bytes; gives how many of them to send.
-    pub fn file(&mut self, size: u64, standing: &Standing) -> Option<(Channel, Step, u64)> {
-        let mut step = Step::default();
+    pub fn file(&mut self, size: u64, common: &CommonHeaders) -> Option<(Channel, Fragment, u64)> {
+        let mut step = Fragment::default();
         if self.stage == Stage::Headed {
-            self.complete_head(Some(size), standing);
+            self.complete_head(Some(size), common);
             step.head = std::mem::take(&mut self.head);
         }
         let take = match self.framing {
@@ -350,13 +371,13 @@ impl Reply {
         Some((channel, step, take))
     }
 
-    /// Ends the body: an unsent head, or the last chunk.
-    pub fn finish(&mut self, standing: &Standing) -> Option<(Channel, Step)> {
-        let mut step = Step::default();
+    /// Endpoints the body: an unsent head, or the last chunk.
+    pub fn finish(&mut self, common: &CommonHeaders) -> Option<(Channel, Fragment)> {
+        let mut step = Fragment::default();
         match self.stage {
             Stage::Headed => {
                 // For HEAD the length of what GET would give is not known: say nothing (RFC 9110 9.3.2).
-                self.complete_head(Some(0), standing);
+                self.complete_head(Some(0), common);
                 step.head = std::mem::take(&mut self.head);
             }
             Stage::Streaming if self.framing == Framing::Chunked => {

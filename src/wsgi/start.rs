@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use rcorn_python::{Arguments, Builtin, bind_builtin, call, traceback};
+use rcorn_python::{Arguments, Builtin, bind_builtin, traceback};
 
 use super::attached::{Attached, lost_error};
 use super::exchange::leave_if_stray;
-use super::hints::Hints;
-use super::mistake::Mistake;
-use super::reply::{Reply, Stage, Standing};
+use super::reply::{CommonHeaders, Reply, Stage};
+use super::violation::WsgiViolation;
 use rcorn_connection::channel::{Channel, Deputy};
 use rcorn_connection::outbox::Flush;
 
@@ -23,8 +22,8 @@ use rcorn_connection::outbox::Flush;
 pub struct Exchange {
     // Never locked while the GIL is released or the app's code runs, so never contended.
     reply: Mutex<Reply>,
-    standing: Mutex<Standing>,
-    deputy: Arc<dyn Deputy>,
+    common_headers: Mutex<CommonHeaders>,
+    offload: Arc<dyn Deputy>,
 }
 
 /// Longest part that is copied to wait for the next.
@@ -35,14 +34,35 @@ const TOGETHER: usize = 64 * 1024;
 const CHUNK_FRAME: usize = 8;
 
 impl Exchange {
+    /// No request is in hand.
+    pub(super) fn new(common_headers: CommonHeaders, offload: Arc<dyn Deputy>) -> Self {
+        Self {
+            reply: Mutex::default(),
+            common_headers: Mutex::new(common_headers),
+            offload,
+        }
+    }
+
+    /// A `start_response` for this exchange.
+    pub(super) fn bind_start_response<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        bind_builtin::<StartResponse>(this.as_any())
+    }
+
+    /// What sends waiting parts while the app goes on.
+    pub(super) fn offload(&self) -> &Arc<dyn Deputy> {
+        &self.offload
+    }
+
     /// The reply in hand.
-    pub fn reply(&self) -> MutexGuard<'_, Reply> {
+    pub(super) fn reply(&self) -> MutexGuard<'_, Reply> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What every head ends with.
-    pub fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The fields that every head ends with.
+    pub(super) fn common_headers(&self) -> MutexGuard<'_, CommonHeaders> {
+        self.common_headers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one part of the body.
@@ -52,7 +72,7 @@ impl Exchange {
         if part.is_empty() && self.reply().stage != Stage::Idle {
             return Ok(());
         }
-        let prepared = self.reply().part(part.len(), &self.standing());
+        let prepared = self.reply().part(part.len(), &self.common_headers());
         let (channel, mut step) = prepared?;
         // The first part goes out at once. What follows waits for the app's next part, and not for long.
         if !step.begins() && part.len() <= SMALL {
@@ -60,7 +80,7 @@ impl Exchange {
             if here <= TOGETHER {
                 // All that is here came with this one: nobody sees to it yet.
                 if here.saturating_sub(part.len()) <= CHUNK_FRAME {
-                    self.deputy.send_soon(&channel);
+                    self.offload.send_soon(&channel);
                 }
                 return Ok(());
             }
@@ -68,7 +88,7 @@ impl Exchange {
                 .send(&Attached(py), &mut [], Flush::Now)
                 .map_err(lost_error)?
             {
-                self.deputy.send_soon(&channel);
+                self.offload.send_soon(&channel);
             }
             return Ok(());
         }
@@ -76,7 +96,7 @@ impl Exchange {
         let flush = step.flush;
         self.reply().done(step);
         if !sent.map_err(lost_error)? {
-            self.deputy.send_soon(&channel);
+            self.offload.send_soon(&channel);
         } else if flush == Flush::Later {
             self.flush_soon(&channel);
         }
@@ -85,7 +105,7 @@ impl Exchange {
 
     /// The kernel may keep a reply: see to it that it leaves.
     pub fn flush_soon(&self, channel: &Channel) {
-        self.deputy.flush_soon(channel);
+        self.offload.flush_soon(channel);
     }
 }
 
@@ -107,10 +127,10 @@ impl Builtin for StartResponse {
             None => arguments.get(1, "response_headers")?,
         };
         let (Some(status), Some(fields)) = (status, fields) else {
-            return Err(Mistake::Arguments.into());
+            return Err(WsgiViolation::Arguments.into());
         };
         if arguments.count() > 3 {
-            return Err(Mistake::Arguments.into());
+            return Err(WsgiViolation::Arguments.into());
         }
         let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
         let (stage, complete) = {
@@ -118,19 +138,19 @@ impl Builtin for StartResponse {
             (reply.stage, reply.is_complete())
         };
         match stage {
-            _ if complete => return Err(Mistake::Over.into()),
-            Stage::Idle => return Err(Mistake::Over.into()),
+            _ if complete => return Err(WsgiViolation::Over.into()),
+            Stage::Idle => return Err(WsgiViolation::Over.into()),
             Stage::Open => {}
             Stage::Headed => {
                 if exc_info.is_none() {
-                    return Err(Mistake::Twice.into());
+                    return Err(WsgiViolation::Twice.into());
                 }
             }
             Stage::Streaming => {
                 // Too late to replace anything: the app's own exception goes on (PEP 3333).
                 return Err(match exc_info {
                     Some(info) => traceback::from_exc_info(&info)?,
-                    None => Mistake::Twice.into(),
+                    None => WsgiViolation::Twice.into(),
                 });
             }
         }
@@ -156,80 +176,16 @@ impl Builtin for Write {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let exchange = this.cast::<Exchange>()?;
-        let part = arguments.get(0, "data")?.filter(|_| arguments.positional() == 1);
+        let part = arguments
+            .get(0, "data")?
+            .filter(|_| arguments.positional() == 1);
         let Some(part) = part else {
-            return Err(Mistake::Written("other arguments".into()).into());
+            return Err(WsgiViolation::Written("other arguments".into()).into());
         };
         let Ok(part) = part.cast::<PyBytes>() else {
-            return Err(Mistake::Written(part.get_type().qualname()?.to_string()).into());
+            return Err(WsgiViolation::Written(part.get_type().qualname()?.to_string()).into());
         };
         exchange.get().write(py, part.as_bytes())?;
         Ok(py.None().into_bound(py))
-    }
-}
-
-/// A new exchange object, and the `start_response` that is bound to it.
-fn pair(py: Python<'_>, deputy: Arc<dyn Deputy>) -> PyResult<(Py<Exchange>, Py<PyAny>)> {
-    let exchange = Exchange {
-        reply: Mutex::default(),
-        standing: Mutex::default(),
-        deputy,
-    };
-    let exchange = Bound::new(py, exchange)?;
-    let start_response = bind_builtin::<StartResponse>(exchange.as_any())?;
-    Ok((exchange.unbind(), start_response.unbind()))
-}
-
-/// One exchange object with its `start_response`, used for request after request while nobody else holds
-/// them: an app that keeps `start_response` gets to keep it, and the next request gets a new pair.
-#[derive(Debug)]
-pub struct Callables {
-    exchange: Py<Exchange>,
-    start_response: Py<PyAny>,
-    hints: Py<Hints>,
-}
-
-impl Callables {
-    /// The first pair.
-    pub fn new(py: Python<'_>, deputy: Arc<dyn Deputy>) -> PyResult<Self> {
-        let (exchange, start_response) = pair(py, deputy)?;
-        Ok(Self {
-            hints: Py::new(py, Hints::new(exchange.clone_ref(py)))?,
-            exchange,
-            start_response,
-        })
-    }
-
-    /// What `wsgi.early_hints` is bound to.
-    #[must_use]
-    pub fn hints(&self) -> &Py<Hints> {
-        &self.hints
-    }
-
-    /// A pair that nobody else holds.
-    pub fn fresh<'py>(
-        &mut self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, Exchange>, Bound<'py, PyAny>)> {
-        // Ours, and those that start_response and early_hints hold.
-        let kept = call::references(self.exchange.bind(py).as_any()) > 3
-            || call::references(self.start_response.bind(py)) > 1;
-        if kept {
-            let standing = std::mem::take(&mut *self.exchange.get().standing());
-            let deputy = Arc::clone(&self.exchange.get().deputy);
-            (self.exchange, self.start_response) = pair(py, deputy)?;
-            self.hints.get().follow(self.exchange.clone_ref(py));
-            *self.exchange.get().standing() = standing;
-        }
-        Ok((
-            self.exchange.bind(py).clone(),
-            self.start_response.bind(py).clone(),
-        ))
-    }
-
-    /// The exchange object.
-    #[must_use]
-    pub fn exchange(&self) -> &Exchange {
-        self.exchange.get()
     }
 }

@@ -8,8 +8,8 @@ use rcorn_http::{Head, Variable, field_of, path_info};
 use rcorn_link::ListenerKind;
 use rcorn_python::text;
 
-use super::ends::Ends;
-use super::environ::{Environ, EnvironError};
+use super::endpoints::Endpoints;
+use super::environ::{EnvironBuilder, EnvironError};
 use super::input::Input;
 
 /// A request's variables, with the bytes that they are parts of.
@@ -44,7 +44,7 @@ impl<'a> Variables<'a> {
     }
 }
 
-impl Environ {
+impl EnvironBuilder {
     /// The environ of a request whose head was made from variables.
     pub fn build_from<'py>(
         &mut self,
@@ -52,7 +52,7 @@ impl Environ {
         bytes: &[u8],
         head: &Head,
         variables: Variables<'_>,
-        ends: &Ends,
+        ends: &Endpoints,
         input: Option<&Bound<'py, Input>>,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let environ = self.template(py, ends.listener)?;
@@ -64,7 +64,7 @@ impl Environ {
         }
         // Of an address without a port, the port would be another's.
         if variables.get(b"REMOTE_ADDR").is_none() {
-            self.set_ends(py, &environ, ends)?;
+            self.set_endpoints(py, &environ, ends)?;
         }
         if self.kinds.get(ends.listener) == Some(&ListenerKind::Unix) {
             self.set_server_by_host(py, &environ, bytes, head)?;

@@ -14,7 +14,7 @@ pub(super) const COPIED: usize = 16 * 1024;
 
 /// What one step must put on the wire; made under the lock, sent without it.
 #[derive(Debug, Default)]
-pub struct Step {
+pub struct Fragment {
     pub(super) head: Vec<u8>,
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
@@ -59,7 +59,7 @@ impl ChunkLine {
 
 /// A whole reply, made under the lock, sent without it.
 #[derive(Debug)]
-pub struct Whole {
+pub struct FullReply {
     /// With the body behind it, when that is short.
     pub(super) head: Vec<u8>,
     pub(super) head_end: usize,
@@ -68,7 +68,7 @@ pub struct Whole {
     pub(super) flush: Flush,
 }
 
-impl Whole {
+impl FullReply {
     /// Sends it with the parts it was made for; `false` when some of it waits.
     pub fn send(
         &self,
@@ -103,7 +103,7 @@ pub(super) fn limited<'a>(
     })
 }
 
-impl Step {
+impl Fragment {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
     pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
         if !self.begins() || self.take > COPIED {

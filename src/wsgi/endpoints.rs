@@ -6,11 +6,11 @@ use pyo3::types::{PyDict, PyString};
 
 use rcorn_http::Head;
 
-use super::environ::Environ;
+use super::environ::EnvironBuilder;
 
 /// One connection's ends, as Python objects made once.
 #[derive(Debug)]
-pub struct Ends {
+pub struct Endpoints {
     /// `REMOTE_ADDR`: empty for a unix peer.
     pub address: Py<PyString>,
     /// `REMOTE_PORT`, for TCP.
@@ -20,12 +20,12 @@ pub struct Ends {
     /// Which listener it came by.
     pub listener: usize,
     /// What a PROXY header said.
-    pub proxy: Option<ProxyEnds>,
+    pub proxy: Option<ProxyEndpoints>,
 }
 
 /// What gunicorn tells of a PROXY header, beside the client's address.
 #[derive(Debug)]
-pub struct ProxyEnds {
+pub struct ProxyEndpoints {
     /// `PROXY_PROTOCOL`: `TCP4` or `TCP6`.
     pub protocol: Py<PyString>,
     /// `PROXY_ADDR`: where the client connected to.
@@ -34,13 +34,13 @@ pub struct ProxyEnds {
     pub port: Py<PyString>,
 }
 
-impl Environ {
+impl EnvironBuilder {
     /// `REMOTE_ADDR` and `REMOTE_PORT`, and what a PROXY header said.
-    pub(super) fn set_ends(
+    pub(super) fn set_endpoints(
         &self,
         py: Python<'_>,
         environ: &Bound<'_, PyDict>,
-        ends: &Ends,
+        ends: &Endpoints,
     ) -> PyResult<()> {
         environ.set_item(&self.keys.remote_addr, &ends.address)?;
         if let Some(port) = &ends.port {

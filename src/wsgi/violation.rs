@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 /// One mistake of an app.
 #[derive(Debug, thiserror::Error)]
-pub enum Mistake {
+pub enum WsgiViolation {
     /// The status is not a `str`.
     #[error("start_response: the status is of type '{0}'; it must be a str such as '200 OK'")]
     StatusType(String),
@@ -45,14 +45,14 @@ pub enum Mistake {
     #[error("the app returned {0}; it must return an iterable of bytes{1}")]
     Returned(String, &'static str),
     /// An item is not `bytes`.
-    #[error("the app's reply has a '{kind}' as item {position}; each item must be bytes{fix}")]
+    #[error("the app's reply has a '{kind}' as item {position}; each item must be bytes{hint}")]
     Item {
         /// Its type.
         kind: String,
         /// Which item, from 0.
         position: usize,
         /// What to do.
-        fix: &'static str,
+        hint: &'static str,
     },
     /// `early_hints` has the wrong arguments.
     #[error("early_hints takes one list of (name, value) tuples")]
@@ -68,32 +68,32 @@ pub enum Mistake {
     Written(String),
 }
 
-impl From<Mistake> for PyErr {
-    fn from(mistake: Mistake) -> Self {
+impl From<WsgiViolation> for PyErr {
+    fn from(mistake: WsgiViolation) -> Self {
         let text = mistake.to_string();
         match mistake {
-            Mistake::StatusType(_)
-            | Mistake::FieldsType(_)
-            | Mistake::Field(_)
-            | Mistake::Returned(..)
-            | Mistake::Item { .. }
-            | Mistake::Arguments
-            | Mistake::HintArguments
-            | Mistake::Written(_) => PyTypeError::new_err(text),
-            Mistake::Status(..) | Mistake::FieldText(..) => PyValueError::new_err(text),
-            Mistake::Twice
-            | Mistake::NotStarted
-            | Mistake::NeverStarted
-            | Mistake::Over
-            | Mistake::HintsLate
-            | Mistake::HintsOver => PyAssertionError::new_err(text),
+            WsgiViolation::StatusType(_)
+            | WsgiViolation::FieldsType(_)
+            | WsgiViolation::Field(_)
+            | WsgiViolation::Returned(..)
+            | WsgiViolation::Item { .. }
+            | WsgiViolation::Arguments
+            | WsgiViolation::HintArguments
+            | WsgiViolation::Written(_) => PyTypeError::new_err(text),
+            WsgiViolation::Status(..) | WsgiViolation::FieldText(..) => PyValueError::new_err(text),
+            WsgiViolation::Twice
+            | WsgiViolation::NotStarted
+            | WsgiViolation::NeverStarted
+            | WsgiViolation::Over
+            | WsgiViolation::HintsLate
+            | WsgiViolation::HintsOver => PyAssertionError::new_err(text),
         }
     }
 }
 
 /// The way out for an item or a return value of this type.
 #[must_use]
-pub fn fix(kind: &str) -> &'static str {
+pub fn hint(kind: &str) -> &'static str {
     match kind {
         "str" => ": encode it, as in text.encode('utf-8')",
         "NoneType" => ": is there a missing 'return'?",
