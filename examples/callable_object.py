@@ -1,4 +1,4 @@
-"""An app can be an object with __call__, made by a factory: rcorn 'callable_object:create("Hi", mark="!")'"""
+"""An app can be an object with __call__, created by a factory: rcorn 'callable_object:create("Hi", mark="!")'"""
 
 
 class Greeter:

@@ -1,7 +1,7 @@
 """Django in one file, with its admin: rcorn -w 4 django_app:application
 
-The database is django_example.sqlite3 in the working directory (or $DJANGO_EXAMPLE_DB); it is made at the
-first import, with the user admin and the password admin. An example: never do this on a public address.
+The database is django_example.sqlite3 in the working directory, or $DJANGO_EXAMPLE_DB. It is created at the first
+import, with the user admin and the password admin: never do this on a public address.
 """
 
 import hashlib
@@ -52,12 +52,12 @@ if not settings.configured:
             }
         ],
         STATIC_URL="/static/",
-        # An upload is read in pieces by the view itself.
+        # The view reads an upload in pieces.
         DATA_UPLOAD_MAX_MEMORY_SIZE=None,
     )
     django.setup()
 
-from django.contrib import admin  # noqa: E402 (needs the settings)
+from django.contrib import admin  # noqa: E402 (requires the settings)
 from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
@@ -71,7 +71,7 @@ def index(request):
 
 @csrf_exempt
 def upload(request):
-    """Takes a body of any size in pieces."""
+    """Reads a body of any size in pieces."""
     digest, size = hashlib.sha256(), 0
     while piece := request.read(65536):
         digest.update(piece)
@@ -80,7 +80,7 @@ def upload(request):
 
 
 def static(request, name):
-    """A file by the server's file_wrapper."""
+    """Sends a file through the server's wsgi.file_wrapper."""
     root = Path(admin.__file__).parent / "static"
     file = (root / name).resolve()
     if not file.is_relative_to(root) or not file.is_file():
@@ -97,12 +97,12 @@ urlpatterns = [
 
 
 def prepare():
-    """Makes the tables and the user, once."""
+    """Creates the tables and the user, once."""
     call_command("migrate", verbosity=0)
     users = get_user_model().objects
     if not users.filter(username="admin").exists():
         users.create_superuser("admin", "admin@example.org", "admin")
-    # Workers are forked from the process that imported this: none of them may share its connection.
+    # Workers are forked from the process that imports this module, and must not share its connection.
     connections.close_all()
 
 

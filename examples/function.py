@@ -1,4 +1,4 @@
-"""An app is any callable; here a function that looks at the request: rcorn function:app"""
+"""An app is any callable, here a function that reads the request: rcorn function:app"""
 
 from urllib.parse import parse_qs
 

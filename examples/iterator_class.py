@@ -1,4 +1,4 @@
-"""An app can be a class whose instances are the body; each part is sent when it is made: rcorn iterator_class:Countdown"""
+"""An app can be a class whose instances are the body; each part is sent once it is yielded: rcorn iterator_class:Countdown"""
 
 
 class Countdown:
@@ -11,4 +11,4 @@ class Countdown:
             yield f"{number}\n".encode()
 
     def close(self):
-        """Called by the server when the reply is over, however it ended."""
+        """Called by the server at the end of the response, however it ended."""

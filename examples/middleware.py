@@ -1,4 +1,4 @@
-"""A chain of middleware around an app: rcorn middleware:app"""
+"""Middleware around an app: rcorn middleware:app"""
 
 import time
 
@@ -9,7 +9,7 @@ def hello(environ, start_response):
 
 
 class Timed:
-    """Tells in a header how long the app took to answer."""
+    """Adds a header with the time that the app took."""
 
     def __init__(self, app):
         self.app = app
@@ -25,7 +25,7 @@ class Timed:
 
 
 class Mounted:
-    """Serves the app below a prefix, and moves that prefix from PATH_INFO to SCRIPT_NAME (PEP 3333)."""
+    """Mounts the app below a prefix, which it moves from PATH_INFO to SCRIPT_NAME (PEP 3333)."""
 
     def __init__(self, prefix, app):
         self.prefix = prefix

@@ -1,4 +1,4 @@
-"""Werkzeug's request and response objects: rcorn werkzeug_app:app"""
+"""An app with Werkzeug's request and response objects: rcorn werkzeug_app:app"""
 
 from werkzeug.wrappers import Request, Response
 

@@ -1,4 +1,4 @@
-"""An app for function services; it runs in the server just as well:
+"""An app for function services that also runs in the server:
 
 rcorn greet:app
 rcorn invoke greet:app --event aws-http-v2.json

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes a fresh Debian or Ubuntu machine serve an app that comes as a tar.gz: nginx, rcorn, and supervisor or systemd.
-# As user data by itself (fill in the first lines), or through user-data/main.tf, which sets them.
-# It can be run again: what is done already is not done twice.
+# Sets up a fresh Debian or Ubuntu machine to serve an app packed as a tar.gz: nginx, rcorn, and supervisor or systemd.
+# Use it as user data by itself, with the variables added below, or through user-data/main.tf, which sets them.
+# It may be run again: steps already done are skipped.
 set -eu
 
-# Of user-data/main.tf, where that was used. Each value is a DEPLOY_ variable of rcorn-deploy.
+# Written by user-data/main.tf. Each value is a DEPLOY_ variable of rcorn-deploy.
 settings=${RCORN_SITE_ENV:-/etc/rcorn-site.env}
 # shellcheck source=/dev/null
 if [ -r "$settings" ]; then set -a; . "$settings"; set +a; fi
@@ -18,11 +18,11 @@ export DEPLOY_USER="${DEPLOY_USER:-www-data}"
 export DEPLOY_NGINX_DIR="${DEPLOY_NGINX_DIR:-/etc/nginx/conf.d}"
 export DEPLOY_SHARE="${DEPLOY_SHARE:-/opt/rcorn/share}"
 [ "$DEPLOY_SERVICE" != systemd ] || export DEPLOY_RUN_DIR="/run/rcorn-$DEPLOY_NAME"
-# What pip installs: a name with a version, or the address of a wheel.
+# The requirement for pip: a name with a version, or the URL of a wheel.
 package=${RCORN_PACKAGE:-rcorn}
 deploy=${RCORN_DEPLOY:-/opt/rcorn/bin/rcorn-deploy}
 
-# The balancer may look at the machine while it is made: it must not find nginx's welcome page there.
+# The balancer may probe the machine during setup; it must not find nginx's welcome page.
 if [ "${RCORN_APT:-yes}" = yes ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q

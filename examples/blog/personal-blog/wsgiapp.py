@@ -19,7 +19,7 @@ def _bytes(part):
 
 
 def wsgi_app(environ, start_response):
-    """digwebs 0.0.1 has its error pages as text; PEP 3333 wants bytes."""
+    """Encodes text: error pages of digwebs 0.0.1 are str, and PEP 3333 requires bytes."""
     body = _answer(environ, start_response)
     if isinstance(body, list):
         return [_bytes(part) for part in body]

@@ -1,6 +1,6 @@
-# Machines that serve an app from a tar.gz, behind a balancer that asks each of them whether it is well.
-# A new download_url makes a new launch template: machines are then replaced one after the other, and only by such as
-# answer health_path. To replace the app on machines that stay, call `rcorn-deploy deploy` on them.
+# Machines that serve an app from a tar.gz, behind a load balancer with health checks.
+# A new download_url creates a new launch template: the machines are then replaced one by one, each only by a machine that
+# answers health_path. To replace the app on running machines, call `rcorn-deploy deploy` on them.
 
 terraform {
   required_version = ">= 1.3"
@@ -51,7 +51,7 @@ resource "aws_security_group" "balancer" {
   }
 }
 
-# Only the balancer reaches the machines: what it says of the client can be believed.
+# Only the balancer can reach the machines, so its forwarded fields can be trusted.
 resource "aws_security_group" "machine" {
   name_prefix = "${var.name}-machine-"
   vpc_id      = var.vpc_id
@@ -91,7 +91,7 @@ resource "aws_autoscaling_group" "machines" {
   vpc_zone_identifier = var.subnet_ids
   target_group_arns   = [aws_lb_target_group.machines.arn]
   health_check_type   = "ELB"
-  # A machine installs packages and builds the environment first.
+  # Time to install packages and build the virtual environment.
   health_check_grace_period = 300
   min_size                  = var.machines
   desired_capacity          = var.machines
@@ -115,8 +115,8 @@ resource "aws_lb" "balancer" {
   load_balancer_type = "application"
   subnets            = var.subnet_ids
   security_groups    = [aws_security_group.balancer.id]
-  # Less than nginx's keepalive_timeout (75 s): the side that sends requests must be the one that hangs up, or some
-  # requests meet a connection that is just being closed, which clients see as 502.
+  # Shorter than nginx's keepalive_timeout (75 s): the side that sends requests must be the one that closes. Otherwise some
+  # requests meet a closing connection, which clients see as 502.
   idle_timeout = 60
 }
 
@@ -125,7 +125,7 @@ resource "aws_lb_target_group" "machines" {
   port        = 80
   protocol    = "HTTP"
   vpc_id      = var.vpc_id
-  # As long as rcorn's graceful_timeout: what a leaving machine has in hand is finished.
+  # rcorn's graceful_timeout: a machine that is removed finishes its requests.
   deregistration_delay = 30
 
   health_check {
@@ -154,6 +154,6 @@ resource "aws_lb_listener" "front" {
 }
 
 output "address" {
-  description = "Where the app answers."
+  description = "The URL of the app."
   value       = aws_lb.balancer.dns_name
 }

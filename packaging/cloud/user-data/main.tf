@@ -24,11 +24,11 @@ locals {
     DEPLOY_PROBE            = var.health_path
     DEPLOY_NAME             = var.name
     DEPLOY_SERVICE          = var.service
-    # rcorn-deploy reads it as a shell would: each pair is quoted for that.
+    # rcorn-deploy splits it like a shell, so each pair is quoted.
     DEPLOY_ENVS   = join(" ", [for name, value in var.envs : "'${replace("${name}=${value}", "'", "'\\''")}'"])
     RCORN_PACKAGE = var.rcorn_package
   }
-  # The file is read by a shell, too.
+  # A shell reads this file.
   site_env = join("", [for name, value in local.settings : "${name}='${replace(value, "'", "'\\''")}'\n" if value != ""])
   files = {
     "/etc/rcorn-site.env"                     = { mode = "0600", text = local.site_env }
@@ -49,13 +49,13 @@ locals {
 }
 
 output "user_data" {
-  description = "What the machine is given at its first boot, as text."
+  description = "The user data for the first boot, as text."
   value       = "#cloud-config\n${local.cloud_config}\n"
   sensitive   = true
 }
 
 output "compressed" {
-  description = "The same, compressed and in base64: clouds allow 16 KiB, and cloud-init understands it."
+  description = "The same, compressed and base64-encoded, for clouds that allow 16 KiB; cloud-init decodes it."
   value       = base64gzip("#cloud-config\n${local.cloud_config}\n")
   sensitive   = true
 }

@@ -4,25 +4,25 @@ variable "download_url" {
 }
 
 variable "sha256" {
-  description = "What the package's SHA-256 must be; empty to take what comes."
+  description = "The expected SHA-256 of the package; empty to skip the check."
   type        = string
   default     = ""
 }
 
 variable "package_base_dir" {
-  description = "The directory in the package that everything is in; empty if there is only one."
+  description = "The directory inside the package that holds requirements.txt and the app; empty for its only top-level directory."
   type        = string
   default     = ""
 }
 
 variable "app_dir" {
-  description = "The directory below package_base_dir that the app is loaded from; empty for that one itself."
+  description = "The directory below package_base_dir that the app is imported from; empty for package_base_dir itself."
   type        = string
   default     = ""
 }
 
 variable "envs" {
-  description = "Variables of the environment for the app."
+  description = "Environment variables of the app."
   type        = map(string)
   default     = {}
 
@@ -39,19 +39,19 @@ variable "wsgi_app" {
 }
 
 variable "health_path" {
-  description = "A path that answers with less than 400 when all is well: for the balancer, and before a release serves."
+  description = "A path that a healthy app answers with a status below 400: probed by the balancer, and before a release serves."
   type        = string
   default     = "/"
 }
 
 variable "name" {
-  description = "What the service is called."
+  description = "The name of the service."
   type        = string
   default     = "app"
 }
 
 variable "service" {
-  description = "Who keeps rcorn alive: supervisor or systemd."
+  description = "What supervises rcorn: supervisor or systemd."
   type        = string
   default     = "supervisor"
 
@@ -62,7 +62,7 @@ variable "service" {
 }
 
 variable "rcorn_package" {
-  description = "What pip installs as rcorn: a name with a version, or the address of a wheel."
+  description = "The pip requirement for rcorn: a name with a version, or the URL of a wheel."
   type        = string
   default     = "rcorn"
 }

@@ -1,4 +1,4 @@
-"""The articles; a real blog has a database here."""
+"""The articles. A real blog would have a database here."""
 
 VERSION = "1.0"
 
