@@ -165,7 +165,17 @@ impl Body {
         self.decoded.get(self.at..).unwrap_or(&[])
     }
 
-    /// Takes so many of the available bytes.
+    /// Moves available bytes into `buffer`; gives how many.
+    pub fn take_into(&mut self, buffer: &mut [u8]) -> usize {
+        let here = self.available();
+        let count = here.len().min(buffer.len());
+        let ((to, _), (from, _)) = (buffer.split_at_mut(count), here.split_at(count));
+        to.copy_from_slice(from);
+        self.take(count);
+        count
+    }
+
+    /// Takes `count` of the available bytes.
     pub fn take(&mut self, count: usize) {
         self.at = self.at.saturating_add(count).min(self.decoded.len());
         if self.at == self.decoded.len() {
@@ -269,7 +279,7 @@ impl Body {
     }
 
     /// Reads straight into the app's buffer, without a copy; only for a body of known length of which
-    /// nothing is buffered. `None`: nothing yet.
+    /// nothing is buffered. `None`: nothing yet; 0: the body is complete.
     pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let channel = self.channel()?;
         let Framing::Length(to_come) = &mut self.framing else {

@@ -10,11 +10,11 @@ use rcorn_python::text;
 use super::reply::{Reply, Stage};
 use super::violation::WsgiViolation;
 
-/// Fields that are remembered at most: what comes behind them shares one place.
-const REMEMBERED: usize = 32;
+/// How many fields of a reply are remembered. Those behind them share one more place.
+const REMEMBERED_FIELDS: usize = 32;
 
-/// Longest wire form that is remembered.
-const SHORT: usize = 1024;
+/// The longest wire form of a field that is remembered.
+const MAX_REMEMBERED_BYTES: usize = 1024;
 
 /// What the last reply declared. Apps declare the same objects again and again (literals, constants of a
 /// framework), and what is the same object needs no second look: it cannot have changed, as it is kept alive.
@@ -65,64 +65,113 @@ impl Kind {
     }
 }
 
-fn same(known: Option<&Py<PyString>>, text: &Bound<'_, PyString>) -> bool {
+/// Why a declaration is refused. Has the app's own objects: to put them into words runs code of theirs, which
+/// may call `start_response` again or wait for a thread that does. So that is done when the reply is no longer
+/// locked, by [`Refused::into_error`].
+#[derive(Debug)]
+pub(super) enum Refused<'py> {
+    StatusType(Bound<'py, PyAny>),
+    Status(Bound<'py, PyString>, String),
+    FieldsType(Bound<'py, PyAny>),
+    Field(Bound<'py, PyAny>),
+    FieldText(Bound<'py, PyString>, String),
+    /// Python failed.
+    Python(PyErr),
+}
+
+impl From<PyErr> for Refused<'_> {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+impl Refused<'_> {
+    /// The exception for the app. Runs code of the app.
+    pub(super) fn into_error(self) -> PyErr {
+        let type_name = |object: Bound<'_, PyAny>| Ok(object.get_type().qualname()?.to_string());
+        let violation = match self {
+            Self::StatusType(status) => type_name(status).map(WsgiViolation::StatusType),
+            Self::Status(status, reason) => Ok(WsgiViolation::Status(lossy(&status), reason)),
+            Self::FieldsType(fields) => type_name(fields).map(WsgiViolation::FieldsType),
+            Self::Field(field) => field.repr().map(|text| WsgiViolation::Field(lossy(&text))),
+            Self::FieldText(name, reason) => Ok(WsgiViolation::FieldText(lossy(&name), reason)),
+            Self::Python(error) => Err(error),
+        };
+        violation.map_or_else(|error: PyErr| error, PyErr::from)
+    }
+}
+
+/// The text itself, not what a subclass of `str` says that it is.
+fn lossy(text: &Bound<'_, PyString>) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+/// Whether it is the very object that is remembered.
+fn is_same(known: Option<&Py<PyString>>, text: &Bound<'_, PyString>) -> bool {
     known.is_some_and(|known| known.as_ptr() == text.as_ptr())
 }
 
+/// What is remembered of a text: a `str`, but no subclass, whose `__del__` would run when it is replaced.
+fn remembered(text: &Bound<'_, PyString>) -> Option<Py<PyString>> {
+    text.is_exact_instance_of::<PyString>()
+        .then(|| text.clone().unbind())
+}
+
 impl Known {
-    /// Takes the status line. Gives the code, or what is wrong with it.
-    fn take_status(&mut self, text: &Bound<'_, PyString>) -> PyResult<u16> {
+    /// Takes the status line. Gives the code.
+    fn take_status<'py>(&mut self, text: &Bound<'py, PyString>) -> Result<u16, Refused<'py>> {
         self.name = None;
         self.wire.clear();
         self.wire.extend_from_slice(b"HTTP/1.1 ");
         let start = self.wire.len();
-        let wrong = |why: String| PyErr::from(WsgiViolation::Status(text.to_string(), why));
+        let refused = |reason: String| Refused::Status(text.clone(), reason);
         if !text::append_latin1(text, &mut self.wire)? {
-            return Err(wrong("it has characters beyond latin-1".into()));
+            return Err(refused("it has characters beyond latin-1".into()));
         }
         let code = rules::check_status(self.wire.get(start..).unwrap_or(&[]))
-            .map_err(|error| wrong(error.to_string()))?;
+            .map_err(|error| refused(error.to_string()))?;
         if self.wire.len() == start.saturating_add(3) {
             // The space must be there in any case (RFC 9112 section 4).
             self.wire.push(b' ');
         }
         self.wire.extend_from_slice(b"\r\n");
-        self.name = Some(text.clone().unbind());
+        self.name = remembered(text);
         Ok(code)
     }
 
-    /// Takes a field, as far as it is not the one that was here.
-    fn take_field(
+    /// Takes a field, unless it is the one that is here.
+    fn take_field<'py>(
         &mut self,
-        name: &Bound<'_, PyString>,
-        value: &Bound<'_, PyString>,
-    ) -> PyResult<()> {
-        let same_name = same(self.name.as_ref(), name);
-        if same_name && same(self.value.as_ref(), value) {
+        name: &Bound<'py, PyString>,
+        value: &Bound<'py, PyString>,
+    ) -> Result<(), Refused<'py>> {
+        let same_name = is_same(self.name.as_ref(), name);
+        if same_name && is_same(self.value.as_ref(), value) {
             return Ok(());
         }
-        let bad = |why: String| PyErr::from(WsgiViolation::FieldText(name.to_string(), why));
+        let refused = |reason: String| Refused::FieldText(name.clone(), reason);
         if !same_name {
             self.name = None;
             self.wire.clear();
             if !text::append_latin1(name, &mut self.wire)? {
-                return Err(bad("the name has characters beyond latin-1".into()));
+                return Err(refused("the name has characters beyond latin-1".into()));
             }
-            rules::check_name(&self.wire).map_err(|why| bad(why.to_string()))?;
+            rules::check_name(&self.wire).map_err(|error| refused(error.to_string()))?;
             self.kind = Kind::of(&self.wire);
             self.wire.extend_from_slice(b": ");
             self.value_at = self.wire.len();
-            self.name = Some(name.clone().unbind());
+            self.name = remembered(name);
         }
         self.value = None;
         self.wire.truncate(self.value_at);
         if !text::append_latin1(value, &mut self.wire)? {
-            let why = "the value has characters beyond latin-1; encode it (RFC 8187) or drop them";
-            return Err(bad(why.into()));
+            let reason =
+                "the value has characters beyond latin-1; encode it (RFC 8187) or drop them";
+            return Err(refused(reason.into()));
         }
-        rules::check_value(self.value()).map_err(|why| bad(why.to_string()))?;
+        rules::check_value(self.value()).map_err(|error| refused(error.to_string()))?;
         self.wire.extend_from_slice(b"\r\n");
-        self.value = Some(value.clone().unbind());
+        self.value = remembered(value);
         Ok(())
     }
 
@@ -133,20 +182,22 @@ impl Known {
 }
 
 impl Reply {
-    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
-    pub fn declare(
+    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first. Nothing of a
+    /// declaration that is refused is sent: the server's error page takes its place.
+    ///
+    /// Runs no code of the app: the reply is locked meanwhile.
+    pub(super) fn declare<'py>(
         &mut self,
-        status: &Bound<'_, PyAny>,
-        fields: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+        status: &Bound<'py, PyAny>,
+        fields: &Bound<'py, PyAny>,
+    ) -> Result<(), Refused<'py>> {
         self.head.clear();
         (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
+        self.stage = Stage::Open;
         let Ok(text) = status.cast::<PyString>() else {
-            return Err(
-                WsgiViolation::StatusType(status.get_type().qualname()?.to_string()).into(),
-            );
+            return Err(Refused::StatusType(status.clone()));
         };
-        if !same(self.declared.status.name.as_ref(), text) {
+        if !is_same(self.declared.status.name.as_ref(), text) {
             self.declared.code = self.declared.status.take_status(text)?;
         }
         self.status = self.declared.code;
@@ -156,8 +207,11 @@ impl Reply {
         Ok(())
     }
 
-    /// Makes this an interim reply, complete, with the fields that the app hints at.
-    pub fn declare_hints(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Makes this a complete interim reply with the fields that the app hints at.
+    pub(super) fn declare_hints<'py>(
+        &mut self,
+        fields: &Bound<'py, PyAny>,
+    ) -> Result<(), Refused<'py>> {
         // Below 200: a Content-Length has no place in it.
         self.status = 103;
         self.head.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
@@ -166,11 +220,9 @@ impl Reply {
         Ok(())
     }
 
-    fn declare_fields(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn declare_fields<'py>(&mut self, fields: &Bound<'py, PyAny>) -> Result<(), Refused<'py>> {
         let Ok(fields) = fields.cast::<PyList>() else {
-            return Err(
-                WsgiViolation::FieldsType(fields.get_type().qualname()?.to_string()).into(),
-            );
+            return Err(Refused::FieldsType(fields.clone()));
         };
         let mut declared = std::mem::take(&mut self.declared.fields);
         let taken = fields
@@ -181,21 +233,21 @@ impl Reply {
         taken
     }
 
-    fn declare_field(
+    fn declare_field<'py>(
         &mut self,
         position: usize,
-        field: &Bound<'_, PyAny>,
+        field: &Bound<'py, PyAny>,
         declared: &mut Vec<Known>,
-    ) -> PyResult<()> {
+    ) -> Result<(), Refused<'py>> {
         let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
         let Some(pair) = pair else {
-            return Err(WsgiViolation::Field(field.repr()?.to_string()).into());
+            return Err(Refused::Field(field.clone()));
         };
         let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
         let (Ok(name), Ok(value)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
-            return Err(WsgiViolation::Field(field.repr()?.to_string()).into());
+            return Err(Refused::Field(field.clone()));
         };
-        let place = position.min(REMEMBERED);
+        let place = position.min(REMEMBERED_FIELDS);
         if declared.len() <= place {
             declared.push(Known::default());
         }
@@ -203,20 +255,20 @@ impl Reply {
             return Ok(());
         };
         known.take_field(&name, &value)?;
-        if self
-            .heed(known)
-            .map_err(|why| WsgiViolation::FieldText(name.to_string(), why))?
-        {
+        let is_sent = self
+            .note(known)
+            .map_err(|reason| Refused::FieldText(name.to_owned(), reason))?;
+        if is_sent {
             self.head.extend_from_slice(&known.wire);
         }
-        if known.wire.len() > SHORT {
+        if known.wire.len() > MAX_REMEMBERED_BYTES {
             *known = Known::default();
         }
         Ok(())
     }
 
     /// Notes what the server must know of a field; `false` for fields that are not sent.
-    fn heed(&mut self, known: &Known) -> Result<bool, String> {
+    fn note(&mut self, known: &Known) -> Result<bool, String> {
         let value = known.value();
         let value = value.strip_suffix(b"\r\n").unwrap_or(value);
         match known.kind {

@@ -273,7 +273,10 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
     finish(py, state)
 }
 
+/// Ends a body that came block by block.
 fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
+    // Its last step may have forked, and its end may be the child's.
+    leave_if_stray(py, None);
     let prepared = {
         let mut reply = state.reply();
         if reply.stage == Stage::Open {
@@ -297,6 +300,8 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     let Some(plain) = wrapper.plain(py)? else {
         return Ok(false);
     };
+    // The app's object around the file may run code of the app.
+    leave_if_stray(py, None);
     let prepared = state.reply().file(plain.size, &state.common_headers());
     let Some((channel, step, take)) = prepared else {
         return Ok(false);

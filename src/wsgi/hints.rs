@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use rcorn_python::{Arguments, Builtin, bind_builtin};
 
 use super::attached::{Attached, lost_error};
+use super::declare::Refused;
+use super::exchange::leave_if_stray;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
 use super::violation::WsgiViolation;
@@ -62,6 +64,7 @@ impl Builtin for EarlyHints {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
+        leave_if_stray(py, None);
         let fields = arguments.get(0, "headers")?;
         let only = arguments.count() == 1;
         let Some(fields) = fields.filter(|_| only) else {
@@ -69,7 +72,9 @@ impl Builtin for EarlyHints {
         };
         let exchange = this.cast::<Hints>()?.get().lock().clone_ref(py);
         let mut interim = Reply::default();
-        interim.declare_hints(&fields)?;
+        interim
+            .declare_hints(&fields)
+            .map_err(Refused::into_error)?;
         let channel = {
             let reply = exchange.get().reply();
             match reply.stage {

@@ -11,15 +11,17 @@ use pyo3::types::{PyBytes, PyList};
 
 use rcorn_http::Refusal;
 use rcorn_python::text;
+use rcorn_sys::fork::is_stray;
 
 use super::attached::{Attached, lost_error};
 use super::body::{Body, BodyError, Pull};
 use rcorn_connection::outbox::Flush;
 
-/// Longest read that is allocated before its bytes have come: a client must not make us reserve what it
-/// only announces.
-const TRUSTED: u64 = 1024 * 1024;
+/// The longest read that is allocated before its bytes have come: a client must not make the server reserve
+/// what it only announces.
+const MAX_ADVANCE_BYTES: u64 = 1024 * 1024;
 
+/// The interim reply that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl From<BodyError> for PyErr {
@@ -38,7 +40,7 @@ impl From<BodyError> for PyErr {
 #[pyclass(frozen, name = "Input", module = "rcorn")]
 #[derive(Debug)]
 pub struct Input {
-    // Never locked while the GIL is released or Python code runs, so never contended.
+    // Never locked while the GIL is released or code of the app runs: it would wait for itself.
     body: Mutex<Option<Body>>,
 }
 
@@ -91,6 +93,7 @@ impl Input {
     /// Brings more bytes, waiting for them; `false` at the end.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
+            check_not_forked()?;
             let (channel, mut slowness, total) = match self.lock().as_mut() {
                 None => return Ok(false),
                 Some(body) => match body.pull()? {
@@ -127,7 +130,7 @@ impl Input {
         let known = self.lock().as_ref().map_or(Some(0), Body::left);
         if let Some(left) = known {
             let wanted = left.min(limit);
-            if wanted <= TRUSTED {
+            if wanted <= MAX_ADVANCE_BYTES {
                 return self.read_exactly(py, usize::try_from(wanted).unwrap_or(0));
             }
         }
@@ -150,30 +153,30 @@ impl Input {
         }
     }
 
-    /// Exactly so many bytes of a body that is known to have them: received into the result itself.
+    /// `count` bytes of a body that has them, received into the result itself; fewer when another thread that
+    /// reads the same input takes some of them.
     fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
         text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
             while !buffer.is_empty() {
                 let mut guard = self.lock();
                 let Some(body) = guard.as_mut() else { break };
-                let here = body.available();
-                if here.is_empty() {
-                    let got = body.pull_into(buffer)?;
-                    drop(guard);
-                    match got {
-                        Some(got) => buffer = buffer.get_mut(got..).unwrap_or(&mut []),
-                        // `more` waits; what it reads is taken by the next turn.
-                        None => drop(self.more(py)?),
-                    }
-                    continue;
+                let taken = body.take_into(buffer);
+                let got = if taken > 0 {
+                    Some(taken)
+                } else {
+                    check_not_forked()?;
+                    body.pull_into(buffer)?
+                };
+                drop(guard);
+                match got {
+                    Some(0) => break,
+                    Some(got) => buffer = buffer.get_mut(got..).unwrap_or(&mut []),
+                    // Waits. What it brings is taken by the next turn.
+                    None if self.more(py)? => {}
+                    None => break,
                 }
-                let (to, rest) = buffer.split_at_mut(here.len().min(buffer.len()));
-                let used = to.len();
-                to.copy_from_slice(here.get(..used).unwrap_or(&[]));
-                body.take(used);
-                buffer = rest;
             }
-            Ok(count)
+            Ok(count.saturating_sub(buffer.len()))
         })?
     }
 
@@ -201,6 +204,18 @@ impl Input {
                 return Ok(line);
             }
         }
+    }
+}
+
+/// A process that the app forked reads what is here, but not from the connection: that is its parent's, whose
+/// bytes would be lost.
+fn check_not_forked() -> PyResult<()> {
+    if is_stray() {
+        Err(PyOSError::new_err(
+            "wsgi.input was read in a process that the app forked; read it before the fork",
+        ))
+    } else {
+        Ok(())
     }
 }
 

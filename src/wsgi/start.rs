@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use rcorn_python::{Arguments, Builtin, bind_builtin, traceback};
 
 use super::attached::{Attached, lost_error};
+use super::declare::Refused;
 use super::exchange::leave_if_stray;
 use super::reply::{CommonHeaders, Reply, Stage};
 use super::violation::WsgiViolation;
@@ -20,7 +21,7 @@ use rcorn_connection::outbox::Flush;
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
 #[derive(Debug)]
 pub struct Exchange {
-    // Never locked while the GIL is released or the app's code runs, so never contended.
+    // Never locked while the GIL is released or code of the app runs: it would wait for itself.
     reply: Mutex<Reply>,
     common_headers: Mutex<CommonHeaders>,
     offload: Arc<dyn Deputy>,
@@ -155,11 +156,8 @@ impl Builtin for StartResponse {
             }
         }
         let declared = exchange.get().reply().declare(&status, &fields);
-        if declared.is_err() {
-            // What was half declared must not be sent: the error page takes its place.
-            exchange.get().reply().stage = Stage::Open;
-        }
-        declared?;
+        // Not locked any more: the error's text is made by code of the app.
+        declared.map_err(Refused::into_error)?;
         bind_builtin::<Write>(this)
     }
 }

@@ -2,6 +2,7 @@
 
 mod app_errors;
 mod app_object;
+mod app_threads;
 mod environ;
 mod exchange;
 mod frameworks;
