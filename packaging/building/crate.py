@@ -1,4 +1,4 @@
-"""The crate: what Cargo.toml says about it, its files, its executable."""
+"""The crates: what Cargo.toml says about them, their files, the executable."""
 
 import json
 import os
@@ -22,16 +22,27 @@ def cargo(*words, **settings):
     return done.stdout
 
 
+def workspace():
+    """What cargo knows of the packages in this tree."""
+    return json.loads(cargo("metadata", "--no-deps", "--format-version=1", "--locked"))["packages"]
+
+
 def metadata():
     """What Cargo.toml says."""
-    said = json.loads(cargo("metadata", "--no-deps", "--format-version=1", "--locked"))
-    return next(package for package in said["packages"] if package["name"] == "rcorn")
+    return next(package for package in workspace() if package["name"] == "rcorn")
 
 
 def files():
-    """The files of the crate, relative to its root; what is in the crate is in the sdist."""
-    listed = cargo("package", "--list", "--allow-dirty", "--locked", stderr=subprocess.DEVNULL).splitlines()
-    return sorted(name for name in listed if name not in MADE_BY_CARGO)
+    """The files of all packages, relative to the root; with them the executable can be built, and they are in the sdist."""
+    found = {"Cargo.lock"}
+    for package in workspace():
+        folder = Path(package["manifest_path"]).parent.relative_to(ROOT)
+        # It leaves out the packages below this one.
+        words = ["package", "--list", "--allow-dirty", "--locked", "--package", package["name"]]
+        listed = cargo(*words, stderr=subprocess.DEVNULL).splitlines()
+        # Each package lists the workspace's lock file as its own.
+        found.update((folder / name).as_posix() for name in listed if name not in {*MADE_BY_CARGO, "Cargo.lock"})
+    return sorted(found)
 
 
 def executable(given=None):

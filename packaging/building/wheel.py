@@ -97,7 +97,7 @@ def build_wheel(folder, given=None):
 
 
 def build_sdist(folder):
-    """Writes the source distribution: the files of the crate, and what pip wants to know; gives its path."""
+    """Writes the source distribution: the files of all crates, and what pip wants to know; gives its path."""
     about = crate.metadata()
     name = f"{about['name']}-{about['version']}"
     entries = {path: (crate.ROOT / path).read_bytes() for path in crate.files()}

@@ -40,6 +40,8 @@ fn command() -> Command {
     let described = described();
     let shown = described.get_arguments().filter(|arg| !arg.is_hide_set());
     Command::new("rcorn")
+        // Asked for by the flag, and not shown.
+        .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)

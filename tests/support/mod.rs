@@ -3,7 +3,7 @@
 //! `deadline.rs`. It knows nothing of rcorn's insides and shares no code with it: the HTTP reading of
 //! `wire.rs` is its own, so that a mistake of ours cannot hide itself.
 //!
-//! `server.rs` is where to begin. `tests.rs` tries the harness against a stand-in in Python.
+//! `server.rs` is where to begin. A test that needs more than Rust, a C compiler and Python begins with `needs::lacks`. `tests.rs` tries the harness against a stand-in in Python.
 
 mod apps;
 pub(crate) mod build;
@@ -15,6 +15,7 @@ mod ctl;
 mod deadline;
 mod gate;
 mod load;
+mod needs;
 pub(crate) mod nginx;
 mod notify;
 pub(crate) mod once;
@@ -37,6 +38,7 @@ pub(crate) use ctl::{ctl, serves};
 pub(crate) use deadline::{Deadline, holds_within, wait_until};
 pub(crate) use gate::Gate;
 pub(crate) use load::{Connections, Load};
+pub(crate) use needs::{Need, lacks, lacks_for, program};
 pub(crate) use nginx::{Nginx, UWSGI_PARAMS};
 pub(crate) use notify::Notify;
 pub(crate) use once::Once;

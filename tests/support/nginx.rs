@@ -13,14 +13,12 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
 
+use super::needs::NGINX_STREAM;
 use super::process::{reap_group, start};
 use super::{Deadline, Pidfd, Place, Wire, wait_until};
 
 /// How long the end of its processes may take.
 const AFTERWARDS: Duration = Duration::from_secs(10);
-
-/// Where Debian has the module, which others have built in.
-const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// What it says; shown when a test fails.
 const LOG: &str = "error.log";
@@ -81,8 +79,8 @@ impl Nginx {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let blocks = blocks(&address.to_string());
-        let module = if Path::new(STREAM).exists() {
-            format!("load_module {STREAM};")
+        let module = if Path::new(NGINX_STREAM).exists() {
+            format!("load_module {NGINX_STREAM};")
         } else {
             String::new()
         };
@@ -116,7 +114,7 @@ impl Nginx {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = start(&mut command, vec![listener.as_raw_fd()])
-            .expect("nginx runs; .ci/run installs it where it is missing");
+            .expect("nginx: the test should ask whether it is here");
         Self {
             child,
             place: Place::Tcp(address),

@@ -136,6 +136,13 @@ pub(crate) fn describe_group(group: Pid) -> String {
     lines
 }
 
+/// Has this called when the test program ends, whether its tests were successful or not.
+pub(super) fn at_exit(report: extern "C" fn()) {
+    // SAFETY: atexit takes any function without arguments; this one may run beside threads that still live.
+    let result = unsafe { libc::atexit(report) };
+    assert_eq!(result, 0, "no room for another function at exit");
+}
+
 /// Owns a descriptor that a message has just brought.
 pub(super) fn own(number: RawFd) -> OwnedFd {
     // SAFETY: the kernel made this descriptor for us a moment ago, and nobody else knows its number.

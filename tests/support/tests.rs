@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::needs::{Verdict, judge};
 use super::*;
 
 fn stand_in() -> Builder {
@@ -266,4 +267,16 @@ fn a_listener_that_is_kept_queues_connections_of_a_server_that_is_gone() {
     assert!(Wire::try_connect(&place).is_ok());
     server.finish();
     assert!(Wire::try_connect(&place).is_err());
+}
+
+#[test]
+fn a_test_whose_needs_are_not_met_is_reported_or_fails() {
+    let needs = [program("unshare"), Need::Program("nowhere", "no-package")];
+    let reason = "nowhere is not installed (Debian's package: no-package)";
+    assert_eq!(judge("it", &needs[..1], true, ""), Verdict::Runs);
+    let not_run = Verdict::NotRun(format!("not run: it: {reason}"));
+    assert_eq!(judge("it", &needs, false, ""), not_run);
+    assert_eq!(judge("it", &needs, true, "other nowhere"), not_run);
+    let fails = Verdict::Fails(format!("it cannot run: {reason}"));
+    assert_eq!(judge("it", &needs, true, "other"), fails);
 }

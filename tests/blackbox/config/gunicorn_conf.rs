@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use nix::sys::signal::Signal;
 
 use crate::support::conf::{APP, with};
-use crate::support::{Place, Server, Wire, title, venv};
+use crate::support::{Need, Place, Server, Wire, lacks, program, title, venv};
 
 #[test]
 fn computed_numbers() {
@@ -21,6 +21,9 @@ fn computed_numbers() {
 
 #[test]
 fn prometheus_in_several_processes() {
+    if lacks(&[Need::Packages]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let metrics = folder.path().join("metrics");
     let app = "
@@ -95,6 +98,9 @@ fn a_platform_with_its_own_proxy() {
 
 #[test]
 fn sentry_hears_of_errors() {
+    if lacks(&[Need::Packages]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events");
     let server = with(include_str!("../../apps/conf/sentry.py"))
@@ -148,7 +154,7 @@ def start(uri, number): return '%s#%d' % (uri, number)
 
 #[test]
 fn a_config_that_the_workers_user_cannot_read_is_read_before() {
-    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/bin/python3").exists() {
+    if lacks(&[Need::Root, program("/usr/bin/python3")]) {
         return;
     }
     let folder = tempfile::TempDir::new().unwrap();

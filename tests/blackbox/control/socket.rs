@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Server, ctl, wait_until};
+use crate::support::{Need, Server, ctl, lacks, program, wait_until};
 
 #[test]
 fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
@@ -64,7 +64,7 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
 
 #[test]
 fn another_user_is_turned_away_whatever_the_permissions() {
-    if !nix::unistd::geteuid().is_root() {
+    if lacks(&[Need::Root, program("/usr/bin/python3")]) {
         return;
     }
     let folder = tempfile::TempDir::new().unwrap();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{ROOT, Server};
+use crate::support::{Need, ROOT, Server, lacks_for, program};
 
 /// Why a block is not run here.
 const MARKS: [&str; 3] = ["root", "cloud", "build"];
@@ -77,10 +77,27 @@ fn is_as_shown(shown: &str, text: &str) -> bool {
     rest.is_empty() || last > 0
 }
 
+/// What the commands of a page need of the machine.
+fn needs(blocks: &[Block]) -> Vec<Need> {
+    let run = blocks.iter().filter(|block| block.info == "sh");
+    let text: String = run.map(|block| block.text.as_str()).collect();
+    let mut needs = Vec::new();
+    if text.contains("curl ") {
+        needs.push(program("curl"));
+    }
+    if text.contains("examples/deploy/run") {
+        needs.extend([program("nginx"), program("supervisord"), Need::Packages]);
+    }
+    needs
+}
+
 /// Runs a page.
 fn run(name: &str) {
     let page = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
     let blocks = blocks(&page);
+    if lacks_for(&format!("the commands of {name}"), &needs(&blocks)) {
+        return;
+    }
     let folder = TempDir::with_prefix("rcorn-docs-").unwrap();
     let copied = Command::new("cp")
         .arg("-R")

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::ROOT;
+use crate::support::{ROOT, lacks, program};
 
 /// What `--generate` is told, and the file.
 const PAGES: [(&str, &str); 8] = [
@@ -52,6 +52,9 @@ fn the_pages_of_the_manual_are_fresh() {
 
 #[test]
 fn mandoc_has_nothing_against_the_manual() {
+    if lacks(&[program("mandoc")]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     for (page, file) in &PAGES[..3] {
         let path = folder.path().join(Path::new(file).file_name().unwrap());

@@ -1,7 +1,5 @@
 //! Connections: keep-alive, pipelining, HTTP/1.0, idle clients, and the timeouts of waiting.
 
-use std::time::{Duration, Instant};
-
 use super::{HOST, ask};
 use crate::support::{Server, Wire};
 
@@ -114,9 +112,8 @@ fn idle_connections_do_not_keep_workers_from_others() {
     let server = Server::app("cases:app").args(["-w", "2"]).start();
     server.wait_serving(2);
     let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    let begun = Instant::now();
+    // A worker that waited for one of them would wait for `header_timeout`: longer than this client does.
     assert_eq!(server.get("/hello").status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(2));
     drop(idle);
     server.stop();
 }

@@ -1,6 +1,6 @@
 //! Workers, templates and arbiters that are killed or stopped, and processes that the app forks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
@@ -19,20 +19,17 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
         .start();
     server.wait_serving(4);
     let workers = server.workers();
-    let mut slowest = Duration::ZERO;
     for victim in workers.iter().take(3) {
-        let begun = Instant::now();
         kill(*victim, Signal::SIGKILL).unwrap();
         wait_until(server.deadline(), "a replacement", || {
             let now = server.workers();
             now.len() == 4 && !now.contains(victim)
         });
-        slowest = slowest.max(begun.elapsed());
         assert_eq!(server.get("/hello").status, 200);
     }
-    // 20 ms on a quiet machine (measured apart); the bound here allows for a loaded one.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     server.log().expect_count("was sent SIGKILL!", 3);
+    // At once: no back-off came in between.
+    assert_eq!(server.log().count("Workers end too soon"), 0);
     server.stop();
 }
 

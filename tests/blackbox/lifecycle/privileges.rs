@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use crate::support::{Place, Server, Wire};
+use crate::support::{Need, Place, Server, Wire, lacks, program};
 
 #[test]
 fn privileges_are_gone_before_the_app_is_imported() {
-    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/bin/python3").exists() {
+    if lacks(&[Need::Root, program("/usr/bin/python3")]) {
         return;
     }
     let folder = tempfile::TempDir::new().unwrap();

@@ -77,18 +77,15 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     server.wait_workers(2);
     let mut wire = server.connect();
     wire.send("GET /hang?who=me HTTP/1.1\r\nHost: x\r\n\r\n");
-    let begun = Instant::now();
     server.log().expect("WORKER TIMEOUT (pid:");
     let line = server.log().expect("does not get on: ");
-    let took = begun.elapsed();
+    // "for 2." seconds: the arbiter looked at the deadline, and not at some tick after it.
     assert!(
         line.contains("GET /hang?who=me HTTP/1.1 from 127.0.0.1, for 2.")
             && line.contains("state S"),
         "{line}"
     );
     server.log().expect("in deep");
-    // 0.2 s after the timeout on a quiet machine (measured apart).
-    assert!(took < Duration::from_secs(5), "{took:?}");
     server.log().expect("In hand when worker (pid:");
     server
         .log()

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::once::{collect, wait};
-use crate::support::{APPS, Deadline, Gate, Once, Place, Wire, wait_until};
+use crate::support::{APPS, Deadline, Gate, Once, Place, Wire, lacks, program, wait_until};
 
 #[test]
 fn each_part_is_sent_before_the_next_is_made() {
@@ -133,6 +133,9 @@ fn site(app: &str) -> TempDir {
 
 #[test]
 fn under_busybox_httpd() {
+    if lacks(&[program("busybox")]) {
+        return;
+    }
     let ask = |app: &str, request: &str| {
         let site = site(app);
         let served = Once::new(
@@ -171,6 +174,9 @@ fn under_busybox_httpd() {
 
 #[test]
 fn under_lighttpd() {
+    if lacks(&[program("lighttpd")]) {
+        return;
+    }
     let site = site("cases:app");
     let folder = site.path();
     let socket = folder.join("socket");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::event;
-use crate::support::{Once, pythons};
+use crate::support::{Need, Once, lacks, pythons};
 
 /// A project: an app with a neighbour, a template, and what must not be packed.
 fn project() -> TempDir {
@@ -154,6 +154,9 @@ fn the_same_files_give_the_same_bytes_and_nothing_is_overwritten_unasked() {
 
 #[test]
 fn requirements_are_installed_and_left_out_files_can_be_included() {
+    if lacks(&[Need::Pip]) {
+        return;
+    }
     let folder = project();
     // A wheel by hand: no index is asked.
     let wheel = r#"
@@ -213,6 +216,9 @@ with zipfile.ZipFile(sys.argv[1], 'w') as z:
 
 #[test]
 fn what_cannot_be_packed_is_explained() {
+    if lacks(&[Need::Pip]) {
+        return;
+    }
     let folder = project();
     let refused = |words: &[&str], code: i32, said: &[&str]| {
         let left = Once::rcorn(["pack"].iter().chain(words))

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Server, children, wait_until};
+use crate::support::{Need, Server, children, lacks, wait_until};
 
 /// Makes a root out of Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn, Python, the folder of its
 /// library.
@@ -76,6 +76,9 @@ def app(environ, start_response):
 
 #[test]
 fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
+    if lacks(&[Need::UserNamespaces]) {
+        return;
+    }
     let base = std::env::var("RCORN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let said = run(Command::new(base).args([
         "-c",

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use super::{shipped, substituted};
 use crate::support::site::nginx;
 use crate::support::{
-    Builder, Connections, Load, Place, Reply, Server, UWSGI_PARAMS, Wire, wait_until,
+    Builder, Connections, Load, Place, Reply, Server, UWSGI_PARAMS, Wire, lacks, program,
+    wait_until,
 };
 
 /// Serves `cases:app` with these arguments behind an nginx with this file of `packaging/nginx`.
@@ -89,6 +90,9 @@ fn connections(server: &Server) -> u64 {
 
 #[test]
 fn http_over_a_unix_socket() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     let server = app().unix().start();
     let upstream = address(&server);
     let pairs = [("unix:/run/rcorn-app/web.sock", upstream.as_str())];
@@ -106,6 +110,9 @@ fn http_over_a_unix_socket() {
 
 #[test]
 fn http_over_kept_connections() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     let server = app().start();
     let upstream = format!("server {}", address(&server));
     let pairs = [("server 127.0.0.1:8000", upstream.as_str())];
@@ -129,6 +136,9 @@ fn http_over_kept_connections() {
 
 #[test]
 fn uwsgi_pass() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     let server = app().args(["--protocol", "uwsgi"]).start();
     let upstream = address(&server);
     let pairs = [("127.0.0.1:8001;", &*format!("{upstream};"))];

@@ -9,7 +9,9 @@ use tempfile::TempDir;
 
 use super::{shipped, substituted};
 use crate::support::site::{pid_of, supervisorctl, supervisord};
-use crate::support::{APPS, Connections, Load, Place, Server, Wire, children, ctl, wait_until};
+use crate::support::{
+    APPS, Connections, Load, Place, Server, Wire, children, ctl, lacks, program, wait_until,
+};
 
 /// Writes a configuration with the entry of `packaging/supervisor`, for an address that it gives.
 fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
@@ -52,6 +54,9 @@ fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
 
 #[test]
 fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
+    if lacks(&[program("supervisord")]) {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let address = supervisor_configuration(folder.path());
@@ -113,6 +118,9 @@ fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
 
 #[test]
 fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
+    if lacks(&[program("supervisord")]) {
+        return;
+    }
     let folder = TempDir::with_prefix("rcorn-sites-").unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let entry = substituted(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Broken, Nginx, Place, Reply, Server, Wire, expect_lines};
+use crate::support::{
+    Broken, Need, Nginx, Place, Reply, Server, Wire, expect_lines, lacks, program,
+};
 
 /// A server that speaks uwsgi and an nginx before it, over TCP and over a unix socket.
 fn both(app: &str, check: impl Fn(&Server, &Nginx, bool)) {
@@ -44,6 +46,9 @@ fn ask(wire: &mut Wire, request: impl AsRef<[u8]>) -> Reply {
 
 #[test]
 fn nginx_passes_requests_by_uwsgi() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     both("cases:app", |_server, nginx, _is_unix| {
         // The client keeps its connection to nginx, whatever becomes of those behind it.
         let mut wire = nginx.connect();
@@ -98,6 +103,9 @@ fn nginx_passes_requests_by_uwsgi() {
 
 #[test]
 fn bodies_go_through_nginx() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     both("cases:app", |_server, nginx, _is_unix| {
         let mut wire = nginx.connect();
         let small = "POST /read_all HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
@@ -125,6 +133,9 @@ fn bodies_go_through_nginx() {
 
 #[test]
 fn replies_without_a_body_go_through_nginx() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     both("cases:app", |_server, nginx, _is_unix| {
         let mut wire = nginx.connect();
         for target in ["/hello", "/generator", "/large", "/file"] {
@@ -141,6 +152,9 @@ fn replies_without_a_body_go_through_nginx() {
 
 #[test]
 fn torn_replies_do_not_look_whole_through_nginx() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     both("cases:app", |server, nginx, is_unix| {
         assert_eq!(nginx.connect().get("/raises").status, 500);
         let torn = |target: &str| {
@@ -161,6 +175,9 @@ fn torn_replies_do_not_look_whole_through_nginx() {
 
 #[test]
 fn the_validator_finds_nothing_behind_nginx() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     both("validate:app", |_server, nginx, _is_unix| {
         let mut wire = nginx.connect();
         assert_eq!(wire.get("/").text(), "valid ");
@@ -171,20 +188,24 @@ fn the_validator_finds_nothing_behind_nginx() {
     });
 }
 
-#[test]
-fn a_small_uwsgi_configuration_moves_here() {
-    const APP: &str = r"
+const SERVED: &str = r"
 def application(environ, start_response):
     start_response('200 OK', [])
     return [b'served\n']
 ";
+
+#[test]
+fn a_small_uwsgi_configuration_moves_here() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     // Port 0 stands for the 8001 that such a file has.
     let ini = format!(
         "[uwsgi]\nchdir = {}\nmodule = server:application\nmaster = true\nprocesses = 4\nsocket = 127.0.0.1:0\nvacuum = true\nmax-requests = 128\n",
         folder.path().display()
     );
-    std::fs::write(folder.path().join("server.py"), APP).unwrap();
+    std::fs::write(folder.path().join("server.py"), SERVED).unwrap();
     std::fs::write(folder.path().join("uwsgi.ini"), ini).unwrap();
     let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_rcorn"))
         .args(["migrate", "uwsgi.ini"])
@@ -216,6 +237,9 @@ def application(environ, start_response):
 
 #[test]
 fn nginx_names_the_client_of_a_stream() {
+    if lacks(&[Need::NginxStream]) {
+        return;
+    }
     let server = Server::app("cases:app")
         .args(["--proxy-protocol=auto"])
         .start();

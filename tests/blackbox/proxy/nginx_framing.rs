@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::corpus::Case;
 use crate::support::nginx::HTTP;
-use crate::support::{Broken, EXAMPLES, Nginx, Place, Server, Wire, venv};
+use crate::support::{Broken, EXAMPLES, Need, Nginx, Place, Server, Wire, lacks, program, venv};
 
 /// What follows each case on its connection. Where it is not a request of its own for nginx, it must not be one for us.
 const MARKER: &[u8] = b"GET /marker HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n";
@@ -39,6 +39,9 @@ enum Way {
 
 #[test]
 fn nginx_and_we_agree_where_requests_end() {
+    if lacks(&[program("nginx")]) {
+        return;
+    }
     let all: Vec<_> = [Way::KeepAlive, Way::Unbuffered, Way::Unix, Way::Uwsgi]
         .into_iter()
         .map(|way| (way, run(way)))
@@ -209,6 +212,9 @@ fn pass(way: Way) -> &'static str {
 
 #[test]
 fn the_examples_answer_behind_nginx_in_every_way() {
+    if lacks(&[program("nginx"), Need::Packages]) {
+        return;
+    }
     for (app, target, expected) in [
         ("x:logic", "/", "OK\n"),
         ("function:app", "/?name=you", "Hello, you!\n"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{APPS, Builder, Gate, Server, wait_until};
+use crate::support::{APPS, Builder, Gate, Need, Server, lacks, wait_until};
 
 pub(crate) const ENGINES: [&str; 2] = ["inotify", "poll"];
 
@@ -321,6 +321,9 @@ from many.part49 import text
 
 #[test]
 fn without_inotify_files_are_looked_at() {
+    if lacks(&[Need::UserNamespaces]) {
+        return;
+    }
     for (limit, value, named) in [
         ("max_inotify_instances", 0, "fs.inotify.max_user_instances"),
         ("max_inotify_watches", 1, "fs.inotify.max_user_watches"),

@@ -1,0 +1,205 @@
+//! What a test needs of the machine beside Rust, a C compiler and Python. A test that cannot run here says so in one way:
+//!
+//! ```text
+//! if lacks(&[program("nginx")]) {
+//!     return;
+//! }
+//! ```
+//!
+//! It is then reported as not run: at the end of the test program on standard error, and in the file that
+//! `RCORN_TESTS_NOT_RUN` names (`tests/run` shows it). With `RCORN_TESTS_REQUIRE=all`, as in CI, it fails instead;
+//! `RCORN_TESTS_WITHOUT` lists the programs that may be missing even then.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::thread;
+
+use nix::unistd::Uid;
+
+use super::{process, venv};
+
+/// Programs, and the packages of Debian that have them.
+const PACKAGES: [(&str, &str); 14] = [
+    ("/usr/bin/python3", "python3"),
+    ("busybox", "busybox"),
+    ("curl", "curl"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("lighttpd", "lighttpd"),
+    ("mandoc", "mandoc"),
+    ("nginx", "nginx-light"),
+    ("objcopy", "binutils"),
+    ("strace", "strace"),
+    ("supervisord", "supervisor"),
+    ("systemd-analyze", "systemd"),
+    ("terraform", "none has it"),
+    ("unshare", "util-linux"),
+    ("valgrind", "valgrind"),
+];
+
+/// Where Debian has nginx's streams, which others have built in.
+pub(super) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// Something that a test needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// To be root.
+    Root,
+    /// A program: see [`program`].
+    Program(&'static str, &'static str),
+    /// nginx with its module for streams.
+    NginxStream,
+    /// The environment of `tests/requirements.txt`.
+    Packages,
+    /// A Python that can make virtual environments.
+    Venv,
+    /// A Python with pip.
+    Pip,
+    /// A kernel that gives us user namespaces.
+    UserNamespaces,
+}
+
+/// The need of this program, which must be in the table above.
+pub(crate) fn program(name: &str) -> Need {
+    let found = PACKAGES.iter().find(|(known, _)| *known == name);
+    let (name, package) = found.unwrap_or_else(|| panic!("{name} is not in PACKAGES"));
+    Need::Program(name, package)
+}
+
+/// Whether something of this is missing here. The running test is then recorded as not run, and must return; or this
+/// panics, when nothing may be missing.
+pub(crate) fn lacks(needs: &[Need]) -> bool {
+    // Under nextest a test may run in the main thread.
+    let name = env::var("NEXTEST_TEST_NAME").ok();
+    let name = name.or_else(|| thread::current().name().map(str::to_owned));
+    lacks_for(&name.unwrap_or_default(), needs)
+}
+
+/// The same, for a part of a test.
+pub(crate) fn lacks_for(part: &str, needs: &[Need]) -> bool {
+    let must = env::var("RCORN_TESTS_REQUIRE").as_deref() == Ok("all");
+    let excused = env::var("RCORN_TESTS_WITHOUT").unwrap_or_default();
+    match judge(part, needs, must, &excused) {
+        Verdict::Runs => false,
+        Verdict::NotRun(line) => {
+            record(line);
+            true
+        }
+        Verdict::Fails(why) => panic!("{why}"),
+    }
+}
+
+/// What becomes of a test.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    Runs,
+    NotRun(String),
+    Fails(String),
+}
+
+/// Judges a test by its needs: whether all tests must run, and which programs are excused from that.
+pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Verdict {
+    let missing = |need: &Need| Some((*need, need.missing()?));
+    let Some((need, reason)) = needs.iter().find_map(missing) else {
+        return Verdict::Runs;
+    };
+    let is_excused =
+        matches!(need, Need::Program(name, _) if excused.split(' ').any(|other| other == name));
+    if must && !is_excused {
+        Verdict::Fails(format!("{part} cannot run: {reason}"))
+    } else {
+        Verdict::NotRun(format!("not run: {part}: {reason}"))
+    }
+}
+
+impl Need {
+    /// Why this is not to be had here; `None` if it is.
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Root => (!Uid::effective().is_root()).then(|| "it must be root".to_owned()),
+            Self::Program(name, package) => (!exists(name))
+                .then(|| format!("{name} is not installed (Debian's package: {package})")),
+            Self::NginxStream => program("nginx").missing().or_else(|| {
+                let has = Path::new(NGINX_STREAM).exists()
+                    || succeeds("nginx -V 2>&1 | grep -qE -- '--with-stream( |$)'");
+                (!has).then(|| {
+                    "nginx has no streams (Debian's package: libnginx-mod-stream)".to_owned()
+                })
+            }),
+            Self::Packages => (!venv::is_ready())
+                .then(|| "the packages of tests/requirements.txt are not installed".to_owned()),
+            Self::Venv => (!succeeds("python3 -c 'import venv, ensurepip'")).then(|| {
+                "Python makes no virtual environments (Debian's package: python3-venv)".to_owned()
+            }),
+            Self::Pip => (!succeeds("python3 -m pip --version"))
+                .then(|| "Python has no pip (Debian's package: python3-pip)".to_owned()),
+            Self::UserNamespaces => {
+                static HAS: OnceLock<bool> = OnceLock::new();
+                let asks = "unshare --user --map-root-user --mount --pid --fork true";
+                let has = *HAS.get_or_init(|| succeeds(asks));
+                (!has).then(|| {
+                    "the kernel gives it no user namespaces (in a chroot it never does)".to_owned()
+                })
+            }
+        }
+    }
+}
+
+fn exists(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Debian has servers where only root looks.
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let mut files = folders.map(|folder| folder.join(program));
+    files.any(|file| {
+        file.metadata()
+            .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn succeeds(script: &str) -> bool {
+    let path = env::var("PATH").unwrap_or_default();
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .env("PATH", format!("{path}:/usr/sbin"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+static NOT_RUN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static REPORT: Once = Once::new();
+
+fn record(line: String) {
+    if let Some(path) = env::var_os("RCORN_TESTS_NOT_RUN") {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        // In one write: other tests do the same.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    REPORT.call_once(|| process::at_exit(report));
+    NOT_RUN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(line);
+}
+
+/// Says it behind the test runner's own last words, which know of no test that was not run.
+extern "C" fn report() {
+    let mut lines = NOT_RUN.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.sort();
+    let count = lines.len();
+    let text = format!(
+        "\n{}\n{count} of the tests above did not run here; tests/run installs what they need.\n",
+        lines.join("\n")
+    );
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}
