@@ -1,0 +1,330 @@
+//! What one worker says of itself, and what all processes share. The layout of both is that of build cb54ddf:
+//! see the assertions at the end.
+
+use std::time::Duration;
+
+use rcorn_types::Monotonic;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::seqlock;
+
+/// Words of the request line kept for status and post-mortem: 256 bytes.
+const LINE_WORDS: usize = 32;
+/// Words of the peer's address: 48 bytes.
+const PEER_WORDS: usize = 6;
+
+/// What all processes share, before the cells.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Shared {
+    /// How many workers are wanted: more than one makes `wsgi.multiprocess` true.
+    pub wanted: AtomicU32,
+    /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`]. Better read by [`Shared::stop_mode`].
+    pub stopping: AtomicU32,
+    /// How many cells there are; 0 in a scoreboard of build cb54ddf, which has cells up to its end and no
+    /// counters. Written before anybody else maps the file.
+    pub(crate) cells: AtomicU32,
+    /// How many counters each cell has behind the cells.
+    pub(crate) counters: AtomicU32,
+}
+
+/// [`Shared::stopping`]: workers empty the accept queue before they leave.
+pub const QUEUE_FIRST: u32 = 1;
+/// [`Shared::stopping`]: nobody is let in any more.
+pub const AT_ONCE: u32 = 2;
+
+/// How workers leave while the arbiter stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// They empty the accept queue first.
+    QueueFirst,
+    /// They let nobody in any more.
+    AtOnce,
+}
+
+impl Shared {
+    /// How many workers are wanted.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many workers are wanted; gives how many were before.
+    pub fn set_wanted(&self, wanted: u32) -> u32 {
+        self.wanted.swap(wanted, Ordering::AcqRel)
+    }
+
+    /// How workers have to leave; `None` while the arbiter does not stop.
+    #[must_use]
+    pub fn stop_mode(&self) -> Option<StopMode> {
+        match self.stopping.load(Ordering::Acquire) {
+            QUEUE_FIRST => Some(StopMode::QueueFirst),
+            AT_ONCE => Some(StopMode::AtOnce),
+            _ => None,
+        }
+    }
+
+    /// The arbiter stops.
+    pub fn stop(&self, mode: StopMode) {
+        let number = match mode {
+            StopMode::QueueFirst => QUEUE_FIRST,
+            StopMode::AtOnce => AT_ONCE,
+        };
+        self.stopping.store(number, Ordering::Release);
+    }
+}
+
+/// One worker. Written by that worker only, and reset by the process that gives it the slot.
+///
+/// Part of it is about the worker, part of it about the request in hand, which is reached by [`Cell::request_entry`]:
+/// a worker that serves several requests at once will have several of those.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Cell {
+    /// The worker's id; 0 when the cell is free.
+    pub worker: AtomicU64,
+    /// Request entry: when the request in hand began, ns of the monotonic clock; 0 when none is.
+    pub busy_since: AtomicU64,
+    /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it sleeps.
+    pub awake_since: AtomicU64,
+    /// Request entry: not 0 while the app waits for its client; that time is not the app's.
+    pub waits: AtomicU32,
+    /// Request entry: not 0 once the reply to the request in hand is out to its end.
+    pub answered: AtomicU32,
+    /// Requests served: the counter [`crate::Metric::Requests`].
+    pub requests: AtomicU64,
+    /// Its pid.
+    pub pid: AtomicU32,
+    /// Its generation.
+    pub generation: AtomicU32,
+    /// Connections it holds: the gauge [`crate::Metric::Connections`].
+    pub connections: AtomicU32,
+    /// Request entry: odd while the text is being written (a sequence lock).
+    sequence: AtomicU32,
+    /// Request entry: the request line.
+    line: [AtomicU64; LINE_WORDS],
+    /// Request entry: the peer's address.
+    peer: [AtomicU64; PEER_WORDS],
+}
+
+/// The request in hand, as the scoreboard shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestNow {
+    /// Method, target and version; cut at 256 bytes.
+    pub line: Vec<u8>,
+    /// The peer's address; empty for the peer of a unix socket.
+    pub peer: Vec<u8>,
+}
+
+/// A point in time as the cell keeps it; 0 means none.
+fn time(nanoseconds: u64) -> Option<Monotonic> {
+    (nanoseconds != 0).then(|| Monotonic::from_nanos(nanoseconds))
+}
+
+impl Cell {
+    /// Makes the cell ready for another worker. Its counters are reset by [`crate::Scoreboard::free`].
+    pub fn reset(&self) {
+        let numbers = [
+            &self.worker,
+            &self.busy_since,
+            &self.awake_since,
+            &self.requests,
+        ];
+        for number in numbers {
+            number.store(0, Ordering::Relaxed);
+        }
+        self.waits.store(0, Ordering::Relaxed);
+        self.pid.store(0, Ordering::Relaxed);
+        self.connections.store(0, Ordering::Relaxed);
+        // A worker killed while writing leaves an odd number behind.
+        self.sequence.store(0, Ordering::Relaxed);
+        self.request_entry().write_text(b"", b"");
+    }
+
+    /// The worker whose cell this is from now on.
+    pub fn register(&self, worker: u64, pid: u32, generation: u32) {
+        self.pid.store(pid, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Relaxed);
+        self.worker.store(worker, Ordering::Release);
+    }
+
+    /// Whether a worker has it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.worker.load(Ordering::Relaxed) != 0
+    }
+
+    /// The worker's pid; 0 before it has registered.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    /// Requests served.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections the worker holds.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many connections the worker holds.
+    pub fn set_connections(&self, held: u32) {
+        self.connections.store(held, Ordering::Relaxed);
+    }
+
+    /// The worker has woken up.
+    pub fn wake(&self, now: Monotonic) {
+        self.awake_since.store(now.as_nanos(), Ordering::Release);
+    }
+
+    /// The worker goes to sleep: it has nothing to do.
+    pub fn sleep(&self) {
+        self.awake_since.store(0, Ordering::Release);
+    }
+
+    /// The entry of the request in hand. There is one: a worker serves one request at a time.
+    #[must_use]
+    pub fn request_entry(&self) -> RequestEntry<'_> {
+        RequestEntry { cell: self }
+    }
+
+    /// Since when this worker has made no progress, as far as can be seen: with its request, or with its own turn
+    /// between two requests. `None` while it sleeps or waits for a client, which have limits of their own.
+    #[must_use]
+    pub fn no_progress_since(&self) -> Option<Monotonic> {
+        if self.waits.load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        self.request_entry()
+            .begun()
+            .or_else(|| time(self.awake_since.load(Ordering::Acquire)))
+    }
+}
+
+/// One request in hand: what a worker says about it. A view of its [`Cell`].
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEntry<'a> {
+    cell: &'a Cell,
+}
+
+impl RequestEntry<'_> {
+    /// A request begins. Its line and peer are written first and the time last: who sees the time also sees the
+    /// text.
+    pub fn begin(self, now: Monotonic, line: &[u8], peer: &[u8]) {
+        self.write_text(line, peer);
+        self.cell.answered.store(0, Ordering::Relaxed);
+        self.cell
+            .busy_since
+            .store(now.as_nanos(), Ordering::Release);
+    }
+
+    /// When the request in hand began, moved on by the time that it waited for its client; `None` when there is none.
+    #[must_use]
+    pub fn begun(self) -> Option<Monotonic> {
+        time(self.cell.busy_since.load(Ordering::Acquire))
+    }
+
+    /// The app waits for its client from now on.
+    pub fn wait(self) {
+        self.cell.waits.store(1, Ordering::Release);
+    }
+
+    /// The wait is over. What it took is not the app's time.
+    pub fn resume(self, waited: Duration) {
+        if let Some(begun) = time(self.cell.busy_since.load(Ordering::Relaxed)) {
+            let moved = begun.after(waited).as_nanos();
+            self.cell.busy_since.store(moved, Ordering::Release);
+        }
+        self.cell.waits.store(0, Ordering::Release);
+    }
+
+    /// The reply is out to its end.
+    pub fn set_answered(self) {
+        self.cell.answered.store(1, Ordering::Release);
+    }
+
+    /// Whether the reply is out to its end.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        self.cell.answered.load(Ordering::Acquire) != 0
+    }
+
+    /// The request has ended, and is counted.
+    pub fn end(self, now: Monotonic) {
+        let cell = self.cell;
+        cell.awake_since.store(now.as_nanos(), Ordering::Release);
+        cell.busy_since.store(0, Ordering::Release);
+        // Only this worker writes: no read-modify-write needed.
+        cell.requests.store(
+            cell.requests.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The request's line and peer; `None` when there is none or it changes all the time.
+    #[must_use]
+    pub fn request(self) -> Option<RequestNow> {
+        let [line, peer] = seqlock::read(&self.cell.sequence, [&self.cell.line, &self.cell.peer])?;
+        (!line.is_empty()).then_some(RequestNow { line, peer })
+    }
+
+    fn write_text(self, line: &[u8], peer: &[u8]) {
+        let cell = self.cell;
+        seqlock::write(&cell.sequence, [(&cell.line, line), (&cell.peer, peer)]);
+    }
+}
+
+/// What callers use that have not moved to [`RequestEntry`].
+impl Cell {
+    /// See [`RequestEntry::begin`].
+    pub fn begin(&self, now: u64, line: &[u8], peer: &[u8]) {
+        self.request_entry()
+            .begin(Monotonic::from_nanos(now), line, peer);
+    }
+
+    /// See [`Cell::no_progress_since`].
+    pub fn silent_since(&self) -> Option<u64> {
+        self.no_progress_since().map(Monotonic::as_nanos)
+    }
+
+    /// See [`RequestEntry::wait`].
+    pub fn wait(&self) {
+        self.request_entry().wait();
+    }
+
+    /// See [`RequestEntry::resume`].
+    pub fn go_on(&self, waited: u64) {
+        self.request_entry().resume(Duration::from_nanos(waited));
+    }
+
+    /// See [`RequestEntry::end`].
+    pub fn end(&self, now: u64) {
+        self.request_entry().end(Monotonic::from_nanos(now));
+    }
+
+    /// See [`RequestEntry::request`].
+    pub fn request(&self) -> Option<RequestNow> {
+        self.request_entry().request()
+    }
+}
+
+// Workers of build cb54ddf go on writing their cells after an upgrade in place. New data goes into the counters, or
+// behind them.
+#[cfg(not(all(loom, test)))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Shared>() == 128);
+    assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
+    assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
+    assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);
+    assert!(offset_of!(Cell, awake_since) == 16 && offset_of!(Cell, waits) == 24);
+    assert!(offset_of!(Cell, answered) == 28 && offset_of!(Cell, requests) == 32);
+    assert!(offset_of!(Cell, pid) == 40 && offset_of!(Cell, generation) == 44);
+    assert!(offset_of!(Cell, connections) == 48 && offset_of!(Cell, sequence) == 52);
+    assert!(offset_of!(Cell, line) == 56 && offset_of!(Cell, peer) == 312);
+};
