@@ -1,4 +1,4 @@
 //! See `chunked` in src/http/fuzz.rs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_fuzz::http::fuzz::chunked(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_http::fuzz::chunked(data));

@@ -1,4 +1,4 @@
 //! See `connection` in src/http/fuzz.rs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_fuzz::http::fuzz::connection(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_http::fuzz::connection(data));

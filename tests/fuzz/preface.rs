@@ -1,4 +1,4 @@
 //! See `preface` in src/http/fuzz.rs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_fuzz::http::fuzz::preface(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rcorn_http::fuzz::preface(data));
