@@ -15,6 +15,9 @@ use rcorn_sys::fork::is_stray;
 
 use super::attached::{Attached, lost_error};
 use super::body::{Body, BodyError, Pull};
+use super::turn::ReceivingTurn;
+use rcorn_connection::Unlocked;
+use rcorn_connection::channel::Lost;
 use rcorn_connection::outbox::Flush;
 
 /// The longest read that is allocated before its bytes have come: a client must not make the server reserve
@@ -42,6 +45,8 @@ impl From<BodyError> for PyErr {
 pub struct Input {
     // Never locked while the GIL is released or code of the app runs: it would wait for itself.
     body: Mutex<Option<Body>>,
+    /// Which thread of the app receives more of it.
+    turn: ReceivingTurn,
 }
 
 impl Input {
@@ -50,6 +55,7 @@ impl Input {
     pub fn empty() -> Self {
         Self {
             body: Mutex::new(None),
+            turn: ReceivingTurn::default(),
         }
     }
 
@@ -58,6 +64,7 @@ impl Input {
     pub fn new(body: Body) -> Self {
         Self {
             body: Mutex::new(Some(body)),
+            turn: ReceivingTurn::default(),
         }
     }
 
@@ -90,35 +97,64 @@ impl Input {
         self.lock().as_mut()?.take_whole(py, limit)
     }
 
-    /// Brings more bytes, waiting for them; `false` at the end.
+    /// Brings more bytes, waiting for them; `false` at the end. For a caller that finds nothing available; it
+    /// looks again after `true`, because another thread may have taken what came.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
-        loop {
-            check_not_forked()?;
-            let (channel, mut slowness, total) = match self.lock().as_mut() {
-                None => return Ok(false),
-                Some(body) => match body.pull()? {
-                    Pull::Got => return Ok(true),
-                    Pull::End => return Ok(false),
-                    Pull::Wait => (body.channel()?, body.slowness(), body.total()),
-                },
+        check_not_forked()?;
+        let Some(_turn) = self.turn.take() else {
+            // Another thread receives: it may take all there is to come.
+            py.detach(|| self.turn.wait_until_free());
+            return if Attached(py).must_leave() {
+                Err(lost_error(Lost::Leaving))
+            } else {
+                Ok(true)
             };
-            if channel.owes_continue() {
-                channel.owe_continue(false);
-                channel
-                    .send(
-                        &Attached(py),
-                        &mut [std::io::IoSlice::new(CONTINUE)],
-                        Flush::Now,
-                    )
-                    .map_err(lost_error)?;
-            }
-            channel
-                .wait_for_bytes(&Attached(py), &mut slowness, total)
-                .map_err(lost_error)?;
-            if let Some(body) = self.lock().as_mut() {
-                body.waited(slowness);
+        };
+        loop {
+            let pulled = match self.lock().as_mut() {
+                None => return Ok(false),
+                Some(body) => body.pull()?,
+            };
+            match pulled {
+                Pull::Got => return Ok(true),
+                Pull::End => return Ok(false),
+                Pull::Wait => self.wait(py)?,
             }
         }
+    }
+
+    /// Receives into `buffer` without waiting; gives how much, or `None` when that is nothing yet.
+    fn receive_into(&self, buffer: &mut [u8]) -> PyResult<Option<usize>> {
+        check_not_forked()?;
+        let Some(_turn) = self.turn.take() else {
+            return Ok(None);
+        };
+        match self.lock().as_mut() {
+            None => Ok(Some(0)),
+            Some(body) => Ok(body.pull_into(buffer)?),
+        }
+    }
+
+    /// Waits until the connection has more bytes.
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        let (channel, mut slowness, total) = match self.lock().as_mut() {
+            None => return Ok(()),
+            Some(body) => (body.channel()?, body.slowness(), body.total()),
+        };
+        if channel.owes_continue() {
+            channel.owe_continue(false);
+            let parts = &mut [std::io::IoSlice::new(CONTINUE)];
+            channel
+                .send(&Attached(py), parts, Flush::Now)
+                .map_err(lost_error)?;
+        }
+        channel
+            .wait_for_bytes(&Attached(py), &mut slowness, total)
+            .map_err(lost_error)?;
+        if let Some(body) = self.lock().as_mut() {
+            body.waited(slowness);
+        }
+        Ok(())
     }
 
     /// Everything up to `limit` bytes.
@@ -158,16 +194,15 @@ impl Input {
     fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
         text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
             while !buffer.is_empty() {
-                let mut guard = self.lock();
-                let Some(body) = guard.as_mut() else { break };
-                let taken = body.take_into(buffer);
+                let taken = self
+                    .lock()
+                    .as_mut()
+                    .map_or(0, |body| body.take_into(buffer));
                 let got = if taken > 0 {
                     Some(taken)
                 } else {
-                    check_not_forked()?;
-                    body.pull_into(buffer)?
+                    self.receive_into(buffer)?
                 };
-                drop(guard);
                 match got {
                     Some(0) => break,
                     Some(got) => buffer = buffer.get_mut(got..).unwrap_or(&mut []),

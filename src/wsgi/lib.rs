@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod fields;
+mod turn;
 
 pub mod attached;
 pub mod body;

@@ -5,6 +5,7 @@ import threading
 
 READS = {
     "/read": lambda stream: stream.read(5),
+    "/block": lambda stream: stream.read(1000),
     "/all": lambda stream: stream.read(),
     "/line": lambda stream: stream.readline(),
     "/lines": lambda stream: b"".join(stream.readlines(40)),
