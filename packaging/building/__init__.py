@@ -1,5 +1,5 @@
-"""Makes what people install: the wheel, the sdist, the Debian package. Needs cargo, and Python's own library alone.
+"""Builds the wheel, the sdist and the Debian package. Needs cargo and Python's standard library.
 
-maturin could make the wheel, but looks at the executable only: the native module that lies in it, with its own wants
-of the C library, would go unseen, and the wheel could be tagged for machines where it fails.
+maturin could build the wheel, but inspects the executable only. It would miss the glibc that the embedded native module
+requires, and could tag the wheel for machines where it fails.
 """

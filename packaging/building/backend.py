@@ -1,4 +1,4 @@
-"""What pip calls (PEP 517)."""
+"""The build backend that pip calls (PEP 517)."""
 
 import os
 
@@ -11,7 +11,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
-    """Without this pip would compile once more, only to learn the name."""
+    """Returns the metadata without a build; without this hook pip would compile twice."""
     return wheel.write_metadata(metadata_directory)
 
 

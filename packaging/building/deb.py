@@ -1,4 +1,4 @@
-"""The Debian package. dpkg-deb makes it, dpkg-shlibdeps finds what it depends on; root is not needed."""
+"""Builds the Debian package with dpkg-deb, and finds its dependencies with dpkg-shlibdeps. Root is not needed."""
 
 import gzip
 import hashlib
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from . import crate, elf
 
-# The first of a version; a rebuild with other packaging counts on.
+# Increment it when the same version is packaged again.
 REVISION = "1"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# Where the files of the tree go. Those below man and changelogs are packed.
+# Files of the source tree and their places in the package. A name in .gz is compressed.
 FILES = {
     "man/rcorn.1": "usr/share/man/man1/rcorn.1.gz",
     "man/rcorn.yaml.5": "usr/share/man/man5/rcorn.yaml.5.gz",
@@ -51,14 +51,14 @@ def run(*words, **settings):
 
 
 def write(path, content, mode=0o644):
-    """Writes a file; packs it when its name says so."""
+    """Writes a file; compresses it if its name ends in .gz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content, 9, mtime=0) if path.suffix == ".gz" else content)
     path.chmod(mode)
 
 
 def libraries(program, folder):
-    """The packages that the executable and the modules in it need."""
+    """The packages that the executable and its embedded modules depend on."""
     control = folder / "debian/control"
     write(control, b"Source: rcorn\n\nPackage: rcorn\nArchitecture: any\n")
     images = []
@@ -71,7 +71,7 @@ def libraries(program, folder):
 
 def control(about, version, architecture, depends, size):
     maintainer = os.environ.get("DEBFULLNAME", "rcorn maintainers"), os.environ.get("DEBEMAIL", "maintainers@rcorn.example")
-    # One line for each paragraph of the description.
+    # The long description.
     long = (
         "rcorn keeps Python worker processes alive that answer HTTP or uwsgi for a WSGI app, with the flags, signals,"
         " log lines and configuration files of gunicorn. A reload, a crash or an upgrade of rcorn itself loses no request."
@@ -95,7 +95,7 @@ def changelog(version):
     maintainer = os.environ.get("DEBFULLNAME", "rcorn maintainers"), os.environ.get("DEBEMAIL", "maintainers@rcorn.example")
     moment = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     return (
-        f"rcorn ({version}) unstable; urgency=medium\n\n  * What is new is in changelog.gz.\n\n"
+        f"rcorn ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n"
         f" -- {maintainer[0]} <{maintainer[1]}>  {formatdate(moment)}\n"
     )
 
@@ -108,7 +108,7 @@ def copyright():
 
 
 def build(out, given=None):
-    """Writes the package; gives its path."""
+    """Builds the package and returns its path."""
     about = crate.metadata()
     version = f"{about['version']}-{REVISION}"
     built = crate.executable(given)
@@ -122,7 +122,7 @@ def build(out, given=None):
         data = program.read_bytes()
         architecture = ARCHITECTURES.get(elf.machine(data))
         if architecture is None:
-            raise SystemExit(f"error: no name of Debian's for {elf.machine(data)}; hint: add it to ARCHITECTURES in {__file__}")
+            raise SystemExit(f"error: Debian's name of {elf.machine(data)} is unknown; hint: add it to ARCHITECTURES in {__file__}")
         for path, place in FILES.items():
             write(root / place, (crate.ROOT / path).read_bytes(), 0o755 if place.startswith("usr/bin/") else 0o644)
         write(root / "usr/share/doc/rcorn/copyright", copyright().encode())
@@ -140,7 +140,7 @@ def build(out, given=None):
         write(root / "DEBIAN/conffiles", "".join(etc).encode())
         for script in SCRIPTS:
             write(root / "DEBIAN" / script, (crate.ROOT / "packaging/debian" / script).read_bytes(), 0o755)
-        # mkdtemp's mode would become that of /.
+        # Otherwise mkdtemp's mode would become the mode of /.
         root.chmod(0o755)
         target = os.path.join(out, f"rcorn_{version}_{architecture}.deb")
         run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, target)

@@ -1,16 +1,16 @@
-"""What an executable wants of the C library, itself and the modules that lie in it."""
+"""Finds the glibc that an executable and the modules embedded in it require."""
 
 import re
 import struct
 
-# Of the dynamic section and of the section headers: ELF, gABI 5.
+# Constants of the ELF format (System V gABI, chapters 4 and 5).
 VERNEED = 0x6FFFFFFE
 MAGIC = b"\x7fELF\x02\x01\x01"
 MACHINES = {62: "x86_64", 183: "aarch64"}
 
 
 class Image:
-    """One 64-bit little-endian ELF file within some bytes."""
+    """A 64-bit little-endian ELF file inside a byte string."""
 
     def __init__(self, data, start):
         self.data = data
@@ -22,11 +22,11 @@ class Image:
         self.end = start + max([at + size * count, *(s[4] + s[5] for s in self.sections if s[1] != 8)])
 
     def bytes(self):
-        """The file."""
+        """The bytes of the file."""
         return self.data[self.start : self.end]
 
     def versions(self):
-        """The symbol versions it needs, as (library, version)."""
+        """The required symbol versions, as (library, version)."""
         for section in self.sections:
             if section[1] != VERNEED:
                 continue
@@ -48,29 +48,29 @@ class Image:
 
 
 def images(data):
-    """The executable, and what is embedded in it whole."""
+    """The executable, and all ELF files embedded in it."""
     if not data.startswith(MAGIC):
-        raise SystemExit("error: the executable is no 64-bit little-endian ELF file; hint: rcorn is built for Linux on x86_64 and aarch64")
+        raise SystemExit("error: the executable is not a 64-bit little-endian ELF file; hint: rcorn is built for Linux on x86_64 and aarch64")
     found = [Image(data, 0)]
     for match in re.finditer(re.escape(MAGIC), data[1:]):
         try:
             image = Image(data, match.start() + 1)
         except struct.error:
             continue
-        # A parser's magic number is not a file.
+        # A bare magic number, as in a parser, is not a file.
         if image.machine == found[0].machine and image.sections and image.end <= len(data):
             found.append(image)
     return found
 
 
 def machine(data):
-    """The processor it is for, as `uname -m` says it."""
+    """The machine, as printed by `uname -m`."""
     number = Image(data, 0).machine
     return MACHINES.get(number, f"machine{number}")
 
 
 def glibc(data):
-    """The oldest glibc that the executable and its modules can run with, as (2, minor); None without one."""
+    """The oldest glibc that executable and modules run with, as (2, minor); None if they need none."""
     wanted = [
         tuple(int(part) for part in version[len("GLIBC_") :].split("."))
         for image in images(data)

@@ -316,7 +316,7 @@ class Unknown(unittest.TestCase):
                 self.assertIn(word, str(raised.exception))
         with self.assertRaises(UnknownEvent) as raised:
             wsgi_run({"Records": [], "b": 1}, None, answering([]))
-        self.assertIn("it has Records, b;", str(raised.exception))
+        self.assertIn("its keys are Records, b;", str(raised.exception))
 
     def test_the_event_is_not_changed(self):
         for name in SHAPES:

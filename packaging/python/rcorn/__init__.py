@@ -1,1 +1,1 @@
-"""The Python side of rcorn for places where no server runs: see `rcorn.function`."""
+"""rcorn without its server: CGI programs and functions of function services. See `rcorn.function`."""

@@ -1,7 +1,7 @@
-"""API-gateway events → requests. An event's shape is found by what is in it:
+"""Converts events of API gateways to requests. The shape of an event is recognised by its contents:
 
 ==========================================  ===================================================================
-shape                                       found by
+shape                                       recognised by
 ==========================================  ===================================================================
 AWS Application Load Balancer               `requestContext.elb`; multi-value with `multiValueHeaders`
 AWS HTTP API (payload 2.0), function URL    `version` "2.0" and `requestContext.http`
@@ -9,8 +9,8 @@ JD Cloud API gateway                        `detail` with `httpMethod` and `path
 AWS REST API, HTTP API (payload 1.0)        `httpMethod` and `path`
 ==========================================  ===================================================================
 
-They differ in what is still percent-encoded: paths are, but for HTTP APIs, which decode them; query strings are
-in an ALB's parameters and in a `rawQueryString`, and are not in all other parameters.
+The shapes differ in what is still percent-encoded. Paths are, except those of HTTP APIs. Query strings are encoded in
+the parameters of an ALB and in `rawQueryString`, and decoded in all other parameters.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _LOOKED_FOR = (
 
 
 class UnknownEvent(ValueError):
-    """The event is of no shape that is known here."""
+    """The event has no known shape."""
 
 
 class Request:
-    """What all shapes have in common."""
+    """A request, independent of the shape of its event."""
 
     def __init__(self) -> None:
         self.method = "GET"
-        #: The path that the client asked for, percent-encoded, and how many of its first characters lead to the app.
+        #: The requested path, percent-encoded, and the length of the prefix that becomes SCRIPT_NAME.
         self.raw_path = "/"
         self.script = 0
         #: Percent-encoded.
@@ -56,9 +56,9 @@ class Request:
 
 
 def shape(event: object) -> str:
-    """Which shape an event has."""
+    """The shape of an event. Raises UnknownEvent."""
     if not isinstance(event, dict):
-        raise UnknownEvent(f"the event is a {type(event).__name__} and not an object; {_LOOKED_FOR}")
+        raise UnknownEvent(f"the event is a {type(event).__name__}, not an object; {_LOOKED_FOR}")
     context = _part(event, "requestContext")
     if isinstance(context.get("elb"), dict):
         return ALB_MULTI if isinstance(event.get("multiValueHeaders"), dict) else ALB
@@ -69,7 +69,7 @@ def shape(event: object) -> str:
     if _has_request(event):
         return V1
     keys = ", ".join(sorted(map(str, event))) or "nothing"
-    raise UnknownEvent(f"the event is of no shape that is known; it has {keys}; {_LOOKED_FOR}")
+    raise UnknownEvent(f"the event has no known shape: its keys are {keys}; {_LOOKED_FOR}")
 
 
 def read(event: Event) -> tuple[str, Request]:
@@ -98,7 +98,7 @@ def _common(event: Event) -> Request:
 
 
 def _pairs(event: Event, single: str, multiple: str) -> Iterable[tuple[str, str]]:
-    """Names and values of a map, or of the map with lists that some events have beside it: that one has them all."""
+    """Names and values of a map. Some events also have a map of lists, which is complete and takes precedence."""
     for name, value in (_part(event, multiple) or _part(event, single)).items():
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
@@ -113,7 +113,7 @@ def _alb(event: Event) -> Request:
         f"{name}={value}" for name, value in _pairs(event, "queryStringParameters", "multiValueQueryStringParameters")
     )
     request.scheme = "http"
-    # The balancer appends the address that it saw; what stands before it the client may have written.
+    # The balancer appends the address it saw; the client may have written everything before it.
     forwarded = [value for name, value in request.headers if name.lower() == "x-forwarded-for"]
     request.peer = _without_port(forwarded[-1].split(",")[-1].strip()) if forwarded else ""
     return request
@@ -125,7 +125,7 @@ def _v1(event: Event) -> Request:
     request.method = event["httpMethod"]
     path = event["path"] or "/"
     stage = str(context.get("stage") or "")
-    # Only HTTP APIs give a version.
+    # Only HTTP APIs set a version.
     if "version" in event:
         request.raw_path = _encoded(path)
         request.script = _stage(request.raw_path, stage, context)
@@ -162,7 +162,7 @@ def _v2(event: Event) -> Request:
     request.query = str(event.get("rawQueryString") or "")
     cookies = event.get("cookies")
     if isinstance(cookies, list):
-        # They stand here instead of among the fields, or in both places.
+        # Cookies may be here instead of in the headers, or in both places.
         request.headers = [(name, value) for name, value in request.headers if name.lower() != "cookie"]
         request.headers += [("Cookie", str(cookie)) for cookie in cookies]
     request.peer = str(http.get("sourceIp") or "")
@@ -182,12 +182,12 @@ def _jd(event: Event) -> Request:
 
 
 def _encoded(path: str) -> str:
-    """A decoded path as a URL has it."""
+    """Percent-encodes a decoded path."""
     return quote(path, safe="/!$&'()*+,;=:@~")
 
 
 def _stage(path: str, stage: str, context: Mapping[str, Any]) -> int:
-    """The length of an HTTP API's stage at the beginning of a path. Under a domain of one's own there is none."""
+    """The length of the stage at the start of an HTTP API's path. With a custom domain there is none."""
     own_domain = ".execute-api." not in str(context.get("domainName") or ".execute-api.")
     prefix = f"/{stage}"
     if own_domain or stage in ("", "$default") or not f"{path}/".startswith(f"{prefix}/"):
@@ -196,8 +196,8 @@ def _stage(path: str, stage: str, context: Mapping[str, Any]) -> int:
 
 
 def _mapping(path: str, route: str, parameters: Mapping[str, Any]) -> int:
-    """The length of what stands before the route in a path: the base path that a domain of one's own maps to the
-    API. The route's parameters tell where it begins."""
+    """The length of the part of a path before the route: the base path that a custom domain maps to the API. The
+    parameters of the route show where the route begins."""
     if not route.startswith("/"):
         return 0
     filled = re.sub(r"\{([^}+]*)\+?\}", lambda found: str(parameters.get(found[1], found[0])), route)
@@ -208,19 +208,19 @@ def _mapping(path: str, route: str, parameters: Mapping[str, Any]) -> int:
 
 
 def _without_port(address: str) -> str:
-    """An ALB can be told to keep the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`."""
+    """Removes a port, which an ALB can be configured to keep: `192.0.2.1:4711`, `[2001:db8::1]:4711`."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def decoded(path: str) -> str:
-    """A percent-encoded path in PEP 3333's form: its bytes as a latin-1 str."""
+    """A percent-encoded path as PEP 3333 requires it: its bytes decoded as latin-1."""
     return unquote_to_bytes(path).decode("latin-1")
 
 
 def below(request: Request, base: Optional[str]) -> int:
-    """The length of SCRIPT_NAME in the raw path: of `base` if the path is below it, else what the event tells."""
+    """The length of SCRIPT_NAME in the raw path: that of `base` if the path is below it, else the one from the event."""
     wanted = "/" + base.strip("/") if base and base.strip("/") else ""
     if wanted and f"{request.raw_path}/".startswith(f"{wanted}/"):
         return len(wanted)

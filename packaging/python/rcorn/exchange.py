@@ -1,7 +1,7 @@
-"""One call of a WSGI app, to the letter of PEP 3333; where its response goes is a transport's affair.
+"""Calls a WSGI app exactly as PEP 3333 requires and passes its response to a transport.
 
-Standard library only, CPython 3.9 or later. Called by `cgi` and `function`; says the same about an app's
-mistakes as the server does.
+Uses only the standard library of CPython 3.9 or later. Called by `cgi` and `function`. Violations of PEP 3333 are
+reported in the same words as by the server.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     App = Callable[[Environ, Callable[..., Callable[[bytes], None]]], Iterable[bytes]]
 
     class Transport(Protocol):
-        """Where a response goes."""
+        """Receives a response."""
 
-        #: Whether the client is gone: what raises then is no fault of the app.
+        #: Whether the client is gone. An exception is then not the fault of the app.
         lost: bool
 
         def start(self, status: str, headers: list[Header], length: Optional[int]) -> None:
-            """Takes status and headers, once. `length`: of the whole body, where the exchange knows it."""
+            """Called once, with status and headers. `length` is that of the whole body, if known."""
 
         def send(self, part: bytes) -> None:
-            """Takes a part of the body, never an empty one, and sends it before it returns."""
+            """Sends a part of the body, which is never empty, before it returns."""
 
         def finish(self) -> None:
-            """The response is whole."""
+            """Called when the response is complete."""
 
 
-#: Fields that belong to one connection (RFC 9110 section 7.6.1); PEP 3333 forbids them to apps.
+#: Fields of a single connection (RFC 9110 section 7.6.1), which PEP 3333 forbids to apps.
 HOP_BY_HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
     " transfer-encoding upgrade".split()
@@ -52,23 +52,23 @@ _FIXES = {
 
 
 def is_token(text: str) -> bool:
-    """Whether this can be the name of a header field (RFC 9110 section 5.6.2)."""
+    """Whether the text is a token, as the name of a field must be (RFC 9110 section 5.6.2)."""
     return bool(text) and _TOKEN.issuperset(text)
 
 
 def _is_value(text: str) -> bool:
-    """Latin-1 without control characters; a tab is allowed."""
+    """Whether the text is latin-1 without control characters other than tab."""
     return all(sign == "\t" or (sign >= " " and sign != "\x7f" and sign <= "\xff") for sign in text)
 
 
 def check_status(status: object) -> int:
-    """The number of a status such as '200 OK'; raises what is wrong with any other."""
+    """The number of a status such as '200 OK'. Raises TypeError or ValueError."""
     if not isinstance(status, str):
         kind = type(status).__qualname__
         raise TypeError(f"start_response: the status is of type '{kind}'; it must be a str such as '200 OK'")
     number = status[:3]
     why = None
-    # A reason may be missing: PEP 3333 demands one, gunicorn does not.
+    # The reason may be missing: PEP 3333 requires one, but gunicorn does not.
     if not (len(number) == 3 and number.isascii() and number.isdigit() and status[3:4] in (" ", "")):
         why = "it does not begin with three digits and a space"
     elif not 200 <= int(number) < 600:
@@ -82,7 +82,7 @@ def check_status(status: object) -> int:
 
 
 def check_headers(headers: object) -> list[Header]:
-    """The fields of an app's response without those that it must not set; raises what is wrong with them."""
+    """The fields of a response without hop-by-hop fields. Raises TypeError or ValueError."""
     if not isinstance(headers, list):
         kind = type(headers).__qualname__
         raise TypeError(
@@ -122,7 +122,7 @@ def _declared_length(headers: list[Header]) -> Optional[int]:
 
 
 class Exchange:
-    """The state between one call of an app and its response."""
+    """The state of one call of the app."""
 
     def __init__(self, transport: Transport, head_only: bool) -> None:
         self._transport = transport
@@ -135,7 +135,7 @@ class Exchange:
         self._excess = 0
         #: Whether start_response was called.
         self.declared = False
-        #: Whether the transport was given the head.
+        #: Whether the transport has the header.
         self.started = False
         self._over = False
 
@@ -148,13 +148,13 @@ class Exchange:
         if exc_info:
             try:
                 if self.started and exc_info[1] is not None:
-                    # Too late to replace anything: the app's own exception goes on.
+                    # Too late to replace the response: re-raise the app's exception.
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
-                exc_info = None  # No circle through the frame.
+                exc_info = None  # Avoids a reference cycle through the frame.
         elif self.declared:
             raise AssertionError("start_response was called a second time without exc_info")
-        # What was half declared must not be sent.
+        # A declaration that fails halfway must not be sent.
         self.declared = False
         number = check_status(status)
         kept = check_headers(headers)
@@ -185,7 +185,7 @@ class Exchange:
             self._transport.start(self._status, self._headers, known)
 
     def _send(self, part: bytes) -> None:
-        # The head waits for the first byte that is really there.
+        # The header is sent with the first byte of the body (PEP 3333).
         if not part:
             return
         self._start(None)
@@ -201,7 +201,7 @@ class Exchange:
             self._transport.send(part)
 
     def send(self, result: Iterable[bytes]) -> None:
-        """Sends what the app returned."""
+        """Sends the iterable that the app returned."""
         try:
             if result is None or isinstance(result, (str, bytes, dict)):
                 raise TypeError
@@ -211,7 +211,7 @@ class Exchange:
             fix = _FIXES.get(kind, "")
             raise TypeError(f"the app returned {kind}; it must return an iterable of bytes{fix}") from None
         if type(result) in (list, tuple):
-            # All of it is known: a wrong item is found before anything is sent.
+            # Check all items first, so that a wrong one is found before anything is sent.
             for position, part in enumerate(result):
                 _check_part(part, position)
             if not self.declared:
@@ -229,11 +229,11 @@ class Exchange:
             raise AssertionError(f"the app declared Content-Length: {self._length} but gave {missing} bytes less")
 
     def end(self) -> None:
-        """Nothing can be sent any more."""
+        """Marks the request as ended: nothing can be sent any more."""
         self._over = True
 
     def excess(self) -> Optional[str]:
-        """What to say about bytes beyond the declared length, if there were any."""
+        """A warning about bytes beyond the declared length; None if there were none."""
         if not self._excess:
             return None
         return f"the app declared Content-Length: {self._length} but gave {self._excess} bytes more; they were not sent"
@@ -247,9 +247,11 @@ def _check_part(part: object, position: int) -> None:
 
 
 def serve(app: App, environ: Environ, transport: Transport) -> Exchange:
-    """Calls the app and gives its response to the transport. Raises what the app raises, or what it did wrong;
-    whatever happens, `close()` of what it returned is called. What close() itself raises after a whole response
-    is only told."""
+    """Calls the app and passes its response to the transport.
+
+    Raises the app's exception, or an exception about its violation of PEP 3333. `close()` of the iterable is always
+    called; an exception that it raises after a complete response is only reported.
+    """
     exchange = Exchange(transport, environ["REQUEST_METHOD"] == "HEAD")
     result: Any = None
     try:
@@ -280,20 +282,20 @@ def _close(result: object, errors: TextIO) -> None:
 
 
 def report(errors: TextIO, what: str) -> None:
-    """Writes the exception in hand: the app's frames and none of ours."""
+    """Writes the current exception with the app's frames, without those of this package."""
     import traceback
 
     kind, value, frames = sys.exc_info()
     inner = frames
     while inner is not None and inner.tb_frame.f_globals.get("__package__") == __package__:
         inner = inner.tb_next
-    # Of what went wrong in our own checks the last frame is all there is.
+    # An exception of our own checks has no frame of the app.
     lines = traceback.format_exception(kind, value, inner if inner is not None else None)
     print(f"rcorn: error: {what}\n" + "".join(lines).rstrip(), file=errors, flush=True)
 
 
 def standard(environ: Environ, *, errors: TextIO, run_once: bool) -> Environ:
-    """Adds the keys that are the same for every request of a one-shot front-end."""
+    """Adds the keys that every request has."""
     environ.update(
         {
             "wsgi.version": (1, 0),

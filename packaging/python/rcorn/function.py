@@ -1,4 +1,4 @@
-"""A WSGI app as a function of a function service: an API-gateway event comes in, a response object goes out.
+"""Runs a WSGI app in a function service: takes an API gateway event, returns a response object.
 
     from rcorn.function import wsgi_run
     from x import logic
@@ -6,8 +6,8 @@
     def handler(event, context):
         return wsgi_run(event, context, logic)
 
-`rcorn pack` writes such an entry. Which events are understood is in `rcorn.events`. Standard library only, CPython
-3.9 or later: this runs without rcorn.
+`rcorn pack` writes such an entry point. `rcorn.events` lists the supported events. Uses only the standard library of
+CPython 3.9 or later, and runs without rcorn's executable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "UnknownEvent", "wsgi_run"]
 
-#: Media types besides text/*, *+json and *+xml that are text.
+#: Textual media types besides text/*, *+json and *+xml.
 _TEXTUAL = frozenset(
     "application/" + kind
     for kind in "ecmascript graphql javascript json ld+json toml x-javascript x-www-form-urlencoded x-yaml xml yaml".split()
@@ -37,7 +37,7 @@ _TEXTUAL = frozenset(
 
 
 class Context(dict):  # type: ignore[type-arg]
-    """A context from a file: its values are items and attributes, for services hand over objects."""
+    """A context read from a file. Its items are also attributes, because services pass objects."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -47,7 +47,7 @@ class Context(dict):  # type: ignore[type-arg]
 
 
 class _Collected:
-    """A transport that keeps the response."""
+    """A transport that collects the response."""
 
     lost = False
 
@@ -67,14 +67,14 @@ class _Collected:
 
 
 def wsgi_run(event: Mapping[str, Any], context: Any, app: exchange.App, *, base_path: Optional[str] = None) -> Response:
-    """Calls the app with an event's request and gives the response in the form that the event's gateway wants.
+    """Calls the app with the request of an event and returns the response in the form its gateway expects.
 
-    The app finds both arguments as `environ['function.event']` and `environ['function.context']`. `base_path` is
-    what leads to the app, for SCRIPT_NAME: a path such as "/shop". Without it the process environment's SCRIPT_NAME
-    counts, and without that the stage or base path that the event itself tells.
+    The app finds event and context in `environ['function.event']` and `environ['function.context']`. `base_path`, such
+    as "/shop", becomes SCRIPT_NAME. Its default is the environment variable SCRIPT_NAME, else the stage or base path in
+    the event.
 
-    An app that raises gives a response with status 500; the traceback goes to standard error. An event of unknown
-    shape raises UnknownEvent: it was not meant for a web app.
+    If the app raises, the response has status 500 and the traceback goes to standard error. Raises UnknownEvent for an
+    event that is not an HTTP request.
     """
     shape, request = events.read(event)
     collected = _Collected()
@@ -115,7 +115,7 @@ def _environ(request: events.Request, base: Optional[str]) -> exchange.Environ:
     }
     for name, value in request.headers:
         key = name.upper().replace("-", "_")
-        # A name with an underscore could pass for one with a hyphen.
+        # A name with an underscore would be indistinguishable from one with a hyphen.
         if "_" in name or not exchange.is_token(name):
             continue
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -125,7 +125,7 @@ def _environ(request: events.Request, base: Optional[str]) -> exchange.Environ:
         else:
             environ[key] = _latin1(value)
     if body or "CONTENT_LENGTH" in environ:
-        # Of the body that is here, whatever the gateway made of it.
+        # The length of the body as received: the gateway may have changed it.
         environ["CONTENT_LENGTH"] = str(len(body))
     forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")[0].strip().lower()
     scheme = forwarded if forwarded in ("http", "https") else request.scheme
@@ -139,7 +139,7 @@ def _environ(request: events.Request, base: Optional[str]) -> exchange.Environ:
 
 
 def _latin1(text: str) -> str:
-    """PEP 3333's form of a text whose bytes were UTF-8."""
+    """A text as PEP 3333 requires it; its bytes were UTF-8 unless it is latin-1."""
     try:
         text.encode("latin-1")
         return text
@@ -165,7 +165,7 @@ def _response(shape: str, status: str, headers: list[exchange.Header], body: byt
     if shape == events.ALB_MULTI:
         response["multiValueHeaders"] = dict(grouped.values())
     elif shape == events.V1:
-        # The gateway adds one to the other: a name must not be in both.
+        # The gateway merges both maps, so a name must be in only one.
         response["headers"] = {name: values[0] for name, values in grouped.values() if len(values) == 1}
         response["multiValueHeaders"] = {name: values for name, values in grouped.values() if len(values) > 1}
     else:
@@ -174,7 +174,7 @@ def _response(shape: str, status: str, headers: list[exchange.Header], body: byt
         if shape == events.V2:
             response["cookies"] = cookies
         else:
-            # Cookies cannot be joined, and a map has a name but once: each is spelled in its own way.
+            # Cookies cannot be joined, and a name occurs only once in a map: so each gets a different spelling.
             response["headers"].update(zip(_spellings("Set-Cookie"), cookies))
     response["body"] = text
     response["isBase64Encoded"] = encoded
@@ -182,7 +182,7 @@ def _response(shape: str, status: str, headers: list[exchange.Header], body: byt
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """Ways to write a name in upper and lower case, the usual one first."""
+    """Spellings of a name that differ in case, the usual one first."""
     letters = [place for place, sign in enumerate(name) if sign.isalpha()]
     for number in range(1 << len(letters)):
         signs = list(name)
@@ -193,8 +193,8 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def _body(headers: list[exchange.Header], body: bytes) -> tuple[str, bool]:
-    """The body as a JSON text, and whether it is base64. It is text when its type is textual or not given, it has no
-    Content-Encoding, and it is valid UTF-8, which is what a gateway sends the text as."""
+    """The body as text, and whether that is base64. It is not if the type is textual or missing, there is no
+    Content-Encoding, and the body is valid UTF-8, which is how a gateway encodes the text."""
     if not body:
         return "", False
     fields = {name.lower(): value.strip().lower() for name, value in headers}

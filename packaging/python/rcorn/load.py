@@ -1,4 +1,4 @@
-"""Finding the app that an expression names, with the server's rules, words and exit codes."""
+"""Imports the app that an expression names, with the rules, messages and exit codes of the server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Exit codes, as the server's: the import or the factory raised; the name is wrong.
-RAISED, NAMED_WRONG = 3, 4
+#: Exit codes, as in the server: the import or the factory raised an exception; the name is wrong.
+RAISED, WRONG_NAME = 3, 4
 
 
 class LoadError(Exception):
-    """Why there is no app; it was said on standard error where the app itself raised."""
+    """The app cannot be loaded. The message is empty if the traceback is already on standard error."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -23,11 +23,11 @@ class LoadError(Exception):
 
 
 def load(expression: str) -> exchange.App:
-    """Gives the app of `module:attribute.path` or `module:factory('literal', name=1)`."""
+    """Imports the app named by `module:attribute.path` or `module:factory('literal', name=1)`."""
     name, _, rest = expression.partition(":")
     path, call, arguments = rest.partition("(")
     try:
-        # Not importlib.import_module: the tracebacks of __import__ leave the import machinery out.
+        # Not importlib.import_module: tracebacks of __import__ omit the import machinery.
         __import__(name)
         found: Any = sys.modules[name]
         for attribute in path.split("."):
@@ -35,7 +35,7 @@ def load(expression: str) -> exchange.App:
             try:
                 found = getattr(found, attribute)
             except AttributeError:
-                raise LoadError(NAMED_WRONG, f"Failed to find attribute '{attribute}' in '{name}'.{near}") from None
+                raise LoadError(WRONG_NAME, f"Failed to find attribute '{attribute}' in '{name}'.{near}") from None
             name = f"{name}.{attribute}"
         if call:
             _check_callable(name, found)
@@ -54,7 +54,7 @@ def load(expression: str) -> exchange.App:
 def _call(factory: Any, arguments: str) -> Any:
     import ast
 
-    # Only literals are there: the expression was read by rcorn before.
+    # rcorn has already checked that all arguments are literals.
     call = ast.parse(f"f({arguments}", mode="eval").body
     assert isinstance(call, ast.Call)
     values = [ast.literal_eval(value) for value in call.args]
@@ -66,13 +66,13 @@ def _check_callable(name: str, found: object) -> None:
     if not callable(found):
         kind = type(found).__qualname__
         raise LoadError(
-            NAMED_WRONG,
+            WRONG_NAME,
             f"'{name}' is a {kind}, which is not callable; a WSGI app is a callable taking (environ, start_response)",
         )
 
 
 def _candidates(module: object) -> str:
-    """Callables of a module's own, as a hint."""
+    """A hint that lists callables of the module."""
     names = []
     home = getattr(module, "__name__", None)
     for name, value in list(getattr(module, "__dict__", {}).items()):

@@ -1,5 +1,5 @@
-"""What `rcorn cgi`, `rcorn invoke` and `rcorn pack` do inside the interpreter that rcorn starts. The orders come
-from rcorn and are checked already; gives the exit code."""
+"""Runs `rcorn cgi`, `rcorn invoke` and `rcorn pack` in the interpreter that rcorn starts. rcorn has already checked the
+command line, which it passes as a dictionary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Terminated(BaseException):
-    """TERM came: the web server gives the request up. Raised so that the app's close() is called."""
+    """The web server sent TERM. An exception, so that the app's close() is called."""
 
 
 def _terminate(number: int, frame: Optional[FrameType]) -> None:
@@ -22,7 +22,7 @@ def _terminate(number: int, frame: Optional[FrameType]) -> None:
 
 
 def run(orders: dict[str, Any]) -> int:
-    """Carries out one command."""
+    """Runs one command and returns the exit code."""
     command = {"cgi": _cgi, "invoke": _invoke, "pack": _pack}[orders["command"]]
     try:
         return command(orders)
@@ -37,8 +37,8 @@ def _error(text: str, hint: str = "") -> None:
 
 
 def _streams() -> tuple[int, int]:
-    """Takes standard input and output away from the app: what it prints goes to standard error, and would tear
-    the response otherwise."""
+    """Hides standard input and output from the app, and returns their descriptors. What the app prints goes to standard
+    error: it would corrupt the response."""
     source, target = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -50,8 +50,8 @@ def _streams() -> tuple[int, int]:
 
 
 def _prepare(orders: dict[str, Any]) -> None:
-    """`sys.path` and `sys.argv` as an app finds them in the server."""
-    # `python -c` puts an empty string first (unless PYTHONSAFEPATH): the directory of the moment.
+    """Sets `sys.path` and `sys.argv` as in the server."""
+    # Unless PYTHONSAFEPATH is set, `python -c` puts an empty string first: the current directory.
     if sys.path and sys.path[0] == "":
         del sys.path[0]
     sys.path[:0] = [orders["chdir"], *orders["pythonpath"]]
@@ -59,7 +59,7 @@ def _prepare(orders: dict[str, Any]) -> None:
 
 
 def _load(orders: dict[str, Any]) -> tuple[Any, int]:
-    """The app, or None and the exit code."""
+    """The app, or None with the exit code."""
     from . import load
 
     try:
@@ -74,14 +74,14 @@ def _cgi(orders: dict[str, Any]) -> int:
     from . import cgi
 
     source, target = _streams()
-    # Libraries would send their own requests where the client's field Proxy says (CVE-2016-1000110).
+    # Libraries would send their own requests through the proxy in the client's field Proxy (CVE-2016-1000110, httpoxy).
     os.environ.pop("HTTP_PROXY", None)
     _prepare(orders)
     output = cgi.Output(target)
     app, code = _load(orders)
     if app is None:
         try:
-            # Some web servers take silence for a success.
+            # Some web servers treat an empty response as a success.
             head_only = os.environ["REQUEST_METHOD"] == "HEAD"
             output.page("500 Internal Server Error", "Internal Server Error", head_only)
         except OSError:
@@ -92,7 +92,7 @@ def _cgi(orders: dict[str, Any]) -> int:
     try:
         return cgi.run(app, source, output, sys.stderr)
     finally:
-        # The response ends here, and not when the app's threads and exit functions have.
+        # Ends the response now, not after the app's threads and exit functions.
         os.close(target)
 
 
@@ -116,17 +116,17 @@ def _invoke(orders: dict[str, Any]) -> int:
         except OSError as error:
             _error(
                 f"cannot read the {flag} from {name}: {error.strerror}",
-                f"--{flag} names a file of JSON, or - for standard input",
+                f"--{flag} names a JSON file, or - for standard input",
             )
             return 1
         except ValueError as error:
-            _error(f"the {flag} in {name} is not JSON: {error}", f"--{flag} names a file of JSON")
+            _error(f"the {flag} in {name} is not JSON: {error}", f"--{flag} names a JSON file")
             return 1
     event, context = values
     try:
         events.shape(event)
     except events.UnknownEvent as error:
-        _error(str(error), "examples of every shape are in examples/function")
+        _error(str(error), "examples/function has an example of each shape")
         return 1
     app, code = _load(orders)
     if app is None:
@@ -139,7 +139,7 @@ def _invoke(orders: dict[str, Any]) -> int:
         with open(target, "w", encoding="ascii") as file:
             file.write(text)
     except BrokenPipeError:
-        # A reader that left early (head) is no failure of ours.
+        # A reader that stops early, such as head(1), is not an error.
         pass
     return 0
 

@@ -1,5 +1,5 @@
-"""`rcorn pack`: a zip with an app, its requirements and an entry for function services. The same files give the same
-zip, byte for byte: names are sorted, times and permissions are fixed."""
+"""`rcorn pack`: creates a zip with an app, its requirements and an entry point for function services. The zip is
+reproducible: names are sorted, times and permissions are fixed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator, Optional
 
-#: Names that are left out wherever they are; `--include` brings one back.
+#: Names that are excluded everywhere, unless `--include` names them.
 LEFT_OUT = (".*", "__pycache__", "*.py[co]", "*.egg-info", "node_modules")
-#: What AWS Lambda takes, the smallest of the services' limits that are known.
+#: The limits of AWS Lambda in bytes, the smallest of the known services.
 MOST_ZIPPED, MOST_UNZIPPED = 50_000_000, 250_000_000
-#: The modules that the entry needs, of this package.
+#: Modules of this package that the entry point needs.
 NEEDED = ("__init__", "events", "exchange", "function")
 
-_ENTRY = '''"""The entry of a function service: {handler}. Written by rcorn pack."""
+_ENTRY = '''"""The entry point of a function service: {handler}. Written by rcorn pack."""
 
 import importlib
 import os
 import sys
 
-# The folder of the bundle, for services that load this file by its path.
+# The directory of the bundle, for services that load this file by its path.
 sys.path[:0] = [path for path in [os.path.dirname(os.path.abspath(__file__))] if path not in sys.path]
 
 from rcorn.function import wsgi_run
@@ -42,7 +42,7 @@ def {function}(event, context):
 
 
 class PackError(Exception):
-    """Why there is no bundle."""
+    """The bundle cannot be created."""
 
     def __init__(self, text: str, hint: str = "", code: int = 1) -> None:
         super().__init__(text)
@@ -51,18 +51,18 @@ class PackError(Exception):
 
 
 class Bundle:
-    """What goes in: a file or a text by its name in the zip."""
+    """The contents of the zip: files and texts by name."""
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
         self.texts: dict[str, str] = {}
 
     def add(self, name: str, path: str) -> None:
-        """Adds a file. What is there already stays: the app comes before its requirements, as on sys.path."""
+        """Adds a file, unless the name exists: the app precedes its requirements, as on sys.path."""
         self.files.setdefault(name.replace(os.sep, "/"), path)
 
     def write(self, target: Any) -> int:
-        """Writes the zip; gives the size of what is in it."""
+        """Writes the zip and returns the size of its contents."""
         total = 0
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name in sorted({*self.files, *self.texts}):
@@ -83,7 +83,7 @@ class Bundle:
         return total
 
     def summary(self) -> Iterator[str]:
-        """One line for each name at the top."""
+        """A line per top-level name."""
         tops: dict[str, int] = {}
         for name in {*self.files, *self.texts}:
             top, slash, _ = name.partition("/")
@@ -93,10 +93,10 @@ class Bundle:
 
 
 def run(orders: dict[str, Any]) -> None:
-    """Makes the bundle."""
+    """Creates the bundle."""
     output = orders["output"]
     if os.path.exists(output) and not orders["force"]:
-        raise PackError(f"{output} exists", "give another name with --output, or --force to replace it")
+        raise PackError(f"{output} exists", "choose another name with --output, or replace it with --force")
     if os.path.isdir(output):
         raise PackError(f"{output} is a directory", "--output names the zip to write")
     entry, function = orders["handler"].split(".")
@@ -121,7 +121,7 @@ def run(orders: dict[str, Any]) -> None:
     print("\n".join(bundle.summary()))
     for size, most, what in ((zipped, MOST_ZIPPED, "zipped"), (total, MOST_UNZIPPED, "unzipped")):
         if size > most:
-            _warn(f"{_size(size)} {what} is more than the {_size(most)} that function services take; see --exclude")
+            _warn(f"{_size(size)} {what} exceeds the limit of function services, {_size(most)}; see --exclude")
 
 
 def _warn(text: str) -> None:
@@ -131,7 +131,7 @@ def _warn(text: str) -> None:
 def _collect(bundle: Bundle, orders: dict[str, Any]) -> None:
     root = orders["chdir"]
     patterns = [*LEFT_OUT, *orders["exclude"]]
-    # Neither this bundle nor the one before.
+    # Excludes an earlier bundle.
     own = os.path.realpath(orders["output"])
     for name, path in _walk(root, "", patterns, set()):
         if os.path.realpath(path) != own:
@@ -139,7 +139,7 @@ def _collect(bundle: Bundle, orders: dict[str, Any]) -> None:
     for path in orders["include"]:
         if not os.path.exists(path):
             raise PackError(f"cannot include {path}: no such file or directory")
-        # Under its place in the app's directory; a stranger at the top.
+        # Keeps its place in the app's directory; a file from elsewhere goes to the top.
         name = os.path.relpath(path, root)
         if name.split(os.sep)[0] == os.pardir:
             name = os.path.basename(path)
@@ -151,7 +151,7 @@ def _collect(bundle: Bundle, orders: dict[str, Any]) -> None:
 
 
 def _walk(folder: str, prefix: str, patterns: list[str], seen: set[str]) -> Iterator[tuple[str, str]]:
-    """The files below a folder, links followed; names and paths."""
+    """Names and paths of all files below a folder. Follows links."""
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -160,7 +160,7 @@ def _walk(folder: str, prefix: str, patterns: list[str], seen: set[str]) -> Iter
         if any(fnmatch.fnmatchcase(entry, pattern) or fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
             continue
         if os.path.isdir(path):
-            # A virtual environment, whatever its name.
+            # Skips virtual environments, whatever their names.
             if not os.path.exists(os.path.join(path, "pyvenv.cfg")):
                 yield from _walk(path, name, patterns, seen | {real})
         elif os.path.isfile(path):
@@ -168,28 +168,28 @@ def _walk(folder: str, prefix: str, patterns: list[str], seen: set[str]) -> Iter
                 name.encode()
             except UnicodeEncodeError:
                 raise PackError(
-                    f"the name of {path!r} is not UTF-8", "rename it, or leave it out with --exclude"
+                    f"the name of {path!r} is not UTF-8", "rename it, or exclude it with --exclude"
                 ) from None
             yield name, path
         elif os.path.islink(path):
-            _warn(f"left out {path}: the link leads nowhere")
+            _warn(f"excluded {path}: the link is broken")
 
 
 def _install(bundle: Bundle, requirements: str, scratch: str) -> None:
-    """pip's own way of putting packages into a folder, by this very Python."""
+    """Installs requirements into a folder with the pip of this Python."""
     command = [
         sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-input", "--quiet",
         "--target", scratch, "--requirement", requirements,
     ]  # fmt: skip
-    # The summary alone belongs to standard output.
+    # Standard output is for the summary only.
     done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise PackError(
-            f"pip could not install {requirements} (it left with {done.returncode}; its words stand above)",
-            f"the Python is {sys.executable}; another is chosen with --python",
+            f"pip could not install {requirements} (exit code {done.returncode}; see its messages above)",
+            f"the Python is {sys.executable}; choose another with --python",
         )
     compiled: Optional[str] = None
-    # Scripts name this machine's Python, and nobody starts them there.
+    # Scripts refer to this machine's Python and are of no use in a bundle.
     for name, path in _walk(scratch, "", ["__pycache__", "*.py[co]", "bin/*", "rcorn/*"], set()):
         bundle.add(name, path)
         if name.endswith(".so"):
@@ -197,7 +197,7 @@ def _install(bundle: Bundle, requirements: str, scratch: str) -> None:
     if compiled:
         version = "%d.%d" % sys.version_info[:2]
         machine = f"{os.uname().sysname} on {os.uname().machine}"
-        _warn(f"{compiled} is compiled for Python {version} and {machine}: the function service must have the same")
+        _warn(f"{compiled} is compiled for Python {version} and {machine}; the function service must use the same")
 
 
 def _check(bundle: Bundle, app: str, entry: str) -> None:
@@ -210,21 +210,21 @@ def _check(bundle: Bundle, app: str, entry: str) -> None:
     if not there:
         raise PackError(
             f"No module named '{module}' in the bundle",
-            "name the app's directory with --chdir, and what it needs with --requirements or --include",
+            "name the directory of the app with --chdir, and what it needs with --requirements or --include",
             code=3,
         )
     for name, hint in (
-        (f"{entry}.py", "call the entry something else with --handler NAME.handler"),
-        (f"{entry}/", "call the entry something else with --handler NAME.handler"),
-        ("rcorn/", "rename it: the entry needs this name"),
+        (f"{entry}.py", "choose another entry point with --handler NAME.handler"),
+        (f"{entry}/", "choose another entry point with --handler NAME.handler"),
+        ("rcorn/", "rename it: the entry point needs this name"),
     ):
         clash = [file for file in bundle.files if file == name or name.endswith("/") and file.startswith(name)]
         if clash:
-            raise PackError(f"{bundle.files[clash[0]]} has the name of a part of the bundle itself", hint)
+            raise PackError(f"{bundle.files[clash[0]]} has the same name as a part of the bundle", hint)
 
 
 def _save(bundle: Bundle, output: str) -> tuple[int, int]:
-    """Writes beside the output and renames: nobody ever sees half a zip."""
+    """Writes the zip atomically; returns the sizes of its contents and of the file."""
     folder = os.path.dirname(output) or os.curdir
     draft, path = tempfile.mkstemp(prefix=".rcorn-pack-", dir=folder)
     try:

@@ -363,7 +363,7 @@ fn bodies_keep_to_their_length() {
     let torn = read("9", "abc");
     assert!(
         torn.errors.contains(
-            "reading raised ConnectionResetError: the request's body ended 6 bytes too early"
+            "reading raised ConnectionResetError: the request body ended 6 bytes early"
         ),
         "{torn:?}"
     );

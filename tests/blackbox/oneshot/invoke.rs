@@ -82,7 +82,7 @@ fn what_cannot_be_invoked_is_explained() {
         given(r#"{"Records": []}"#),
         1,
         &[
-            "it has Records",
+            "its keys are Records",
             "requestContext.elb",
             "detail",
             "httpMethod",

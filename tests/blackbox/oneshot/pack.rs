@@ -247,7 +247,7 @@ fn what_cannot_be_packed_is_explained() {
         &["shop.wsgi:make()", "-o", "o.zip", "--handler", "shop.run"],
         1,
         &[
-            "shop/__init__.py has the name of a part of the bundle",
+            "shop/__init__.py has the same name as a part of the bundle",
             "--handler",
         ],
     );
