@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""Counts rcorn's instructions a request in user space, the app included: callgrind counts the same each time, where a
-clock does not. Needs valgrind. Nothing is built: it takes target/release/rcorn, which should be a real release.
+"""Counts rcorn's user-space instructions per request, including those of the app. callgrind counts the same every time,
+which a clock does not. Needs valgrind, and a release build in target/release/rcorn: nothing is built.
 
     python3 tests/bench/instructions.py                      # all cells
-    python3 tests/bench/instructions.py --functions 30 minimal   # and where they go
-    python3 tests/bench/instructions.py --check minimal browser  # against instructions.txt, as the tests do
-    python3 tests/bench/instructions.py --bless                  # writes the checked ones to instructions.txt
+    python3 tests/bench/instructions.py --functions 30 minimal   # and the most expensive functions
+    python3 tests/bench/instructions.py --check minimal browser  # compare with instructions.txt, as the tests do
+    python3 tests/bench/instructions.py --bless                  # write the checked cells to instructions.txt
 
-One server for all cells of an app. Callgrind writes what it has counted, and begins again, whenever the worker accepts
-a connection; two connections in a row tell what that costs. The requests come in bursts on many connections while
-the worker sleeps: when one comes alone it is a matter of chance whether it does, which costs more. In the cell
-minimal-alone each comes alone. Under callgrind they are so slow that replies would wait for each other
-(src/http/coalesce.rs), as none of these do where nothing counts; a pause in each burst, after which no reply waits,
-keeps them from it. What else depends on the clock (the deputy looks at a worker that takes long) adds to a count, the
-more the busier the machine is: each cell is counted several times, and the least holds.
+One server runs for all cells of an app. callgrind dumps its counts and starts again whenever the worker accepts a
+connection; two connections in a row show what that costs. Requests arrive in bursts on many connections while the worker
+sleeps. For a request that arrives alone, it is a matter of chance whether the worker sleeps before it, which costs more;
+in the cell minimal-alone each request arrives alone.
 
-What the environ costs is the difference of minimal, browser (whose fields are those of the request before) and
-browser-changing (whose fields are not); what a reply's fields cost, that of fields10 and minimal.
+Under callgrind requests are so slow that responses would wait for each other (src/connection/coalesce.rs), which they do
+not otherwise. A pause in each burst prevents that. Other work that depends on the clock (the I/O thread looks at a worker
+that takes long) adds to a count, more so on a busy machine: so each cell is counted several times, and the least count
+is used.
+
+The difference between minimal, browser (the same fields in each request) and browser-changing (different fields) is the
+cost of building the environ; the difference between fields10 and minimal is the cost of response fields.
 """
 import argparse
 import bisect
@@ -49,7 +51,7 @@ BROWSER = (
     "Cookie: session=abcdefghijklmnop; theme=dark\r\n"
     "Upgrade-Insecure-Requests: 1\r\n"
 )
-# name: (which app, what the n-th request is)
+# name: (app, the n-th request)
 CELLS = {
     "minimal": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "minimal-alone": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -62,14 +64,14 @@ CELLS = {
 
 
 class Server:
-    """rcorn with one worker, its Python under callgrind."""
+    """rcorn with one worker, whose Python runs under callgrind."""
 
     def __init__(self, rcorn, python, app, folder):
         self.out = folder / app
         self.out.mkdir()
         valgrind = shutil.which("valgrind") or sys.exit("instructions.py: no valgrind; hint: apt-get install valgrind")
         wrapper = self.out / "python"
-        # By VALGRIND_OPTS: rcorn writes its title over the arguments.
+        # Options go into VALGRIND_OPTS because rcorn overwrites the arguments with its title.
         wrapper.write_text(
             "#!/bin/sh\nexport PYTHONHASHSEED=0 VALGRIND_OPTS="
             f"'-q --callgrind-out-file={self.out}/out.%p --dump-before=accept4'\n"
@@ -92,28 +94,28 @@ class Server:
         return socket.create_connection(self.address, timeout=100)
 
     def receive(self, connection):
-        """Reads a reply."""
+        """Reads a response."""
         data = b""
         while True:
             more = connection.recv(1 << 20)
             data += more
             head, end, body = data.partition(b"\r\n\r\n")
             length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-            # No data of these apps looks like the last chunk.
+            # No body of these apps ends like a last chunk.
             if end and (len(body) >= int(length[1]) if length else body.endswith(b"\r\n0\r\n\r\n")):
                 break
             if not more:
-                raise OSError(f"the server has closed the connection after {data[:200]}")
+                raise OSError(f"the server closed the connection after {data[:200]}")
         if not data.startswith(b"HTTP/1.1 200 "):
-            raise OSError(f"a wrong reply: {data[:200]}")
+            raise OSError(f"unexpected response: {data[:200]}")
 
     def requests(self, request, count, alone):
-        """Makes requests on all connections at once, or on one, while the worker sleeps."""
+        """Sends requests on all connections together, or on one, while the worker sleeps."""
         connections = self.connections[:1] if alone else self.connections
         for number in range(0, count, len(connections)):
             self.wait_for("S")
             if not alone:
-                # So that it finds all of them together, however slowly they come.
+                # The worker must find all requests together, however slowly they are sent.
                 os.kill(int(self.pid), signal.SIGSTOP)
                 self.wait_for("T")
             for n, connection in enumerate(connections):
@@ -125,18 +127,18 @@ class Server:
                     self.pause()
 
     def wait_for(self, state):
-        """Waits until the worker is in this state, as /proc names it."""
+        """Waits until the worker is in this state of /proc/PID/stat."""
         while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] != state:
             os.sched_yield()
 
     def pause(self):
-        """Makes one request a slow one, unless all have been answered already: some of the pauses are enough."""
+        """Makes one request slow, unless all are answered already; not every pause needs to succeed."""
         os.kill(int(self.pid), signal.SIGSTOP)
         time.sleep(0.002)
         os.kill(int(self.pid), signal.SIGCONT)
 
     def mark(self, request):
-        """Ends a count, by a new connection with one request, and gives it."""
+        """Ends a count by opening a connection for one request; returns the count."""
         with self.connect() as connection:
             connection.sendall(request(0).encode())
             self.receive(connection)
@@ -145,17 +147,17 @@ class Server:
         return sum(self.total(dump) for dump in self.dumps)
 
     def total(self, dump):
-        """Waits for the end of a dump that is being written: another process than the one that answered may do that."""
+        """The total of a dump. Waits for its end, as another process than the one that answered may be writing it."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text(), re.M)
             if found:
                 return int(found[1])
             os.sched_yield()
-        raise OSError(f"{dump} has no end")
+        raise OSError(f"{dump} is incomplete")
 
     def count(self, request, alone):
-        """Instructions a request."""
+        """Instructions per request."""
         self.mark(request)
         self.pid = self.dumps[0].name.split(".")[1]
         while len(self.connections) < CONNECTIONS:
@@ -170,7 +172,7 @@ class Server:
         return min(counts)
 
     def functions(self, module, inclusive):
-        """Instructions a request by function, the most first, of the last count; or with all that they call."""
+        """Instructions per request of each function in the last count, most first; `inclusive` adds the functions it calls."""
         symbols = []
         for line in run("nm", "-C", "--defined-only", module).splitlines():
             address, kind, name = line.split(" ", 2)
@@ -190,7 +192,7 @@ class Server:
             at = bisect.bisect(symbols, (int(place[1], 16) - base, "~")) - 1 if place else -1
             name = f"rcorn: {symbols[at][1]}" if at >= 0 else re.sub(r".*/", "", name.split(" [")[0])
             table[name] = table.get(name, 0) + int(found[1].replace(",", "")) / COUNTED
-        # What was being called when the count began is shown with everything, in both views.
+        # Functions that were active when the count began include everything, in both views.
         everything = max(table.values())
         return sorted(((name, cost) for name, cost in table.items() if cost < 0.99 * everything), key=lambda entry: -entry[1])
 
@@ -215,7 +217,7 @@ def run(*words):
 
 
 def version(python):
-    """What the table calls a Python."""
+    """The name of a Python in the table."""
     said = run(python, "-c", "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])")
     return "-".join(said.split())
 
@@ -233,36 +235,36 @@ def bless(of, counts):
 
 
 def complaints(of, counts):
-    """What is wrong with these counts. The limits are for CPython 3.11, and for those that are not in the table."""
+    """Counts above a limit or the table. Limits are for CPython 3.11 and for Pythons that are not in the table."""
     for cell, limit in LIMITS.items():
         count, known = counts.get(cell, 0), written().get((of, cell))
         if count > limit and (not known or of.endswith("-3.11")):
-            yield f"{cell}: {count:.0f} instructions a request, the limit is {limit}"
+            yield f"{cell}: {count:.0f} instructions per request exceed the limit of {limit}"
         if known and count > known * SLACK:
-            yield (f"{cell}: {count:.0f} instructions a request, {known} are written down for {of}; hint: "
-                   "instructions.py --functions 40 shows where they go; if it must be, --bless, and say why")
+            yield (f"{cell}: {count:.0f} instructions per request exceed the {known} in the table for {of}; hint: "
+                   "--functions 40 shows where they are spent; --bless accepts them")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", nargs="*", help=f"which of {', '.join(CELLS)}; all without")
+    parser.add_argument("cells", nargs="*", help=f"{', '.join(CELLS)}; default: all")
     parser.add_argument("--rcorn", default=ROOT / "target/release/rcorn", type=Path)
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--functions", type=int, default=0, metavar="N", help="the N most expensive functions of each cell")
-    parser.add_argument("--inclusive", action="store_true", help="functions with all that they call")
-    parser.add_argument("--module", help="the native module of this rcorn, for the functions' names; the newest without")
-    parser.add_argument("--check", action="store_true", help="fail when a limit or the number written down is exceeded")
-    parser.add_argument("--bless", action="store_true", help="write the numbers down")
+    parser.add_argument("--functions", type=int, default=0, metavar="N", help="show the N most expensive functions of each cell")
+    parser.add_argument("--inclusive", action="store_true", help="include the functions that a function calls")
+    parser.add_argument("--module", help="the native module of this rcorn, for names of functions; default: the newest")
+    parser.add_argument("--check", action="store_true", help="fail if a count exceeds its limit or the table")
+    parser.add_argument("--bless", action="store_true", help="write the counts to the table")
     options = parser.parse_args()
     wanted = options.cells or list(CELLS)
     if unknown := set(wanted) - set(CELLS):
-        parser.error(f"no such cell: {', '.join(unknown)}; there are {', '.join(CELLS)}")
+        parser.error(f"unknown cell: {', '.join(unknown)}; known: {', '.join(CELLS)}")
     rcorn = options.rcorn.resolve()
     if not rcorn.exists():
         sys.exit(f"instructions.py: there is no {rcorn}; hint: cargo build --release")
     of = version(options.python)
     counts = {}
-    # SIGTERM unwinds too, so that the server is stopped.
+    # SIGTERM unwinds as well, so that the server is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="rcorn-bench-") as folder:
         for app in dict.fromkeys(CELLS[cell][0] for cell in wanted):
@@ -272,7 +274,7 @@ def main():
                     if CELLS[cell][0] != app:
                         continue
                     counts[cell] = server.count(CELLS[cell][1], cell.endswith("-alone"))
-                    print(f"{cell:18} {counts[cell]:9.0f} instructions a request ({of})", flush=True)
+                    print(f"{cell:18} {counts[cell]:9.0f} instructions per request ({of})", flush=True)
                     if options.functions:
                         built = rcorn.parent.glob("build/rcorn-*/out/native/*/release/librcorn_native.so")
                         module = options.module or max(built, key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""One page of Django."""
+"""A Django app with one page."""
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application

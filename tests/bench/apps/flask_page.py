@@ -1,4 +1,4 @@
-"""One page of Flask."""
+"""A Flask app with one page."""
 
 from flask import Flask, jsonify
 

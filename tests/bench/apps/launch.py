@@ -1,4 +1,4 @@
-"""Starts the servers that have no command line: launch.py SERVER MODULE:NAME PORT."""
+"""Starts a server that has no command line: launch.py SERVER MODULE:NAME PORT."""
 
 import importlib
 import os

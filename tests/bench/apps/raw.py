@@ -1,4 +1,4 @@
-"""The raw cells behind PATH_INFO: a dict look-up, the same for every server."""
+"""The raw cells, selected by PATH_INFO with a dict look-up."""
 
 import os
 
