@@ -27,5 +27,5 @@ def article(slug):
 @current_app.api
 @current_app.get("/version")
 def version():
-    """For the balancer's health check, and for whoever asks what serves."""
+    """For health checks, and to see which release serves."""
     return {"version": articles.VERSION, "python": sys.prefix}
