@@ -12,7 +12,7 @@ use rcorn_driver::{self as driver, Background, Handover, Launch, NativeModule, O
 use rcorn_manual as manual;
 use rcorn_migrate as migrate;
 use rcorn_oneshot::{self as oneshot, OneShot};
-use rcorn_settings::{self as settings, Asked, Environment, Resolved, Settings, Sources};
+use rcorn_settings::{self as settings, Environment, Invocation, Resolved, Settings, Sources};
 use rcorn_sys::process;
 
 /// The native module, which `build.rs` has made.
@@ -57,9 +57,9 @@ fn main() -> ExitCode {
     };
     let gather = || gather(&arguments, 1, directory.clone());
     let resolved = match gather() {
-        Ok(Asked::Serve(sources)) => evaluated(*sources, &arguments),
-        Ok(Asked::Print(text)) => return print(&text),
-        Ok(Asked::Generate(page)) => return ExitCode::from(manual::run(&page)),
+        Ok(Invocation::Serve(sources)) => evaluated(*sources, &arguments),
+        Ok(Invocation::Print(text)) => return print(&text),
+        Ok(Invocation::Generate(page)) => return ExitCode::from(manual::run(&page)),
         Err(error) => Err(error),
     };
     let settings = match resolved {
@@ -84,9 +84,9 @@ fn main() -> ExitCode {
         }
     };
     let again = || match gather()? {
-        Asked::Serve(sources) => Ok(sources),
+        Invocation::Serve(sources) => Ok(sources),
         // Cannot be: the words are those that served.
-        Asked::Print(_) | Asked::Generate(_) => Err(settings::Error::NoApp),
+        Invocation::Print(_) | Invocation::Generate(_) => Err(settings::Error::NoApp),
     };
     // A successor is where its predecessor is.
     let background = (settings.daemon && handover.is_none()).then(Background::prepare);
@@ -123,8 +123,8 @@ fn gather(
     arguments: &[OsString],
     skip: usize,
     directory: PathBuf,
-) -> Result<Asked<'static>, settings::Error> {
-    settings::gather(arguments.iter().skip(skip).cloned(), ENVIRONMENT, directory)
+) -> Result<Invocation<'static>, settings::Error> {
+    settings::collect(arguments.iter().skip(skip).cloned(), ENVIRONMENT, directory)
 }
 
 /// The settings, after a Python file was evaluated where there is one.
@@ -155,11 +155,11 @@ fn explain(arguments: &[OsString]) -> ExitCode {
     };
     let explained = settings::launch_directory(ENVIRONMENT).and_then(|directory| {
         let resolve = |arguments: &[OsString]| match gather(arguments, 3, directory.clone())? {
-            Asked::Serve(sources) => Ok(Ok(
+            Invocation::Serve(sources) => Ok(Ok(
                 evaluated(*sources, arguments).inspect(|resolved| remind(&resolved.warnings))
             )),
-            Asked::Print(text) => Ok(Err(text)),
-            Asked::Generate(_) => Err(settings::Error::NoApp),
+            Invocation::Print(text) => Ok(Err(text)),
+            Invocation::Generate(_) => Err(settings::Error::NoApp),
         };
         let mut resolved = resolve(arguments)?;
         let about_app = matches!(
@@ -193,7 +193,7 @@ fn refuse(error: &settings::Error) -> ExitCode {
         drop(std::io::stderr().write_all(detail.as_bytes()));
     }
     complain(&error.to_string(), error.hint());
-    ExitCode::from(error.code())
+    ExitCode::from(error.exit_status().code())
 }
 
 fn warn(resolved: Resolved) -> Settings {

@@ -191,7 +191,7 @@ fn settings<'py>(
         all.set_item(name, value)?;
     }
     let names = names.cast::<PyDict>()?;
-    let theirs = rcorn_settings::KNOWN.iter().map(|known| known.name);
+    let theirs = rcorn_settings::UNSUPPORTED.iter().map(|one| one.name);
     for name in theirs.chain(["logconfig_dict"]) {
         if let Some(value) = names.get_item(name)? {
             all.set_item(name, value)?;

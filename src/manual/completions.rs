@@ -1,7 +1,5 @@
 //! Completions for shells, made by clap from the same parser that reads the command line.
 
-use std::path::PathBuf;
-
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Generator;
@@ -10,7 +8,8 @@ use clap_complete::aot::{Bash, Fish, Zsh, generate};
 use super::PAGES;
 use rcorn_control as control;
 use rcorn_migrate as migrate;
-use rcorn_settings::{LogTarget, Setting, TABLE, Value, described};
+use rcorn_oneshot::OneShot;
+use rcorn_settings::{Completes, Setting, TABLE, described};
 
 /// For bash.
 pub(super) fn bash() -> String {
@@ -48,6 +47,7 @@ fn command() -> Command {
         .args(shown.map(hinted))
         .subcommand(named(control::command(), "ctl"))
         .subcommand(named(migrate::command(), "migrate"))
+        .subcommands(OneShot::ALL.map(|one| named(one.command(), one.word())))
 }
 
 fn named(command: Command, name: &'static str) -> Command {
@@ -70,10 +70,10 @@ fn hinted(arg: &Arg) -> Arg {
 }
 
 fn hint(row: &Setting) -> ValueHint {
-    match row.noun {
-        _ if row.value_name.starts_with("DIR") => ValueHint::DirPath,
-        noun if noun == PathBuf::NOUN || noun == LogTarget::NOUN => ValueHint::FilePath,
-        _ if row.name == "user" => ValueHint::Username,
-        _ => ValueHint::Other,
+    match row.completes {
+        Completes::Nothing => ValueHint::Other,
+        Completes::Path => ValueHint::FilePath,
+        Completes::Directory => ValueHint::DirPath,
+        Completes::User => ValueHint::Username,
     }
 }

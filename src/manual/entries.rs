@@ -6,13 +6,14 @@ use serde_json::Value as Json;
 use super::PAGES;
 use super::block::Block;
 use rcorn_control as control;
-use rcorn_migrate::yaml::is_map;
-use rcorn_settings::{Effect, HOOKS, Hook, Section, Setting, Settings, TABLE};
+use rcorn_oneshot::OneShot;
+use rcorn_settings::{HOOKS, Hook, Section, Setting, Settings, Shape, TABLE};
 
 /// What the names in the prose stand for.
 pub(super) fn named(name: &str) -> Vec<Block> {
     match name {
         "ctl" => orders(),
+        "oneshot" => OneShot::ALL.into_iter().flat_map(one_shot).collect(),
         "pages" => {
             let names: Vec<String> = PAGES
                 .iter()
@@ -45,8 +46,8 @@ fn by_section(made: &dyn Fn(&Setting) -> Option<Block>) -> Vec<Block> {
 /// A hook, and when it is called.
 fn hook(hook: &Hook) -> Block {
     let term = format!("`{}({})`", hook.name, hook.parameters.join(", "));
-    let (place, when) = hook.when.split_once(": ").unwrap_or(("", hook.when));
-    Block::Item(term, vec![format!("In the {place}: {when}.")])
+    let about = format!("In the {}: {}.", hook.process.name(), hook.when);
+    Block::Item(term, vec![about])
 }
 
 /// All flags of a setting, as they are typed.
@@ -63,31 +64,29 @@ fn spelled(row: &Setting) -> String {
     spelled.collect::<Vec<_>>().join(", ")
 }
 
+/// What OPTIONS says of a setting: the first paragraph, and the default.
 fn flags(row: &Setting) -> Option<Block> {
-    let summary = row.doc.split("\n \n").next().unwrap_or_default();
-    let mut text = flat(summary);
-    if default_text(row).is_some() && row.flags.iter().any(|flag| flag.sets.is_none()) {
-        text.extend([" The default is `", &(row.default)(), "`."]);
+    let mut text = row.paragraphs().into_iter().next().unwrap_or_default();
+    if let Some(default) = default_text(row).filter(|_| row.takes_value()) {
+        text.extend([" The default is `", &default, "`."]);
     }
     (!row.flags.is_empty()).then(|| Block::Item(spelled(row), vec![text]))
 }
 
 fn variable(row: &'static Setting) -> Option<Block> {
-    let about = match row.variable? {
-        "PORT" => {
-            "The port to listen on, at all addresses: the default of `bind` becomes `0.0.0.0:PORT`."
-                .to_owned()
-        }
-        _ => format!("The default of `{}`.", row.name),
+    let variable = row.variable?;
+    let about = match variable.doc {
+        Some(doc) => doc.to_owned(),
+        None => format!("The default of `{}`.", row.name),
     };
-    Some(Block::Item(format!("`{}`", row.variable?), vec![about]))
+    Some(Block::Item(format!("`{}`", variable.name), vec![about]))
 }
 
 /// Everything about one setting.
 fn entry(row: &Setting) -> Block {
-    let mut paragraphs: Vec<String> = row.doc.split("\n \n").map(flat).collect();
+    let mut paragraphs = row.paragraphs();
     let mut facts = vec![format!("Type: {}.", kind(row))];
-    if !row.choices.is_empty() && row.choices != ["true", "false"] {
+    if !row.choices.is_empty() && row.shape != Shape::Switch {
         let words: Vec<String> = row.choices.iter().map(|word| format!("`{word}`")).collect();
         facts.push(format!("One of {}.", words.join(", ")));
     }
@@ -95,40 +94,37 @@ fn entry(row: &Setting) -> Block {
         Some(default) => format!("Default: `{default}`."),
         None => "Default: none.".to_owned(),
     });
-    facts.push(format!("Takes effect {}.", effect(row.effect)));
-    if row.name == "wsgi_app" {
-        facts.push("On the command line: APP_MODULE.".to_owned());
+    facts.push(format!("A change takes effect {}.", row.effect.when()));
+    if let Some(word) = row.positional {
+        facts.push(format!("On the command line: {word}."));
     }
     if !row.flags.is_empty() {
         facts.push(format!("Flags: {}.", spelled(row)));
     }
     if let Some(variable) = row.variable {
-        facts.push(format!("Variable: `{variable}`."));
+        facts.push(format!("Variable: `{}`.", variable.name));
     }
     paragraphs.push(facts.join(" "));
     Block::Item(format!("`{}`", row.name), paragraphs)
 }
 
-fn effect(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Boot => "when rcorn is started anew",
-        Effect::Reload => "at a reload (HUP)",
-        Effect::Upgrade => "with the next executable (USR2)",
-    }
-}
-
 /// What its value must be.
 fn kind(row: &Setting) -> String {
     let lowered = if row.bounds.lowers {
-        " (more is lowered)"
+        " (a larger one is lowered)"
     } else {
         ""
     };
     let one = format!("{}{}{lowered}", row.noun, row.bounds.words());
-    match default_json(row) {
-        Json::Array(_) if is_map(row) => "a map of names and values".to_owned(),
-        Json::Array(_) => format!("a list, each {one}"),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => one,
+    match row.shape {
+        Shape::Pairs => "a map of names and values".to_owned(),
+        Shape::List => format!("a list, each {one}"),
+        Shape::Text
+        | Shape::Switch
+        | Shape::Count
+        | Shape::Joined
+        | Shape::Pair
+        | Shape::Mapping => one,
     }
 }
 
@@ -136,12 +132,6 @@ fn kind(row: &Setting) -> String {
 pub(super) fn default_json(row: &Setting) -> Json {
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
     defaults.get(row.name).cloned().unwrap_or_default()
-}
-
-/// The lines of a paragraph as one.
-fn flat(paragraph: &str) -> String {
-    let lines: Vec<&str> = paragraph.lines().map(str::trim).collect();
-    lines.join(" ").trim().to_owned()
 }
 
 fn default_text(row: &Setting) -> Option<String> {
@@ -157,13 +147,56 @@ fn orders() -> Vec<Block> {
         let term = format!("`rcorn ctl {}`{words}", order.get_name());
         Block::Item(term, vec![about(order)])
     });
-    let socket = "It finds the instance by itself when there is one; `--socket` PATH or `--pid` PID says which otherwise. \
-                  `--json` is for programs.";
+    let socket = "If one instance is running, it is found by itself; otherwise choose one with `--socket` PATH or \
+                  `--pid` PID. `--json` prints the answer for programs.";
     let mut blocks: Vec<Block> = orders.collect();
     if let Some(Block::Item(_, paragraphs)) = blocks.first_mut() {
         paragraphs.push(socket.to_owned());
     }
     blocks
+}
+
+/// A one-shot command: its usage, what it does, and its options.
+fn one_shot(one: OneShot) -> Vec<Block> {
+    let mut command = one.command();
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+    let about = command.get_about().map(ToString::to_string);
+    let mut blocks = vec![
+        Block::Subheading(format!("rcorn {}", one.word())),
+        Block::Code(vec![usage]),
+    ];
+    for paragraph in about.unwrap_or_default().split("\n\n") {
+        blocks.push(match paragraph.strip_prefix("  ") {
+            Some(code) => Block::Code(code.split("\n  ").map(str::to_owned).collect()),
+            None => Block::Text(paragraph.to_owned()),
+        });
+    }
+    let options = command
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && arg.get_id() != "help");
+    blocks.extend(options.map(option));
+    blocks
+}
+
+/// A flag with its value and its help.
+fn option(arg: &clap::Arg) -> Block {
+    let short = arg.get_short().map(|short| format!("`-{short}`, "));
+    let long = arg.get_long().unwrap_or_default();
+    let takes_value = arg.get_action().takes_values();
+    let names = arg.get_value_names().filter(|_| takes_value);
+    let value: String = names
+        .unwrap_or_default()
+        .iter()
+        .flat_map(|name| [" ", name.as_str()])
+        .collect();
+    let help = arg.get_help().map(ToString::to_string);
+    let mut help = help.unwrap_or_default();
+    if let Some(default) = arg.get_default_values().first() {
+        help.extend([" The default is `", &default.to_string_lossy(), "`."]);
+    }
+    let term = format!("{}`--{long}`{value}", short.unwrap_or_default());
+    Block::Item(term, vec![help])
 }
 
 fn word_of(arg: &clap::Arg) -> String {

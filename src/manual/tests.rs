@@ -8,6 +8,7 @@ use serde_yaml::Value;
 use super::block::Block;
 use super::{PAGES, mdoc, prose};
 use rcorn_driver::HEEDED;
+use rcorn_oneshot::OneShot;
 use rcorn_settings::{HOOKS, TABLE, described};
 
 fn page(name: &str) -> String {
@@ -57,11 +58,84 @@ fn every_flag_and_variable_is_on_the_pages_of_the_command() {
             );
         }
         assert!(
-            row.variable.is_none_or(|variable| man.contains(variable)),
+            row.variable
+                .is_none_or(|variable| man.contains(variable.name)),
             "{}",
             row.name
         );
     }
+}
+
+/// The commands beside the server.
+const COMMANDS: [&str; 6] = [
+    "rcorn ctl",
+    "rcorn explain",
+    "rcorn migrate",
+    "rcorn cgi",
+    "rcorn invoke",
+    "rcorn pack",
+];
+
+#[test]
+fn every_command_is_on_the_page_and_in_the_completions() {
+    let (man, reference) = (page("man"), page("reference"));
+    for command in COMMANDS {
+        assert!(man.contains(&format!("\n{command} ")), "{command}");
+        assert!(reference.contains(&format!("{command} ")), "{command}");
+    }
+    for one in OneShot::ALL {
+        let command = one.command();
+        for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+            if long != "help" {
+                assert!(man.contains(&long.replace('-', "\\-")), "--{long}");
+            }
+        }
+        for shell in ["bash", "zsh", "fish"] {
+            let text = page(shell);
+            assert!(text.contains(one.word()), "{} in {shell}", one.word());
+        }
+        assert!(page("bash").contains("--requirements"));
+    }
+}
+
+/// The entry of a setting in rcorn.yaml(5), paragraph by paragraph, each on one line.
+fn paragraphs_of(text: &str, name: &str) -> Vec<String> {
+    let begin = format!(".It \"\\&\\fB{name}\\fR\"\n");
+    let (_, rest) = text.split_once(&begin).unwrap();
+    let end = rest.find("\n.It ").unwrap_or(rest.len());
+    let end = rest.find("\n.El").unwrap_or(end).min(end);
+    rest[..end]
+        .split("\n.Pp\n")
+        .map(|paragraph| paragraph.replace('\n', " "))
+        .collect()
+}
+
+#[test]
+fn paragraphs_of_a_setting_stay_paragraphs() {
+    let (settings, command) = (page("settings-man"), page("man"));
+    let template = page("template");
+    for row in TABLE {
+        // Those of its documentation, and one of facts.
+        let shown = paragraphs_of(&settings, row.name);
+        assert_eq!(
+            shown.len(),
+            row.paragraphs().len() + 1,
+            "{}: {shown:?}",
+            row.name
+        );
+        assert!(shown.last().unwrap().starts_with("Type: "), "{shown:?}");
+    }
+    // OPTIONS has the first paragraph and no other.
+    assert!(command.contains("The number of workers, at least one."));
+    assert!(
+        !command.contains("cpu.max"),
+        "the second paragraph is in OPTIONS"
+    );
+    assert!(settings.contains("cpu.max"));
+    assert!(
+        template.contains("\n##\n## `auto` starts one"),
+        "{template}"
+    );
 }
 
 #[test]
@@ -78,11 +152,11 @@ fn every_signal_is_on_its_page() {
 fn pages_and_commands_are_in_the_help() {
     let help = described().render_help().to_string();
     let flat: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for name in
-        PAGES
-            .iter()
-            .map(|page| page.name)
-            .chain(["rcorn ctl", "rcorn migrate", "--generate"])
+    for name in PAGES
+        .iter()
+        .map(|page| page.name)
+        .chain(COMMANDS)
+        .chain(["--generate"])
     {
         assert!(flat.contains(name), "{name}");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::python::{Statement, statements};
 use super::sheet::{Sheet, Source};
 use super::yaml::{Text, is_map, verbatim};
-use rcorn_settings::{Answer, HOOKS, KNOWN, Known, Literal, Setting, TABLE};
+use rcorn_settings::{HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported};
 
 /// Threads and the kind of workers decide about the number of workers.
 #[derive(Default)]
@@ -115,8 +115,8 @@ fn assign(
     runs: &mut usize,
 ) {
     let row = TABLE.iter().find(|row| row.name == name);
-    let known = KNOWN.iter().find(|known| known.name == name);
-    let literal = Literal::begins(value);
+    let unsupported = UNSUPPORTED.iter().find(|one| one.name == name);
+    let literal = Literal::parse_prefix(value);
     let several = literal
         .as_ref()
         .is_some_and(|(_, rest)| rest.trim().starts_with(';'));
@@ -136,7 +136,7 @@ fn assign(
                 source,
                 "it is computed: `workers: auto` starts as many as there are CPUs for rcorn",
             );
-        } else if row.is_some() || known.is_some() {
+        } else if row.is_some() || unsupported.is_some() {
             let end = if value.contains("environ") || value.contains("getenv") {
                 "it is computed: `!env \"${NAME}\"` puts a variable of the environment in"
             } else {
@@ -149,12 +149,12 @@ fn assign(
         *runs = runs.saturating_add(1);
         return;
     };
-    match (name, row, known) {
+    match (name, row, unsupported) {
         ("workers", ..) => crowd.workers = Some((literal, source.clone())),
         ("threads", ..) => crowd.threads = Some((literal, source.clone())),
         ("worker_class", ..) => class(&literal, source, sheet),
         (_, Some(row), _) => value_of(row, &literal, source, sheet),
-        (_, None, Some(known)) => answer(known, &literal, source, sheet),
+        (_, None, Some(unsupported)) => treat(unsupported, &literal, source, sheet),
         (_, None, None) => sheet.needless(source, "no setting"),
     }
 }
@@ -188,15 +188,15 @@ fn text(literal: &Literal) -> String {
     }
 }
 
-/// What rcorn tells those who give the flag.
-fn answer(known: &Known, literal: &Literal, source: &Source, sheet: &mut Sheet) {
+/// Lists a setting that rcorn does not have, with what it would say about it.
+fn treat(unsupported: &Unsupported, literal: &Literal, source: &Source, sheet: &mut Sheet) {
     let text = text(literal);
     let asks_nothing = matches!(literal, Literal::None | Literal::Bool(false))
-        || known.neutral.contains(&text.as_str());
-    match known.answer {
+        || unsupported.neutral.contains(&text.as_str());
+    match unsupported.treatment {
         _ if asks_nothing => sheet.needless(source, "rcorn does nothing else"),
-        Answer::Ignored(reason) => sheet.needless(source, format!("it has no effect: {reason}")),
-        Answer::Never(reason, instead) => {
+        Treatment::Ignored(reason) => sheet.needless(source, format!("it has no effect: {reason}")),
+        Treatment::Rejected(reason, instead) => {
             sheet.leave(source, format!("{reason}: {instead}"));
             sheet.refuse(source);
         }

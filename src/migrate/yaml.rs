@@ -1,6 +1,6 @@
 //! Settings written as YAML, so that every reader takes each text for what it is.
 
-use rcorn_settings::{Setting, Value};
+use rcorn_settings::{Setting, Shape};
 
 /// One text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn is_measure(row: &Setting, text: &str) -> bool {
         && !fraction.contains('.')
         && unit.chars().all(|sign| sign.is_ascii_alphabetic())
         && text.len() < 18;
-    let is_switch = row.choices == ["true", "false"] && row.choices.contains(&text);
+    let is_switch = row.shape == Shape::Switch && row.choices.contains(&text);
     (is_number && !takes_words) || is_switch
 }
 
@@ -130,7 +130,7 @@ fn in_quotes(text: &str) -> String {
 
 /// Whether a setting is a list of names with values.
 pub fn is_map(row: &Setting) -> bool {
-    row.noun == <(String, String) as Value>::NOUN
+    row.shape == Shape::Pairs
 }
 
 /// A comment of so many lines as it needs.

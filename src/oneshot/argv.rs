@@ -1,19 +1,21 @@
-//! The command lines of the one-shot commands. What they share with the server is handed on to `settings`, which
-//! knows these flags; help and the rest are here.
+//! The command lines of the one-shot commands. The flags that they share with the server are passed on
+//! to `settings`, which knows them; the others, and all help texts, are here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use serde::Serialize;
+
+use rcorn_settings::{Setting, TABLE, clap_message};
 
 use super::OneShot;
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub(super) enum Asked {
-    /// To run, with these details and these flags and app for `settings`.
+pub(super) enum Parsed {
+    /// To run with these details; and the flags and the app, for `settings`.
     Run(Details, Vec<OsString>),
     /// The help text.
     Print(String),
@@ -32,61 +34,33 @@ pub(super) struct Details {
     force: bool,
 }
 
-/// The server's flags that mean something here: name, short form, value, help.
-const SHARED: [(&str, Option<char>, &str, &str); 5] = [
-    (
-        "chdir",
-        None,
-        "DIR",
-        "Work in this directory. It is also the first place where modules are looked for.",
-    ),
-    (
-        "pythonpath",
-        None,
-        "DIRS",
-        "Directories to look for modules in, with commas between them.",
-    ),
-    (
-        "python",
-        None,
-        "PATH",
-        "The Python to run the app with, 3.9 or later.",
-    ),
-    (
-        "env",
-        Some('e'),
-        "NAME=VALUE",
-        "Set an environment variable for the app. May be repeated.",
-    ),
-    (
-        "config",
-        Some('c'),
-        "FILE",
-        "Read settings from this file too.",
-    ),
-];
+/// The server's flags that apply here. Their short forms, values and help texts are those of the
+/// settings table.
+const SHARED: [&str; 5] = ["chdir", "pythonpath", "python", "env", "config"];
 
 const APP: &str = "APP_MODULE";
 
-const CGI: &str = "Answers the one request that a web server describes in the environment and on standard input (RFC \
-    3875), and leaves. A web server starts it for each request, by a script such as\n\n  \
+const CGI: &str = "Answers one CGI request (RFC 3875), given in the environment and on standard input, and exits. A \
+    web server starts it for each request, from a script such as\n\n  \
     #!/bin/sh\n  exec rcorn cgi --chdir /srv/shop shop.wsgi:app\n\n\
-    Options stand before APP_MODULE. What follows it is not read, for web servers put words of the query there \
-    (RFC 3875 section 4.4). What the app prints goes to standard error.\n\n\
-    Leaves with 0 when a whole response was given (also one with status 500, because the app raised), with 1 when it \
-    was cut off, with 3 or 4 when the app cannot be loaded; the client is told 500 then.";
+    Options must precede APP_MODULE. Words after it are ignored, because web servers append words of the query \
+    there (RFC 3875, section 4.4). What the app prints goes to standard error.\n\n\
+    The exit status is 0 if a complete response was written (even one with status 500, because the app raised an \
+    exception), 1 if the response was cut off, and 3 or 4 if the app cannot be loaded; the client then gets a 500.";
 
-const INVOKE: &str = "Gives the app the request in an API-gateway event and prints the response object: statusCode, \
-    headers, multiValueHeaders or cookies as the event's gateway wants them, body, isBase64Encoded. Events of AWS REST \
-    APIs, HTTP APIs, function URLs and load balancers and of JD Cloud's API gateway are known by what is in them.\n\n\
+const INVOKE: &str = "Passes the request in an API-gateway event to the app and prints the response object: \
+    statusCode, headers, multiValueHeaders or cookies as the gateway expects them, body, isBase64Encoded. The kinds \
+    of event are recognised by their contents: AWS REST APIs, HTTP APIs, function URLs and load balancers, and JD \
+    Cloud's API gateway.\n\n\
     The app finds the event in environ['function.event'] and the context in environ['function.context']. What it \
-    prints goes to standard error, and so does the traceback of an app that raises; the response has status 500 then.\n\n\
-    Leaves with 0 when a response was given, with 1 when the event cannot be used, with 3 or 4 when the app cannot be \
+    prints goes to standard error, as does the traceback of an exception; the response then has status 500.\n\n\
+    The exit status is 0 if a response was printed, 1 if the event cannot be used, and 3 or 4 if the app cannot be \
     loaded.";
 
-const PACK: &str = "Writes a zip with all that a function service needs to serve the app by a plain Python 3.9 or \
-    later: the app's directory, its requirements, and an entry, index.handler. The same files give the same zip.\n\n\
-    The app's directory is --chdir, or the directory of the moment. Hidden files, caches, node_modules and virtual \
+const PACK: &str = "Writes a zip with everything that a function service needs to serve the app with a plain Python \
+    3.9 or later: the app's directory, its requirements, and an entry point, index.handler. The same files always \
+    give the same zip.\n\n\
+    The app's directory is --chdir, or the current directory. Hidden files, caches, node_modules and virtual \
     environments are left out.";
 
 fn shared(name: &'static str, about: &'static str, usage: &'static str) -> Command {
@@ -94,10 +68,16 @@ fn shared(name: &'static str, about: &'static str, usage: &'static str) -> Comma
         .required(true)
         .action(ArgAction::Append)
         .value_parser(value_parser!(OsString))
-        .help("The app: MODULE:CALLABLE, or MODULE:FACTORY('literal', name=1). MODULE alone means MODULE:application.");
-    let flags = SHARED.map(|(long, short, value, help)| {
-        let arg = valued(long, value, help).action(ArgAction::Append);
-        short.into_iter().fold(arg, Arg::short)
+        .help(
+            "The app: MODULE:CALLABLE, or MODULE:FACTORY('literal', name=1). MODULE alone means \
+             MODULE:application.",
+        );
+    let flags = SHARED.iter().filter_map(|long| {
+        let with_flag =
+            |row: &'static Setting| Some((row, row.flags.iter().find(|flag| flag.long == *long)?));
+        let (row, flag) = TABLE.iter().find_map(with_flag)?;
+        let arg = valued(flag.long, row.value_name, row.summary()).action(ArgAction::Append);
+        Some(flag.short.into_iter().fold(arg, Arg::short))
     });
     Command::new(name)
         .about(about)
@@ -106,38 +86,44 @@ fn shared(name: &'static str, about: &'static str, usage: &'static str) -> Comma
         .args(flags)
 }
 
-fn valued(long: &'static str, value: &'static str, help: &'static str) -> Arg {
+fn valued(long: &'static str, value: &'static str, help: impl Into<String>) -> Arg {
     Arg::new(long)
         .long(long)
         .value_name(value)
         .value_parser(value_parser!(OsString))
-        .help(help)
+        .value_hint(match value {
+            "FILE" | "PATH" => ValueHint::FilePath,
+            "DIR" | "DIRS" => ValueHint::DirPath,
+            _ => ValueHint::Other,
+        })
+        .help(help.into())
 }
 
-fn command(which: OneShot) -> Command {
+/// The parser of a command.
+pub(super) fn command(which: OneShot) -> Command {
     match which {
         OneShot::Cgi => shared("rcorn cgi", CGI, "rcorn cgi [OPTIONS] APP_MODULE")
             .mut_arg(APP, |app| app.trailing_var_arg(true).num_args(1..).allow_hyphen_values(true)),
         OneShot::Invoke => shared("rcorn invoke", INVOKE, "rcorn invoke [OPTIONS] APP_MODULE --event FILE")
-            .arg(valued("event", "FILE", "The event, as JSON; - reads standard input.").required(true))
-            .arg(valued("context", "FILE", "The context, as JSON; its values are items and attributes.")),
+            .arg(valued("event", "FILE", "The event, a JSON file; - is standard input.").required(true))
+            .arg(valued("context", "FILE", "The context, a JSON file; its values become items and attributes.")),
         OneShot::Pack => shared("rcorn pack", PACK, "rcorn pack [OPTIONS] APP_MODULE --output FILE")
             .arg(valued("output", "FILE", "The zip to write.").short('o').required(true))
-            .arg(valued("requirements", "FILE", "Install the packages that this file names into the bundle, by pip.").short('r'))
+            .arg(valued("requirements", "FILE", "Install the packages that this file lists into the bundle, with pip.").short('r'))
             .arg(
-                valued("include", "PATH", "Put this file or directory in too, even if it would be left out. May be repeated.")
+                valued("include", "PATH", "Include this file or directory, even if it would be left out. May be repeated.")
                     .action(ArgAction::Append),
             )
             .arg(
-                valued("exclude", "PATTERN", "Leave out names, or paths in the app's directory, of this form, such as tests or '*.md'. May be repeated.")
+                valued("exclude", "PATTERN", "Leave out names or paths in the app's directory that match, such as tests or '*.md'. May be repeated.")
                     .action(ArgAction::Append),
             )
             .arg(
-                valued("handler", "MODULE.NAME", "What the entry is called.")
+                valued("handler", "MODULE.NAME", "The name of the entry point.")
                     .default_value("index.handler")
                     .value_parser(handler),
             )
-            .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("Replace the zip if it exists.")),
+            .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("Overwrite an existing zip.")),
     }
 }
 
@@ -151,34 +137,23 @@ fn handler(text: &str) -> Result<OsString, String> {
     };
     match text.split_once('.') {
         Some((module, name)) if is_name(module) && is_name(name) => Ok(text.into()),
-        Some(_) | None => Err("it is MODULE.NAME, such as index.handler".to_owned()),
+        Some(_) | None => Err("write MODULE.NAME, such as index.handler".to_owned()),
     }
 }
 
 /// Reads all words of a command line: the program's name, the command's, and the rest.
-pub(super) fn read(which: OneShot, words: &[OsString]) -> Result<Asked, String> {
+pub(super) fn read(which: OneShot, words: &[OsString]) -> Result<Parsed, String> {
     // clap takes the first word for the program's name.
     match command(which).try_get_matches_from(words.iter().skip(1)) {
         Ok(matches) => {
             let flags = flags(which, &matches)?;
-            Ok(Asked::Run(details(which, &matches)?, flags))
+            Ok(Parsed::Run(details(which, &matches)?, flags))
         }
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Asked::Print(error.to_string())),
-        Err(error) => Err(described(&error)),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            Ok(Parsed::Print(error.to_string()))
+        }
+        Err(error) => Err(clap_message(&error)),
     }
-}
-
-fn described(error: &clap::Error) -> String {
-    // Two lines of clap's, the second a list.
-    if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
-        (error.kind(), error.get(ContextKind::InvalidArg))
-    {
-        let missing = missing.join(" and ").replace("...", "");
-        return format!("{missing} is missing");
-    }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn all<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = &'a OsString> {
@@ -188,7 +163,7 @@ fn all<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = &'a OsStri
 /// The words for `settings`.
 fn flags(which: OneShot, matches: &ArgMatches) -> Result<Vec<OsString>, String> {
     let mut words = Vec::new();
-    for (long, ..) in SHARED {
+    for long in SHARED {
         for value in all(matches, long) {
             words.push(format!("--{long}").into());
             words.push(value.clone());
@@ -205,9 +180,11 @@ fn flags(which: OneShot, matches: &ArgMatches) -> Result<Vec<OsString>, String> 
     match apps.next().map(|next| next.to_string_lossy()) {
         // A script that names us in its first line stands here, and behind it what the web server adds.
         Some(next) if which == OneShot::Cgi && next.starts_with('-') => Err(format!(
-            "{next} follows the app: options of rcorn cgi stand before it, what follows may be a client's query"
+            "{next} follows the app; options of rcorn cgi must precede it, because words after it may be a client's query"
         )),
-        Some(next) if which != OneShot::Cgi => Err(format!("a second app is named, '{next}'")),
+        Some(next) if which != OneShot::Cgi => {
+            Err(format!("two apps are named, the second is '{next}'"))
+        }
         Some(_) | None => Ok(words),
     }
 }

@@ -22,7 +22,7 @@ use rcorn_driver as driver;
 use rcorn_settings::{self as settings, Environment, Resolved, Settings};
 use rcorn_sys::descriptor::set_inherited;
 
-use argv::{Asked, Details};
+use argv::{Details, Parsed};
 
 /// What is done by `-c`.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
@@ -53,22 +53,28 @@ pub enum OneShot {
 }
 
 impl OneShot {
+    /// All commands.
+    pub const ALL: [Self; 3] = [Self::Cgi, Self::Invoke, Self::Pack];
+
+    /// The parser of its command line, with its help texts.
+    #[must_use]
+    pub fn command(self) -> clap::Command {
+        argv::command(self)
+    }
+
     /// The command of this name.
     #[must_use]
     pub fn named(word: &OsString) -> Option<Self> {
-        match word.to_str() {
-            Some("cgi") => Some(Self::Cgi),
-            Some("invoke") => Some(Self::Invoke),
-            Some("pack") => Some(Self::Pack),
-            Some(_) | None => None,
-        }
+        Self::ALL.into_iter().find(|one| word == one.word())
     }
 
-    fn name(self) -> &'static str {
+    /// The word after `rcorn` that asks for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::Cgi => "rcorn cgi",
-            Self::Invoke => "rcorn invoke",
-            Self::Pack => "rcorn pack",
+            Self::Cgi => "cgi",
+            Self::Invoke => "invoke",
+            Self::Pack => "pack",
         }
     }
 }
@@ -114,10 +120,10 @@ fn prepare(
     words: &[OsString],
     environment: &Environment<'_>,
 ) -> Result<u8, Trouble> {
-    let usage = |text| Trouble(text, Some(format!("{} --help", command.name())), 2);
+    let usage = |text| Trouble(text, Some(format!("rcorn {} --help", command.word())), 2);
     let (details, flags) = match argv::read(command, words).map_err(usage)? {
-        Asked::Run(details, flags) => (details, flags),
-        Asked::Print(text) => {
+        Parsed::Run(details, flags) => (details, flags),
+        Parsed::Print(text) => {
             // A reader that left early (head) is no failure of ours.
             drop(io::stdout().write_all(text.as_bytes()));
             return Ok(0);
@@ -136,7 +142,11 @@ fn prepare(
         }
         Err(error) => {
             drop(io::stderr().write_all(error.detail().unwrap_or_default().as_bytes()));
-            return Err(Trouble(error.to_string(), error.hint(), error.code()));
+            return Err(Trouble(
+                error.to_string(),
+                error.hint(),
+                error.exit_status().code(),
+            ));
         }
     };
     for warning in &resolved.warnings {
@@ -156,9 +166,9 @@ fn resolve(
     environment: &Environment<'_>,
 ) -> Result<Option<Resolved>, settings::Error> {
     let directory = settings::launch_directory(environment)?;
-    let sources = match settings::gather(flags.into_iter(), environment, directory)? {
-        settings::Asked::Serve(sources) => sources.without_usual_file(),
-        settings::Asked::Print(_) | settings::Asked::Generate(_) => return Ok(None),
+    let sources = match settings::collect(flags.into_iter(), environment, directory)? {
+        settings::Invocation::Serve(sources) => sources.without_usual_file(),
+        settings::Invocation::Print(_) | settings::Invocation::Generate(_) => return Ok(None),
     };
     let answer = match sources.python_file() {
         Some(file) => Some(driver::evaluate(&file, words)?),

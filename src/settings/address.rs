@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::value::{Value, text_form};
 
 /// One thing to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

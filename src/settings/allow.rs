@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::table::Shape;
+use super::value::{Value, text_form};
 
 /// A list of addresses and networks. Peers on unix sockets have no address and are not its business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl AllowList {
 impl Value for AllowList {
     const NOUN: &'static str = "a list of IP addresses, networks or *";
     const VALUE_NAME: &'static str = "LIST";
+    const SHAPE: Shape = Shape::Joined;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         let mut list = Self::default();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::literal::Literal;
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::value::{Value, text_form};
 
 /// A span of time. Zero is how a limit is switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,9 @@
 //! `APP_MODULE`: which app to serve. Read here, by our own rules; imported only in a template or a worker.
 
-use super::literal::{Literal, Reader};
-use super::value::{Cause, Value, text_form};
+use super::literal::Literal;
+use super::python_literal::Scanner;
+use super::refusal::Cause;
+use super::value::{Value, text_form};
 
 /// The app as the operator named it.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,27 +55,27 @@ impl Value for AppRef {
             return Err(Cause::because("names nothing after the colon", FORMS));
         }
         // Places in errors are counted in the whole text.
-        let mut reader = Reader::new(text, module.chars().count().saturating_add(1));
-        let path = path(&mut reader)?;
-        reader.blanks();
-        let expression = if reader.peek() == Some('(') {
-            let (args, kwargs) = arguments(&mut reader)?;
+        let mut scanner = Scanner::new(text, module.chars().count().saturating_add(1));
+        let path = path(&mut scanner)?;
+        scanner.blanks();
+        let expression = if scanner.peek() == Some('(') {
+            let (args, kwargs) = arguments(&mut scanner)?;
             Expression::Call { path, args, kwargs }
         } else {
             Expression::Attribute(path)
         };
-        reader.blanks();
-        match reader.peek() {
+        scanner.blanks();
+        match scanner.peek() {
             None => Ok(Self {
                 module: module.to_owned(),
                 expression,
             }),
             Some('(' | '.') => Err(form(
-                &reader,
+                &scanner,
                 "nothing can follow the call: let the factory return the app",
             )),
             Some(sign) => Err(form(
-                &reader,
+                &scanner,
                 &format!("'{}' is not expected here", sign.escape_default()),
             )),
         }
@@ -94,11 +96,11 @@ impl Value for AppRef {
 
 text_form!(AppRef);
 
-fn form(reader: &Reader, what: &str) -> Cause {
+fn form(scanner: &Scanner, what: &str) -> Cause {
     Cause::because(
         format!(
             "is wrong at character {}: {what}",
-            reader.place().saturating_add(1)
+            scanner.place().saturating_add(1)
         ),
         FORMS,
     )
@@ -143,18 +145,18 @@ fn check_module(module: &str, expression: &str) -> Result<(), Cause> {
     }
 }
 
-fn path(reader: &mut Reader) -> Result<Vec<String>, Cause> {
+fn path(scanner: &mut Scanner) -> Result<Vec<String>, Cause> {
     let mut path = Vec::new();
     loop {
-        reader.blanks();
-        let place = reader.place();
-        let name = reader.run(|sign| sign.is_alphanumeric() || sign == '_');
+        scanner.blanks();
+        let place = scanner.place();
+        let name = scanner.run(|sign| sign.is_alphanumeric() || sign == '_');
         if name.is_empty() || name.starts_with(|sign: char| sign.is_numeric()) {
-            reader.back_to(place);
-            return Err(form(reader, "the name of an attribute is expected here"));
+            scanner.back_to(place);
+            return Err(form(scanner, "the name of an attribute is expected here"));
         }
         path.push(name);
-        if !reader.takes('.') {
+        if !scanner.takes('.') {
             return Ok(path);
         }
     }
@@ -162,55 +164,55 @@ fn path(reader: &mut Reader) -> Result<Vec<String>, Cause> {
 
 type Arguments = (Vec<Literal>, Vec<(String, Literal)>);
 
-fn arguments(reader: &mut Reader) -> Result<Arguments, Cause> {
-    let open = reader.place();
-    reader.takes('(');
+fn arguments(scanner: &mut Scanner) -> Result<Arguments, Cause> {
+    let open = scanner.place();
+    scanner.takes('(');
     let (mut args, mut kwargs) = (Vec::new(), Vec::<(String, Literal)>::new());
     let mut comma = true;
     loop {
-        reader.blanks();
-        if reader.takes(')') {
+        scanner.blanks();
+        if scanner.takes(')') {
             return Ok((args, kwargs));
         }
-        if reader.peek().is_none() {
-            return Err(Reader::wrong_at(open, "the closing ')' is missing"));
+        if scanner.peek().is_none() {
+            return Err(Scanner::wrong_at(open, "the closing ')' is missing"));
         }
         if !comma {
-            return Err(reader.wrong("a comma or ')' is missing"));
+            return Err(scanner.wrong("a comma or ')' is missing"));
         }
-        if reader.peek() == Some('*') {
-            return Err(reader.wrong("arguments cannot be unpacked here"));
+        if scanner.peek() == Some('*') {
+            return Err(scanner.wrong("arguments cannot be unpacked here"));
         }
-        let place = reader.place();
-        match keyword(reader) {
+        let place = scanner.place();
+        match keyword(scanner) {
             Some(name) if kwargs.iter().any(|(known, _)| *known == name) => {
-                return Err(Reader::wrong_at(
+                return Err(Scanner::wrong_at(
                     place,
                     &format!("the argument '{name}' is given twice"),
                 ));
             }
-            Some(name) => kwargs.push((name, reader.literal()?)),
-            None if kwargs.is_empty() => args.push(reader.literal()?),
+            Some(name) => kwargs.push((name, scanner.literal()?)),
+            None if kwargs.is_empty() => args.push(scanner.literal()?),
             None => {
                 return Err(
-                    reader.wrong("an argument without a name cannot follow one with a name")
+                    scanner.wrong("an argument without a name cannot follow one with a name")
                 );
             }
         }
-        reader.blanks();
-        comma = reader.takes(',');
+        scanner.blanks();
+        comma = scanner.takes(',');
     }
 }
 
 /// `name =`, read past; or nothing read.
-fn keyword(reader: &mut Reader) -> Option<String> {
-    let place = reader.place();
-    let name = reader.run(|sign| sign.is_alphanumeric() || sign == '_');
-    reader.blanks();
+fn keyword(scanner: &mut Scanner) -> Option<String> {
+    let place = scanner.place();
+    let name = scanner.run(|sign| sign.is_alphanumeric() || sign == '_');
+    scanner.blanks();
     let is_name = name.starts_with(|sign: char| sign.is_alphabetic() || sign == '_');
-    if is_name && reader.takes('=') && reader.peek() != Some('=') {
+    if is_name && scanner.takes('=') && scanner.peek() != Some('=') {
         return Some(name);
     }
-    reader.back_to(place);
+    scanner.back_to(place);
     None
 }

@@ -1,5 +1,5 @@
-//! A command line, ours or that of a variable, turned into a layer. clap splits the words; the table says what
-//! flags there are, and the types of the values do the parsing.
+//! Turns a command line, that of the process or of a variable, into a layer. clap splits the words; the
+//! table says what flags there are, and the types of the values do the parsing.
 
 use std::ffi::OsString;
 
@@ -7,30 +7,29 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::error::Error;
-use super::known::{KNOWN, Known, Takes};
-use super::rows::{Layer, TABLE};
-use super::table::Setting;
-use super::value::{Bounds, Refused, within};
+use super::gunicorn_compat::{Takes, UNSUPPORTED, Unsupported};
+use super::rows::{Layer, Setting, TABLE};
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub(super) enum Asked {
-    /// To serve with these settings; and what should be said about them.
+pub(super) enum CommandLine {
+    /// To serve with these settings; and the warnings about them.
     Serve(Box<Layer>, Vec<String>),
     /// The help text.
     Help,
     /// The version.
     Version,
-    /// A page made from the table.
+    /// A page of the manual, by its name.
     Page(String),
 }
 
-const APP: &str = "APP_MODULE";
+/// clap's id for all words without a flag.
+const WORDS: &str = "words";
 const GENERATE: &str = "generate";
 
 /// The parser, without help texts.
 pub(super) fn command() -> Command {
-    let app = Arg::new(APP)
+    let words = Arg::new(WORDS)
         .num_args(0..)
         .action(ArgAction::Append)
         .hide(true);
@@ -40,26 +39,28 @@ pub(super) fn command() -> Command {
         .infer_long_args(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .arg(app.value_parser(value_parser!(OsString)))
+        .arg(words.value_parser(value_parser!(OsString)))
         .args(TABLE.iter().flat_map(flags_of))
-        .args(KNOWN.iter().filter_map(flag_of_known))
+        .args(UNSUPPORTED.iter().filter_map(unsupported_flag))
         .arg(
             Arg::new("help")
                 .long("help")
                 .short('h')
                 .action(ArgAction::Help)
-                .help("Show this text and leave."),
+                .help("Print this text and exit."),
         )
         .arg(
             Arg::new("version")
                 .long("version")
                 .short('v')
                 .action(ArgAction::Version)
-                .help("Show the version and leave."),
+                .help("Print the version and exit."),
         )
         .arg(
-            with_value(Arg::new(GENERATE).long(GENERATE).value_name("PAGE"))
-                .help("Print a page made from the table of settings and leave: man, settings-man, signals-man, reference, template, bash, zsh or fish."),
+            with_value(Arg::new(GENERATE).long(GENERATE).value_name("PAGE")).help(
+                "Print a page generated from the settings table and exit: man, settings-man, \
+                     signals-man, reference, template, bash, zsh or fish.",
+            ),
         )
 }
 
@@ -91,14 +92,14 @@ fn flags_of(row: &'static Setting) -> Vec<Arg> {
     args
 }
 
-fn flag_of_known(known: &'static Known) -> Option<Arg> {
-    let id = known.flags.first().copied()?;
+fn unsupported_flag(unsupported: &'static Unsupported) -> Option<Arg> {
+    let id = unsupported.flags.first().copied()?;
     let arg = Arg::new(id)
         .long(id)
-        .aliases(known.flags.iter().skip(1).copied())
+        .aliases(unsupported.flags.iter().skip(1).copied())
         .hide(true);
-    let arg = known.short.into_iter().fold(arg, Arg::short);
-    Some(match known.takes {
+    let arg = unsupported.short.into_iter().fold(arg, Arg::short);
+    Some(match unsupported.takes {
         Takes::Nothing => switch(arg, id),
         Takes::Value => with_value(arg),
     })
@@ -118,26 +119,26 @@ fn with_value(arg: Arg) -> Arg {
 }
 
 /// Reads the words of a command line, without the name of the program.
-pub(super) fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, Error> {
+pub(super) fn read(words: impl Iterator<Item = OsString>) -> Result<CommandLine, Error> {
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Asked::Help),
-        Err(error) if error.kind() == ErrorKind::DisplayVersion => return Ok(Asked::Version),
-        Err(error) => return Err(named(&error)),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(CommandLine::Help),
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => return Ok(CommandLine::Version),
+        Err(error) => return Err(translated(&error)),
     };
     if let Some((_, page)) = values(&matches, GENERATE, GENERATE)?.last() {
-        return Ok(Asked::Page((*page).to_owned()));
+        return Ok(CommandLine::Page((*page).to_owned()));
     }
     let mut layer = Layer::default();
     let mut warnings = Vec::new();
     for row in TABLE {
         read_row(row, &matches, &mut layer, &mut warnings)?;
     }
-    for known in KNOWN {
-        answer(known, &matches, &mut warnings)?;
+    for unsupported in UNSUPPORTED {
+        read_unsupported(unsupported, &matches, &mut warnings)?;
     }
-    read_app(&matches, &mut layer)?;
-    Ok(Asked::Serve(Box::new(layer), warnings))
+    read_positional(&matches, &mut layer)?;
+    Ok(CommandLine::Serve(Box::new(layer), warnings))
 }
 
 fn read_row(
@@ -175,8 +176,8 @@ fn read_row(
         .first()
         .map_or_else(String::new, |flag| format!("--{}", flag.long));
     match row.read(layer, &texts) {
-        Ok(note) => {
-            warnings.extend(note.map(|note| format!("{at}: {note}")));
+        Ok(remark) => {
+            warnings.extend(remark.map(|remark| format!("{at}: {remark}")));
             Ok(())
         }
         Err(refused) => Err(Error::Value { at, refused }),
@@ -204,47 +205,56 @@ fn text<'a>(word: &'a OsString, at: &str) -> Result<&'a str, Error> {
     })
 }
 
-fn answer(known: &Known, matches: &ArgMatches, warnings: &mut Vec<String>) -> Result<(), Error> {
-    let Some(id) = known.flags.first().copied() else {
+fn read_unsupported(
+    unsupported: &Unsupported,
+    matches: &ArgMatches,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let Some(id) = unsupported.flags.first().copied() else {
         return Ok(());
     };
     let mut given: Vec<&str> = Vec::new();
-    if known.takes == Takes::Nothing {
+    if unsupported.takes == Takes::Nothing {
         if matches.get_flag(id) {
             given.push("");
         }
     } else {
         given.extend(values(matches, id, id)?.into_iter().map(|(_, text)| text));
     }
-    let asks = |text: &&str| known.takes == Takes::Nothing || known.asks(text);
-    if let Some(value) = given.into_iter().find(asks) {
-        warnings.extend(known.answered(&format!("--{id}"), value)?);
+    let matters = |text: &&str| unsupported.takes == Takes::Nothing || unsupported.matters(text);
+    if let Some(value) = given.into_iter().find(matters) {
+        warnings.extend(unsupported.treat(&format!("--{id}"), value)?);
     }
     Ok(())
 }
 
-fn read_app(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error> {
-    let mut words = matches.get_many::<OsString>(APP).into_iter().flatten();
+/// Reads the words without a flag into the setting that has them. There is one, and it takes one word.
+fn read_positional(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error> {
+    let mut words = matches.get_many::<OsString>(WORDS).into_iter().flatten();
     let Some(first) = words.next() else {
         return Ok(());
     };
-    let first = text(first, APP)?;
+    let row = TABLE
+        .iter()
+        .find_map(|row| Some((row, row.positional?.to_owned())));
+    let Some((row, at)) = row else {
+        return Ok(());
+    };
+    let first = text(first, &at)?;
     if let Some(second) = words.next() {
         return Err(Error::SecondApp {
             first: first.to_owned(),
             second: second.to_string_lossy().into_owned(),
         });
     }
-    let refused = |refused: Refused| Error::Value {
-        at: APP.to_owned(),
-        refused,
-    };
-    layer.wsgi_app = Some(within(first, Bounds::NONE).map_err(refused)?.0);
-    Ok(())
+    match row.read(layer, &[first]) {
+        Ok(_no_remark) => Ok(()),
+        Err(refused) => Err(Error::Value { at, refused }),
+    }
 }
 
-/// clap's errors in our words.
-fn named(error: &clap::Error) -> Error {
+/// clap's errors as ours, with their hints.
+fn translated(error: &clap::Error) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -276,9 +286,21 @@ fn named(error: &clap::Error) -> Error {
     if kind == ErrorKind::TooManyValues {
         return Error::SurplusValue { flag };
     }
+    Error::Usage(clap_message(error))
+}
+
+/// What clap has to say about a command line, in one line: without the word "error", the usage and tips.
+pub fn clap_message(error: &clap::Error) -> String {
+    if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    {
+        // clap writes a list on lines of its own.
+        let missing = missing.join(" and ").replace("...", "");
+        return format!("{missing} is missing");
+    }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    Error::Usage(line.strip_prefix("error: ").unwrap_or(line).to_owned())
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 /// All flags that begin like this one.
@@ -289,8 +311,8 @@ fn meant_by(flag: &str) -> Vec<String> {
     let ours = TABLE
         .iter()
         .flat_map(|row| row.flags.iter().map(|flag| flag.long));
-    let known = KNOWN.iter().flat_map(|known| known.flags.iter().copied());
-    ours.chain(known)
+    let theirs = UNSUPPORTED.iter().flat_map(|one| one.flags.iter().copied());
+    ours.chain(theirs)
         .chain(["help", "version", GENERATE])
         .filter(|long| long.starts_with(begin))
         .map(|long| format!("--{long}"))

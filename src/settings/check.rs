@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use super::address::Address;
-use super::environment::{Environment, said};
+use super::environment::{Environment, non_empty};
 use super::error::Error;
 use super::origin::{Origin, Origins};
+use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
-use super::value::Refused;
 
 /// Completes the settings, or says why they cannot be followed.
 pub(super) fn complete(
@@ -221,7 +221,7 @@ fn log_files(settings: &Settings, warnings: &mut Vec<String>) {
 /// stay in the path, or a reload would load the old release.
 pub fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
     let real = env::current_dir().map_err(|source| Error::LaunchDirectory { source })?;
-    let spelled = said(environment, "PWD")
+    let spelled = non_empty(environment, "PWD")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
     let is_same = |path: &PathBuf| match (fs::metadata(path), fs::metadata(&real)) {

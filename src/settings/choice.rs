@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 pub use rcorn_types::Level;
 
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::table::Completes;
+use super::value::{Value, text_form};
 
 /// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
 macro_rules! choices {
@@ -160,6 +162,7 @@ impl LogTarget {
 impl Value for LogTarget {
     const NOUN: &'static str = "a file, or - for the standard stream";
     const VALUE_NAME: &'static str = "FILE";
+    const COMPLETES: Completes = Completes::Path;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         match text.trim() {

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::table::{Completes, Shape};
+use super::value::{Value, text_form};
 
 /// The names that are looked for when nobody names a file, in this order.
 pub(super) const USUAL: [&str; 3] = ["rcorn.yaml", "rcorn.yml", "gunicorn.conf.py"];
@@ -58,6 +60,7 @@ impl ConfigFile {
 impl Value for ConfigFile {
     const NOUN: &'static str = "a file, file:PATH or python:MODULE";
     const VALUE_NAME: &'static str = "FILE";
+    const COMPLETES: Completes = Completes::Path;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         match text.split_once(':') {
@@ -114,6 +117,7 @@ impl Mapping {
 impl Value for Mapping {
     const NOUN: &'static str = "a mapping of names to values";
     const VALUE_NAME: &'static str = "MAPPING";
+    const SHAPE: Shape = Shape::Mapping;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         let is_mapping =

@@ -1,4 +1,4 @@
-//! What the environment says. A variable that is set but empty says nothing: start scripts and container
+//! Settings from environment variables. An empty variable counts as unset: start scripts and container
 //! platforms set such ones, and nobody means "no workers" by them.
 
 use std::borrow::Cow;
@@ -6,12 +6,19 @@ use std::borrow::Cow;
 use super::error::Error;
 use super::origin::Origin;
 use super::rows::{Layer, TABLE};
+use super::table::{Variable, VariableForm};
 
-/// How a variable is looked up.
+/// How a variable is looked up by its name.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// The value of a variable that says something.
-pub(super) fn said(environment: &Environment<'_>, variable: &str) -> Option<String> {
+/// The variables of this process. Those that are not valid UTF-8 count as unset.
+#[must_use]
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The value of a variable that is set and not empty.
+pub(super) fn non_empty(environment: &Environment<'_>, variable: &str) -> Option<String> {
     environment(variable).filter(|text| !text.trim().is_empty())
 }
 
@@ -25,34 +32,36 @@ pub(super) fn layers(
         let Some(variable) = row.variable else {
             continue;
         };
-        let Some(text) = said(environment, variable) else {
+        let Some(text) = non_empty(environment, variable.name) else {
             continue;
         };
         let mut layer = Layer::default();
         match row.read(&mut layer, &[&spelled(variable, text.trim())]) {
-            Ok(note) => warnings.extend(note.map(|note| format!("{variable}: {note}"))),
+            Ok(remark) => {
+                warnings.extend(remark.map(|remark| format!("{}: {remark}", variable.name)));
+            }
             Err(mut refused) => {
-                // The operator wrote the port alone, and is to find what was written.
+                // The operator wrote a port alone, and looks for what was written.
                 text.trim().clone_into(&mut refused.value);
                 return Err(Error::Value {
-                    at: variable.to_owned(),
+                    at: variable.name.to_owned(),
                     refused,
                 });
             }
         }
-        layers.push((layer, Origin::Environment(variable)));
+        layers.push((layer, Origin::Environment(variable.name)));
     }
     Ok(layers)
 }
 
 /// A variable's text in the setting's own spelling.
-fn spelled<'a>(variable: &str, text: &'a str) -> Cow<'a, str> {
-    match variable {
-        "PORT" => format!("0.0.0.0:{text}").into(),
-        "SENDFILE" => {
+fn spelled(variable: Variable, text: &str) -> Cow<'_, str> {
+    match variable.form {
+        VariableForm::Port => format!("0.0.0.0:{text}").into(),
+        VariableForm::YesOrNo => {
             let yes = ["y", "1", "yes", "true"].contains(&text.to_ascii_lowercase().as_str());
             if yes { "true" } else { "false" }.into()
         }
-        _ => text.into(),
+        VariableForm::Value => text.into(),
     }
 }

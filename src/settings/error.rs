@@ -1,18 +1,20 @@
-//! What can be wrong with what the operator said.
+//! What can be wrong with the settings.
 
 use std::io;
 use std::path::PathBuf;
 
-use super::value::Refused;
+use rcorn_types::ExitStatus;
 
-/// What is wrong, in one line; the way out is the [`hint`](Error::hint).
+use super::refusal::Refused;
+
+/// What is wrong, in one line. The way out is the [`hint`](Error::hint).
 #[derive(Debug, thiserror::Error)]
 #[expect(
     clippy::error_impl_error,
     reason = "settings::Error is its name everywhere"
 )]
 pub enum Error {
-    /// There is no such flag.
+    /// An unknown flag.
     #[error("unknown flag {flag}")]
     UnknownFlag {
         /// As it was given.
@@ -20,7 +22,7 @@ pub enum Error {
         /// A flag that looks like it.
         nearest: Option<String>,
     },
-    /// The beginning of several flags was given.
+    /// An abbreviation that fits several flags.
     #[error("ambiguous flag {flag}")]
     AmbiguousFlag {
         /// As it was given.
@@ -28,19 +30,19 @@ pub enum Error {
         /// What it could mean.
         candidates: Vec<String>,
     },
-    /// A flag that needs a value stands alone.
+    /// A flag without its value.
     #[error("{flag} needs a value")]
     MissingValue {
-        /// Which.
+        /// The flag.
         flag: String,
     },
-    /// A flag that takes no value was given one.
+    /// A value for a flag that takes none.
     #[error("{flag} takes no value")]
     SurplusValue {
-        /// Which.
+        /// The flag.
         flag: String,
     },
-    /// Two apps were named.
+    /// Two apps.
     #[error("two apps are named, '{first}' and '{second}'")]
     SecondApp {
         /// The first.
@@ -48,7 +50,7 @@ pub enum Error {
         /// The second.
         second: String,
     },
-    /// A value is not what it must be.
+    /// A wrong value.
     #[error("{at}: {refused}")]
     Value {
         /// The flag or the variable.
@@ -81,7 +83,7 @@ pub enum Error {
         #[source]
         error: Box<Error>,
     },
-    /// A file says something of a setting that does not exist.
+    /// A file sets a setting that does not exist.
     #[error("unknown setting '{name}'")]
     UnknownSetting {
         /// The name.
@@ -89,10 +91,10 @@ pub enum Error {
         /// A setting that looks like it.
         nearest: Option<&'static str>,
     },
-    /// A file says two things of one setting.
-    #[error("'{0}' is said twice")]
+    /// A file sets a setting twice.
+    #[error("'{0}' is set twice")]
     Twice(String),
-    /// A text is no YAML.
+    /// A text that is not YAML.
     #[error("{0}")]
     Yaml(String),
     /// Something is wrong in a file.
@@ -124,7 +126,7 @@ pub enum Error {
         /// Where it came from.
         traceback: String,
     },
-    /// No interpreter evaluated a configuration file.
+    /// A configuration file that no interpreter evaluated.
     #[error("Failed to read config file: {file}: {why}")]
     NotEvaluated {
         /// The file.
@@ -132,9 +134,9 @@ pub enum Error {
         /// Why not.
         why: String,
     },
-    /// gunicorn has it, rcorn will not have it.
-    #[error("{flag} is not possible: {reason}")]
-    Never {
+    /// A setting of gunicorn that rcorn does not have.
+    #[error("{flag} is not supported: {reason}")]
+    Unsupported {
         /// The flag, with its value.
         flag: String,
         /// Why not.
@@ -142,8 +144,8 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
-    /// The worker class is not ours.
-    #[error("{at}: worker class '{class}' is not possible: {reason}")]
+    /// A worker class that rcorn does not have.
+    #[error("{at}: worker class '{class}' is not supported: {reason}")]
     WorkerClass {
         /// The flag or the variable.
         at: String,
@@ -165,13 +167,13 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The directory we were started in cannot be found out.
-    #[error("cannot find out the current directory: {source}")]
+    /// The directory in which rcorn was started is unknown.
+    #[error("cannot determine the current directory: {source}")]
     LaunchDirectory {
         /// Why.
         source: io::Error,
     },
-    /// The command line is wrong in a way that has no name here.
+    /// Something else is wrong with the command line, in clap's words.
     #[error("{0}")]
     Usage(String),
 }
@@ -179,55 +181,54 @@ pub enum Error {
 impl Error {
     /// The way out.
     pub fn hint(&self) -> Option<String> {
-        const ALL: &str = "all flags: rcorn --help";
-        match self {
+        const ALL_FLAGS: &str = "all flags: rcorn --help";
+        let text = match self {
             Self::UnknownFlag {
                 nearest: Some(nearest),
                 ..
-            } => Some(format!("did you mean {nearest}? {ALL}")),
-            Self::UnknownFlag { nearest: None, .. } | Self::Usage(_) => Some(ALL.to_owned()),
+            } => return Some(format!("did you mean {nearest}? {ALL_FLAGS}")),
+            Self::UnknownFlag { nearest: None, .. } | Self::Usage(_) => ALL_FLAGS,
             Self::AmbiguousFlag { candidates, .. } => {
-                Some(format!("it could mean {}", candidates.join(", ")))
+                return Some(format!("it could mean {}", candidates.join(", ")));
             }
-            Self::MissingValue { flag } => Some(format!(
-                "give it after a blank or an equals sign: {flag}=VALUE"
-            )),
-            Self::SurplusValue { flag } => Some(format!("write {flag} alone")),
-            Self::SecondApp { .. } => {
-                Some("one rcorn serves one app; start another for the second".to_owned())
+            Self::MissingValue { flag } => {
+                return Some(format!(
+                    "give it after a blank or an equals sign: {flag}=VALUE"
+                ));
             }
-            Self::Value { refused, .. } => refused
-                .hint
-                .clone()
-                .or_else(|| Some("its meaning and default: rcorn --help".to_owned())),
-            Self::NotText { .. } => Some("use names in UTF-8".to_owned()),
+            Self::SurplusValue { flag } => return Some(format!("write {flag} alone")),
+            Self::SecondApp { .. } => "one rcorn serves one app; start another for the second",
+            Self::Value { refused, .. } => match &refused.hint {
+                Some(hint) => hint,
+                None => "its meaning and default: rcorn --help",
+            },
+            Self::NotText { .. } => "use names in UTF-8",
             Self::Quoting { .. } => {
-                Some("it is split into words as a shell does; quote a quote by \\".to_owned())
+                "it is split into words as a shell does; escape a quote with \\"
             }
-             Self::UnknownSetting { nearest, .. } => Some(nearest.map_or_else(
-                || "all settings: man rcorn.yaml".to_owned(),
-                |nearest| format!("did you mean {nearest}?"),
-            )),
-            Self::Twice(_) => Some("say it once; the file would not show which one counts".to_owned()),
-            Self::Yaml(_) => Some("a line is NAME: VALUE; indent with blanks; quote texts that look like something else".to_owned()),
-            Self::Within { error, .. } | Self::InFile { error, .. } => error.hint(),
-            Self::Unreadable { .. } => Some("-c must name a file that exists and may be read".to_owned()),
-            Self::ConfigRaised { .. } => Some("mend the line, or keep code that needs the app out of this file".to_owned()),
+            Self::UnknownSetting { nearest: None, .. } => "all settings: man rcorn.yaml",
+            Self::UnknownSetting {
+                nearest: Some(nearest),
+                ..
+            } => return Some(format!("did you mean {nearest}?")),
+            Self::Twice(_) => "set it once; the file would not show which value holds",
+            Self::Yaml(_) => {
+                "a line is NAME: VALUE; indent with blanks; quote texts that look like something else"
+            }
+            Self::Within { error, .. } | Self::InFile { error, .. } => return error.hint(),
+            Self::Unreadable { .. } => "-c must name a file that exists and is readable",
+            Self::ConfigRaised { .. } => {
+                "fix the line, or keep code that needs the app out of this file"
+            }
             Self::NotEvaluated { .. } => {
-                Some("a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml".to_owned())
+                "a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml"
             }
-            Self::Never { instead, .. }
-            | Self::WorkerClass { instead, .. } => Some((*instead).to_owned()),
-            Self::NoApp => {
-                Some("name the app as module:callable, for example: rcorn shop.wsgi:app".to_owned())
-            }
-            Self::Chdir { .. } => {
-                Some("--chdir must name a directory that exists and may be entered".to_owned())
-            }
-            Self::LaunchDirectory { .. } => {
-                Some("start rcorn from a directory that still exists".to_owned())
-            }
-        }
+            Self::Unsupported { instead, .. } | Self::WorkerClass { instead, .. } => instead,
+            Self::NoApp => "name the app as module:callable, for example: rcorn shop.wsgi:app",
+            Self::Chdir { .. } => "--chdir must name a directory that exists and can be entered",
+            Self::LaunchDirectory { .. } => "start rcorn from a directory that still exists",
+        };
+        Some(text.to_owned())
     }
 
     /// More than one line of it: the traceback of Python code that failed.
@@ -239,11 +240,12 @@ impl Error {
         }
     }
 
-    /// The exit code: 2 when the words cannot be understood, as with gunicorn's parser, and 1 when they are
-    /// understood but cannot be followed, as with its checks.
-    pub fn code(&self) -> u8 {
+    /// How rcorn exits with it: [`Usage`](ExitStatus::Usage) for words that cannot be understood, as
+    /// gunicorn's parser does, and [`Failure`](ExitStatus::Failure) for those that are understood but
+    /// cannot be followed, as its checks do.
+    pub fn exit_status(&self) -> ExitStatus {
         match self {
-            // Whoever starts gunicorn from a script knows 1 for whatever is wrong with its file.
+            // gunicorn exits with 1 for all errors in its file, and scripts rely on that.
             Self::InFile { python: true, .. }
             | Self::Unreadable { .. }
             | Self::ConfigRaised { .. }
@@ -251,8 +253,8 @@ impl Error {
             | Self::NoApp
             | Self::Chdir { .. }
             | Self::LaunchDirectory { .. }
-            | Self::WorkerClass { .. } => 1,
-            Self::Within { error, .. } | Self::InFile { error, .. } => error.code(),
+            | Self::WorkerClass { .. } => ExitStatus::Failure,
+            Self::Within { error, .. } | Self::InFile { error, .. } => error.exit_status(),
             Self::UnknownFlag { .. }
             | Self::AmbiguousFlag { .. }
             | Self::MissingValue { .. }
@@ -264,8 +266,8 @@ impl Error {
             | Self::UnknownSetting { .. }
             | Self::Twice(_)
             | Self::Yaml(_)
-            | Self::Never { .. }
-            | Self::Usage(_) => 2,
+            | Self::Unsupported { .. }
+            | Self::Usage(_) => ExitStatus::Usage,
         }
     }
 }

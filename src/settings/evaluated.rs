@@ -1,4 +1,4 @@
-//! What an interpreter found in a `gunicorn.conf.py`: `evaluate.py` says it in JSON, here it becomes settings.
+//! The names of a `gunicorn.conf.py`, as `evaluate.py` reports them in JSON, turned into settings.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use serde_json::Value as Data;
 
 use super::config::ConfigFile;
 use super::error::Error;
-use super::file::{Given, Reading};
+use super::file::{FileValue, Reading};
 use super::origin::Origin;
 
-/// A Python file or module that an interpreter shall evaluate.
+/// A Python file or module for an interpreter to evaluate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonFile {
-    /// Which.
+    /// The file or module.
     pub file: ConfigFile,
-    /// The directory to work in meanwhile: where rcorn was started.
+    /// The directory to evaluate it in: where rcorn was started.
     pub directory: PathBuf,
     /// `--python`, when it was given.
     pub python: Option<PathBuf>,
@@ -33,8 +33,8 @@ pub const EVALUATOR: &str = include_str!("evaluate.py");
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Answer {
-    Names(Vec<(String, Found, Option<u32>)>),
+enum Evaluation {
+    Names(Vec<(String, NamedValue, Option<u32>)>),
     Raised {
         text: String,
         traceback: String,
@@ -44,7 +44,7 @@ enum Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Found {
+enum NamedValue {
     Data(Data),
     Function(usize, usize),
     Live(String),
@@ -54,11 +54,11 @@ enum Found {
 pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<(), Error> {
     let broken = |_what| Error::NotEvaluated {
         file: reading.file.to_string(),
-        why: "the interpreter ended before it answered".to_owned(),
+        why: "the interpreter exited without an answer".to_owned(),
     };
     let names = match serde_json::from_str(answer).map_err(broken)? {
-        Answer::Names(names) => names,
-        Answer::Raised {
+        Evaluation::Names(names) => names,
+        Evaluation::Raised {
             text,
             traceback,
             line,
@@ -72,9 +72,9 @@ pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<(), Error>
     };
     for (name, found, line) in names {
         let given = match found {
-            Found::Data(data) => Given::Data(data),
-            Found::Function(least, most) => Given::Function(least, most),
-            Found::Live(what) => Given::Live(what),
+            NamedValue::Data(data) => FileValue::Data(data),
+            NamedValue::Function(least, most) => FileValue::Function(least, most),
+            NamedValue::Live(what) => FileValue::Live(what),
         };
         reading
             .take(&name, &given, line)

@@ -1,41 +1,49 @@
 //! What holds and why, for people: `--print-config` and `rcorn explain`.
 
-use std::fmt::Write as _;
-
-use super::Resolved;
 use super::error::Error;
 use super::file::nearest;
-use super::hooks::{HOOKS, hook_named};
-use super::known::{Answer, KNOWN};
+use super::gunicorn_compat::{Treatment, UNSUPPORTED, Unsupported};
+use super::hooks::{HOOKS, Hook, hook_named};
 use super::literal::Literal;
 use super::origin::Origin;
-use super::rows::{Settings, TABLE};
-use super::table::{Effect, Setting};
+use super::rows::{Setting, Settings, TABLE};
+use super::sources::Resolved;
+use super::table::InPython;
 
 /// Every setting of ours and of gunicorn with its value as Python writes it, sorted by name. Hooks are not among them.
 pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     let ours = TABLE
         .iter()
         .map(|row| (row.name, literal(row, settings).to_string()));
-    let theirs = KNOWN
+    let theirs = UNSUPPORTED
         .iter()
-        .map(|known| (known.name, known.default.to_owned()));
+        .map(|one| (one.name, one.default.to_owned()));
     let mut all: Vec<(&str, String)> = ours.chain(theirs).collect();
     all.sort_unstable_by_key(|(name, _)| *name);
     all
 }
 
-/// gunicorn's hooks get a mapping of these, and a list of the other pairs.
+/// What gunicorn's hooks get as its value.
 fn literal(row: &Setting, settings: &Settings) -> Literal {
-    if row.name == "secure_scheme_headers" {
-        let pairs = settings.secure_scheme_headers.iter();
-        return Literal::Dict(
-            pairs
-                .map(|(name, value)| (Literal::Str(name.clone()), Literal::Str(value.clone())))
-                .collect(),
-        );
+    let literal = (row.literal)(settings);
+    match (row.in_python, literal) {
+        (InPython::Dict, Literal::List(items)) => {
+            Literal::Dict(items.into_iter().filter_map(pair).collect())
+        }
+        (InPython::Dict | InPython::Typed | InPython::CommonName, literal) => literal,
     }
-    (row.literal)(settings)
+}
+
+/// `'NAME=VALUE'` as a key and a value.
+fn pair(literal: Literal) -> Option<(Literal, Literal)> {
+    let Literal::Str(text) = literal else {
+        return None;
+    };
+    let (name, value) = text.split_once('=')?;
+    Some((
+        Literal::Str(name.to_owned()),
+        Literal::Str(value.to_owned()),
+    ))
 }
 
 /// The settings in the form of gunicorn's `--print-config`: `name = value`, the names padded, sorted.
@@ -72,20 +80,43 @@ pub fn print_config(settings: &Settings) -> String {
     text
 }
 
-/// What a setting is set to, by whom, what that overrode, and when a change takes effect. `resolved`: of the same command
-/// line and environment, or why there is none.
-pub fn explain(name: &str, resolved: Result<Resolved, Error>) -> Result<String, Error> {
-    let name = name
-        .trim_start_matches('-')
-        .replace('-', "_")
-        .to_lowercase();
+/// The setting whose name, flag or positional name a person may type in any spelling.
+fn row_called(name: &str) -> Option<&'static Setting> {
     let flag = name.replace('_', "-");
-    let row = TABLE.iter().find(|row| {
-        let is_flag = |long: &str| long == flag || long == name;
-        row.name == name || row.flags.iter().any(|known| is_flag(known.long))
-    });
-    if let Some(row) = row {
-        // Without an app there still is something to say.
+    TABLE.iter().find(|row| {
+        let is_flag = row
+            .flags
+            .iter()
+            .any(|known| known.long == flag || known.long == name);
+        let is_positional = row
+            .positional
+            .is_some_and(|word| word.eq_ignore_ascii_case(name));
+        row.name == name || is_flag || is_positional
+    })
+}
+
+/// As the tables have it: `--worker-class` is `worker_class`.
+fn plain_name(name: &str) -> String {
+    name.trim_start_matches('-')
+        .replace('-', "_")
+        .to_lowercase()
+}
+
+/// Whether the name is that of the app, which has no default: its value cannot be shown without one.
+pub fn is_app(name: &str) -> bool {
+    let name = plain_name(name);
+    name == "app" || row_called(&name).is_some_and(|row| row.positional.is_some())
+}
+
+/// The value of a setting, its origin, what it overrides, and when a change takes effect.
+/// `resolved`: what the command line and the environment come to, or why they come to nothing.
+///
+/// # Errors
+///
+/// There is no such setting, or what `resolved` says.
+pub fn explain(name: &str, resolved: Result<Resolved, Error>) -> Result<String, Error> {
+    let name = plain_name(name);
+    if let Some(row) = row_called(&name) {
         return match resolved {
             Ok(resolved) => Ok(setting(row, Some(&resolved))),
             Err(Error::NoApp) => Ok(setting(row, None)),
@@ -97,90 +128,46 @@ pub fn explain(name: &str, resolved: Result<Resolved, Error>) -> Result<String, 
         Err(error) => return Err(error),
     }
     if let Some(hook) = hook_named(&name) {
-        return Ok(format!(
-            "{}({})\n  a hook: a function in a gunicorn.conf.py\n  runs: {}\n",
-            hook.name,
-            hook.parameters.join(", "),
-            hook.when
-        ));
+        return Ok(about_hook(hook));
     }
-    let known = KNOWN
+    let flag = name.replace('_', "-");
+    let unsupported = UNSUPPORTED
         .iter()
-        .find(|known| known.name == name || known.flags.contains(&flag.as_str()));
-    if let Some(known) = known {
-        let (verb, reason, instead) = match known.answer {
-            Answer::Ignored(reason) => ("has no effect", reason, None),
-            Answer::Never(reason, instead) => ("is refused", reason, Some(instead)),
-        };
-        let instead = instead
-            .map(|instead| format!("  instead: {instead}\n"))
-            .unwrap_or_default();
-        return Ok(format!(
-            "{}\n  a setting of gunicorn; in rcorn it {verb}: {reason}\n{instead}",
-            known.name
-        ));
-    }
-    Err(Error::UnknownSetting {
-        nearest: nearest(&name),
-        name,
-    })
+        .find(|one| one.name == name || one.flags.contains(&flag.as_str()));
+    unsupported
+        .map(about_unsupported)
+        .ok_or_else(|| Error::UnknownSetting {
+            nearest: nearest(&name),
+            name,
+        })
+}
+
+fn about_hook(hook: &Hook) -> String {
+    format!(
+        "{}({})\n  a hook: a function in a gunicorn.conf.py\n  runs in the {}: {}\n",
+        hook.name,
+        hook.parameters.join(", "),
+        hook.process.name(),
+        hook.when
+    )
+}
+
+fn about_unsupported(unsupported: &Unsupported) -> String {
+    let (verb, reason, instead) = match unsupported.treatment {
+        Treatment::Ignored(reason) => ("has no effect", reason, None),
+        Treatment::Rejected(reason, instead) => ("is refused", reason, Some(instead)),
+    };
+    let instead = instead.map_or_else(String::new, |text| format!("  instead: {text}\n"));
+    format!(
+        "{}\n  a setting of gunicorn; in rcorn it {verb}: {reason}\n{instead}",
+        unsupported.name
+    )
 }
 
 fn setting(row: &Setting, resolved: Option<&Resolved>) -> String {
-    let mut text = String::new();
-    let mut line = |what: std::fmt::Arguments<'_>| {
-        // Writing to a text does not fail.
-        text.write_fmt(what).ok();
-        text.push('\n');
-    };
-    let shown = |value: &str| {
-        if value.is_empty() {
-            "(nothing)".to_owned()
-        } else {
-            value.to_owned()
-        }
-    };
-    let default = shown(&(row.default)());
-    let said = resolved.map_or(&[][..], |resolved| resolved.origins.said(row.name));
-    match (said.last(), resolved) {
-        (Some((origin, value)), _) => line(format_args!(
-            "{} = {}",
-            row.name,
-            with_origin(&shown(value), origin)
-        )),
-        // What was completed: the directory, say.
-        (None, Some(resolved)) => {
-            let value = shown(&(row.value)(&resolved.settings));
-            line(format_args!(
-                "{} = {}",
-                row.name,
-                with_origin(&value, &Origin::Default)
-            ));
-        }
-        (None, None) => line(format_args!(
-            "{} = {}",
-            row.name,
-            with_origin(&default, &Origin::Default)
-        )),
-    }
-    if let Some((_, overridden)) = said.split_last() {
-        for (origin, value) in overridden.iter().rev() {
-            line(format_args!(
-                "  overrides {}",
-                with_origin(&shown(value), origin)
-            ));
-        }
-        line(format_args!(
-            "  overrides {}",
-            with_origin(&default, &Origin::Default)
-        ));
-    }
-    let effect = match row.effect {
-        Effect::Boot => "when rcorn is started anew",
-        Effect::Reload => "with a reload (HUP, or rcorn ctl reload)",
-        Effect::Upgrade => "with an upgrade (USR2, or rcorn ctl upgrade)",
-    };
-    line(format_args!("  a change takes effect {effect}"));
+    let mut lines = values_of(row, resolved);
+    let effect = row.effect.when().replace('`', "");
+    lines.push(format!("  a change takes effect {effect}"));
     let flags: Vec<String> = row
         .flags
         .iter()
@@ -190,21 +177,55 @@ fn setting(row: &Setting, resolved: Option<&Resolved>) -> String {
         })
         .collect();
     if !flags.is_empty() {
-        line(format_args!("  flags: {}", flags.join(", ")));
+        lines.push(format!("  flags: {}", flags.join(", ")));
+    }
+    if let Some(word) = row.positional {
+        lines.push(format!("  on the command line: {word}"));
     }
     if let Some(variable) = row.variable {
-        line(format_args!("  variable: {variable}"));
+        lines.push(format!("  variable: {}", variable.name));
     }
     if !row.choices.is_empty() {
-        line(format_args!("  one of: {}", row.choices.join(", ")));
+        lines.push(format!("  one of: {}", row.choices.join(", ")));
     }
     for paragraph in row.doc.lines().map(str::trim) {
-        line(format_args!(
-            "{}{paragraph}",
-            if paragraph.is_empty() { "" } else { "  " }
+        lines.push(if paragraph.is_empty() {
+            String::new()
+        } else {
+            format!("  {paragraph}")
+        });
+    }
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The value, and below it those that it overrides.
+fn values_of(row: &Setting, resolved: Option<&Resolved>) -> Vec<String> {
+    let shown = |value: &str| match value {
+        "" => "(nothing)".to_owned(),
+        value => value.to_owned(),
+    };
+    let default = with_origin(&shown(&(row.default)()), &Origin::Default);
+    let history = resolved.map_or(&[][..], |resolved| resolved.origins.history(row.name));
+    let Some(((origin, value), overridden)) = history.split_last() else {
+        // A default may have been completed: the directory, say.
+        let value = resolved.map_or(default, |resolved| {
+            with_origin(&shown(&(row.value)(&resolved.settings)), &Origin::Default)
+        });
+        return vec![format!("{} = {value}", row.name)];
+    };
+    let mut lines = vec![format!(
+        "{} = {}",
+        row.name,
+        with_origin(&shown(value), origin)
+    )];
+    for (origin, value) in overridden.iter().rev() {
+        lines.push(format!(
+            "  overrides {}",
+            with_origin(&shown(value), origin)
         ));
     }
-    text
+    lines.push(format!("  overrides {default}"));
+    lines
 }
 
 fn with_origin(value: &str, origin: &Origin) -> String {

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use serde_json::Value as Data;
 
 use super::error::Error;
-use super::hooks::{HOOKS, hook_named};
-use super::known::KNOWN;
+use super::gunicorn_compat::UNSUPPORTED;
+use super::hooks::{HOOKS, Hook, hook_named};
 use super::origin::{Origin, Origins};
-use super::rows::{Layer, Settings, TABLE};
-use super::table::Setting;
-use super::value::Refused;
+use super::refusal::Refused;
+use super::rows::{Layer, Setting, Settings, TABLE};
+use super::table::{InPython, Shape};
 
-/// What is given for a name.
+/// The value that a file gives to a name.
 #[derive(Debug)]
-pub(super) enum Given {
-    /// Something that can be written down.
+pub(super) enum FileValue {
+    /// Something that can be written as JSON.
     Data(Data),
-    /// A function, with the numbers of positional arguments it can be called with.
+    /// A function, with the smallest and the largest number of positional arguments that it takes.
     Function(usize, usize),
-    /// Something else that only Python can hold, in words.
+    /// Something that only Python can hold, in words.
     Live(String),
 }
 
@@ -35,104 +35,102 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Takes what is given for a name.
+    /// Takes the value of a name.
     pub(super) fn take(
         &mut self,
         name: &str,
-        given: &Given,
+        value: &FileValue,
         line: Option<u32>,
     ) -> Result<(), Error> {
         if name == "config" {
-            if matches!(given, Given::Data(Data::String(_))) {
+            if matches!(value, FileValue::Data(Data::String(_))) {
                 self.warn(line, "config has no effect in a file");
             }
             return Ok(());
         }
         if let Some(row) = TABLE.iter().find(|row| row.name == name) {
-            return self.take_setting(row, given, line);
+            return self.take_setting(row, value, line);
         }
         if let Some(hook) = hook_named(name) {
-            return match given {
-                Given::Data(Data::Null) => Ok(()),
-                Given::Function(least, most)
-                    if (*least..=*most).contains(&hook.parameters.len()) =>
-                {
-                    Ok(())
-                }
-                Given::Function(least, most)
-                    if hook.fewest < hook.parameters.len()
-                        && *most >= hook.fewest
-                        && *least <= *most =>
-                {
-                    Ok(())
-                }
-                Given::Function(..) => Err(wrong(
-                    name,
-                    "takes other parameters",
-                    format!("it is called as {name}({})", hook.parameters.join(", ")),
-                )),
-                Given::Data(_) | Given::Live(_) if self.python => Err(wrong(
-                    name,
-                    "is not a function",
-                    format!("write def {name}({}):", hook.parameters.join(", ")),
-                )),
-                Given::Data(_) | Given::Live(_) => Err(wrong(
-                    name,
-                    "is a hook, and hooks are Python functions",
-                    "keep them in a gunicorn.conf.py".to_owned(),
-                )),
-            };
+            return self.take_hook(hook, value);
         }
-        if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
-            let value = match given {
-                Given::Data(data) => {
+        if let Some(unsupported) = UNSUPPORTED.iter().find(|one| one.name == name) {
+            let value = match value {
+                FileValue::Data(data) => {
                     texts(data).map_or_else(|| "…".to_owned(), |texts| texts.join(","))
                 }
-                Given::Function(..) | Given::Live(_) => "…".to_owned(),
+                FileValue::Function(..) | FileValue::Live(_) => "…".to_owned(),
             };
-            if value.trim().is_empty() || !known.asks(&value) {
+            if value.trim().is_empty() || !unsupported.matters(&value) {
                 return Ok(());
             }
-            if let Some(warning) = known.answered(name, &value)? {
+            if let Some(warning) = unsupported.treat(name, &value)? {
                 self.warn(line, &warning);
             }
             return Ok(());
         }
         let nearest = nearest(name);
-        // A slip of the pen, most probably; else a variable of the file's own.
-        if let (Given::Data(_), Some(nearest)) = (
-            given,
+        // One letter off is most probably a typing error; else it is a variable of the file's own.
+        if let (FileValue::Data(_), Some(nearest)) = (
+            value,
             nearest.filter(|nearest| strsim::damerau_levenshtein(name, nearest) == 1),
         ) {
             self.warn(
                 line,
-                &format!("{name} is no setting; did you mean {nearest}?"),
+                &format!("{name} is not a setting; did you mean {nearest}?"),
             );
         }
         Ok(())
     }
 
+    /// Checks that what a file gives as a hook can be called as one.
+    fn take_hook(&self, hook: &Hook, value: &FileValue) -> Result<(), Error> {
+        let name = hook.name;
+        let most = hook.parameters.len();
+        let parameters = hook.parameters.join(", ");
+        match value {
+            FileValue::Data(Data::Null) => Ok(()),
+            FileValue::Function(least, takes) if (*least..=*takes).contains(&most) => Ok(()),
+            FileValue::Function(least, takes)
+                if hook.fewest < most && *takes >= hook.fewest && *least <= *takes =>
+            {
+                Ok(())
+            }
+            FileValue::Function(..) => Err(wrong(
+                name,
+                "takes other parameters",
+                format!("it is called as {name}({parameters})"),
+            )),
+            FileValue::Data(_) | FileValue::Live(_) if self.python => Err(wrong(
+                name,
+                "is not a function",
+                format!("write def {name}({parameters}):"),
+            )),
+            FileValue::Data(_) | FileValue::Live(_) => Err(wrong(
+                name,
+                "is a hook, and hooks are Python functions",
+                "define it in a gunicorn.conf.py".to_owned(),
+            )),
+        }
+    }
+
     fn take_setting(
         &mut self,
         row: &'static Setting,
-        given: &Given,
+        value: &FileValue,
         line: Option<u32>,
     ) -> Result<(), Error> {
-        let data = match given {
-            Given::Data(data) => data,
-            Given::Live(_) if row.value_name == "MAPPING" => {
+        let is_own = self.python && row.in_python == InPython::CommonName;
+        let data = match value {
+            FileValue::Data(data) => data,
+            FileValue::Live(_) if row.shape == Shape::Mapping => {
                 &Data::from(super::config::Mapping::live())
             }
-            // Good names for the file's own functions and modules; gunicorn has no such settings.
-            Given::Function(..) | Given::Live(_)
-                if self.python && matches!(row.name, "python" | "upgrade") =>
-            {
-                return Ok(());
-            }
-            Given::Function(..) => {
+            FileValue::Function(..) | FileValue::Live(_) if is_own => return Ok(()),
+            FileValue::Function(..) => {
                 return Err(wrong(row.name, "is a function", row.explained()));
             }
-            Given::Live(what) => {
+            FileValue::Live(what) => {
                 return Err(wrong(row.name, &format!("is {what}"), row.explained()));
             }
         };
@@ -142,14 +140,14 @@ impl Reading<'_> {
         let texts = self.texts_for(row, data)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let mut layer = Layer::default();
-        let note = row
+        let remark = row
             .read(&mut layer, &texts)
             .map_err(|refused| Error::Value {
                 at: row.name.to_owned(),
                 refused,
             })?;
-        if let Some(note) = note {
-            self.warn(line, &format!("{}: {note}", row.name));
+        if let Some(remark) = remark {
+            self.warn(line, &format!("{}: {remark}", row.name));
         }
         let origin = Origin::File(Arc::clone(&self.file), line);
         layer.lay_over(self.settings, self.origins, &origin);
@@ -168,26 +166,24 @@ impl Reading<'_> {
                 },
             })
         };
-        match data {
-            Data::Null => Ok(vec![String::new()]),
+        match (data, row.shape) {
+            (Data::Null, _) => Ok(vec![String::new()]),
             // gunicorn drops the fraction of a computed number.
-            Data::Number(number) if self.python && row.value_name == "COUNT" && number.is_f64() => {
+            (Data::Number(number), Shape::Count) if self.python && number.is_f64() => {
                 let whole = number.as_f64().unwrap_or_default().trunc();
                 Ok(vec![format!("{whole:.0}")])
             }
-            Data::Object(_) if row.value_name == "MAPPING" => Ok(vec![data.to_string()]),
-            Data::Object(_) if row.value_name != "NAME=VALUE" => {
-                refused("is a mapping, where one value is expected")
+            (Data::Object(_), Shape::Mapping) => Ok(vec![data.to_string()]),
+            (Data::Object(_) | Data::Array(_), Shape::Pairs) | (Data::Array(_), Shape::List) => {
+                texts(data).map_or_else(|| refused("has lists or mappings inside"), Ok)
             }
-            Data::Array(_) if !row.list && row.value_name != "LIST" => {
-                refused("is a list, where one value is expected")
-            }
-            Data::Array(_) | Data::Object(_) => match texts(data) {
-                Some(texts) if row.list => Ok(texts),
-                Some(texts) => Ok(vec![texts.join(",")]),
-                None => refused("has lists or mappings inside"),
-            },
-            Data::Bool(_) | Data::Number(_) | Data::String(_) => {
+            (Data::Array(_), Shape::Joined) => texts(data).map_or_else(
+                || refused("has lists or mappings inside"),
+                |texts| Ok(vec![texts.join(",")]),
+            ),
+            (Data::Object(_), _) => refused("is a mapping, where one value is expected"),
+            (Data::Array(_), _) => refused("is a list, where one value is expected"),
+            (Data::Bool(_) | Data::Number(_) | Data::String(_), _) => {
                 Ok(texts(data).unwrap_or_default())
             }
         }
@@ -239,7 +235,7 @@ fn scalar(data: &Data) -> Option<String> {
 pub(super) fn is_known(name: &str) -> bool {
     name == "config"
         || TABLE.iter().any(|row| row.name == name)
-        || KNOWN.iter().any(|known| known.name == name)
+        || UNSUPPORTED.iter().any(|one| one.name == name)
         || hook_named(name).is_some()
 }
 
@@ -247,7 +243,7 @@ pub(super) fn is_known(name: &str) -> bool {
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let names = TABLE.iter().map(|row| row.name);
     let all = names
-        .chain(KNOWN.iter().map(|known| known.name))
+        .chain(UNSUPPORTED.iter().map(|one| one.name))
         .chain(HOOKS.iter().map(|hook| hook.name));
     all.map(|known| (strsim::jaro_winkler(name, known), known))
         .filter(|(likeness, _)| *likeness > 0.8)

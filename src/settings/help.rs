@@ -3,15 +3,20 @@
 use clap::{Arg, Command};
 
 use super::argv;
-use super::rows::TABLE;
-use super::table::Setting;
+use super::rows::{Setting, TABLE};
 
 const ABOUT: &str = "Serves a Python WSGI app with several processes.\n\n\
     APP_MODULE names the app: MODULE:CALLABLE, or MODULE:FACTORY('literal', name=1).\n\
-    Flags are also taken from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; those given here count more.\n\n\
-    rcorn ctl ORDER asks a running instance or gives it an order (rcorn ctl --help lists them);\n\
-    rcorn explain SETTING shows a value, where it is from and what it overrides;\n\
-    rcorn migrate FILE translates a uwsgi.ini or gunicorn.conf.py into a rcorn.yaml.";
+    Flags are also read from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; the command line overrides them.\n\n\
+    Other commands (each has --help):\n  \
+    rcorn ctl COMMAND      show or control a running instance\n  \
+    rcorn explain SETTING  show a value, its origin and what it overrides\n  \
+    rcorn migrate FILE     translate a uwsgi.ini or gunicorn.conf.py into a rcorn.yaml\n  \
+    rcorn cgi APP_MODULE   answer one CGI request (RFC 3875)\n  \
+    rcorn invoke APP_MODULE --event FILE\n                         \
+    answer one API-gateway event\n  \
+    rcorn pack APP_MODULE --output FILE\n                         \
+    write a zip for a function service";
 
 /// The version, as gunicorn prints its own.
 pub(super) fn version() -> String {
@@ -51,12 +56,12 @@ pub fn described() -> Command {
 /// The first paragraph of a setting's documentation, its choices, its variable and its default.
 fn entry(row: &Setting) -> String {
     let mut text = row.summary();
-    let takes_value = row.flags.iter().any(|flag| flag.sets.is_none());
+    let takes_value = row.takes_value();
     if takes_value && !row.choices.is_empty() {
         text.extend([" [one of: ", &row.choices.join(", "), "]"]);
     }
     if let Some(variable) = row.variable {
-        text.extend([" [env: ", variable, "]"]);
+        text.extend([" [env: ", variable.name, "]"]);
     }
     let default = (row.default)();
     if takes_value && !default.is_empty() {

@@ -1,104 +1,148 @@
-//! The functions that a `gunicorn.conf.py` may define for rcorn to call, with the parameters that each gets.
+//! The functions that a `gunicorn.conf.py` may define for rcorn to call, with their parameters.
 
 /// A hook.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
     /// The function's name.
     pub name: &'static str,
-    /// What it is called with.
+    /// The parameters that it is called with.
     pub parameters: &'static [&'static str],
-    /// The fewest that it may take instead: gunicorn lets an old form be.
+    /// The fewest parameters that it may take instead: gunicorn accepts an older form.
     pub fewest: usize,
-    /// Where it runs and when.
+    /// The process that calls it.
+    pub process: HookProcess,
+    /// When it is called: the end of a sentence.
     pub when: &'static str,
 }
 
-const fn hook(name: &'static str, parameters: &'static [&'static str], when: &'static str) -> Hook {
+/// The processes that call hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookProcess {
+    /// The template, in place of gunicorn's master: the arbiter has no Python.
+    Template,
+    /// The worker.
+    Worker,
+}
+
+impl HookProcess {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Template => "template",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+const fn hook(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    process: HookProcess,
+    when: &'static str,
+) -> Hook {
     Hook {
         name,
         parameters,
         fewest: parameters.len(),
+        process,
         when,
     }
 }
 
-/// All of them, in the order in which a server's life calls them.
+use HookProcess::{Template, Worker};
+
+/// All hooks, in the order in which a server calls them.
 pub const HOOKS: &[Hook] = &[
     hook(
         "on_starting",
         &["server"],
-        "template: before the app is imported, once, and again in place of a template that died",
+        Template,
+        "before the app is imported; once, and again in a template that replaces a dead one",
     ),
     hook(
         "when_ready",
         &["server"],
-        "template: the sockets are bound, before the first worker, once",
+        Template,
+        "when the sockets are bound, before the first worker; once",
     ),
     hook(
         "on_reload",
         &["server"],
-        "template: after a HUP, before the first worker of the new generation",
+        Template,
+        "after a HUP, before the first worker of the new generation",
     ),
     hook(
         "pre_fork",
         &["server", "worker"],
-        "template: before a worker is forked",
+        Template,
+        "before a worker is forked",
     ),
     hook(
         "post_fork",
         &["server", "worker"],
-        "worker: right after the fork",
+        Worker,
+        "right after the fork",
     ),
     hook(
         "post_worker_init",
         &["worker"],
-        "worker: the app is loaded, before the first request",
+        Worker,
+        "when the app is loaded, before the first request",
     ),
     hook(
         "pre_request",
         &["worker", "req"],
-        "worker: before the app is called",
+        Worker,
+        "before the app is called",
     ),
     Hook {
         name: "post_request",
         parameters: &["worker", "req", "environ", "resp"],
         fewest: 2,
-        when: "worker: after the response was sent",
+        process: Worker,
+        when: "after the response has been sent",
     },
     hook(
         "worker_int",
         &["worker"],
-        "worker: it was told to leave at once (INT, QUIT)",
+        Worker,
+        "when the worker is told to exit at once (INT, QUIT)",
     ),
     hook(
         "worker_abort",
         &["worker"],
-        "worker: it is about to be killed for its timeout (ABRT)",
+        Worker,
+        "before the worker is killed for exceeding `timeout` (ABRT)",
     ),
     hook(
         "worker_exit",
         &["server", "worker"],
-        "worker: the last thing it does",
+        Worker,
+        "last, before the worker exits",
     ),
     hook(
         "child_exit",
         &["server", "worker"],
-        "template: a worker has ended",
+        Template,
+        "when a worker has exited",
     ),
     hook(
         "nworkers_changed",
         &["server", "new_value", "old_value"],
-        "template: the wanted number of workers changed",
+        Template,
+        "when the configured number of workers changes",
     ),
     hook(
         "pre_exec",
         &["server"],
-        "template: before a new rcorn is started (USR2)",
+        Template,
+        "before a new rcorn is started (USR2)",
     ),
     hook(
         "on_exit",
         &["server"],
-        "template: all workers have ended, before rcorn does; has graceful_timeout for it",
+        Template,
+        "when all workers have exited, before rcorn does; `graceful_timeout` limits it",
     ),
 ];
 

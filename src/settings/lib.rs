@@ -1,8 +1,9 @@
-//! What the operator said: defaults, then the configuration file, then the environment with the command lines in
-//! `GUNICORN_CMD_ARGS` and `RCORN_CMD_ARGS`, then the arguments; each counts more than the one before.
+//! The settings table, and all sources of settings in rising precedence: defaults, the configuration
+//! file, the environment with the command lines in `GUNICORN_CMD_ARGS` and `RCORN_CMD_ARGS`, the
+//! arguments.
 //!
-//! All settings stand in one table, in `rows`. Nothing here prints, forks or opens a socket, and nothing else
-//! of the crate is used: `main` and the driver call [`gather`], everyone else gets [`Settings`].
+//! All settings are rows of one table, in `rows`. Nothing here prints, forks or opens a socket. `main`
+//! and the driver call [`collect`]; everyone else gets [`Settings`].
 
 #![forbid(unsafe_code)]
 
@@ -19,16 +20,17 @@ mod error;
 mod evaluated;
 mod explain;
 mod file;
+mod gunicorn_compat;
 mod help;
 mod hooks;
-mod known;
 mod literal;
 mod origin;
+mod python_literal;
+mod refusal;
 mod rows;
 mod shell;
 mod sources;
 mod table;
-mod text;
 mod value;
 mod workers;
 mod yaml;
@@ -40,34 +42,25 @@ pub use address::Address;
 pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
+pub use argv::clap_message;
 pub use check::launch_directory;
 pub use choice::{
     DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
     UpgradeMode,
 };
 pub use config::{ConfigFile, Mapping};
-pub use environment::Environment;
+pub use environment::{Environment, process_environment};
 pub use error::Error;
 pub use evaluated::{EVALUATOR, PythonFile};
-pub use explain::{explain, print_config, values};
+pub use explain::{explain, is_app, print_config, values};
+pub use gunicorn_compat::{Takes, Treatment, UNSUPPORTED, Unsupported};
 pub use help::described;
-pub use hooks::{HOOKS, Hook};
-pub use known::{Answer, KNOWN, Known, Takes};
+pub use hooks::{HOOKS, Hook, HookProcess};
 pub use literal::Literal;
 pub use origin::{Origin, Origins};
-pub use rows::{Layer, Settings, TABLE};
-pub use sources::{Asked, Sources, gather};
-pub use table::{Effect, Flag, Section, Setting};
-pub use value::{Bounds, Cause, Refused, Value};
+pub use refusal::{Bounds, Cause, Refused};
+pub use rows::{Layer, Setting, Settings, TABLE};
+pub use sources::{Invocation, Resolved, Sources, collect};
+pub use table::{Completes, Effect, Flag, InPython, Row, Section, Shape, Variable, VariableForm};
+pub use value::Value;
 pub use workers::Workers;
-
-/// The settings that hold, and how they came about.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// The settings.
-    pub settings: Settings,
-    /// Where each value is from.
-    pub origins: Origins,
-    /// What the operator should know, one line each.
-    pub warnings: Vec<String>,
-}

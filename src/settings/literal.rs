@@ -1,9 +1,6 @@
-//! Python literals: what may stand between the parentheses of `module:factory(…)`.
-//!
-//! Only literals are read and nothing is ever evaluated: an operator's text must not be able to run code in the
-//! arbiter, and the arbiter has no interpreter.
+//! A Python literal as a value, and how Python writes it.
 
-use super::value::Cause;
+use std::fmt::{self, Write as _};
 
 /// A Python literal.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,303 +25,48 @@ pub enum Literal {
     Dict(Vec<(Literal, Literal)>),
 }
 
-impl Literal {
-    /// The literal that a text begins with, and what follows it; `None` when it begins with something else.
-    pub fn begins(text: &str) -> Option<(Self, String)> {
-        let mut reader = Reader::new(text, 0);
-        let literal = reader.literal().ok()?;
-        Some((literal, reader.run(|_any| true)))
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Bool(true) => f.write_str("True"),
+            Self::Bool(false) => f.write_str("False"),
+            Self::Int(digits) => f.write_str(digits),
+            // Python has no word for it, but reads a number that is too large as infinity.
+            Self::Float(value) if value.is_infinite() => {
+                f.write_str(if *value > 0.0 { "1e999" } else { "-1e999" })
+            }
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Str(text) => {
+                f.write_char('\'')?;
+                text.chars().try_for_each(|sign| match sign {
+                    '\'' | '\\' => write!(f, "\\{sign}"),
+                    '\n' => f.write_str("\\n"),
+                    sign if sign.is_control() => write!(f, "\\U{:08x}", u32::from(sign)),
+                    sign => f.write_char(sign),
+                })?;
+                f.write_char('\'')
+            }
+            Self::Bytes(bytes) => write!(f, "b'{}'", bytes.escape_ascii()),
+            Self::List(items) => listed(f, "[", items, "]"),
+            Self::Tuple(items) => listed(f, "(", items, if items.len() == 1 { ",)" } else { ")" }),
+            Self::Dict(items) => {
+                f.write_char('{')?;
+                for (number, (key, value)) in items.iter().enumerate() {
+                    let comma = if number == 0 { "" } else { ", " };
+                    write!(f, "{comma}{key}: {value}")?;
+                }
+                f.write_char('}')
+            }
+        }
     }
 }
 
-/// What may be written, for hints.
-pub(super) const ALLOWED: &str = "arguments may be None, True, False, numbers, 'texts', b'bytes', lists, tuples and dicts of these";
-
-/// Deep enough for every use, and far from the end of the stack.
-const DEEPEST: usize = 32;
-
-/// A text and how far it was read.
-#[derive(Debug)]
-pub(super) struct Reader {
-    signs: Vec<char>,
-    at: usize,
-    depth: usize,
-}
-
-impl Reader {
-    pub(super) fn new(text: &str, at: usize) -> Self {
-        Self {
-            signs: text.chars().collect(),
-            at,
-            depth: 0,
-        }
+fn listed(f: &mut fmt::Formatter<'_>, open: &str, items: &[Literal], close: &str) -> fmt::Result {
+    f.write_str(open)?;
+    for (number, item) in items.iter().enumerate() {
+        let comma = if number == 0 { "" } else { ", " };
+        write!(f, "{comma}{item}")?;
     }
-
-    /// An error at a place, counted from 1 as people count.
-    pub(super) fn wrong_at(place: usize, what: &str) -> Cause {
-        Cause::because(
-            format!("is wrong at character {}: {what}", place.saturating_add(1)),
-            ALLOWED,
-        )
-    }
-
-    pub(super) fn wrong(&self, what: &str) -> Cause {
-        Self::wrong_at(self.at, what)
-    }
-
-    pub(super) fn place(&self) -> usize {
-        self.at
-    }
-
-    pub(super) fn back_to(&mut self, place: usize) {
-        self.at = place;
-    }
-
-    pub(super) fn peek(&self) -> Option<char> {
-        self.signs.get(self.at).copied()
-    }
-
-    pub(super) fn next(&mut self) -> Option<char> {
-        let sign = self.peek()?;
-        self.at = self.at.saturating_add(1);
-        Some(sign)
-    }
-
-    pub(super) fn takes(&mut self, sign: char) -> bool {
-        let there = self.peek() == Some(sign);
-        if there {
-            self.at = self.at.saturating_add(1);
-        }
-        there
-    }
-
-    pub(super) fn blanks(&mut self) {
-        while self
-            .peek()
-            .is_some_and(|sign| matches!(sign, ' ' | '\t' | '\n' | '\r'))
-        {
-            self.at = self.at.saturating_add(1);
-        }
-    }
-
-    /// The signs for which the test holds.
-    pub(super) fn run(&mut self, fits: impl Fn(char) -> bool) -> String {
-        let mut run = String::new();
-        while let Some(sign) = self.peek().filter(|sign| fits(*sign)) {
-            run.push(sign);
-            self.at = self.at.saturating_add(1);
-        }
-        run
-    }
-
-    /// One literal, with the blanks before it.
-    pub(super) fn literal(&mut self) -> Result<Literal, Cause> {
-        self.blanks();
-        if self.depth >= DEEPEST {
-            return Err(self.wrong("this is nested too deeply"));
-        }
-        self.depth = self.depth.saturating_add(1);
-        let literal = match self.peek() {
-            None => Err(self.wrong("a value is missing")),
-            Some('[') => self
-                .sequence(']')
-                .map(|(items, _comma)| Literal::List(items)),
-            Some('(') => self
-                .sequence(')')
-                .map(|(mut items, comma)| match (items.len(), comma) {
-                    // Parentheses alone do not make a tuple; the comma does.
-                    (1, false) => items.pop().unwrap_or(Literal::None),
-                    (_, _) => Literal::Tuple(items),
-                }),
-            Some('{') => self.dict(),
-            Some('\'' | '"') => self.texts(),
-            Some(sign) if sign.is_ascii_digit() || matches!(sign, '.' | '+' | '-') => self.number(),
-            Some(sign) if sign.is_alphabetic() || sign == '_' => self.word(),
-            Some(sign) => {
-                Err(self.wrong(&format!("'{}' begins no literal", sign.escape_default())))
-            }
-        };
-        self.depth = self.depth.saturating_sub(1);
-        literal
-    }
-
-    /// Items up to the closing sign, and whether the last was followed by a comma.
-    fn sequence(&mut self, close: char) -> Result<(Vec<Literal>, bool), Cause> {
-        let open = self.at;
-        self.next();
-        let (mut items, mut comma) = (Vec::new(), false);
-        loop {
-            self.blanks();
-            if self.takes(close) {
-                return Ok((items, comma));
-            }
-            if self.peek().is_none() {
-                return Err(Self::wrong_at(
-                    open,
-                    &format!("the closing '{close}' is missing"),
-                ));
-            }
-            if !items.is_empty() && !comma {
-                return Err(self.wrong(&format!("a comma or '{close}' is missing")));
-            }
-            items.push(self.literal()?);
-            self.blanks();
-            comma = self.takes(',');
-        }
-    }
-
-    fn dict(&mut self) -> Result<Literal, Cause> {
-        let open = self.at;
-        self.next();
-        let (mut items, mut comma) = (Vec::new(), true);
-        loop {
-            self.blanks();
-            if self.takes('}') {
-                return Ok(Literal::Dict(items));
-            }
-            if self.peek().is_none() {
-                return Err(Self::wrong_at(open, "the closing '}' is missing"));
-            }
-            if !comma {
-                return Err(self.wrong("a comma or '}' is missing"));
-            }
-            let place = self.at;
-            let key = self.literal()?;
-            if !is_hashable(&key) {
-                return Err(Self::wrong_at(
-                    place,
-                    "a list or a dict cannot be the key of a dict",
-                ));
-            }
-            self.blanks();
-            if !self.takes(':') {
-                return Err(self.wrong("a colon is missing after the key (sets are not possible)"));
-            }
-            items.push((key, self.literal()?));
-            self.blanks();
-            comma = self.takes(',');
-        }
-    }
-
-    /// `None`, `True`, `False`, or the letters before a quote.
-    fn word(&mut self) -> Result<Literal, Cause> {
-        let place = self.at;
-        let word = self.run(|sign| sign.is_alphanumeric() || sign == '_');
-        if matches!(self.peek(), Some('\'' | '"')) {
-            self.at = place;
-            return self.texts();
-        }
-        match word.as_str() {
-            "None" => Ok(Literal::None),
-            "True" => Ok(Literal::Bool(true)),
-            "False" => Ok(Literal::Bool(false)),
-            name => Err(Self::wrong_at(
-                place,
-                &format!("'{name}' is a name, and names are not looked up"),
-            )),
-        }
-    }
-
-    fn number(&mut self) -> Result<Literal, Cause> {
-        let place = self.at;
-        // Signs can be stacked in Python (`--1` is 1); one is all that anyone writes.
-        let minus = if self.takes('-') { "-" } else { "" };
-        if minus.is_empty() {
-            self.takes('+');
-        }
-        self.blanks();
-        let mut digits = self.run(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '_'));
-        // The sign of an exponent is part of the number, but not in hexadecimal, where `e` is a digit.
-        let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
-        if !hexadecimal
-            && digits.ends_with(['e', 'E'])
-            && let Some(sign) = self.peek().filter(|sign| matches!(sign, '+' | '-'))
-        {
-            self.next();
-            digits.push(sign);
-            digits.push_str(&self.run(|sign| sign.is_ascii_digit() || sign == '_'));
-        }
-        number_of(&digits, minus)
-            .ok_or_else(|| Self::wrong_at(place, &format!("'{digits}' is not a number")))
-    }
-}
-
-fn is_hashable(key: &Literal) -> bool {
-    match key {
-        Literal::List(_) | Literal::Dict(_) => false,
-        Literal::Tuple(items) => items.iter().all(is_hashable),
-        Literal::None
-        | Literal::Bool(_)
-        | Literal::Int(_)
-        | Literal::Float(_)
-        | Literal::Str(_)
-        | Literal::Bytes(_) => true,
-    }
-}
-
-/// Python's rules: underscores only between digits, no leading zeros but in front of nothing but zeros.
-fn number_of(text: &str, minus: &str) -> Option<Literal> {
-    let lower = text.to_ascii_lowercase();
-    let radix = match lower.as_bytes() {
-        [b'0', b'x', ..] => 16,
-        [b'0', b'o', ..] => 8,
-        [b'0', b'b', ..] => 2,
-        _ => 10,
-    };
-    if radix != 10 {
-        let digits = lower.get(2..)?;
-        let digits = digits.strip_prefix('_').unwrap_or(digits);
-        let digits = joined(digits, |sign| sign.is_digit(radix))?;
-        return Some(Literal::Int(format!("{minus}{}{digits}", lower.get(..2)?)));
-    }
-    if !lower.contains(['.', 'e']) {
-        let digits = joined(&lower, |sign| sign.is_ascii_digit())?;
-        let plain = digits.trim_start_matches('0');
-        return match (plain.len() == digits.len(), plain.is_empty()) {
-            (true, false) => Some(Literal::Int(format!("{minus}{digits}"))),
-            (false, true) => Some(Literal::Int(format!("{minus}0"))),
-            (_, _) => None,
-        };
-    }
-    let (mantissa, exponent) = lower
-        .split_once('e')
-        .map_or((lower.as_str(), None), |(m, e)| (m, Some(e)));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = |text: &str| joined(text, |sign| sign.is_ascii_digit());
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let whole = if whole.is_empty() {
-        "0".to_owned()
-    } else {
-        digits(whole)?
-    };
-    let fraction = if fraction.is_empty() {
-        "0".to_owned()
-    } else {
-        digits(fraction)?
-    };
-    let exponent = match exponent {
-        None => String::new(),
-        Some(text) => {
-            let (sign, text) = match text.strip_prefix('-') {
-                Some(rest) => ("-", rest),
-                None => ("", text.strip_prefix('+').unwrap_or(text)),
-            };
-            format!("e{sign}{}", digits(text)?)
-        }
-    };
-    format!("{minus}{whole}.{fraction}{exponent}")
-        .parse()
-        .ok()
-        .map(Literal::Float)
-}
-
-/// Digits without their underscores; `None` when one stands where Python allows none.
-fn joined(text: &str, fits: impl Fn(char) -> bool) -> Option<String> {
-    let groups: Vec<&str> = text.split('_').collect();
-    let sound = groups
-        .iter()
-        .all(|group| !group.is_empty() && group.chars().all(&fits));
-    sound.then(|| groups.concat())
+    f.write_str(close)
 }

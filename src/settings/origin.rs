@@ -1,4 +1,4 @@
-//! Where the value of a setting is from, and what it overrode.
+//! The origin of a setting's value, and the values that it overrides.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything.
+    /// No source gives one.
     Default,
     /// A configuration file, and the line where that is known.
     File(Arc<str>, Option<u32>),
@@ -29,26 +29,26 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origin of every value, with the values that were overridden, in rising order of weight.
+/// The origin of every value, with the values that were overridden, in rising order of precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<&'static str, Vec<(Origin, String)>>);
 
 impl Origins {
-    /// Notes what a source says of a setting.
-    pub(super) fn note(&mut self, setting: &'static str, origin: &Origin, value: String) {
-        let said = self.0.entry(setting).or_default();
-        said.push((origin.clone(), value));
+    /// Records what a source says of a setting.
+    pub(super) fn record(&mut self, setting: &'static str, origin: &Origin, value: String) {
+        let history = self.0.entry(setting).or_default();
+        history.push((origin.clone(), value));
     }
 
     /// Where the value of the setting of this name is from.
     pub fn of(&self, setting: &str) -> &Origin {
-        self.said(setting)
+        self.history(setting)
             .last()
             .map_or(&Origin::Default, |(origin, _)| origin)
     }
 
-    /// What all sources say of it, the last one counts.
-    pub fn said(&self, setting: &str) -> &[(Origin, String)] {
+    /// What each source says of it; the last one counts.
+    pub fn history(&self, setting: &str) -> &[(Origin, String)] {
         self.0.get(setting).map_or(&[], Vec::as_slice)
     }
 }

@@ -1,5 +1,5 @@
-//! All that was said, in the order in which it counts: the defaults, the configuration file, the environment, the
-//! command lines in variables, the arguments.
+//! All sources of settings in rising precedence: the defaults, the configuration file, the environment,
+//! the command lines in variables, the arguments.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,32 +10,43 @@ use super::config::{ConfigFile, USUAL};
 use super::environment::{self, Environment};
 use super::error::Error;
 use super::evaluated::{self, PythonFile};
-use super::file::{Given, Reading};
+use super::file::{FileValue, Reading};
 use super::origin::{Origin, Origins};
 use super::rows::{Layer, Settings, TABLE};
-use super::{Resolved, argv, check, help, shell, yaml};
+use super::{argv, check, help, shell, yaml};
 
-/// What is to be done.
+/// The settings that hold, and how they came about.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The settings.
+    pub settings: Settings,
+    /// Where each value is from.
+    pub origins: Origins,
+    /// What the operator should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// What the arguments and the environment ask for.
 #[derive(Debug)]
-pub enum Asked<'a> {
-    /// Serve, or whatever else the settings say.
+pub enum Invocation<'a> {
+    /// To serve, or whatever else the settings say.
     Serve(Box<Sources<'a>>),
-    /// Print this on standard output, as it is, and leave.
+    /// To print this text on standard output.
     Print(String),
-    /// Print the page of this name, of the manual, and leave.
+    /// To print the page of the manual that has this name.
     Generate(String),
 }
 
-/// What was said outside of the configuration file, and which one is to be read.
+/// What the sources other than the configuration file say, and which file is to be read.
 pub struct Sources<'a> {
     environment: &'a Environment<'a>,
     /// Where rcorn was started.
     directory: PathBuf,
-    /// In rising order of weight.
+    /// In rising order of precedence.
     layers: Vec<(Layer, Origin)>,
     warnings: Vec<String>,
     config: Option<ConfigFile>,
-    /// The file was named, not found.
+    /// The file was named by a source, not found in the directory.
     named: bool,
     python: Option<PathBuf>,
 }
@@ -47,46 +58,50 @@ impl std::fmt::Debug for Sources<'_> {
     }
 }
 
-/// The variables that hold a command line, in rising order of weight.
+/// The variables that hold a command line, in rising order of precedence.
 const COMMAND_LINES: [&str; 2] = ["GUNICORN_CMD_ARGS", "RCORN_CMD_ARGS"];
 
-/// Gathers what the arguments (without the program's own name) and the environment say. `directory`: where rcorn was
-/// started.
-pub fn gather<'a>(
+/// Collects what the arguments (without the program's own name) and the environment say. `directory`:
+/// where rcorn was started.
+///
+/// # Errors
+///
+/// What is wrong with the arguments or a variable.
+pub fn collect<'a>(
     arguments: impl Iterator<Item = OsString>,
     environment: &'a Environment<'a>,
     directory: PathBuf,
-) -> Result<Asked<'a>, Error> {
+) -> Result<Invocation<'a>, Error> {
     // The arguments first: `--help` must help whatever is wrong elsewhere.
-    let (arguments, said_last) = match argv::read(arguments)? {
-        argv::Asked::Serve(layer, warnings) => (layer, warnings),
-        argv::Asked::Help => return Ok(Asked::Print(help::help())),
-        argv::Asked::Version => return Ok(Asked::Print(help::version())),
-        argv::Asked::Page(page) => return Ok(Asked::Generate(page)),
+    let (arguments, last_warnings) = match argv::read(arguments)? {
+        argv::CommandLine::Serve(layer, warnings) => (layer, warnings),
+        argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
+        argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
+        argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
     };
     let mut warnings = Vec::new();
     let mut layers = environment::layers(environment, &mut warnings)?;
     for variable in COMMAND_LINES {
-        let Some(line) = environment::said(environment, variable) else {
+        let Some(line) = environment::non_empty(environment, variable) else {
             continue;
         };
         let words = shell::split(&line).map_err(|what| Error::Quoting { variable, what })?;
-        let asked =
+        let line =
             argv::read(words.into_iter().map(OsString::from)).map_err(|error| Error::Within {
                 variable,
                 error: Box::new(error),
             })?;
-        match asked {
-            argv::Asked::Serve(layer, notes) => {
+        match line {
+            argv::CommandLine::Serve(layer, notes) => {
                 warnings.extend(notes.into_iter().map(|note| format!("{variable}: {note}")));
                 layers.push((*layer, Origin::Environment(variable)));
             }
-            argv::Asked::Help => return Ok(Asked::Print(help::help())),
-            argv::Asked::Version => return Ok(Asked::Print(help::version())),
-            argv::Asked::Page(page) => return Ok(Asked::Generate(page)),
+            argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
+            argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
+            argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
         }
     }
-    warnings.extend(said_last);
+    warnings.extend(last_warnings);
     layers.push((*arguments, Origin::CommandLine));
     let named = layers
         .iter()
@@ -101,7 +116,7 @@ pub fn gather<'a>(
         .iter()
         .rev()
         .find_map(|(layer, _)| layer.python.clone().flatten());
-    Ok(Asked::Serve(Box::new(Sources {
+    Ok(Invocation::Serve(Box::new(Sources {
         environment,
         python: python.map(|python| check::program(&python, &directory)),
         directory,
@@ -125,7 +140,7 @@ fn usual(directory: &std::path::Path, warnings: &mut Vec<String>) -> Option<Conf
 }
 
 impl Sources<'_> {
-    /// Leaves out a file that nobody named.
+    /// Ignores a file that was found and not named.
     #[must_use]
     pub fn without_usual_file(mut self) -> Self {
         if !self.named {
@@ -144,7 +159,12 @@ impl Sources<'_> {
         })
     }
 
-    /// The settings that hold. `answer`: what the interpreter said of the [`python_file`](Self::python_file).
+    /// The settings that hold. `answer`: what the interpreter says of the
+    /// [`python_file`](Self::python_file).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file or the settings as a whole.
     pub fn resolve(self, answer: Option<&str>) -> Result<Resolved, Error> {
         let mut settings = Settings::default();
         let mut origins = Origins::default();
@@ -196,23 +216,23 @@ fn read_yaml(
     let text = String::from_utf8(bytes)
         .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     yaml::read(&file, &text, environment, &mut |name, data, line| {
-        reading.take(name, &Given::Data(data), line)
+        reading.take(name, &FileValue::Data(data), line)
     })
 }
 
-/// With gunicorn these variables are defaults, and count less than its file.
+/// For gunicorn these variables are defaults, which its file overrides.
 fn overridden(origins: &Origins) -> impl Iterator<Item = String> + '_ {
     TABLE.iter().filter_map(|row| {
-        let variable = row.variable?;
-        let said = origins.said(row.name);
-        let (place, old) = said.iter().rev().find_map(|(origin, value)| match origin {
+        let variable = row.variable?.name;
+        let history = origins.history(row.name);
+        let (place, old) = history.iter().rev().find_map(|(origin, value)| match origin {
             Origin::File(..) => Some((origin, value)),
             Origin::Default | Origin::Environment(_) | Origin::CommandLine => None,
         })?;
-        let (last, new) = said.last()?;
+        let (last, new) = history.last()?;
         (*last == Origin::Environment(variable) && old != new).then(|| {
             format!(
-                "{variable} in the environment counts more than {} in {place}: {new}, not {old}",
+                "{variable} in the environment takes precedence over {} in {place}: {new}, not {old}",
                 row.name
             )
         })

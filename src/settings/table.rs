@@ -1,78 +1,104 @@
-//! What a row of the settings table is, and the macro that turns the rows into everything made from them.
+//! What a row of the settings table is, and the macro that turns the rows into everything made from
+//! them: the structs, the command line, the environment, the help text, the files and the manual.
 //!
-//! No setting is named here: they are in `rows`, those of gunicorn that rcorn has not in `known`. Read by the
-//! command line, the environment, the help text, and later by the configuration file and the manual.
+//! No setting is named here: rcorn's are in `rows`, those that only gunicorn has in
+//! `gunicorn_compat`. Whatever is special about a setting is an attribute of its row.
 
 use super::literal::Literal;
-use super::rows::{Layer, Settings};
-use super::value::{Bounds, Refused};
+use super::refusal::{Bounds, Refused};
 
-/// One row of the table.
+/// One row of the table. `S` is the struct of all settings, `L` what one source says of them.
 #[derive(Debug)]
-pub struct Setting {
-    /// Its name, as in a configuration file.
+pub struct Row<S, L> {
+    /// Its name: the key in a configuration file.
     pub name: &'static str,
-    /// Under which heading it is found.
+    /// The heading under which it is found.
     pub section: Section,
     /// When a changed value takes effect.
     pub effect: Effect,
     /// The flags that give it, the preferred one first.
     pub flags: &'static [Flag],
+    /// The name of the command line's argument without a flag, if that gives it.
+    pub positional: Option<&'static str>,
     /// The environment variable that changes its default.
-    pub variable: Option<&'static str>,
-    /// What stands for the value in the usage text.
+    pub variable: Option<Variable>,
+    /// The placeholder for the value in usage texts.
     pub value_name: &'static str,
     /// What a value must be, in words.
     pub noun: &'static str,
     /// The limits of a number.
     pub bounds: Bounds,
-    /// What separates the parts of a list within one text.
+    /// The character that separates the items of a list within one text.
     pub separator: Option<char>,
-    /// All words that are allowed, when they can be counted.
+    /// The form of its value in a data file.
+    pub shape: Shape,
+    /// What a shell offers to complete its value with.
+    pub completes: Completes,
+    /// How a `gunicorn.conf.py` and its hooks treat its name.
+    pub in_python: InPython,
+    /// All words that are allowed, when they can be listed.
     pub choices: &'static [&'static str],
-    /// It has several parts, each given on its own.
-    pub list: bool,
-    /// Its documentation: the comment of its row, line by line.
+    /// Its documentation: the doc comment of its row, line by line.
     pub doc: &'static str,
     /// Its default, as one would type it; empty when there is none.
     pub default: fn() -> String,
     /// Its value in these settings, as one would type it.
-    pub value: fn(&Settings) -> String,
+    pub value: fn(&S) -> String,
     /// Its value in these settings, as Python would have it.
-    pub literal: fn(&Settings) -> Literal,
-    /// Reads texts, in the order given, into a layer. A value that was changed to fit is told about.
-    pub(super) read: Read,
+    pub literal: fn(&S) -> Literal,
+    /// Reads texts, in the order given, into a layer; gives a remark when a value had to be changed.
+    pub(super) read: Read<S, L>,
 }
 
 /// Texts into a layer.
-type Read = fn(&Setting, &mut Layer, &[&str]) -> Result<Option<String>, Refused>;
+type Read<S, L> = fn(&Row<S, L>, &mut L, &[&str]) -> Result<Option<String>, Refused>;
 
-impl Setting {
-    /// Reads texts into a layer; a refusal without a way out of its own gets what is known about the setting.
-    pub(super) fn read(
-        &self,
-        layer: &mut Layer,
-        texts: &[&str],
-    ) -> Result<Option<String>, Refused> {
+impl<S, L: Default> Row<S, L> {
+    /// Reads texts into a layer. A refusal without a hint gets what is known about the setting.
+    pub(super) fn read(&self, layer: &mut L, texts: &[&str]) -> Result<Option<String>, Refused> {
         (self.read)(self, layer, texts).map_err(|mut refused| {
             refused.hint.get_or_insert_with(|| self.explained());
             refused
         })
     }
 
-    /// Whether texts would be taken as its value, and what would be said about them.
+    /// Whether texts would be taken as its value; gives the remark that would be made about them.
+    ///
+    /// # Errors
+    ///
+    /// Why they would be refused.
     pub fn check(&self, texts: &[&str]) -> Result<Option<String>, Refused> {
-        self.read(&mut Layer::default(), texts)
+        self.read(&mut L::default(), texts)
+    }
+}
+
+impl<S, L> Row<S, L> {
+    /// The paragraphs of the documentation, each on one line.
+    pub fn paragraphs(&self) -> Vec<String> {
+        let mut paragraphs = vec![String::new()];
+        for line in self.doc.lines().map(str::trim) {
+            match paragraphs.last_mut() {
+                Some(last) if line.is_empty() && !last.is_empty() => paragraphs.push(String::new()),
+                Some(last) => {
+                    last.push_str(if last.is_empty() { "" } else { " " });
+                    last.push_str(line);
+                }
+                None => {}
+            }
+        }
+        paragraphs.retain(|paragraph| !paragraph.is_empty());
+        paragraphs
     }
 
     /// The first paragraph of the documentation, without marks.
     pub fn summary(&self) -> String {
-        let lines = self
-            .doc
-            .lines()
-            .map(str::trim)
-            .take_while(|line| !line.is_empty());
-        lines.collect::<Vec<_>>().join(" ").replace('`', "")
+        let first = self.paragraphs().into_iter().next();
+        first.unwrap_or_default().replace('`', "")
+    }
+
+    /// Whether one of its flags takes a value.
+    pub fn takes_value(&self) -> bool {
+        self.flags.iter().any(|flag| flag.sets.is_none())
     }
 
     /// The first sentence, and the default.
@@ -103,22 +129,90 @@ pub struct Flag {
     pub bare: Option<&'static str>,
 }
 
+/// An environment variable that changes the default of a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it contains.
+    pub form: VariableForm,
+    /// Its entry in the manual, where "the default of the setting" does not say it all.
+    pub doc: Option<&'static str>,
+}
+
+/// What a variable contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariableForm {
+    /// A value of the setting.
+    Value,
+    /// A port alone, of all IPv4 addresses.
+    Port,
+    /// `true`, `yes`, `y` or `1` in any case; anything else is no.
+    YesOrNo,
+}
+
+/// The form of a setting's value in a data file (YAML, or what Python says of itself).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One text.
+    Text,
+    /// True or false.
+    Switch,
+    /// A whole number; gunicorn drops the fraction of one that was computed.
+    Count,
+    /// One text, or a list whose items are joined by commas.
+    Joined,
+    /// `NAME=VALUE`.
+    Pair,
+    /// A list of texts.
+    List,
+    /// A list of pairs, or a mapping.
+    Pairs,
+    /// A mapping of names to anything.
+    Mapping,
+}
+
+/// What a shell completes a value with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completes {
+    /// Nothing, or the setting's choices.
+    Nothing,
+    /// The path of a file.
+    Path,
+    /// The path of a directory.
+    Directory,
+    /// The name of a user.
+    User,
+}
+
+/// How a `gunicorn.conf.py` and its hooks treat the name of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InPython {
+    /// As the type of the setting has it.
+    Typed,
+    /// Hooks get its pairs as a dict.
+    Dict,
+    /// gunicorn has no such setting and the name is common: a function or module of that name is
+    /// the file's own.
+    CommonName,
+}
+
 /// The headings of the help text and of the manual, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
-    /// The app and the interpreter.
+    /// The app and its interpreter.
     App,
-    /// What is listened on.
+    /// Listening sockets.
     Sockets,
-    /// How many workers, and how long they live.
+    /// The number of workers and their life.
     Workers,
-    /// What a request may be.
+    /// Requests and connections.
     Http,
-    /// Who stands in front of us.
+    /// Proxies in front of rcorn.
     Proxies,
-    /// Our place in the system.
+    /// The process and its host.
     Host,
-    /// What is written where.
+    /// Logs.
     Logs,
 }
 
@@ -140,18 +234,28 @@ impl Section {
 /// When a changed value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// When rcorn is started anew.
+    /// When rcorn is restarted.
     Boot,
     /// With the next generation: HUP.
     Reload,
-    /// With the next executable: USR2.
-    Upgrade,
+}
+
+impl Effect {
+    /// The end of the sentence "A change takes effect …".
+    pub const fn when(self) -> &'static str {
+        match self {
+            Self::Boot => "when rcorn is restarted",
+            Self::Reload => "at a reload (HUP, or `rcorn ctl reload`)",
+        }
+    }
 }
 
 /// Turns the rows into `Settings`, `Layer` and `TABLE`.
 ///
-/// A row is its documentation, `name: Type = default => Section, Effect`, then what applies of `bounds`,
-/// `split` (lists), `named` (instead of the type's own value name), `variable` and any number of flags.
+/// A row is its doc comment, `name: Type = default => Section, Effect`, then, in this order, what
+/// applies of: `bounds`, `split` (the separator of a list), `named` and `completes` (instead of what
+/// the type says), `positional`, `in_python`, `variable NAME` (`as FORM DOC`), and any number of
+/// flags.
 macro_rules! settings {
     ($(
         $(#[doc = $doc:literal])+
@@ -159,14 +263,17 @@ macro_rules! settings {
         $(, bounds $bounds:expr)?
         $(, split $separator:literal)?
         $(, named $value_name:literal)?
-        $(, variable $variable:literal)?
+        $(, completes $completes:ident)?
+        $(, positional $positional:literal)?
+        $(, in_python $in_python:ident)?
+        $(, variable $variable:literal $(as $form:ident $about:literal)?)?
         $(, flag $long:literal $($short:literal)? $(sets $fixed:literal)? $(bare $bare:literal)?)*;
     )+) => {
-        /// Every setting with its value: what the operator wants.
+        /// Every setting with its value.
         ///
         /// As JSON it travels between builds (the hand-over of an upgrade) and to templates and workers.
         /// A build may have settings that the other one lacks: a missing one has its default, and an
-        /// unknown one is passed over, so that adding or removing a row breaks no upgrade.
+        /// unknown one is ignored, so that adding or removing a row breaks no upgrade.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Settings {
@@ -179,18 +286,18 @@ macro_rules! settings {
             }
         }
 
-        /// What one source says: only what it names. A setting can be named as nothing, which is not the same
-        /// as not being named: hence options of options.
+        /// What one source says: only what it names. A setting can be named as nothing, which is not the
+        /// same as not being named: hence options of options.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Layer {
             $($(#[doc = $doc])+ pub $name: Option<$type>,)+
         }
 
         impl Layer {
-            /// Lays this over what was said before, and notes where each value is from.
+            /// Lays this over what earlier sources said, and records the origin of each value.
             pub fn lay_over(self, settings: &mut Settings, origins: &mut Origins, origin: &Origin) {
                 $(if let Some(value) = self.$name {
-                    origins.note(stringify!($name), origin, <$type as Value>::show(&value));
+                    origins.record(stringify!($name), origin, <$type as Value>::show(&value));
                     settings.$name = value;
                 })+
             }
@@ -207,21 +314,28 @@ macro_rules! settings {
                 sets: first![$(Some($fixed),)? None],
                 bare: first![$(Some($bare),)? None],
             },)*],
-            variable: first![$(Some($variable),)? None],
+            positional: first![$(Some($positional),)? None],
+            variable: first![$(Some(Variable {
+                name: $variable,
+                form: first![$(VariableForm::$form,)? VariableForm::Value],
+                doc: first![$(Some($about),)? None],
+            }),)? None],
             value_name: first![$($value_name,)? <$type as Value>::VALUE_NAME],
             noun: <$type as Value>::NOUN,
             bounds: first![$($bounds,)? Bounds::NONE],
             separator: first![$(Some($separator),)? None],
+            shape: <$type as Value>::SHAPE,
+            completes: first![$(Completes::$completes,)? <$type as Value>::COMPLETES],
+            in_python: first![$(InPython::$in_python,)? InPython::Typed],
             choices: <$type as Value>::CHOICES,
-            list: <$type as Value>::LIST,
             doc: concat!($($doc, "\n"),+),
             default: || <$type as Value>::show(&$default),
             value: |settings| <$type as Value>::show(&settings.$name),
             literal: |settings| <$type as Value>::literal(&settings.$name),
             read: |row, layer, texts| {
-                let (value, note) = <$type as Value>::gather(texts, row.bounds, row.separator)?;
+                let (value, remark) = <$type as Value>::parse_all(texts, row.bounds, row.separator)?;
                 layer.$name = Some(value);
-                Ok(note)
+                Ok(remark)
             },
         },)+];
     };

@@ -6,90 +6,8 @@
 use std::path::PathBuf;
 
 use super::literal::Literal;
-
-/// Why a text is not a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// It does not have the form at all; the type's noun says what was expected.
-    NotA,
-    /// It has the form, but something about it is wrong.
-    Because {
-        /// Goes on after the value: `has no port after the colon`.
-        what: String,
-        /// The way out.
-        hint: Option<String>,
-    },
-}
-
-impl Cause {
-    /// Something is wrong, and this is the way out.
-    pub fn because(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Because {
-            what: what.into(),
-            hint: Some(hint.into()),
-        }
-    }
-}
-
-/// A text that was refused, with the reason in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{value}' {what}")]
-pub struct Refused {
-    /// The text.
-    pub value: String,
-    /// What is wrong with it.
-    pub what: String,
-    /// The way out.
-    pub hint: Option<String>,
-}
-
-/// The limits of a number, in its type's own unit (seconds, bytes).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// The smallest that is allowed.
-    pub least: u64,
-    /// The largest.
-    pub most: u64,
-    /// A larger one is lowered to the largest, and told about, instead of refused.
-    pub lowers: bool,
-}
-
-impl Bounds {
-    /// No limits.
-    pub const NONE: Self = Self::between(0, u64::MAX);
-
-    /// From one to the other, both included.
-    pub const fn between(least: u64, most: u64) -> Self {
-        Self {
-            least,
-            most,
-            lowers: false,
-        }
-    }
-
-    /// No upper limit.
-    pub const fn at_least(least: u64) -> Self {
-        Self::between(least, u64::MAX)
-    }
-
-    /// A larger one is lowered. For limits that gunicorn lowers too: its command lines must go on working.
-    pub const fn lowered_to(most: u64) -> Self {
-        Self {
-            least: 0,
-            most,
-            lowers: true,
-        }
-    }
-
-    /// As they follow the noun of a value: ` from 1 to 4096`.
-    pub fn words(self) -> String {
-        match (self.least, self.most) {
-            (0, u64::MAX) => String::new(),
-            (least, u64::MAX) => format!(" of at least {least}"),
-            (least, most) => format!(" from {least} to {most}"),
-        }
-    }
-}
+use super::refusal::{Bounds, Cause, Refused};
+use super::table::{Completes, Shape};
 
 /// A type whose values can be settings.
 pub trait Value: Sized {
@@ -99,8 +17,10 @@ pub trait Value: Sized {
     const VALUE_NAME: &'static str;
     /// All words that are allowed, when they can be counted.
     const CHOICES: &'static [&'static str] = &[];
-    /// It has several parts, each given on its own.
-    const LIST: bool = false;
+    /// The form of a value in a data file.
+    const SHAPE: Shape = Shape::Text;
+    /// What a shell completes a value with.
+    const COMPLETES: Completes = Completes::Nothing;
 
     /// Reads one value.
     fn parse(text: &str) -> Result<Self, Cause>;
@@ -119,7 +39,7 @@ pub trait Value: Sized {
     }
 
     /// Reads what was given for one setting, in order. Each must be right; the last one counts.
-    fn gather(
+    fn parse_all(
         texts: &[&str],
         bounds: Bounds,
         _separator: Option<char>,
@@ -175,6 +95,7 @@ macro_rules! whole_numbers {
         impl Value for $type {
             const NOUN: &'static str = "a whole number";
             const VALUE_NAME: &'static str = "COUNT";
+            const SHAPE: Shape = Shape::Count;
 
             fn parse(text: &str) -> Result<Self, Cause> {
                 match text.trim().parse() {
@@ -207,6 +128,7 @@ whole_numbers!(u32, u64);
 impl Value for bool {
     const NOUN: &'static str = "true or false";
     const VALUE_NAME: &'static str = "BOOLEAN";
+    const SHAPE: Shape = Shape::Switch;
     const CHOICES: &'static [&'static str] = &["true", "false"];
 
     fn parse(text: &str) -> Result<Self, Cause> {
@@ -242,6 +164,7 @@ impl Value for String {
 impl Value for PathBuf {
     const NOUN: &'static str = "a path";
     const VALUE_NAME: &'static str = "PATH";
+    const COMPLETES: Completes = Completes::Path;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         if text.contains('\0') {
@@ -262,6 +185,7 @@ impl Value for PathBuf {
 impl Value for (String, String) {
     const NOUN: &'static str = "of the form NAME=VALUE";
     const VALUE_NAME: &'static str = "NAME=VALUE";
+    const SHAPE: Shape = Shape::Pair;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         let (name, value) = text.split_once('=').ok_or(Cause::NotA)?;
@@ -288,6 +212,8 @@ impl<T: Value> Value for Option<T> {
     const NOUN: &'static str = T::NOUN;
     const VALUE_NAME: &'static str = T::VALUE_NAME;
     const CHOICES: &'static [&'static str] = T::CHOICES;
+    const SHAPE: Shape = T::SHAPE;
+    const COMPLETES: Completes = T::COMPLETES;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         if text.trim().is_empty() {
@@ -315,7 +241,12 @@ impl<T: Value> Value for Vec<T> {
     const NOUN: &'static str = T::NOUN;
     const VALUE_NAME: &'static str = T::VALUE_NAME;
     const CHOICES: &'static [&'static str] = T::CHOICES;
-    const LIST: bool = true;
+    const SHAPE: Shape = if matches!(T::SHAPE, Shape::Pair) {
+        Shape::Pairs
+    } else {
+        Shape::List
+    };
+    const COMPLETES: Completes = T::COMPLETES;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         if text.is_empty() {
@@ -333,7 +264,7 @@ impl<T: Value> Value for Vec<T> {
         Literal::List(self.iter().map(Value::literal).collect())
     }
 
-    fn gather(
+    fn parse_all(
         texts: &[&str],
         bounds: Bounds,
         separator: Option<char>,
@@ -375,7 +306,7 @@ macro_rules! text_form {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(deserializer)?;
-                $crate::value::within(&text, $crate::value::Bounds::NONE)
+                $crate::value::within(&text, $crate::refusal::Bounds::NONE)
                     .map(|(value, _note)| value)
                     .map_err(serde::de::Error::custom)
             }

@@ -1,7 +1,9 @@
 //! How many workers: a number, or what the machine gives.
 
 use super::literal::Literal;
-use super::value::{Cause, Value, text_form};
+use super::refusal::Cause;
+use super::table::Shape;
+use super::value::{Value, text_form};
 
 /// How many workers there shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ impl Workers {
 impl Value for Workers {
     const NOUN: &'static str = "auto or a whole number";
     const VALUE_NAME: &'static str = "COUNT";
+    const SHAPE: Shape = Shape::Count;
 
     fn parse(text: &str) -> Result<Self, Cause> {
         if text.trim().eq_ignore_ascii_case("auto") {

@@ -309,7 +309,7 @@ impl<'de> Visitor<'de> for Any<'_> {
             };
             let value = pairs.next_value_seed(self)?;
             if map.insert(name.clone(), value).is_some() {
-                return Err(de::Error::custom(format!("'{name}' is said twice")));
+                return Err(de::Error::custom(format!("'{name}' is set twice")));
             }
         }
         Ok(Data::Object(map))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Command, refusal, resolved_in, served};
 use crate::{
     Address, HeaderMap, Level, LogTarget, Mode, Origin, Preload, Protocol, ProxyProtocol, Seconds,
-    Settings, Size, Workers, gather,
+    Settings, Size, Workers, collect,
 };
 
 #[test]
@@ -167,7 +167,7 @@ const WRONG: &[(&str, &str, &str, u8)] = &[
     (
         "-w 0 x",
         "--workers: '0' is not auto or a whole number from 1 to 4096",
-        "How many workers",
+        "The number of workers",
         2,
     ),
     (
@@ -214,7 +214,7 @@ const WRONG: &[(&str, &str, &str, u8)] = &[
     ),
     (
         "x -k gthread",
-        "--worker-class: worker class 'gthread' is not possible",
+        "--worker-class: worker class 'gthread' is not supported",
         "-k sync",
         1,
     ),
@@ -257,26 +257,26 @@ fn what_cannot_be_understood() {
 }
 
 const NOT_OURS: &[(&str, &str, &str)] = &[
-    ("--threads 4", "--threads 4 is not possible: ", "--workers"),
+    ("--threads 4", "--threads 4 is not supported: ", "--workers"),
     (
         "--certfile a",
-        "--certfile a is not possible: rcorn does not do TLS",
+        "--certfile a is not supported: rcorn does not do TLS",
         "proxy",
     ),
     (
         "--paster a.ini",
-        "--paste a.ini is not possible: ",
+        "--paste a.ini is not supported: ",
         "loadapp",
     ),
     (
         "--strip-header-spaces",
-        "--strip-header-spaces is not possible: ",
+        "--strip-header-spaces is not supported: ",
         "client",
     ),
     (
         "--http-protocols h1,h2",
-        "--http-protocols h1,h2 is not possible: ",
-        "say h1",
+        "--http-protocols h1,h2 is not supported: ",
+        "to h1",
     ),
 ];
 
@@ -361,12 +361,15 @@ fn help_and_version_come_first() {
 fn words_must_be_text() {
     let word = std::ffi::OsString::from_vec(b"--name=\xff".to_vec());
     let error =
-        gather(["x".into(), word].into_iter(), &|_name| None, "/".into()).expect_err("not text");
+        collect(["x".into(), word].into_iter(), &|_name| None, "/".into()).expect_err("not text");
     assert!(
         error.to_string().starts_with("--name is not valid UTF-8"),
         "{error}"
     );
-    assert_eq!((error.code(), error.hint().is_some()), (2, true));
+    assert_eq!(
+        (error.exit_status().code(), error.hint().is_some()),
+        (2, true)
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::told;
 use crate::{
-    Asked, Error, Origin, Preload, Resolved, Seconds, Size, Workers, explain, gather, print_config,
+    Error, Invocation, Origin, Preload, Resolved, Seconds, Size, Workers, collect, explain,
+    print_config,
 };
 
 /// Resolves with a file of this name and text (for Python: the evaluator's answer) where rcorn is started.
@@ -21,12 +22,12 @@ fn with(
         found.map(|(_, value)| (*value).to_owned())
     };
     let words = words.iter().map(std::ffi::OsString::from);
-    match gather(words, &environment, folder.path().to_owned())? {
-        Asked::Serve(sources) => {
+    match collect(words, &environment, folder.path().to_owned())? {
+        Invocation::Serve(sources) => {
             let answer = sources.python_file().map(|_file| text);
             sources.resolve(answer)
         }
-        Asked::Print(text) | Asked::Generate(text) => panic!("{text}"),
+        Invocation::Print(text) | Invocation::Generate(text) => panic!("{text}"),
     }
 }
 
@@ -116,7 +117,7 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         (
             "timeout: 5\nworkers: four\n",
             "rcorn.yaml:2:10: workers: 'four' is not auto or a whole number",
-            "How many",
+            "The number of workers",
         ),
         (
             "timeout: 5\nwrokers: 4\n",
@@ -125,8 +126,8 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         ),
         (
             "workers: 1\nworkers: 2\n",
-            "rcorn.yaml:2:1: 'workers' is said twice",
-            "say it once",
+            "rcorn.yaml:2:1: 'workers' is set twice",
+            "set it once",
         ),
         (
             "bind: [1, [2]]\n",
@@ -136,7 +137,7 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         (
             "workers: [1, 2]\n",
             "rcorn.yaml:1:10: workers: '[1,2]' is a list",
-            "How many",
+            "The number of workers",
         ),
         (
             "timeout: {a: 1}\n",
@@ -150,12 +151,12 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         ),
         (
             "strip_header_spaces: true\n",
-            "rcorn.yaml:1:22: strip_header_spaces is not possible",
+            "rcorn.yaml:1:22: strip_header_spaces is not supported",
             "mend the client",
         ),
         (
             "threads: 4\n",
-            "rcorn.yaml:1:10: threads 4 is not possible",
+            "rcorn.yaml:1:10: threads 4 is not supported",
             "--workers",
         ),
         ("- workers\n", "rcorn.yaml:1:1: ", "NAME: VALUE"),
@@ -242,9 +243,9 @@ fn python_gives_what_its_evaluator_found() {
     assert_eq!(
         resolved.warnings,
         [
-            "gunicorn.conf.py:14: timeuot is no setting; did you mean timeout?",
+            "gunicorn.conf.py:14: timeuot is not a setting; did you mean timeout?",
             "gunicorn.conf.py:19: statsd_host has no effect: there are no statsd metrics; count requests from the access log",
-            "WEB_CONCURRENCY in the environment counts more than workers in gunicorn.conf.py:2: 2, not 3",
+            "WEB_CONCURRENCY in the environment takes precedence over workers in gunicorn.conf.py:2: 2, not 3",
         ]
     );
     let explained = explain("--timeout", Ok(resolved)).unwrap();
@@ -279,7 +280,7 @@ fn what_is_wrong_in_python_has_the_code_of_gunicorn() {
         ),
         (
             r#"["keyfile", {"data": "k"}, 2]"#,
-            "gunicorn.conf.py:2: keyfile k is not possible: rcorn does not do TLS",
+            "gunicorn.conf.py:2: keyfile k is not supported: rcorn does not do TLS",
         ),
         (
             r#"["worker_class", {"data": "gevent"}, 2]"#,
@@ -296,7 +297,10 @@ fn what_is_wrong_in_python_has_the_code_of_gunicorn() {
         error.to_string(),
         "Failed to read config file: gunicorn.conf.py:7: NameError: x"
     );
-    assert_eq!((error.detail(), error.code()), (Some("Traceback\n"), 1));
+    assert_eq!(
+        (error.detail(), error.exit_status().code()),
+        (Some("Traceback\n"), 1)
+    );
 }
 
 #[test]
@@ -311,9 +315,9 @@ fn one_file_is_read_and_the_nearest_source_names_it() {
             found.map(|(_, value)| (*value).to_owned())
         };
         let words = words.iter().map(std::ffi::OsString::from);
-        match gather(words, &environment, both.path().to_owned()).unwrap() {
-            Asked::Serve(sources) => sources.resolve(None),
-            Asked::Print(text) | Asked::Generate(text) => panic!("{text}"),
+        match collect(words, &environment, both.path().to_owned()).unwrap() {
+            Invocation::Serve(sources) => sources.resolve(None),
+            Invocation::Print(text) | Invocation::Generate(text) => panic!("{text}"),
         }
     };
     let usual = resolve(&[], &["x"]).unwrap();
@@ -341,7 +345,7 @@ fn one_file_is_read_and_the_nearest_source_names_it() {
     );
     let missing =
         resolve(&[("GUNICORN_CMD_ARGS", "-c nothing.yaml")], &["x"]).expect_err("missing");
-    assert_eq!(missing.code(), 1);
+    assert_eq!(missing.exit_status().code(), 1);
     assert!(
         missing
             .to_string()

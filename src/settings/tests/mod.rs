@@ -11,7 +11,7 @@ mod values;
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use super::{Asked, Error, Resolved, gather, launch_directory};
+use super::{Error, Invocation, Resolved, collect, launch_directory};
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ fn resolved_in(variables: &[(&str, &str)], words: &[&str]) -> Result<Command, Er
     let words = words.iter().map(OsString::from);
     let environment = |name: &str| variables.get(name).map(|&text| text.to_owned());
     let directory = launch_directory(&environment)?;
-    match gather(words, &environment, directory)? {
-        Asked::Serve(sources) => Ok(Command::Serve(Box::new(sources.resolve(None)?))),
-        Asked::Print(text) | Asked::Generate(text) => Ok(Command::Print(text)),
+    match collect(words, &environment, directory)? {
+        Invocation::Serve(sources) => Ok(Command::Serve(Box::new(sources.resolve(None)?))),
+        Invocation::Print(text) | Invocation::Generate(text) => Ok(Command::Print(text)),
     }
 }
 
@@ -60,6 +60,6 @@ fn told(error: &Error) -> (String, String, u8) {
     (
         error.to_string(),
         error.hint().unwrap_or_default(),
-        error.code(),
+        error.exit_status().code(),
     )
 }

@@ -86,7 +86,7 @@ fn a_wrong_variable_is_named() {
         (
             "RCORN_CMD_ARGS",
             "-k gevent",
-            "RCORN_CMD_ARGS: worker class 'gevent' is not possible",
+            "RCORN_CMD_ARGS: worker class 'gevent' is not supported",
         ),
     ] {
         let told = told(&error_in(&[(variable, text)], &["x"]));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Answer, KNOWN, Layer, Origin, Origins, Section, Settings, TABLE};
+use crate::{Layer, Origin, Origins, Section, Settings, TABLE, Treatment, UNSUPPORTED};
 
 #[test]
 fn no_two_flags_are_alike() {
@@ -16,11 +16,11 @@ fn no_two_flags_are_alike() {
     let ours = TABLE
         .iter()
         .flat_map(|row| row.flags.iter().map(|flag| (flag.long, flag.short)));
-    let known = KNOWN
+    let unsupported = UNSUPPORTED
         .iter()
-        .flat_map(|known| known.flags.iter().map(|flag| (*flag, None)));
-    let shorts = KNOWN.iter().filter_map(|known| known.short);
-    for (long, short) in ours.chain(known) {
+        .flat_map(|one| one.flags.iter().map(|flag| (*flag, None)));
+    let shorts = UNSUPPORTED.iter().filter_map(|one| one.short);
+    for (long, short) in ours.chain(unsupported) {
         assert!(seen.insert(long.to_owned()), "--{long} is there twice");
         assert!(
             short.is_none_or(|short| seen.insert(short.to_string())),
@@ -52,6 +52,7 @@ fn names_and_variables_are_unique_and_well_formed() {
             row.name
         );
         if let Some(variable) = row.variable {
+            let variable = variable.name;
             assert!(seen.insert(variable), "{variable} is there twice");
             assert!(
                 variable
@@ -110,12 +111,8 @@ fn documentation_is_in_sentences() {
             row.name,
             first.chars().count()
         );
-        for paragraph in row.doc.split("\n \n") {
-            assert!(
-                paragraph.trim_end().ends_with('.'),
-                "{}: {paragraph}",
-                row.name
-            );
+        for paragraph in row.paragraphs() {
+            assert!(paragraph.ends_with('.'), "{}: {paragraph}", row.name);
         }
         assert_eq!(row.doc.matches('`').count() % 2, 0, "{}", row.name);
     }
@@ -130,7 +127,7 @@ fn sections_stand_together_and_in_order() {
 #[test]
 fn flags_with_a_value_have_a_name_for_it() {
     for row in TABLE {
-        let valued = row.flags.iter().any(|flag| flag.sets.is_none());
+        let valued = row.takes_value();
         let fits = |sign: char| sign.is_ascii_uppercase() || matches!(sign, '=' | '_');
         assert!(
             !row.value_name.is_empty() && row.value_name.chars().all(fits),
@@ -160,39 +157,48 @@ fn switches_set_what_can_be_parsed() {
 }
 
 #[test]
-fn answers_are_phrases_that_fit_their_messages() {
-    for known in KNOWN {
-        let texts = match known.answer {
-            Answer::Ignored(reason) => vec![reason],
-            Answer::Never(reason, instead) => vec![reason, instead],
+fn reasons_are_phrases_that_fit_their_messages() {
+    for unsupported in UNSUPPORTED {
+        let texts = match unsupported.treatment {
+            Treatment::Ignored(reason) => vec![reason],
+            Treatment::Rejected(reason, instead) => vec![reason, instead],
         };
         for text in texts {
             assert!(
                 !text.is_empty() && !text.ends_with('.'),
                 "{:?}: {text}",
-                known.flags
+                unsupported.flags
             );
         }
     }
 }
 
-/// The flags of gunicorn 27's command line.
-const GUNICORN: &str = "config bind backlog workers worker-class threads worker-connections max-requests \
-    max-requests-jitter timeout graceful-timeout keep-alive asgi-loop asgi-lifespan \
-    asgi-disconnect-grace-period websocket-max-message-size http-parser limit-request-line \
-    limit-request-fields limit-request-field_size reload reload-engine reload-extra-file spew check-config \
-    print-config preload no-sendfile reuse-port chdir daemon env pid worker-tmp-dir user group umask \
-    initgroups forwarded-allow-ips pythonpath paste paster proxy-protocol proxy-allow-from protocol \
-    uwsgi-allow-from paste-global permit-obsolete-folding strip-header-spaces \
-    permit-unconventional-http-method permit-unconventional-http-version casefold-http-method \
-    forwarder-headers header-map root-path access-logfile disable-redirect-access-to-syslog \
-    access-logformat error-logfile log-file log-level capture-output logger-class log-config \
-    log-config-json log-syslog-to log-syslog log-syslog-prefix log-syslog-facility \
-    enable-stdio-inheritance statsd-host dogstatsd-tags statsd-prefix enable-backlog-metric name keyfile \
-    certfile ssl-version cert-reqs ca-certs suppress-ragged-eofs do-handshake-on-connect ciphers \
-    http-protocols http2-cleartext http2-max-concurrent-streams http2-initial-window-size \
-    http2-max-frame-size http2-max-header-list-size dirty-app dirty-workers dirty-timeout dirty-threads \
-    dirty-graceful-timeout control-socket control-socket-mode no-control-socket help version";
+/// All settings of gunicorn; the black-box test of its names reads the same file.
+const GUNICORN: &str = include_str!("gunicorn_settings.tsv");
+
+/// The name and the flags of each.
+fn gunicorn() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let rows = GUNICORN.lines().filter(|line| !line.starts_with('#'));
+    rows.map(|line| {
+        let [name, flags, _value, _outcome] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let flags = flags.split(',').filter_map(|flag| flag.strip_prefix("--"));
+        (name, flags.collect())
+    })
+}
+
+#[test]
+fn every_name_of_gunicorn_is_known() {
+    let all: Vec<&str> = gunicorn().map(|(name, _)| name).collect();
+    assert_eq!(all.len(), 120);
+    for name in &all {
+        assert!(crate::file::is_known(name), "{name}");
+    }
+    for unsupported in UNSUPPORTED {
+        assert!(all.contains(&unsupported.name), "{}", unsupported.name);
+    }
+}
 
 #[test]
 fn every_flag_of_gunicorn_is_known() {
@@ -207,10 +213,31 @@ fn every_flag_of_gunicorn_is_known() {
                 .map(str::to_owned),
         );
     }
-    let missing: Vec<&str> = GUNICORN
-        .split_whitespace()
-        .filter(|flag| !flags.contains(*flag))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    for (name, of_gunicorn) in gunicorn() {
+        for flag in of_gunicorn {
+            assert!(flags.contains(flag), "--{flag} of {name}");
+        }
+    }
+    assert!(flags.contains("help") && flags.contains("version"));
     crate::argv::command().debug_assert();
+}
+
+#[test]
+fn documentation_is_split_into_paragraphs() {
+    for row in TABLE {
+        let empty = row.doc.lines().filter(|line| line.trim().is_empty());
+        assert_eq!(
+            row.paragraphs().len(),
+            empty.count() + 1,
+            "{}: {:?}",
+            row.name,
+            row.paragraphs()
+        );
+        for paragraph in row.paragraphs() {
+            assert!(!paragraph.contains('\n'), "{paragraph}");
+        }
+    }
+    let workers = TABLE.iter().find(|row| row.name == "workers").unwrap();
+    assert_eq!(workers.paragraphs().len(), 2);
+    assert_eq!(workers.summary(), "The number of workers, at least one.");
 }

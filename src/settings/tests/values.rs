@@ -126,7 +126,7 @@ fn whole_numbers_are_what_python_takes() {
     assert_eq!(right::<u32>(" +4\n"), 4);
     assert_eq!(wrong::<u32>("4.5"), "'4.5' is not a whole number");
     assert_eq!(wrong::<u32>("5000000000"), "'5000000000' is too large");
-    let refused = within::<u32>("-3", Bounds::at_least(1)).expect_err("negative");
+    let refused = within::<u32>("-3", Bounds::between(1, u64::MAX)).expect_err("negative");
     assert_eq!(
         refused.to_string(),
         "'-3' is not a whole number of at least 1"
@@ -291,9 +291,10 @@ fn pairs_and_lists() {
         "'A' is not of the form NAME=VALUE"
     );
     assert!(wrong::<(String, String)>("=b").contains("no name"));
-    let (list, _) = Vec::<String>::gather(&["a, b,", "c"], Bounds::NONE, Some(',')).expect("list");
+    let (list, _) =
+        Vec::<String>::parse_all(&["a, b,", "c"], Bounds::NONE, Some(',')).expect("list");
     assert_eq!(list, ["a", "b", "c"]);
-    let (list, _) = Vec::<String>::gather(&["a,b", ""], Bounds::NONE, None).expect("list");
+    let (list, _) = Vec::<String>::parse_all(&["a,b", ""], Bounds::NONE, None).expect("list");
     assert_eq!(list, ["a,b", ""]);
     assert_eq!(right::<Option<LogTarget>>(""), None);
     assert_eq!(right::<Option<LogTarget>>("-"), Some(LogTarget::Standard));

@@ -1,12 +1,10 @@
-//! The quoted literals of Python, `'text'` and `b"bytes"`: prefixes, escapes, triple quotes; and literals
-//! written back as Python writes them.
+//! The quoted literals of Python, `'text'` and `b"bytes"`: prefixes, escapes, triple quotes.
 
-use std::fmt::{self, Write as _};
+use super::scanner::Scanner;
+use crate::literal::Literal;
+use crate::refusal::Cause;
 
-use super::literal::{Literal, Reader};
-use super::value::Cause;
-
-impl Reader {
+impl Scanner {
     /// One or more quoted literals side by side, which Python joins.
     pub(super) fn texts(&mut self) -> Result<Literal, Cause> {
         let mut whole = self.text()?;
@@ -92,7 +90,7 @@ impl Reader {
         })
     }
 
-    /// Whether so many of these quotes come next.
+    /// Whether `count` of these quotes come next.
     fn is_fence(&mut self, quote: char, count: usize) -> bool {
         let place = self.place();
         let all = (0..count).all(|_| self.takes(quote));
@@ -169,7 +167,7 @@ impl Out {
                 self.data.push(byte);
                 Ok(())
             }
-            Ok(_) | Err(_) => Err(Reader::wrong_at(
+            Ok(_) | Err(_) => Err(Scanner::wrong_at(
                 place,
                 "bytes can have ASCII characters only; write \\xNN",
             )),
@@ -181,59 +179,13 @@ impl Out {
         if self.bytes {
             let byte = code.and_then(|code| u8::try_from(code).ok());
             self.data.push(
-                byte.ok_or_else(|| Reader::wrong_at(place, "this escape is more than one byte"))?,
+                byte.ok_or_else(|| Scanner::wrong_at(place, "this escape is more than one byte"))?,
             );
         } else {
             let sign = code.and_then(char::from_u32);
             self.text
-                .push(sign.ok_or_else(|| Reader::wrong_at(place, "this escape is no character"))?);
+                .push(sign.ok_or_else(|| Scanner::wrong_at(place, "this escape is no character"))?);
         }
         Ok(())
     }
-}
-
-impl fmt::Display for Literal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Bool(true) => f.write_str("True"),
-            Self::Bool(false) => f.write_str("False"),
-            Self::Int(digits) => f.write_str(digits),
-            // Python has no word for it, but reads a number that is too large as infinity.
-            Self::Float(value) if value.is_infinite() => {
-                f.write_str(if *value > 0.0 { "1e999" } else { "-1e999" })
-            }
-            Self::Float(value) => write!(f, "{value:?}"),
-            Self::Str(text) => {
-                f.write_char('\'')?;
-                text.chars().try_for_each(|sign| match sign {
-                    '\'' | '\\' => write!(f, "\\{sign}"),
-                    '\n' => f.write_str("\\n"),
-                    sign if sign.is_control() => write!(f, "\\U{:08x}", u32::from(sign)),
-                    sign => f.write_char(sign),
-                })?;
-                f.write_char('\'')
-            }
-            Self::Bytes(bytes) => write!(f, "b'{}'", bytes.escape_ascii()),
-            Self::List(items) => listed(f, "[", items, "]"),
-            Self::Tuple(items) => listed(f, "(", items, if items.len() == 1 { ",)" } else { ")" }),
-            Self::Dict(items) => {
-                f.write_char('{')?;
-                for (number, (key, value)) in items.iter().enumerate() {
-                    let comma = if number == 0 { "" } else { ", " };
-                    write!(f, "{comma}{key}: {value}")?;
-                }
-                f.write_char('}')
-            }
-        }
-    }
-}
-
-fn listed(f: &mut fmt::Formatter<'_>, open: &str, items: &[Literal], close: &str) -> fmt::Result {
-    f.write_str(open)?;
-    for (number, item) in items.iter().enumerate() {
-        let comma = if number == 0 { "" } else { ", " };
-        write!(f, "{comma}{item}")?;
-    }
-    f.write_str(close)
 }
