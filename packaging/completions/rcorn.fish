@@ -24,7 +24,7 @@ function __fish_rcorn_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c rcorn -n "__fish_rcorn_needs_command" -l generate -d 'Print a page made from the table of settings and leave: man, settings-man, signals-man, reference, template, bash, zsh or fish.' -r -f -a "man\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l generate -d 'Print a page generated from the settings table and exit: man, settings-man, signals-man, reference, template, bash, zsh or fish.' -r -f -a "man\t''
 settings-man\t''
 signals-man\t''
 reference\t''
@@ -32,131 +32,157 @@ template\t''
 bash\t''
 zsh\t''
 fish\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -s c -l config -d 'Read settings from this file: rcorn.yaml, or a gunicorn.conf.py. Also file:PATH and python:MODULE.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l chdir -d 'Work in this directory. It is also the first place where modules are looked for. The default is the directory that rcorn was started in.' -r -f -a "(__fish_complete_directories)"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l pythonpath -d 'Directories to look for modules in, before the others.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_needs_command" -s c -l config -d 'Read settings from this file: a YAML file, or a gunicorn.conf.py.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l chdir -d 'Change to this directory first. Modules are looked for in it before anywhere else. The default is the directory in which rcorn was started.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l pythonpath -d 'Directories in which to look for modules, after chdir and before all others.' -r -f -a "(__fish_complete_directories)"
 complete -c rcorn -n "__fish_rcorn_needs_command" -s e -l env -d 'Set an environment variable for the app. May be repeated.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l python -d 'The Python to run the app with. The default is the one of the virtual environment that rcorn is installed in or that is active, else python3.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-engine -d 'How reload finds changes. inotify hears of them from the kernel, poll looks at all files once a second: for network file systems. auto is inotify wherever that works. [one of: auto, inotify, poll] [default: auto]' -r -f -a "auto\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l python -d 'The Python that runs the app. The default is that of the virtual environment in which rcorn is installed, else that of the active virtual environment, else python3 from PATH.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-engine -d 'How reload notices changes. inotify is told by the kernel; poll checks all files once a second, for network file systems. auto uses inotify wherever it works. [one of: auto, inotify, poll] [default: auto]' -r -f -a "auto\t''
 inotify\t''
 poll\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-extra-file -d 'Another file for reload to watch, whatever its kind. It may be a path, a pattern such as templates/**/*.html, or a directory with all that is in it, and need not exist yet. May be repeated.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen here: HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// before it the uwsgi protocol is spoken there: uwsgi://HOST:PORT, uwsgi://unix:PATH. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connections may wait to be accepted. [default: 2048]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'What is spoken where bind does not say uwsgi://. uwsgi is the protocol of nginx\'s uwsgi_pass. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-extra-file -d 'Another file for reload to watch. It is a path, a pattern such as templates/**/*.html, or a directory with everything in it, and need not exist yet. May be repeated.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'The address to listen on. It is HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// in front, as in uwsgi://HOST:PORT or uwsgi://unix:PATH, the address speaks the uwsgi protocol. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connections may wait to be accepted (listen(2)). [default: 2048]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'The protocol of addresses in bind without uwsgi://. uwsgi is what nginx\'s uwsgi_pass speaks. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
 uwsgi\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -s w -l workers -d 'How many workers serve. [env: WEB_CONCURRENCY] [default: 1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s w -l workers -d 'The number of workers, at least one. [env: WEB_CONCURRENCY] [default: 1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s k -l worker-class -d 'The kind of workers. There is one: sync. [default: sync]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a worker after this many requests; 0 keeps it. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests-jitter -d 'Add a random number up to this one to max_requests, anew for each worker. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker that has grown beyond this; 0 keeps it. Looked at after requests, once a second at most. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-age -d 'Replace a worker after this time; 0 keeps it. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -s t -l timeout -d 'Kill a worker whose app takes longer than this for one request; 0 lets it run. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l boot-timeout -d 'Kill a worker that is not ready after this time; 0 lets it go on. [default: 60]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l graceful-timeout -d 'The time that workers have to finish what they do when rcorn stops or reloads. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-watch -d 'Undo a reload when new workers die within this time. [default: 5]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-probe -d 'Ask the first worker of a reload for this path before it replaces anybody. A status of 400 or above undoes the reload.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-mode -d 'What a stop does with connections that wait to be accepted. queue serves them, immediate does not, delay goes on as before for drain_delay and then serves them. [one of: queue, immediate, delay] [default: queue]' -r -f -a "queue\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a worker after this many requests; 0 disables the limit. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests-jitter -d 'Add a random number, 0 to this, to the max_requests of each worker. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked after requests, at most once a second. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-age -d 'Replace a worker after it has run this long; 0 disables the limit. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s t -l timeout -d 'Kill a worker that takes longer than this for a request; 0 disables the limit. [default: 30]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l boot-timeout -d 'Kill a worker that is not ready after this time; 0 disables the limit. [default: 60]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l graceful-timeout -d 'How long workers may take to finish their requests at a stop or a reload. [default: 30]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-watch -d 'Undo a reload if new workers die within this time after it. [default: 5]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-probe -d 'Request this path from a reload\'s first worker before it replaces another. A status of 400 or above undoes the reload.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-mode -d 'What a stop does with connections that wait to be accepted. queue serves them, immediate does not, delay keeps accepting for drain_delay and then serves them. [one of: queue, immediate, delay] [default: queue]' -r -f -a "queue\t''
 immediate\t''
 delay\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-delay -d 'How long a stop is put off, so that load balancers find out. More than 0 implies the drain mode delay, whose own default is 5 seconds. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l keep-alive -d 'Keep an idle connection open for this time; 0 closes it after each response. [default: 75]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-keepalive-requests -d 'Close a connection after this many requests; 0 keeps it. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l header-timeout -d 'The time a client has to send the head of a request; 0 is for ever. [default: 20]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l body-timeout -d 'The longest pause while a client sends a body; 0 is for ever. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l write-timeout -d 'The longest pause while a client takes a response; 0 is for ever. [default: 30]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'How many connections a worker holds at once, most of them waiting. With one more the longest idle is closed; when none is idle, one whose request has not come to its end. So, too, where the limit of open files (ulimit -n) is nearly reached: its last 8 to 64 are left to the app. [default: 1000]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Let a body up to this size arrive before the app is called. Of larger ones so much is awaited, and the rest streamed. [default: 1MiB]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size while the worker goes on. Larger ones hold it until no more than this is left. A file (wsgi.file_wrapper) holds no worker, whatever its size. [default: 1MiB]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-line -d 'The longest request line, at most 8190; 0 is 1 MiB. [default: 4094]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-fields -d 'The most header fields of a request, at most 32768; 0 is 32768. [default: 100]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-field_size -l limit-request-field-size -d 'The longest header field; 0 is 8190. [default: 8190]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l header-map -d 'What to do with header fields that have an underscore in their name. [one of: drop, refuse, dangerous] [default: drop]' -r -f -a "drop\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-delay -d 'How long to keep accepting before a stop, so that load balancers notice. 0 stands for 5 seconds with the drain_mode delay, and for no delay with the others. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l keep-alive -d 'Keep an idle connection open this long; 0 closes it after each response. [default: 75]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-keepalive-requests -d 'Close a connection after this many requests; 0 disables the limit. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l header-timeout -d 'How long a client may take to send the head of a request; 0 disables the limit. [default: 20]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l body-timeout -d 'The longest pause while a client sends a body; 0 disables the limit. [default: 30]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l write-timeout -d 'The longest pause while a client receives a response; 0 disables the limit. [default: 30]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l worker-connections -d 'The most connections of one worker, most of them idle. Beyond it the worker closes the connection that has been idle longest; if none is idle, one whose request is still incomplete. [default: 1000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Receive a body up to this size before the app is called. Of a larger body this much is received first and the rest while the app reads it. [default: 1MiB]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size in the background. A larger one occupies the worker until no more than this is left. A file (wsgi.file_wrapper) never occupies it. [default: 1MiB]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-line -d 'The longest request line, at most 8190; 0 means 1 MiB. [default: 4094]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-fields -d 'The most header fields in a request, at most 32768; 0 means 32768. [default: 100]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-field_size -l limit-request-field-size -d 'The longest header field; 0 means 8190. [default: 8190]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l header-map -d 'What to do with header fields whose names contain an underscore. drop hides them from the app, refuse refuses the request, dangerous passes them on. [one of: drop, refuse, dangerous] [default: drop]' -r -f -a "drop\t''
 refuse\t''
 dangerous\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarded-allow-ips -d 'The proxies to believe: addresses, networks, or * for all. Peers on unix sockets are always believed. [env: FORWARDED_ALLOW_IPS] [default: 127.0.0.1,::1]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarder-headers -d 'Header fields with an underscore that the app gets from a believed proxy. [default: SCRIPT_NAME,PATH_INFO]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l secure-scheme-headers -d 'Header fields with which a believed proxy says that the client came by HTTPS. [default: X-FORWARDED-PROTOCOL=ssl,X-FORWARDED-PROTO=https,X-FORWARDED-SSL=on]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l uwsgi-allow-from -d 'The peers that may speak uwsgi: addresses, networks, or * for all. Peers on unix sockets always may. [default: 127.0.0.1,::1]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-protocol -d 'Take the client\'s address from a PROXY header, v1, v2 or (auto) both. The mere flag means auto. [one of: off, v1, v2, auto] [default: off]' -r -f -a "off\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarded-allow-ips -d 'The proxies to trust: addresses, networks, or * for all. Unix sockets are always trusted. [env: FORWARDED_ALLOW_IPS] [default: 127.0.0.1,::1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l forwarder-headers -d 'Header fields with an underscore to accept from trusted proxies. [default: SCRIPT_NAME,PATH_INFO]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l secure-scheme-headers -d 'Header fields by which a trusted proxy says that the client used HTTPS. [default: X-FORWARDED-PROTOCOL=ssl,X-FORWARDED-PROTO=https,X-FORWARDED-SSL=on]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l uwsgi-allow-from -d 'The peers that may speak uwsgi: addresses, networks, or * for all. Unix sockets always may. [default: 127.0.0.1,::1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-protocol -d 'Take the client\'s address from a PROXY header: v1, v2, or (auto) either. The flag without a value means auto. [one of: off, v1, v2, auto] [default: off]' -r -f -a "off\t''
 v1\t''
 v2\t''
 auto\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-allow-from -d 'The peers that may send a PROXY header: addresses, networks, or * for all. Peers on unix sockets always may. [default: 127.0.0.1,::1]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -s p -l pid -d 'Write the pid here.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket -d 'Where rcorn ctl finds this instance. The default is a socket named after the pid in $XDG_RUNTIME_DIR/rcorn, /run/rcorn or /tmp/rcorn-UID. A second rcorn (USR2) has PATH with .2, until the first is gone.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket-mode -d 'The permissions of the control socket. The peer must be root or our own user in any case. [default: 0o600]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l upgrade -d 'What USR2 does. beside starts a second rcorn with the same sockets, as gunicorn does; in-place turns this process into the new build, under the same pid. [one of: beside, in-place] [default: beside]' -r -f -a "beside\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-allow-from -d 'The peers that may send a PROXY header. Addresses, networks, or * for all; unix sockets always may. [default: 127.0.0.1,::1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s p -l pid -d 'Write the arbiter\'s pid to this file.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket -d 'The socket by which rcorn ctl reaches this instance. The default is named after the pid, in $XDG_RUNTIME_DIR/rcorn, /run/rcorn or /tmp/rcorn-UID. A second rcorn (USR2) appends .2 to PATH until the first has ended.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l control-socket-mode -d 'The permissions of the control socket. Whatever they are, only root and rcorn\'s own user are answered. [default: 0o600]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l upgrade -d 'What USR2 does. beside starts a second rcorn on the same sockets, as gunicorn does; in-place replaces this process with the new build, under the same pid. [one of: beside, in-place] [default: beside]' -r -f -a "beside\t''
 in-place\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -s m -l umask -d 'Permissions that files we make shall not have; octal with a leading zero. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -s u -l user -d 'The user to work as, by name or number.' -r -f -a "(__fish_complete_users)"
-complete -c rcorn -n "__fish_rcorn_needs_command" -s g -l group -d 'The group to work as, by name or number.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -s n -l name -d 'The name in the titles of the processes.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l error-logfile -l log-file -d 'Write the error log here; - is standard error. [default: -]' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logfile -d 'Write the access log here; - is standard output. By default there is none.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logformat -d 'The form of a line in the access log. [default: %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l log-level -d 'How much to write to the error log. [one of: debug, info, warning, error, critical] [default: info]' -r -f -a "debug\t''
+complete -c rcorn -n "__fish_rcorn_needs_command" -s m -l umask -d 'The file mode creation mask (umask(2)); octal with a leading zero. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s u -l user -d 'Run the workers as this user, given by name or number.' -r -f -a "(__fish_complete_users)"
+complete -c rcorn -n "__fish_rcorn_needs_command" -s g -l group -d 'Run the workers as this group, given by name or number.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s n -l name -d 'The name in the process titles. The default is the name of the app.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l error-logfile -l log-file -d 'Write the error log to this file; - is standard error. [default: -]' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logfile -d 'Write the access log to this file; - is standard output. By default there is none.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logformat -d 'The format of a line in the access log, in gunicorn\'s syntax. [default: %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-level -d 'The least severe level that is written to the error log. [one of: debug, info, warning, error, critical] [default: info]' -r -f -a "debug\t''
 info\t''
 warning\t''
 error\t''
 critical\t''"
-complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config -d 'Configure Python\'s loggers by this file, before the app is imported. It is read by logging.config.fileConfig.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config-json -d 'Configure Python\'s loggers by this JSON file. It is given to logging.config.dictConfig.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Show this text and leave.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Show the version and leave.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Look at the settings, import the app, and leave: with 0 if all is well.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l print-config -d 'Print the settings, check them as --check-config does, and leave.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once, before the workers are forked. It saves memory and time. By default this is done unless the imported app turns out to be unsafe to fork; --no-preload lets each worker import it.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config -d 'Configure Python\'s loggers from this file, before the app is imported. It is read by logging.config.fileConfig.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config-json -d 'Configure Python\'s loggers from this JSON file. It is passed to logging.config.dictConfig.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Print this text and exit.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Print the version and exit.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Check the settings, import the app, and exit. The exit status is 0 if both succeed.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l print-config -d 'Print the settings, check them as --check-config does, and exit.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once and fork the workers from it, which saves memory and time. By default this is done unless the import turns out to be unsafe to fork; with --no-preload each worker imports the app itself.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-preload -d 'The opposite of --preload.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reload -d 'Load the app anew whenever a Python file of it changes. For development: an app that cannot be loaded answers with its traceback until the next change.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l reuse-port -d 'Give each worker a listening socket of its own.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l no-require-host -d 'Refuse HTTP/1.1 requests without a Host field; --no-require-host accepts them.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-obsolete-folding -d 'Accept header fields that go on in the next line.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-method -d 'Accept methods in lower case, with #, or of a length that no method has.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-version -d 'Accept other versions than HTTP/1.0 and HTTP/1.1.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l casefold-http-method -d 'Give the app all methods in upper case.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l no-sendfile -d 'Send files by sendfile, a system call; --no-sendfile copies them instead. The variable takes true, yes, y or 1; anything else says no. [env: SENDFILE]'
-complete -c rcorn -n "__fish_rcorn_needs_command" -s D -l daemon -d 'Run in the background, once the addresses are bound. Services under systemd or supervisor need no such thing.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l no-control-socket -d 'Offer no control socket.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l initgroups -d 'Join all groups of the user too.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l capture-output -d 'Send what the app prints to the error log.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "ctl" -d 'Asks a running rcorn, or gives it an order.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reload -d 'Reload whenever one of the app\'s Python files changes. For development: an app that cannot be imported answers with its traceback until the next change.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l reuse-port -d 'Bind with SO_REUSEPORT, so that other processes may bind the same address. The workers share one listening socket all the same.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l no-require-host -d 'Refuse HTTP/1.1 requests without a Host field. --no-require-host accepts them.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-obsolete-folding -d 'Accept header fields that continue on the next line (RFC 9112, section 5.2).'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-method -d 'Accept unusual methods: in lower case, with #, or not of 3 to 20 characters.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-version -d 'Accept versions other than HTTP/1.0 and HTTP/1.1.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l casefold-http-method -d 'Convert methods to upper case.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l no-sendfile -d 'Send files with sendfile(2); --no-sendfile copies them instead. [env: SENDFILE]'
+complete -c rcorn -n "__fish_rcorn_needs_command" -s D -l daemon -d 'Go into the background once the addresses are bound. Not needed under systemd or supervisor.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l no-control-socket -d 'Open no control socket.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l initgroups -d 'Join the user\'s supplementary groups, too.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l capture-output -d 'Write what the app prints to the error log.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "ctl" -d 'Shows or controls a running instance of rcorn.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "migrate" -d 'Translates a uwsgi.ini or a gunicorn.conf.py into a rcorn.yaml, on standard output.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "status" -d 'Show workers, what they do, and the last reload.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "reload" -d 'Load settings and code anew, as HUP does.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "upgrade" -d 'Start the build that is installed now, as USR2 does.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "cgi" -d 'Answers one CGI request (RFC 3875), given in the environment and on standard input, and exits. A web server starts it for each request, from a script such as    #!/bin/sh   exec rcorn cgi --chdir /srv/shop shop.wsgi:app  Options must precede APP_MODULE. Words after it are ignored, because web servers append words of the query there (RFC 3875, section 4.4). What the app prints goes to standard error.  The exit status is 0 if a complete response was written (even one with status 500, because the app raised an exception), 1 if the response was cut off, and 3 or 4 if the app cannot be loaded; the client then gets a 500.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "invoke" -d 'Passes the request in an API-gateway event to the app and prints the response object: statusCode, headers, multiValueHeaders or cookies as the gateway expects them, body, isBase64Encoded. The kinds of event are recognised by their contents: AWS REST APIs, HTTP APIs, function URLs and load balancers, and JD Cloud\'s API gateway.  The app finds the event in environ[\'function.event\'] and the context in environ[\'function.context\']. What it prints goes to standard error, as does the traceback of an exception; the response then has status 500.  The exit status is 0 if a response was printed, 1 if the event cannot be used, and 3 or 4 if the app cannot be loaded.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "pack" -d 'Writes a zip with everything that a function service needs to serve the app with a plain Python 3.9 or later: the app\'s directory, its requirements, and an entry point, index.handler. The same files always give the same zip.  The app\'s directory is --chdir, or the current directory. Hidden files, caches, node_modules and virtual environments are left out.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "status" -d 'Show the workers, what they are doing, and the last reload.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "reload" -d 'Reload settings and code, as HUP does.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "upgrade" -d 'Upgrade to the build that is installed now, as USR2 does.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "scale" -d 'Change the number of workers: N, +N or -N.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "retire" -d 'Replace a worker.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "stack" -d 'Show where a worker or template is: all its Python stacks.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "reopen" -d 'Open the log files again, as USR1 does.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "stack" -d 'Show all Python stacks of a worker or template.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "reopen" -d 'Reopen the log files, as USR1 does.'
 complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and not __fish_seen_subcommand_from status reload upgrade scale retire stack reopen stop" -f -a "stop" -d 'Stop, as TERM does.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s c -l check -d 'Leave with 1 unless a worker serves: for health checks.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s w -l wait -d 'Leave when it is over: with 0 when the new code serves, with 1 when the old one does.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -l json -d 'Show the answer as JSON.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -s s -l socket -d 'The instance\'s control socket. Needed when several instances run.' -r -F
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -s p -l pid -d 'The instance\'s pid, instead of its socket.' -r
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -l quick -d 'At once, as INT does.'
-complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -l json -d 'Show the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -s c -l check -d 'Exit with 1 unless a worker is serving. For health checks.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from status" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -s w -l wait -d 'Wait until the reload is over. Exit with 0 if the new code serves, with 1 if the old code still does.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reload" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from upgrade" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from scale" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from retire" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stack" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from reopen" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -s s -l socket -d 'The control socket of the instance. Needed if several instances are running.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -s p -l pid -d 'The pid of the instance, instead of its socket.' -r
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -l quick -d 'Stop immediately, as INT does.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand ctl; and __fish_seen_subcommand_from stop" -l json -d 'Print the answer as JSON.'
+complete -c rcorn -n "__fish_rcorn_using_subcommand cgi" -l chdir -d 'Change to this directory first. Modules are looked for in it before anywhere else. The default is the directory in which rcorn was started.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand cgi" -l pythonpath -d 'Directories in which to look for modules, after chdir and before all others.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand cgi" -l python -d 'The Python that runs the app. The default is that of the virtual environment in which rcorn is installed, else that of the active virtual environment, else python3 from PATH.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand cgi" -s e -l env -d 'Set an environment variable for the app. May be repeated.' -r -f
+complete -c rcorn -n "__fish_rcorn_using_subcommand cgi" -s c -l config -d 'Read settings from this file: a YAML file, or a gunicorn.conf.py.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -l chdir -d 'Change to this directory first. Modules are looked for in it before anywhere else. The default is the directory in which rcorn was started.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -l pythonpath -d 'Directories in which to look for modules, after chdir and before all others.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -l python -d 'The Python that runs the app. The default is that of the virtual environment in which rcorn is installed, else that of the active virtual environment, else python3 from PATH.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -s e -l env -d 'Set an environment variable for the app. May be repeated.' -r -f
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -s c -l config -d 'Read settings from this file: a YAML file, or a gunicorn.conf.py.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -l event -d 'The event, a JSON file; - is standard input.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand invoke" -l context -d 'The context, a JSON file; its values become items and attributes.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l chdir -d 'Change to this directory first. Modules are looked for in it before anywhere else. The default is the directory in which rcorn was started.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l pythonpath -d 'Directories in which to look for modules, after chdir and before all others.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l python -d 'The Python that runs the app. The default is that of the virtual environment in which rcorn is installed, else that of the active virtual environment, else python3 from PATH.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -s e -l env -d 'Set an environment variable for the app. May be repeated.' -r -f
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -s c -l config -d 'Read settings from this file: a YAML file, or a gunicorn.conf.py.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -s o -l output -d 'The zip to write.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -s r -l requirements -d 'Install the packages that this file lists into the bundle, with pip.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l include -d 'Include this file or directory, even if it would be left out. May be repeated.' -r -F
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l exclude -d 'Leave out names or paths in the app\'s directory that match, such as tests or \'*.md\'. May be repeated.' -r -f
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l handler -d 'The name of the entry point.' -r -f
+complete -c rcorn -n "__fish_rcorn_using_subcommand pack" -l force -d 'Overwrite an existing zip.'

@@ -24,7 +24,7 @@ pub fn command() -> Command {
             .help(help)
     };
     Command::new("rcorn ctl")
-        .about("Asks a running rcorn, or gives it an order.")
+        .about("Shows or controls a running instance of rcorn.")
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .arg(
@@ -34,7 +34,7 @@ pub fn command() -> Command {
                 .value_name("PATH")
                 .value_parser(value_parser!(PathBuf))
                 .global(true)
-                .help("The instance's control socket. Needed when several instances run."),
+                .help("The control socket of the instance. Needed if several instances are running."),
         )
         .arg(
             Arg::new("pid")
@@ -43,34 +43,34 @@ pub fn command() -> Command {
                 .value_name("PID")
                 .value_parser(value_parser!(u32))
                 .global(true)
-                .help("The instance's pid, instead of its socket."),
+                .help("The pid of the instance, instead of its socket."),
         )
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .global(true)
-                .help("Show the answer as JSON."),
+                .help("Print the answer as JSON."),
         )
         .subcommand(
-            Command::new("status").about("Show workers, what they do, and the last reload.").arg(
+            Command::new("status").about("Show the workers, what they are doing, and the last reload.").arg(
                 Arg::new("check")
                     .long("check")
                     .short('c')
                     .action(ArgAction::SetTrue)
-                    .help("Leave with 1 unless a worker serves: for health checks."),
+                    .help("Exit with 1 unless a worker is serving. For health checks."),
             ),
         )
         .subcommand(
-            Command::new("reload").about("Load settings and code anew, as HUP does.").arg(
+            Command::new("reload").about("Reload settings and code, as HUP does.").arg(
                 Arg::new("wait")
                     .long("wait")
                     .short('w')
                     .action(ArgAction::SetTrue)
-                    .help("Leave when it is over: with 0 when the new code serves, with 1 when the old one does."),
+                    .help("Wait until the reload is over. Exit with 0 if the new code serves, with 1 if the old code still does."),
             ),
         )
-        .subcommand(Command::new("upgrade").about("Start the build that is installed now, as USR2 does."))
+        .subcommand(Command::new("upgrade").about("Upgrade to the build that is installed now, as USR2 does."))
         .subcommand(
             Command::new("scale").about("Change the number of workers: N, +N or -N.").arg(
                 Arg::new("count")
@@ -83,16 +83,16 @@ pub fn command() -> Command {
         .subcommand(Command::new("retire").about("Replace a worker.").arg(id("The worker's id or pid.")))
         .subcommand(
             Command::new("stack")
-                .about("Show where a worker or template is: all its Python stacks.")
+                .about("Show all Python stacks of a worker or template.")
                 .arg(id("The worker's id or pid, or a template's pid.")),
         )
-        .subcommand(Command::new("reopen").about("Open the log files again, as USR1 does."))
+        .subcommand(Command::new("reopen").about("Reopen the log files, as USR1 does."))
         .subcommand(
             Command::new("stop").about("Stop, as TERM does.").arg(
                 Arg::new("quick")
                     .long("quick")
                     .action(ArgAction::SetTrue)
-                    .help("At once, as INT does."),
+                    .help("Stop immediately, as INT does."),
             ),
         )
 }
@@ -135,7 +135,7 @@ fn find(
         return connect(path).map_err(|error| {
             (
                 format!("cannot reach {}: {error}", path.display()),
-                "is rcorn running, with this --control-socket?".to_owned(),
+                "check that rcorn is running with this --control-socket".to_owned(),
             )
         });
     }
@@ -158,7 +158,7 @@ fn find(
             .collect();
         return Err((
             format!("several instances run: {}", names.join(", ")),
-            "say which with --pid or --socket".to_owned(),
+            "choose one with --pid or --socket".to_owned(),
         ));
     }
     living.pop().map(|(_, stream)| stream).ok_or_else(|| {
@@ -168,7 +168,7 @@ fn find(
             .collect();
         (
             format!("no running instance found in {}", folders.join(", ")),
-            "an instance of another user, or with a --control-socket of its own, is reached by --socket PATH".to_owned(),
+            "use --socket PATH for an instance of another user or with its own --control-socket".to_owned(),
         )
     })
 }
@@ -180,7 +180,7 @@ fn ask(mut stream: UnixStream, request: &Request) -> io::Result<Answer> {
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     if answer.is_empty() {
-        return Err(io::Error::other("it left without an answer"));
+        return Err(io::Error::other("the connection was closed"));
     }
     serde_json::from_str(&answer).map_err(io::Error::other)
 }
@@ -202,7 +202,7 @@ pub fn run(
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let first = first.strip_prefix("error: ").unwrap_or(first);
-            return complain(first, "rcorn ctl --help lists the orders", USAGE);
+            return complain(first, "rcorn ctl --help lists the commands", USAGE);
         }
         Err(help) => {
             drop(write!(io::stdout(), "{help}"));
@@ -210,7 +210,7 @@ pub fn run(
         }
     };
     let Some(request) = request(&matches) else {
-        return complain("no order", "rcorn ctl --help lists the orders", USAGE);
+        return complain("no command", "rcorn ctl --help lists the commands", USAGE);
     };
     let stream = match find(&matches, environment) {
         Ok(stream) => stream,
@@ -221,7 +221,7 @@ pub fn run(
         Err(error) => {
             return complain(
                 &format!("no answer: {error}"),
-                "its log may say why",
+                "see its log",
                 FAILED,
             );
         }

@@ -110,7 +110,7 @@ fn what_cannot_be_invoked_is_explained() {
     refused(
         invoke("greet:app", &["--event", &event("aws-alb"), "other:app"]),
         2,
-        &["a second app is named, 'other:app'"],
+        &["two apps are named, the second is 'other:app'"],
     );
 }
 
