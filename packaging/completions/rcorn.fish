@@ -41,7 +41,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-engine -d 'How reloa
 inotify\t''
 poll\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-extra-file -d 'Another file for reload to watch. It is a path, a pattern such as templates/**/*.html, or a directory with everything in it, and need not exist yet. May be repeated.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'The address to listen on. It is HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// in front, as in uwsgi://HOST:PORT or uwsgi://unix:PATH, the address speaks the uwsgi protocol. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen on HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// in front, as in uwsgi://HOST:PORT or uwsgi://unix:PATH, the address speaks the uwsgi protocol. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connections may wait to be accepted (listen(2)). [default: 2048]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'The protocol of addresses in bind without uwsgi://. uwsgi is what nginx\'s uwsgi_pass speaks. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
 uwsgi\t''"

@@ -84,10 +84,10 @@ settings! {
     reload_extra_files: Vec<PathBuf> = Vec::new() => App, Reload, named "FILE",
         flag "reload-extra-file";
 
-    /// The address to listen on. It is `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`,
-    /// `unix:@NAME` or `fd://N`. May be repeated. With `uwsgi://` in front, as in
-    /// `uwsgi://HOST:PORT` or `uwsgi://unix:PATH`, the address speaks the uwsgi protocol. With
-    /// `PORT` in the environment the default is `0.0.0.0:PORT`.
+    /// Listen on `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd://N`. May be
+    /// repeated. With `uwsgi://` in front, as in `uwsgi://HOST:PORT` or `uwsgi://unix:PATH`, the
+    /// address speaks the uwsgi protocol. With `PORT` in the environment the default is
+    /// `0.0.0.0:PORT`.
     bind: Vec<Address> = vec![Address::tcp("127.0.0.1", 8000)] => Sockets, Reload, split ',',
         variable "PORT" as Port
             "The port to listen on, at all addresses: the default of `bind` is `0.0.0.0:PORT`.",

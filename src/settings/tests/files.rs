@@ -132,7 +132,7 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         (
             "bind: [1, [2]]\n",
             "rcorn.yaml:1:7: bind: '[1,[2]]' has lists or mappings inside",
-            "Listen here",
+            "Listen on HOST:PORT",
         ),
         (
             "workers: [1, 2]\n",
