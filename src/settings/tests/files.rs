@@ -152,7 +152,7 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         (
             "strip_header_spaces: true\n",
             "rcorn.yaml:1:22: strip_header_spaces is not supported",
-            "mend the client",
+            "fix the client",
         ),
         (
             "threads: 4\n",
