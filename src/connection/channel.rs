@@ -3,19 +3,21 @@
 //! every call costs milliseconds a request when the app has a busy thread: the GIL convoy).
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
 use rcorn_scoreboard::Cell;
 use rcorn_sys::clock;
-use rcorn_sys::net;
+use rcorn_types::Monotonic;
 
-use super::outbox::{FileRest, Flush, Outbox};
-use super::pace::{LEAST_RATE, Pace, Verdict};
+use super::poller::Interest;
+use super::progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
+use super::sync::Lock;
+use super::transport::{Flush, Transport};
 use super::unlocked::Unlocked;
+use super::write_buffer::{FileRest, Pushed, WriteBuffer};
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +27,10 @@ pub enum Lost {
     Gone(#[source] io::Error),
     /// The client took or gave nothing for too long.
     #[error("the client {} nothing for {} s", .0, .1.as_secs_f32())]
-    Slow(&'static str, Duration),
+    Stalled(&'static str, Duration),
     /// The client took or gave something now and then, but too little.
-    #[error("the client {} too little: less than {LEAST_RATE} bytes a second", .0)]
-    Drip(&'static str),
+    #[error("the client {} too little: less than {MIN_BYTES_PER_SECOND} bytes a second", .0)]
+    TooSlow(&'static str),
     /// A file had fewer bytes than it had when its reply began.
     #[error("the file has become shorter while it was sent")]
     Short,
@@ -39,12 +41,12 @@ pub enum Lost {
 
 /// How long the app waits for the client at most, and what it need not wait for.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Between two pieces of a request body; `None` means for ever.
+pub struct ClientTimeouts {
+    /// Between two pieces of a request body; `None`: for ever.
     pub read: Option<Duration>,
-    /// Between two pieces of a reply.
+    /// Between two pieces of a reply; `None`: for ever.
     pub write: Option<Duration>,
-    /// So many bytes of a reply may leave after the worker has gone on.
+    /// How many bytes of a reply may leave after the worker has gone on.
     pub buffer: usize,
     /// Where the waiting is noted, so that it does not count as the app's time.
     pub cell: Option<&'static Cell>,
@@ -52,13 +54,13 @@ pub struct Patience {
 
 #[derive(Debug)]
 struct Inner {
-    socket: OwnedFd,
-    patience: Patience,
+    transport: Transport,
+    timeouts: ClientTimeouts,
     continue_due: AtomicBool,
     /// How many bytes of a body of known length have not been received.
     unread: AtomicU64,
     lost: AtomicBool,
-    outbox: Mutex<Outbox>,
+    write_buffer: Lock<WriteBuffer>,
 }
 
 /// One connection, shared by the worker, the reply and the body. Cheap to clone.
@@ -66,7 +68,7 @@ struct Inner {
 pub struct Channel(Arc<Inner>);
 
 /// Who sends what waits when the app does not go on.
-pub trait Deputy: std::fmt::Debug + Send + Sync {
+pub trait WriteOffload: std::fmt::Debug + Send + Sync {
     /// Something waits in this channel: it must not wait long.
     fn send_soon(&self, channel: &Channel);
 
@@ -74,7 +76,7 @@ pub trait Deputy: std::fmt::Debug + Send + Sync {
     fn flush_soon(&self, channel: &Channel);
 }
 
-/// A channel that may be gone when it is wanted: whoever has it keeps no connection open.
+/// A channel that may be gone when it is wanted: it keeps no connection open.
 #[derive(Clone, Debug)]
 pub struct WeakChannel(Weak<Inner>);
 
@@ -87,29 +89,28 @@ impl WeakChannel {
 }
 
 impl Channel {
-    /// Wraps an accepted, non-blocking socket.
+    /// A channel over this transport.
     #[must_use]
-    pub fn new(socket: OwnedFd, patience: Patience) -> Self {
-        let (continue_due, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+    pub fn new(transport: Transport, timeouts: ClientTimeouts) -> Self {
         Self(Arc::new(Inner {
-            socket,
-            patience,
-            continue_due,
+            transport,
+            timeouts,
+            continue_due: AtomicBool::new(false),
             unread: AtomicU64::new(0),
-            lost,
-            outbox: Mutex::default(),
+            lost: AtomicBool::new(false),
+            write_buffer: Lock::default(),
         }))
     }
 
-    /// The socket.
+    /// What the bytes go through.
     #[must_use]
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.0.socket.as_fd()
+    pub fn transport(&self) -> &Transport {
+        &self.0.transport
     }
 
     /// The reply is out to its end: whatever becomes of this worker, the client has it.
     pub fn answered(&self) {
-        if let Some(cell) = self.0.patience.cell {
+        if let Some(cell) = self.0.timeouts.cell {
             cell.answered.store(1, Ordering::Release);
         }
     }
@@ -125,7 +126,7 @@ impl Channel {
         self.0.continue_due.load(Ordering::Relaxed)
     }
 
-    /// So many bytes of the body have not been received yet.
+    /// Notes how many bytes of the body have not been received yet.
     pub fn owe_body(&self, unread: u64) {
         self.0.unread.store(unread, Ordering::Relaxed);
     }
@@ -136,7 +137,7 @@ impl Channel {
         self.0.unread.load(Ordering::Relaxed)
     }
 
-    /// Whether a call here has failed: the client is not to blame the app for.
+    /// Whether a call here has failed: then the app is not to blame.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Relaxed)
@@ -158,19 +159,38 @@ impl Channel {
     }
 
     fn lose(&self, lost: Lost) -> Lost {
-        self.0.lost.store(true, Ordering::Relaxed);
+        self.mark_lost();
         lost
     }
 
     /// Reads what is there; `None` when that is nothing yet, 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost::Gone`].
     pub fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Lost> {
-        loop {
-            match net::receive(self.socket(), buffer) {
-                Ok(got) => return Ok(Some(got)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.lose(Lost::Gone(error))),
-            }
+        self.received(self.0.transport.receive(buffer))
+    }
+
+    /// Appends what is there, at most `max` bytes, to `buffer`; `None` when that is nothing yet, 0 at the end of the
+    /// stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost::Gone`].
+    pub fn try_receive_into(
+        &self,
+        buffer: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<Option<usize>, Lost> {
+        self.received(self.0.transport.receive_into(buffer, max))
+    }
+
+    fn received(&self, got: io::Result<usize>) -> Result<Option<usize>, Lost> {
+        match got {
+            Ok(got) => Ok(Some(got)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(self.lose(Lost::Gone(error))),
         }
     }
 
@@ -180,81 +200,90 @@ impl Channel {
         WeakChannel(Arc::downgrade(&self.0))
     }
 
-    // Held for calls that do not wait.
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.0.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write_buffer(&self) -> MutexGuard<'_, WriteBuffer> {
+        self.0.write_buffer.lock()
     }
 
     /// Whether something of a reply has not been sent yet.
     #[must_use]
     pub fn owes(&self) -> bool {
-        !self.outbox().is_empty()
+        !self.write_buffer().is_empty()
     }
 
-    /// What the client has taken since the connection began: what is still in the kernel's hands it has not.
+    /// Bytes that the client has taken since the connection began: not those that the kernel still has.
     #[must_use]
     pub fn taken(&self) -> u64 {
-        let unsent = net::unacknowledged(self.socket()).unwrap_or(0);
-        self.outbox().taken().saturating_sub(unsent)
+        let unsent = self.0.transport.unacknowledged();
+        self.write_buffer().taken().saturating_sub(unsent)
     }
 
-    /// Sends all parts, behind what waits. Comes back with `true` when all is out, and with `false` when so little is
-    /// left that it can leave by itself ([`Patience::buffer`]).
+    /// Sends all parts, behind what waits; `true` when all is out, `false` when the rest is short enough to leave by
+    /// itself ([`ClientTimeouts::buffer`]).
+    ///
+    /// # Errors
+    ///
+    /// The client left or is too slow, or the worker must leave.
     pub fn send(
         &self,
         py: &impl Unlocked,
         mut parts: &mut [IoSlice<'_>],
         flush: Flush,
     ) -> Result<bool, Lost> {
-        let mut slowness = None;
+        let mut progress = None;
         loop {
             {
-                let mut outbox = self.outbox();
-                let pushed = outbox.push(self.socket(), parts, flush);
-                let (done, rest) = pushed.map_err(|error| self.failed(error))?;
-                if done {
-                    return Ok(true);
+                let mut buffer = self.write_buffer();
+                match buffer.push(&self.0.transport, parts, flush) {
+                    Ok(Pushed::Done) => return Ok(true),
+                    Ok(Pushed::Left(rest)) => parts = rest,
+                    Err(error) => return Err(self.failed(error)),
                 }
-                parts = rest;
                 let rest = parts.iter().map(|part| part.len()).sum::<usize>();
-                if outbox.len().saturating_add(rest) <= self.0.patience.buffer {
-                    outbox.keep(parts);
+                if buffer.len().saturating_add(rest) <= self.0.timeouts.buffer {
+                    buffer.keep(parts);
                     return Ok(false);
                 }
             }
-            self.wait_for_room(py, &mut slowness)?;
+            self.wait_for_room(py, &mut progress)?;
         }
+    }
+
+    /// Sends what fits of a last message, and gives up the rest.
+    pub fn send_or_give_up(&self, message: &[u8]) {
+        self.0.transport.send(message, Flush::Now).ok();
     }
 
     /// Keeps parts that others may follow at once; whoever calls this sees to it that they leave soon. Gives the
     /// number of bytes that wait now.
     pub fn hold(&self, parts: &[IoSlice<'_>]) -> usize {
-        let mut outbox = self.outbox();
-        outbox.keep(parts);
-        outbox.len()
-    }
-
-    /// The kernel sends what it was given for later. A failure is for whoever reads or sends next to find.
-    pub fn flush(&self) {
-        net::flush(self.socket()).ok();
+        let mut buffer = self.write_buffer();
+        buffer.keep(parts);
+        buffer.len()
     }
 
     /// Sends what waits, as far as it goes without waiting; `true` when all is out.
+    ///
+    /// # Errors
+    ///
+    /// The client left, or a file is shorter than it was.
     pub fn pump(&self) -> Result<bool, Lost> {
-        let pushed = self.outbox().push(self.socket(), &mut [], Flush::Now);
-        let pushed = pushed.map(|(done, _none)| done);
-        pushed.map_err(|error| self.failed(error))
+        self.try_pump().map_err(|error| self.failed(error))
     }
 
-    /// The same for the deputy: a failure is kept for the worker.
+    fn try_pump(&self) -> io::Result<bool> {
+        let mut buffer = self.write_buffer();
+        let pushed = buffer.push(&self.0.transport, &mut [], Flush::Now)?;
+        Ok(matches!(pushed, Pushed::Done))
+    }
+
+    /// The same for the helper thread: a failure is kept for the worker, and counts as all that can be done.
     #[must_use]
     pub fn pump_aside(&self) -> bool {
-        let mut outbox = self.outbox();
-        let pushed = outbox.push(self.socket(), &mut [], Flush::Now);
-        match pushed.map(|(done, _none)| done) {
-            Ok(done) => done,
+        let mut buffer = self.write_buffer();
+        match buffer.push(&self.0.transport, &mut [], Flush::Now) {
+            Ok(pushed) => matches!(pushed, Pushed::Done),
             Err(error) => {
-                outbox.fail(error);
+                buffer.fail(error);
                 true
             }
         }
@@ -262,16 +291,23 @@ impl Channel {
 
     /// Sends a head and a file by sendfile(2), which reads it as the client takes it: of a large file most leaves after
     /// the worker has gone on.
+    ///
+    /// # Errors
+    ///
+    /// The client left or is too slow, the file is shorter than it was, or the worker must leave.
     pub fn send_file(&self, py: &impl Unlocked, head: &[u8], file: FileRest) -> Result<(), Lost> {
-        self.hold(&[IoSlice::new(head)]);
-        self.outbox().keep_file(file);
+        {
+            let mut buffer = self.write_buffer();
+            buffer.keep(&[IoSlice::new(head)]);
+            buffer.keep_file(file);
+        }
         // The file may be on a slow disk: let the app's threads run meanwhile.
-        if py.unlocked(|| self.pump())? || self.0.patience.buffer > 0 {
+        if py.unlocked(|| self.pump())? || self.0.timeouts.buffer > 0 {
             return Ok(());
         }
-        let mut slowness = None;
+        let mut progress = None;
         while !py.unlocked(|| self.pump())? {
-            self.wait_for_room(py, &mut slowness)?;
+            self.wait_for_room(py, &mut progress)?;
         }
         Ok(())
     }
@@ -280,35 +316,40 @@ impl Channel {
     fn wait_for_room(
         &self,
         py: &impl Unlocked,
-        slowness: &mut Option<Slowness>,
+        progress: &mut Option<WaitProgress>,
     ) -> Result<(), Lost> {
+        let limit = self.0.timeouts.write;
         let base = self.taken();
-        let slowness = slowness.get_or_insert_with(|| Slowness {
-            pace: Pace::new(0),
-            waited: 0,
+        let progress = progress.get_or_insert_with(|| WaitProgress {
             base,
+            ..WaitProgress::default()
         });
         loop {
-            let ready = self.wait(py, PollFlags::POLLOUT, slowness, self.0.patience.write)?;
-            let moved = self.taken().saturating_sub(slowness.base);
-            slowness.pace.moved(slowness.waited, moved);
+            let ready = self.wait(py, Interest::Writable, progress, limit)?;
+            let moved = self.taken().saturating_sub(progress.base);
+            progress.transfer.moved(progress.clock, moved);
             if ready {
                 return Ok(());
             }
-            self.check(slowness, self.0.patience.write, "took")?;
+            self.check(progress, limit, "took")?;
         }
     }
 
-    /// Waits, without the GIL, until bytes of the body arrive, of which so many have come.
+    /// Waits, without the GIL, until bytes of the body arrive, of which `total` have come.
+    ///
+    /// # Errors
+    ///
+    /// The client left or is too slow, or the worker must leave.
     pub fn wait_for_bytes(
         &self,
         py: &impl Unlocked,
-        slowness: &mut Slowness,
+        progress: &mut WaitProgress,
         total: u64,
     ) -> Result<(), Lost> {
-        slowness.pace.moved(slowness.waited, total);
-        while !self.wait(py, PollFlags::POLLIN, slowness, self.0.patience.read)? {
-            self.check(slowness, self.0.patience.read, "sent")?;
+        let limit = self.0.timeouts.read;
+        progress.transfer.moved(progress.clock, total);
+        while !self.wait(py, Interest::Readable, progress, limit)? {
+            self.check(progress, limit, "sent")?;
         }
         Ok(())
     }
@@ -316,72 +357,148 @@ impl Channel {
     /// Whether the client may go on.
     fn check(
         &self,
-        slowness: &Slowness,
+        progress: &WaitProgress,
         limit: Option<Duration>,
         what: &'static str,
     ) -> Result<(), Lost> {
-        let limit = limit.unwrap_or_default();
-        let lost = match slowness
-            .pace
-            .verdict(slowness.waited, clock::nanoseconds(limit))
-        {
-            Verdict::Well => return Ok(()),
-            Verdict::Pauses => Lost::Slow(what, limit),
-            Verdict::Drips => Lost::Drip(what),
-        };
-        Err(self.lose(lost))
+        Err(
+            self.lose(match progress.transfer.check(progress.clock, limit) {
+                RateCheck::Ok => return Ok(()),
+                RateCheck::Stalled => Lost::Stalled(what, limit.unwrap_or_default()),
+                RateCheck::TooSlow => Lost::TooSlow(what),
+            }),
+        )
     }
 
-    /// Waits until the socket is ready; `false` when the client's time is over before.
+    /// Waits until the transport is ready; `false` when the client's time is over before.
     fn wait(
         &self,
         py: &impl Unlocked,
-        flags: PollFlags,
-        slowness: &mut Slowness,
+        interest: Interest,
+        progress: &mut WaitProgress,
         limit: Option<Duration>,
     ) -> Result<bool, Lost> {
-        let due = slowness
-            .pace
-            .deadline(clock::nanoseconds(limit.unwrap_or_default()));
-        let timeout = if due == u64::MAX {
+        let due = progress.transfer.deadline(limit);
+        let timeout = if due == Monotonic::NEVER {
             PollTimeout::NONE
         } else {
+            // Rounded up, so that it is due when poll(2) says so.
             let left = due
-                .saturating_sub(slowness.waited)
-                .saturating_add(1_000_000);
-            PollTimeout::try_from(Duration::from_nanos(left)).unwrap_or(PollTimeout::MAX)
+                .since(progress.clock)
+                .saturating_add(Duration::from_millis(1));
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         };
         loop {
             let (ready, waited) = py.unlocked(|| {
-                let begun = clock::monotonic();
-                if let Some(cell) = self.0.patience.cell {
+                let begun = clock::now();
+                if let Some(cell) = self.0.timeouts.cell {
                     cell.wait();
                 }
-                let ready = poll(&mut [PollFd::new(self.socket(), flags)], timeout);
-                let waited = clock::monotonic().saturating_sub(begun);
-                if let Some(cell) = self.0.patience.cell {
-                    cell.go_on(waited);
+                let ready = self.0.transport.wait(interest, timeout);
+                let waited = clock::now().since(begun);
+                if let Some(cell) = self.0.timeouts.cell {
+                    cell.go_on(clock::nanoseconds(waited));
                 }
                 (ready, waited)
             });
-            slowness.waited = slowness.waited.saturating_add(waited);
+            progress.clock = progress.clock.after(waited);
             if py.must_leave() {
                 return Err(self.lose(Lost::Leaving));
             }
             match ready {
-                Ok(count) => return Ok(count > 0),
-                Err(nix::Error::EINTR) => {}
-                Err(errno) => return Err(self.lose(Lost::Gone(errno.into()))),
+                Ok(ready) => return Ok(ready),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.lose(Lost::Gone(error))),
             }
         }
     }
 }
 
-/// How a client does while it is waited for. The clock of its pace is the time spent waiting.
+/// How a client does while the app waits for it.
 #[derive(Debug, Default)]
-pub struct Slowness {
-    pace: Pace,
-    waited: u64,
-    /// What the client had taken before.
+pub struct WaitProgress {
+    transfer: TransferProgress,
+    /// Runs only while the client is waited for.
+    clock: Monotonic,
+    /// Bytes that the client had taken before.
     base: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+    use crate::unlocked::tests::Alone;
+
+    fn channel(timeouts: ClientTimeouts) -> (Channel, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (
+            Channel::new(Transport::plain(ours.into()), timeouts),
+            theirs,
+        )
+    }
+
+    const LIMITS: ClientTimeouts = ClientTimeouts {
+        read: Some(Duration::from_millis(50)),
+        write: Some(Duration::from_millis(50)),
+        buffer: 0,
+        cell: None,
+    };
+
+    #[test]
+    fn a_client_that_stalls_is_lost() {
+        let (channel, _client) = channel(LIMITS);
+        let lost = channel
+            .wait_for_bytes(&Alone::default(), &mut WaitProgress::default(), 0)
+            .unwrap_err();
+        assert!(matches!(lost, Lost::Stalled("sent", _)));
+        let reply = vec![0; 1 << 20];
+        let lost = channel
+            .send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now)
+            .unwrap_err();
+        assert!(matches!(lost, Lost::Stalled("took", _)));
+        assert!(channel.is_lost());
+    }
+
+    #[test]
+    fn a_short_rest_leaves_by_itself() {
+        let (channel, mut client) = channel(ClientTimeouts {
+            buffer: 1 << 20,
+            ..LIMITS
+        });
+        let reply = vec![7; 1 << 20];
+        let sent = channel.send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now);
+        assert!(!sent.unwrap() && channel.owes());
+        let reader = thread::spawn(move || {
+            let mut got = vec![0; 1 << 20];
+            client.read_exact(&mut got).map(|()| got)
+        });
+        while !channel.pump_aside() {
+            thread::yield_now();
+        }
+        assert!(!channel.owes());
+        assert!(reader.join().unwrap().unwrap() == reply);
+    }
+
+    #[test]
+    fn the_order_to_leave_ends_a_wait() {
+        let (channel, mut client) = channel(LIMITS);
+        client.write_all(b"x").unwrap();
+        let waited =
+            channel.wait_for_bytes(&Alone { leaving: true }, &mut WaitProgress::default(), 0);
+        assert!(matches!(waited, Err(Lost::Leaving)));
+    }
+
+    #[test]
+    fn a_weak_channel_keeps_no_connection_open() {
+        let (channel, mut client) = channel(LIMITS);
+        let weak = channel.downgrade();
+        assert!(weak.get().is_some());
+        drop(channel);
+        assert!(weak.get().is_none());
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    }
 }

@@ -1,67 +1,73 @@
-//! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs the worker about 20 us
-//! where processors are virtual, a third of what a small Flask app needs for a request. So when requests of several
-//! clients are ready at once, the kernel may keep whole replies (`MSG_MORE`), and they are flushed together: a client
-//! that waits for many wakes once. Interrupts of network cards are coalesced in the same way, for the same reason.
+//! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs the worker about
+//! 20 us where processors are virtual, a third of what a small Flask app needs for a request. So when requests of
+//! several clients are ready at once, the kernel may keep whole replies (`MSG_MORE`), and they are flushed together: a
+//! client that waits for many wakes once. Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
 //! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms in any case (tcp(7),
-//! `TCP_CORK`). The deputy flushes when a request takes long.
+//! `TCP_CORK`). The helper thread flushes when a request takes long.
 
-/// The shortest request for which it pays, in ns: a client that is answered faster does not fall asleep.
-const WORTH: u64 = 20_000;
-/// From the first request whose reply waits until all leave, in ns.
-const LONGEST: u64 = 500_000;
+use std::time::Duration;
+
+use rcorn_types::Monotonic;
+
+/// The shortest request for which it pays: a client that is answered faster does not fall asleep.
+const MIN_REQUEST: Duration = Duration::from_micros(20);
+/// From the first request whose reply waits until all leave.
+const MAX_DELAY: Duration = Duration::from_micros(500);
+/// The longest request, on average, for which it pays.
+const MAX_REQUEST: Duration = Duration::from_micros(250);
 /// A request as long as this may come again, and nobody is to wait for it.
-const SLOW: u64 = 1_000_000;
-/// So many requests in a row that were not slow let the next one be expected to be as quick.
-const STEADY: u32 = 256;
+const SLOW_REQUEST: Duration = Duration::from_millis(1);
+/// After this many requests in a row that were not slow, the next one is expected to be as quick.
+const STEADY_REQUESTS: u32 = 256;
 
-/// See the file's head. Times are monotonic ns.
+/// Whether the reply of the request in hand may wait for those behind it.
 #[derive(Debug, Default)]
 pub struct Coalescing {
     /// When the turn's last request began, if it has had one.
-    begun: Option<u64>,
+    begun: Option<Monotonic>,
     /// How long requests take, as a running mean.
-    mean: u64,
+    mean: Duration,
     /// How many in a row were not slow.
     steady: u32,
     /// When the first request began whose reply waits.
-    since: Option<u64>,
+    since: Option<Monotonic>,
     others: bool,
     allowed: bool,
 }
 
 impl Coalescing {
-    /// Whether other clients' requests are ready behind the next one.
+    /// Notes whether other clients' requests are ready behind the next one.
     pub fn others_follow(&mut self, others: bool) {
         self.others = others;
     }
 
     /// A request begins. `allowed`: its reply may wait. Gives whether those that wait already must leave now.
-    pub fn begin(&mut self, now: u64, allowed: bool) -> bool {
+    pub fn begin(&mut self, now: Monotonic, allowed: bool) -> bool {
         if let Some(before) = self.begun.replace(now) {
-            self.learn(now.saturating_sub(before));
+            self.learn(now.since(before));
         }
         self.allowed = allowed && self.others;
-        let ends = now.saturating_add(self.mean);
-        let late = |since: &mut u64| ends.saturating_sub(*since) > LONGEST;
+        let mean = self.mean;
+        let late = |since: &mut Monotonic| now.after(mean).since(*since) > MAX_DELAY;
         self.since.take_if(late).is_some()
     }
 
-    fn learn(&mut self, took: u64) {
-        if took >= SLOW {
+    fn learn(&mut self, took: Duration) {
+        if took >= SLOW_REQUEST {
             self.steady = 0;
             return;
         }
         self.steady = self.steady.saturating_add(1);
-        self.mean = self
-            .mean
-            .saturating_sub(self.mean / 8)
-            .saturating_add(took / 8);
+        let eighth = |time: Duration| time.checked_div(8).unwrap_or_default();
+        let rest = self.mean.saturating_sub(eighth(self.mean));
+        self.mean = rest.saturating_add(eighth(took));
     }
 
     /// Whether the reply of the request that has begun waits.
     pub fn waits(&mut self) -> bool {
-        let quick = self.steady >= STEADY && (WORTH..LONGEST / 2).contains(&self.mean);
+        let quick =
+            self.steady >= STEADY_REQUESTS && (MIN_REQUEST..MAX_REQUEST).contains(&self.mean);
         let waits = self.allowed && quick;
         if waits {
             self.since = self.since.or(self.begun);
@@ -85,14 +91,16 @@ impl Coalescing {
 mod tests {
     use super::*;
 
-    /// A turn of so many requests, each as long; gives how many of their replies waited, and how many flushes there were.
+    /// A turn of `requests`, each of which takes `took` us; gives how many of their replies waited, and how many flushes
+    /// there were.
     fn turn(coalescing: &mut Coalescing, requests: u32, took: u64) -> (u32, u32) {
-        let (mut now, mut waited, mut flushes) = (1_000_000_000, 0, 0);
+        let took = Duration::from_micros(took);
+        let (mut now, mut waited, mut flushes) = (Monotonic::from_nanos(1_000_000), 0, 0);
         for left in (0..requests).rev() {
             coalescing.others_follow(left > 0);
             flushes += u32::from(coalescing.begin(now, true));
             waited += u32::from(coalescing.waits());
-            now += took;
+            now = now.after(took);
         }
         flushes += u32::from(coalescing.turn_ends());
         (waited, flushes)
@@ -100,43 +108,43 @@ mod tests {
 
     fn steady(took: u64) -> Coalescing {
         let mut coalescing = Coalescing::default();
-        assert_eq!(turn(&mut coalescing, STEADY, took), (0, 0));
+        assert_eq!(turn(&mut coalescing, STEADY_REQUESTS, took), (0, 0));
         turn(&mut coalescing, 2, took);
         coalescing
     }
 
     #[test]
     fn replies_wait_for_those_of_their_turn_but_the_last() {
-        assert_eq!(turn(&mut steady(60_000), 4, 60_000), (3, 1));
-        assert_eq!(turn(&mut steady(60_000), 1, 60_000), (0, 0));
+        assert_eq!(turn(&mut steady(60), 4, 60), (3, 1));
+        assert_eq!(turn(&mut steady(60), 1, 60), (0, 0));
     }
 
     #[test]
     fn none_waits_for_long() {
         // The first leaves before a request that would end more than 500 us after its own began.
-        assert_eq!(turn(&mut steady(100_000), 11, 100_000), (10, 2));
-        assert_eq!(turn(&mut steady(240_000), 5, 240_000), (4, 2));
+        assert_eq!(turn(&mut steady(100), 11, 100), (10, 2));
+        assert_eq!(turn(&mut steady(240), 5, 240), (4, 2));
     }
 
     #[test]
     fn very_quick_and_rather_slow_ones_are_sent_at_once() {
-        assert_eq!(turn(&mut steady(5_000), 16, 5_000), (0, 0));
-        assert_eq!(turn(&mut steady(300_000), 16, 300_000), (0, 0));
+        assert_eq!(turn(&mut steady(5), 16, 5), (0, 0));
+        assert_eq!(turn(&mut steady(300), 16, 300), (0, 0));
     }
 
     #[test]
     fn after_a_slow_one_nobody_waits_for_a_while() {
-        let mut coalescing = steady(60_000);
-        turn(&mut coalescing, 2, SLOW);
-        assert_eq!(turn(&mut coalescing, STEADY, 60_000), (0, 0));
-        assert_eq!(turn(&mut coalescing, 4, 60_000), (2, 1));
+        let mut coalescing = steady(60);
+        turn(&mut coalescing, 2, 1_000);
+        assert_eq!(turn(&mut coalescing, STEADY_REQUESTS, 60), (0, 0));
+        assert_eq!(turn(&mut coalescing, 4, 60), (2, 1));
     }
 
     #[test]
     fn a_reply_that_may_not_wait_does_not() {
-        let mut coalescing = steady(60_000);
+        let mut coalescing = steady(60);
         coalescing.others_follow(true);
-        coalescing.begin(1, false);
+        coalescing.begin(Monotonic::from_nanos(1), false);
         assert!(!coalescing.waits() && !coalescing.turn_ends());
     }
 }

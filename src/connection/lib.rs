@@ -1,13 +1,38 @@
-//! The half of a worker that knows no Python: what a connection sends and receives, how a client does at it,
-//! and when replies wait for each other. Called by `wsgi` and `worker`.
+//! The half of a worker that knows no Python: where connections come from ([`Acceptor`]), what their bytes go through
+//! ([`Transport`], [`Channel`]), where they wait ([`Connections`]), how they change workers ([`HandoffQueue`]), and the
+//! thread that looks after them while the app runs ([`IoThread`]). Called by `wsgi` and `worker`.
 #![forbid(unsafe_code)]
 
-pub mod channel;
+mod acceptor;
+mod channel;
 mod coalesce;
-pub mod outbox;
-mod pace;
+mod connection;
+mod connections;
+mod fd_budget;
+mod handoff;
+mod head_scan;
+mod io_thread;
+mod parking;
+mod poller;
+mod progress;
+mod state;
+mod sync;
+mod transport;
 mod unlocked;
+mod write_buffer;
 
+pub use acceptor::{Accepted, Acceptor, Listener, has_more_than_its_share};
+pub use channel::{Channel, ClientTimeouts, Lost, WaitProgress, WeakChannel, WriteOffload};
 pub use coalesce::Coalescing;
-pub use pace::{LEAST_RATE, Pace, Verdict};
+pub use connection::{Connection, WaitTimeouts};
+pub use connections::{Connections, Expired};
+pub use fd_budget::FdBudget;
+pub use handoff::{HandoffQueue, TransferredConnection};
+pub use head_scan::HeadScan;
+pub use io_thread::IoThread;
+pub use poller::{Events, Interest, Poller, Source};
+pub use progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
+pub use state::{AfterReply, ConnectionState, Next, Waiting};
+pub use transport::{Flush, Transport};
 pub use unlocked::Unlocked;
+pub use write_buffer::FileRest;

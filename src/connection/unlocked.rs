@@ -7,6 +7,27 @@ pub trait Unlocked {
     /// Runs a call that may block, without the lock.
     fn unlocked<R: Send>(&self, call: impl FnOnce() -> R + Send) -> R;
 
-    /// Whether this process was told to leave at once: waiting ends with [`crate::channel::Lost::Leaving`].
+    /// Whether this process was told to leave at once: waiting ends with [`crate::Lost::Leaving`].
     fn must_leave(&self) -> bool;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Unlocked;
+
+    /// No interpreter, and thus no lock.
+    #[derive(Default)]
+    pub(crate) struct Alone {
+        pub(crate) leaving: bool,
+    }
+
+    impl Unlocked for Alone {
+        fn unlocked<R: Send>(&self, call: impl FnOnce() -> R + Send) -> R {
+            call()
+        }
+
+        fn must_leave(&self) -> bool {
+            self.leaving
+        }
+    }
 }

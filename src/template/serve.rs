@@ -21,8 +21,8 @@ use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
 use rcorn_sys::process::{adopt, borrow_inherited};
-use rcorn_worker::orders::{hold, stand_by};
-use rcorn_worker::{self as worker, Birth};
+use rcorn_worker::orders::{block, ignore_in_template};
+use rcorn_worker::{self as worker, WorkerSpec};
 
 use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
 use super::app_state::AppState;
@@ -72,7 +72,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     };
     // As root, if that is who started us; it is executed as the user.
     let config = hooks::source(&start.settings);
-    let prepared = stand_by()
+    let prepared = ignore_in_template()
         .and_then(|()| boot::settle(&start.settings))
         .and_then(|()| testify(py, start))
         .and_then(|()| boot::drop_privileges(&start.settings))
@@ -292,7 +292,7 @@ impl Template<'_> {
         if let Some(hooks) = &self.hooks {
             hooks.forks(py, id);
         }
-        hold()?;
+        block()?;
         let forked = fork_twice(py);
         if !matches!(forked, Ok(Forked::Worker)) {
             SigSet::empty().thread_set_mask()?;
@@ -328,7 +328,7 @@ impl Template<'_> {
         });
         worker::run(
             py,
-            &Birth {
+            &WorkerSpec {
                 hooks,
                 start: self.start,
                 // As long as the process.

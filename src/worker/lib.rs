@@ -1,36 +1,36 @@
-//! The servant: one process that answers one request at a time. Born by a fork of the template; tells the
-//! arbiter when it is ready; leaves when told, when its parent is gone, or replaced after `max_requests`.
+//! A worker: one process that answers one request at a time. Forked from the template; tells the arbiter when it is
+//! ready; leaves when told, when its parent is gone, or replaced after `max_requests`.
+//!
+//! The [`event_loop`] waits and accepts; [`receive`] reads; [`http`] and [`uwsgi`] find requests in what was received;
+//! the [`handler`] of a request [`slot`] serves them.
 #![forbid(unsafe_code)]
 
-pub mod connection;
-pub mod lot;
 pub mod orders;
 
-mod access;
-mod atoms;
-mod deputy;
-mod desk;
-mod doors;
-mod front;
-mod gather;
-mod leave;
-mod pages;
-mod parking;
-mod probe;
-mod retire;
-mod room;
-mod serve;
-mod settle;
+mod access_log;
+mod access_log_fields;
+mod adoption;
+mod buffer_body;
+mod endpoints;
+mod error_pages;
+mod event_loop;
+mod handler;
+mod http;
+mod lifecycle;
+mod preface;
+mod receive;
+mod reload_probe;
+mod request;
+mod retirement;
+mod rules;
 mod setup;
-mod turn;
+mod slot;
+mod uwsgi;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::WorkerHooks;
@@ -44,15 +44,18 @@ use rcorn_python::{testimony, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Settings;
 use rcorn_sys as sys;
-use rcorn_sys::clock;
+use rcorn_wsgi::endpoints::Endpoints;
 
-use desk::Desk;
+use event_loop::EventLoop;
 use orders::Orders;
+
+/// A connection of this worker, with what its requests need of Python.
+type Connection = rcorn_connection::Connection<Endpoints>;
 
 /// What a new worker is given.
 #[derive(Debug)]
-pub struct Birth<'a> {
-    /// The orders of its template.
+pub struct WorkerSpec<'a> {
+    /// The settings and descriptors of its template.
     pub start: &'a Start,
     /// The scoreboard.
     pub scoreboard: &'static Scoreboard,
@@ -62,11 +65,11 @@ pub struct Birth<'a> {
     pub id: u64,
     /// Its scoreboard slot.
     pub slot: u16,
-    /// Where it writes its testimony.
+    /// Where it writes its stacks when asked for them.
     pub testimony: OwnedFd,
     /// It must answer `reload_probe` before it is ready.
     pub probe: bool,
-    /// What a `gunicorn.conf.py` wants to know of it.
+    /// What a `gunicorn.conf.py` wants to be told about it.
     pub hooks: Option<WorkerHooks>,
 }
 
@@ -82,25 +85,17 @@ pub fn name(settings: &Settings) -> String {
 }
 
 /// Runs the worker to its end; gives its exit code. `app`: when the template imported it.
-pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
-    let code = match boot(py, birth, app) {
-        Ok(mut desk) => {
-            desk.work(py);
-            if let Some(hooks) = birth.hooks.as_ref().filter(|_| desk.orders.quit()) {
+pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32 {
+    let code = match boot(py, spec, app) {
+        Ok(mut event_loop) => {
+            event_loop.run(py);
+            let quits = event_loop.lifecycle.quits();
+            if let Some(hooks) = spec.hooks.as_ref().filter(|_| quits) {
                 hooks.interrupted(py);
             }
             0
         }
-        Err(BootError::Failed(failure)) => {
-            let code = failure.code;
-            let told = Report::BootFailed {
-                id: birth.id,
-                pid: pid(),
-                failure,
-            };
-            drop(report(birth.reports.as_fd(), &told));
-            code
-        }
+        Err(BootError::Failed(failure)) => boot_failed(spec, failure),
         Err(BootError::Orphaned) => 0,
         Err(BootError::Host(error)) => {
             log::error(format_args!("the worker cannot be set up: {error}"));
@@ -108,23 +103,27 @@ pub fn run(py: Python<'_>, birth: &Birth<'_>, app: Option<Py<PyAny>>) -> i32 {
                 code: 1,
                 summary: error.to_string(),
             };
-            drop(report(
-                birth.reports.as_fd(),
-                &Report::BootFailed {
-                    id: birth.id,
-                    pid: pid(),
-                    failure,
-                },
-            ));
-            1
+            boot_failed(spec, failure)
         }
     };
     call::settle(py);
     log::info(format_args!("Worker exiting (pid: {})", pid()));
-    if let Some(hooks) = &birth.hooks {
+    if let Some(hooks) = &spec.hooks {
         hooks.leaves(py);
     }
     leave(py);
+    code
+}
+
+/// Tells the arbiter, if it is there; gives the exit code.
+fn boot_failed(spec: &WorkerSpec<'_>, failure: Failure) -> i32 {
+    let code = failure.code;
+    let told = Report::BootFailed {
+        id: spec.id,
+        pid: pid(),
+        failure,
+    };
+    report(spec.reports.as_fd(), &told).ok();
     code
 }
 
@@ -151,75 +150,58 @@ impl From<PyErr> for BootError {
 
 fn boot<'a>(
     py: Python<'_>,
-    birth: &'a Birth<'_>,
+    spec: &'a WorkerSpec<'_>,
     app: Option<Py<PyAny>>,
-) -> Result<Desk<'a>, BootError> {
-    await_adoption(birth.start.arbiter)?;
-    let settings = &birth.start.settings;
-    if let Some(cell) = birth.scoreboard.cell(birth.slot) {
+) -> Result<EventLoop<'a>, BootError> {
+    if !adoption::wait(spec.start.arbiter)? {
+        return Err(BootError::Orphaned);
+    }
+    let settings = &spec.start.settings;
+    if let Some(cell) = spec.scoreboard.cell(spec.slot) {
         cell.pid.store(pid().cast_unsigned(), Ordering::Relaxed);
         cell.generation
-            .store(birth.start.generation, Ordering::Relaxed);
-        cell.worker.store(birth.id, Ordering::Release);
+            .store(spec.start.generation, Ordering::Relaxed);
+        cell.worker.store(spec.id, Ordering::Release);
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
     sys::fork::mark_forks()?;
-    testimony::register(py, birth.testimony.as_fd())?;
+    testimony::register(py, spec.testimony.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
-    if let Some(hooks) = &birth.hooks {
+    if let Some(hooks) = &spec.hooks {
         hooks.born(py, pid()).map_err(BootError::Failed)?;
     }
     let app = if let Some(app) = app {
         app.into_bound(py)
     } else {
         // An import may take long, and start programs, which would inherit blocked signals.
-        orders::fall()?;
-        import(py, settings, birth.reports.as_fd()).map_err(BootError::Failed)?
+        orders::install_import_handlers()?;
+        import(py, settings, spec.reports.as_fd()).map_err(BootError::Failed)?
     };
     // After the import, which may have installed handlers of its own.
-    let start = birth.start;
-    let doors = start.listeners.iter().map(|listener| listener.fd).collect();
-    let orders = Orders::install(py, start.arbiter, doors)?;
-    let app = match &birth.hooks {
+    let start = spec.start;
+    let listeners = start.listeners.iter().map(|listener| listener.fd).collect();
+    let orders = Orders::install_worker_handlers(py, start.arbiter, listeners)?;
+    let app = match &spec.hooks {
         Some(hooks) => {
             hooks.listen_for_abort(py)?;
             hooks.booted(py, &app).map_err(BootError::Failed)?
         }
         None => app,
     };
-    let mut desk = Desk::new(py, birth, app, orders)?;
+    let mut event_loop = EventLoop::new(py, spec, app, orders)?;
     // A developer wants to see what the app answers, whatever that is.
-    let probe = birth.probe && !settings.reload;
+    let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {
-        desk.probe(py, path).map_err(BootError::Failed)?;
+        reload_probe::probe(py, &mut event_loop, path).map_err(BootError::Failed)?;
     }
     report(
-        birth.reports.as_fd(),
+        spec.reports.as_fd(),
         &Report::Ready {
-            id: birth.id,
+            id: spec.id,
             pid: pid(),
         },
     )?;
-    Ok(desk)
-}
-
-/// Waits until the middle process of the double fork is gone and the arbiter is our parent; only then asks
-/// for a signal at the parent's death. Asked for earlier, the middle process's leaving would be that death.
-fn await_adoption(arbiter: i32) -> Result<(), BootError> {
-    let limit = clock::monotonic().saturating_add(clock::nanoseconds(Duration::from_secs(5)));
-    while getppid().as_raw() != arbiter {
-        // Some microseconds; longer only when the arbiter is dead and somebody else adopted us.
-        if clock::monotonic() > limit {
-            return Err(BootError::Orphaned);
-        }
-        nix::sched::sched_yield().map_err(io::Error::from)?;
-    }
-    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)?;
-    if getppid().as_raw() == arbiter {
-        Ok(())
-    } else {
-        Err(BootError::Orphaned)
-    }
+    Ok(event_loop)
 }
 
 /// The visible part of an interpreter's end, without tearing down a heap that the kernel frees anyway:

@@ -16,7 +16,7 @@ use rcorn_sys::{process, signal};
 use rcorn_wsgi::reply::close_connections;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
-const THE_ARBITERS: [Signal; 5] = [
+const ARBITER_SIGNALS: [Signal; 5] = [
     Signal::SIGHUP,
     Signal::SIGUSR2,
     Signal::SIGTTIN,
@@ -25,32 +25,36 @@ const THE_ARBITERS: [Signal; 5] = [
 ];
 
 /// The orders to a worker.
-const A_WORKERS: [Signal; 4] = [
+const WORKER_SIGNALS: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGQUIT,
     Signal::SIGINT,
     Signal::SIGUSR1,
 ];
 
-/// Lets no order in: one that comes before its handler stands waits in the kernel instead of killing us.
-pub fn hold() -> io::Result<()> {
-    let mut orders = SigSet::empty();
-    for signal in A_WORKERS {
-        orders.add(signal);
-    }
-    orders.thread_block()?;
-    Ok(())
+/// Blocks the orders to a worker: one that comes before its handler is installed waits in the kernel instead of killing
+/// the process.
+///
+/// # Errors
+///
+/// Those of `pthread_sigmask(3)`.
+pub fn block() -> io::Result<()> {
+    Ok(SigSet::from_iter(WORKER_SIGNALS).thread_block()?)
 }
 
-/// What a template does about orders: nothing, but a reopen is remembered for the worker it becomes. Whoever
-/// signals the whole process group (a terminal, `stopasgroup`) means the arbiter, which ends its templates.
-pub fn stand_by() -> io::Result<()> {
-    A_WORKERS.into_iter().try_for_each(signal::disregard)?;
-    disregard_the_arbiters()
+/// Ignores orders in a template, but remembers a reopen for the worker that it becomes. A signal to the whole process
+/// group (by a terminal, or `stopasgroup`) is meant for the arbiter, which ends its templates.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn ignore_in_template() -> io::Result<()> {
+    WORKER_SIGNALS.into_iter().try_for_each(signal::disregard)?;
+    ignore_arbiter_signals()
 }
 
-/// A worker that still imports its app holds nothing: an order to leave ends it.
-pub fn fall() -> io::Result<()> {
+/// Lets an order to leave end a worker that still imports its app: it holds no connection.
+pub(super) fn install_import_handlers() -> io::Result<()> {
     for signal in [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT] {
         signal::reset(signal)?;
     }
@@ -58,13 +62,13 @@ pub fn fall() -> io::Result<()> {
     Ok(())
 }
 
-fn disregard_the_arbiters() -> io::Result<()> {
-    THE_ARBITERS.into_iter().try_for_each(signal::disregard)
+fn ignore_arbiter_signals() -> io::Result<()> {
+    ARBITER_SIGNALS.into_iter().try_for_each(signal::disregard)
 }
 
 /// The orders received so far, and the pipe that wakes the loop.
 #[derive(Debug)]
-pub struct Orders {
+pub(super) struct Orders {
     drain: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
@@ -72,13 +76,21 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Installs the handlers, and lets signals in that [`hold`] kept waiting. To be called after the app was imported, which may have installed others
-    /// (`import signal` alone installs one for SIGINT).
+    /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be called after the app was
+    /// imported, which may have installed others (`import signal` alone installs one for SIGINT).
     ///
-    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `doors` are closed that instant,
+    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `listeners` are closed that instant,
     /// whatever the app does, so that a new arbiter can bind their addresses.
-    pub fn install(py: Python<'_>, arbiter: i32, doors: Vec<RawFd>) -> io::Result<Self> {
-        hold()?;
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2), or no descriptors for the pipe that wakes the loop.
+    pub(super) fn install_worker_handlers(
+        py: Python<'_>,
+        arbiter: i32,
+        listeners: Vec<RawFd>,
+    ) -> io::Result<Self> {
+        block()?;
         call::catch_interrupts(py).map_err(io::Error::other)?;
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -91,7 +103,7 @@ impl Orders {
             wake,
         };
         let null = File::open("/dev/null")?;
-        let mut doors = Some((doors, null));
+        let mut listeners = Some((listeners, null));
         for (number, flag) in [
             (Signal::SIGTERM, &orders.drain),
             (Signal::SIGUSR1, &orders.reopen),
@@ -99,14 +111,14 @@ impl Orders {
             let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
             signal::reset(number)?;
             let drains = number == Signal::SIGTERM;
-            let doors = doors.take_if(|_| drains);
-            signal::on(rcorn_sys::signal::number(number), move || {
+            let listeners = listeners.take_if(|_| drains);
+            signal::on(signal::number(number), move || {
                 flag.store(true, Ordering::Relaxed);
-                if let Some((doors, null)) = &doors {
+                if let Some((listeners, null)) = &listeners {
                     close_connections();
                     if getppid().as_raw() != arbiter {
-                        for door in doors {
-                            process::put_over(null.as_fd(), *door);
+                        for listener in listeners {
+                            process::put_over(null.as_fd(), *listener);
                         }
                     }
                 }
@@ -116,7 +128,7 @@ impl Orders {
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
             let (flag, waker) = (Arc::clone(&orders.quit), waker.try_clone()?);
             signal::reset(number)?;
-            signal::on(rcorn_sys::signal::number(number), move || {
+            signal::on(signal::number(number), move || {
                 flag.store(true, Ordering::Relaxed);
                 call::interrupt();
                 wake_up(&waker);
@@ -124,7 +136,7 @@ impl Orders {
             // A request that waits in a system call is to be dropped, too.
             signal::interrupt_calls(number)?;
         }
-        disregard_the_arbiters()?;
+        ignore_arbiter_signals()?;
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;
         if signal::was_swallowed(Signal::SIGUSR1) {
@@ -135,41 +147,43 @@ impl Orders {
     }
 
     /// What to wait on beside the sockets.
-    pub fn wake(&self) -> impl AsFd + '_ {
+    pub(super) fn wake(&self) -> impl AsFd + '_ {
         self.wake.as_fd()
     }
 
     /// Empties the wake-up pipe.
-    pub fn awake(&mut self) {
+    pub(super) fn clear_wake(&mut self) {
         let mut sink = [0; 64];
         while matches!(self.wake.read(&mut sink), Ok(count) if count > 0) {}
     }
 
     /// TERM: finish and leave.
-    #[must_use]
-    pub fn drain(&self) -> bool {
+    pub(super) fn drain(&self) -> bool {
         self.drain.load(Ordering::Relaxed)
     }
 
     /// The order to leave, for those who cannot ask us.
-    #[must_use]
-    pub fn draining(&self) -> Arc<AtomicBool> {
+    pub(super) fn drain_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.drain)
     }
 
+    /// The order to leave at once, likewise.
+    pub(super) fn quit_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.quit)
+    }
+
     /// INT, QUIT: leave now.
-    #[must_use]
-    pub fn quit(&self) -> bool {
+    pub(super) fn quit(&self) -> bool {
         self.quit.load(Ordering::Relaxed)
     }
 
     /// USR1, once for each.
-    pub fn take_reopen(&self) -> bool {
+    pub(super) fn take_reopen(&self) -> bool {
         self.reopen.swap(false, Ordering::Relaxed)
     }
 }
 
 /// One byte; a full pipe means that the loop will wake anyway.
 fn wake_up(waker: &UnixStream) {
-    drop(rcorn_sys::net::send(waker.as_fd(), &[1], false));
+    rcorn_sys::net::send(waker.as_fd(), &[1], false).ok();
 }

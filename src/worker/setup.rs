@@ -1,129 +1,132 @@
-//! A worker's desk is set up: settings become limits, inherited descriptors become sockets.
+//! A worker's event loop is put together: settings become limits, inherited descriptors become sockets.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use pyo3::prelude::*;
 
 use rcorn_app::loggers;
-use rcorn_connection::Coalescing;
-use rcorn_connection::channel::Patience;
-use rcorn_http::{Head, Limits, Packet};
+use rcorn_connection::{
+    Acceptor, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener, Poller,
+    Source, WaitTimeouts,
+};
 use rcorn_link::Start;
-use rcorn_log::AccessLog;
-use rcorn_settings::{HeaderMap, LogTarget, Settings};
-use rcorn_sys::clock;
+use rcorn_log::AccessLog as AccessFile;
+use rcorn_scoreboard::Cell;
+use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
 use rcorn_sys::process::adopt;
+use rcorn_wsgi::endpoints::Endpoints;
 use rcorn_wsgi::environ::{EnvironBuilder, EnvironRules};
 use rcorn_wsgi::errors::Errors;
 use rcorn_wsgi::exchange::WsgiApp;
 use rcorn_wsgi::file::FileWrapper;
 use rcorn_wsgi::slot::ExchangeSlot;
 
-use super::Birth;
-use super::access::{Access, FileAccess};
-use super::atoms::Logger;
-use super::deputy::{Deputy, Sender};
-use super::desk::{Desk, Door, Limiting, PIECE, WAKE};
+use super::WorkerSpec;
+use super::access_log::AccessLog;
+use super::access_log_fields::PythonLogger;
+use super::event_loop::EventLoop;
+use super::handler::RequestHandler;
+use super::lifecycle::Lifecycle;
 use super::orders::Orders;
-use super::retire::Retirement;
-use super::room::Room;
+use super::retirement::Retirement;
+use super::rules::Rules;
+use super::slot::RequestSlot;
 
 /// `SERVER_SOFTWARE` in the environ.
 const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
 /// How long a client may take to close after we did.
-const CLOSING: Duration = Duration::from_secs(2);
+const MAX_CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-impl<'a> Desk<'a> {
-    /// Sets the desk up; the worker can serve after this.
+impl<'a> EventLoop<'a> {
+    /// Sets the worker up: it can serve after this.
     pub(super) fn new(
         py: Python<'_>,
-        birth: &'a Birth<'_>,
+        spec: &'a WorkerSpec<'_>,
         app: Bound<'_, PyAny>,
         orders: Orders,
     ) -> io::Result<Self> {
-        let start = birth.start;
+        let start = spec.start;
         let settings = &start.settings;
-        let cell = birth.scoreboard.cell(birth.slot);
+        let cell = spec.scoreboard.cell(spec.slot);
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
-        let mut doors = Vec::new();
-        for listener in &start.listeners {
-            doors.push(Door {
-                socket: adopt(listener.fd)?,
-                protocol: listener.protocol,
-            });
-        }
-        let lot = (adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
-        let deputy = Deputy::new(
-            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            lot.0.try_clone()?,
+        let poller = Arc::new(Poller::new()?);
+        poller.add(orders.wake(), Source::Wake)?;
+        let handoff =
+            HandoffQueue::new(adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
+        let handoff = Arc::new(handoff);
+        let connections = Connections::new(
+            Arc::clone(&poller),
+            &cell.connections,
+            wait_timeouts(settings),
+            FdBudget::new(settings.worker_connections),
+        );
+        let io = IoThread::new(
+            &connections,
+            Arc::clone(&poller),
+            Arc::clone(&handoff),
             cell,
-            birth.scoreboard,
-            orders.draining(),
+            spec.scoreboard,
+            orders.drain_flag(),
         )?;
-        let sender = Arc::new(Sender(Arc::clone(&deputy)));
-        let (environ, exchange) = stage(py, start, sender).map_err(io::Error::other)?;
+        let mut acceptor = Acceptor::new(
+            Arc::clone(&poller),
+            listeners(start)?,
+            handoff,
+            client_timeouts(settings, cell),
+            settings.proxy_protocol != ProxyProtocol::Off,
+        );
+        acceptor.open()?;
         let app = WsgiApp::new(py, app, settings.sendfile);
-        let access = access(py, start)?;
-        let mut desk = Self {
-            start,
-            settings,
-            scoreboard: birth.scoreboard,
+        let quit = orders.quit_flag();
+        let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks.as_ref(), quit);
+        Ok(Self {
+            slot: slot(py, start, cell, &io)?,
+            lifecycle: Lifecycle::new(
+                orders,
+                Retirement::new(settings, spec.id, cell),
+                start.arbiter,
+                spec.scoreboard,
+                spec.id,
+                spec.reports.as_fd(),
+            ),
+            poller,
+            acceptor,
+            connections,
+            io,
+            rules,
             cell,
-            reports: birth.reports.as_fd(),
-            id: birth.id,
-            orders,
-            deputy,
-            coalescing: Coalescing::default(),
-            doors,
-            doors_open: false,
-            sit_out_until: 0,
-            lot,
-            watches_lot: false,
-            in_hand: 0,
-            room: Room::new(settings.worker_connections),
-            next_sweep: u64::MAX,
-            leaving: None,
-            limits: limits(settings),
-            limiting: limiting(settings),
-            patience: Patience {
-                read: settings.body_timeout.limit(),
-                write: settings.write_timeout.limit(),
-                buffer: usize::try_from(settings.response_buffer.bytes()).unwrap_or(usize::MAX),
-                cell: Some(cell),
-            },
-            head: Head::default(),
-            packet: Packet::default(),
-            // A head and a body of the size that buffers have: in one piece.
-            scratch: vec![0; PIECE.saturating_add(16 * 1024)],
-            environ,
-            exchange,
-            app,
-            hooks: birth.hooks.as_ref(),
-            access,
-            path: Vec::new(),
-            standing_second: 0,
-            retirement: Retirement::new(settings, birth.id),
-        };
-        desk.deputy.epoll.add(
-            desk.orders.wake(),
-            EpollEvent::new(EpollFlags::EPOLLIN, WAKE),
-        )?;
-        desk.watch_lot()?;
-        desk.open_doors()?;
-        Ok(desk)
+        })
     }
 }
 
-/// What makes environs, and the exchange that they are served with.
-fn stage(
+fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
+    let listeners = start.listeners.iter().map(|listener| {
+        Ok(Listener {
+            socket: adopt(listener.fd)?,
+            protocol: listener.protocol,
+        })
+    });
+    listeners.collect()
+}
+
+/// What makes environs, the exchange that they are served with, and the access log.
+fn slot(
     py: Python<'_>,
     start: &Start,
-    sender: Arc<Sender>,
-) -> PyResult<(EnvironBuilder, ExchangeSlot)> {
+    cell: &'static Cell,
+    io: &IoThread<Endpoints>,
+) -> io::Result<RequestSlot> {
+    let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
+    let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
+    let access = access_log(py, start)?;
+    let handler = RequestHandler::new(environ, exchange, access, cell, io.clone());
+    Ok(RequestSlot::new(handler))
+}
+
+fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<EnvironBuilder> {
     let settings = &start.settings;
     let rules = EnvironRules {
         secure_scheme_headers: &settings.secure_scheme_headers,
@@ -133,70 +136,45 @@ fn stage(
     };
     let errors = Bound::new(py, Errors)?;
     let wrapper = py.get_type::<FileWrapper>();
-    let exchange = ExchangeSlot::new(py, sender)?;
-    let environ = EnvironBuilder::new(
+    EnvironBuilder::new(
         py,
         &rules,
         &start.listeners,
         errors.as_any(),
         wrapper.as_any(),
         &exchange.early_hints(py)?,
-    )?;
-    Ok((environ, exchange))
+    )
 }
 
 /// The access log, if there is one.
-fn access(py: Python<'_>, start: &Start) -> io::Result<Option<Access>> {
+fn access_log(py: Python<'_>, start: &Start) -> io::Result<Option<AccessLog>> {
+    let format = &start.settings.access_log_format;
     if loggers::are_shaped(start) {
-        let logger = Logger::new(py, &start.settings.access_log_format);
-        return logger
-            .map(Access::Logger)
-            .map(Some)
-            .map_err(io::Error::other);
+        let logger = PythonLogger::new(py, format).map_err(io::Error::other)?;
+        return Ok(Some(AccessLog::to_logger(logger)));
     }
     let Some(fd) = start.access_log else {
         return Ok(None);
     };
     let path = start.settings.accesslog.as_ref().and_then(LogTarget::path);
-    FileAccess::new(
-        AccessLog::new(adopt(fd)?, path),
-        &start.settings.access_log_format,
-    )
-    .map(Access::File)
-    .map(Some)
+    AccessLog::to_file(AccessFile::new(adopt(fd)?, path), format).map(Some)
 }
 
-fn limit(seconds: Option<Duration>) -> u64 {
-    seconds.map_or(0, clock::nanoseconds)
-}
-
-/// What the parser enforces.
-fn limits(settings: &Settings) -> Limits {
-    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-    let line = size(settings.limit_request_line.bytes());
-    let field = size(settings.limit_request_field_size.bytes());
-    Limits {
-        request_line: if line == 0 { 1024 * 1024 } else { line },
-        fields: match settings.limit_request_fields {
-            0 => 32768,
-            fields => usize::try_from(fields).unwrap_or(usize::MAX),
-        },
-        field_size: if field == 0 { 8190 } else { field },
-        require_host: settings.require_host,
-        permit_obsolete_folding: settings.permit_obsolete_folding,
-        permit_unconventional_http_method: settings.permit_unconventional_http_method,
-        permit_unconventional_http_version: settings.permit_unconventional_http_version,
-        casefold_http_method: settings.casefold_http_method,
-        refuse_underscores: settings.header_map == HeaderMap::Refuse,
+fn client_timeouts(settings: &Settings, cell: &'static Cell) -> ClientTimeouts {
+    ClientTimeouts {
+        read: settings.body_timeout.limit(),
+        write: settings.write_timeout.limit(),
+        buffer: usize::try_from(settings.response_buffer.bytes()).unwrap_or(usize::MAX),
+        cell: Some(cell),
     }
 }
 
-fn limiting(settings: &Settings) -> Limiting {
-    Limiting {
-        head: limit(settings.header_timeout.limit()),
-        body: limit(settings.body_timeout.limit()),
-        idle: limit(settings.keepalive.limit()),
-        write: limit(settings.write_timeout.limit()),
-        close: clock::nanoseconds(CLOSING),
+fn wait_timeouts(settings: &Settings) -> WaitTimeouts {
+    WaitTimeouts {
+        head: settings.header_timeout.limit(),
+        body: settings.body_timeout.limit(),
+        idle: settings.keepalive.limit(),
+        write: settings.write_timeout.limit(),
+        close: Some(MAX_CLOSE_WAIT),
     }
 }

@@ -3,8 +3,8 @@
 use pyo3::exceptions::{PyConnectionResetError, PyOSError, PySystemExit, PyTimeoutError};
 use pyo3::prelude::*;
 
+use rcorn_connection::Lost;
 use rcorn_connection::Unlocked;
-use rcorn_connection::channel::Lost;
 use rcorn_python::call;
 
 /// A thread that holds the GIL, which waiting calls release.
@@ -35,7 +35,7 @@ pub fn lost_error(lost: Lost) -> PyErr {
     let text = lost.to_string();
     match lost {
         Lost::Gone(_) => PyConnectionResetError::new_err(text),
-        Lost::Slow(..) | Lost::Drip(_) => PyTimeoutError::new_err(text),
+        Lost::Stalled(..) | Lost::TooSlow(_) => PyTimeoutError::new_err(text),
         Lost::Short => PyOSError::new_err(text),
         Lost::Leaving => PySystemExit::new_err(0),
     }

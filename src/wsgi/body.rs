@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use rcorn_http::{ChunkedDecoder, Refusal};
 
-use rcorn_connection::channel::{Channel, Lost, Slowness};
+use rcorn_connection::{Channel, Lost, WaitProgress};
 
 /// Bytes asked of the socket at once.
 const PIECE: usize = 64 * 1024;
@@ -71,7 +71,7 @@ pub struct Body {
     /// What was wrong with the framing.
     malformed: Option<Refusal>,
     /// How the client does.
-    slowness: Slowness,
+    progress: WaitProgress,
 }
 
 impl Body {
@@ -111,7 +111,7 @@ impl Body {
             channel: Some(channel),
             total: here,
             malformed: None,
-            slowness: Slowness::default(),
+            progress: WaitProgress::default(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Body {
             channel: Some(channel),
             total: 0,
             malformed: None,
-            slowness: Slowness::default(),
+            progress: WaitProgress::default(),
         }
     }
 
@@ -144,13 +144,13 @@ impl Body {
     }
 
     /// How the client has done while it was waited for; to be given back by [`Self::waited`].
-    pub fn slowness(&mut self) -> Slowness {
-        std::mem::take(&mut self.slowness)
+    pub fn progress(&mut self) -> WaitProgress {
+        std::mem::take(&mut self.progress)
     }
 
     /// After a wait.
-    pub fn waited(&mut self, slowness: Slowness) {
-        self.slowness = slowness;
+    pub fn waited(&mut self, progress: WaitProgress) {
+        self.progress = progress;
     }
 
     /// What was wrong with the framing, if something was.
@@ -308,7 +308,7 @@ impl Body {
         }
     }
 
-    /// Endpoints the body with its request. Gives the bytes that belong to the next request; `None` when the
+    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when the
     /// body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         // What is already in the socket's buffer may complete it.
@@ -338,10 +338,7 @@ fn receive(
     room: usize,
     total: u64,
 ) -> Result<Option<u64>, BodyError> {
-    let start = into.len();
-    into.resize(start.saturating_add(room), 0);
-    let got = channel.try_receive(into.get_mut(start..).unwrap_or(&mut []));
-    into.truncate(start.saturating_add(got.as_ref().map_or(0, |got| got.unwrap_or(0))));
+    let got = channel.try_receive_into(into, room);
     match got? {
         None => Ok(None),
         Some(0) => {

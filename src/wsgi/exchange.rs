@@ -19,8 +19,8 @@ use super::reply::{ResponseConstraints, Stage};
 use super::slot::ExchangeSlot;
 use super::start::Exchange;
 use super::violation::{WsgiViolation, hint};
-use rcorn_connection::channel::Channel;
-use rcorn_connection::outbox::{FileRest, Flush};
+use rcorn_connection::Channel;
+use rcorn_connection::{FileRest, Flush};
 
 /// How an exchange ended.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::attached::Attached;
-use rcorn_connection::channel::{Channel, Lost};
-use rcorn_connection::outbox::Flush;
+use rcorn_connection::Flush;
+use rcorn_connection::{Channel, Lost};
 
 /// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
 pub(super) const COPIED: usize = 16 * 1024;

@@ -15,7 +15,7 @@ use super::exchange::leave_if_stray;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
 use super::violation::WsgiViolation;
-use rcorn_connection::outbox::Flush;
+use rcorn_connection::Flush;
 
 /// What the callable is bound to: one for the life of the worker, so that a request which does not use it pays
 /// nothing. It knows the exchange in use, which changes only when an app has kept the last one.

@@ -16,9 +16,7 @@ use rcorn_sys::fork::is_stray;
 use super::attached::{Attached, lost_error};
 use super::body::{Body, BodyError, Pull};
 use super::turn::ReceivingTurn;
-use rcorn_connection::Unlocked;
-use rcorn_connection::channel::Lost;
-use rcorn_connection::outbox::Flush;
+use rcorn_connection::{Flush, Lost, Unlocked};
 
 /// The longest read that is allocated before its bytes have come: a client must not make the server reserve
 /// what it only announces.
@@ -137,9 +135,9 @@ impl Input {
 
     /// Waits until the connection has more bytes.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let (channel, mut slowness, total) = match self.lock().as_mut() {
+        let (channel, mut progress, total) = match self.lock().as_mut() {
             None => return Ok(()),
-            Some(body) => (body.channel()?, body.slowness(), body.total()),
+            Some(body) => (body.channel()?, body.progress(), body.total()),
         };
         if channel.owes_continue() {
             channel.owe_continue(false);
@@ -149,10 +147,10 @@ impl Input {
                 .map_err(lost_error)?;
         }
         channel
-            .wait_for_bytes(&Attached(py), &mut slowness, total)
+            .wait_for_bytes(&Attached(py), &mut progress, total)
             .map_err(lost_error)?;
         if let Some(body) = self.lock().as_mut() {
-            body.waited(slowness);
+            body.waited(progress);
         }
         Ok(())
     }

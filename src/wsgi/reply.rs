@@ -11,8 +11,8 @@ use super::body::DRAINED;
 use super::declare::Declared;
 use super::fragment::{COPIED, ChunkLine, Fragment, FullReply, limited};
 use super::violation::WsgiViolation;
-use rcorn_connection::channel::Channel;
-use rcorn_connection::outbox::Flush;
+use rcorn_connection::Channel;
+use rcorn_connection::Flush;
 
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
 static CLOSING: AtomicBool = AtomicBool::new(false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use rcorn_connection::channel::Deputy;
+use rcorn_connection::WriteOffload;
 use rcorn_python::call;
 
 use super::hints::{EarlyHints, Hints};
@@ -31,7 +31,7 @@ impl ExchangeSlot {
     /// # Errors
     ///
     /// When Python has no memory.
-    pub fn new(py: Python<'_>, offload: Arc<dyn Deputy>) -> PyResult<Self> {
+    pub fn new(py: Python<'_>, offload: Arc<dyn WriteOffload>) -> PyResult<Self> {
         let (exchange, start_response) = exchange(py, CommonHeaders::default(), offload)?;
         Ok(Self {
             hints: Py::new(py, Hints::new(exchange.clone_ref(py)))?,
@@ -93,7 +93,7 @@ impl ExchangeSlot {
 fn exchange(
     py: Python<'_>,
     common_headers: CommonHeaders,
-    offload: Arc<dyn Deputy>,
+    offload: Arc<dyn WriteOffload>,
 ) -> PyResult<(Py<Exchange>, Py<PyAny>)> {
     let exchange = Bound::new(py, Exchange::new(common_headers, offload))?;
     let start_response = Exchange::bind_start_response(&exchange)?;

@@ -14,8 +14,8 @@ use super::declare::Refused;
 use super::exchange::leave_if_stray;
 use super::reply::{CommonHeaders, Reply, Stage};
 use super::violation::WsgiViolation;
-use rcorn_connection::channel::{Channel, Deputy};
-use rcorn_connection::outbox::Flush;
+use rcorn_connection::Flush;
+use rcorn_connection::{Channel, WriteOffload};
 
 /// The object both functions are bound to.
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
@@ -24,7 +24,7 @@ pub struct Exchange {
     // Never locked while the GIL is released or code of the app runs: it would wait for itself.
     reply: Mutex<Reply>,
     common_headers: Mutex<CommonHeaders>,
-    offload: Arc<dyn Deputy>,
+    offload: Arc<dyn WriteOffload>,
 }
 
 /// Longest part that is copied to wait for the next.
@@ -36,7 +36,7 @@ const CHUNK_FRAME: usize = 8;
 
 impl Exchange {
     /// No request is in hand.
-    pub(super) fn new(common_headers: CommonHeaders, offload: Arc<dyn Deputy>) -> Self {
+    pub(super) fn new(common_headers: CommonHeaders, offload: Arc<dyn WriteOffload>) -> Self {
         Self {
             reply: Mutex::default(),
             common_headers: Mutex::new(common_headers),
@@ -50,7 +50,7 @@ impl Exchange {
     }
 
     /// What sends waiting parts while the app goes on.
-    pub(super) fn offload(&self) -> &Arc<dyn Deputy> {
+    pub(super) fn offload(&self) -> &Arc<dyn WriteOffload> {
         &self.offload
     }
 

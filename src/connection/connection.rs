@@ -1,0 +1,194 @@
+//! One accepted connection while no worker time is spent on it: what it waits for, and the bytes that have come. One
+//! that has sent nothing costs a few hundred bytes.
+
+use std::cell::OnceCell;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcorn_http::{ChunkScan, Passage};
+use rcorn_settings::{AllowList, Protocol};
+use rcorn_sys::net::Peer;
+use rcorn_types::Monotonic;
+
+use super::channel::Channel;
+use super::handoff::HandoffQueue;
+use super::head_scan::HeadScan;
+use super::poller::Interest;
+use super::progress::TransferProgress;
+use super::state::{ConnectionState, Waiting};
+use super::write_buffer::wide;
+
+/// How long connections may wait; `None`: for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitTimeouts {
+    /// For a whole head.
+    pub head: Option<Duration>,
+    /// For the next piece of a body.
+    pub body: Option<Duration>,
+    /// For the next request.
+    pub idle: Option<Duration>,
+    /// For the client to take the next piece of a reply.
+    pub write: Option<Duration>,
+    /// For the client's close after ours.
+    pub close: Option<Duration>,
+}
+
+impl WaitTimeouts {
+    fn limit(&self, waiting: Waiting) -> Option<Duration> {
+        match waiting {
+            Waiting::FirstByte | Waiting::Head => self.head,
+            Waiting::Body(_) | Waiting::Chunks => self.body,
+            Waiting::NextRequest => self.idle,
+            Waiting::Reply(_) => self.write,
+            Waiting::Close => self.close,
+        }
+    }
+}
+
+/// One connection. `E` is what the server keeps with it for its requests and only the server's own thread may drop
+/// (Python objects).
+#[derive(Debug)]
+pub struct Connection<E> {
+    /// What it sends and receives.
+    pub channel: Channel,
+    /// What travels with it to another worker.
+    pub state: ConnectionState,
+    /// The client and the server as the app sees them, made for the first request.
+    pub endpoints: Option<E>,
+    /// Received and not served yet.
+    pub buffer: Vec<u8>,
+    /// How far the head in the buffer was looked at.
+    pub head_scan: HeadScan,
+    /// How far the chunked body in the buffer was looked at.
+    pub chunks: Option<Box<ChunkScan>>,
+    /// The other end of the socket. Trust depends on it, not on whom it names.
+    peer: Peer,
+    is_local: bool,
+    /// The client as text, made when it is first asked for.
+    address: OnceCell<Arc<str>>,
+    /// What the client had taken before the reply that it is taking now.
+    taken_before: u64,
+    /// What the poller watches it for, if it does.
+    pub(crate) watched: Option<Interest>,
+    /// Its place among the parked ones, if it has one.
+    pub(crate) place: Option<usize>,
+}
+
+impl<E> Connection<E> {
+    /// A connection just accepted, or handed on by another worker.
+    #[must_use]
+    pub fn new(channel: Channel, peer: Peer, state: ConnectionState) -> Self {
+        Self {
+            channel,
+            state,
+            endpoints: None,
+            buffer: Vec::new(),
+            head_scan: HeadScan::default(),
+            chunks: None,
+            peer,
+            is_local: matches!(peer, Peer::Inet(address) if canonical(address).is_loopback()),
+            address: OnceCell::new(),
+            taken_before: 0,
+            watched: None,
+            place: None,
+        }
+    }
+
+    /// Hands it on to a sibling; `false`: it stays ours. What is still to be sent does not travel.
+    #[must_use]
+    pub fn hand_on(&self, queue: &HandoffQueue) -> bool {
+        match self.state.waiting {
+            Waiting::Close | Waiting::Reply(_) => false,
+            Waiting::FirstByte
+            | Waiting::Head
+            | Waiting::Body(_)
+            | Waiting::Chunks
+            | Waiting::NextRequest => {
+                queue.send(self.channel.transport(), &self.state, &self.buffer)
+            }
+        }
+    }
+
+    /// Whether it was parked before: then it counts among the worker's connections.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// What is spoken on it.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.state.protocol
+    }
+
+    /// Whether the other end is a process of this machine, by the loopback.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// Whether the peer is on this list; one on a unix socket is on all of them.
+    #[must_use]
+    pub fn is_on(&self, list: &AllowList) -> bool {
+        match self.peer {
+            Peer::Inet(address) => list.allows(canonical(address)),
+            // A unix peer is on this machine and passed the socket file's permissions.
+            Peer::Unix => true,
+        }
+    }
+
+    /// Notes whom a PROXY header names.
+    pub fn set_proxied(&mut self, proxied: Option<Passage>) {
+        self.state.may_be_proxied = false;
+        self.state.proxied = proxied;
+        self.address = OnceCell::new();
+    }
+
+    /// The client: the other end, or whom a PROXY header named.
+    #[must_use]
+    pub fn client(&self) -> Peer {
+        let named = self.state.proxied.map(|named| Peer::Inet(named.client));
+        named.unwrap_or(self.peer)
+    }
+
+    /// The client's address, for a log line: `127.0.0.1`; empty for one on a unix socket.
+    #[must_use]
+    pub fn client_address(&self) -> Arc<str> {
+        let text = self.address.get_or_init(|| match self.client() {
+            Peer::Inet(address) => canonical(address).to_string().into(),
+            Peer::Unix => "".into(),
+        });
+        Arc::clone(text)
+    }
+
+    /// Sets what it waits for; gives until when.
+    pub(crate) fn wait_for(
+        &mut self,
+        waiting: Waiting,
+        timeouts: &WaitTimeouts,
+        now: Monotonic,
+    ) -> Monotonic {
+        let state = &mut self.state;
+        let before = std::mem::replace(&mut state.waiting, waiting);
+        if !before.goes_on_as(waiting) {
+            state.progress = TransferProgress::new(now);
+            if matches!(waiting, Waiting::Reply(_)) {
+                self.taken_before = self.channel.taken();
+            }
+        }
+        let moved = match waiting {
+            Waiting::Reply(_) => self.channel.taken().saturating_sub(self.taken_before),
+            Waiting::Body(_) | Waiting::Chunks => wide(self.buffer.len()),
+            // These must be over in time, however their bytes are spread.
+            Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => 0,
+        };
+        state.progress.moved(now, moved);
+        state.progress.deadline(timeouts.limit(waiting))
+    }
+}
+
+/// The address without the IPv6 form of an IPv4 peer (`::ffff:1.2.3.4`): allow lists name the latter.
+fn canonical(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}

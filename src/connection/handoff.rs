@@ -1,0 +1,225 @@
+//! The hand-off queue, shared by all workers: through it a worker hands on connections that it cannot serve (it retires,
+//! or is busy with a long request). Whoever is free takes them, with the bytes that were read; the client notices
+//! nothing.
+//!
+//! A message is the socket (`SCM_RIGHTS`), the length of the state as a native `u16`, the state as JSON, and the bytes.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
+
+use rcorn_log as log;
+use rcorn_sys::net::Peer;
+use rcorn_sys::passing::{receive_with, send_with};
+use rcorn_sys::process::duplicate;
+
+use super::state::ConnectionState;
+use super::transport::Transport;
+
+/// The longest message: bytes of a request that has partly come travel with its connection.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024;
+
+/// A connection from the queue.
+#[derive(Debug)]
+pub struct TransferredConnection {
+    /// What its bytes go through.
+    pub transport: Transport,
+    /// Its other end.
+    pub peer: Peer,
+    /// The rest that must be known.
+    pub state: ConnectionState,
+    /// Bytes that were read and not served.
+    pub buffer: Vec<u8>,
+}
+
+/// Both ends of the queue: a pair of sockets that keep message boundaries.
+#[derive(Debug)]
+pub struct HandoffQueue {
+    sender: OwnedFd,
+    receiver: OwnedFd,
+}
+
+impl HandoffQueue {
+    /// The queue with these ends.
+    #[must_use]
+    pub fn new(sender: OwnedFd, receiver: OwnedFd) -> Self {
+        Self { sender, receiver }
+    }
+
+    /// Hands a connection on. `false`: the queue is full or the connection carries too much; it stays ours.
+    #[must_use]
+    pub fn send(&self, transport: &Transport, state: &ConnectionState, buffer: &[u8]) -> bool {
+        let Ok(state) = serde_json::to_vec(state) else {
+            return false;
+        };
+        let Ok(length) = u16::try_from(state.len()) else {
+            return false;
+        };
+        let length = length.to_ne_bytes();
+        let parts = [&length, state.as_slice(), buffer];
+        if parts.map(<[u8]>::len).iter().sum::<usize>() > MAX_MESSAGE_BYTES {
+            return false;
+        }
+        let parts = parts.map(IoSlice::new);
+        let socket = Some(transport.descriptor());
+        send_with(self.sender.as_fd(), &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok()
+    }
+
+    /// Takes one connection; `None` when the queue is empty, or has only the arbiter's hint to look at the listeners.
+    ///
+    /// # Errors
+    ///
+    /// Those of recvmsg(2), or a message that is none of a worker's.
+    pub fn receive(&self) -> io::Result<Option<TransferredConnection>> {
+        let mut message = vec![0; MAX_MESSAGE_BYTES];
+        let Some((length, socket)) = receive_with(self.receiver.as_fd(), &mut message)? else {
+            return Ok(None);
+        };
+        let Some(socket) = socket else {
+            // The arbiter sends a single byte.
+            if length > 1 {
+                log::error(format_args!(
+                    "a connection handed on by another worker is lost: no descriptor came with it"
+                ));
+            }
+            return Ok(None);
+        };
+        message.truncate(length);
+        let (state, buffer) = split(&message)
+            .ok_or_else(|| io::Error::other("a malformed message in the hand-off queue"))?;
+        Ok(Some(TransferredConnection {
+            peer: peer(&socket),
+            transport: Transport::plain(socket),
+            state: serde_json::from_slice(state)?,
+            buffer: buffer.to_vec(),
+        }))
+    }
+
+    /// Whether this process has room for one more descriptor: the kernel drops one for which there is none (unix(7)).
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2), `F_DUPFD_CLOEXEC`: `EMFILE` when there is none.
+    pub fn probe_descriptor(&self) -> io::Result<()> {
+        duplicate(self.receiver.as_raw_fd()).map(drop)
+    }
+
+    /// What to watch for connections.
+    pub(crate) fn receiver(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
+
+/// The state and the bytes in a message.
+fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = message.split_first_chunk::<2>()?;
+    rest.split_at_checked(u16::from_ne_bytes(*length).into())
+}
+
+/// The other end of a connected socket.
+fn peer(socket: &OwnedFd) -> Peer {
+    let Ok(address) = getpeername::<SockaddrStorage>(socket.as_raw_fd()) else {
+        return Peer::Unix;
+    };
+    let v4 = address.as_sockaddr_in();
+    let v6 = address.as_sockaddr_in6();
+    match (v4, v6) {
+        (Some(v4), _) => Peer::Inet(std::net::SocketAddrV4::from(*v4).into()),
+        (None, Some(v6)) => Peer::Inet(std::net::SocketAddrV6::from(*v6).into()),
+        (None, None) => Peer::Unix,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use rcorn_http::Passage;
+    use rcorn_settings::Protocol;
+    use rcorn_types::Monotonic;
+
+    use super::*;
+    use crate::progress::TransferProgress;
+    use crate::state::Waiting;
+
+    pub(crate) fn queue() -> HandoffQueue {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (sender, receiver) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        HandoffQueue::new(sender, receiver)
+    }
+
+    fn state() -> ConnectionState {
+        let mut progress = TransferProgress::new(Monotonic::from_nanos(12_000_000_001));
+        progress.moved(Monotonic::from_nanos(13_000_000_002), 77);
+        ConnectionState {
+            listener: 1,
+            protocol: Protocol::Http,
+            may_be_proxied: false,
+            proxied: Some(Passage {
+                client: "192.0.2.7:4711".parse().unwrap(),
+                proxy: "192.0.2.1:443".parse().unwrap(),
+            }),
+            served: 3,
+            waiting: Waiting::Body(4096),
+            progress,
+        }
+    }
+
+    /// What a worker of build cb54ddf writes and reads.
+    const GOLDEN: &str = r#"{"listener":1,"protocol":"http","may_be_proxied":false,"passage":{"client":"192.0.2.7:4711","proxy":"192.0.2.1:443"},"served":3,"waiting":{"Body":4096},"pace":{"begun":12000000001,"last":13000000002,"moved":77}}"#;
+
+    #[test]
+    fn the_state_on_the_wire_is_that_of_older_builds() {
+        assert_eq!(serde_json::to_string(&state()).unwrap(), GOLDEN);
+        assert_eq!(
+            serde_json::from_str::<ConnectionState>(GOLDEN).unwrap(),
+            state()
+        );
+    }
+
+    #[test]
+    fn a_connection_goes_through_the_queue_with_its_bytes() {
+        let queue = queue();
+        assert!(queue.receive().unwrap().is_none());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        let ours = Transport::plain(served.into());
+        assert!(queue.send(&ours, &state(), b"GET / HT"));
+        drop(ours);
+        let taken = queue.receive().unwrap().unwrap();
+        assert_eq!(taken.peer, Peer::Inet(client.local_addr().unwrap()));
+        assert_eq!((taken.state, taken.buffer), (state(), b"GET / HT".to_vec()));
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        taken.transport.send(b"hi", crate::Flush::Now).unwrap();
+        let mut got = [0; 2];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"hi");
+    }
+
+    #[test]
+    fn one_that_carries_too_much_stays() {
+        let queue = queue();
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ours = Transport::plain(ours.into());
+        assert!(!queue.send(&ours, &state(), &vec![0; MAX_MESSAGE_BYTES]));
+        assert!(queue.receive().unwrap().is_none());
+        // Not for long: the queue is full some time.
+        while queue.send(&ours, &state(), &[0; 1024]) {}
+    }
+
+    #[test]
+    fn the_arbiters_hint_is_no_connection() {
+        let (arbiter, receiver) = std::os::unix::net::UnixStream::pair().unwrap();
+        let queue = HandoffQueue::new(arbiter.try_clone().unwrap().into(), receiver.into());
+        (&arbiter).write_all(b"x").unwrap();
+        assert!(queue.receive().unwrap().is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! When to parse a head that comes in pieces. To parse it anew for each piece would be quadratic work for a client
+//! that sends byte by byte, on the one thread that serves everybody; to wait for its end would leave a malformed or
+//! oversized head unrefused. So it is parsed when its end may have come, and otherwise as long as all parsing together
+//! stays below a fixed multiple of what has been received.
+
+use super::write_buffer::wide;
+
+/// How many bytes may be parsed, all in all, for each one received, before the head is complete. A wrong head is refused
+/// when it has grown by an eighth behind the fault at the latest.
+const MAX_PARSED_PER_BYTE: u64 = 8;
+
+/// How far the head at the beginning of a buffer was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadScan {
+    /// No end of the head is before this byte.
+    scanned: usize,
+    /// Bytes parsed so far.
+    parsed: u64,
+}
+
+impl HeadScan {
+    /// A head of which `length` bytes have come and were parsed in vain.
+    #[must_use]
+    pub fn parsed(length: usize) -> Self {
+        Self {
+            scanned: length,
+            parsed: wide(length),
+        }
+    }
+
+    /// Whether nothing of the head was looked at.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.parsed == 0
+    }
+
+    /// Whether to parse the head now; `bytes` are all that have come of it, and more of them than the last time.
+    pub fn is_worth_parsing(&mut self, bytes: &[u8]) -> bool {
+        let ends = self.may_end(bytes);
+        let here = wide(bytes.len());
+        let all = self.parsed.saturating_add(here);
+        let worth = ends || all <= here.saturating_mul(MAX_PARSED_PER_BYTE);
+        if worth {
+            self.parsed = all;
+        }
+        worth
+    }
+
+    /// Whether an empty line has come since the last look. A bare LF counts: it is for the parser to refuse.
+    fn may_end(&mut self, bytes: &[u8]) -> bool {
+        // The line end before the empty line may have been seen already.
+        let from = self.scanned.saturating_sub(3).min(bytes.len());
+        let (_seen, new) = bytes.split_at(from);
+        self.scanned = bytes.len();
+        memchr::memchr_iter(b'\n', new).any(|end| {
+            let (_line, rest) = new.split_at(end);
+            rest.starts_with(b"\n\r\n") || rest.starts_with(b"\n\n")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds a head byte by byte; gives how many bytes were parsed, and the lengths at which that was done.
+    fn feed(head: &[u8]) -> (usize, Vec<usize>) {
+        let mut scan = HeadScan::default();
+        let lengths = (1..=head.len()).filter(|length| scan.is_worth_parsing(&head[..*length]));
+        let lengths: Vec<_> = lengths.collect();
+        (lengths.iter().sum(), lengths)
+    }
+
+    #[test]
+    fn bytes_that_come_one_by_one_are_parsed_a_fixed_number_of_times() {
+        let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+        for number in 0..10_000 {
+            head.extend_from_slice(format!("X-Field-{number}: {}\r\n", "v".repeat(70)).as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        let (parsed, lengths) = feed(&head);
+        assert!(parsed <= head.len() * 9, "{parsed} of {}", head.len());
+        assert!(lengths.ends_with(&[head.len()]));
+    }
+
+    #[test]
+    fn the_end_is_seen_however_it_is_cut() {
+        let filler = "x".repeat(5_000);
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n"] {
+            let head = format!("GET / HTTP/1.1\r\nX: {filler}{end}");
+            let (before, whole) = (head.len() - 1, head.len());
+            for cut in before - 5..whole {
+                // The budget is used up.
+                let mut scan = HeadScan {
+                    scanned: 0,
+                    parsed: 1 << 40,
+                };
+                assert!(!scan.is_worth_parsing(&head.as_bytes()[..cut]));
+                assert!(scan.is_worth_parsing(head.as_bytes()), "{end:?} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_looked_at_soon_after_any_length() {
+        let (_parsed, lengths) = feed(&vec![b'x'; 100_000]);
+        for pair in lengths.windows(2) {
+            assert!(pair[1] <= pair[0] + pair[0] / 6 + 2, "{pair:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The places of parked connections: shared by the worker and its helper thread, each of whom takes a connection out
+//! of its place for as long as it deals with it.
+//!
+//! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost whoever puts
+//! it back, and when.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rcorn_types::Monotonic;
+
+use super::sync::Lock;
+
+/// Places for parked connections.
+#[derive(Debug)]
+pub(crate) struct Parking<T> {
+    places: Lock<Places<T>>,
+    /// No deadline is earlier, in ns of [`Monotonic`]. Written under the lock.
+    next_deadline: AtomicU64,
+    /// Where the number of places in use is published. Written under the lock.
+    published: &'static AtomicU32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Places<T> {
+    places: Vec<Place<T>>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    deadline: Monotonic,
+    // Boxed: it is taken out and put back for each request.
+    parked: Option<Box<T>>,
+}
+
+impl<T> Parking<T> {
+    /// No places yet; `published` is told how many are in use.
+    pub(crate) fn new(published: &'static AtomicU32) -> Self {
+        Self {
+            places: Lock::new(Places {
+                places: Vec::new(),
+                free: Vec::new(),
+            }),
+            next_deadline: AtomicU64::new(Monotonic::NEVER.as_nanos()),
+            published,
+        }
+    }
+
+    /// All places.
+    pub(crate) fn places(&self) -> MutexGuard<'_, Places<T>> {
+        self.places.lock()
+    }
+
+    /// Takes a connection out of its place, which stays its own.
+    pub(crate) fn take(&self, index: usize) -> Option<Box<T>> {
+        let mut all = self.places();
+        all.places.get_mut(index)?.parked.take()
+    }
+
+    /// A place for one more connection.
+    pub(crate) fn reserve(&self) -> usize {
+        let mut all = self.places();
+        let index = all.free.pop().unwrap_or_else(|| {
+            let index = all.places.len();
+            all.places.push(Place {
+                deadline: Monotonic::NEVER,
+                parked: None,
+            });
+            index
+        });
+        self.publish(&all);
+        index
+    }
+
+    /// Puts a connection into its place, to wait until `deadline`.
+    pub(crate) fn put(&self, index: usize, connection: Box<T>, deadline: Monotonic) {
+        let mut all = self.places();
+        if let Some(place) = all.places.get_mut(index) {
+            place.parked = Some(connection);
+            place.deadline = deadline;
+            self.note_deadline(deadline);
+        }
+    }
+
+    /// Puts a connection back that waits on as before.
+    pub(crate) fn put_back(&self, index: usize, connection: Box<T>) {
+        if let Some(place) = self.places().places.get_mut(index) {
+            place.parked = Some(connection);
+        }
+    }
+
+    /// Frees the place of a connection that was taken out.
+    pub(crate) fn vacate(&self, index: usize) {
+        let mut all = self.places();
+        if let Some(place) = all.places.get_mut(index) {
+            place.deadline = Monotonic::NEVER;
+            all.free.push(index);
+        }
+        self.publish(&all);
+    }
+
+    fn publish(&self, all: &Places<T>) {
+        let held = u32::try_from(all.held()).unwrap_or(u32::MAX);
+        self.published.store(held, Ordering::Relaxed);
+    }
+
+    /// Only under the lock.
+    fn note_deadline(&self, deadline: Monotonic) {
+        if deadline < self.next_deadline() {
+            self.next_deadline
+                .store(deadline.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// How many places are in use, also by connections that are taken out.
+    pub(crate) fn held(&self) -> usize {
+        self.places().held()
+    }
+
+    /// When to call [`Self::expired`] next. Perhaps too early, never too late.
+    pub(crate) fn next_deadline(&self) -> Monotonic {
+        Monotonic::from_nanos(self.next_deadline.load(Ordering::Relaxed))
+    }
+
+    /// The places whose connections have waited too long. One that is taken out is looked at again when it is back.
+    pub(crate) fn expired(&self, now: Monotonic) -> Vec<usize> {
+        let all = self.places();
+        let (mut expired, mut next) = (Vec::new(), Monotonic::NEVER);
+        for (index, place) in all.places.iter().enumerate() {
+            if place.deadline <= now && place.parked.is_some() {
+                expired.push(index);
+            } else {
+                next = next.min(place.deadline);
+            }
+        }
+        self.next_deadline.store(next.as_nanos(), Ordering::Relaxed);
+        expired
+    }
+
+    /// Lets no connection that `chosen` picks wait longer than until then.
+    pub(crate) fn shorten(&self, until: Monotonic, chosen: impl Fn(&T) -> bool) {
+        for place in &mut self.places().places {
+            if place.parked.as_deref().is_some_and(&chosen) {
+                place.deadline = place.deadline.min(until);
+                self.note_deadline(place.deadline);
+            }
+        }
+    }
+}
+
+impl<T> Places<T> {
+    /// How many places are in use, also by connections that are taken out.
+    pub(crate) fn held(&self) -> usize {
+        self.places.len().saturating_sub(self.free.len())
+    }
+
+    /// All parked connections, with the numbers of their places.
+    pub(crate) fn parked(&self) -> impl Iterator<Item = (usize, &T)> {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(index, place)| Some((index, place.parked.as_deref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn parking() -> (Parking<char>, &'static AtomicU32) {
+        let published = Box::leak(Box::new(AtomicU32::new(0)));
+        (Parking::new(published), published)
+    }
+
+    #[test]
+    fn a_place_is_taken_until_it_is_vacated() {
+        let (parking, published) = parking();
+        let (one, two) = (parking.reserve(), parking.reserve());
+        parking.put(one, Box::new('a'), Monotonic::NEVER);
+        parking.put(two, Box::new('b'), Monotonic::NEVER);
+        assert_eq!(parking.take(one).as_deref(), Some(&'a'));
+        assert!(parking.take(one).is_none() && parking.take(99).is_none());
+        assert_eq!((parking.held(), published.load(Ordering::Relaxed)), (2, 2));
+        parking.vacate(one);
+        assert_eq!((parking.held(), published.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!(parking.reserve(), one);
+        assert_eq!(parking.places().parked().collect::<Vec<_>>(), [(two, &'b')]);
+    }
+
+    #[test]
+    fn a_deadline_is_known_from_the_moment_that_a_connection_is_put() {
+        let (parking, _) = parking();
+        let (one, two) = (parking.reserve(), parking.reserve());
+        parking.put(one, Box::new('a'), at(9));
+        assert_eq!(parking.next_deadline(), at(9));
+        parking.put(two, Box::new('b'), at(5));
+        assert_eq!(parking.next_deadline(), at(5));
+        assert!(parking.expired(at(4)).is_empty());
+        assert_eq!(parking.expired(at(5)), [two]);
+        assert_eq!(parking.next_deadline(), at(9));
+        parking.shorten(at(7), |parked| *parked == 'a');
+        assert_eq!(parking.next_deadline(), at(7));
+    }
+
+    #[test]
+    fn the_deadline_of_a_connection_that_is_taken_out_is_not_lost() {
+        let (parking, _) = parking();
+        let index = parking.reserve();
+        parking.put(index, Box::new('a'), at(5));
+        // The helper thread has it while the worker looks for those whose time is over.
+        let taken = parking.take(index).unwrap();
+        assert!(parking.expired(at(1)).is_empty());
+        assert_eq!(parking.next_deadline(), at(5));
+        assert!(parking.expired(at(6)).is_empty());
+        assert_eq!(parking.next_deadline(), at(5));
+        parking.put_back(index, taken);
+        assert_eq!(parking.expired(at(6)), [index]);
+        // Gone with its place.
+        parking.vacate(index);
+        assert!(parking.expired(at(6)).is_empty());
+        assert_eq!(parking.next_deadline(), Monotonic::NEVER);
+    }
+}

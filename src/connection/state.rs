@@ -1,0 +1,183 @@
+//! What a connection waits for, and what another worker must know of it.
+
+use serde::{Deserialize, Serialize};
+
+use rcorn_http::Passage;
+use rcorn_settings::Protocol;
+
+use super::progress::TransferProgress;
+
+/// What a parked connection waits for. The names of the variants are fixed: they travel between workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiting {
+    /// The first byte of its first request.
+    #[default]
+    FirstByte,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body, until the buffer has this many bytes.
+    Body(usize),
+    /// The rest of a chunked body.
+    Chunks,
+    /// The first byte of its next request.
+    NextRequest,
+    /// The client, which has not taken all of a reply yet.
+    Reply(AfterReply),
+    /// The client's close, after ours: what still comes is thrown away, so that the kernel does not answer
+    /// it with a reset that would destroy our reply on its way (RFC 9112 section 9.6).
+    Close,
+}
+
+impl Waiting {
+    /// Whether `next` continues this wait, with the time that is left of it. Each wait for a request is a new one.
+    #[must_use]
+    pub fn goes_on_as(self, next: Self) -> bool {
+        (self == next && next != Self::NextRequest) || (self.is_for_body() && next.is_for_body())
+    }
+
+    /// Whether it waits for the rest of a body.
+    #[must_use]
+    pub fn is_for_body(self) -> bool {
+        match self {
+            Self::Body(_) | Self::Chunks => true,
+            Self::FirstByte | Self::Head | Self::NextRequest | Self::Reply(_) | Self::Close => {
+                false
+            }
+        }
+    }
+
+    /// Whether it waits for a request to begin.
+    #[must_use]
+    pub fn is_for_request(self) -> bool {
+        match self {
+            Self::FirstByte | Self::NextRequest => true,
+            Self::Head | Self::Body(_) | Self::Chunks | Self::Reply(_) | Self::Close => false,
+        }
+    }
+
+    /// How dispensable the connection is when there are too many, 0 the most; `None` while a reply is on its way.
+    pub(crate) fn rank(self) -> Option<u8> {
+        match self {
+            Self::Close => Some(0),
+            Self::NextRequest => Some(1),
+            Self::FirstByte => Some(2),
+            Self::Head => Some(3),
+            Self::Body(_) | Self::Chunks => Some(4),
+            Self::Reply(_) => None,
+        }
+    }
+}
+
+/// What comes when the client has taken its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AfterReply {
+    /// The next request.
+    NextRequest,
+    /// Our close, in the way that loses no reply.
+    Close,
+    /// Our close; the client has sent all that it wants to.
+    Done,
+}
+
+/// What becomes of a connection that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It waits for this.
+    Park(Waiting),
+    /// The server ends it while the client may still send: close in the way that loses no reply.
+    Close,
+    /// The client expects nothing more and has sent nothing more: close.
+    Done,
+    /// It is of no use any more: close.
+    Abort,
+}
+
+impl Next {
+    /// Nothing comes before the client has taken its reply; `owes`: some of it waits.
+    #[must_use]
+    pub fn after_reply(self, owes: bool) -> Self {
+        let after = match self {
+            Self::Park(Waiting::Reply(after)) => after,
+            Self::Park(_) => AfterReply::NextRequest,
+            Self::Close => AfterReply::Close,
+            Self::Done => AfterReply::Done,
+            Self::Abort => return self,
+        };
+        if owes {
+            Self::Park(Waiting::Reply(after))
+        } else {
+            self
+        }
+    }
+}
+
+/// What travels with a connection that is handed to another worker, beside its socket and its bytes. The names on the
+/// wire are fixed: during an upgrade, workers of two builds share one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionState {
+    /// Which listener it came by.
+    pub listener: usize,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Its first bytes may be a PROXY header.
+    pub may_be_proxied: bool,
+    /// Whom a PROXY header has named.
+    #[serde(rename = "passage")]
+    pub proxied: Option<Passage>,
+    /// Requests served on it.
+    pub served: u64,
+    /// What it waits for. A client gains no time by a change of workers.
+    #[serde(default)]
+    pub waiting: Waiting,
+    /// How its client does at it.
+    #[serde(default, rename = "pace")]
+    pub progress: TransferProgress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Waiting; 7] = [
+        Waiting::FirstByte,
+        Waiting::Head,
+        Waiting::Body(9),
+        Waiting::Chunks,
+        Waiting::NextRequest,
+        Waiting::Reply(AfterReply::Close),
+        Waiting::Close,
+    ];
+
+    #[test]
+    fn a_wait_goes_on_only_as_itself() {
+        for (before, one) in ALL.into_iter().enumerate() {
+            for (after, other) in ALL.into_iter().enumerate() {
+                let body = one.is_for_body() && other.is_for_body();
+                let same = before == after && one != Waiting::NextRequest;
+                assert_eq!(one.goes_on_as(other), body || same, "{one:?} {other:?}");
+            }
+        }
+        assert!(Waiting::Body(1).goes_on_as(Waiting::Body(2)));
+        let done = Waiting::Reply(AfterReply::Done);
+        assert!(!Waiting::Reply(AfterReply::Close).goes_on_as(done));
+    }
+
+    #[test]
+    fn a_reply_comes_before_anything_but_an_abort() {
+        for waiting in ALL {
+            let next = Next::Park(waiting);
+            assert_eq!(next.after_reply(false), next);
+            let expected = if let Waiting::Reply(after) = waiting {
+                after
+            } else {
+                AfterReply::NextRequest
+            };
+            let parked = Next::Park(Waiting::Reply(expected));
+            assert_eq!(next.after_reply(true), parked);
+        }
+        let reply = |after| Next::Park(Waiting::Reply(after));
+        assert_eq!(Next::Close.after_reply(true), reply(AfterReply::Close));
+        assert_eq!(Next::Done.after_reply(true), reply(AfterReply::Done));
+        assert_eq!(Next::Abort.after_reply(true), Next::Abort);
+    }
+}

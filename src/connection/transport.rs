@@ -1,0 +1,158 @@
+//! The one way by which a connection's bytes come and go. Everything above (replies, bodies, parking, the
+//! helper thread) calls these methods and never touches the socket, so that another kind of transport has one
+//! place to go to.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
+
+use rcorn_sys::net;
+
+use super::poller::Interest;
+
+/// When the kernel sends what it is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flush {
+    /// At once.
+    #[default]
+    Now,
+    /// When [`Transport::flush`] is called, or after 200 ms (tcp(7), `TCP_CORK`).
+    Later,
+}
+
+/// An accepted, non-blocking stream socket: TCP or unix, plain text. No method waits, but [`Transport::wait`].
+#[derive(Debug)]
+pub struct Transport {
+    socket: OwnedFd,
+}
+
+impl Transport {
+    /// Takes over an accepted socket.
+    #[must_use]
+    pub fn plain(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Reads what is there into `buffer`; 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2): `WouldBlock` when nothing is there.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        retried(|| net::receive(self.socket.as_fd(), buffer))
+    }
+
+    /// Appends what is there, at most `max` bytes, to `buffer`; 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2): `WouldBlock` when nothing is there.
+    pub fn receive_into(&self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        retried(|| net::receive_into(self.socket.as_fd(), buffer, max))
+    }
+
+    /// Sends as much of `bytes` as fits.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2): `WouldBlock` when nothing fits.
+    pub fn send(&self, bytes: &[u8], flush: Flush) -> io::Result<usize> {
+        retried(|| net::send(self.socket.as_fd(), bytes, flush == Flush::Later))
+    }
+
+    /// Sends as much of all parts as fits, in one call.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendmsg(2): `WouldBlock` when nothing fits.
+    pub fn send_gathered(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        retried(|| net::send_gathered(self.socket.as_fd(), parts))
+    }
+
+    /// Sends at most `count` bytes of a file, from `offset` on, which moves along; 0 at the file's end.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendfile(2): `WouldBlock` when nothing fits.
+    pub fn send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: &mut i64,
+        count: usize,
+    ) -> io::Result<usize> {
+        let socket = self.socket.as_fd();
+        retried(|| {
+            Ok(nix::sys::sendfile::sendfile(
+                socket,
+                file,
+                Some(offset),
+                count,
+            )?)
+        })
+    }
+
+    /// Lets the kernel send what it was given with [`Flush::Later`]. A failure is for the next call that
+    /// sends or receives to find.
+    pub fn flush(&self) {
+        net::flush(self.socket.as_fd()).ok();
+    }
+
+    /// How many sent bytes the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix socket, has not read.
+    #[must_use]
+    pub fn unacknowledged(&self) -> u64 {
+        net::unacknowledged(self.socket.as_fd()).unwrap_or(0)
+    }
+
+    /// Tells the peer that nothing more comes; what it still sends can be received.
+    ///
+    /// # Errors
+    ///
+    /// Those of shutdown(2): the peer is gone.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
+    }
+
+    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a reply for a
+    /// whole one.
+    pub fn reset_on_close(&self) {
+        net::reset_on_close(self.socket.as_fd()).ok();
+    }
+
+    /// Waits until bytes can be received or sent; `false` when `timeout` is over before.
+    ///
+    /// # Errors
+    ///
+    /// Those of poll(2): `Interrupted` when a signal came.
+    pub fn wait(&self, interest: Interest, timeout: PollTimeout) -> io::Result<bool> {
+        let flags = match interest {
+            Interest::Readable => PollFlags::POLLIN,
+            Interest::Writable => PollFlags::POLLOUT,
+        };
+        let ready = poll(&mut [PollFd::new(self.socket.as_fd(), flags)], timeout)?;
+        Ok(ready > 0)
+    }
+
+    /// The descriptor: to watch for readiness, and to pass on to another process. Never for bytes.
+    #[must_use]
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The descriptor's number, which tells how full the process's table of them is.
+    #[must_use]
+    pub(crate) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Repeats a call that a signal interrupts.
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

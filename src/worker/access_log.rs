@@ -1,0 +1,189 @@
+//! The access-log line of one request, made only when there is an access log.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use rcorn_http::path_info;
+use rcorn_log::{AccessFormat, AccessLog as AccessFile, Record};
+use rcorn_python::fork::pid;
+use rcorn_python::text;
+use rcorn_sys::clock;
+use rcorn_wsgi::exchange::Served;
+
+use super::access_log_fields::PythonLogger;
+use super::request::Request;
+
+/// The access log of one request slot.
+#[derive(Debug)]
+pub(super) struct AccessLog {
+    output: Output,
+    /// Holds the path of a line.
+    path: Vec<u8>,
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+enum Output {
+    /// To a file, by rcorn itself.
+    File {
+        file: AccessFile,
+        format: AccessFormat,
+        /// Holds a line.
+        line: Vec<u8>,
+    },
+    /// To a logger of Python's.
+    Logger(PythonLogger),
+}
+
+/// What a line tells of.
+#[derive(Clone, Copy)]
+pub(super) struct AccessLine<'a, 'py> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) served: &'a Served,
+    pub(super) duration: Duration,
+    pub(super) reply_head: &'a [u8],
+    pub(super) environ: Option<&'a Bound<'py, PyDict>>,
+}
+
+impl AccessLog {
+    /// Writes to a file, in this format.
+    ///
+    /// # Errors
+    ///
+    /// The format has an unknown field.
+    pub(super) fn to_file(file: AccessFile, format: &str) -> std::io::Result<Self> {
+        let format = AccessFormat::compile(format).map_err(std::io::Error::other)?;
+        let line = Vec::new();
+        Ok(Self::new(Output::File { file, format, line }))
+    }
+
+    /// Writes to a logger of Python's.
+    pub(super) fn to_logger(logger: PythonLogger) -> Self {
+        Self::new(Output::Logger(logger))
+    }
+
+    fn new(output: Output) -> Self {
+        Self {
+            output,
+            path: Vec::new(),
+        }
+    }
+
+    /// Opens the file again.
+    pub(super) fn reopen(&self) {
+        match &self.output {
+            Output::File { file, .. } => file.reopen(),
+            Output::Logger(_) => {}
+        }
+    }
+
+    /// Writes the request's line. A logger's code may do anything.
+    pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
+        self.path.clear();
+        let request = about.request;
+        path_info(request.head.path.of(request.text), &mut self.path);
+        let record = Line {
+            about,
+            path: &self.path,
+        };
+        match &mut self.output {
+            Output::File { file, format, line } => {
+                line.clear();
+                format.render(&record, line);
+                file.write(line);
+            }
+            Output::Logger(logger) => {
+                let fields = logger.fields(py, &record, about);
+                logger.write(py, fields);
+            }
+        }
+    }
+}
+
+struct Line<'a, 'py> {
+    about: &'a AccessLine<'a, 'py>,
+    path: &'a [u8],
+}
+
+impl Record for Line<'_, '_> {
+    fn remote_addr(&self) -> &str {
+        self.about.request.peer
+    }
+    fn time(&self) -> i64 {
+        clock::wall().0
+    }
+    fn method(&self) -> &[u8] {
+        self.about.request.method()
+    }
+    fn raw_uri(&self) -> &[u8] {
+        self.about.request.target()
+    }
+    fn protocol(&self) -> &[u8] {
+        let line = self.about.request.line();
+        memchr::memrchr(b' ', line)
+            .and_then(|blank| line.get(blank.saturating_add(1)..))
+            .unwrap_or(&[])
+    }
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+    fn query(&self) -> &[u8] {
+        self.about.request.head.query.of(self.about.request.text)
+    }
+    fn status(&self) -> u16 {
+        self.about.served.status
+    }
+    fn body_bytes(&self) -> Option<u64> {
+        Some(self.about.served.sent)
+    }
+    fn duration_ns(&self) -> u64 {
+        clock::nanoseconds(self.about.duration)
+    }
+    fn pid(&self) -> u32 {
+        pid().cast_unsigned()
+    }
+    fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        let wanted = |field: &&rcorn_http::Field| {
+            field
+                .name
+                .of(self.about.request.text)
+                .eq_ignore_ascii_case(name.as_bytes())
+        };
+        let found = self.about.request.head.fields.iter().rev().find(wanted);
+        found
+            .map(|field| out.extend_from_slice(field.value.of(self.about.request.text)))
+            .is_some()
+    }
+    fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        // The head as it was sent: one field a line.
+        let mut lines = self.about.reply_head.split(|byte| *byte == b'\n').skip(1);
+        let value = lines.find_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let (field, value) = line.split_at_checked(colon)?;
+            field
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then_some(value.get(1..)?.trim_ascii())
+        });
+        value.map(|value| out.extend_from_slice(value)).is_some()
+    }
+    fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        let Some(environ) = self.about.environ else {
+            return false;
+        };
+        let mut find = || -> PyResult<bool> {
+            for (key, value) in environ.iter() {
+                if key.str()?.to_string_lossy().eq_ignore_ascii_case(name) {
+                    let value = value.str()?;
+                    if !text::append_latin1(&value, out)? {
+                        out.extend_from_slice(value.to_string_lossy().as_bytes());
+                    }
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        find().unwrap_or(false)
+    }
+}

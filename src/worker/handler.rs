@@ -1,0 +1,367 @@
+//! One request from its head to the end of its reply: body, environ, app, access log, scoreboard.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use rcorn_app::hooks::WorkerHooks;
+use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting};
+use rcorn_http::{Refusal, Version};
+use rcorn_log as log;
+use rcorn_python::traceback;
+use rcorn_scoreboard::Cell;
+use rcorn_sys::clock;
+use rcorn_types::{Monotonic, WallClock};
+use rcorn_wsgi::body::Body;
+use rcorn_wsgi::endpoints::Endpoints;
+use rcorn_wsgi::environ::{EnvironBuilder, EnvironError};
+use rcorn_wsgi::exchange::{Ending, ExchangeError, Served};
+use rcorn_wsgi::input::Input;
+use rcorn_wsgi::reply::{CommonHeaders, ResponseConstraints};
+use rcorn_wsgi::slot::ExchangeSlot;
+
+use super::Connection;
+use super::access_log::{AccessLine, AccessLog};
+use super::buffer_body::BodyPlan;
+use super::endpoints;
+use super::error_pages;
+use super::request::{Outcome, Request};
+use super::rules::Rules;
+
+/// A reply that the client's kernel takes at once.
+const MAX_PROMPT_REPLY_BYTES: u64 = 32 * 1024;
+
+/// What a request slot serves its requests with.
+#[derive(Debug)]
+pub(super) struct RequestHandler {
+    environ: EnvironBuilder,
+    exchange: ExchangeSlot,
+    access: Option<AccessLog>,
+    cell: &'static Cell,
+    io: IoThread<Endpoints>,
+    pub(super) coalescing: Coalescing,
+    /// When the common headers were made.
+    dated: WallClock,
+}
+
+/// What became of one call of the app.
+struct Answered<'py> {
+    served: Served,
+    /// What a streamed body's decoder had too much, if the body was read to its end.
+    left: Option<Vec<u8>>,
+    /// What was wrong with the body's framing.
+    malformed: Option<Refusal>,
+    /// For the access log; `None`: there is none.
+    environ: Option<Bound<'py, PyDict>>,
+}
+
+impl RequestHandler {
+    pub(super) fn new(
+        environ: EnvironBuilder,
+        exchange: ExchangeSlot,
+        access: Option<AccessLog>,
+        cell: &'static Cell,
+        io: IoThread<Endpoints>,
+    ) -> Self {
+        Self {
+            environ,
+            exchange,
+            access,
+            cell,
+            io,
+            coalescing: Coalescing::default(),
+            dated: WallClock::default(),
+        }
+    }
+
+    /// Serves one request whose head is complete.
+    pub(super) fn serve(
+        &mut self,
+        py: Python<'_>,
+        rules: &Rules<'_>,
+        connection: &mut Connection,
+        request: &Request<'_>,
+    ) -> Outcome {
+        let plan = BodyPlan::new(rules, connection, request);
+        match plan {
+            BodyPlan::Until(needed) => return Outcome::Wait(Waiting::Body(needed)),
+            BodyPlan::Chunks => return Outcome::Wait(Waiting::Chunks),
+            BodyPlan::Here(_) | BodyPlan::Stream => {}
+        }
+        // What comes behind it is another request, with a time of its own.
+        connection.state.waiting = Waiting::NextRequest;
+        connection.chunks = None;
+        let (body, used) = plan.source(py, rules, connection, request);
+        let owes_continue = request.head.expect_continue && body.is_some();
+        connection.channel.owe_continue(owes_continue);
+        // What follows on the same connection must not wait for this reply.
+        let is_alone = used == request.behind.len();
+        let begun = self.begin(connection, request, is_alone);
+        let answered = self
+            .answer(py, rules, connection, request, body)
+            .unwrap_or_else(|error| self.without_environ(connection, request, &error));
+        let Answered {
+            served,
+            left,
+            malformed,
+            environ,
+        } = answered;
+        let served = self.own_answer(connection, request, served, malformed);
+        self.cell.end(clock::coarse());
+        self.log_access(py, request, &served, begun, environ.as_ref());
+        drop(environ);
+        connection.state.served = connection.state.served.saturating_add(1);
+        if let Some(error) = &served.error {
+            log_error(request, error);
+        }
+        let was_buffered = matches!(plan, BodyPlan::Here(_));
+        let is_whole = is_alone && left.is_some();
+        match served.ending {
+            Ending::KeepAlive if was_buffered => {
+                Outcome::Served(request.length.saturating_add(used))
+            }
+            Ending::KeepAlive => left.map_or(
+                // The app left part of the body unread and the rest is not here: nothing after it can be found.
+                Outcome::Leave(Next::Close),
+                Outcome::ServedStream,
+            ),
+            // The client said that this was its last request, and all of it was read. Should it send something all the
+            // same, a close would cost what of the reply it has not taken yet: a short one it has.
+            Ending::Close
+                if is_whole
+                    && !request.head.keep_alive
+                    && served.sent <= MAX_PROMPT_REPLY_BYTES =>
+            {
+                Outcome::Leave(Next::Done)
+            }
+            Ending::Close | Ending::Unanswered => Outcome::Leave(Next::Close),
+            Ending::Abort => {
+                // What the app gave before it failed.
+                connection.channel.pump().ok();
+                connection.channel.transport().reset_on_close();
+                Outcome::Leave(Next::Abort)
+            }
+        }
+    }
+
+    /// Notes that a request begins, and gives when. `is_alone`: no other follows on its connection.
+    fn begin(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        is_alone: bool,
+    ) -> Monotonic {
+        let begun = clock::now();
+        let may_wait = is_alone && connection.is_local();
+        if self.coalescing.begin(begun, may_wait) {
+            self.io.flush();
+        }
+        // The helper thread looks after the other connections, if there are any.
+        let in_hand = u32::from(connection.has_place());
+        if self.cell.connections.load(Ordering::Relaxed) > in_hand {
+            self.io.attend();
+        }
+        self.cell
+            .begin(begun.as_nanos(), request.line(), request.peer.as_bytes());
+        begun
+    }
+
+    /// Environ, app, reply.
+    fn answer<'py>(
+        &mut self,
+        py: Python<'py>,
+        rules: &Rules<'_>,
+        connection: &mut Connection,
+        request: &Request<'_>,
+        body: Option<Body>,
+    ) -> Result<Answered<'py>, EnvironError> {
+        self.environ.set_multiprocess(py, rules.is_multiprocess())?;
+        let input = body
+            .map(|body| Bound::new(py, Input::new(body)))
+            .transpose()?;
+        let (head, text) = (request.head, request.text);
+        let is_last = rules.is_last(connection.state.served);
+        let keep_alive = head.keep_alive && !is_last && rules.keeps_alive;
+        let trusted = &rules.settings.forwarded_allow_ips;
+        let ends = endpoints::of(py, connection, trusted);
+        let source = input.as_ref();
+        let environ = match request.variables {
+            None => self.environ.build(py, text, head, ends, source)?,
+            Some(variables) => self
+                .environ
+                .build_from(py, text, head, variables, ends, source)?,
+        };
+        let constraints = ResponseConstraints {
+            head_only: request.is_head(),
+            http11: head.version == Version::Http11,
+            keep_alive,
+            coalesce: keep_alive && self.coalescing.waits(),
+        };
+        let channel = &connection.channel;
+        let served = match rules.hooks {
+            None => rules
+                .app
+                .serve(py, &mut self.exchange, &environ, channel, constraints)?,
+            Some(hooks) => {
+                self.serve_with_hooks(py, rules, hooks, &environ, channel, constraints)?
+            }
+        };
+        let (left, malformed) = match &input {
+            None => (Some(Vec::new()), None),
+            Some(input) => (input.get().finish(), input.get().malformed()),
+        };
+        Ok(Answered {
+            served,
+            left,
+            malformed,
+            environ: Some(environ),
+        })
+    }
+
+    /// With the hooks of a `gunicorn.conf.py` around it.
+    fn serve_with_hooks(
+        &mut self,
+        py: Python<'_>,
+        rules: &Rules<'_>,
+        hooks: &WorkerHooks,
+        environ: &Bound<'_, PyDict>,
+        channel: &Channel,
+        constraints: ResponseConstraints,
+    ) -> PyResult<Served> {
+        let request = match hooks.before(py, environ) {
+            Ok(request) => request,
+            Err(error) => {
+                return Ok(Served {
+                    status: 500,
+                    sent: 0,
+                    ending: Ending::Unanswered,
+                    error: Some(ExchangeError::App(traceback::format(py, &error))),
+                });
+            }
+        };
+        let served = rules
+            .app
+            .serve(py, &mut self.exchange, environ, channel, constraints)?;
+        self.exchange.with_reply_head(|head| {
+            hooks.after(py, request, environ, head, served.status, served.sent);
+        });
+        Ok(served)
+    }
+
+    /// The environ could not be made.
+    fn without_environ<'py>(
+        &self,
+        connection: &Connection,
+        request: &Request<'_>,
+        error: &EnvironError,
+    ) -> Answered<'py> {
+        let common = self.common_headers();
+        Answered {
+            served: error_pages::no_environ(&common, connection, request, error),
+            left: None,
+            malformed: None,
+            environ: None,
+        }
+    }
+
+    /// What the server says where the app gave no answer.
+    fn own_answer(
+        &self,
+        connection: &Connection,
+        request: &Request<'_>,
+        served: Served,
+        malformed: Option<Refusal>,
+    ) -> Served {
+        if served.ending != Ending::Unanswered {
+            return served;
+        }
+        let common = self.common_headers();
+        let Some(refusal) = malformed else {
+            let message = "The app failed to answer this request.";
+            let sent = error_pages::send(&common, connection, 500, message, request.is_head());
+            return Served { sent, ..served };
+        };
+        // The client's fault, whatever the app made of it.
+        Served {
+            status: refusal.status(),
+            sent: error_pages::refuse(&common, connection, &refusal),
+            error: None,
+            ..served
+        }
+    }
+
+    fn log_access(
+        &mut self,
+        py: Python<'_>,
+        request: &Request<'_>,
+        served: &Served,
+        begun: Monotonic,
+        environ: Option<&Bound<'_, PyDict>>,
+    ) {
+        let Some(access) = &mut self.access else {
+            return;
+        };
+        let duration = clock::now().since(begun);
+        self.exchange.with_reply_head(|reply_head| {
+            let line = AccessLine {
+                request,
+                served,
+                duration,
+                reply_head,
+                environ,
+            };
+            access.write(py, &line);
+        });
+    }
+
+    /// Opens the access log's file again.
+    pub(super) fn reopen_log(&self) {
+        if let Some(access) = &self.access {
+            access.reopen();
+        }
+    }
+
+    /// What every reply of this slot ends with.
+    pub(super) fn common_headers(&self) -> CommonHeaders {
+        self.exchange.common_headers()
+    }
+
+    /// Makes `Server` and `Date`, once a second.
+    pub(super) fn refresh_common_headers(&mut self) {
+        let now = clock::wall();
+        if now == self.dated {
+            return;
+        }
+        self.dated = now;
+        let since = Duration::from_secs(u64::try_from(now.0).unwrap_or(0));
+        let date = std::time::UNIX_EPOCH.checked_add(since);
+        let date = httpdate::fmt_http_date(date.unwrap_or(std::time::UNIX_EPOCH));
+        self.exchange
+            .set_common_headers(b"Server: rcorn\r\n", format!("Date: {date}\r\n").as_bytes());
+    }
+}
+
+/// Says in the log what went wrong.
+fn log_error(request: &Request<'_>, error: &ExchangeError) {
+    let method = log::escaped(request.method());
+    let target = log::escaped(request.target());
+    match error {
+        ExchangeError::App(text) => log::error(format_args!(
+            "Error handling request {method} {target}\n{text}"
+        )),
+        ExchangeError::Close(text) => log::error(format_args!(
+            "Error in close() after request {method} {target}\n{text}"
+        )),
+        ExchangeError::Length(text) => log::error(format_args!(
+            "Error handling request {method} {target}: {text}"
+        )),
+        ExchangeError::Client(text) => log::info(format_args!(
+            "Client left during request {method} {target}: {text}"
+        )),
+        ExchangeError::Leaving => log::warning(format_args!(
+            "Dropped request {method} {target}: told to leave at once"
+        )),
+    }
+}

@@ -1,0 +1,30 @@
+//! A PROXY header at the beginning of a connection.
+
+use rcorn_connection::{Next, Waiting};
+use rcorn_http::{Progress, parse_preface};
+
+use super::Connection;
+use super::error_pages;
+use super::handler::RequestHandler;
+use super::rules::Rules;
+
+/// Takes notice of a PROXY header, or that there is none, and gives its length.
+pub(super) fn read_preface(
+    rules: &Rules<'_>,
+    handler: &RequestHandler,
+    connection: &mut Connection,
+    bytes: &[u8],
+) -> Result<usize, Next> {
+    let allowed = connection.is_on(&rules.settings.proxy_allow_ips);
+    match parse_preface(bytes, rules.proxy_versions, allowed) {
+        Ok(Progress::Done(preface)) => {
+            connection.set_proxied(preface.passage);
+            Ok(preface.length)
+        }
+        Ok(Progress::More) => Err(Next::Park(Waiting::Head)),
+        Err(refusal) => {
+            error_pages::refuse(&handler.common_headers(), connection, &refusal);
+            Err(Next::Close)
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! From a ready connection to bytes, and from bytes to the protocol that is spoken on it.
+
+use std::borrow::Cow;
+
+use pyo3::prelude::*;
+
+use rcorn_connection::{AfterReply, HeadScan, Lost, Next, Waiting};
+use rcorn_log as log;
+use rcorn_settings::Protocol;
+
+use super::Connection;
+use super::http::serve_requests;
+use super::preface::read_preface;
+use super::rules::Rules;
+use super::slot::{READ_BYTES, RequestSlot};
+use super::uwsgi::serve_packet;
+
+/// How often what a client sends after our close is read in one turn.
+const DISCARDS_PER_TURN: u32 = 4;
+
+/// Does what a connection waits for, as far as it has come.
+pub(super) fn serve_ready(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    slot: &mut RequestSlot,
+    connection: &mut Connection,
+) -> Next {
+    match connection.state.waiting {
+        Waiting::Reply(after) => go_on_with_reply(py, rules, slot, connection, after),
+        Waiting::Close => discard(slot, connection),
+        Waiting::FirstByte
+        | Waiting::Head
+        | Waiting::Body(_)
+        | Waiting::Chunks
+        | Waiting::NextRequest => receive(py, rules, slot, connection),
+    }
+}
+
+/// Reads what is there and serves the requests that are complete. A partial request is kept with its connection; a whole
+/// one never leaves the slot's buffer.
+pub(super) fn receive(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    slot: &mut RequestSlot,
+    connection: &mut Connection,
+) -> Next {
+    if !connection.buffer.is_empty() {
+        return receive_more(py, rules, slot, connection);
+    }
+    let RequestSlot {
+        scratch,
+        parser,
+        handler,
+    } = slot;
+    match connection.channel.try_receive(scratch) {
+        Ok(None) => Next::Park(connection.state.waiting),
+        Ok(Some(0)) | Err(_) => Next::Abort,
+        Ok(Some(count)) => {
+            let (bytes, _unused) = scratch.split_at(count);
+            serve(py, rules, parser, handler, connection, Cow::Borrowed(bytes))
+        }
+    }
+}
+
+/// The same for a connection that keeps a partial request.
+fn receive_more(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    slot: &mut RequestSlot,
+    connection: &mut Connection,
+) -> Next {
+    let waiting = connection.state.waiting;
+    let awaits_rest = matches!(waiting, Waiting::Head) || waiting.is_for_body();
+    match append(slot, connection) {
+        Ok(None) if awaits_rest => return Next::Park(waiting),
+        Ok(Some(0)) | Err(_) => return Next::Abort,
+        Ok(Some(_)) if !may_be_complete(rules, connection) => return Next::Park(waiting),
+        // Without new bytes: some that a sibling read.
+        Ok(Some(_) | None) => {}
+    }
+    let bytes = Cow::Owned(std::mem::take(&mut connection.buffer));
+    let RequestSlot {
+        parser, handler, ..
+    } = slot;
+    serve(py, rules, parser, handler, connection, bytes)
+}
+
+/// Appends what is there to the connection's buffer. A body has its room there already; what else is awaited takes no
+/// more memory than it has bytes.
+fn append(slot: &mut RequestSlot, connection: &mut Connection) -> Result<Option<usize>, Lost> {
+    let buffer = &mut connection.buffer;
+    if let Waiting::Body(needed) = connection.state.waiting {
+        let missing = needed.saturating_sub(buffer.len());
+        let max = missing.clamp(1, READ_BYTES);
+        return connection.channel.try_receive_into(buffer, max);
+    }
+    let got = connection.channel.try_receive(&mut slot.scratch)?;
+    if let Some(count) = got {
+        let (new, _unused) = slot.scratch.split_at(count);
+        buffer.extend_from_slice(new);
+    }
+    Ok(got)
+}
+
+/// Whether to look at the whole of what has come: not for each piece.
+fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
+    let bytes = connection.buffer.as_slice();
+    match connection.state.waiting {
+        Waiting::Body(needed) => bytes.len() >= needed,
+        Waiting::Chunks => {
+            // Complete, malformed, or too large to wait for.
+            let here = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            here >= rules.settings.request_buffer.bytes()
+                || connection
+                    .chunks
+                    .as_mut()
+                    .is_none_or(|scan| !matches!(scan.ends(bytes), Ok(false)))
+        }
+        // What comes instead of a head says itself how long it is.
+        Waiting::Head
+            if connection.state.may_be_proxied || connection.state.protocol == Protocol::Uwsgi =>
+        {
+            true
+        }
+        Waiting::Head => connection.head_scan.is_worth_parsing(bytes),
+        Waiting::FirstByte | Waiting::NextRequest | Waiting::Close | Waiting::Reply(_) => true,
+    }
+}
+
+/// Serves every complete request in `bytes`; keeps the rest with the connection.
+fn serve(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    parser: &mut super::slot::Parser,
+    handler: &mut super::handler::RequestHandler,
+    connection: &mut Connection,
+    bytes: Cow<'_, [u8]>,
+) -> Next {
+    let mut at = 0;
+    if connection.state.may_be_proxied {
+        match read_preface(rules, handler, connection, &bytes) {
+            Ok(used) => at = used,
+            Err(next) => {
+                if next == Next::Park(Waiting::Head) {
+                    keep(connection, bytes, 0, 0);
+                }
+                return next;
+            }
+        }
+    }
+    match connection.protocol() {
+        Protocol::Uwsgi => serve_packet(py, rules, parser, handler, connection, bytes, at),
+        Protocol::Http => serve_requests(py, rules, parser, handler, connection, bytes, at),
+    }
+}
+
+/// Keeps what was not served, from `at` on, with room for `capacity` bytes.
+pub(super) fn keep(connection: &mut Connection, bytes: Cow<'_, [u8]>, at: usize, capacity: usize) {
+    connection.buffer = match bytes {
+        Cow::Owned(mut own) if at == 0 => {
+            own.reserve_exact(capacity.saturating_sub(own.len()));
+            own
+        }
+        bytes => {
+            let (_served, rest) = bytes.split_at(at);
+            let mut own = Vec::with_capacity(capacity.max(rest.len()));
+            own.extend_from_slice(rest);
+            own
+        }
+    };
+    if connection.head_scan.is_new() {
+        connection.head_scan = HeadScan::parsed(connection.buffer.len());
+    }
+}
+
+/// The client takes more of its reply.
+fn go_on_with_reply(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    slot: &mut RequestSlot,
+    connection: &mut Connection,
+    after: AfterReply,
+) -> Next {
+    // A file may be on a slow disk.
+    match py.detach(|| connection.channel.pump()) {
+        Ok(false) => Next::Park(Waiting::Reply(after)),
+        Ok(true) => match after {
+            AfterReply::NextRequest if connection.buffer.is_empty() => {
+                Next::Park(Waiting::NextRequest)
+            }
+            AfterReply::NextRequest => {
+                let bytes = Cow::Owned(std::mem::take(&mut connection.buffer));
+                let RequestSlot {
+                    parser, handler, ..
+                } = slot;
+                serve(py, rules, parser, handler, connection, bytes)
+            }
+            AfterReply::Close => Next::Close,
+            AfterReply::Done => Next::Done,
+        },
+        Err(lost) => {
+            let peer = connection.client_address();
+            log::debug(format_args!("Reply torn: ip={peer}: {lost}"));
+            connection.channel.transport().reset_on_close();
+            Next::Abort
+        }
+    }
+}
+
+/// After our close: throws away what still comes.
+fn discard(slot: &mut RequestSlot, connection: &Connection) -> Next {
+    for _ in 0..DISCARDS_PER_TURN {
+        match connection.channel.try_receive(&mut slot.scratch) {
+            Ok(None) => break,
+            Ok(Some(0)) | Err(_) => return Next::Abort,
+            Ok(Some(_)) => {}
+        }
+    }
+    Next::Park(Waiting::Close)
+}

@@ -1,0 +1,88 @@
+//! `reload_probe`: the first worker of a reload asks its own app for a path before it says that it is ready. The
+//! request takes the way of every other one, over a socket pair.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use pyo3::prelude::*;
+
+use rcorn_connection::{Channel, ConnectionState, TransferProgress, Transport, Waiting};
+use rcorn_link::Failure;
+use rcorn_log as log;
+use rcorn_settings::Protocol;
+use rcorn_sys::net::Peer;
+
+use super::Connection;
+use super::event_loop::EventLoop;
+
+/// How long the reader waits for the rest of a reply that has begun; a call of the app itself is bounded by `boot_timeout`.
+const MAX_READ_WAIT: Duration = Duration::from_secs(10);
+
+/// Asks the worker for `path`; anything but a status below 400 is a failure to boot.
+pub(super) fn probe(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> Result<(), Failure> {
+    let failed = |what: String| Failure {
+        code: 3,
+        summary: format!("reload_probe {path} {what}"),
+    };
+    let status =
+        ask(py, worker, path).map_err(|error| failed(format!("could not be asked: {error}")))?;
+    log::info(format_args!("Probe {path} was answered with {status}"));
+    if (100..400).contains(&status) {
+        Ok(())
+    } else {
+        Err(failed(format!("was answered with {status}")))
+    }
+}
+
+fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16> {
+    let (client, server) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    let mut client = UnixStream::from(client);
+    client.set_read_timeout(Some(MAX_READ_WAIT))?;
+    client.write_all(
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: rcorn-probe\r\nConnection: close\r\n\r\n"
+        )
+        .as_bytes(),
+    )?;
+    UnixStream::from(server.try_clone()?).set_nonblocking(true)?;
+    // Beside us: a long reply would fill the socket and wait for its reader.
+    let reader = std::thread::spawn(move || status(&mut client));
+    worker.slot.handler.refresh_common_headers();
+    // The loop does not turn yet: nothing can leave later.
+    let mut timeouts = worker.acceptor.timeouts();
+    timeouts.buffer = 0;
+    let state = ConnectionState {
+        listener: 0,
+        protocol: Protocol::Http,
+        may_be_proxied: false,
+        proxied: None,
+        served: 0,
+        waiting: Waiting::FirstByte,
+        progress: TransferProgress::default(),
+    };
+    let channel = Channel::new(Transport::plain(server), timeouts);
+    worker.serve_new(py, Connection::new(channel, Peer::Unix, state));
+    reader
+        .join()
+        .unwrap_or_else(|_panic| Err(io::Error::other("the reader ended")))
+}
+
+/// The status of a reply that is read to its end.
+fn status(client: &mut UnixStream) -> io::Result<u16> {
+    let mut head = [0; 12];
+    client
+        .read_exact(&mut head)
+        .map_err(|_early| io::Error::other("the app did not answer"))?;
+    io::copy(client, &mut io::sink())?;
+    head.strip_prefix(b"HTTP/1.1 ")
+        .and_then(|digits| str::from_utf8(digits).ok())
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| io::Error::other("the reply has no status"))
+}

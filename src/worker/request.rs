@@ -1,0 +1,53 @@
+//! One request whose head is complete, before the app has seen it.
+
+use rcorn_http::Head;
+use rcorn_wsgi::variables::Variables;
+
+/// A request, as it lies in the bytes that were received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) head: &'a Head,
+    /// What the head's spans are in.
+    pub(super) text: &'a [u8],
+    /// The head's bytes on the wire.
+    pub(super) length: usize,
+    /// What was received behind them.
+    pub(super) behind: &'a [u8],
+    /// The variables that it came as (uwsgi).
+    pub(super) variables: Option<Variables<'a>>,
+    /// The client, for the logs.
+    pub(super) peer: &'a str,
+}
+
+impl Request<'_> {
+    /// Its first line, without the end.
+    pub(super) fn line(&self) -> &[u8] {
+        let (line, _fields) = self.text.split_at(self.head.block.start());
+        let line = line.strip_prefix(b"\r\n").unwrap_or(line);
+        line.strip_suffix(b"\r\n").unwrap_or(line)
+    }
+
+    pub(super) fn method(&self) -> &[u8] {
+        self.head.method(self.text)
+    }
+
+    pub(super) fn target(&self) -> &[u8] {
+        self.head.target.of(self.text)
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method() == b"HEAD"
+    }
+}
+
+/// What one request leads to.
+pub(super) enum Outcome {
+    /// Served; it took this many bytes.
+    Served(usize),
+    /// Served, its body came by stream; these bytes are the next request's.
+    ServedStream(Vec<u8>),
+    /// More bytes are needed.
+    Wait(rcorn_connection::Waiting),
+    /// The connection is done.
+    Leave(rcorn_connection::Next),
+}

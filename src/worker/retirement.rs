@@ -1,0 +1,127 @@
+//! When a worker is worn: it has served `max_requests`, or grown beyond `max_worker_memory`.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rcorn_python::fork::pid;
+use rcorn_scoreboard::Cell;
+use rcorn_settings::Settings;
+use rcorn_sys::clock;
+use rcorn_sys::process::resident_kib;
+use rcorn_types::Monotonic;
+
+/// How often the memory is looked at.
+const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a worker knows about its own end.
+#[derive(Debug)]
+pub(super) struct Retirement {
+    /// After this many requests; `None`: never.
+    max_requests: Option<u64>,
+    /// Beyond this much memory, in KiB; `None`: never.
+    max_memory_kib: Option<u64>,
+    cell: &'static Cell,
+    next_look: Monotonic,
+    is_asked: bool,
+}
+
+/// Why a worker asks to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RetirementReason {
+    /// It has served enough requests.
+    Requests,
+    /// It has grown: KiB that it has, and that it may have.
+    Memory { resident_kib: u64, limit_kib: u64 },
+}
+
+impl RetirementReason {
+    /// The memory that it has, if that is the reason.
+    pub(super) fn memory_kib(self) -> Option<u64> {
+        match self {
+            Self::Requests => None,
+            Self::Memory { resident_kib, .. } => Some(resident_kib),
+        }
+    }
+}
+
+impl fmt::Display for RetirementReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requests => f.write_str("Autorestarting worker after current request."),
+            Self::Memory {
+                resident_kib,
+                limit_kib,
+            } => write!(
+                f,
+                "Autorestarting worker after current request: it has {resident_kib} KiB, max_worker_memory is \
+                 {limit_kib} KiB."
+            ),
+        }
+    }
+}
+
+impl Retirement {
+    pub(super) fn new(settings: &Settings, id: u64, cell: &'static Cell) -> Self {
+        let memory = settings.max_worker_memory.bytes();
+        Self {
+            max_requests: max_requests(settings, id),
+            max_memory_kib: (memory > 0).then(|| memory.div_ceil(1024)),
+            cell,
+            next_look: Monotonic::ZERO,
+            is_asked: false,
+        }
+    }
+
+    /// Why the worker is to be replaced; once.
+    pub(super) fn take_reason(&mut self) -> Option<RetirementReason> {
+        if self.is_asked {
+            return None;
+        }
+        let reason = self.reason()?;
+        self.is_asked = true;
+        Some(reason)
+    }
+
+    fn reason(&mut self) -> Option<RetirementReason> {
+        if let Some(limit_kib) = self.max_memory_kib
+            && let Some(resident_kib) = self.resident_kib()
+            && resident_kib > limit_kib
+        {
+            return Some(RetirementReason::Memory {
+                resident_kib,
+                limit_kib,
+            });
+        }
+        let most = self.max_requests?;
+        let served = self.cell.requests.load(Ordering::Relaxed);
+        (served >= most).then_some(RetirementReason::Requests)
+    }
+
+    /// The memory of this process, when it is time to look.
+    fn resident_kib(&mut self) -> Option<u64> {
+        let now = clock::coarse_now();
+        if now < self.next_look {
+            return None;
+        }
+        self.next_look = now.after(MEMORY_LOOK_INTERVAL);
+        resident_kib(pid())
+    }
+}
+
+/// `max_requests` plus this worker's share of the jitter.
+fn max_requests(settings: &Settings, id: u64) -> Option<u64> {
+    if settings.max_requests == 0 {
+        return None;
+    }
+    // splitmix64 of time, pid and id: workers forked in the same instant must differ.
+    let mut z = clock::now().as_nanos() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    let jitter = z
+        .checked_rem(settings.max_requests_jitter.saturating_add(1))
+        .unwrap_or(0);
+    Some(settings.max_requests.saturating_add(jitter))
+}

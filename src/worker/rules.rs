@@ -1,0 +1,108 @@
+//! What is the same for all requests of a worker, whichever slot serves them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rcorn_app::hooks::WorkerHooks;
+use rcorn_http::{Limits, ProxyVersions};
+use rcorn_scoreboard::Scoreboard;
+use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
+use rcorn_wsgi::exchange::WsgiApp;
+
+/// The longest request line where `limit_request_line` is 0.
+const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;
+/// The most fields where `limit_request_fields` is 0, as gunicorn has it.
+const MAX_FIELDS: usize = 32_768;
+/// The longest field where `limit_request_field_size` is 0, as gunicorn has it.
+const DEFAULT_FIELD_BYTES: usize = 8190;
+
+/// Settings as requests need them, and the app.
+#[derive(Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) limits: Limits,
+    pub(super) proxy_versions: ProxyVersions,
+    pub(super) scoreboard: &'static Scoreboard,
+    pub(super) app: WsgiApp,
+    pub(super) hooks: Option<&'a WorkerHooks>,
+    /// Answers still promise another request on the same connection.
+    pub(super) keeps_alive: bool,
+    /// The order to leave at once has come.
+    quit: Arc<AtomicBool>,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        scoreboard: &'static Scoreboard,
+        app: WsgiApp,
+        hooks: Option<&'a WorkerHooks>,
+        quit: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            settings,
+            limits: limits(settings),
+            proxy_versions: proxy_versions(settings.proxy_protocol),
+            scoreboard,
+            app,
+            hooks,
+            keeps_alive: settings.keepalive.limit().is_some(),
+            quit,
+        }
+    }
+
+    /// Whether to leave at once.
+    pub(super) fn quits(&self) -> bool {
+        self.quit.load(Ordering::Relaxed)
+    }
+
+    /// Whether other workers serve the same app (`wsgi.multiprocess`).
+    pub(super) fn is_multiprocess(&self) -> bool {
+        self.scoreboard.shared().wanted.load(Ordering::Relaxed) > 1
+    }
+
+    /// Whether the next request is the last one of a connection that has `served` already.
+    pub(super) fn is_last(&self, served: u64) -> bool {
+        let most = self.settings.max_keepalive_requests;
+        most > 0 && served.saturating_add(1) >= most
+    }
+}
+
+/// What the parser enforces.
+fn limits(settings: &Settings) -> Limits {
+    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let line = size(settings.limit_request_line.bytes());
+    let field = size(settings.limit_request_field_size.bytes());
+    Limits {
+        request_line: if line == 0 {
+            MAX_REQUEST_LINE_BYTES
+        } else {
+            line
+        },
+        fields: match settings.limit_request_fields {
+            0 => MAX_FIELDS,
+            fields => usize::try_from(fields).unwrap_or(usize::MAX),
+        },
+        field_size: if field == 0 {
+            DEFAULT_FIELD_BYTES
+        } else {
+            field
+        },
+        require_host: settings.require_host,
+        permit_obsolete_folding: settings.permit_obsolete_folding,
+        permit_unconventional_http_method: settings.permit_unconventional_http_method,
+        permit_unconventional_http_version: settings.permit_unconventional_http_version,
+        casefold_http_method: settings.casefold_http_method,
+        refuse_underscores: settings.header_map == HeaderMap::Refuse,
+    }
+}
+
+fn proxy_versions(setting: ProxyProtocol) -> ProxyVersions {
+    let (v1, v2) = match setting {
+        ProxyProtocol::Off => (false, false),
+        ProxyProtocol::V1 => (true, false),
+        ProxyProtocol::V2 => (false, true),
+        ProxyProtocol::Auto => (true, true),
+    };
+    ProxyVersions { v1, v2 }
+}

@@ -1,0 +1,85 @@
+//! uwsgi: one packet of variables a connection, instead of a head.
+
+use std::borrow::Cow;
+
+use pyo3::prelude::*;
+
+use rcorn_connection::{Next, Waiting};
+use rcorn_http::{Progress, Refusal, parse_packet};
+use rcorn_wsgi::variables::Variables;
+
+use super::Connection;
+use super::error_pages;
+use super::handler::RequestHandler;
+use super::receive::keep;
+use super::request::{Outcome, Request};
+use super::rules::Rules;
+use super::slot::Parser;
+
+/// Serves the one request of a uwsgi connection, which begins at `at`, once all of it is here.
+pub(super) fn serve_packet(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    parser: &mut Parser,
+    handler: &mut RequestHandler,
+    connection: &mut Connection,
+    bytes: Cow<'_, [u8]>,
+    at: usize,
+) -> Next {
+    let (_preface, packet) = bytes.split_at(at);
+    if packet.is_empty() {
+        connection.buffer = Vec::new();
+        return Next::Park(Waiting::FirstByte);
+    }
+    if !connection.is_on(&rules.settings.uwsgi_allow_ips) {
+        error_pages::refuse(&handler.common_headers(), connection, &Refusal::UwsgiPeer);
+        return Next::Close;
+    }
+    match serve_variables(py, rules, parser, handler, connection, packet) {
+        Outcome::Wait(waiting) => {
+            keep(connection, bytes, at, 0);
+            Next::Park(waiting)
+        }
+        Outcome::Leave(next) => next,
+        // Not possible: such a head does not let the connection go on.
+        Outcome::Served(_) | Outcome::ServedStream(_) => Next::Close,
+    }
+}
+
+fn serve_variables(
+    py: Python<'_>,
+    rules: &Rules<'_>,
+    parser: &mut Parser,
+    handler: &mut RequestHandler,
+    connection: &mut Connection,
+    bytes: &[u8],
+) -> Outcome {
+    let Parser { head, packet } = parser;
+    match parse_packet(bytes, &rules.limits, packet, head) {
+        Ok(Progress::More) => Outcome::Wait(Waiting::Head),
+        Ok(Progress::Done(())) => {
+            let variables = Variables {
+                bytes,
+                list: &packet.variables,
+            };
+            let peer = match variables.get(b"REMOTE_ADDR") {
+                Some(address) => String::from_utf8_lossy(address).into(),
+                None => connection.client_address(),
+            };
+            let (_packet, behind) = bytes.split_at(packet.length);
+            let request = Request {
+                head,
+                text: &packet.text,
+                length: packet.length,
+                behind,
+                variables: Some(variables),
+                peer: &peer,
+            };
+            handler.serve(py, rules, connection, &request)
+        }
+        Err(refusal) => {
+            error_pages::refuse(&handler.common_headers(), connection, &refusal);
+            Outcome::Leave(Next::Close)
+        }
+    }
+}
