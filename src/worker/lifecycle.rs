@@ -20,6 +20,8 @@ pub(super) const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 /// How long the accept queue is watched at least when the server stops: handshakes that were under way
 /// when the listener was shut end up in it.
 const MIN_QUEUE_WATCH: Duration = Duration::from_millis(100);
+/// How often it is looked at meanwhile.
+const QUEUE_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Why the worker leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ impl<'a> Lifecycle<'a> {
 
     /// How often to look at that queue.
     pub(super) fn queue_look_interval(&self) -> Option<Duration> {
-        self.watches_queue_until().map(|_until| MIN_QUEUE_WATCH / 4)
+        self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL)
     }
 
     /// Asks the arbiter for a replacement when it is time for one, once. The worker serves on until that is ready.

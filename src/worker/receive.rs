@@ -161,7 +161,7 @@ pub(super) fn keep(connection: &mut Connection, bytes: Cow<'_, [u8]>, at: usize,
             own.reserve_exact(capacity.saturating_sub(own.len()));
             own
         }
-        bytes => {
+        bytes @ (Cow::Owned(_) | Cow::Borrowed(_)) => {
             let (_served, rest) = bytes.split_at(at);
             let mut own = Vec::with_capacity(capacity.max(rest.len()));
             own.extend_from_slice(rest);
