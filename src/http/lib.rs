@@ -3,9 +3,11 @@
 //! done, need more, refused; and every refusal has a name and a status.
 #![forbid(unsafe_code)]
 
+pub mod body;
 mod bytes;
 mod cgi;
 mod chunked;
+pub mod environ;
 #[cfg(any(test, fuzzing))]
 #[expect(
     clippy::expect_used,
@@ -13,6 +15,7 @@ mod chunked;
     reason = "it must panic; it need not be fast"
 )]
 pub mod fuzz;
+pub mod hash;
 mod head;
 mod line;
 mod proxy;

@@ -330,8 +330,9 @@ fn judge(
     outcome: PyResult<Option<PyErr>>,
 ) -> Served {
     let reply = state.reply();
-    let (status, sent, stage) = (reply.status(), reply.sent(), reply.stage);
-    let (missing, excess, keeps) = (reply.missing(), reply.excess(), reply.keeps_connection());
+    let (status, sent, stage) = (reply.status(), reply.body().sent(), reply.stage);
+    let (missing, excess) = (reply.missing(), reply.body().excess());
+    let keeps = reply.keeps_connection();
     let declared = reply.length().unwrap_or(0);
     // Formatting a traceback runs Python code.
     drop(reply);

@@ -1,9 +1,11 @@
 //! Pieces of a reply on their way: prepared by [`super::reply::Reply`] under its lock, sent without it.
 
-use std::io::{IoSlice, Write};
+use std::io::IoSlice;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use rcorn_http::body::ChunkLine;
 
 use super::attached::Attached;
 use rcorn_connection::Flush;
@@ -19,42 +21,6 @@ pub struct Fragment {
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
     pub(super) flush: Flush,
-}
-
-/// What stands before the data of a chunk, or ends all chunks (RFC 9112 section 7.1).
-#[derive(Debug, Default)]
-pub(super) struct ChunkLine {
-    bytes: [u8; ChunkLine::LONGEST],
-    length: usize,
-}
-
-impl ChunkLine {
-    /// Sixteen digits and the line's end.
-    const LONGEST: usize = 18;
-
-    /// The size of a chunk.
-    pub(super) fn size(size: usize) -> Self {
-        let mut line = Self::default();
-        let mut room = line.bytes.as_mut_slice();
-        // It has room for the largest number.
-        drop(write!(room, "{size:x}\r\n"));
-        line.length = Self::LONGEST.saturating_sub(room.len());
-        line
-    }
-
-    /// The last chunk, without trailer fields.
-    pub(super) fn last() -> Self {
-        let mut line = Self::size(0);
-        if let Some(end) = line.bytes.get_mut(3..5) {
-            end.copy_from_slice(b"\r\n");
-            line.length = 5;
-        }
-        line
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or(&[])
-    }
 }
 
 /// A whole reply, made under the lock, sent without it.
@@ -139,7 +105,7 @@ impl Fragment {
 
     /// What ends the data of a chunk.
     fn end(&self) -> &'static [u8] {
-        if self.take > 0 && self.chunk.length > 0 {
+        if self.take > 0 && !self.chunk.is_empty() {
             b"\r\n"
         } else {
             b""

@@ -2,13 +2,11 @@
 //! one connection, not the loop that waits for connections. Called by `worker`.
 #![forbid(unsafe_code)]
 
-mod fields;
 mod turn;
 
 pub mod attached;
 pub mod body;
 pub mod declare;
-pub mod endpoints;
 pub mod environ;
 pub mod errors;
 pub mod exchange;
@@ -16,9 +14,16 @@ pub mod file;
 pub mod fragment;
 pub mod hints;
 pub mod input;
-pub mod names;
 pub mod reply;
 pub mod slot;
 pub mod start;
-pub mod variables;
 pub mod violation;
+
+pub mod endpoints {
+    //! The endpoints of a connection.
+    pub use super::environ::{Endpoints, ProxyEndpoints};
+}
+pub mod variables {
+    //! Requests that came as variables.
+    pub use super::environ::Variables;
+}

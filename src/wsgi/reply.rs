@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use rcorn_http::body::{BodyCounter, BodyFraming, ChunkLine, FramingInput};
+
 use super::body::DRAINED;
 use super::declare::Declared;
-use super::fragment::{COPIED, ChunkLine, Fragment, FullReply, limited};
+use super::fragment::{COPIED, Fragment, FullReply, limited};
 use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
 use rcorn_connection::Flush;
@@ -48,19 +50,6 @@ pub enum Stage {
     Streaming,
 }
 
-/// How the body's end is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    /// There is none (HEAD, 1xx, 204, 205, 304).
-    Bodyless,
-    /// By Content-Length.
-    Length(u64),
-    /// By the last chunk.
-    Chunked,
-    /// By the end of the connection.
-    Close,
-}
-
 /// The fields that every head ends with, unless the app gave its own. Whole lines.
 #[derive(Clone, Debug, Default)]
 pub struct CommonHeaders {
@@ -92,13 +81,10 @@ pub struct Reply {
     pub(super) close: bool,
     /// What was declared the last time.
     pub(super) declared: Declared,
-    framing: Framing,
+    /// The body, from when the head is complete.
+    body: BodyCounter,
     /// The body is complete: nothing may follow it, not even from its `close()`.
     complete: bool,
-    /// Body bytes handed on.
-    sent: u64,
-    /// Body bytes that did not fit into the declared length.
-    excess: u64,
 }
 
 impl Default for Reply {
@@ -114,10 +100,8 @@ impl Default for Reply {
             has_server: false,
             close: false,
             declared: Declared::default(),
-            framing: Framing::Close,
+            body: BodyCounter::default(),
             complete: false,
-            sent: 0,
-            excess: 0,
         }
     }
 }
@@ -128,7 +112,7 @@ impl Reply {
         self.channel = Some(channel);
         self.constraints = constraints;
         self.stage = Stage::Open;
-        (self.sent, self.excess, self.status) = (0, 0, 0);
+        (self.body, self.status) = (BodyCounter::default(), 0);
         // Whoever asks before the app has declared its own must not see another client's.
         self.head.clear();
         self.complete = false;
@@ -160,23 +144,17 @@ impl Reply {
         self.status
     }
 
-    /// Body bytes handed on.
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Body bytes that the app gave beyond its Content-Length; they were not sent.
-    pub fn excess(&self) -> u64 {
-        self.excess
+    /// How much of the body was sent, and what lacks of it or was too much.
+    pub(super) fn body(&self) -> &BodyCounter {
+        &self.body
     }
 
     /// How many body bytes are missing from the declared length.
-    pub fn missing(&self) -> u64 {
-        match self.framing {
-            Framing::Length(length) if self.stage == Stage::Streaming => {
-                length.saturating_sub(self.sent)
-            }
-            Framing::Length(_) | Framing::Bodyless | Framing::Chunked | Framing::Close => 0,
+    pub(super) fn missing(&self) -> u64 {
+        if self.stage == Stage::Streaming {
+            self.body.missing()
+        } else {
+            0
         }
     }
 
@@ -187,7 +165,7 @@ impl Reply {
 
     /// Whether the connection can take another request after this reply.
     pub fn keeps_connection(&self) -> bool {
-        self.constraints.keep_alive && !self.close && self.framing != Framing::Close
+        self.constraints.keep_alive && !self.close && self.body.framing() != BodyFraming::UntilClose
     }
 
     /// The status line and fields as they were sent.
@@ -205,11 +183,6 @@ impl Reply {
         self.head = head;
     }
 
-    /// Whether a body may follow this status (RFC 9110 sections 6.4.1, 15.3.5, 15.3.6, 15.4.5).
-    fn may_have_body(&self) -> bool {
-        !self.constraints.head_only && self.status >= 200 && !matches!(self.status, 204 | 205 | 304)
-    }
-
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, common: &CommonHeaders) {
         let unread = self.channel.as_ref().map_or(0, Channel::unread);
@@ -217,23 +190,30 @@ impl Reply {
         if self.status == 205 {
             self.head.extend_from_slice(b"Content-Length: 0\r\n");
         }
-        self.framing = if !self.may_have_body() {
-            Framing::Bodyless
-        } else if let Some(length) = self.length {
-            Framing::Length(length)
-        } else if let Some(total) = total {
-            self.head.extend_from_slice(b"Content-Length: ");
-            self.head
-                .extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
-            self.head.extend_from_slice(b"\r\n");
-            Framing::Length(total)
-        } else if self.constraints.http11 {
-            self.head
-                .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-            Framing::Chunked
-        } else {
-            Framing::Close
+        let framing = FramingInput {
+            status: self.status,
+            head_only: self.constraints.head_only,
+            http11: self.constraints.http11,
+            declared: self.length,
+            known: total,
         };
+        self.body = BodyCounter::new(framing.framing());
+        match self.body.framing() {
+            // Has the app's own Content-Length.
+            BodyFraming::Length(_) if self.length.is_some() => {}
+            BodyFraming::Length(length) => {
+                self.head.extend_from_slice(b"Content-Length: ");
+                let mut digits = itoa::Buffer::new();
+                self.head
+                    .extend_from_slice(digits.format(length).as_bytes());
+                self.head.extend_from_slice(b"\r\n");
+            }
+            BodyFraming::Chunked => {
+                self.head
+                    .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            }
+            BodyFraming::Bodyless | BodyFraming::UntilClose => {}
+        }
         if !self.has_server {
             self.head.extend_from_slice(&common.server);
         }
@@ -256,17 +236,10 @@ impl Reply {
 }
 
 impl Reply {
-    fn account(&mut self, given: usize) -> usize {
-        let given64 = u64::try_from(given).unwrap_or(u64::MAX);
-        let take = match self.framing {
-            Framing::Bodyless => 0,
-            Framing::Length(length) => given64.min(length.saturating_sub(self.sent)),
-            Framing::Chunked | Framing::Close => given64,
-        };
-        if self.framing != Framing::Bodyless {
-            self.excess = self.excess.saturating_add(given64.saturating_sub(take));
-        }
-        self.sent = self.sent.saturating_add(take);
+    /// Counts `given` bytes; gives how many of them are to be sent.
+    fn take(&mut self, given: usize) -> usize {
+        let take = self.body.take(u64::try_from(given).unwrap_or(u64::MAX));
+        // It is not more than was given.
         usize::try_from(take).unwrap_or(given)
     }
 
@@ -289,8 +262,8 @@ impl Reply {
             }
             Stage::Streaming => {}
         }
-        step.take = self.account(given);
-        if self.framing == Framing::Chunked && step.take > 0 {
+        step.take = self.take(given);
+        if self.body.framing() == BodyFraming::Chunked && step.take > 0 {
             step.chunk = ChunkLine::size(step.take);
         }
         if step.begins() {
@@ -304,7 +277,7 @@ impl Reply {
     fn flush(&self, take: usize) -> Flush {
         let coalesce = self.constraints.coalesce
             && take <= COPIED
-            && self.framing != Framing::Chunked
+            && self.body.framing() != BodyFraming::Chunked
             && self.missing() == 0
             && self.keeps_connection();
         if coalesce { Flush::Later } else { Flush::Now }
@@ -326,7 +299,7 @@ impl Reply {
         let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
         self.complete_head(u64::try_from(total).ok(), common);
         let channel = self.channel.clone()?;
-        let take = self.account(total);
+        let take = self.take(total);
         self.complete = true;
         let mut head = std::mem::take(&mut self.head);
         let head_end = head.len();
@@ -359,14 +332,12 @@ impl Reply {
             self.complete_head(Some(size), common);
             step.head = std::mem::take(&mut self.head);
         }
-        let take = match self.framing {
-            Framing::Bodyless => 0,
-            Framing::Length(length) => size.min(length.saturating_sub(self.sent)),
-            Framing::Close => size,
-            // Chunked can only be when write() was used before: the caller iterates then.
-            Framing::Chunked => return None,
-        };
-        self.sent = self.sent.saturating_add(take);
+        if self.body.framing() == BodyFraming::Chunked {
+            // Can only be when write() was used before: the caller iterates then.
+            return None;
+        }
+        // A file that is longer than declared is sent in part.
+        let take = self.body.take(size.min(self.body.room()));
         let channel = self.channel.clone()?;
         Some((channel, step, take))
     }
@@ -380,7 +351,7 @@ impl Reply {
                 self.complete_head(Some(0), common);
                 step.head = std::mem::take(&mut self.head);
             }
-            Stage::Streaming if self.framing == Framing::Chunked => {
+            Stage::Streaming if self.body.framing() == BodyFraming::Chunked => {
                 step.chunk = ChunkLine::last();
             }
             // Parts may wait for their next one.

@@ -1,0 +1,269 @@
+//! Head, peer and listener → the environ dict (PEP 3333 "environ Variables", RFC 3875 names). What is the
+//! same for all requests of a listener is copied from a template; what was the same in the last request is
+//! copied from that one.
+
+mod endpoints;
+mod fields;
+mod keys;
+mod memo;
+mod names;
+mod target;
+mod template;
+mod values;
+mod variables;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use rcorn_http::environ::{FieldRules, server_of_host};
+use rcorn_http::{Framing, Head, Version};
+use rcorn_link::Listener;
+
+use super::input::Input;
+
+use fields::{FieldWriter, Overrides};
+use keys::Keys;
+use memo::{Likeness, Memo};
+use target::TargetWriter;
+use template::{EnvironObjects, Templates};
+use values::ValueCache;
+
+pub use endpoints::{Endpoints, ProxyEndpoints};
+pub use variables::Variables;
+
+/// Why there is no environ.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironError {
+    /// Two fields disagree about the scheme: 400.
+    #[error("the request's forwarding headers disagree about http or https")]
+    Scheme,
+    /// The path is not below `SCRIPT_NAME`: 500.
+    #[error("the path {0:?} is not below SCRIPT_NAME {1:?}")]
+    ScriptName(String, String),
+    /// Python refused.
+    #[error(transparent)]
+    Python(#[from] PyErr),
+}
+
+/// The settings an environ depends on.
+#[derive(Debug)]
+pub struct EnvironRules<'a> {
+    /// `secure_scheme_headers`: upper-case name, value that means https.
+    pub secure_scheme_headers: &'a [(String, String)],
+    /// `forwarder_headers`, upper-case.
+    pub forwarder_headers: &'a [String],
+    /// `header_map: dangerous`.
+    pub underscores: bool,
+    /// `SERVER_SOFTWARE`.
+    pub software: &'a str,
+}
+
+/// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of these.
+#[derive(Debug)]
+pub struct EnvironBuilder {
+    keys: Keys,
+    values: ValueCache,
+    templates: Templates,
+    fields: FieldWriter,
+    target: TargetWriter,
+    memo: Memo,
+}
+
+impl EnvironBuilder {
+    /// For the requests of these listeners.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python: no memory, or `os.environ` cannot be read.
+    pub fn new(
+        py: Python<'_>,
+        rules: &EnvironRules<'_>,
+        listeners: &[Listener],
+        errors: &Bound<'_, PyAny>,
+        file_wrapper: &Bound<'_, PyAny>,
+        early_hints: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let objects = EnvironObjects {
+            software: rules.software,
+            errors,
+            file_wrapper,
+            early_hints,
+        };
+        let target = TargetWriter::new(py)?;
+        Ok(Self {
+            keys: Keys::new(py),
+            values: ValueCache::default(),
+            templates: Templates::new(py, listeners, &objects, target.script_name())?,
+            fields: FieldWriter::new(FieldRules::new(
+                rules.secure_scheme_headers,
+                rules.forwarder_headers,
+                rules.underscores,
+            )),
+            target,
+            memo: Memo::default(),
+        })
+    }
+
+    /// Sets `wsgi.multiprocess` of the requests to come: whether there is more than one worker now.
+    ///
+    /// # Errors
+    ///
+    /// When Python has no memory.
+    pub fn set_multiprocess(&mut self, py: Python<'_>, multiprocess: bool) -> PyResult<()> {
+        if self
+            .templates
+            .set_multiprocess(py, &self.keys, multiprocess)?
+        {
+            self.memo = Memo::default();
+        }
+        Ok(())
+    }
+
+    /// The environ of a request. `bytes`: what the places of `head` are in.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnvironError`].
+    pub fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        endpoints: &Endpoints,
+        input: Option<&Bound<'py, Input>>,
+    ) -> Result<Bound<'py, PyDict>, EnvironError> {
+        let likeness = Likeness::of(head, endpoints);
+        let is_like = self.memo.is_like(likeness);
+        let line = bytes.get(..head.block.start()).unwrap_or(&[]);
+        if is_like && let Some(kept) = self.memo.take_environ(py) {
+            if self.memo.set_line(line) {
+                // In the copy that is kept: the next request is likely to be like this one.
+                let (keys, values) = (&self.keys, &mut self.values);
+                self.target
+                    .set(py, &kept, (keys, values), (bytes, head), None)?;
+            }
+            let environ = kept.copy()?;
+            self.memo.keep_environ(kept);
+            endpoints.set(py, &environ, &self.keys)?;
+            return Ok(environ);
+        }
+        let environ = self.build_anew(py, bytes, head, endpoints)?;
+        if let Some(input) = input {
+            environ.set_item(&self.keys.input, input)?;
+        } else if matches!(head.framing, Framing::None) {
+            self.memo.set_line(line);
+            if is_like {
+                self.memo.keep_environ(environ.copy()?);
+            } else {
+                // Fields that override PATH_INFO or SCRIPT_NAME would be lost.
+                let overrides = endpoints.trusted && self.fields.has_forwarder_field(bytes, head);
+                self.memo.replace((!overrides).then_some(likeness));
+            }
+        }
+        Ok(environ)
+    }
+
+    fn build_anew<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        endpoints: &Endpoints,
+    ) -> Result<Bound<'py, PyDict>, EnvironError> {
+        let (environ, overrides) = self.begin(py, bytes, head, endpoints)?;
+        endpoints.set(py, &environ, &self.keys)?;
+        if head.version == Version::Http10 {
+            let version = self.values.get(py, b"HTTP/1.0")?;
+            environ.set_item(&self.keys.protocol, version)?;
+        }
+        self.set_unix_server(py, &environ, bytes, head, endpoints)?;
+        let (keys, values) = (&self.keys, &mut self.values);
+        self.target.set(
+            py,
+            &environ,
+            (keys, values),
+            (bytes, head),
+            Some(&overrides),
+        )?;
+        Ok(environ)
+    }
+
+    /// An environ with the listener's keys and the header fields.
+    fn begin<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        endpoints: &Endpoints,
+    ) -> Result<(Bound<'py, PyDict>, Overrides), EnvironError> {
+        let environ = self.templates.copy(py, endpoints.listener)?;
+        let (keys, values) = (&self.keys, &mut self.values);
+        let overrides = self.fields.set(
+            py,
+            &environ,
+            (keys, values),
+            (bytes, head),
+            endpoints.trusted,
+        )?;
+        Ok((environ, overrides))
+    }
+
+    /// A unix socket has no name or port of its own: those that the client asked for.
+    fn set_unix_server(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        bytes: &[u8],
+        head: &Head,
+        endpoints: &Endpoints,
+    ) -> PyResult<()> {
+        if !self.templates.is_unix(endpoints.listener) {
+            return Ok(());
+        }
+        let https = environ
+            .get_item(&self.keys.scheme)?
+            .is_some_and(|scheme| scheme.eq("https").unwrap_or(false));
+        let (name, port) = server_of_host(head.host.map(|host| host.of(bytes)), https);
+        environ.set_item(&self.keys.server_name, self.values.get(py, name)?)?;
+        environ.set_item(&self.keys.server_port, self.values.get(py, port)?)
+    }
+
+    /// The environ of a request whose head was made from variables (uwsgi): what the proxy says of the request
+    /// is put in as it was said, beside the header fields, which are treated as over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnvironError`].
+    pub fn build_from<'py>(
+        &mut self,
+        py: Python<'py>,
+        bytes: &[u8],
+        head: &Head,
+        variables: Variables<'_>,
+        endpoints: &Endpoints,
+        input: Option<&Bound<'py, Input>>,
+    ) -> Result<Bound<'py, PyDict>, EnvironError> {
+        let (environ, _none) = self.begin(py, bytes, head, endpoints)?;
+        // How the client came is the proxy's word, not that of a header field, which the client might have sent.
+        if let Some(https) = variables.is_https() {
+            let scheme = if https { "https" } else { "http" };
+            environ.set_item(&self.keys.scheme, scheme)?;
+        }
+        // Of an address without a port, the port would be another's.
+        if variables.get(b"REMOTE_ADDR").is_none() {
+            endpoints.set(py, &environ, &self.keys)?;
+        }
+        self.set_unix_server(py, &environ, bytes, head, endpoints)?;
+        environ.set_item(&self.keys.protocol, "HTTP/1.0")?;
+        let (keys, values) = (&self.keys, &mut self.values);
+        self.target
+            .set_line(py, &environ, (keys, values), (bytes, head))?;
+        variables.set_given(py, &environ, values)?;
+        self.target
+            .set_given(py, &environ, (keys, values), (bytes, head), variables)?;
+        if let Some(input) = input {
+            environ.set_item(&self.keys.input, input)?;
+        }
+        Ok(environ)
+    }
+}
