@@ -98,7 +98,9 @@ def app(environ, start_response):
     let server = with(include_str!("../../apps/conf/dumps.py"))
         .file("m.py", app)
         .allow("WORKER TIMEOUT")
-        .allow("(pid:")
+        .allow("In hand when worker")
+        .allow("does not get on")
+        .allow("was killed because")
         .start();
     server.wait_serving(1);
     let mut wire = server.connect();

@@ -59,9 +59,9 @@ fn a_python_that_is_too_old_is_said() {
     for (python, version) in &old {
         let ended = Server::app("cases:app")
             .python(python)
-            .allow("emplate")
-            .allow("Shutting down")
-            .allow("Reason")
+            .allow("Template (pid:")
+            .allow("Shutting down: Master")
+            .allow("Reason: ")
             .start()
             .exit();
         assert_eq!(ended.code(), Some(1), "{version:?}: {}", ended.text());

@@ -67,9 +67,8 @@ def app(environ, start_response):
         .args(["-w", "2"])
         .file("m.py", app)
         .allow("Exception in worker process")
-        .allow("Traceback")
         .allow("broken on purpose")
-        .allow("eload")
+        .allow("Reload failed")
         .allow("In hand when worker")
         .allow("was sent SIGKILL")
         .start();

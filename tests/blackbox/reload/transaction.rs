@@ -10,9 +10,8 @@ fn a_reload_that_is_waited_for_tells_how_it_ended() {
         .args(["-w", "2", "--reload-watch", "0.2"])
         .file("m.py", OLD)
         .allow("Exception in worker process")
-        .allow("Traceback")
         .allow("broken on purpose")
-        .allow("eload")
+        .allow("Reload failed")
         .start();
     server.wait_workers(2);
     server.write("m.py", &OLD.replace("old", "new"));
@@ -44,7 +43,7 @@ def app(environ, start_response):
     let server = Server::app("m:app")
         .args(["--reload-watch", "0.2", "--reload-probe", "/ready"])
         .file("m.py", app)
-        .allow("eload")
+        .allow("Reload failed")
         .start();
     let before = server.wait_workers(1);
     server.write("bad", "");
@@ -101,7 +100,7 @@ fn an_app_that_dies_after_its_boot_is_taken_back() {
         .allow("Reload taken back")
         .allow("end too soon")
         .start();
-    let before = server.wait_workers(2);
+    server.wait_workers(2);
     let dies = "
 import os, threading
 threading.Timer(0.5, os._exit, [7]).start()
@@ -113,6 +112,5 @@ threading.Timer(0.5, os._exit, [7]).start()
     wait_until(server.deadline(), "the old template's workers", || {
         server.workers().len() == 2 && server.serving_ids().len() == 2
     });
-    assert!(!before.is_empty());
     server.stop();
 }

@@ -63,8 +63,7 @@ def app(environ, start_response):
         .file("m.py", app)
         .notify(&notify)
         .allow("Exception in worker process")
-        .allow("Traceback")
-        .allow("eload")
+        .allow("Reload failed")
         .allow("broken on purpose")
         .start();
     notify.expect("READY=1", server.deadline());

@@ -96,7 +96,6 @@ def app(environ, start_response):
     let server = Server::app("m:app")
         .file("m.py", app)
         .allow("Exception in worker process")
-        .allow("Traceback")
         .allow("broken on purpose")
         .allow("Reason: Worker failed to boot")
         .allow("Shutting down")

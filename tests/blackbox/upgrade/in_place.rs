@@ -55,8 +55,7 @@ def app(environ, start_response):
         .args(["-w", "2", "--upgrade", "in-place"])
         .file("m.py", app)
         .allow("Exception in worker process")
-        .allow("Traceback")
-        .allow("eload")
+        .allow("Reload failed")
         .allow("broken on purpose")
         .allow("was sent SIGKILL")
         .start();

@@ -7,7 +7,6 @@ use crate::support::Server;
 fn an_app_that_fails_before_the_head_gives_500() {
     let server = Server::app("cases:app")
         .allow("Error handling request")
-        .allow("Traceback")
         .start();
     for (target, said) in [
         ("/raises", "ValueError: raised on purpose"),
@@ -55,7 +54,6 @@ fn an_app_that_fails_before_the_head_gives_500() {
 fn an_app_that_fails_after_the_head_aborts() {
     let server = Server::app("cases:app")
         .allow("Error handling request")
-        .allow("Traceback")
         .start();
     for (target, said) in [
         ("/raises_midway", "ValueError: raised on purpose"),
