@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stdout(), "{}", driver::PROTOCOL));
             return ExitCode::SUCCESS;
         }
+        Some(driver::CHECK_FLAG) => return check_handover(),
         Some(_) | None => {}
     }
     if let Some(command) = arguments.get(1).and_then(OneShot::named) {
@@ -105,6 +106,16 @@ fn main() -> ExitCode {
         background,
     };
     ended(driver::run(launch, &again))
+}
+
+/// Tells whether this build can take over from the one whose hand-over is on standard input.
+fn check_handover() -> ExitCode {
+    let (line, code) = match driver::check_handover() {
+        Ok(line) => (line.to_owned(), ExitCode::SUCCESS),
+        Err(error) => (error.to_string(), ExitCode::FAILURE),
+    };
+    drop(writeln!(std::io::stdout(), "{line}"));
+    code
 }
 
 /// The exit code of a server that ran, or did not.

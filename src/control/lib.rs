@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{command, run};
 
-/// Longest request.
-pub const LONGEST: usize = 4096;
+/// The longest request, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 4096;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

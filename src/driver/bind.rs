@@ -1,64 +1,93 @@
-//! The first sockets: from systemd, from a predecessor, or bound, with patience for one that is just leaving.
+//! The first sockets: from systemd, from a predecessor, or bound, with retries while another process is just
+//! leaving.
 
 use std::io;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
+use mio::Token;
 use nix::sys::signal::Signal;
 
 use rcorn_log as log;
 use rcorn_settings::Settings;
 use rcorn_sys::{clock, process};
+use rcorn_types::Monotonic;
 
-use super::error::StartError;
-use super::listeners::{self, ListenError, Listener, STORED};
-use super::signals::Signals;
+use super::error::{StartError, system};
+use super::listener::{ListenError, Listener};
+use super::lookup::{Addresses, Lookup};
+use super::plan::Plan;
+use super::poller::Poller;
+use super::systemd;
 
-/// gunicorn's patience with an address in use.
+/// gunicorn's attempts at an address in use, and the time between them.
 const ATTEMPTS: u32 = 5;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kernel ends the processes of an arbiter that was killed when it comes to them. So long, and so often, it is tried
-/// again without a word.
-const QUIETLY: Duration = Duration::from_millis(250);
-const BETWEEN_QUIET_ATTEMPTS: Duration = Duration::from_millis(10);
+/// The kernel ends the processes of an arbiter that was killed when it comes to them. For this long, and this
+/// often, an address is tried again without a log line.
+const QUIET_TIME: Duration = Duration::from_millis(250);
+const QUIET_INTERVAL: Duration = Duration::from_millis(10);
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |source| StartError::System { what, source }
-}
+/// The token of the look-up, as long as there is no loop.
+const LOOKUP: Token = Token(1);
 
-/// The first sockets. An address in use is tried again for some seconds: a predecessor may just be leaving.
+/// Gives the first sockets. An address in use is tried again for some seconds.
+///
+/// # Errors
+///
+/// An address that cannot be had; a signal that ends the start.
 pub(super) fn first_listeners(
     settings: &Settings,
     environment: &dyn Fn(&str) -> Option<String>,
-    signals: &mut Signals,
-    handed: Vec<Listener>,
+    poller: &mut Poller,
+    handed_over: Vec<Listener>,
 ) -> Result<Vec<Listener>, StartError> {
-    let names = environment("LISTEN_FDNAMES");
-    let given = listeners::from_systemd(environment, std::process::id())?;
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+    let is_stored = systemd::are_stored(environment);
+    let given = systemd::passed(environment, std::process::id())?;
+    for name in systemd::VARIABLES {
         process::unset_variable(name);
     }
-    let mut listeners = handed;
+    let mut listeners = handed_over;
     if listeners.iter().any(|listener| listener.address.is_none()) {
         return Ok(listeners);
     }
-    let stored = names.is_some_and(|names| names.split(':').all(|name| name == STORED));
-    if stored {
-        listeners = listeners::recognised(given, settings);
-    } else if !given.is_empty() {
+    if !given.is_empty() && !is_stored {
         return Ok(given);
     }
-    let loud_from = clock::monotonic().saturating_add(clock::nanoseconds(QUIETLY));
+    let addresses = look_up(settings, poller)?;
+    if is_stored {
+        listeners = systemd::recognised(given, settings, &addresses);
+    }
+    bind(settings, &addresses, listeners, poller)
+}
+
+/// The addresses behind the names in `bind`.
+fn look_up(settings: &Settings, poller: &mut Poller) -> Result<Addresses, StartError> {
+    let mut lookup = Lookup::start(settings, poller.registry(), LOOKUP);
+    loop {
+        if let Some(addresses) = lookup.poll(clock::now()) {
+            return Ok(addresses);
+        }
+        wait(poller, lookup.deadline())?;
+    }
+}
+
+fn bind(
+    settings: &Settings,
+    addresses: &Addresses,
+    mut listeners: Vec<Listener>,
+    poller: &mut Poller,
+) -> Result<Vec<Listener>, StartError> {
+    let loud_from = clock::now().after(QUIET_TIME);
     let mut pauses = 1..ATTEMPTS;
     loop {
-        match listeners::plan(settings, &listeners) {
+        match Plan::make(settings, &listeners, addresses) {
             Ok(plan) => {
                 plan.commit(&mut listeners);
                 return Ok(listeners);
             }
-            Err(ListenError::InUse { .. }) if clock::monotonic() < loud_from => {
-                pause(signals, BETWEEN_QUIET_ATTEMPTS)?;
+            Err(ListenError::InUse { .. }) if clock::now() < loud_from => {
+                pause(poller, QUIET_INTERVAL)?;
             }
             Err(ListenError::InUse { address, source }) => {
                 log::error(format_args!("Connection in use: {address}"));
@@ -70,7 +99,7 @@ pub(super) fn first_listeners(
                     log::error(format_args!("Can't connect to {address}"));
                     return Err(ListenError::InUse { address, source }.into());
                 }
-                pause(signals, BETWEEN_ATTEMPTS)?;
+                pause(poller, ATTEMPT_INTERVAL)?;
             }
             Err(error) => {
                 log::error(format_args!("{error}"));
@@ -80,37 +109,25 @@ pub(super) fn first_listeners(
     }
 }
 
-/// Waits for the next attempt, or for a signal that ends the start.
-fn pause(signals: &mut Signals, time: Duration) -> Result<(), StartError> {
-    let mut wait = || -> io::Result<bool> {
-        let mut poll = Poll::new()?;
-        poll.registry()
-            .register(signals.source(), Token(0), Interest::READABLE)?;
-        let due = clock::monotonic().saturating_add(clock::nanoseconds(time));
-        let mut stopped = false;
-        while !stopped {
-            let left = due.saturating_sub(clock::monotonic());
-            if left == 0 {
-                break;
-            }
-            match poll.poll(
-                &mut Events::with_capacity(4),
-                Some(Duration::from_nanos(left)),
-            ) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            stopped = signals
-                .take()
-                .iter()
-                .any(|signal| [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].contains(signal));
-        }
-        poll.registry().deregister(signals.source())?;
-        Ok(stopped)
-    };
-    if wait().map_err(system("wait"))? {
-        Err(StartError::Stopped)
-    } else {
-        Ok(())
+/// Waits for the next attempt.
+fn pause(poller: &mut Poller, time: Duration) -> Result<(), StartError> {
+    let due = clock::now().after(time);
+    while clock::now() < due {
+        wait(poller, due)?;
     }
+    Ok(())
+}
+
+/// Waits once, for something or until `due`. A signal that ends the start is an error.
+fn wait(poller: &mut Poller, due: Monotonic) -> Result<(), StartError> {
+    poller.wait(Some(due)).map_err(|error: io::Error| {
+        let failed = system("wait");
+        failed(error)
+    })?;
+    let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+    let signals = poller.take_signals();
+    if signals.iter().any(|signal| ends.contains(signal)) {
+        return Err(StartError::Stopped);
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use rcorn_log::{self as log, AccessFormat};
 use rcorn_settings::Settings;
 use rcorn_sys::spawn::Spawn;
 
-use super::error::StartError;
+use super::error::{StartError, system};
 use super::interpreter;
 use super::native::NativeModule;
 
@@ -26,11 +26,8 @@ pub fn check(
 ) -> Result<bool, StartError> {
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let python = interpreter::find_for(settings.python.clone())?;
-    let system = |source: io::Error| StartError::System {
-        what: "import the app",
-        source,
-    };
-    let module = module.open().map_err(system)?;
+    let system = system("import the app");
+    let module = module.open().map_err(&system)?;
     let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC);
     let mut orders = File::from(orders.map_err(|errno| system(errno.into()))?);
     let mut start = Start {
@@ -40,7 +37,7 @@ pub fn check(
     // A broken app is to be found, not stood in for.
     start.settings.reload = false;
     let text = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
-    orders.write_all(&text).map_err(system)?;
+    orders.write_all(&text).map_err(&system)?;
     let spawn = Spawn {
         program: python,
         arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "check"),
@@ -53,7 +50,7 @@ pub fn check(
         die_with_parent: true,
         ..Spawn::default()
     };
-    let pid = spawn.start().map_err(system)?;
+    let pid = spawn.start().map_err(&system)?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
     match ended {
         WaitStatus::Exited(_, IMPORTED_EXIT_CODE) => Ok(true),

@@ -1,6 +1,6 @@
-//! The arbiter's children: templates are started here, workers come from them, and all that ends is reaped
-//! here. Only this thread reaps, so a pid that was not reaped yet can be signalled by kill(2) without ever
-//! meeting a stranger: pidfds would add descriptors and say nothing more.
+//! The arbiter's children: templates are started here, workers are forked from them, and all of them are
+//! reaped here. Only this thread reaps, so a pid that was not reaped yet belongs to its child, and kill(2)
+//! cannot hit another process: pidfds would add descriptors and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,34 +10,35 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid as NixPid, Whence, ftruncate, lseek};
+use nix::unistd::{Whence, ftruncate, lseek};
 
 use rcorn_arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
+use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
 use super::interpreter;
 use super::native::NativeModule;
+use super::process::is_child;
 
-/// A template that runs.
+/// A running template.
 #[derive(Debug)]
 pub(super) struct Template {
     pub(super) pid: Pid,
-    /// Dropped to let it go.
+    /// Its command socket; `None` once it was told to exit.
     pub(super) commands: Option<OwnedFd>,
-    /// Forks it was told to make and has not reported.
-    pub(super) owed: BTreeSet<WorkerId>,
-    pub(super) testimony: OwnedFd,
+    /// Forks that were ordered and not reported yet.
+    pub(super) pending_forks: BTreeSet<WorkerId>,
+    pub(super) stack_dump: OwnedFd,
 }
 
-/// All children.
+/// All children: which there are, and what belongs to each.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// What templates import.
+    /// The native module, which templates import.
     pub(super) module: NativeModule,
     pub(super) templates: BTreeMap<Generation, Template>,
     /// Workers by pid, from their first sign of life to their reaping.
@@ -45,14 +46,14 @@ pub(super) struct Children {
     /// Slots by worker, from the order to fork to the reaping.
     pub(super) slots: BTreeMap<WorkerId, Slot>,
     pub(super) ready: BTreeSet<WorkerId>,
-    /// Where each worker writes what it does, when asked.
-    pub(super) testimonies: BTreeMap<WorkerId, OwnedFd>,
+    /// Where each worker dumps its stacks, on request.
+    pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
     /// Workers that were reaped, for the hooks.
     pub(super) ended: Vec<(Pid, WorkerId)>,
-    /// Children reaped before we knew whose they were: a worker may die before its fork was reported.
-    pub(super) early: BTreeMap<Pid, Exit>,
+    /// Children reaped before it was known what they are: a worker may end before its fork is reported.
+    pub(super) unclaimed_exits: BTreeMap<Pid, Exit>,
 }
 
 /// A pair of connected sockets that keep message boundaries; closed at exec.
@@ -75,8 +76,8 @@ impl Children {
     ) -> io::Result<Pid> {
         let (ours, theirs) = pair()?;
         start.commands = theirs.as_raw_fd();
-        let testimony = memfd_create(c"rcorn-testimony", MFdFlags::MFD_CLOEXEC)?;
-        start.stack_dump = testimony.as_raw_fd();
+        let stack_dump = memfd_create(c"rcorn-stacks", MFdFlags::MFD_CLOEXEC)?;
+        start.stack_dump = stack_dump.as_raw_fd();
         let module = self.module.open()?;
         let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
         let mut orders = File::from(orders);
@@ -110,8 +111,8 @@ impl Children {
         let template = Template {
             pid,
             commands: Some(ours),
-            owed: BTreeSet::new(),
-            testimony,
+            pending_forks: BTreeSet::new(),
+            stack_dump,
         };
         self.templates
             .insert(Generation(start.generation), template);
@@ -141,62 +142,67 @@ impl Children {
             slot: slot.0,
             probe,
         };
-        tell(template, &command)
+        send_command(template, &command)
             .map_err(|error| format!("its template does not listen: {error}"))?;
-        template.owed.insert(id);
+        template.pending_forks.insert(id);
         self.slots.insert(id, slot);
         Ok(())
     }
 
     /// Tells all templates.
-    pub(super) fn tell_templates(&self, command: &Command) {
+    pub(super) fn send_to_templates(&self, command: &Command) {
         for template in self.templates.values() {
-            if let Err(error) = tell(template, command) {
+            if let Err(error) = send_command(template, command) {
                 log::debug(format_args!("a template does not listen: {error}"));
             }
         }
     }
 
     /// Tells the template of the newest generation that still listens.
-    pub(super) fn tell_newest(&self, command: &Command) {
+    pub(super) fn send_to_newest(&self, command: &Command) {
         let mut listening = self.templates.values().rev();
         if let Some(template) = listening.find(|template| template.commands.is_some())
-            && let Err(error) = tell(template, command)
+            && let Err(error) = send_command(template, command)
         {
             log::debug(format_args!("a template does not listen: {error}"));
         }
     }
 
-    /// A worker gave its first sign of life, or its template reported it, with its testimony: of those who are gone
+    /// A worker gave its first sign of life, or its template reported it, with its stack_dump: of those who are gone
     /// nobody would close that.
-    pub(super) fn born(&mut self, id: WorkerId, pid: Pid, testimony: Option<OwnedFd>) -> Birth {
-        self.paid(id);
-        if let Some(exit) = self.early.remove(&pid) {
+    pub(super) fn register(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        stack_dump: Option<OwnedFd>,
+    ) -> Registered {
+        self.acknowledge(id);
+        if let Some(exit) = self.unclaimed_exits.remove(&pid) {
             self.ended.push((pid, id));
-            self.forget_early();
-            return Birth::Ended(exit);
+            self.forget_unclaimed();
+            return Registered::Ended(exit);
         }
-        self.forget_early();
+        self.forget_unclaimed();
         // A slow template may report a worker that told of itself, ended, and was reaped and forgotten since. Its
         // number belongs to nobody now, or to somebody else.
         if !is_child(pid) {
-            return Birth::Gone;
+            return Registered::Gone;
         }
         self.workers.insert(pid, id);
-        self.testimonies
-            .extend(testimony.map(|testimony| (id, testimony)));
-        Birth::Alive
+        self.stack_dumps
+            .extend(stack_dump.map(|stack_dump| (id, stack_dump)));
+        Registered::Alive
     }
 
     /// A fork was answered.
-    pub(super) fn paid(&mut self, id: WorkerId) {
+    pub(super) fn acknowledge(&mut self, id: WorkerId) {
         for template in self.templates.values_mut() {
-            template.owed.remove(&id);
+            template.pending_forks.remove(&id);
         }
     }
 
     /// The worker serves.
-    pub(super) fn is_ready(&mut self, id: WorkerId) {
+    pub(super) fn set_ready(&mut self, id: WorkerId) {
         self.ready.insert(id);
     }
 
@@ -208,22 +214,22 @@ impl Children {
     }
 
     /// Where a worker or a template testifies.
-    pub(super) fn testimony(&self, pid: Pid) -> Option<&OwnedFd> {
+    pub(super) fn stack_dump(&self, pid: Pid) -> Option<&OwnedFd> {
         let template = self
             .templates
             .values()
             .find(|template| template.pid == pid)
-            .map(|template| &template.testimony);
-        template.or_else(|| self.testimonies.get(self.workers.get(&pid)?))
+            .map(|template| &template.stack_dump);
+        template.or_else(|| self.stack_dumps.get(self.workers.get(&pid)?))
     }
 
-    /// Asks a worker or a template where it is; the answer is in its testimony a moment later.
-    pub(super) fn ask_where(&self, pid: Pid) {
-        let Some(testimony) = self.testimony(pid) else {
+    /// Asks a worker or a template where it is; the answer is in its stack_dump a moment later.
+    pub(super) fn request_stacks(&self, pid: Pid) {
+        let Some(stack_dump) = self.stack_dump(pid) else {
             return;
         };
         // Both ends share the offset.
-        let emptied = ftruncate(testimony, 0).and_then(|()| lseek(testimony, 0, Whence::SeekSet));
+        let emptied = ftruncate(stack_dump, 0).and_then(|()| lseek(stack_dump, 0, Whence::SeekSet));
         let sent = emptied
             .map_err(io::Error::from)
             .and_then(|_start| rcorn_sys::signal::send(pid.0, rcorn_sys::signal::testify()));
@@ -238,13 +244,13 @@ impl Children {
     }
 
     /// Strangers are only remembered while a fork is unanswered.
-    fn forget_early(&mut self) {
+    fn forget_unclaimed(&mut self) {
         if self
             .templates
             .values()
-            .all(|template| template.owed.is_empty())
+            .all(|template| template.pending_forks.is_empty())
         {
-            self.early.clear();
+            self.unclaimed_exits.clear();
         }
     }
 
@@ -263,7 +269,9 @@ impl Children {
             };
             let (pid, exit) = match status {
                 WaitStatus::Exited(pid, code) => (pid, Exit::Code(code)),
-                WaitStatus::Signaled(pid, signal, _core) => (pid, Exit::Signal(number(signal))),
+                WaitStatus::Signaled(pid, signal, _core) => {
+                    (pid, Exit::Signal(number(signal)))
+                }
                 WaitStatus::Stopped(pid, _) => {
                     events.extend([Event::Stopped(Pid(pid.as_raw()), true)]);
                     continue;
@@ -287,21 +295,21 @@ impl Children {
             .find(|(_, template)| template.pid == pid);
         if let Some(generation) = template.map(|(generation, _)| *generation) {
             let gone = self.templates.remove(&generation);
-            self.forget_early();
+            self.forget_unclaimed();
             // Its end first: nobody shall order another fork from it.
             events.extend([Event::Exited(pid, exit)]);
             if let Some(template) = gone {
                 let reason = "its template ended before it answered".to_owned();
                 events.extend(
                     template
-                        .owed
+                        .pending_forks
                         .into_iter()
                         .map(|id| Event::ForkFailed(id, reason.clone())),
                 );
             }
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
-            self.testimonies.remove(&id);
+            self.stack_dumps.remove(&id);
             self.ended.push((pid, id));
             events.extend([Event::Exited(pid, exit)]);
         } else if self.upgrade == Some(pid) {
@@ -310,9 +318,9 @@ impl Children {
         } else if self
             .templates
             .values()
-            .any(|template| !template.owed.is_empty())
+            .any(|template| !template.pending_forks.is_empty())
         {
-            self.early.insert(pid, exit);
+            self.unclaimed_exits.insert(pid, exit);
         } else {
             // An orphan of the app, adopted because we are its subreaper (or pid 1).
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
@@ -322,7 +330,7 @@ impl Children {
 
 /// What became of a worker by the time it was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Birth {
+pub(super) enum Registered {
     /// It lives, or ended and is still to be reaped.
     Alive,
     /// It was reaped before, with this.
@@ -331,13 +339,7 @@ pub(super) enum Birth {
     Gone,
 }
 
-/// Whether the process is a child of ours that was not reaped yet.
-fn is_child(pid: Pid) -> bool {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    pid.0 > 0 && waitid(Id::Pid(NixPid::from_raw(pid.0)), look).is_ok()
-}
-
-fn tell(template: &Template, command: &Command) -> io::Result<()> {
+fn send_command(template: &Template, command: &Command) -> io::Result<()> {
     let socket = template
         .commands
         .as_ref()
@@ -352,22 +354,6 @@ fn tell(template: &Template, command: &Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Signals a child that was not reaped.
-pub(super) fn signal(pid: Pid, signal: Signal) {
-    if let Err(error) = rcorn_sys::signal::send(pid.0, number(signal)) {
-        log::debug(format_args!("cannot send {signal} to {pid}: {error}"));
-    }
-}
-
-fn number(signal: Signal) -> i32 {
-    #[expect(
-        clippy::as_conversions,
-        reason = "a fieldless enum of i32 representation"
-    )]
-    let number = signal as i32;
-    number
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -375,35 +361,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_gone_or_nobody_is_not_born() {
+    fn who_is_gone_or_nobody_is_not_register() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid(i32::try_from(child.id()).unwrap());
         let mut children = Children::default();
-        let testimony = || Some(memfd_create(c"", MFdFlags::empty()).unwrap());
-        assert_eq!(children.born(WorkerId(1), pid, testimony()), Birth::Alive);
-        assert!(children.testimony(pid).is_some());
-        child.wait().unwrap();
-        assert_eq!(children.born(WorkerId(2), pid, testimony()), Birth::Gone);
-        children.early.insert(pid, Exit::Code(3));
+        let stack_dump = || Some(memfd_create(c"", MFdFlags::empty()).unwrap());
         assert_eq!(
-            children.born(WorkerId(3), pid, testimony()),
-            Birth::Ended(Exit::Code(3))
+            children.register(WorkerId(1), pid, stack_dump()),
+            Registered::Alive
+        );
+        assert!(children.stack_dump(pid).is_some());
+        child.wait().unwrap();
+        assert_eq!(
+            children.register(WorkerId(2), pid, stack_dump()),
+            Registered::Gone
+        );
+        children.unclaimed_exits.insert(pid, Exit::Code(3));
+        assert_eq!(
+            children.register(WorkerId(3), pid, stack_dump()),
+            Registered::Ended(Exit::Code(3))
         );
         for nobody in [0, -1] {
             assert_eq!(
-                children.born(WorkerId(4), Pid(nobody), testimony()),
-                Birth::Gone
+                children.register(WorkerId(4), Pid(nobody), stack_dump()),
+                Registered::Gone
             );
         }
-        assert_eq!(children.testimonies.len(), 1, "the rest would stay open");
-    }
-
-    #[test]
-    fn groups_are_never_signalled() {
-        for group in [0, -1] {
-            // A harmless one: should it be sent after all, it goes to everybody.
-            let sent = rcorn_sys::signal::send(group, number(Signal::SIGCONT));
-            assert!(sent.is_err());
-        }
+        assert_eq!(children.stack_dumps.len(), 1, "the rest would stay open");
     }
 }

@@ -1,10 +1,11 @@
-//! The control socket, served by the arbiter's own loop: a client asks one thing in one line and gets one line
+//! The control socket, served by the arbiter's own loop: a client sends one request in one line and gets one line
 //! back, at once or when what it waits for is over.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -12,16 +13,20 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
 use rcorn_arbiter::Pid;
-use rcorn_control::{Answer, LONGEST, Request, place};
+use rcorn_control::{Answer, MAX_REQUEST_BYTES, Request, place};
 use rcorn_log as log;
 use rcorn_settings::Settings;
 use rcorn_types::Monotonic;
 
-use super::FIRST_CLIENT;
+use super::unix_socket::{Occupied, SocketFile, remove_stale, with_umask};
 use super::upgrade::name_beside;
 
 /// Clients at once; more are turned away.
-const MOST: usize = 64;
+const MAX_CLIENTS: usize = 64;
+/// The token of the first client; the loop's own sources have lower ones.
+pub(super) const FIRST_CLIENT: usize = 16;
+/// Only this user may connect before the permissions that the settings name are set.
+const PRIVATE_UMASK: u32 = 0o177;
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +47,13 @@ pub enum ControlError {
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Its own request has not come whole.
+    /// The rest of its own request.
     Request,
     /// The end of a reload.
     Reload,
-    /// The testimony of a process: the next look at that moment, and how many more after it.
-    Stack(Pid, Monotonic, u32),
-    /// Only that its answer fits into its socket.
+    /// The stacks of a process: the time of the next look, and how many more follow it.
+    Stacks(Pid, Monotonic, u32),
+    /// Room for its answer in its socket.
     Room,
 }
 
@@ -60,17 +65,16 @@ struct Client {
     waits: Waits,
 }
 
-/// See the file's head.
+/// The control socket and its clients.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct ControlServer {
     listener: UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
+    file: SocketFile,
     clients: BTreeMap<usize, Client>,
     next: usize,
 }
 
-impl Control {
+impl ControlServer {
     /// Binds the socket that the settings want; beside a predecessor, which has it, under its name with `.2`. A place of
     /// our own choice that cannot be had is no reason not to serve; one that the operator named is.
     pub(super) fn open(
@@ -103,29 +107,17 @@ impl Control {
             path: path.to_owned(),
             source,
         };
-        if let Ok(about) = path.symlink_metadata() {
-            use std::os::unix::fs::FileTypeExt;
-            if !about.file_type().is_socket() {
-                let what = "there is a file of that name that is not a socket";
-                return Err(refused(io::Error::other(what)));
-            }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(ControlError::InUse(path.to_owned()));
-            }
-            std::fs::remove_file(path).map_err(refused)?;
-        }
+        remove_stale(path).map_err(|occupied| match occupied {
+            Occupied::InUse => ControlError::InUse(path.to_owned()),
+            Occupied::NotSocket => refused(io::Error::other(occupied)),
+            Occupied::Stays(source) => refused(source),
+        })?;
         let bind = || {
-            // Nobody may connect in the moment before its permissions are set.
-            let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-            let bound = UnixListener::bind(path);
-            nix::sys::stat::umask(before);
-            let listener = bound?;
+            let listener = with_umask(PRIVATE_UMASK, || UnixListener::bind(path))?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-            let about = path.symlink_metadata()?;
             Ok(Self {
                 listener,
-                path: path.to_owned(),
-                file: (about.dev(), about.ino()),
+                file: SocketFile::at(path)?,
                 clients: BTreeMap::new(),
                 next: FIRST_CLIENT,
             })
@@ -143,45 +135,40 @@ impl Control {
         let Some(path) = settings.control_socket.as_ref() else {
             return;
         };
-        if self.path == *path {
+        if self.file.path() == path {
             return;
         }
-        match std::fs::rename(&self.path, path) {
-            Ok(()) => self.path.clone_from(path),
-            Err(error) => log::warning(format_args!(
-                "the control socket stays at {}: {error}",
-                self.path.display()
-            )),
-        }
-    }
-
-    /// Removes the socket's file, if it is still ours.
-    pub(super) fn remove_file(&self) {
-        let ours = self
-            .path
-            .symlink_metadata()
-            .is_ok_and(|about| (about.dev(), about.ino()) == self.file);
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+        if let Err(error) = self.file.rename(path) {
             log::warning(format_args!(
-                "cannot remove {}: {error}",
-                self.path.display()
+                "the control socket stays at {}: {error}",
+                self.file.path().display()
             ));
         }
     }
 
-    /// When the first testimony is due.
+    /// Where the socket is.
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Removes the socket's file, if it is still ours.
+    pub(super) fn remove_file(&self) {
+        self.file.remove();
+    }
+
+    /// When the next look at a stack dump is due.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         let due = self
             .clients
             .values()
             .filter_map(|client| match client.waits {
-                Waits::Stack(_, due, _) => Some(due),
+                Waits::Stacks(_, due, _) => Some(due),
                 Waits::Request | Waits::Reload | Waits::Room => None,
             });
         due.min()
     }
 
-    /// Lets in who waits at the door.
+    /// Accepts the clients that wait.
     pub(super) fn accept(&mut self, registry: &Registry) {
         while let Ok((mut stream, _address)) = self.listener.accept() {
             // The permissions keep others out; a socket with wider ones still obeys only us and root.
@@ -191,9 +178,9 @@ impl Control {
                 drop(stream.write_all(&line(&Answer::failed("not allowed"))));
                 continue;
             }
-            if self.clients.len() >= MOST {
-                // Whoever has said nothing so far makes room for one who may; those who wait for an answer stay.
-                let silent = self.who_waits(|waits| waits == Waits::Request);
+            if self.clients.len() >= MAX_CLIENTS {
+                // A client that has sent nothing makes room for one that may; those that wait for an answer stay.
+                let silent = self.waiting(|waits| waits == Waits::Request);
                 let Some(oldest) = silent.first() else {
                     drop(stream.write_all(&line(&Answer::failed("too many clients"))));
                     continue;
@@ -218,8 +205,8 @@ impl Control {
         }
     }
 
-    /// A client's socket is ready: gives its request when it is whole.
-    pub(super) fn hear(&mut self, token: usize) -> Option<Result<Request, String>> {
+    /// A client's socket is ready: gives its request when it is complete.
+    pub(super) fn receive(&mut self, token: usize) -> Option<Result<Request, String>> {
         let client = self.clients.get_mut(&token)?;
         if !client.output.is_empty() {
             self.flush(token);
@@ -244,7 +231,7 @@ impl Control {
                     return None;
                 }
             }
-            if client.input.len() > LONGEST {
+            if client.input.len() > MAX_REQUEST_BYTES {
                 return Some(Err("the request is too long".to_owned()));
             }
         }
@@ -288,12 +275,46 @@ impl Control {
         self.clients.remove(&token);
     }
 
-    /// What this client waits for.
-    pub(super) fn waits(&self, token: usize) -> Option<Waits> {
-        self.clients.get(&token).map(|client| client.waits)
+    /// Answers those whose look at a stack dump is due. `stacks`: what a process has dumped, if it is still there.
+    pub(super) fn answer_stacks(
+        &mut self,
+        now: Monotonic,
+        interval: Duration,
+        stacks: impl Fn(Pid) -> Option<String>,
+    ) {
+        let is_due = |waits| matches!(waits, Waits::Stacks(_, due, _) if due <= now);
+        for token in self.waiting(is_due) {
+            let client = self.clients.get(&token);
+            let Some(Waits::Stacks(pid, _, looks)) = client.map(|client| client.waits) else {
+                continue;
+            };
+            match (stacks(pid), looks.checked_sub(1)) {
+                (Some(stacks), _) if !stacks.is_empty() => {
+                    self.answer(token, &Answer::done(stacks));
+                }
+                (Some(_), Some(looks)) => {
+                    self.wait(token, Waits::Stacks(pid, now.after(interval), looks));
+                }
+                (_, _) => {
+                    let text = format!("process {pid} gave no answer");
+                    self.answer(token, &Answer::failed(text));
+                }
+            }
+        }
     }
 
-    pub(super) fn who_waits(&self, like: impl Fn(Waits) -> bool) -> Vec<usize> {
+    /// Answers those that wait for the end of a reload.
+    pub(super) fn answer_reload(&mut self, outcome: Result<String, String>) {
+        let answer = match outcome {
+            Ok(text) => Answer::done(text),
+            Err(text) => Answer::failed(text),
+        };
+        for token in self.waiting(|waits| waits == Waits::Reload) {
+            self.answer(token, &answer);
+        }
+    }
+
+    fn waiting(&self, like: impl Fn(Waits) -> bool) -> Vec<usize> {
         let waiting = self.clients.iter().filter(|(_, client)| like(client.waits));
         waiting.map(|(token, _)| *token).collect()
     }

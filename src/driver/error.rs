@@ -7,7 +7,7 @@ use rcorn_log::FormatError;
 
 use super::control::ControlError;
 use super::interpreter::InterpreterError;
-use super::listeners::ListenError;
+use super::listener::ListenError;
 use super::pidfile::PidFileError;
 
 /// Why the server did not start.
@@ -50,6 +50,11 @@ pub enum StartError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// For `map_err`: the system refused `what`.
+pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
 }
 
 impl StartError {

@@ -1,41 +1,37 @@
-//! A `gunicorn.conf.py` is evaluated by the Python that runs the app, in a process of its own that answers with data. The
-//! loop waits for the answer as it waits for everything else.
+//! The evaluation of a `gunicorn.conf.py` by the Python that runs the app, in a helper process that answers
+//! with data.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::sys::wait::waitpid;
-use nix::unistd::{Pid as NixPid, pipe2};
+use mio::{Registry, Token};
 
 use rcorn_arbiter::Pid;
 use rcorn_settings::{ConfigFile, EVALUATOR, Error, PythonFile};
 use rcorn_sys::spawn::Spawn;
 use rcorn_types::Monotonic;
 
-use super::children::signal;
-use super::{interpreter, now};
+use super::helper::{Helper, HelperError, answer_pipe};
+use super::interpreter;
 
-/// A file that takes longer hangs.
-const LIMIT: Duration = Duration::from_mins(1);
+/// A file that takes longer than this hangs.
+const EVALUATION_LIMIT: Duration = Duration::from_mins(1);
 
-/// An evaluation that goes on.
+/// An evaluation that runs.
 #[derive(Debug)]
 pub(super) struct Evaluation {
-    pid: Pid,
-    answer: std::fs::File,
-    text: Vec<u8>,
+    helper: Helper,
     shown: String,
-    /// When it is given up.
-    pub(super) deadline: Monotonic,
 }
 
 impl Evaluation {
     /// Starts it. `arguments`: rcorn's own command line, the file's `sys.argv`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or there is no Python to run it.
     pub(super) fn start(file: &PythonFile, arguments: &[OsString]) -> Result<Self, Error> {
         let failed = |why: String| Error::NotEvaluated {
             file: file.shown(),
@@ -59,9 +55,7 @@ impl Evaluation {
             .map_err(|error| failed(error.to_string()))?;
         let system =
             |error: io::Error| failed(format!("cannot start {}: {error}", python.display()));
-        let (answer, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| system(errno.into()))?;
-        fcntl(&answer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| system(errno.into()))?;
+        let (answer, theirs) = answer_pipe().map_err(system)?;
         let (kind, place): (_, OsString) = match &file.file {
             ConfigFile::Yaml(path) | ConfigFile::Python(path) => ("file", path.into()),
             ConfigFile::Module(name) => ("module", name.into()),
@@ -80,62 +74,49 @@ impl Evaluation {
         };
         let pid = Pid(spawn.start().map_err(system)?);
         Ok(Self {
-            pid,
-            answer: answer.into(),
-            text: Vec::new(),
+            helper: Helper::new(pid, answer, EVALUATION_LIMIT),
             shown: file.shown(),
-            deadline: now().after(LIMIT),
         })
     }
 
-    /// What to wait on.
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.answer.as_raw_fd()
+    /// Makes the loop wake up for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.helper.register(registry, token)
     }
 
-    /// Reads what is there: the whole answer, once it is complete.
-    pub(super) fn hear(&mut self) -> Option<Result<String, Error>> {
-        match self.answer.read_to_end(&mut self.text) {
-            Ok(_) => Some(Ok(String::from_utf8_lossy(&self.text).into_owned())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let over = self.deadline <= now();
-                over.then(|| {
-                    self.end();
-                    Err(self.failed(&format!("it was not done within {} s", LIMIT.as_secs())))
-                })
-            }
-            Err(error) => Some(Err(self.failed(&error.to_string()))),
-        }
+    /// When it is given up.
+    pub(super) fn deadline(&self) -> Monotonic {
+        self.helper.deadline()
     }
 
-    /// Nobody waits for it any more.
-    pub(super) fn end(&self) {
-        signal(self.pid, Signal::SIGKILL);
-    }
-
-    fn failed(&self, why: &str) -> Error {
-        Error::NotEvaluated {
-            file: self.shown.clone(),
-            why: why.to_owned(),
-        }
+    /// The answer, once it is complete.
+    pub(super) fn poll(&mut self, now: Monotonic) -> Option<Result<String, Error>> {
+        let answer = self.helper.poll(now)?;
+        Some(text(answer, &self.shown))
     }
 }
 
-/// Evaluates a file and waits for it: before there is a loop.
+/// The answer as text; why there is none, as an error of the settings.
+fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Error> {
+    match answer {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => Err(Error::NotEvaluated {
+            file: shown.to_owned(),
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// Evaluates a file and waits for the result: for a start, and for commands that have no loop.
+///
+/// # Errors
+///
+/// The file cannot be read or evaluated; there is no Python; it took longer than a minute.
 pub fn evaluate(file: &PythonFile, arguments: &[OsString]) -> Result<String, Error> {
-    let mut evaluation = Evaluation::start(file, arguments)?;
-    let begun = Instant::now();
-    let answer = loop {
-        if let Some(answer) = evaluation.hear() {
-            break answer;
-        }
-        let left = LIMIT.saturating_sub(begun.elapsed());
-        let left = PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)));
-        let mut wanted = [PollFd::new(evaluation.answer.as_fd(), PollFlags::POLLIN)];
-        // Whatever it says, the next look tells.
-        poll(&mut wanted, left.unwrap_or(PollTimeout::MAX)).ok();
-    };
-    // Its answer came first: it is about to be gone.
-    waitpid(NixPid::from_raw(evaluation.pid.0), None).ok();
-    answer
+    let Evaluation { helper, shown } = Evaluation::start(file, arguments)?;
+    text(helper.wait(), &shown)
 }

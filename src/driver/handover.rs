@@ -1,10 +1,15 @@
 //! What one arbiter hands to the next at an upgrade, in a memfd named by a variable: sockets only, to a second
 //! arbiter beside it; or everything, to a new build that takes its place under the same pid.
+//!
+//! It is an envelope, of which every build can read the protocol's number, around a body of that protocol.
+//! Within one protocol the body only grows: a new field has a default, a renamed one keeps its name on the
+//! wire. The tests read a hand-over as the first build of this protocol wrote it. Before an exec that cannot be
+//! taken back, the new build reads the very memfd that it will get (`--handover-check`).
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -13,141 +18,258 @@ use rcorn_arbiter::Arbiter;
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::process::{adopt, unset_variable};
 
-use super::family::Family;
-use super::listeners::Listener;
+use super::saved_children::SavedChildren;
 
-/// Names the memfd.
+/// The variable that names the memfd.
 pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
-/// Changes whenever this struct, the scoreboard or the link's messages change: builds with different numbers do
-/// not take over each other's workers.
+/// The protocol of the hand-over, of the scoreboard and of the link's messages. It changes when a build could
+/// not take over the workers of the one before, though it can read every field: then an upgrade in place from
+/// one to the other is refused. A field that is added does not change it.
 pub const PROTOCOL: u32 = 6;
+
+/// Why a hand-over cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// The memfd cannot be read.
+    #[error("the hand-over cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is not even an envelope.
+    #[error("the hand-over is not one of rcorn: {0}")]
+    Foreign(serde_json::Error),
+    /// Its protocol is another.
+    #[error("the hand-over is of protocol {found}; this build reads protocol {PROTOCOL}")]
+    OtherProtocol {
+        /// The protocol it is of.
+        found: u32,
+    },
+    /// Its protocol is ours, and yet its body cannot be understood: a mistake of one of the builds.
+    #[error("the hand-over is of protocol {PROTOCOL}, but cannot be understood: {0}")]
+    Broken(serde_json::Error),
+}
+
+/// What every build of rcorn can read of every hand-over.
+#[derive(Debug, Serialize, Deserialize)]
+struct Envelope {
+    protocol: u32,
+}
 
 /// What is handed over.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handover {
     protocol: u32,
-    /// The arbiter that gave it.
+    /// The pid of the arbiter that wrote it.
     pub from: i32,
-    pub(super) listeners: Vec<Socket>,
-    /// The lot: connections that one arbiter's workers leave are served by the other's.
-    pub(super) lot: (RawFd, RawFd),
+    pub(super) listeners: Vec<SavedListener>,
+    /// The hand-off queue: connections that one arbiter's workers leave are served by the other's.
+    #[serde(rename = "lot")]
+    pub(super) handoff_queue: (RawFd, RawFd),
     /// Everything else, when the new build takes the old one's place.
-    pub(super) whole: Option<Box<Whole>>,
+    #[serde(rename = "whole")]
+    pub(super) in_place: Option<Box<InPlaceState>>,
 }
 
 /// One listening socket.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Socket {
-    fd: RawFd,
-    address: Option<Address>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedListener {
+    pub(super) fd: RawFd,
+    pub(super) address: Option<Address>,
 }
 
-/// An arbiter's all.
+/// The state of an arbiter whose place another build takes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Whole {
+pub(super) struct InPlaceState {
     pub(super) brain: Arbiter,
-    pub(super) family: Family,
+    #[serde(rename = "family")]
+    pub(super) children: SavedChildren,
     pub(super) settings: Settings,
     pub(super) scoreboard: RawFd,
     pub(super) reports: (RawFd, RawFd),
-    pub(super) announced: bool,
+    /// The service manager knows that we serve.
+    #[serde(rename = "announced")]
+    pub(super) is_announced: bool,
+    /// The control socket, which is stale after the exec.
+    #[serde(default)]
+    pub(super) control_socket: Option<PathBuf>,
 }
 
 impl Handover {
+    /// What this process hands over.
     pub(super) fn new(
-        listeners: &[Listener],
-        lot: &(OwnedFd, OwnedFd),
-        whole: Option<Whole>,
+        listeners: Vec<SavedListener>,
+        handoff_queue: (RawFd, RawFd),
+        in_place: Option<InPlaceState>,
     ) -> Self {
-        let sockets = listeners.iter().map(|listener| Socket {
-            fd: listener.number(),
-            address: listener.address.clone(),
-        });
         Self {
             protocol: PROTOCOL,
             from: i32::try_from(std::process::id()).unwrap_or(0),
-            listeners: sockets.collect(),
-            lot: (lot.0.as_raw_fd(), lot.1.as_raw_fd()),
-            whole: whole.map(Box::new),
+            listeners,
+            handoff_queue,
+            in_place: in_place.map(Box::new),
         }
     }
 
     /// Takes what a predecessor left in the environment; `None` when there was none.
-    pub fn receive(environment: &dyn Fn(&str) -> Option<String>) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    ///
+    /// There is a hand-over, and it cannot be taken.
+    pub fn receive(
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, HandoverError> {
         let Some(number) = environment(VARIABLE) else {
             return Ok(None);
         };
         unset_variable(VARIABLE);
         let fd: RawFd = number.parse().map_err(io::Error::other)?;
-        let mut file = File::from(adopt(fd)?);
+        Self::read(File::from(adopt(fd)?)).map(Some)
+    }
+
+    /// Reads a memfd from its beginning.
+    pub(super) fn read(mut file: File) -> Result<Self, HandoverError> {
         file.rewind()?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        let handover: Self = serde_json::from_str(&text).map_err(io::Error::other)?;
-        if handover.protocol != PROTOCOL {
-            return Err(io::Error::other("it was written by another kind of rcorn"));
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Self::decode(&text)
+    }
+
+    fn decode(text: &[u8]) -> Result<Self, HandoverError> {
+        let envelope: Envelope = serde_json::from_slice(text).map_err(HandoverError::Foreign)?;
+        if envelope.protocol != PROTOCOL {
+            return Err(HandoverError::OtherProtocol {
+                found: envelope.protocol,
+            });
         }
-        Ok(Some(handover))
+        serde_json::from_slice(text).map_err(HandoverError::Broken)
+    }
+
+    /// The bytes of the memfd.
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(io::Error::other)
     }
 
     /// The settings that the predecessor ran with, if this build takes its place.
     #[must_use]
     pub fn settings(&self) -> Option<&Settings> {
-        self.whole.as_ref().map(|whole| &whole.settings)
+        self.in_place.as_ref().map(|state| &state.settings)
     }
 
-    /// Writes it down; gives the memfd. It and all descriptors named in it have to be inherited.
-    pub(super) fn write(&self) -> io::Result<OwnedFd> {
-        let mut file = File::from(memfd_create(c"rcorn-handover", MFdFlags::MFD_CLOEXEC)?);
-        file.write_all(&serde_json::to_vec(self).map_err(io::Error::other)?)?;
-        Ok(file.into())
+    /// The arbiter that started us beside itself.
+    pub(super) fn predecessor(&self) -> Option<i32> {
+        self.in_place.is_none().then_some(self.from)
     }
 
-    /// The descriptors named in it.
-    pub(super) fn numbers(&self) -> Vec<RawFd> {
-        let mut numbers: Vec<RawFd> = self.listeners.iter().map(|socket| socket.fd).collect();
-        numbers.extend([self.lot.0, self.lot.1]);
-        if let Some(whole) = &self.whole {
-            let ours = [whole.scoreboard, whole.reports.0, whole.reports.1];
-            numbers.extend(ours);
-            numbers.extend(whole.family.numbers());
+    /// The descriptors named in it: all have to be inherited by the successor.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let listeners = self.listeners.iter().map(|listener| listener.fd);
+        let mut all: Vec<RawFd> = listeners.collect();
+        all.extend([self.handoff_queue.0, self.handoff_queue.1]);
+        if let Some(state) = &self.in_place {
+            all.extend([state.scoreboard, state.reports.0, state.reports.1]);
+            all.extend(state.children.descriptors());
         }
-        numbers
-    }
-
-    /// The sockets, as listeners.
-    pub(super) fn adopt_listeners(&self) -> io::Result<Vec<Listener>> {
-        self.listeners
-            .iter()
-            .map(|socket| {
-                Listener::hand_over(
-                    adopt(socket.fd)?,
-                    socket.address.clone(),
-                    self.whole.is_some(),
-                )
-            })
-            .collect()
+        all
     }
 }
 
-/// The words of a command line for exec(3).
-pub(super) fn words(arguments: &[std::ffi::OsString]) -> io::Result<Vec<CString>> {
-    use std::os::unix::ffi::OsStrExt;
-    arguments
-        .iter()
-        .map(|word| CString::new(word.as_bytes()).map_err(io::Error::other))
-        .collect()
+/// A memfd with these bytes, to be read from its beginning.
+///
+/// # Errors
+///
+/// Those of `memfd_create(2)`, write(2) and lseek(2).
+pub(super) fn memfd(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"rcorn-handover", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
-/// Lets a descriptor survive the exec, or not.
-pub(super) fn keep(fd: RawFd, keep: bool) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    let flags = if keep {
-        FdFlag::empty()
-    } else {
-        FdFlag::FD_CLOEXEC
-    };
-    let fd = rcorn_sys::process::borrow_inherited(fd)?;
-    fcntl(fd, FcntlArg::F_SETFD(flags))?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// As build cb54ddf wrote it, the first of protocol 6; with a fork that was not answered and an exit that
+    /// nobody claimed.
+    const SAMPLE: &str = include_str!("samples/handover-6.json");
+
+    /// Everything of `old` is in `new`, under the same names and with the same values.
+    fn assert_kept(old: &Value, new: &Value, path: &str) {
+        match (old, new) {
+            (Value::Object(old), Value::Object(new)) => {
+                for (name, value) in old {
+                    let path = format!("{path}.{name}");
+                    let kept = new.get(name);
+                    assert_kept(
+                        value,
+                        kept.unwrap_or_else(|| panic!("{path} is gone")),
+                        &path,
+                    );
+                }
+            }
+            (Value::Array(old), Value::Array(new)) => {
+                assert_eq!(old.len(), new.len(), "{path}");
+                for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                    assert_kept(old, new, &format!("{path}[{index}]"));
+                }
+            }
+            _ => assert_eq!(old, new, "{path}"),
+        }
+    }
+
+    #[test]
+    fn the_first_hand_over_of_protocol_6_is_understood() {
+        let handover = Handover::decode(SAMPLE.as_bytes()).unwrap();
+        assert_eq!(handover.predecessor(), None);
+        assert_eq!(handover.listeners.len(), 2);
+        // Two listeners, the queue, the scoreboard, the reports; a template with two, a worker with one each.
+        assert_eq!(handover.descriptors().len(), 2 + 2 + 1 + 2 + 2 + 2);
+        let state = handover.in_place.unwrap();
+        assert_eq!(state.brain.pool().workers.len(), 2);
+        assert_eq!(state.settings.bind.len(), 2);
+        assert!(state.is_announced);
+    }
+
+    /// This fails when a name or a form on the wire has changed: give it its old name with `#[serde(rename)]`. If
+    /// builds cannot take over each other's workers any more, raise [`PROTOCOL`] and make a new sample.
+    #[test]
+    fn what_protocol_6_has_is_written_as_it_was() {
+        let handover = Handover::decode(SAMPLE.as_bytes()).unwrap();
+        let sample: Value = serde_json::from_str(SAMPLE).unwrap();
+        let written: Value = serde_json::from_slice(&handover.encode().unwrap()).unwrap();
+        assert_kept(&sample, &written, "hand-over");
+    }
+
+    /// What a build with one setting more, or with one less, writes.
+    #[test]
+    fn a_setting_more_or_less_does_not_matter() {
+        let mut sample: Value = serde_json::from_str(SAMPLE).unwrap();
+        let settings = sample["whole"]["settings"].as_object_mut().unwrap();
+        settings.insert("of_the_future".to_owned(), Value::from(1));
+        settings.remove("backlog").unwrap();
+        sample["of_the_future"] = Value::from("x");
+        sample["whole"]["of_the_future"] = Value::from("x");
+        let handover = Handover::decode(sample.to_string().as_bytes()).unwrap();
+        let settings = handover.settings().unwrap();
+        assert_eq!(settings.backlog, Settings::default().backlog);
+    }
+
+    #[test]
+    fn another_protocol_is_told_by_its_number_whatever_its_body_is() {
+        let error = Handover::decode(br#"{"protocol":7,"body":[1,2]}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the hand-over is of protocol 7; this build reads protocol 6"
+        );
+        let error = Handover::decode(br#"{"protocol":6,"from":"x"}"#).unwrap_err();
+        assert!(matches!(error, HandoverError::Broken(_)));
+        let error = Handover::decode(b"GET / HTTP/1.1").unwrap_err();
+        assert!(matches!(error, HandoverError::Foreign(_)));
+    }
+
+    #[test]
+    fn a_memfd_is_read_from_its_beginning() {
+        let memory = File::from(memfd(SAMPLE.as_bytes()).unwrap());
+        assert!(Handover::read(memory).is_ok());
+    }
 }

@@ -1,4 +1,5 @@
-//! Where log lines go: opened here, inherited by templates and workers under the same numbers.
+//! Where log lines go: descriptors opened here, inherited by templates and workers under the same numbers. What
+//! a line looks like is the log crate's.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -14,8 +15,21 @@ pub(super) struct Logs {
     access: Option<OwnedFd>,
 }
 
+/// Whether both settings name the same log files, for the same owner.
+pub(super) fn are_same(one: &Settings, other: &Settings) -> bool {
+    one.errorlog == other.errorlog
+        && one.accesslog == other.accesslog
+        && one.loglevel == other.loglevel
+        && one.user == other.user
+        && one.group == other.group
+}
+
 impl Logs {
     /// Opens what the settings name.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened, or there is no such user or group; as one line.
     pub(super) fn open(settings: &Settings) -> Result<Self, String> {
         let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref());
         let identity = identity.map_err(|error| error.to_string())?;
@@ -36,14 +50,25 @@ impl Logs {
         Ok(Self { error, access })
     }
 
-    /// This process logs there from now on.
-    pub(super) fn use_here(&self, settings: &Settings) -> std::io::Result<()> {
-        log::init(
-            self.error.try_clone()?,
-            settings.errorlog.path(),
-            settings.loglevel,
-        );
-        Ok(())
+    /// Opens what the settings name, and logs there from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Logs::open`].
+    pub(super) fn start(settings: &Settings) -> Result<Self, String> {
+        let logs = Self::open(settings)?;
+        let error = logs.error.try_clone().map_err(|error| error.to_string())?;
+        log::init(error, settings.errorlog.path(), settings.loglevel);
+        Ok(logs)
+    }
+
+    /// Opens the files by their names again, after they were moved away.
+    pub(super) fn reopen(settings: &Settings) {
+        log::reopen();
+        // Workers that gave up their rights open what is there, in a directory where they may make nothing.
+        if let Err(error) = Self::open(settings) {
+            log::error(format_args!("{error}"));
+        }
     }
 
     /// The access log, if there is one.

@@ -1,29 +1,44 @@
-//! How a listening socket comes to be: bound to an address, or inherited.
+//! How a listening socket comes to be bound to an address.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::net;
-use rcorn_sys::process::adopt;
 use rcorn_sys::user::Identity;
 
-use super::listeners::{ListenError, Listener};
+use super::listener::{ListenError, Listener};
+use super::lookup::Addresses;
+use super::unix_socket::{Occupied, remove_stale, with_umask};
 
 /// How long the kernel may keep a connection without bytes from us: it wakes us with the request instead.
-const DEFER: Duration = Duration::from_secs(1);
+const DEFER_ACCEPT: Duration = Duration::from_secs(1);
 
-pub(super) fn open(address: &Address, settings: &Settings) -> Result<Vec<Listener>, ListenError> {
+/// Opens the socket of one address.
+///
+/// # Errors
+///
+/// The address is in use, not ours to have, or has a name without an address.
+pub(super) fn open(
+    address: &Address,
+    settings: &Settings,
+    addresses: &Addresses,
+) -> Result<Listener, ListenError> {
     match address.socket() {
-        Address::Tcp { host, port } => tcp(address, host, *port, settings),
-        Address::Unix(path) => Ok(vec![unix(address, path, settings)?]),
+        Address::Tcp { host, port } => {
+            let found = addresses.of(host, *port);
+            tcp(
+                address,
+                found.map_err(|source| refused(address, source))?,
+                settings,
+            )
+        }
+        Address::Unix(path) => unix(address, path, settings),
         Address::Abstract(name) => {
             let bind = || {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -32,11 +47,11 @@ pub(super) fn open(address: &Address, settings: &Settings) -> Result<Vec<Listene
                 socket.listen(backlog(settings))?;
                 Listener::wrap(socket, Some(address.clone()))
             };
-            Ok(vec![bind().map_err(|source| refused(address, source))?])
+            bind().map_err(|source| refused(address, source))
         }
-        Address::Fd(fd) => Ok(vec![inherit(*fd, Some(address.clone()))?]),
-        // `socket` is what is behind it.
-        Address::Uwsgi(inner) => open(inner, settings),
+        Address::Fd(fd) => Listener::inherit(*fd, Some(address.clone())),
+        // `socket` gives what is behind it.
+        Address::Uwsgi(inner) => open(inner, settings, addresses),
     }
 }
 
@@ -53,42 +68,7 @@ fn refused(address: &Address, source: io::Error) -> ListenError {
     }
 }
 
-fn tcp(
-    address: &Address,
-    host: &str,
-    port: u16,
-    settings: &Settings,
-) -> Result<Vec<Listener>, ListenError> {
-    let found = (host, port)
-        .to_socket_addrs()
-        .map_err(|source| refused(address, source))?;
-    let mut made: Vec<Listener> = Vec::new();
-    for ip in found {
-        // A name such as localhost may give the same address twice.
-        if made
-            .iter()
-            .any(|listener| listener.local() == Some(ip.into()))
-        {
-            continue;
-        }
-        made.push(tcp_one(address, ip, settings)?);
-        // As gunicorn: a name means its first address.
-        break;
-    }
-    if made.is_empty() {
-        return Err(refused(
-            address,
-            io::Error::other("the name has no address"),
-        ));
-    }
-    Ok(made)
-}
-
-fn tcp_one(
-    address: &Address,
-    ip: SocketAddr,
-    settings: &Settings,
-) -> Result<Listener, ListenError> {
+fn tcp(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listener, ListenError> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(ip), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -96,14 +76,14 @@ fn tcp_one(
             socket.set_reuse_port(true)?;
         }
         if let SocketAddr::V6(v6) = ip {
-            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7), bindv6only). Not beside an
-            // address for IPv4 alone.
+            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7), bindv6only). Not
+            // beside an address for IPv4 alone.
             if v6.ip().is_unspecified() && has_v4(settings, v6.port()) {
                 socket.set_only_v6(true)?;
             }
         }
         socket.bind(&ip.into())?;
-        net::defer_accept(socket.as_fd(), DEFER)?;
+        net::defer_accept(socket.as_fd(), DEFER_ACCEPT)?;
         socket.listen(backlog(settings))?;
         Listener::wrap(socket, Some(address.clone()))
     };
@@ -128,28 +108,15 @@ fn has_v4(settings: &Settings, port: u16) -> bool {
 }
 
 fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener, ListenError> {
-    if let Ok(about) = path.symlink_metadata() {
-        use std::os::unix::fs::FileTypeExt;
-        if !about.file_type().is_socket() {
-            let source = io::Error::other("there is a file of that name that is not a socket");
-            return Err(refused(address, source));
-        }
-        // Somebody answers: it is not ours to take. Nobody does: a left-over of a crash.
-        if UnixStream::connect(path).is_ok() {
-            let source = io::Error::from(io::ErrorKind::AddrInUse);
-            return Err(ListenError::InUse {
-                address: address.to_string(),
-                source,
-            });
-        }
-        std::fs::remove_file(path).map_err(|source| refused(address, source))?;
-    }
+    remove_stale(path).map_err(|occupied| match occupied {
+        Occupied::InUse => refused(address, io::ErrorKind::AddrInUse.into()),
+        Occupied::NotSocket => refused(address, io::Error::other(occupied)),
+        Occupied::Stays(source) => refused(address, source),
+    })?;
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        let before = umask(Mode::from_bits_truncate(settings.umask.bits()));
-        let bound = socket.bind(&SockAddr::unix(path)?);
-        umask(before);
-        bound?;
+        let local = SockAddr::unix(path)?;
+        with_umask(settings.umask.bits(), || socket.bind(&local))?;
         socket.listen(backlog(settings))?;
         give_to_worker_user(path, settings)?;
         let mut listener = Listener::wrap(socket, Some(address.clone()))?;
@@ -170,23 +137,4 @@ fn give_to_worker_user(path: &Path, settings: &Settings) -> io::Result<()> {
         Some(identity.uid.as_raw()),
         Some(identity.gid.as_raw()),
     )
-}
-
-/// Takes over a listening socket that our parent opened.
-pub(super) fn inherit(fd: RawFd, address: Option<Address>) -> Result<Listener, ListenError> {
-    let owned: OwnedFd =
-        adopt(fd).map_err(|_closed| ListenError::NotListening(fd, ": it is not open"))?;
-    let socket = Socket::from(owned);
-    let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
-    if !stream {
-        return Err(ListenError::NotListening(fd, ""));
-    }
-    if !socket.is_listener().unwrap_or(false) {
-        // Bound but not listening yet: that is ours to do.
-        socket
-            .listen(2048)
-            .map_err(|_refused| ListenError::NotListening(fd, ": it cannot listen"))?;
-    }
-    Listener::wrap(socket, address)
-        .map_err(|_odd| ListenError::NotListening(fd, ": it has no address"))
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use rcorn_log as log;
+use rcorn_sys::procfs::Stat;
+
 /// Why there is no pid file.
 #[derive(Debug, thiserror::Error)]
 pub enum PidFileError {
@@ -64,8 +67,15 @@ impl PidFile {
         })
     }
 
+    /// Removes it, if it still holds our pid; logs why it cannot.
+    pub(super) fn remove_or_warn(&self) {
+        if let Err(error) = self.remove() {
+            log::warning(format_args!("cannot remove the pid file: {error}"));
+        }
+    }
+
     /// Removes it, if it still holds our pid.
-    pub(super) fn remove(&self) -> io::Result<()> {
+    fn remove(&self) -> io::Result<()> {
         if read(&self.path).and_then(|pid| u32::try_from(pid).ok()) == Some(self.pid) {
             fs::remove_file(&self.path)?;
         }
@@ -73,7 +83,7 @@ impl PidFile {
     }
 }
 
-/// The file beside it that is renamed when it is whole.
+/// The file beside it, which is renamed when it is complete.
 fn temporary(path: &Path, pid: u32) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{pid}"));
@@ -91,9 +101,7 @@ fn read(path: &Path) -> Option<i32> {
 
 /// Whether a process of this pid lives; one that we may not signal does, one that only waits to be reaped does not.
 fn is_alive(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    if state.is_some_and(|state| state.starts_with('Z')) {
+    if Stat::of(pid).is_some_and(|stat| stat.is_zombie()) {
         return false;
     }
     !matches!(kill(Pid::from_raw(pid), None), Err(nix::Error::ESRCH))

@@ -1,4 +1,5 @@
-//! Signals → a queue of numbers in the loop. The handlers only write to a pipe.
+//! Signals: the handlers only write to a pipe, from which the loop takes them in order; and what each one
+//! orders.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -7,8 +8,10 @@ use std::os::unix::net::UnixStream;
 use nix::sys::signal::Signal;
 use signal_hook::consts;
 
-/// The signals the arbiter heeds.
-pub const HEEDED: [i32; 10] = [
+use rcorn_arbiter::Order;
+
+/// The signals that the arbiter handles.
+pub const HANDLED: [i32; 10] = [
     consts::SIGHUP,
     consts::SIGINT,
     consts::SIGQUIT,
@@ -20,6 +23,23 @@ pub const HEEDED: [i32; 10] = [
     consts::SIGWINCH,
     consts::SIGCHLD,
 ];
+
+/// What a signal orders; `None` for one that is no order.
+pub(super) fn order(signal: Signal) -> Option<Order> {
+    let orders = [
+        (Signal::SIGTERM, Order::Stop),
+        (Signal::SIGINT, Order::Quit),
+        (Signal::SIGQUIT, Order::Quit),
+        (Signal::SIGHUP, Order::Reload),
+        (Signal::SIGTTIN, Order::More),
+        (Signal::SIGTTOU, Order::Fewer),
+        (Signal::SIGUSR1, Order::Reopen),
+        (Signal::SIGUSR2, Order::Upgrade),
+        (Signal::SIGWINCH, Order::Dismiss),
+    ];
+    let mut orders = orders.into_iter();
+    orders.find_map(|(known, order)| (known == signal).then_some(order))
+}
 
 /// The reading end of the pipe.
 #[derive(Debug)]
@@ -33,7 +53,7 @@ impl Signals {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        for number in HEEDED {
+        for number in HANDLED {
             let writer = writer.try_clone()?;
             let byte = u8::try_from(number).map_err(io::Error::other)?;
             rcorn_sys::signal::on(number, move || {
@@ -68,5 +88,22 @@ impl Signals {
             }
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_but_that_of_children_is_an_order() {
+        for number in HANDLED {
+            let signal = Signal::try_from(number).unwrap();
+            assert_eq!(
+                order(signal).is_none(),
+                signal == Signal::SIGCHLD,
+                "{signal}"
+            );
+        }
     }
 }

@@ -1,72 +1,68 @@
-//! What `rcorn ctl status` shows: the brain's view, with what the scoreboard says of each worker.
+//! What `rcorn ctl status` shows: the arbiter's view, with what the scoreboard says of each worker.
 
 use std::sync::atomic::Ordering;
 
-use rcorn_arbiter::{Stage, Worker, WorkerId};
+use rcorn_arbiter::{Arbiter, Phase, Stage, Worker, WorkerId};
 use rcorn_control::{Status, TemplateStatus, WorkerStatus};
+use rcorn_settings::Settings;
 use rcorn_sys::process::resident_kib;
+use rcorn_types::Monotonic;
 
-use super::{Driver, now, postmortem};
+use super::postmortem::{current_request, describe};
+use super::shared_memory::SharedMemory;
+use super::sockets::Sockets;
 
-impl Driver<'_> {
+/// What the status is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) arbiter: &'a Arbiter,
+    pub(super) settings: &'a Settings,
+    pub(super) sockets: &'a Sockets,
+    pub(super) memory: &'a SharedMemory,
+    pub(super) last_reload: Option<&'a Result<String, String>>,
+    pub(super) now: Monotonic,
+}
+
+impl View<'_> {
+    /// Makes it.
     pub(super) fn status(&self) -> Status {
-        let pool = self.brain.pool();
-        let templates = pool.templates.iter();
+        let pool = self.arbiter.pool();
+        let app = self.settings.wsgi_app.as_ref();
+        let last_reload = self.last_reload.map(|outcome| match outcome {
+            Ok(text) | Err(text) => text.clone(),
+        });
+        let templates = pool
+            .templates
+            .iter()
+            .map(|(generation, stage)| TemplateStatus {
+                generation: generation.0,
+                pid: stage.pid().map(|pid| pid.0),
+                stage: stage.name().to_owned(),
+            });
+        let workers = pool.workers.iter();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: i32::try_from(std::process::id()).unwrap_or(0),
-            state: self.state().to_owned(),
-            generation: self.brain.generation().0,
-            wanted: self.brain.wanted(),
-            app: self
-                .settings
-                .wsgi_app
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-            listeners: self
-                .listeners
-                .iter()
-                .map(|listener| listener.shown(&self.settings))
-                .collect(),
-            last_reload: self
-                .last_reload
-                .as_ref()
-                .map(|outcome| outcome.as_ref().unwrap_or_else(|text| text).clone()),
-            upgrade: self.brain.upgrade().map(|pid| pid.0),
-            templates: templates
-                .map(|(generation, stage)| TemplateStatus {
-                    generation: generation.0,
-                    pid: stage.pid().map(|pid| pid.0),
-                    stage: stage.name().to_owned(),
-                })
-                .collect(),
-            workers: pool
-                .workers
-                .iter()
-                .map(|(id, worker)| self.worker_status(*id, worker))
+            state: state(self.arbiter).to_owned(),
+            generation: self.arbiter.generation().0,
+            wanted: self.arbiter.wanted(),
+            app: app.map_or_else(String::new, ToString::to_string),
+            listeners: self.sockets.shown(self.settings),
+            last_reload,
+            upgrade: self.arbiter.upgrade().map(|pid| pid.0),
+            templates: templates.collect(),
+            workers: workers
+                .map(|(id, worker)| self.worker(*id, worker))
                 .collect(),
         }
     }
 
-    /// In one word.
-    pub(super) fn state(&self) -> &'static str {
-        if self.brain.phase() != rcorn_arbiter::Phase::Running || self.brain.is_stop_delayed() {
-            "stopping"
-        } else if self.brain.is_reloading() {
-            "reloading"
-        } else if self.brain.is_watching() {
-            "watching"
-        } else {
-            "running"
-        }
-    }
-
-    fn worker_status(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
+    fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
         let pid = worker.stage.pid();
-        let cell = self.scoreboard.cell(worker.slot.0);
-        let hand = cell.and_then(|cell| postmortem::in_hand(cell, now()));
+        let cell = self.memory.cell(worker.slot);
+        let request = cell.and_then(|cell| current_request(cell, self.now));
         let age = if let Stage::Serving { since, .. } = worker.stage {
-            Some(now().since(since).as_secs_f64())
+            Some(self.now.since(since).as_secs_f64())
         } else {
             None
         };
@@ -79,7 +75,20 @@ impl Driver<'_> {
             requests: cell.map_or(0, |cell| cell.requests.load(Ordering::Relaxed)),
             connections: cell.map_or(0, |cell| cell.connections.load(Ordering::Relaxed)),
             resident: pid.and_then(|pid| resident_kib(pid.0)),
-            request: hand.map(|(request, age)| postmortem::describe(&request, age)),
+            request: request.map(|(request, age)| describe(&request, age)),
         }
+    }
+}
+
+/// The server's state in one word.
+fn state(arbiter: &Arbiter) -> &'static str {
+    if arbiter.phase() != Phase::Running || arbiter.is_stop_delayed() {
+        "stopping"
+    } else if arbiter.is_reloading() {
+        "reloading"
+    } else if arbiter.is_watching() {
+        "watching"
+    } else {
+        "running"
     }
 }

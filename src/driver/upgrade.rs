@@ -2,50 +2,40 @@
 //! operator ends one of the two), or in its place, under the same pid: then the workers serve on, and the new build
 //! begins with an ordinary reload, which can be taken back like any other.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::getppid;
 
-use rcorn_arbiter::{Event, Pid};
-use rcorn_link::HookEvent;
+use rcorn_arbiter::Pid;
 use rcorn_log as log;
-use rcorn_settings::UpgradeMode;
-use rcorn_sys::process::{set_variable, unset_variable};
+use rcorn_sys::descriptor::set_inherited;
+use rcorn_sys::process::{self, borrow_inherited, set_variable, unset_variable};
 use rcorn_sys::spawn::Spawn;
+use rcorn_types::Monotonic;
 
-use super::Driver;
-use super::handover::{self, Handover, PROTOCOL, VARIABLE, Whole};
-use super::pidfile::PidFile;
+use super::handover::{self, Handover, VARIABLE};
+use super::successor::{Checked, SuccessorCheck};
 
-/// What the hidden flag of that name prints is compared before an exec that cannot be taken back.
-pub const PROTOCOL_FLAG: &str = "--handover-protocol";
-/// How long it may take to print that.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a new build is checked anew because the state changed meanwhile, before the upgrade is given up.
+const MAX_CHECKS: u32 = 5;
 
-/// What a program prints first, if it does so soon: the loop must not wait for one that hangs.
-fn first_line(mut output: ChildStdout) -> io::Result<String> {
-    let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-    loop {
-        match poll(
-            &mut [PollFd::new(output.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        ) {
-            Ok(0) => return Err(io::Error::other("it does not answer")),
-            Ok(_) => break,
-            // The end of a child, for instance: the whole time again, as nothing else is waited for.
-            Err(nix::Error::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let mut bytes = [0; 64];
-    let count = output.read(&mut bytes)?;
-    Ok(String::from_utf8_lossy(bytes.get(..count).unwrap_or(&[])).into_owned())
+/// How this process was started: what a successor needs.
+#[derive(Debug)]
+pub struct Origin {
+    /// The executable, as it would be found now.
+    pub program: PathBuf,
+    /// All words of the command line.
+    pub arguments: Vec<OsString>,
+    /// The directory it was started in.
+    pub directory: PathBuf,
 }
 
 /// The name of a file that an arbiter and the one beside it both want: the newer one has it with `.2`, as gunicorn's pid
@@ -58,145 +48,212 @@ pub(super) fn name_beside(path: &Path, beside: bool) -> PathBuf {
     name.into()
 }
 
-impl Driver<'_> {
-    pub(super) fn upgrade(&mut self) {
-        let begun = match self.settings.upgrade {
-            UpgradeMode::Beside => self.upgrade_beside().map(Event::UpgradeStarted),
-            UpgradeMode::InPlace => match self.upgrade_in_place() {
-                Ok(never) => match never {},
-                Err(error) => Err(error),
-            },
-        };
-        let event = begun.unwrap_or_else(|error| {
-            let what = format!("{}: {error}", self.origin.program.display());
-            Event::UpgradeNotStarted(what)
-        });
-        self.queue.push_back(event);
+/// The arbiter that started us beside itself.
+#[derive(Debug)]
+pub(super) struct Predecessor {
+    pid: i32,
+    /// Readable when it has ended.
+    end: Option<OwnedFd>,
+}
+
+impl Predecessor {
+    pub(super) fn new(pid: i32) -> Self {
+        let end = process::watch(pid).ok();
+        Self { pid, end }
     }
 
-    fn upgrade_beside(&mut self) -> io::Result<Pid> {
-        self.hook(HookEvent::PreExec);
-        let handover = Handover::new(&self.listeners, &self.lot, None);
-        let memory = handover.write()?;
-        let mut inherit = handover.numbers();
-        inherit.push(memory.as_raw_fd());
-        let spawn = Spawn {
-            program: self.origin.program.clone(),
-            arguments: self.origin.arguments.iter().skip(1).cloned().collect(),
-            environment: vec![(VARIABLE.into(), memory.as_raw_fd().to_string().into())],
-            inherit,
-            directory: Some(self.origin.directory.clone()),
-            ..Spawn::default()
-        };
-        let pid = Pid(spawn.start()?);
-        log::info(format_args!(
-            "Started a new arbiter (pid:{pid}) beside this one"
-        ));
-        self.children.upgrade = Some(pid);
-        Ok(pid)
-    }
-
-    /// Returns only when it fails; then nothing has changed.
-    fn upgrade_in_place(&mut self) -> io::Result<std::convert::Infallible> {
-        self.check_successor()?;
-        // Whoever waits for the reload that is over now would lose its connection.
-        self.answer_waiting();
-        let brain = serde_json::to_value(&self.brain).map_err(io::Error::other)?;
-        let whole = Whole {
-            brain: serde_json::from_value(brain).map_err(io::Error::other)?,
-            family: self.children.pack(),
-            settings: self.settings.clone(),
-            scoreboard: self.scoreboard_fd.as_raw_fd(),
-            reports: (self.reports.0.as_raw_fd(), self.reports.1.as_raw_fd()),
-            announced: self.announced,
-        };
-        let handover = Handover::new(&self.listeners, &self.lot, Some(whole));
-        let memory = handover.write()?;
-        let program = handover::words(&[self.origin.program.clone().into_os_string()])?;
-        let program = program.first().ok_or_else(|| io::Error::other("no path"))?;
-        let arguments = handover::words(&self.origin.arguments)?;
-        log::info(format_args!(
-            "Upgrading in place: {}",
-            self.origin.program.display()
-        ));
-        let numbers = handover.numbers();
-        let all = || numbers.iter().copied().chain([memory.as_raw_fd()]);
-        let before = std::env::current_dir()?;
-        // Signals wait until the new build has its handlers.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
-        let go = || -> io::Result<std::convert::Infallible> {
-            std::env::set_current_dir(&self.origin.directory)?;
-            for fd in all() {
-                handover::keep(fd, true)?;
-            }
-            set_variable(VARIABLE, &memory.as_raw_fd().to_string());
-            if let Some(control) = &self.control {
-                control.remove_file();
-            }
-            Ok(nix::unistd::execv(program, &arguments)?)
-        };
-        let failed = go();
-        unset_variable(VARIABLE);
-        for fd in all() {
-            drop(handover::keep(fd, false));
-        }
-        drop(std::env::set_current_dir(before));
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-        failed
-    }
-
-    /// The exec cannot be taken back: the new build must start at all, and understand what it is given.
-    fn check_successor(&self) -> io::Result<()> {
-        let mut child = Command::new(&self.origin.program)
-            .arg(PROTOCOL_FLAG)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let answer = child.stdout.take().map(first_line);
-        // Whatever it is, it has said what it has to say.
-        drop(child.kill());
-        child.wait()?;
-        let answer = answer.transpose()?.unwrap_or_default();
-        if answer.trim() == PROTOCOL.to_string() {
+    /// Makes the loop wake up when it ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        let Some(end) = &self.end else {
             return Ok(());
-        }
-        Err(io::Error::other(
-            "this build cannot take over from the one that runs; use upgrade: beside, or restart",
-        ))
+        };
+        let end = end.as_raw_fd();
+        registry.register(&mut SourceFd(&end), token, Interest::READABLE)
     }
 
-    /// The arbiter that started us beside itself is gone: we are the one now.
-    pub(super) fn look_after_predecessor(&mut self) {
-        let Some((predecessor, _)) = self.predecessor else {
-            return;
-        };
-        if getppid().as_raw() == predecessor {
-            return;
-        }
-        self.predecessor = None;
-        log::info(format_args!("Master has been promoted."));
-        for listener in &mut self.listeners {
-            listener.own_file();
-        }
-        self.name_process();
-        if let Some(control) = &mut self.control {
-            control.promote(&self.settings);
-        }
-        let Some(file) = self.pid_file.take() else {
-            return;
-        };
-        if let Err(error) = file.remove() {
-            log::warning(format_args!("cannot remove the pid file: {error}"));
-        }
-        match self.settings.pidfile.as_deref().map(PidFile::create) {
-            Some(Ok(file)) => self.pid_file = Some(file),
-            Some(Err(error)) => log::error(format_args!("{error}")),
-            None => {}
-        }
+    /// Whether it has ended: then we are the child of another process.
+    pub(super) fn is_gone(&self) -> bool {
+        getppid().as_raw() != self.pid
+    }
+}
+
+/// An upgrade in place that is being prepared.
+#[derive(Debug)]
+pub(super) struct InPlaceUpgrade {
+    check: SuccessorCheck,
+    checks: u32,
+}
+
+impl InPlaceUpgrade {
+    /// Gives the hand-over to the new build to read.
+    ///
+    /// # Errors
+    ///
+    /// The new build cannot be started.
+    pub(super) fn begin(
+        origin: &Origin,
+        handover: Handover,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let check = SuccessorCheck::start(&origin.program, handover)?;
+        check.register(registry, token)?;
+        Ok(Self { check, checks: 1 })
     }
 
-    /// Another arbiter holds our sockets too: they are neither closed for new clients nor removed.
-    pub(super) fn shares_sockets(&self) -> bool {
-        self.brain.upgrade().is_some() || self.predecessor.is_some()
+    /// When the new build is given up.
+    pub(super) fn deadline(&self) -> Monotonic {
+        self.check.deadline()
+    }
+
+    /// Whether the new build has answered, or will not any more.
+    pub(super) fn poll(&mut self, now: Monotonic) -> Option<io::Result<()>> {
+        self.check.poll(now)
+    }
+
+    /// Goes on after the new build has understood the hand-over. `current` is what would be handed over now: if that
+    /// is another, the new build must read it, too.
+    ///
+    /// # Errors
+    ///
+    /// The state changes faster than the new build can read it, or the new build cannot be started again.
+    pub(super) fn conclude(
+        self,
+        current: Handover,
+        origin: &Origin,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Result<Checked, Self>> {
+        let checks = self.checks;
+        let checked = self.check.into_checked();
+        if checked.bytes == current.encode()? {
+            return Ok(Ok(checked));
+        }
+        if checks >= MAX_CHECKS {
+            let text = "the workers change faster than the new build can be checked; try again";
+            return Err(io::Error::other(text));
+        }
+        let again = Self::begin(origin, current, registry, token)?;
+        Ok(Err(Self {
+            checks: checks.saturating_add(1),
+            ..again
+        }))
+    }
+}
+
+/// Starts the build that is installed now beside this one.
+///
+/// # Errors
+///
+/// It cannot be started.
+pub(super) fn start_beside(origin: &Origin, handover: &Handover) -> io::Result<Pid> {
+    let memory = handover::memfd(&handover.encode()?)?;
+    let mut inherit = handover.descriptors();
+    inherit.push(memory.as_raw_fd());
+    let spawn = Spawn {
+        program: origin.program.clone(),
+        arguments: origin.arguments.iter().skip(1).cloned().collect(),
+        environment: vec![(VARIABLE.into(), memory.as_raw_fd().to_string().into())],
+        inherit,
+        directory: Some(origin.directory.clone()),
+        ..Spawn::default()
+    };
+    let pid = Pid(spawn.start()?);
+    log::info(format_args!(
+        "Started a new arbiter (pid:{pid}) beside this one"
+    ));
+    Ok(pid)
+}
+
+/// Holds all signals back until a new build has its handlers, or until dropped.
+#[derive(Debug)]
+pub(super) struct BlockedSignals(());
+
+impl BlockedSignals {
+    /// Blocks them.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigprocmask(2).
+    pub(super) fn new() -> io::Result<Self> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // Fails for no valid arguments.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).ok();
+    }
+}
+
+/// Execs the new build in our place. Returns only when that fails; then nothing has changed.
+///
+/// # Errors
+///
+/// Those of execve(2), and of what prepares it.
+pub(super) fn replace(
+    origin: &Origin,
+    checked: &Checked,
+    _blocked: &BlockedSignals,
+) -> io::Result<Infallible> {
+    let program = c_string(origin.program.as_os_str())?;
+    let arguments = origin.arguments.iter().map(|word| c_string(word));
+    let arguments = arguments.collect::<io::Result<Vec<CString>>>()?;
+    let before = std::env::current_dir()?;
+    let descriptors = checked.handover.descriptors();
+    let go = || -> io::Result<Infallible> {
+        std::env::set_current_dir(&origin.directory)?;
+        set_all_inherited(&descriptors, checked.memory.as_fd(), true)?;
+        set_variable(VARIABLE, &checked.memory.as_raw_fd().to_string());
+        Ok(nix::unistd::execv(&program, &arguments)?)
+    };
+    let failed = go();
+    unset_variable(VARIABLE);
+    set_all_inherited(&descriptors, checked.memory.as_fd(), false).ok();
+    std::env::set_current_dir(before).ok();
+    failed
+}
+
+fn set_all_inherited(
+    descriptors: &[RawFd],
+    memory: BorrowedFd<'_>,
+    is_inherited: bool,
+) -> io::Result<()> {
+    for fd in descriptors {
+        set_inherited(borrow_inherited(*fd)?, is_inherited)?;
+    }
+    set_inherited(memory, is_inherited)
+}
+
+fn c_string(word: &OsStr) -> io::Result<CString> {
+    CString::new(word.as_bytes()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newer_of_two_arbiters_has_its_files_with_2() {
+        assert_eq!(
+            name_beside(Path::new("/run/x.pid"), false),
+            Path::new("/run/x.pid")
+        );
+        assert_eq!(
+            name_beside(Path::new("/run/x.pid"), true),
+            Path::new("/run/x.pid.2")
+        );
+    }
+
+    #[test]
+    fn our_parent_is_not_gone_and_a_stranger_is() {
+        assert!(!Predecessor::new(getppid().as_raw()).is_gone());
+        assert!(Predecessor::new(i32::MAX).is_gone());
     }
 }

@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::block::Block;
 use super::{PAGES, mdoc, prose};
-use rcorn_driver::HEEDED;
+use rcorn_driver::HANDLED;
 use rcorn_oneshot::OneShot;
 use rcorn_settings::{HOOKS, TABLE, described};
 
@@ -141,7 +141,7 @@ fn paragraphs_of_a_setting_stay_paragraphs() {
 #[test]
 fn every_signal_is_on_its_page() {
     let text = page("signals-man");
-    for number in HEEDED {
+    for number in HANDLED {
         let name = Signal::try_from(number).unwrap().as_str();
         let name = name.strip_prefix("SIG").unwrap();
         assert!(text.contains(&format!("\\fB{name}\\fR")), "{name}");

@@ -1,8 +1,8 @@
 //! `--reload`: a change of the app's files orders a reload, the same that HUP orders. Files are compared with how
-//! they were (`tree.rs`); when to compare them is what inotify says (`lookout.rs`), or once a second. No thread:
+//! they were (`tree.rs`); when to compare them is what inotify says (`inotify.rs`), or once a second. No thread:
 //! the arbiter's loop waits for both. Without `reload` nothing of this exists.
 
-mod lookout;
+mod inotify;
 mod pattern;
 mod tree;
 
@@ -12,22 +12,20 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use mio::Interest;
 use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use nix::sys::statfs::{
     AFS_SUPER_MAGIC, CODA_SUPER_MAGIC, FUSE_SUPER_MAGIC, FsType, NCP_SUPER_MAGIC, NFS_SUPER_MAGIC,
     SMB_SUPER_MAGIC, statfs,
 };
 
-use rcorn_arbiter::{Event, Order, Phase};
 use rcorn_link::CodeDirectory;
 use rcorn_log as log;
 use rcorn_settings::{ConfigFile, ReloadEngine, Settings};
+use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
-use super::{Driver, WATCH, now};
-
-use lookout::{Lookout, NoInotify};
+use inotify::{InotifyWatcher, NoInotify};
 use tree::{Scope, Stamp};
 
 /// So long must nothing change before a change is acted upon: one save is several events, a checkout is thousands.
@@ -63,7 +61,7 @@ pub(super) struct Watch {
 
 #[derive(Debug)]
 enum Engine {
-    Inotify(Lookout),
+    Inotify(InotifyWatcher),
     Poll { next: Monotonic },
 }
 
@@ -123,8 +121,8 @@ impl Watch {
             ));
             return;
         }
-        match Lookout::new() {
-            Ok(lookout) => self.engine = Engine::Inotify(lookout),
+        match InotifyWatcher::new() {
+            Ok(inotify) => self.engine = Engine::Inotify(inotify),
             Err(error) => say_no_inotify(&error),
         }
     }
@@ -132,7 +130,7 @@ impl Watch {
     /// What to wait on, if anything.
     fn source(&self) -> Option<RawFd> {
         match &self.engine {
-            Engine::Inotify(lookout) => Some(lookout.source().as_fd().as_raw_fd()),
+            Engine::Inotify(inotify) => Some(inotify.source().as_fd().as_raw_fd()),
             Engine::Poll { .. } => None,
         }
     }
@@ -147,13 +145,13 @@ impl Watch {
     }
 
     /// Takes in what inotify says.
-    fn hear(&mut self, now: Monotonic) {
-        let Engine::Inotify(lookout) = &self.engine else {
+    fn read_events(&mut self, now: Monotonic) {
+        let Engine::Inotify(inotify) = &self.engine else {
             return;
         };
-        match lookout.hear() {
+        match inotify.read_events() {
             Ok(false) => {}
-            Ok(true) => self.stir(now),
+            Ok(true) => self.debounce(now),
             Err(error) => {
                 log::warning(format_args!("inotify failed: {error}; watching by poll"));
                 self.engine = Engine::Poll { next: now };
@@ -162,7 +160,7 @@ impl Watch {
     }
 
     /// Something happened: wait whether more follows.
-    fn stir(&mut self, now: Monotonic) {
+    fn debounce(&mut self, now: Monotonic) {
         let first = self.burst.map_or(now, |burst| burst.first);
         let due = now.after(QUIET).min(first.after(LONGEST));
         self.burst = Some(Burst { first, due });
@@ -180,7 +178,7 @@ impl Watch {
             .is_some_and(|burst| burst.first.after(LONGEST) <= now);
         // Nobody tells whether more follows: rest is when two looks see the same.
         if is_polling && moved && !over {
-            self.stir(now);
+            self.debounce(now);
             return BTreeSet::new();
         }
         self.burst = None;
@@ -195,10 +193,10 @@ impl Watch {
     fn look(&mut self, began: Monotonic) -> bool {
         let mut view = self.scope.look();
         for _round in 0..ROUNDS {
-            let Engine::Inotify(lookout) = &mut self.engine else {
+            let Engine::Inotify(inotify) = &mut self.engine else {
                 break;
             };
-            match lookout.attend(&view.directories) {
+            match inotify.attend(&view.directories) {
                 Ok(true) => view = self.scope.look(),
                 Ok(false) => break,
                 Err(error) => {
@@ -208,7 +206,7 @@ impl Watch {
             }
         }
         if let Engine::Poll { next } = &mut self.engine {
-            let ended = now();
+            let ended = clock::now();
             let took = ended.since(began);
             *next = ended.after(PAUSE.max(took.saturating_mul(RATIO)));
         }
@@ -262,7 +260,7 @@ impl Watch {
             found.contains(path) || before.contains_key(path) || is_late
         });
         if !self.found.is_empty() {
-            self.stir(now);
+            self.debounce(now);
         }
     }
 }
@@ -308,84 +306,90 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).is_ok_and(|about| remote.contains(&about.filesystem_type()))
 }
 
-impl Driver<'_> {
-    /// Watches what the settings want, or nothing.
-    pub(super) fn begin_watch(&mut self) {
+/// Whether both settings watch the same files in the same way.
+fn are_same(one: &Settings, other: &Settings) -> bool {
+    one.reload == other.reload
+        && one.reload_engine == other.reload_engine
+        && one.reload_extra_files == other.reload_extra_files
+        && one.chdir == other.chdir
+        && one.pythonpath == other.pythonpath
+}
+
+/// The watch that the settings want, or none.
+#[derive(Debug, Default)]
+pub(super) struct FileWatcher {
+    watch: Option<Watch>,
+}
+
+impl FileWatcher {
+    /// Watches what the settings name, or nothing.
+    pub(super) fn begin(&mut self, settings: &Settings, registry: &Registry, token: Token) {
         let was_on = self.watch.take().is_some();
-        if !self.settings.reload {
+        if !settings.reload {
             return;
         }
         if !was_on {
             log::warning(format_args!("Reloader is on. Use in development only!"));
         }
-        let mut watch = Watch::begin(&self.settings, now());
+        let mut watch = Watch::begin(settings, clock::now());
         if let Some(source) = watch.source()
-            && let Err(error) =
-                self.poll
-                    .registry()
-                    .register(&mut SourceFd(&source), WATCH, Interest::READABLE)
+            && let Err(error) = registry.register(&mut SourceFd(&source), token, Interest::READABLE)
         {
             log::warning(format_args!(
                 "cannot wait for inotify: {error}; watching by poll"
             ));
-            watch.engine = Engine::Poll { next: now() };
+            watch.engine = Engine::Poll { next: clock::now() };
         }
         log::info(format_args!("{watch}"));
         self.watch = Some(watch);
     }
 
-    /// After a reload: whether other things are to be watched now.
-    pub(super) fn renew_watch(&mut self, before: &Settings) {
-        let what = |settings: &Settings| {
-            (
-                settings.reload,
-                settings.reload_engine,
-                settings.reload_extra_files.clone(),
-                settings.chdir.clone(),
-                settings.pythonpath.clone(),
-            )
-        };
-        if what(before) != what(&self.settings) {
-            self.begin_watch();
+    /// After a reload: begins anew if the settings want something else.
+    pub(super) fn renew(
+        &mut self,
+        before: &Settings,
+        settings: &Settings,
+        registry: &Registry,
+        token: Token,
+    ) {
+        if !are_same(before, settings) {
+            self.begin(settings, registry, token);
         }
     }
 
+    /// When to look at the files, if inotify says nothing.
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        self.watch.as_ref().and_then(Watch::deadline)
+    }
+
     /// inotify has something to say.
-    pub(super) fn hear_watch(&mut self) {
+    pub(super) fn read_events(&mut self) {
         if let Some(watch) = &mut self.watch {
-            watch.hear(now());
+            watch.read_events(clock::now());
         }
     }
 
     /// A template or worker says from where it loaded the app.
-    pub(super) fn imported(&mut self, places: Vec<CodeDirectory>) {
+    pub(super) fn add(&mut self, directories: Vec<CodeDirectory>) {
         if let Some(watch) = &mut self.watch {
-            watch.add(places, now());
+            watch.add(directories, clock::now());
         }
     }
 
-    /// Orders a reload when files have changed.
-    pub(super) fn look_at_files(&mut self) {
-        let Some(watch) = &mut self.watch else {
-            return;
-        };
-        let found = watch.changes(now());
-        let Some(first) = found.first() else {
-            return;
-        };
-        if self.brain.phase() != Phase::Running {
-            return;
+    /// The files that have changed, once they have come to rest.
+    pub(super) fn take_changes(&mut self, now: Monotonic) -> BTreeSet<PathBuf> {
+        match &mut self.watch {
+            Some(watch) => watch.changes(now),
+            None => BTreeSet::new(),
         }
-        match found.len().saturating_sub(1) {
-            0 => log::info(format_args!(
-                "Worker reloading: {} modified",
-                first.display()
-            )),
-            others => log::info(format_args!(
-                "Worker reloading: {} modified, and {others} more",
-                first.display()
-            )),
-        }
-        self.queue.push_back(Event::Ordered(Order::Reload));
     }
+}
+
+/// gunicorn's line before a reload for changed files; `None` when nothing has changed.
+pub(super) fn describe_changes(files: &BTreeSet<PathBuf>) -> Option<String> {
+    let first = files.first()?.display();
+    Some(match files.len().saturating_sub(1) {
+        0 => format!("Worker reloading: {first} modified"),
+        others => format!("Worker reloading: {first} modified, and {others} more"),
+    })
 }

@@ -63,7 +63,7 @@ pub(super) struct Interest {
 
 impl Interest {
     /// Whether something that happened to this entry may matter.
-    pub(super) fn heeds(&self, name: &OsStr, is_directory: bool) -> bool {
+    pub(super) fn matches(&self, name: &OsStr, is_directory: bool) -> bool {
         self.code && is_code(name)
             || self.deeper && is_directory && !is_foreign(name)
             || self.names.iter().any(|form| form.takes(name, is_directory))
@@ -123,16 +123,16 @@ impl Scope {
 }
 
 impl View {
-    fn heed(&mut self, directory: &Path, interest: Interest) {
+    fn watch(&mut self, directory: &Path, interest: Interest) {
         self.directories
             .entry(directory.to_owned())
             .or_default()
             .join(interest);
     }
 
-    fn heed_name(&mut self, directory: &Path, form: Segment) {
+    fn watch_name(&mut self, directory: &Path, form: Segment) {
         let names = vec![form];
-        self.heed(
+        self.watch(
             directory,
             Interest {
                 names,
@@ -147,7 +147,7 @@ impl View {
             if let (Some(parent), Some(name)) = (entry.parent(), entry.file_name())
                 && parent.is_dir()
             {
-                self.heed_name(parent, Segment::Literal(name.to_owned()));
+                self.watch_name(parent, Segment::Literal(name.to_owned()));
                 return;
             }
         }
@@ -172,7 +172,7 @@ impl View {
                 deeper: whole,
                 names: Vec::new(),
             };
-            self.heed(&directory, interest);
+            self.watch(&directory, interest);
             for (name, is_directory, _) in entries(&directory) {
                 let path = directory.join(&name);
                 if is_directory {
@@ -201,13 +201,13 @@ impl View {
             if !rest.is_empty() && path.is_dir() {
                 return self.look_for(&path, rest);
             }
-            self.heed_name(directory, segment.clone());
+            self.watch_name(directory, segment.clone());
             if rest.is_empty() {
                 self.named(path);
             }
             return;
         }
-        self.heed_name(directory, segment.clone());
+        self.watch_name(directory, segment.clone());
         let is_deep = *segment == Segment::Deep;
         if is_deep {
             let everything = [Segment::everything()];
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_matter_is_heeded() {
+    fn only_what_may_matter_is_watched() {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().join("top");
         save(top.join("b/c.py"));
@@ -374,24 +374,24 @@ mod tests {
                 .map(|path| pattern::read(&top.join(path)))
                 .collect(),
         };
-        let heeds = |directory: &Path, name: &str, is_directory| {
+        let matches = |directory: &Path, name: &str, is_directory| {
             let view = scope.look();
             let interest = view.directories.get(directory);
-            interest.is_some_and(|interest| interest.heeds(OsStr::new(name), is_directory))
+            interest.is_some_and(|interest| interest.matches(OsStr::new(name), is_directory))
         };
         // The directory may be put away and back.
-        assert!(heeds(folder.path(), "top", true));
-        assert!(!heeds(folder.path(), "other", true));
-        assert!(heeds(&top, "new.py", false));
-        assert!(heeds(&top, "new", true));
-        assert!(!heeds(&top, "new", false));
-        assert!(!heeds(&top, "__pycache__", true));
+        assert!(matches(folder.path(), "top", true));
+        assert!(!matches(folder.path(), "other", true));
+        assert!(matches(&top, "new.py", false));
+        assert!(matches(&top, "new", true));
+        assert!(!matches(&top, "new", false));
+        assert!(!matches(&top, "__pycache__", true));
         // Its directory is not there yet.
-        assert!(heeds(&top, "conf", true));
+        assert!(matches(&top, "conf", true));
         save(top.join("conf/y.toml"));
-        assert!(heeds(&top.join("conf"), "x.toml", false));
-        assert!(heeds(&top.join("conf"), "none", true));
-        assert!(!heeds(&top.join("conf"), "x.yaml", false));
+        assert!(matches(&top.join("conf"), "x.toml", false));
+        assert!(matches(&top.join("conf"), "none", true));
+        assert!(!matches(&top.join("conf"), "x.yaml", false));
         assert_eq!(names(&scope.look(), &top), ["b/c.py", "conf/y.toml"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The ear of the watch: inotify (`inotify(7)`), which says that something happened in a directory, at once and for
-//! nothing. What happened is found out by looking.
+//! When to look at files: inotify(7) says at once, and at no cost, that something happened in a directory. What
+//! happened is found out by looking.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,14 +40,14 @@ fn limit(name: &str, errno: Errno) -> String {
     format!("; fs.inotify.{name} is {}", value.trim())
 }
 
-/// See the file's head.
+/// The inotify instance, and what matters in each directory that it watches.
 #[derive(Debug)]
-pub(super) struct Lookout {
+pub(super) struct InotifyWatcher {
     inotify: Inotify,
     interests: BTreeMap<WatchDescriptor, Interest>,
 }
 
-impl Lookout {
+impl InotifyWatcher {
     /// Listens to nothing yet.
     pub(super) fn new() -> Result<Self, NoInotify> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
@@ -110,7 +110,7 @@ impl Lookout {
     }
 
     /// Takes in what the kernel says; tells whether it is worth a look.
-    pub(super) fn hear(&self) -> io::Result<bool> {
+    pub(super) fn read_events(&self) -> io::Result<bool> {
         let mut is_worth = false;
         loop {
             match self.inotify.read_events() {
@@ -136,6 +136,6 @@ impl Lookout {
         }
         let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
         let name = event.name.as_deref();
-        name.is_some_and(|name| interest.heeds(name, is_directory))
+        name.is_some_and(|name| interest.matches(name, is_directory))
     }
 }

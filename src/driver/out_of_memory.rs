@@ -1,0 +1,106 @@
+//! Whether the kernel killed a process for want of memory: told only when its own counter shows it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rcorn_arbiter::Pid;
+use rcorn_log as log;
+
+/// The kernel's own count of processes of our control group that it killed for want of memory.
+#[derive(Debug)]
+pub(super) struct OutOfMemory {
+    file: Option<PathBuf>,
+    seen: u64,
+}
+
+impl OutOfMemory {
+    /// Finds the counter (cgroups(7): `memory.events` of version 2, `memory.oom_control` of version 1).
+    pub(super) fn find() -> Self {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mut files = groups.lines().filter_map(counter_files);
+        let file = files.find_map(|files| files.into_iter().find(|file| file.is_file()));
+        Self::watch(file)
+    }
+
+    fn watch(file: Option<PathBuf>) -> Self {
+        let mut found = Self { file, seen: 0 };
+        found.seen = found.count();
+        found
+    }
+
+    fn count(&self) -> u64 {
+        let text = self.file.as_ref().map(fs::read_to_string);
+        let text = text.and_then(Result::ok).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// After a KILL that was not ours: says so if the kernel did it.
+    pub(super) fn note_kill(&mut self, pid: Pid) {
+        if let Some(text) = self.explain(pid) {
+            log::error(format_args!("{text}"));
+        }
+    }
+
+    fn explain(&mut self, pid: Pid) -> Option<String> {
+        let count = self.count();
+        let before = std::mem::replace(&mut self.seen, count);
+        let file = self.file.as_ref().filter(|_| count > before)?;
+        Some(format!(
+            "Worker (pid:{pid}) ended when the kernel killed a process for want of memory: oom_kill in {} went from \
+             {before} to {count}.",
+            file.display()
+        ))
+    }
+}
+
+/// Where the counter of this control group may be, and that of the root of a container.
+fn counter_files(group: &str) -> Option<[PathBuf; 2]> {
+    let mut parts = group.splitn(3, ':');
+    let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let path = path.trim_start_matches('/');
+    let (root, name) = if controllers.is_empty() {
+        ("/sys/fs/cgroup", "memory.events")
+    } else if controllers.split(',').any(|name| name == "memory") {
+        ("/sys/fs/cgroup/memory", "memory.oom_control")
+    } else {
+        return None;
+    };
+    let root = PathBuf::from(root);
+    Some([root.join(path).join(name), root.join(name)])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn both_versions_of_control_groups_have_their_files() {
+        let first = |group| counter_files(group).map(|[first, _]| first);
+        assert_eq!(
+            first("0::/x.service").as_deref(),
+            Some(Path::new("/sys/fs/cgroup/x.service/memory.events"))
+        );
+        assert_eq!(
+            first("4:memory:/x").as_deref(),
+            Some(Path::new("/sys/fs/cgroup/memory/x/memory.oom_control"))
+        );
+        assert_eq!(first("5:cpu,cpuacct:/x"), None);
+    }
+
+    #[test]
+    fn a_kill_is_explained_only_when_the_counter_has_moved() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let put = |count: u32| fs::write(file.path(), format!("oom 9\noom_kill {count}\n"));
+        put(3).unwrap();
+        let mut counter = OutOfMemory::watch(Some(file.path().to_owned()));
+        assert_eq!(counter.explain(Pid(7)), None);
+        put(4).unwrap();
+        assert!(counter.explain(Pid(7)).unwrap().contains("from 3 to 4"));
+        assert_eq!(counter.explain(Pid(7)), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The listening sockets of new settings: which of the old ones stay, and which are new.
+
+use rcorn_settings::Settings;
+
+use super::listener::{ListenError, Listener, same_socket};
+use super::lookup::Addresses;
+use super::open::open;
+
+/// The sockets of new settings. Nothing of the old ones changes until the plan is put into force.
+#[derive(Debug)]
+pub(super) struct Plan {
+    parts: Vec<Part>,
+}
+
+/// One socket of the plan.
+#[derive(Debug)]
+enum Part {
+    /// An old socket, by its index.
+    Kept(usize),
+    /// A socket that was opened for the plan.
+    New(Box<Listener>),
+}
+
+impl Plan {
+    /// Opens what the settings want and `before` does not have.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be listened on; what was opened until then is closed again.
+    pub(super) fn make(
+        settings: &Settings,
+        before: &[Listener],
+        addresses: &Addresses,
+    ) -> Result<Self, ListenError> {
+        // systemd's sockets are the service's whatever `bind` says, for as long as it runs.
+        if before.iter().any(|listener| listener.address.is_none()) {
+            let parts = (0..before.len()).map(Part::Kept).collect();
+            return Ok(Self { parts });
+        }
+        let known: Vec<_> = before.iter().map(|old| old.address.as_ref()).collect();
+        let mut plan = Self { parts: Vec::new() };
+        for address in &settings.bind {
+            let part = match same_socket(&known, address) {
+                Some(index) => Part::Kept(index),
+                None => match open(address, settings, addresses) {
+                    Ok(listener) => Part::New(Box::new(listener)),
+                    Err(error) => {
+                        plan.discard();
+                        return Err(error);
+                    }
+                },
+            };
+            plan.parts.push(part);
+        }
+        Ok(plan)
+    }
+
+    /// All sockets of the plan, in the order of `bind`.
+    pub(super) fn sockets<'a>(&'a self, before: &'a [Listener]) -> Vec<&'a Listener> {
+        let socket = |part: &'a Part| match part {
+            Part::Kept(index) => before.get(*index),
+            Part::New(listener) => Some(&**listener),
+        };
+        self.parts.iter().filter_map(socket).collect()
+    }
+
+    /// Puts the plan into force; sockets that are not wanted any more are closed.
+    pub(super) fn commit(self, listeners: &mut Vec<Listener>) {
+        let mut old: Vec<Option<Listener>> =
+            std::mem::take(listeners).into_iter().map(Some).collect();
+        for part in self.parts {
+            match part {
+                Part::Kept(index) => listeners.extend(old.get_mut(index).and_then(Option::take)),
+                Part::New(listener) => listeners.push(*listener),
+            }
+        }
+        for mut listener in old.into_iter().flatten() {
+            listener.remove_file();
+        }
+    }
+
+    /// Gives the plan up: new unix sockets leave no file behind.
+    pub(super) fn discard(self) {
+        for part in self.parts {
+            if let Part::New(mut listener) = part {
+                listener.remove_file();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcorn_settings::{Address, Value};
+
+    use super::*;
+
+    fn settings(folder: &Path, names: &[&str]) -> Settings {
+        let address = |name: &&str| {
+            let text = format!("unix:{}", folder.join(name).display());
+            Address::parse(&text).ok().unwrap()
+        };
+        Settings {
+            bind: names.iter().map(address).collect(),
+            ..Settings::default()
+        }
+    }
+
+    fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
+        Plan::make(settings, before, &Addresses::default())
+    }
+
+    #[test]
+    fn what_is_wanted_again_stays_and_the_rest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut listeners = Vec::new();
+        let first = settings(folder, &["a", "b"]);
+        plan(&first, &[]).unwrap().commit(&mut listeners);
+        let kept = listeners[1].number();
+        let second = plan(&settings(folder, &["c", "b"]), &listeners).unwrap();
+        let numbers = second.sockets(&listeners);
+        assert_eq!(numbers[1].number(), kept);
+        assert!(folder.join("a").exists(), "nothing is closed before");
+        second.commit(&mut listeners);
+        assert_eq!(listeners.len(), 2);
+        assert_eq!(listeners[1].number(), kept);
+        assert!(!folder.join("a").exists());
+        assert!(folder.join("b").exists() && folder.join("c").exists());
+    }
+
+    #[test]
+    fn a_plan_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut listeners = Vec::new();
+        plan(&settings(folder, &["a"]), &[])
+            .unwrap()
+            .commit(&mut listeners);
+        plan(&settings(folder, &["b"]), &listeners)
+            .unwrap()
+            .discard();
+        assert!(folder.join("a").exists() && !folder.join("b").exists());
+    }
+
+    #[test]
+    fn a_plan_that_fails_half_way_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("file"), "").unwrap();
+        let error = plan(&settings(folder, &["a", "file"]), &[]).unwrap_err();
+        assert!(error.to_string().contains("not a socket"), "{error}");
+        assert!(!folder.join("a").exists() && folder.join("file").exists());
+    }
+
+    #[test]
+    fn systemds_sockets_stay_whatever_bind_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+        let given = Listener::wrap(socket2::Socket::from(socket), None).unwrap();
+        let number = given.number();
+        let mut listeners = vec![given];
+        plan(&settings(folder.path(), &["a"]), &listeners)
+            .unwrap()
+            .commit(&mut listeners);
+        assert_eq!(listeners.len(), 1);
+        assert_eq!(listeners[0].number(), number);
+        assert!(!folder.path().join("a").exists());
+    }
+}

@@ -1,0 +1,54 @@
+//! The part of the settings that the arbiter decides by.
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use rcorn_arbiter::Policy;
+use rcorn_settings::{DrainMode, Settings};
+
+/// `drain_mode: delay` without a number.
+const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
+
+/// The policy of these settings.
+pub(super) fn policy(settings: &Settings) -> Policy {
+    Policy {
+        workers: settings.workers.resolve(cpus),
+        timeout: settings.timeout.limit(),
+        boot_timeout: settings.boot_timeout.limit(),
+        graceful_timeout: settings.graceful_timeout.duration(),
+        // A developer wants the newest code to answer, whatever becomes of it.
+        reload_watch: if settings.reload {
+            Duration::ZERO
+        } else {
+            settings.reload_watch.duration()
+        },
+        max_age: settings.max_worker_age.limit(),
+        drain_delay: match settings.drain_mode {
+            DrainMode::Delay if settings.drain_delay.duration().is_zero() => DEFAULT_DRAIN_DELAY,
+            DrainMode::Queue | DrainMode::Immediate | DrainMode::Delay => {
+                settings.drain_delay.duration()
+            }
+        },
+        patient: settings.reload,
+    }
+}
+
+/// The longest time from the start of a template to a worker that is ready; `None`: no limit.
+pub(super) fn boot_limit(settings: &Settings) -> Option<Duration> {
+    // A template, then a worker.
+    let limit = settings.boot_timeout.limit()?;
+    Some(limit.saturating_mul(2))
+}
+
+/// The longest time that a stop may take.
+pub(super) fn stop_limit(settings: &Settings) -> Duration {
+    let policy = policy(settings);
+    policy.graceful_timeout.saturating_add(policy.drain_delay)
+}
+
+/// How many CPUs this process may use, by the quotas of its control groups and its affinity.
+fn cpus() -> u32 {
+    let count = available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

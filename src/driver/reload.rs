@@ -1,0 +1,356 @@
+//! New settings at a reload, as a transaction: read, checked, then either put in force or thrown away. A Python
+//! file is evaluated and names are looked up by helper processes, while all else goes on.
+
+use std::ffi::OsString;
+
+use mio::{Registry, Token};
+
+use rcorn_arbiter::{Event, Generation};
+use rcorn_log::{self as log, AccessFormat};
+use rcorn_settings::{Effect, Error, Resolved, Settings, Sources, TABLE};
+use rcorn_types::Monotonic;
+
+use super::evaluate::Evaluation;
+use super::listener::Listener;
+use super::lookup::{Addresses, Lookup};
+use super::plan::Plan;
+use super::policy::policy;
+
+/// Reads anew what the operator says.
+pub type ReadSources<'a> = &'a dyn Fn() -> Result<Box<Sources<'static>>, Error>;
+
+/// Settings that were read and wait for their template to prove itself.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) settings: Settings,
+    pub(super) plan: Plan,
+    /// Known from the order to start its template on.
+    generation: Option<Generation>,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Stage {
+    /// No reload, or one whose settings are in force.
+    Idle,
+    /// A Python file is evaluated.
+    Evaluating(Box<Sources<'static>>, Evaluation),
+    /// The names of `bind` are looked up.
+    LookingUp(Box<Settings>, Lookup),
+    /// The new settings are on trial.
+    Loaded(Box<Pending>),
+}
+
+/// What a reload is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// rcorn's own command line.
+    pub(super) arguments: &'a [OsString],
+    /// Where helpers are waited for, and under which token.
+    pub(super) registry: &'a Registry,
+    pub(super) token: Token,
+    /// What is in force.
+    pub(super) settings: &'a Settings,
+    pub(super) listeners: &'a [Listener],
+    pub(super) now: Monotonic,
+}
+
+/// The reload that is under way, and how the last one ended.
+pub(super) struct ReloadTransaction<'a> {
+    read_sources: ReadSources<'a>,
+    stage: Stage,
+    /// How the last reload ended: in one line, with success or without.
+    pub(super) outcome: Option<Result<String, String>>,
+}
+
+impl<'a> ReloadTransaction<'a> {
+    pub(super) fn new(read_sources: ReadSources<'a>) -> Self {
+        Self {
+            read_sources,
+            stage: Stage::Idle,
+            outcome: None,
+        }
+    }
+
+    /// Reads the settings again. The answer comes now, or from [`Self::advance`].
+    pub(super) fn begin(&mut self, context: &Context<'_>) -> Option<Event> {
+        self.discard(context.settings);
+        match self.try_begin(context) {
+            Ok(()) => self.advance(context),
+            Err(error) => Some(not_loaded(&error)),
+        }
+    }
+
+    fn try_begin(&mut self, context: &Context<'_>) -> Result<(), Error> {
+        let sources = (self.read_sources)()?;
+        self.stage = match sources.python_file() {
+            None => look_up(sources.resolve(None)?, context),
+            Some(file) => {
+                let evaluation = Evaluation::start(&file, context.arguments)?;
+                if let Err(error) = evaluation.register(context.registry, context.token) {
+                    log::error(format_args!("cannot wait for the config file: {error}"));
+                }
+                Stage::Evaluating(sources, evaluation)
+            }
+        };
+        Ok(())
+    }
+
+    /// Goes on if a helper has answered or is late; gives the event once the settings are checked.
+    pub(super) fn advance(&mut self, context: &Context<'_>) -> Option<Event> {
+        loop {
+            let stage = std::mem::replace(&mut self.stage, Stage::Idle);
+            match stage {
+                Stage::Evaluating(sources, mut evaluation) => match evaluation.poll(context.now) {
+                    None => {
+                        self.stage = Stage::Evaluating(sources, evaluation);
+                        return None;
+                    }
+                    Some(answer) => {
+                        let resolved = answer.and_then(|answer| sources.resolve(Some(&answer)));
+                        match resolved {
+                            Ok(resolved) => self.stage = look_up(resolved, context),
+                            Err(error) => return Some(not_loaded(&error)),
+                        }
+                    }
+                },
+                Stage::LookingUp(settings, mut lookup) => match lookup.poll(context.now) {
+                    None => {
+                        self.stage = Stage::LookingUp(settings, lookup);
+                        return None;
+                    }
+                    Some(addresses) => return Some(self.check(*settings, &addresses, context)),
+                },
+                Stage::Idle | Stage::Loaded(_) => {
+                    self.stage = stage;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Sockets for new addresses are opened at once, so that a failure shows before anything changes.
+    fn check(&mut self, settings: Settings, addresses: &Addresses, context: &Context<'_>) -> Event {
+        match check(&settings, addresses, context.listeners) {
+            Ok(plan) => {
+                let policy = policy(&settings);
+                self.stage = Stage::Loaded(Box::new(Pending {
+                    settings,
+                    plan,
+                    generation: None,
+                }));
+                Event::Loaded(policy)
+            }
+            Err(text) => {
+                enter_directory(context.settings);
+                Event::NotLoaded(text)
+            }
+        }
+    }
+
+    /// When a helper is given up.
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        match &self.stage {
+            Stage::Evaluating(_, evaluation) => Some(evaluation.deadline()),
+            Stage::LookingUp(_, lookup) => Some(lookup.deadline()),
+            Stage::Idle | Stage::Loaded(_) => None,
+        }
+    }
+
+    /// The settings on trial, if they are those of this generation: the first one that asks. While a reload is on
+    /// trial, the generation before may need a template too, with its own settings.
+    pub(super) fn pending_for(&mut self, generation: Generation) -> Option<&Pending> {
+        let Stage::Loaded(pending) = &mut self.stage else {
+            return None;
+        };
+        pending.generation.get_or_insert(generation);
+        (pending.generation == Some(generation)).then_some(&**pending)
+    }
+
+    /// The settings on trial, to be put in force.
+    pub(super) fn commit(&mut self) -> Option<Pending> {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Loaded(pending) => Some(*pending),
+            Stage::Idle | Stage::Evaluating(..) | Stage::LookingUp(..) => None,
+        }
+    }
+
+    /// Throws the new settings away; gives them if they were on trial. Those in force stay.
+    pub(super) fn discard(&mut self, in_force: &Settings) -> Option<Settings> {
+        let Pending { settings, plan, .. } = self.commit()?;
+        plan.discard();
+        enter_directory(in_force);
+        Some(settings)
+    }
+}
+
+/// What follows once the settings are resolved: the names of `bind` are looked up.
+fn look_up(resolved: Resolved, context: &Context<'_>) -> Stage {
+    for warning in &resolved.warnings {
+        log::warning(format_args!("{warning}"));
+    }
+    let settings = Box::new(resolved.settings);
+    let lookup = Lookup::start(&settings, context.registry, context.token);
+    Stage::LookingUp(settings, lookup)
+}
+
+fn check(
+    settings: &Settings,
+    addresses: &Addresses,
+    listeners: &[Listener],
+) -> Result<Plan, String> {
+    AccessFormat::compile(&settings.access_log_format)
+        .map_err(|error| format!("--access-logformat: {error}"))?;
+    std::env::set_current_dir(&settings.chdir)
+        .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
+    Plan::make(settings, listeners, addresses).map_err(|error| error.to_string())
+}
+
+/// The working directory is that of the settings in force.
+fn enter_directory(settings: &Settings) {
+    if let Err(error) = std::env::set_current_dir(&settings.chdir) {
+        log::warning(format_args!(
+            "cannot go back to {}: {error}",
+            settings.chdir.display()
+        ));
+    }
+}
+
+fn not_loaded(error: &Error) -> Event {
+    if let Some(detail) = error.detail() {
+        log::error(format_args!("{}", detail.trim_end()));
+    }
+    let hint = error.hint().map(|hint| format!("; {hint}"));
+    Event::NotLoaded(format!("{error}{}", hint.unwrap_or_default()))
+}
+
+/// Says which changed settings have no effect before a restart.
+pub(super) fn warn_of_boot_settings(before: &Settings, now: &Settings) {
+    let is_changed = |row: &&rcorn_settings::Setting| {
+        row.effect == Effect::Boot && (row.value)(now) != (row.value)(before)
+    };
+    let changed: Vec<&str> = TABLE
+        .iter()
+        .filter(is_changed)
+        .map(|row| row.name)
+        .collect();
+    if !changed.is_empty() {
+        log::warning(format_args!(
+            "These settings keep their values until a restart: {}",
+            changed.join(", ")
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use mio::Poll;
+    use rcorn_settings::{self as settings, Address, Asked, Value};
+    use rcorn_sys::clock;
+
+    use super::*;
+
+    const TOKEN: Token = Token(1);
+
+    /// Settings of a command line.
+    fn sources(words: &[&str]) -> Result<Box<Sources<'static>>, Error> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        match settings::gather(words.into_iter(), &|_name| None, PathBuf::from("/"))? {
+            Asked::Serve(sources) => Ok(sources),
+            Asked::Print(_) | Asked::Generate(_) => panic!("no settings"),
+        }
+    }
+
+    fn in_force() -> Settings {
+        Settings {
+            chdir: PathBuf::from("/"),
+            ..Settings::default()
+        }
+    }
+
+    /// Runs a reload with these sources until it has an event.
+    fn load(transaction: &mut ReloadTransaction<'_>, poll: &Poll) -> Event {
+        let in_force = in_force();
+        let context = |now| Context {
+            arguments: &[],
+            registry: poll.registry(),
+            token: TOKEN,
+            settings: &in_force,
+            listeners: &[],
+            now,
+        };
+        let mut event = transaction.begin(&context(clock::now()));
+        while event.is_none() {
+            assert!(transaction.deadline().is_some(), "something is waited for");
+            event = transaction.advance(&context(clock::now()));
+        }
+        event.unwrap()
+    }
+
+    #[test]
+    fn settings_on_trial_belong_to_the_generation_that_asks_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let bind = format!("unix:{}", socket.display());
+        let read = || sources(&["-w", "3", "-b", &bind, "m:app"]);
+        let mut transaction = ReloadTransaction::new(&read);
+        let poll = Poll::new().unwrap();
+        let event = load(&mut transaction, &poll);
+        assert!(matches!(event, Event::Loaded(policy) if policy.workers == 3));
+        assert!(transaction.deadline().is_none());
+        assert!(transaction.pending_for(Generation(2)).is_some());
+        assert!(transaction.pending_for(Generation(1)).is_none());
+        assert!(socket.exists());
+        let given_up = transaction.discard(&in_force()).unwrap();
+        assert_eq!(given_up.bind, [Address::parse(&bind).ok().unwrap()]);
+        assert!(!socket.exists());
+        assert!(transaction.commit().is_none());
+    }
+
+    #[test]
+    fn a_reload_that_replaces_one_on_trial_takes_its_sockets_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = std::cell::Cell::new("a");
+        let path = |name: &str| folder.path().join(name);
+        let read = || {
+            let bind = format!("unix:{}", path(name.get()).display());
+            sources(&["-b", &bind, "m:app"])
+        };
+        let mut transaction = ReloadTransaction::new(&read);
+        let poll = Poll::new().unwrap();
+        load(&mut transaction, &poll);
+        name.set("b");
+        load(&mut transaction, &poll);
+        assert!(!path("a").exists() && path("b").exists());
+        let pending = transaction.commit().unwrap();
+        let mut listeners = Vec::new();
+        pending.plan.commit(&mut listeners);
+        assert_eq!(listeners.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_checked_changes_nothing() {
+        let poll = Poll::new().unwrap();
+        for (words, reason) in [
+            (&["--workers", "many", "m:app"][..], "workers"),
+            (&["--chdir", "/nonexistent", "m:app"], "/nonexistent"),
+            (
+                &["-b", "no.such.name.invalid:1", "m:app"],
+                "no.such.name.invalid",
+            ),
+            (&["--access-logformat", "%(", "m:app"], "access-logformat"),
+        ] {
+            let read = || sources(words);
+            let mut transaction = ReloadTransaction::new(&read);
+            let event = load(&mut transaction, &poll);
+            assert!(
+                matches!(&event, Event::NotLoaded(text) if text.contains(reason)),
+                "{event:?}"
+            );
+            assert!(transaction.commit().is_none());
+            assert_eq!(std::env::current_dir().unwrap(), PathBuf::from("/"));
+        }
+    }
+}

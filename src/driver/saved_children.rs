@@ -1,0 +1,107 @@
+//! The arbiter's children, written down for a build that takes over in place, and read again by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use rcorn_arbiter::{Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_sys::descriptor::set_inherited;
+use rcorn_sys::process::adopt;
+
+use super::children::{Children, Template};
+
+/// All children, in a form that another build can read. The names on the wire are those of protocol 6.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedChildren {
+    templates: BTreeMap<Generation, SavedTemplate>,
+    workers: BTreeMap<Pid, WorkerId>,
+    slots: BTreeMap<WorkerId, Slot>,
+    ready: BTreeSet<WorkerId>,
+    #[serde(rename = "testimonies")]
+    stack_dumps: BTreeMap<WorkerId, RawFd>,
+    #[serde(rename = "early")]
+    unclaimed_exits: BTreeMap<Pid, Exit>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedTemplate {
+    pid: Pid,
+    commands: Option<RawFd>,
+    #[serde(rename = "owed")]
+    pending_forks: BTreeSet<WorkerId>,
+    #[serde(rename = "testimony")]
+    stack_dump: RawFd,
+}
+
+impl SavedChildren {
+    /// Writes the children down.
+    pub(super) fn save(children: &Children) -> Self {
+        let templates = children.templates.iter().map(|(generation, template)| {
+            let saved = SavedTemplate {
+                pid: template.pid,
+                commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
+                pending_forks: template.pending_forks.clone(),
+                stack_dump: template.stack_dump.as_raw_fd(),
+            };
+            (*generation, saved)
+        });
+        let stack_dumps = children.stack_dumps.iter();
+        Self {
+            templates: templates.collect(),
+            workers: children.workers.clone(),
+            slots: children.slots.clone(),
+            ready: children.ready.clone(),
+            stack_dumps: stack_dumps.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
+            unclaimed_exits: children.unclaimed_exits.clone(),
+        }
+    }
+
+    /// The descriptors named in it.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.templates
+            .values()
+            .flat_map(|template| template.commands.into_iter().chain([template.stack_dump]))
+            .chain(self.stack_dumps.values().copied())
+    }
+
+    /// Takes the children over from the arbiter that was in our place.
+    ///
+    /// # Errors
+    ///
+    /// A descriptor that was not inherited.
+    pub(super) fn restore(self) -> io::Result<Children> {
+        let mut children = Children {
+            workers: self.workers,
+            slots: self.slots,
+            ready: self.ready,
+            unclaimed_exits: self.unclaimed_exits,
+            ..Children::default()
+        };
+        for (generation, saved) in self.templates {
+            let template = Template {
+                pid: saved.pid,
+                commands: saved.commands.map(take_over).transpose()?,
+                pending_forks: saved.pending_forks,
+                stack_dump: take_over(saved.stack_dump)?,
+            };
+            children.templates.insert(generation, template);
+        }
+        for (id, fd) in self.stack_dumps {
+            children.stack_dumps.insert(id, take_over(fd)?);
+        }
+        Ok(children)
+    }
+}
+
+/// Adopts a descriptor that survived an exec; it must not survive another one by accident.
+///
+/// # Errors
+///
+/// The descriptor is not open.
+pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
+    let owned = adopt(fd)?;
+    set_inherited(&owned, false)?;
+    Ok(owned)
+}
