@@ -168,7 +168,8 @@ fn find(
             .collect();
         (
             format!("no running instance found in {}", folders.join(", ")),
-            "use --socket PATH for an instance of another user or with its own --control-socket".to_owned(),
+            "use --socket PATH for an instance of another user or with its own --control-socket"
+                .to_owned(),
         )
     })
 }
@@ -219,11 +220,7 @@ pub fn run(
     let answer = match ask(stream, &request) {
         Ok(answer) => answer,
         Err(error) => {
-            return complain(
-                &format!("no answer: {error}"),
-                "see its log",
-                FAILED,
-            );
+            return complain(&format!("no answer: {error}"), "see its log", FAILED);
         }
     };
     if matches.get_flag("json") {

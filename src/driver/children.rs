@@ -269,9 +269,7 @@ impl Children {
             };
             let (pid, exit) = match status {
                 WaitStatus::Exited(pid, code) => (pid, Exit::Code(code)),
-                WaitStatus::Signaled(pid, signal, _core) => {
-                    (pid, Exit::Signal(number(signal)))
-                }
+                WaitStatus::Signaled(pid, signal, _core) => (pid, Exit::Signal(number(signal))),
                 WaitStatus::Stopped(pid, _) => {
                     events.extend([Event::Stopped(Pid(pid.as_raw()), true)]);
                     continue;

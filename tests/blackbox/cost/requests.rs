@@ -43,7 +43,11 @@ fn a_request_keeps_to_its_budget_of_instructions() {
     let text = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{complaint}");
-    assert_eq!(text.matches("instructions per request").count(), 2, "{text}");
+    assert_eq!(
+        text.matches("instructions per request").count(),
+        2,
+        "{text}"
+    );
 }
 
 /// strace, attached to a process.

@@ -362,9 +362,8 @@ fn bodies_keep_to_their_length() {
     }
     let torn = read("9", "abc");
     assert!(
-        torn.errors.contains(
-            "reading raised ConnectionResetError: the request body ended 6 bytes early"
-        ),
+        torn.errors
+            .contains("reading raised ConnectionResetError: the request body ended 6 bytes early"),
         "{torn:?}"
     );
     for length in ["many", "-1", "1,1"] {
