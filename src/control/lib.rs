@@ -6,6 +6,7 @@ mod client;
 pub mod place;
 mod table;
 
+use rcorn_scoreboard::Counts;
 use serde::{Deserialize, Serialize};
 
 pub use client::{command, run};
@@ -106,6 +107,9 @@ pub struct Status {
     /// The pid of a new arbiter beside this one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upgrade: Option<i32>,
+    /// What all workers have counted, those that have ended too: a count never goes back.
+    #[serde(default)]
+    pub counts: Counts,
     /// The templates.
     pub templates: Vec<TemplateStatus>,
     /// The workers.
@@ -149,6 +153,9 @@ pub struct WorkerStatus {
     pub requests: u64,
     /// Connections it holds.
     pub connections: u32,
+    /// All that it has counted.
+    #[serde(default)]
+    pub counts: Counts,
     /// Its resident memory in KiB.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub resident: Option<u64>,

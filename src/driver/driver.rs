@@ -15,6 +15,7 @@ use rcorn_arbiter::{
 use rcorn_control::Answer;
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
+use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
 use rcorn_types::Monotonic;
@@ -225,7 +226,7 @@ impl Driver<'_> {
     fn read_scoreboard(&mut self) {
         for (id, slot) in self.children.serving() {
             if let Some(cell) = self.memory.cell(slot) {
-                let since = cell.silent_since().map(Monotonic::from_nanos);
+                let since = cell.no_progress_since();
                 self.queue.push_back(Event::Beat(id, since));
             }
         }
@@ -382,8 +383,10 @@ impl Driver<'_> {
         self.tell_stopping();
         // Of sockets that another arbiter shares, its workers serve the queue.
         if !self.shares_sockets() {
-            let is_immediate = self.settings.drain_mode == DrainMode::Immediate;
-            self.memory.set_stopping(is_immediate);
+            self.memory.stop(match self.settings.drain_mode {
+                DrainMode::Immediate => StopMode::AtOnce,
+                DrainMode::Queue | DrainMode::Delay => StopMode::QueueFirst,
+            });
             self.sockets.close();
         }
     }
@@ -501,6 +504,7 @@ impl Driver<'_> {
                 children: SavedChildren::save(&self.children),
                 settings: self.settings.clone(),
                 scoreboard: self.memory.number(),
+                totals: self.memory.totals(),
                 reports: self.reports.numbers(),
                 is_announced: self.manager.is_announced(),
                 control_socket: self.control.as_ref().map(|one| one.path().to_owned()),

@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Arbiter;
+use rcorn_scoreboard::Totals;
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::process::{adopt, unset_variable};
 
@@ -83,6 +84,9 @@ pub(super) struct InPlaceState {
     pub(super) children: SavedChildren,
     pub(super) settings: Settings,
     pub(super) scoreboard: RawFd,
+    /// What the workers that have ended had counted.
+    #[serde(default)]
+    pub(super) totals: Totals,
     pub(super) reports: (RawFd, RawFd),
     /// The service manager knows that we serve.
     #[serde(rename = "announced")]

@@ -2,7 +2,6 @@
 //! whose, for how long, and its state in the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::uio::pread;
@@ -46,12 +45,9 @@ fn kernel_state(pid: Pid) -> String {
 
 /// The request that a worker serves, and for how long, by the scoreboard.
 pub(super) fn current_request(cell: &Cell, now: Monotonic) -> Option<(RequestNow, Duration)> {
-    let since = cell.busy_since.load(Ordering::Acquire);
-    if since == 0 {
-        return None;
-    }
-    let request = cell.request()?;
-    Some((request, now.since(Monotonic::from_nanos(since))))
+    let entry = cell.request_entry();
+    let since = entry.begun()?;
+    Some((entry.request()?, now.since(since)))
 }
 
 /// `GET /x HTTP/1.1 from 127.0.0.1, 3.2 s`.
@@ -86,13 +82,13 @@ pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
 
 /// Logs the request that a worker served when it ended: its client got no answer, or half of one.
 pub(super) fn report_lost_request(cell: &Cell, settings: &Settings, logs: &Logs) {
-    if cell.answered.load(Ordering::Acquire) != 0 {
+    if cell.request_entry().is_answered() {
         return;
     }
     let Some((request, age)) = current_request(cell, clock::now()) else {
         return;
     };
-    let pid = cell.pid.load(Ordering::Relaxed);
+    let pid = cell.pid();
     log::error(format_args!(
         "In hand when worker (pid:{pid}) ended: {}",
         describe(&request, age)

@@ -247,7 +247,7 @@ mod tests {
     use std::path::PathBuf;
 
     use mio::Poll;
-    use rcorn_settings::{self as settings, Address, Asked, Value};
+    use rcorn_settings::{self as settings, Address, Invocation, Value};
     use rcorn_sys::clock;
 
     use super::*;
@@ -257,9 +257,9 @@ mod tests {
     /// Settings of a command line.
     fn sources(words: &[&str]) -> Result<Box<Sources<'static>>, Error> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        match settings::gather(words.into_iter(), &|_name| None, PathBuf::from("/"))? {
-            Asked::Serve(sources) => Ok(sources),
-            Asked::Print(_) | Asked::Generate(_) => panic!("no settings"),
+        match settings::collect(words.into_iter(), &|_name| None, PathBuf::from("/"))? {
+            Invocation::Serve(sources) => Ok(sources),
+            Invocation::Print(_) | Invocation::Generate(_) => panic!("no settings"),
         }
     }
 

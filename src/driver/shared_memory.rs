@@ -1,20 +1,20 @@
-//! The scoreboard as the arbiter uses it.
+//! The scoreboard as the arbiter uses it, and the counts of the workers that have ended.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering;
 
 use rcorn_arbiter::Slot;
-use rcorn_scoreboard::{AT_ONCE, Cell, QUEUE_FIRST, Scoreboard};
+use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, and room for replacements.
 const CELLS: u16 = 4096 + 64;
 
-/// The scoreboard, and the memfd by which templates map it.
+/// The scoreboard, the memfd by which templates map it, and what is kept of it when a worker ends.
 #[derive(Debug)]
 pub(super) struct SharedMemory {
     scoreboard: Scoreboard,
     memory: OwnedFd,
+    totals: Totals,
 }
 
 impl SharedMemory {
@@ -25,17 +25,25 @@ impl SharedMemory {
     /// Those of `memfd_create(2)` and mmap(2).
     pub(super) fn create() -> io::Result<Self> {
         let (scoreboard, memory) = Scoreboard::create(CELLS)?;
-        Ok(Self { scoreboard, memory })
+        Ok(Self {
+            scoreboard,
+            memory,
+            totals: Totals::default(),
+        })
     }
 
-    /// Maps that of the arbiter in whose place we are.
+    /// Takes over that of the arbiter in whose place we are.
     ///
     /// # Errors
     ///
     /// It is not a scoreboard.
-    pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
-        let scoreboard = Scoreboard::open(memory.as_fd())?;
-        Ok(Self { scoreboard, memory })
+    pub(super) fn take_over(memory: OwnedFd, totals: Totals) -> io::Result<Self> {
+        let scoreboard = Scoreboard::take_over(memory.as_fd())?;
+        Ok(Self {
+            scoreboard,
+            memory,
+            totals,
+        })
     }
 
     /// The memfd's number.
@@ -48,23 +56,60 @@ impl SharedMemory {
         self.scoreboard.cell(slot.0)
     }
 
+    /// What the worker of a slot has counted so far.
+    pub(super) fn counts(&self, slot: Slot) -> Counts {
+        self.scoreboard.counts(slot.0)
+    }
+
+    /// What the workers that have ended had counted.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
     /// Notes how many workers are wanted; gives the number before.
     pub(super) fn set_wanted(&self, wanted: u32) -> u32 {
-        let cell = &self.scoreboard.shared().wanted;
-        cell.swap(wanted, Ordering::AcqRel)
+        self.scoreboard.shared().set_wanted(wanted)
     }
 
-    /// The workers shall leave: after they have emptied the accept queue, or at once.
-    pub(super) fn set_stopping(&self, is_immediate: bool) {
-        let how = if is_immediate { AT_ONCE } else { QUEUE_FIRST };
-        let cell = &self.scoreboard.shared().stopping;
-        cell.store(how, Ordering::Release);
+    /// Tells the workers how to stop.
+    pub(super) fn stop(&self, mode: StopMode) {
+        self.scoreboard.shared().stop(mode);
     }
 
-    /// Makes the cell ready for another worker.
-    pub(super) fn free(&self, slot: Slot) {
-        if let Some(cell) = self.cell(slot) {
-            cell.reset();
-        }
+    /// Makes the slot of a worker that has ended ready for another; its counts go into the totals.
+    pub(super) fn free(&mut self, slot: Slot) {
+        let counts = self.scoreboard.free(slot.0);
+        self.totals.retire(&counts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcorn_types::Monotonic;
+
+    use super::*;
+
+    fn serve(memory: &SharedMemory, slot: Slot) {
+        let entry = memory.cell(slot).unwrap().request_entry();
+        entry.begin(clock(1), b"GET / HTTP/1.1", b"");
+        entry.end(clock(2));
+        memory.scoreboard.counters(slot.0).count_response(200);
+    }
+
+    fn clock(nanoseconds: u64) -> Monotonic {
+        Monotonic::from_nanos(nanoseconds)
+    }
+
+    #[test]
+    fn what_a_worker_has_counted_outlives_it_and_an_upgrade() {
+        let mut memory = SharedMemory::create().unwrap();
+        serve(&memory, Slot(0));
+        serve(&memory, Slot(1));
+        memory.free(Slot(0));
+        assert_eq!(memory.counts(Slot(0)), Counts::default());
+        let SharedMemory { memory, totals, .. } = memory;
+        let memory = SharedMemory::take_over(memory, totals).unwrap();
+        let sums = memory.totals().with_living([memory.counts(Slot(1))]);
+        assert_eq!((sums.requests, sums.responses_2xx), (2, 2));
     }
 }

@@ -161,7 +161,7 @@ impl Inherited {
         Ok(Self {
             brain: state.brain,
             children: state.children.restore()?,
-            memory: SharedMemory::open(take_over(state.scoreboard)?)?,
+            memory: SharedMemory::take_over(take_over(state.scoreboard)?, state.totals)?,
             reports: ReportSocket::new(take_over_both(state.reports)?),
             is_announced: state.is_announced,
             // The new build proves itself by an ordinary reload; the old workers serve meanwhile.

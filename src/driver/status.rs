@@ -1,7 +1,5 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with what the scoreboard says of each worker.
 
-use std::sync::atomic::Ordering;
-
 use rcorn_arbiter::{Arbiter, Phase, Stage, Worker, WorkerId};
 use rcorn_control::{Status, TemplateStatus, WorkerStatus};
 use rcorn_settings::Settings;
@@ -40,6 +38,8 @@ impl View<'_> {
                 stage: stage.name().to_owned(),
             });
         let workers = pool.workers.iter();
+        let living = pool.workers.values();
+        let living = living.map(|worker| self.memory.counts(worker.slot));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: i32::try_from(std::process::id()).unwrap_or(0),
@@ -50,6 +50,7 @@ impl View<'_> {
             listeners: self.sockets.shown(self.settings),
             last_reload,
             upgrade: self.arbiter.upgrade().map(|pid| pid.0),
+            counts: self.memory.totals().with_living(living),
             templates: templates.collect(),
             workers: workers
                 .map(|(id, worker)| self.worker(*id, worker))
@@ -60,6 +61,7 @@ impl View<'_> {
     fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
         let pid = worker.stage.pid();
         let cell = self.memory.cell(worker.slot);
+        let counts = self.memory.counts(worker.slot);
         let request = cell.and_then(|cell| current_request(cell, self.now));
         let age = if let Stage::Serving { since, .. } = worker.stage {
             Some(self.now.since(since).as_secs_f64())
@@ -72,8 +74,9 @@ impl View<'_> {
             generation: worker.generation.0,
             stage: worker.stage.name().to_owned(),
             age,
-            requests: cell.map_or(0, |cell| cell.requests.load(Ordering::Relaxed)),
-            connections: cell.map_or(0, |cell| cell.connections.load(Ordering::Relaxed)),
+            requests: counts.requests,
+            connections: u32::try_from(counts.connections).unwrap_or(u32::MAX),
+            counts,
             resident: pid.and_then(|pid| resident_kib(pid.0)),
             request: request.map(|(request, age)| describe(&request, age)),
         }
