@@ -40,7 +40,7 @@ pub fn slot_of<const BITS: u32>(bytes: &[u8]) -> usize {
     let mut state = FxHasher(u64::try_from(bytes.len()).unwrap_or(0));
     state.write(bytes);
     // The highest bits of a product are its best.
-    usize::try_from(state.0 >> (u64::BITS - BITS)).unwrap_or(0)
+    usize::try_from(state.0.wrapping_shr(u64::BITS.wrapping_sub(BITS))).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -96,11 +96,12 @@ fn read_outcome(reader: OwnedFd) -> io::Result<i32> {
     // Repeats what a signal interrupts.
     File::from(reader)
         .read_exact(&mut number)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
                 io::Error::other("the middle process of the fork was killed")
+            } else {
+                error
             }
-            _ => error,
         })?;
     match i32::from_ne_bytes(number) {
         pid if pid > 0 => Ok(pid),

@@ -10,7 +10,7 @@ use rcorn_log::{AccessFormat, AccessLog as AccessFile, Record};
 use rcorn_python::fork::pid;
 use rcorn_python::text;
 use rcorn_sys::clock;
-use rcorn_wsgi::exchange::Served;
+use rcorn_wsgi::Served;
 
 use super::access_log_fields::PythonLogger;
 use super::request::Request;

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use rcorn_http::{ChunkScan, ChunkedDecoder, Framing};
-use rcorn_wsgi::body::Body;
+use rcorn_wsgi::Body;
 
 use super::Connection;
 use super::request::Request;

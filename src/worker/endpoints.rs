@@ -6,7 +6,7 @@ use pyo3::types::PyString;
 use rcorn_http::Passage;
 use rcorn_settings::AllowList;
 use rcorn_sys::net::Peer;
-use rcorn_wsgi::endpoints::{Endpoints, ProxyEndpoints};
+use rcorn_wsgi::{Endpoints, ProxyEndpoints};
 
 use super::Connection;
 

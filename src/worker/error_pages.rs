@@ -2,9 +2,7 @@
 
 use rcorn_http::{Refusal, reply};
 use rcorn_log as log;
-use rcorn_wsgi::environ::EnvironError;
-use rcorn_wsgi::exchange::{Ending, Served};
-use rcorn_wsgi::reply::CommonHeaders;
+use rcorn_wsgi::{CommonHeaders, Ending, EnvironError, Served};
 
 use super::Connection;
 use super::request::Request;

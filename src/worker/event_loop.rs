@@ -16,7 +16,7 @@ use rcorn_log as log;
 use rcorn_scoreboard::Cell;
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
-use rcorn_wsgi::endpoints::Endpoints;
+use rcorn_wsgi::Endpoints;
 
 use super::Connection;
 use super::error_pages;

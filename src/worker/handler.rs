@@ -14,13 +14,10 @@ use rcorn_python::traceback;
 use rcorn_scoreboard::Cell;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
-use rcorn_wsgi::body::Body;
-use rcorn_wsgi::endpoints::Endpoints;
-use rcorn_wsgi::environ::{EnvironBuilder, EnvironError};
-use rcorn_wsgi::exchange::{Ending, ExchangeError, Served};
-use rcorn_wsgi::input::Input;
-use rcorn_wsgi::reply::{CommonHeaders, ResponseConstraints};
-use rcorn_wsgi::slot::ExchangeSlot;
+use rcorn_wsgi::{
+    Body, CommonHeaders, Ending, Endpoints, EnvironBuilder, EnvironError, ExchangeError,
+    ExchangeSlot, Input, ResponseConstraints, Served,
+};
 
 use super::Connection;
 use super::access_log::{AccessLine, AccessLog};

@@ -44,7 +44,7 @@ use rcorn_python::{testimony, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Settings;
 use rcorn_sys as sys;
-use rcorn_wsgi::endpoints::Endpoints;
+use rcorn_wsgi::Endpoints;
 
 use event_loop::EventLoop;
 use orders::Orders;

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use rcorn_python::call;
 use rcorn_sys::{process, signal};
-use rcorn_wsgi::reply::close_connections;
+use rcorn_wsgi::close_connections;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
 const ARBITER_SIGNALS: [Signal; 5] = [

@@ -1,7 +1,7 @@
 //! One request whose head is complete, before the app has seen it.
 
 use rcorn_http::Head;
-use rcorn_wsgi::variables::Variables;
+use rcorn_wsgi::Variables;
 
 /// A request, as it lies in the bytes that were received.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use rcorn_app::hooks::WorkerHooks;
 use rcorn_http::{Limits, ProxyVersions};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
-use rcorn_wsgi::exchange::WsgiApp;
+use rcorn_wsgi::WsgiApp;
 
 /// The longest request line where `limit_request_line` is 0.
 const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;

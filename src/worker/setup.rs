@@ -12,17 +12,15 @@ use rcorn_connection::{
     Acceptor, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener, Poller,
     Source, WaitTimeouts,
 };
+use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
 use rcorn_log::AccessLog as AccessFile;
 use rcorn_scoreboard::Cell;
 use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
 use rcorn_sys::process::adopt;
-use rcorn_wsgi::endpoints::Endpoints;
-use rcorn_wsgi::environ::{EnvironBuilder, EnvironRules};
-use rcorn_wsgi::errors::Errors;
-use rcorn_wsgi::exchange::WsgiApp;
-use rcorn_wsgi::file::FileWrapper;
-use rcorn_wsgi::slot::ExchangeSlot;
+use rcorn_wsgi::{
+    Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
+};
 
 use super::WorkerSpec;
 use super::access_log::AccessLog;
@@ -128,22 +126,18 @@ fn slot(
 
 fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<EnvironBuilder> {
     let settings = &start.settings;
-    let rules = EnvironRules {
-        secure_scheme_headers: &settings.secure_scheme_headers,
-        forwarder_headers: &settings.forwarder_headers,
-        underscores: settings.header_map == HeaderMap::Dangerous,
+    let rules = FieldRules::new(
+        &settings.secure_scheme_headers,
+        &settings.forwarder_headers,
+        settings.header_map == HeaderMap::Dangerous,
+    );
+    let objects = EnvironObjects {
         software: SERVER_SOFTWARE,
+        errors: Bound::new(py, Errors)?.into_any(),
+        file_wrapper: py.get_type::<FileWrapper>().into_any(),
+        early_hints: exchange.early_hints(py)?,
     };
-    let errors = Bound::new(py, Errors)?;
-    let wrapper = py.get_type::<FileWrapper>();
-    EnvironBuilder::new(
-        py,
-        &rules,
-        &start.listeners,
-        errors.as_any(),
-        wrapper.as_any(),
-        &exchange.early_hints(py)?,
-    )
+    EnvironBuilder::new(py, rules, &start.listeners, &objects)
 }
 
 /// The access log, if there is one.

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use rcorn_connection::{Next, Waiting};
 use rcorn_http::{Progress, Refusal, parse_packet};
-use rcorn_wsgi::variables::Variables;
+use rcorn_wsgi::Variables;
 
 use super::Connection;
 use super::error_pages;

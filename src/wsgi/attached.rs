@@ -9,7 +9,7 @@ use rcorn_python::call;
 
 /// A thread that holds the GIL, which waiting calls release.
 #[derive(Clone, Copy)]
-pub struct Attached<'py>(pub Python<'py>);
+pub(super) struct Attached<'py>(pub Python<'py>);
 
 impl std::fmt::Debug for Attached<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,7 +31,7 @@ impl Unlocked for Attached<'_> {
 /// (Werkzeug, Django) take them for "client disconnected".
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub fn lost_error(lost: Lost) -> PyErr {
+pub(super) fn lost_error(lost: Lost) -> PyErr {
     let text = lost.to_string();
     match lost {
         Lost::Gone(_) => PyConnectionResetError::new_err(text),

@@ -16,7 +16,7 @@ pub(super) const COPIED: usize = 16 * 1024;
 
 /// What one step must put on the wire; made under the lock, sent without it.
 #[derive(Debug, Default)]
-pub struct Fragment {
+pub(super) struct Fragment {
     pub(super) head: Vec<u8>,
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
@@ -25,7 +25,7 @@ pub struct Fragment {
 
 /// A whole reply, made under the lock, sent without it.
 #[derive(Debug)]
-pub struct FullReply {
+pub(super) struct FullReply {
     /// With the body behind it, when that is short.
     pub(super) head: Vec<u8>,
     pub(super) head_end: usize,
@@ -36,7 +36,7 @@ pub struct FullReply {
 
 impl FullReply {
     /// Sends it with the parts it was made for; `false` when some of it waits.
-    pub fn send(
+    pub(super) fn send(
         &self,
         py: Python<'_>,
         channel: &Channel,
@@ -71,7 +71,12 @@ pub(super) fn limited<'a>(
 
 impl Fragment {
     /// Sends it with the part of the body it was made for; `false` when some of it waits.
-    pub fn send(&mut self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
+    pub(super) fn send(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        part: &[u8],
+    ) -> Result<bool, Lost> {
         if !self.begins() || self.take > COPIED {
             return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
         }
@@ -86,7 +91,7 @@ impl Fragment {
     }
 
     /// Lets it wait, with the part of the body it was made for; gives how many bytes wait now.
-    pub fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
+    pub(super) fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
         channel.hold(&self.slices(part))
     }
 
@@ -113,12 +118,12 @@ impl Fragment {
     }
 
     /// Whether the head is in it: the reply begins with this.
-    pub fn begins(&self) -> bool {
+    pub(super) fn begins(&self) -> bool {
         !self.head.is_empty()
     }
 
     /// The head alone (a file follows).
-    pub fn head(&self) -> &[u8] {
+    pub(super) fn head(&self) -> &[u8] {
         &self.head
     }
 }

@@ -21,7 +21,7 @@ use rcorn_connection::Flush;
 /// nothing. It knows the exchange in use, which changes only when an app has kept the last one.
 #[pyclass(frozen, name = "Hints", module = "rcorn")]
 #[derive(Debug)]
-pub struct Hints {
+pub(super) struct Hints {
     // Never locked while the GIL is released, so never contended.
     exchange: Mutex<Py<Exchange>>,
 }
@@ -29,14 +29,14 @@ pub struct Hints {
 impl Hints {
     /// For this exchange.
     #[must_use]
-    pub fn new(exchange: Py<Exchange>) -> Self {
+    pub(super) fn new(exchange: Py<Exchange>) -> Self {
         Self {
             exchange: Mutex::new(exchange),
         }
     }
 
     /// For this one from now on.
-    pub fn follow(&self, exchange: Py<Exchange>) {
+    pub(super) fn follow(&self, exchange: Py<Exchange>) {
         *self.lock() = exchange;
     }
 
@@ -47,11 +47,11 @@ impl Hints {
 
 /// `early_hints(headers)`.
 #[derive(Debug)]
-pub struct EarlyHints;
+pub(super) struct EarlyHints;
 
 impl EarlyHints {
     /// The callable.
-    pub fn bind<'py>(hints: &Bound<'py, Hints>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn bind<'py>(hints: &Bound<'py, Hints>) -> PyResult<Bound<'py, PyAny>> {
         bind_builtin::<Self>(hints.as_any())
     }
 }

@@ -1,29 +1,34 @@
 //! PEP 3333: one exchange with the app, from the environ to the last byte of the reply. Knows the channel of
 //! one connection, not the loop that waits for connections. Called by `worker`.
+//!
+//! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an [`ExchangeSlot`]. The
+//! [`WsgiApp`] is shared. One exception: [`close_connections`] is for the whole process, because a signal
+//! handler calls it.
 #![forbid(unsafe_code)]
 
+mod attached;
+mod body;
+mod declare;
+mod environ;
+mod errors;
+mod exchange;
+mod file;
+mod fragment;
+mod hints;
+mod input;
+mod reply;
+mod slot;
+mod start;
 mod turn;
+mod violation;
 
-pub mod attached;
-pub mod body;
-pub mod declare;
-pub mod environ;
-pub mod errors;
-pub mod exchange;
-pub mod file;
-pub mod fragment;
-pub mod hints;
-pub mod input;
-pub mod reply;
-pub mod slot;
-pub mod start;
-pub mod violation;
-
-pub mod endpoints {
-    //! The endpoints of a connection.
-    pub use super::environ::{Endpoints, ProxyEndpoints};
-}
-pub mod variables {
-    //! Requests that came as variables.
-    pub use super::environ::Variables;
-}
+pub use body::Body;
+pub use environ::{
+    Endpoints, EnvironBuilder, EnvironError, EnvironObjects, ProxyEndpoints, Variables,
+};
+pub use errors::Errors;
+pub use exchange::{Ending, ExchangeError, Served, WsgiApp};
+pub use file::FileWrapper;
+pub use input::Input;
+pub use reply::{CommonHeaders, ResponseConstraints, close_connections};
+pub use slot::ExchangeSlot;

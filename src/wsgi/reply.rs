@@ -39,7 +39,7 @@ pub struct ResponseConstraints {
 
 /// How far the reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// No request is in hand.
     Idle,
     /// The app has not called `start_response`.
@@ -68,7 +68,7 @@ impl CommonHeaders {
 
 /// The state of one reply; its buffers are used again for the next.
 #[derive(Debug)]
-pub struct Reply {
+pub(super) struct Reply {
     pub(crate) stage: Stage,
     constraints: ResponseConstraints,
     channel: Option<Channel>,
@@ -108,7 +108,7 @@ impl Default for Reply {
 
 impl Reply {
     /// Begins with a new request.
-    pub fn open(&mut self, channel: Channel, constraints: ResponseConstraints) {
+    pub(super) fn open(&mut self, channel: Channel, constraints: ResponseConstraints) {
         self.channel = Some(channel);
         self.constraints = constraints;
         self.stage = Stage::Open;
@@ -119,28 +119,28 @@ impl Reply {
     }
 
     /// The body is out to its end.
-    pub fn completed(&mut self) {
+    pub(super) fn completed(&mut self) {
         self.complete = true;
     }
 
     /// Whether it is.
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
 
     /// Where an interim reply (1xx) may go; nowhere if the client does not know of them (RFC 9110 section 15.2).
-    pub fn interim_channel(&self) -> Option<Channel> {
+    pub(super) fn interim_channel(&self) -> Option<Channel> {
         self.channel.clone().filter(|_| self.constraints.http11)
     }
 
     /// Endpoints with its request: whoever kept `start_response` or `write` gets an error from now on.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.stage = Stage::Idle;
         self.channel = None;
     }
 
     /// The status that was declared; 0 before.
-    pub fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         self.status
     }
 
@@ -159,17 +159,17 @@ impl Reply {
     }
 
     /// The declared length, if the app gave one.
-    pub fn length(&self) -> Option<u64> {
+    pub(super) fn length(&self) -> Option<u64> {
         self.length
     }
 
     /// Whether the connection can take another request after this reply.
-    pub fn keeps_connection(&self) -> bool {
+    pub(super) fn keeps_connection(&self) -> bool {
         self.constraints.keep_alive && !self.close && self.body.framing() != BodyFraming::UntilClose
     }
 
     /// The status line and fields as they were sent.
-    pub fn head(&self) -> &[u8] {
+    pub(super) fn head(&self) -> &[u8] {
         &self.head
     }
 
@@ -244,7 +244,7 @@ impl Reply {
     }
 
     /// Prepares to send one part of the body. The channel is given back for sending without the lock.
-    pub fn part(
+    pub(super) fn part(
         &mut self,
         given: usize,
         common: &CommonHeaders,
@@ -284,14 +284,14 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub fn done(&mut self, step: Fragment) {
+    pub(super) fn done(&mut self, step: Fragment) {
         if !step.head.is_empty() {
             self.head = step.head;
         }
     }
 
     /// Prepares to send a reply whose whole body is known, with one write.
-    pub fn whole(
+    pub(super) fn whole(
         &mut self,
         parts: &[Bound<'_, PyBytes>],
         common: &CommonHeaders,
@@ -320,13 +320,17 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub fn sent_whole(&mut self, whole: FullReply) {
+    pub(super) fn sent_whole(&mut self, whole: FullReply) {
         self.head = whole.head;
         self.head.truncate(whole.head_end);
     }
 
     /// Prepares to send a file of so many bytes; gives how many of them to send.
-    pub fn file(&mut self, size: u64, common: &CommonHeaders) -> Option<(Channel, Fragment, u64)> {
+    pub(super) fn file(
+        &mut self,
+        size: u64,
+        common: &CommonHeaders,
+    ) -> Option<(Channel, Fragment, u64)> {
         let mut step = Fragment::default();
         if self.stage == Stage::Headed {
             self.complete_head(Some(size), common);
@@ -343,7 +347,7 @@ impl Reply {
     }
 
     /// Endpoints the body: an unsent head, or the last chunk.
-    pub fn finish(&mut self, common: &CommonHeaders) -> Option<(Channel, Fragment)> {
+    pub(super) fn finish(&mut self, common: &CommonHeaders) -> Option<(Channel, Fragment)> {
         let mut step = Fragment::default();
         match self.stage {
             Stage::Headed => {

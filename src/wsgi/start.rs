@@ -20,7 +20,7 @@ use rcorn_connection::{Channel, WriteOffload};
 /// The object both functions are bound to.
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
 #[derive(Debug)]
-pub struct Exchange {
+pub(super) struct Exchange {
     // Never locked while the GIL is released or code of the app runs: it would wait for itself.
     reply: Mutex<Reply>,
     common_headers: Mutex<CommonHeaders>,
@@ -67,7 +67,7 @@ impl Exchange {
     }
 
     /// Sends one part of the body.
-    pub fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
+    pub(super) fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
         leave_if_stray(py, None);
         // PEP 3333: the head waits for the first byte that is really there.
         if part.is_empty() && self.reply().stage != Stage::Idle {
@@ -105,7 +105,7 @@ impl Exchange {
     }
 
     /// The kernel may keep a reply: see to it that it leaves.
-    pub fn flush_soon(&self, channel: &Channel) {
+    pub(super) fn flush_soon(&self, channel: &Channel) {
         self.offload.flush_soon(channel);
     }
 }

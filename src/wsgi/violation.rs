@@ -93,7 +93,7 @@ impl From<WsgiViolation> for PyErr {
 
 /// The way out for an item or a return value of this type.
 #[must_use]
-pub fn hint(kind: &str) -> &'static str {
+pub(super) fn hint(kind: &str) -> &'static str {
     match kind {
         "str" => ": encode it, as in text.encode('utf-8')",
         "NoneType" => ": is there a missing 'return'?",

@@ -25,10 +25,11 @@ use fields::{FieldWriter, Overrides};
 use keys::Keys;
 use memo::{Likeness, Memo};
 use target::TargetWriter;
-use template::{EnvironObjects, Templates};
+use template::Templates;
 use values::ValueCache;
 
 pub use endpoints::{Endpoints, ProxyEndpoints};
+pub use template::EnvironObjects;
 pub use variables::Variables;
 
 /// Why there is no environ.
@@ -43,19 +44,6 @@ pub enum EnvironError {
     /// Python refused.
     #[error(transparent)]
     Python(#[from] PyErr),
-}
-
-/// The settings an environ depends on.
-#[derive(Debug)]
-pub struct EnvironRules<'a> {
-    /// `secure_scheme_headers`: upper-case name, value that means https.
-    pub secure_scheme_headers: &'a [(String, String)],
-    /// `forwarder_headers`, upper-case.
-    pub forwarder_headers: &'a [String],
-    /// `header_map: dangerous`.
-    pub underscores: bool,
-    /// `SERVER_SOFTWARE`.
-    pub software: &'a str,
 }
 
 /// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of these.
@@ -77,28 +65,16 @@ impl EnvironBuilder {
     /// Those of Python: no memory, or `os.environ` cannot be read.
     pub fn new(
         py: Python<'_>,
-        rules: &EnvironRules<'_>,
+        rules: FieldRules,
         listeners: &[Listener],
-        errors: &Bound<'_, PyAny>,
-        file_wrapper: &Bound<'_, PyAny>,
-        early_hints: &Bound<'_, PyAny>,
+        objects: &EnvironObjects<'_, '_>,
     ) -> PyResult<Self> {
-        let objects = EnvironObjects {
-            software: rules.software,
-            errors,
-            file_wrapper,
-            early_hints,
-        };
         let target = TargetWriter::new(py)?;
         Ok(Self {
             keys: Keys::new(py),
             values: ValueCache::default(),
-            templates: Templates::new(py, listeners, &objects, target.script_name())?,
-            fields: FieldWriter::new(FieldRules::new(
-                rules.secure_scheme_headers,
-                rules.forwarder_headers,
-                rules.underscores,
-            )),
+            templates: Templates::new(py, listeners, objects, target.script_name())?,
+            fields: FieldWriter::new(rules),
             target,
             memo: Memo::default(),
         })
@@ -256,8 +232,7 @@ impl EnvironBuilder {
         self.set_unix_server(py, &environ, bytes, head, endpoints)?;
         environ.set_item(&self.keys.protocol, "HTTP/1.0")?;
         let (keys, values) = (&self.keys, &mut self.values);
-        self.target
-            .set_line(py, &environ, (keys, values), (bytes, head))?;
+        target::set_line(py, &environ, (keys, values), (bytes, head))?;
         variables.set_given(py, &environ, values)?;
         self.target
             .set_given(py, &environ, (keys, values), (bytes, head), variables)?;

@@ -48,7 +48,7 @@ impl TargetWriter {
         (bytes, head): (&[u8], &Head),
         overrides: Option<&Overrides>,
     ) -> Result<(), EnvironError> {
-        self.set_line(py, environ, (keys, values), (bytes, head))?;
+        set_line(py, environ, (keys, values), (bytes, head))?;
         self.path.clear();
         match overrides.and_then(|overrides| overrides.path.as_deref()) {
             Some(path) => self.path.extend_from_slice(path),
@@ -56,19 +56,6 @@ impl TargetWriter {
         }
         let script = overrides.and_then(|overrides| overrides.script.as_deref());
         self.set_path(py, environ, (keys, values), script)
-    }
-
-    /// Sets method, target and query.
-    pub(super) fn set_line(
-        &self,
-        py: Python<'_>,
-        environ: &Bound<'_, PyDict>,
-        (keys, values): (&Keys, &mut ValueCache),
-        (bytes, head): (&[u8], &Head),
-    ) -> PyResult<()> {
-        environ.set_item(&keys.method, values.get(py, head.method(bytes))?)?;
-        environ.set_item(&keys.raw_uri, values.get(py, head.target.of(bytes))?)?;
-        environ.set_item(&keys.query, values.get(py, head.query.of(bytes))?)
     }
 
     /// Sets `SCRIPT_NAME` and `PATH_INFO` of a request that came as variables: as they were given, if a script
@@ -117,4 +104,16 @@ impl TargetWriter {
         environ.set_item(&keys.path, text::latin1(py, rest)?)?;
         Ok(())
     }
+}
+
+/// Sets method, target and query.
+pub(super) fn set_line(
+    py: Python<'_>,
+    environ: &Bound<'_, PyDict>,
+    (keys, values): (&Keys, &mut ValueCache),
+    (bytes, head): (&[u8], &Head),
+) -> PyResult<()> {
+    environ.set_item(&keys.method, values.get(py, head.method(bytes))?)?;
+    environ.set_item(&keys.raw_uri, values.get(py, head.target.of(bytes))?)?;
+    environ.set_item(&keys.query, values.get(py, head.query.of(bytes))?)
 }

@@ -13,15 +13,15 @@ use super::keys::Keys;
 
 /// The objects behind environ keys that every request of a slot has.
 #[derive(Debug)]
-pub(super) struct EnvironObjects<'a, 'py> {
+pub struct EnvironObjects<'a, 'py> {
     /// `SERVER_SOFTWARE`.
-    pub(super) software: &'a str,
+    pub software: &'a str,
     /// `wsgi.errors`.
-    pub(super) errors: &'a Bound<'py, PyAny>,
+    pub errors: Bound<'py, PyAny>,
     /// `wsgi.file_wrapper`.
-    pub(super) file_wrapper: &'a Bound<'py, PyAny>,
+    pub file_wrapper: Bound<'py, PyAny>,
     /// `wsgi.early_hints`.
-    pub(super) early_hints: &'a Bound<'py, PyAny>,
+    pub early_hints: Bound<'py, PyAny>,
 }
 
 /// One dict a listener. A copy of it becomes the environ of a request.
@@ -99,14 +99,14 @@ fn template<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let template = PyDict::new(py);
     template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
-    template.set_item("wsgi.errors", objects.errors)?;
+    template.set_item("wsgi.errors", &objects.errors)?;
     template.set_item("wsgi.multithread", false)?;
     template.set_item("wsgi.multiprocess", false)?;
     template.set_item("wsgi.run_once", false)?;
-    template.set_item("wsgi.file_wrapper", objects.file_wrapper)?;
+    template.set_item("wsgi.file_wrapper", &objects.file_wrapper)?;
     // A uwsgi peer reads one reply: there is no place for an interim one.
     if listener.protocol == Protocol::Http {
-        template.set_item("wsgi.early_hints", objects.early_hints)?;
+        template.set_item("wsgi.early_hints", &objects.early_hints)?;
     }
     template.set_item("wsgi.input_terminated", true)?;
     template.set_item("wsgi.input", no_input)?;
