@@ -9,7 +9,7 @@ use rcorn_log as log;
 use rcorn_python::traceback;
 use rcorn_settings::{ConfigFile, Level, Settings, values};
 use rcorn_sys::exit_now;
-use rcorn_sys::fork::is_stray;
+use rcorn_sys::fork::is_forked_child;
 
 use super::own_module;
 
@@ -209,7 +209,7 @@ impl WorkerHooks {
     ) -> PyResult<Bound<'py, PyAny>> {
         let called = self.worker.bind(py).getattr(method)?.call1(arguments);
         // A process that the hook forked and let come back: the worker's sockets and its word to the arbiter are not its own.
-        if is_stray() {
+        if is_forked_child() {
             exit_now(0);
         }
         called

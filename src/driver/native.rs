@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use rcorn_sys::memfd::{self, Content};
 
 /// The native module: a shared library that the user's Python imports, as the executable carries it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,17 +20,10 @@ impl NativeModule {
 }
 
 fn open(module: &'static [u8]) -> io::Result<OwnedFd> {
-    // MFD_EXEC says what we are about to do where vm.memfd_noexec would forbid it otherwise; older
-    // kernels do not know the flag.
-    let executable = MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
-    let made = memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC | executable)
-        .or_else(|_unknown| memfd_create(c"rcorn", MFdFlags::MFD_CLOEXEC));
-    match made {
+    match memfd::sealed(c"rcorn", module, Content::Program) {
         Ok(memory) => {
-            let mut file = File::from(memory);
-            file.write_all(module)?;
             rcorn_sys::process::forget_pages(module);
-            Ok(file.into())
+            Ok(memory)
         }
         // vm.memfd_noexec=2, or no memfd at all: a file of our own does.
         Err(_refused) => cached(module),

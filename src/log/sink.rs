@@ -4,21 +4,19 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, fstat};
-use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, dup3, fchown};
+use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
 
 use super::FileError;
-use rcorn_sys::descriptor::set_inherited;
-use rcorn_sys::process::adopt;
+use rcorn_sys::descriptor::{replace, set_inherited};
 
 /// How long a line waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
 /// else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
@@ -84,19 +82,7 @@ impl Sink {
     /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by another
     /// thread goes to the old or the new file, and children that inherited the number stay right.
     fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
-        let replace = || -> io::Result<()> {
-            let flags = FdFlag::from_bits_retain(fcntl(&self.fd, FcntlArg::F_GETFD)?);
-            let close_on_exec = if flags.contains(FdFlag::FD_CLOEXEC) {
-                OFlag::O_CLOEXEC
-            } else {
-                OFlag::empty()
-            };
-            // dup3 wants the number to itself, but other threads go on writing to it by `self.fd`, which
-            // stays its owner: this second handle closes nothing.
-            let mut same_number = ManuallyDrop::new(adopt(self.fd.as_raw_fd())?);
-            Ok(dup3(new, &mut same_number, close_on_exec)?)
-        };
-        replace().map_err(|source| FileError::Replace { source })
+        replace(&self.fd, new).map_err(|source| FileError::Replace { source })
     }
 }
 

@@ -8,19 +8,17 @@ mod argv;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
 
 use rcorn_driver as driver;
 use rcorn_settings::{self as settings, Environment, Resolved, Settings};
 use rcorn_sys::descriptor::set_inherited;
+use rcorn_sys::memfd::{self, Content};
 
 use argv::{Details, Parsed};
 
@@ -233,16 +231,9 @@ fn become_python(
 }
 
 /// The orders in memory, open for reading and for the exec.
-fn hand_over(orders: &Orders<'_>) -> io::Result<File> {
-    // Where vm.memfd_noexec is 2, only this flag gets a file; older kernels do not know it.
-    let sealed = MFdFlags::from_bits_retain(nix::libc::MFD_NOEXEC_SEAL);
-    let memory = match memfd_create(c"rcorn-orders", sealed) {
-        Err(Errno::EINVAL) => memfd_create(c"rcorn-orders", MFdFlags::empty()),
-        made => made,
-    };
-    let mut file = File::from(memory?);
-    serde_json::to_writer(&mut file, orders).map_err(io::Error::other)?;
-    file.rewind()?;
-    set_inherited(&file, true)?;
-    Ok(file)
+fn hand_over(orders: &Orders<'_>) -> io::Result<OwnedFd> {
+    let orders = serde_json::to_vec(orders).map_err(io::Error::other)?;
+    let memory = memfd::sealed(c"rcorn-orders", &orders, Content::Data)?;
+    set_inherited(&memory, true)?;
+    Ok(memory)
 }

@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use rcorn_sys as sys;
-use rcorn_sys::fork::{Fork, fork};
+use rcorn_sys::fork::{Fork, count_threads, fork, fork_with_threads};
 
 /// On which side of a double fork this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub enum Forked {
 /// by the time the template reads it. The pipe alone decides about success: whether the middle process can
 /// be waited for depends on what the app made of SIGCHLD, and on who else waits for children.
 ///
+/// What runs where: the middle process makes one fork(2), one write(2) and one _exit(2), all async-signal-safe. The
+/// grandchild restores its signal mask and hands over to `PyOS_AfterFork_Child` before anything else, as `os.fork()`
+/// does; it goes on as a Python process. Threads of the template are not there any more in either of them: a template
+/// has some only when the operator insists on preloading (`--preload`) an app that started them.
+///
 /// All signals are blocked while there is a middle process: one that is sent to all of rcorn's processes
 /// (`pkill -HUP rcorn`) must not end it, nor the grandchild before its handlers are its own.
 ///
@@ -49,7 +54,7 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             mask.thread_set_mask().ok();
         }
     };
-    match fork() {
+    match fork_interpreter(py) {
         Err(error) => {
             restore_mask();
             after_in_parent(py);
@@ -64,7 +69,7 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             grandchild.map(Forked::Template)
         }
         // The middle process holds CPython's fork locks and runs no Python at all.
-        Ok(Fork::Child) => match fork() {
+        Ok(Fork::Child) => match fork_interpreter(py) {
             Ok(Fork::Parent(grandchild)) => leave_with(writer, grandchild.as_raw()),
             Ok(Fork::Child) => {
                 drop(writer);
@@ -76,6 +81,17 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             Err(error) => leave_with(writer, errno_of(&error).saturating_neg()),
         },
     }
+}
+
+/// Forks with the GIL held, between [`before`] and one of the functions that pair with it.
+fn fork_interpreter(_py: Python<'_>) -> io::Result<Fork> {
+    if count_threads().is_ok_and(|count| count == 1) {
+        return fork();
+    }
+    // SAFETY: what the children call is said at `fork_twice`. glibc has put the locks of `malloc` and stdio in order in
+    // the child, `PyOS_AfterFork_Child` does so for the interpreter's. A lock of the app or of a C library that one of
+    // the app's threads held stays held, as after Python's own `os.fork()`: the log warns of it.
+    unsafe { fork_with_threads() }
 }
 
 fn errno_of(error: &io::Error) -> i32 {

@@ -1,4 +1,14 @@
-//! `fork`, and who is left in the child.
+//! `fork`, and what is left of a process in the child.
+//!
+//! Between a fork and an exec or exit, and for good in a child that goes on, only the forking thread exists. What
+//! other threads held stays held: POSIX (fork(3p)) therefore allows the child of a process with several threads
+//! async-signal-safe calls only. The places that fork:
+//!
+//! - `driver::background`, `driver::lookup`: the arbiter, by [`fork`], which refuses when there are more threads. The
+//!   child may do anything.
+//! - `python::fork`: the template, twice. With one thread, as above. With threads that a preloaded app started, by the
+//!   operator's explicit order, as [`fork_with_threads`] says.
+//! - `sys::spawn`: by the standard library, which allocates before the fork; what runs after it is listed there.
 #![expect(
     unsafe_code,
     reason = "fork is unsafe by nature; the contract is on the function"
@@ -10,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use nix::unistd::{ForkResult, Pid};
 
-/// On which side of a fork we are.
+/// On which side of a fork this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {
     /// The parent, with the child's pid.
@@ -19,23 +29,41 @@ pub enum Fork {
     Child,
 }
 
-/// How many threads this process has, by the kernel's count.
-#[must_use]
-pub fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+/// How many threads this process has (`/proc/self/task`, proc(5)). A thread that is ending may be among them.
+///
+/// # Errors
+///
+/// There is no `/proc`.
+pub fn count_threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Errors unless the calling thread is the only one: then nobody else can start another before it goes on.
+pub(crate) fn require_one_thread(for_what: &str) -> io::Result<()> {
+    match count_threads()? {
+        1 => Ok(()),
+        threads => Err(io::Error::other(format!(
+            "{for_what} needs a process with one thread; this one has {threads}"
+        ))),
+    }
 }
 
 /// This process was forked by the app of a worker.
-static STRAY: AtomicBool = AtomicBool::new(false);
+static FORKED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn mark_stray() {
-    STRAY.store(true, Ordering::Relaxed);
+/// Runs in the child of any fork, before anything else of it: one store into an atomic.
+extern "C" fn mark_child() {
+    FORKED.store(true, Ordering::Relaxed);
 }
 
-/// From now on a fork of this process, by whoever, knows that it is one.
+/// From now on each process that this one forks knows it ([`is_forked_child`]), whoever forks it.
+///
+/// # Errors
+///
+/// That of `pthread_atfork(3)`: no memory.
 pub fn mark_forks() -> io::Result<()> {
     // SAFETY: the handler only stores into an atomic; this library is never unloaded.
-    let errno = unsafe { libc::pthread_atfork(None, None, Some(mark_stray)) };
+    let errno = unsafe { libc::pthread_atfork(None, None, Some(mark_child)) };
     if errno == 0 {
         Ok(())
     } else {
@@ -43,25 +71,67 @@ pub fn mark_forks() -> io::Result<()> {
     }
 }
 
-/// Whether this process is a fork of the one that called [`mark_forks`].
+/// Whether this process was forked from the one that called [`mark_forks`].
 #[must_use]
-pub fn is_stray() -> bool {
-    STRAY.load(Ordering::Relaxed)
+pub fn is_forked_child() -> bool {
+    FORKED.load(Ordering::Relaxed)
 }
 
-/// Forks. In the child only the calling thread lives on. Callers that run a Python interpreter hold the
-/// GIL and surround the call with CPython's fork hooks (`python::fork`).
+/// Forks a process that has one thread.
+///
+/// # Errors
+///
+/// Those of fork(2). `Other` when there are other threads, or they cannot be counted.
+pub fn fork() -> io::Result<Fork> {
+    require_one_thread("fork")?;
+    // SAFETY: no other thread exists, so none can hold a lock or be in the middle of anything.
+    unsafe { fork_with_threads() }
+}
+
+/// Forks, whatever threads there are.
+///
+/// # Errors
+///
+/// Those of fork(2).
+///
+/// # Safety
+///
+/// If there are other threads, the child calls nothing but async-signal-safe functions (signal-safety(7)) until it
+/// execs or exits, or puts in order every lock that it then takes. glibc does so for `malloc` and stdio in its own
+/// fork; a Python process does so for the interpreter by `PyOS_BeforeFork` and `PyOS_AfterFork_Child` around the call.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that forks"
 )]
-pub fn fork() -> io::Result<Fork> {
-    // SAFETY: with one thread a fork is always sound. With several (an app that is preloaded although it
-    // started threads, by the operator's explicit order) the child is a Python process after a fork, for
-    // which CPython and glibc (pthread_atfork) put their locks in order; that is os.fork()'s own contract.
+pub unsafe fn fork_with_threads() -> io::Result<Fork> {
+    // SAFETY: the caller keeps to the conditions above.
     match unsafe { nix::unistd::fork() } {
         Ok(ForkResult::Parent { child }) => Ok(Fork::Parent(child)),
         Ok(ForkResult::Child) => Ok(Fork::Child),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// For tests: calls `test` while this process has a second thread.
+#[cfg(test)]
+pub(crate) fn beside_a_thread(test: impl FnOnce()) {
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let other = std::thread::spawn(move || ends.recv());
+    test();
+    drop(end);
+    other.join().unwrap().unwrap_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        beside_a_thread(|| {
+            assert!(count_threads().unwrap() > 1);
+            let refused = fork().unwrap_err().to_string();
+            assert!(refused.contains("one thread"), "{refused}");
+        });
     }
 }

@@ -21,8 +21,11 @@ pub enum Peer {
     Unix,
 }
 
-/// Takes one connection from a listening socket: non-blocking, closed at exec. `WouldBlock` when the queue
-/// is empty.
+/// Takes one connection from a listening socket: non-blocking, close-on-exec.
+///
+/// # Errors
+///
+/// Those of accept4(2); `WouldBlock` when the queue is empty.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
     // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
@@ -45,6 +48,30 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
     Ok((socket, peer(&address)))
 }
 
+/// The other end of a connection that came another way than by [`accept`].
+///
+/// # Errors
+///
+/// Those of getpeername(2): it is not connected any more.
+pub fn peer_of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+    // SAFETY: the pointers are to live locals of the lengths given.
+    let done = unsafe {
+        libc::getpeername(
+            socket.as_raw_fd(),
+            (&raw mut address).cast(),
+            &raw mut length,
+        )
+    };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(peer(&address))
+}
+
+/// An address as the kernel has written it into zeroes.
 fn peer(address: &libc::sockaddr_storage) -> Peer {
     match libc::c_int::from(address.ss_family) {
         libc::AF_INET => {
@@ -65,6 +92,10 @@ fn peer(address: &libc::sockaddr_storage) -> Peer {
 }
 
 /// Reads what is there into `buffer`; 0 at the end of the stream. Never blocks, never raises SIGPIPE.
+///
+/// # Errors
+///
+/// Those of recv(2); `WouldBlock` when nothing is there.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and length are of a live, exclusively borrowed slice.
     let got = unsafe {
@@ -107,6 +138,10 @@ pub fn receive_into(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) ->
 }
 
 /// Sends what fits. Never blocks, never raises SIGPIPE. With `more` the kernel may wait for the rest.
+///
+/// # Errors
+///
+/// Those of send(2); `WouldBlock` when nothing fits.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
     // SAFETY: the pointer and length are of a live slice.
@@ -122,6 +157,10 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usiz
 }
 
 /// Sends several parts with one call. Never blocks, never raises SIGPIPE.
+///
+/// # Errors
+///
+/// Those of sendmsg(2); `WouldBlock` when nothing fits.
 pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -135,12 +174,20 @@ pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
 }
 
 /// Lets the kernel send what it was given with `more` (tcp(7): setting `TCP_NODELAY` flushes what is pending).
+///
+/// # Errors
+///
+/// Those of setsockopt(2): it is no TCP socket.
 pub fn flush(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
 }
 
 /// How many bytes the kernel was given to send and the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix
 /// socket, has not read.
+///
+/// # Errors
+///
+/// Those of ioctl(2).
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut count: libc::c_int = 0;
     // SAFETY: TIOCOUTQ, which is SIOCOUTQ, writes one int.
@@ -152,6 +199,10 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole one.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
 pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(
         socket,
@@ -169,6 +220,10 @@ pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// repeats its SYN and meets the next server, or a clear refusal. Needs no privilege (socket(7),
 /// `SO_ATTACH_FILTER`); the filter of a TCP socket sees packets from the TCP header on, where byte 13 has
 /// the flags (RFC 9293 section 3.1).
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
 pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
     const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
@@ -217,6 +272,10 @@ pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Lets `accept` find a connection only when its first bytes are there, for so long (tcp(7),
 /// `TCP_DEFER_ACCEPT`): the request can then be read at once.
+///
+/// # Errors
+///
+/// Those of setsockopt(2): it is no TCP socket.
 pub fn defer_accept(listener: BorrowedFd<'_>, wait: Duration) -> io::Result<()> {
     let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
     set(
@@ -228,6 +287,10 @@ pub fn defer_accept(listener: BorrowedFd<'_>, wait: Duration) -> io::Result<()> 
 }
 
 /// Lets new connections in again.
+///
+/// # Errors
+///
+/// Those of setsockopt(2): there is no filter.
 pub fn accept_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     set(listener, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32)
 }
@@ -248,6 +311,49 @@ fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Res
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+/// What Miri can check: it knows no sockets.
+#[cfg(test)]
+mod address_tests {
+    use super::*;
+
+    fn storage() -> libc::sockaddr_storage {
+        // SAFETY: plain data for which all zeroes is a valid value.
+        unsafe { std::mem::zeroed() }
+    }
+
+    #[test]
+    fn addresses_are_read_as_their_family_has_them() {
+        let mut address = storage();
+        let v4 = libc::sockaddr_in {
+            sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap(),
+            sin_port: 8000_u16.to_be(),
+            sin_addr: libc::in_addr {
+                s_addr: u32::from(Ipv4Addr::new(192, 0, 2, 1)).to_be(),
+            },
+            sin_zero: [0; 8],
+        };
+        // SAFETY: the storage is larger and aligned to more.
+        unsafe { (&raw mut address).cast::<libc::sockaddr_in>().write(v4) };
+        let expected = Peer::Inet("192.0.2.1:8000".parse().unwrap());
+        assert_eq!(peer(&address), expected);
+        let mut address = storage();
+        let v6 = libc::sockaddr_in6 {
+            sin6_family: libc::sa_family_t::try_from(libc::AF_INET6).unwrap(),
+            sin6_port: 8000_u16.to_be(),
+            sin6_flowinfo: 0,
+            sin6_addr: libc::in6_addr {
+                s6_addr: "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets(),
+            },
+            sin6_scope_id: 0,
+        };
+        // SAFETY: as above.
+        unsafe { (&raw mut address).cast::<libc::sockaddr_in6>().write(v6) };
+        let expected = Peer::Inet("[2001:db8::1]:8000".parse().unwrap());
+        assert_eq!(peer(&address), expected);
+        assert_eq!(peer(&storage()), Peer::Unix);
     }
 }
 
@@ -294,6 +400,22 @@ mod tests {
             client.read_exact(&mut got).unwrap();
             assert_eq!(&got, b"late");
         }
+    }
+
+    #[test]
+    fn the_peer_is_known_however_the_connection_came() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                assert!(address.starts_with('['), "IPv4 is there");
+                continue;
+            };
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (served, peer) = accept(listener.as_fd()).unwrap();
+            assert_eq!(peer, Peer::Inet(client.local_addr().unwrap()));
+            assert_eq!(peer_of(served.as_fd()).unwrap(), peer);
+        }
+        let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(peer_of(one.as_fd()).unwrap(), Peer::Unix);
     }
 
     #[test]

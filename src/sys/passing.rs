@@ -1,13 +1,16 @@
 //! Messages that carry a descriptor (`SCM_RIGHTS`, unix(7)) over sockets that keep message boundaries.
+#![expect(unsafe_code, reason = "a received descriptor is a number")]
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-use super::process::adopt;
-
-/// Sends one message, with a descriptor if there is one.
+/// Sends one message, with a descriptor if there is one. Never raises SIGPIPE.
+///
+/// # Errors
+///
+/// Those of sendmsg(2).
 pub fn send_with(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
@@ -30,6 +33,10 @@ pub fn send_with(
 
 /// Receives one message without waiting, with the descriptor that came with it: `None` when there is none. The
 /// descriptor is missing when this process has no room for one more.
+///
+/// # Errors
+///
+/// Those of recvmsg(2), but for EAGAIN and EINTR.
 pub fn receive_with(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -50,7 +57,8 @@ pub fn receive_with(
     for message in received.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(numbers) = message {
             for number in numbers {
-                descriptor = Some(adopt(number)?);
+                // SAFETY: the kernel has just made it for this process.
+                descriptor = Some(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }
     }

@@ -1,56 +1,29 @@
-//! What a process does to itself: its title, its death signal, being a subreaper, leaving.
+//! What a process does to itself: its title, its memory, leaving.
 #![expect(
     unsafe_code,
-    reason = "the argument area, the environment and adopted descriptors have no safe form"
+    reason = "the argument area and hints about memory have no safe form"
 )]
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::libc;
 
-use super::procfs::Stat;
+use crate::environment;
+use crate::procfs::Stat;
 
-/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio.
+pub use crate::descriptor::{adopt, borrow_inherited, duplicate};
+
+/// What `prctl(PR_SET_NAME)` takes, with the NUL.
+const COMMAND_NAME_BYTES: usize = 16;
+/// The unit in which memory is given back, on each platform that this program runs on or a part of it.
+const PAGE_BYTES: usize = 4096;
+
+/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio. Async-signal-safe.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any integer and never returns.
     unsafe { libc::_exit(code) }
-}
-
-/// Takes ownership of an inherited descriptor, after checking that it is open.
-pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_GETFD only reads the descriptor's flags; any number is allowed.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is open (just checked), and callers name each inherited number once: it came
-    // from the parent for exactly this use.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Borrows a descriptor that other code of this process owns (a Python file object), for a call that ends
-/// before that code runs again.
-pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
-    // SAFETY: F_GETFD only reads the descriptor's flags; any number is allowed.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is open (just checked); callers hold the GIL and use it at once.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
-/// A second descriptor, closed at exec, of what a number means to other code of this process (a Python file object).
-pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_DUPFD_CLOEXEC fails for a number that is not open.
-    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: fcntl has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// The resident memory of a process in KiB: `VmRSS` of `proc_pid_status(5)`.
@@ -63,39 +36,40 @@ pub fn resident_kib(pid: i32) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Makes the number `over` mean what `fd` means; what it meant is closed, if this was its last descriptor. For signal
-/// handlers: dup2(2) is async-signal-safe, and whoever owns the number goes on owning something.
-pub fn put_over(fd: BorrowedFd<'_>, over: RawFd) {
-    use std::os::fd::AsRawFd;
-    // SAFETY: dup2 takes any numbers.
-    unsafe { libc::dup2(fd.as_raw_fd(), over) };
-}
-
 /// A descriptor that becomes readable when the process ends (`pidfd_open(2)`, Linux 5.3).
+///
+/// # Errors
+///
+/// Those of `pidfd_open(2)`: there is no such process, or no such call.
 pub fn watch(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes any pid, and flags of 0.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    adopt(RawFd::try_from(fd).map_err(io::Error::other)?)
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: pidfd_open has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Gives the pages of a part of this program's file back: it was read once and is not needed again. What
-/// is read later comes from the file.
+/// Gives the pages of a part of this program's file back: it was read once and is not needed again. What is read later
+/// comes from the file. Does nothing where the kernel does not show that the pages are as the file has them.
 pub fn forget_pages(bytes: &'static [u8]) {
-    const PAGE: usize = 4096;
-    let start = bytes.as_ptr().addr().next_multiple_of(PAGE);
-    let end = bytes.as_ptr().addr().saturating_add(bytes.len()) & !(PAGE - 1);
-    let Some(length) = end.checked_sub(start).filter(|length| *length > 0) else {
+    let Ok(mappings) = std::fs::read_to_string("/proc/self/smaps") else {
         return;
     };
-    let skip = start.saturating_sub(bytes.as_ptr().addr());
-    let Some(first) = bytes.get(skip..) else {
+    let address = bytes.as_ptr().addr();
+    let start = address.next_multiple_of(PAGE_BYTES);
+    let end = address.saturating_add(bytes.len()) & !(PAGE_BYTES - 1);
+    if start >= end || !is_unchanged_file(&mappings, start, end) {
+        return;
+    }
+    let Some(first) = bytes.get(start.saturating_sub(address)..) else {
         return;
     };
-    // SAFETY: the range lies within a static, read-only mapping of the executable; MADV_DONTNEED on a
-    // private file mapping only drops clean pages.
+    let length = end.saturating_sub(start);
+    // SAFETY: whole pages of a file that is mapped read-only, none of which was ever written to: after MADV_DONTNEED
+    // they read as before. Without the right to write nobody in this process can have changed them since.
     unsafe {
         libc::madvise(
             first.as_ptr().cast_mut().cast(),
@@ -105,45 +79,40 @@ pub fn forget_pages(bytes: &'static [u8]) {
     };
 }
 
-/// Gives the pages of this process's code back, the libraries' too: most of it ran once, at the start. What runs again
-/// comes back from the page cache by itself.
-pub fn forget_code() -> io::Result<()> {
-    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        // Code alone (proc_pid_maps(5)): where data was written, dropping a page would lose it.
+/// Whether a range lies in one mapping of a file that may not be written to and of which no page is a changed copy
+/// (`proc_pid_smaps(5)`).
+fn is_unchanged_file(mappings: &str, start: usize, end: usize) -> bool {
+    let mut lines = mappings.lines();
+    let within = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3))
-        else {
-            continue;
-        };
-        let parse = |text| usize::from_str_radix(text, 16).ok();
-        let bounds = range
-            .split_once('-')
-            .and_then(|(start, end)| parse(start).zip(parse(end)));
-        let Some((start, end)) = bounds.filter(|_| path.starts_with('/')) else {
-            continue;
-        };
-        // SAFETY: a mapping of a file that is never written to; MADV_DONTNEED on it only drops clean pages.
-        unsafe {
-            libc::madvise(
-                std::ptr::without_provenance_mut(start),
-                end.saturating_sub(start),
-                libc::MADV_DONTNEED,
-            )
-        };
-    }
-    Ok(())
+        let (first, last) = words.next()?.split_once('-')?;
+        let first = usize::from_str_radix(first, 16).ok()?;
+        let last = usize::from_str_radix(last, 16).ok()?;
+        let rights = words.next()?;
+        let inode = words.nth(2)?;
+        (first <= start && end <= last).then(|| rights == "r--p" && inode != "0")
+    };
+    lines.find_map(within) == Some(true)
+        && lines
+            .find_map(|line| line.strip_prefix("Anonymous:"))
+            .is_some_and(|size| size.trim() == "0 kB")
 }
 
-/// Sets a variable of this process's C environment.
+/// See [`environment::set`]; goes when its last caller has moved.
 pub fn set_variable(name: &str, value: &str) {
-    // SAFETY: called only while this process has one thread (arbiter at start; template before the app).
-    unsafe { std::env::set_var(name, value) }
+    environment::set(name, value).ok();
 }
 
-/// Removes a variable of this process's C environment.
+/// See [`environment::unset`]; goes when its last caller has moved.
 pub fn unset_variable(name: &str) {
-    // SAFETY: as for `set_variable`.
-    unsafe { std::env::remove_var(name) }
+    environment::unset(name).ok();
+}
+
+/// Puts a descriptor over a number; goes when its last caller has moved to [`crate::signal::WhenOrphaned`].
+pub fn put_over(fd: BorrowedFd<'_>, over: RawFd) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: dup2 takes any numbers.
+    unsafe { libc::dup2(fd.as_raw_fd(), over) };
 }
 
 /// Gives the unused pages of the C heap back to the kernel, so that a fork shares fewer dirty ones.
@@ -155,46 +124,117 @@ pub fn trim_heap() {
     }
 }
 
-/// Start and end of the memory that `/proc/PID/cmdline` shows.
-static TITLE_AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+/// Start and end of the memory that `/proc/PID/cmdline` shows. The lock lets one thread at a time write there.
+static TITLE_AREA: OnceLock<Option<Mutex<(usize, usize)>>> = OnceLock::new();
 
-/// Moves the environment to the heap, so that the title may also use the memory that it had at exec.
-/// For the arbiter, whose own arguments are short; to be called before anything else reads variables.
-pub fn widen_title_area() {
-    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    for (name, value) in variables {
-        // SAFETY: the arbiter has one thread, and calls this first of all. setenv copies the strings.
-        unsafe { std::env::set_var(name, value) };
-    }
-    let area = Stat::of_self().and_then(|stat| Some((stat.address(48)?, stat.address(51)?)));
-    TITLE_AREA.get_or_init(|| area);
+/// Moves the environment to the heap, so that the title may also use the memory that it had at exec. For the arbiter,
+/// whose own arguments are short. Does nothing after the first call of [`set_title`].
+///
+/// # Errors
+///
+/// Those of [`environment::set`].
+pub fn widen_title_area() -> io::Result<()> {
+    environment::move_to_heap()?;
+    TITLE_AREA.get_or_init(|| title_area(51));
+    Ok(())
 }
 
-/// What `ps` shows for this process from now on. Does nothing where the kernel does not tell the area.
-pub fn title(text: &str) {
-    let area = *TITLE_AREA.get_or_init(|| {
-        Stat::of_self().and_then(|stat| Some((stat.address(48)?, stat.address(49)?)))
-    });
-    let Some((start, end)) = area else { return };
-    let Some(length) = end.checked_sub(start).filter(|&length| length > 1) else {
+/// From `arg_start` of `proc_pid_stat(5)` to the address in that field: 49 is `arg_end`, 51 `env_end`.
+fn title_area(end_field: usize) -> Option<Mutex<(usize, usize)>> {
+    let stat = Stat::of_self()?;
+    let (start, end) = (stat.address(48)?, stat.address(end_field)?);
+    (start < end).then_some(Mutex::new((start, end)))
+}
+
+/// Sets what `ps` shows for this process from now on. Does nothing where the kernel does not tell the area.
+///
+/// The text is written over the memory of the command line. [`std::env::args_os`] reads there: it is called once, at
+/// the start of `main` (elsewhere clippy refuses it: `.clippy.toml`).
+pub fn set_title(text: &str) {
+    let Some(area) = TITLE_AREA.get_or_init(|| title_area(49)) else {
         return;
     };
-    let shown = text.as_bytes();
-    let used = shown.len().min(length.saturating_sub(1));
-    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when widened,
-    // environment) area, which the kernel mapped writable at exec and nothing refers to any more: CPython
-    // and Rust copied their arguments, widen_title_area copied the environment.
-    let area = unsafe {
-        std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut::<u8>(start), length)
+    let area = area.lock().unwrap_or_else(PoisonError::into_inner);
+    let (start, end) = *area;
+    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when widened, environment)
+    // area, which the kernel has mapped writable at exec. Nothing refers to it any more: CPython and `main` have copied
+    // the arguments, `widen_title_area` has copied the environment. The lock is held: there is no second reference.
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut(
+            std::ptr::with_exposed_provenance_mut::<u8>(start),
+            end.saturating_sub(start),
+        )
     };
-    area.fill(0);
-    for (to, from) in area.iter_mut().zip(shown.iter().take(used)) {
-        *to = *from;
-    }
-    let mut name = [0_u8; 16];
-    for (to, from) in name.iter_mut().take(15).zip(b"rcorn") {
-        *to = *from;
-    }
+    fill_with_title(bytes, text);
+    let mut name = [0_u8; COMMAND_NAME_BYTES];
+    fill_with_title(&mut name, "rcorn");
     // SAFETY: PR_SET_NAME reads at most 16 bytes from a live, NUL-terminated array.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// See [`set_title`].
+pub fn title(text: &str) {
+    set_title(text);
+}
+
+/// The text, cut to what fits before one NUL at least, and NULs behind it.
+fn fill_with_title(area: &mut [u8], text: &str) {
+    area.fill(0);
+    let room = area.len().saturating_sub(1);
+    for (to, from) in area.iter_mut().zip(text.bytes().take(room)) {
+        *to = from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_cut_and_ends_with_a_nul() {
+        let mut area = *b"python3\0-c\0";
+        fill_with_title(&mut area, "rcorn: template [x:y]");
+        assert_eq!(&area, b"rcorn: tem\0");
+        fill_with_title(&mut area, "ab");
+        assert_eq!(&area, b"ab\0\0\0\0\0\0\0\0\0");
+        fill_with_title(&mut [], "ab");
+    }
+
+    /// The bytes of a file's page, but for one that was written to.
+    #[test]
+    fn only_unchanged_pages_of_a_file_are_given_back() {
+        let mapping = |rights: &str, inode: u32, changed: u32| {
+            format!(
+                "1000-2000 rw-p 00000000 00:00 0\nAnonymous: 4 kB\n\
+                 2000-6000 {rights} 00001000 08:01 {inode}  /usr/bin/rcorn\nSize: 16 kB\nAnonymous: {changed} kB\n\
+                 6000-7000 r--p 00000000 08:01 7 /x\nAnonymous: 0 kB\n"
+            )
+        };
+        let file = mapping("r--p", 7, 0);
+        assert!(is_unchanged_file(&file, 0x2000, 0x6000));
+        assert!(is_unchanged_file(&file, 0x3000, 0x4000));
+        assert!(!is_unchanged_file(&file, 0x3000, 0x7000), "two mappings");
+        assert!(!is_unchanged_file(&file, 0x1000, 0x2000), "memory");
+        assert!(!is_unchanged_file(&file, 0x8000, 0x9000), "nothing");
+        for other in [
+            mapping("rw-p", 7, 0),
+            mapping("r--p", 0, 0),
+            mapping("r--p", 7, 4),
+        ] {
+            assert!(!is_unchanged_file(&other, 0x3000, 0x4000), "{other}");
+        }
+    }
+
+    #[cfg(not(miri))]
+    #[cfg(test)]
+    mod of_this_process {
+        use super::*;
+
+        #[test]
+        fn memory_that_is_no_file_is_not_given_back() {
+            let leaked: &'static [u8] = vec![7; 4 * PAGE_BYTES].leak();
+            forget_pages(leaked);
+            assert!(leaked.iter().all(|byte| *byte == 7));
+        }
+    }
 }

@@ -1,9 +1,21 @@
-//! Signal handlers and dispositions. Handlers run at any moment: what they do must be async-signal-safe.
+//! Signal handlers and dispositions.
+//!
+//! A handler runs at any moment, in any thread, also while `malloc` holds its lock: it may only do what is
+//! async-signal-safe (signal-safety(7)). Hence [`handle`] takes no closure but an [`AsyncSignalSafe`] action: the few of
+//! this module, and what crates with unsafe code declare to be one. All handlers of this program:
+//!
+//! - [`handle`]: `getpid`, then the action, or the signal's default effect in a process forked without exec. signal-hook,
+//!   which calls it, keeps `errno`. The actions store into atomics ([`SetFlag`]), send(2) a byte ([`SendByte`]), and
+//!   call getppid and dup2 ([`WhenOrphaned`]).
+//! - `swallow`: `getpid`, and an atomic; `errno` is not touched by either.
+//! - `faulthandler` of CPython, for [`stack_dump`]: made to be called at any moment.
 #![expect(unsafe_code, reason = "sigaction, and handlers that run at any moment")]
 
 use std::ffi::c_int;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -19,27 +31,150 @@ pub fn number(signal: Signal) -> c_int {
     number
 }
 
-/// Runs `action` in the handler of a signal. It must be async-signal-safe: stores into atomics, write(2).
-/// Programs that this process starts do not inherit it, and in processes that it forks without exec (an
+/// What a signal handler may do.
+///
+/// # Safety
+///
+/// [`AsyncSignalSafe::run`] calls async-signal-safe functions only (signal-safety(7)): no lock, no memory from the
+/// heap given or taken, no panic; and leaves `errno` to signal-hook.
+pub unsafe trait AsyncSignalSafe: Send + Sync + 'static {
+    /// Called in the handler.
+    fn run(&self);
+}
+
+/// Sets a flag, for a loop that looks at it.
+#[derive(Debug)]
+pub struct SetFlag(pub Arc<AtomicBool>);
+
+// SAFETY: one store into an atomic.
+unsafe impl AsyncSignalSafe for SetFlag {
+    fn run(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: one store into an atomic.
+unsafe impl AsyncSignalSafe for &'static AtomicBool {
+    fn run(&self) {
+        self.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sends a byte, for a loop that waits on the other end. Does not wait: a full socket means that the loop will wake.
+#[derive(Debug)]
+pub struct SendByte {
+    /// A socket.
+    pub to: OwnedFd,
+    /// What is sent.
+    pub byte: u8,
+}
+
+// SAFETY: send(2) is async-signal-safe, and takes the byte from this value.
+unsafe impl AsyncSignalSafe for SendByte {
+    fn run(&self) {
+        crate::net::send(self.to.as_fd(), &[self.byte], false).ok();
+    }
+}
+
+/// When `parent` is not the parent of this process any more, makes all `sockets` refer to `null`, so that what they
+/// were is closed that instant.
+#[derive(Debug)]
+pub struct WhenOrphaned {
+    /// The parent as it was.
+    pub parent: i32,
+    /// Shared with their users: as long as the handler stands, their numbers mean nothing else.
+    pub sockets: Vec<Arc<OwnedFd>>,
+    /// Something harmless.
+    pub null: OwnedFd,
+}
+
+// SAFETY: getppid(2) and dup2(2) are async-signal-safe; the list is only read.
+unsafe impl AsyncSignalSafe for WhenOrphaned {
+    fn run(&self) {
+        // SAFETY: getppid has no conditions.
+        if unsafe { libc::getppid() } == self.parent {
+            return;
+        }
+        for socket in &self.sockets {
+            // SAFETY: both are open, and each number goes on belonging to its owner.
+            unsafe { libc::dup2(self.null.as_raw_fd(), socket.as_raw_fd()) };
+        }
+    }
+}
+
+// SAFETY: as the parts.
+unsafe impl<A: AsyncSignalSafe, B: AsyncSignalSafe> AsyncSignalSafe for (A, B) {
+    fn run(&self) {
+        self.0.run();
+        self.1.run();
+    }
+}
+
+// SAFETY: as the parts.
+unsafe impl<A: AsyncSignalSafe, B: AsyncSignalSafe, C: AsyncSignalSafe> AsyncSignalSafe
+    for (A, B, C)
+{
+    fn run(&self) {
+        self.0.run();
+        self.1.run();
+        self.2.run();
+    }
+}
+
+// SAFETY: as what may be in it.
+unsafe impl<A: AsyncSignalSafe> AsyncSignalSafe for Option<A> {
+    fn run(&self) {
+        if let Some(action) = self {
+            action.run();
+        }
+    }
+}
+
+/// Runs `action` in the handler of a signal, after what was installed before. System calls that the signal interrupts
+/// are repeated. Programs that this process starts do not inherit it, and in processes that it forks without exec (an
 /// app's multiprocessing) the signal has its default effect.
-pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
     let owner = std::process::id();
     let guarded = move || {
         if std::process::id() == owner {
-            action();
+            action.run();
         } else {
             // Fails only for signals that cannot be caught, which never get here.
-            drop(signal_hook::low_level::emulate_default_handler(signal));
+            signal_hook::low_level::emulate_default_handler(signal).ok();
         }
     };
-    // SAFETY: callers keep to what the doc comment demands; getpid and the emulation (sigaction, raise)
-    // are async-signal-safe.
+    // SAFETY: getpid, the action (by its type) and the emulation (sigaction, raise) are async-signal-safe. signal-hook
+    // refuses the signals of faults, after whose handler nothing may go on.
     unsafe { signal_hook::low_level::register(signal, guarded) }?;
     Ok(())
 }
 
+/// See [`handle`]; goes when its last caller has moved.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    struct Any<F>(F);
+    // SAFETY: the callers keep to it.
+    unsafe impl<F: Fn() + Send + Sync + 'static> AsyncSignalSafe for Any<F> {
+        fn run(&self) {
+            (self.0)();
+        }
+    }
+    handle(signal, Any(action))
+}
+
 /// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is pending stays
 /// so: the disposition is read without a detour over "ignore", which would drop it.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
 pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
     let number = number(signal);
     // SAFETY: sigaction is plain data for which all zeroes is a valid value.
@@ -66,19 +201,30 @@ static SWALLOWER: AtomicU32 = AtomicU32::new(0);
 /// Signals that [`disregard`] swallowed, as a bit set by number.
 static SWALLOWED: AtomicU64 = AtomicU64::new(0);
 
+/// Async-signal-safe: getpid and an atomic; in a forked process what signal-hook does for the default effect.
 extern "C" fn swallow(signal: c_int) {
     if std::process::id() != SWALLOWER.load(Ordering::Relaxed) {
         // Fails only for signals that cannot be caught, which never get here.
-        drop(signal_hook::low_level::emulate_default_handler(signal));
+        signal_hook::low_level::emulate_default_handler(signal).ok();
         return;
     }
-    let bit = u32::try_from(signal)
-        .ok()
-        .and_then(|bit| 1_u64.checked_shl(bit));
-    SWALLOWED.fetch_or(bit.unwrap_or(0), Ordering::Relaxed);
+    SWALLOWED.fetch_or(bit(signal), Ordering::Relaxed);
 }
 
-/// A handler that does nothing. Not `SIG_IGN`: programs that this process starts would inherit that.
+/// The place of a signal in [`SWALLOWED`].
+fn bit(number: c_int) -> u64 {
+    let place = u32::try_from(number).ok();
+    place
+        .and_then(|place| 1_u64.checked_shl(place))
+        .unwrap_or(0)
+}
+
+/// Installs a handler that does nothing but note that the signal came ([`was_swallowed`]). Not `SIG_IGN`: programs that
+/// this process starts would inherit that.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
 pub fn disregard(signal: Signal) -> io::Result<()> {
     disregard_here();
     set(signal, SigHandler::Handler(swallow))
@@ -92,20 +238,28 @@ pub fn disregard_here() {
 /// Whether a signal came since it was disregarded; once for each.
 #[must_use]
 pub fn was_swallowed(signal: Signal) -> bool {
-    let bit = u32::try_from(number(signal)).ok();
-    let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
+    let bit = bit(number(signal));
     SWALLOWED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
 }
 
-/// The signal upon which our Pythons write down where all their threads are: the last real-time signal but one,
-/// which hardly any program uses.
+/// The signal at which our Pythons write down where all their threads are: the last real-time signal but one, which
+/// hardly any program uses.
 #[must_use]
-pub fn testify() -> c_int {
+pub fn stack_dump() -> c_int {
     libc::SIGRTMAX().saturating_sub(1)
 }
 
-/// Sends a signal by number to one process: nix knows no real-time signals. Numbers that mean groups (kill(2): 0 is our
-/// own) are refused.
+/// See [`stack_dump`].
+#[must_use]
+pub fn testify() -> c_int {
+    stack_dump()
+}
+
+/// Sends a signal by number to one process: nix knows no real-time signals.
+///
+/// # Errors
+///
+/// Those of kill(2). `Other` for a number that means a group (0 is our own).
 pub fn send(pid: i32, number: c_int) -> io::Result<()> {
     if pid <= 0 {
         return Err(io::Error::other(format!("{pid} is no process")));
@@ -119,11 +273,19 @@ pub fn send(pid: i32, number: c_int) -> io::Result<()> {
 }
 
 /// Ignores a signal, whatever other code made of it.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
 pub fn ignore(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigIgn)
 }
 
 /// Gives a signal its default action back.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
 pub fn reset(signal: Signal) -> io::Result<()> {
     set(signal, SigHandler::SigDfl)
 }
@@ -161,7 +323,71 @@ impl Disposition {
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // System calls go on after a signal that is swallowed.
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module stores into an atomic.
+    // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module is async-signal-safe.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    static SECOND: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_handler_sets_flags_and_wakes_the_loop() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let flag = Arc::new(AtomicBool::new(false));
+        let wake = SendByte {
+            to: writer.into(),
+            byte: 7,
+        };
+        let action = (SetFlag(Arc::clone(&flag)), Some(&SECOND), wake);
+        handle(number(Signal::SIGURG), action).unwrap();
+        nix::sys::signal::raise(Signal::SIGURG).unwrap();
+        assert!(flag.load(Ordering::Relaxed) && SECOND.load(Ordering::Relaxed));
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, [7]);
+    }
+
+    #[test]
+    fn an_orphan_closes_its_sockets_at_once_and_nobody_else_does() {
+        for (parent, is_closed) in [(nix::unistd::getppid().as_raw(), false), (-1, true)] {
+            let (one, mut other) = UnixStream::pair().unwrap();
+            other.set_nonblocking(true).unwrap();
+            let socket = Arc::new(OwnedFd::from(one));
+            let action = WhenOrphaned {
+                parent,
+                sockets: vec![Arc::clone(&socket)],
+                null: File::open("/dev/null").unwrap().into(),
+            };
+            action.run();
+            // The end of the stream, or nothing yet.
+            assert_eq!(matches!(other.read(&mut [0]), Ok(0)), is_closed);
+            drop(action);
+        }
+    }
+
+    #[test]
+    fn a_swallowed_signal_is_noted_once() {
+        disregard(Signal::SIGWINCH).unwrap();
+        assert!(!was_swallowed(Signal::SIGWINCH));
+        nix::sys::signal::raise(Signal::SIGWINCH).unwrap();
+        assert!(was_swallowed(Signal::SIGWINCH));
+        assert!(!was_swallowed(Signal::SIGWINCH));
+        reset(Signal::SIGWINCH).unwrap();
+    }
+
+    #[test]
+    fn groups_are_never_signalled() {
+        for group in [0, -1] {
+            // A harmless one: should it be sent after all, it goes to everybody.
+            send(group, number(Signal::SIGCONT)).unwrap_err();
+        }
+    }
 }

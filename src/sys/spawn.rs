@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
 /// A program to start.
@@ -34,7 +35,12 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// Starts it and gives its pid. The caller reaps. An exec failure is an error here, not an exit code.
+    /// Starts it and gives its pid. The caller reaps.
+    ///
+    /// # Errors
+    ///
+    /// Those of fork(2) and execve(2): that the program cannot be executed is an error here, not an exit code. ESRCH when
+    /// this process ended before the child could ask for a signal at its death.
     pub fn start(self) -> io::Result<i32> {
         let Self {
             program,
@@ -67,7 +73,7 @@ impl Spawn {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
                 // The parent may be gone already; then no signal comes any more.
                 if nix::unistd::getppid().as_raw().cast_unsigned() != parent {
-                    return Err(io::Error::other("the parent is gone"));
+                    return Err(io::Error::from_raw_os_error(libc::ESRCH));
                 }
             }
             let disposition = if ignore_interrupt {
@@ -80,11 +86,68 @@ impl Spawn {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
             Ok(())
         };
-        // SAFETY: the closure makes only async-signal-safe calls (fcntl, prctl, getppid, sigaction,
-        // sigprocmask) and does not allocate.
+        // SAFETY: between fork and exec this process may have had other threads, so the closure may only do what is
+        // async-signal-safe (signal-safety(7)). It calls fcntl, prctl, getppid, sigaction and sigprocmask, which are
+        // system calls, and neither allocates nor frees: `inherit` is only read, and each error is an errno, which an
+        // `io::Error` holds in itself. All else was allocated before the fork; the standard library reports the error
+        // through a pipe and calls _exit(2).
         unsafe { command.pre_exec(prepare) };
         let child = command.spawn()?;
         // Dropping a std Child neither kills nor waits: the arbiter reaps by pid.
         i32::try_from(child.id()).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{Pid, pipe};
+
+    use super::*;
+
+    fn shell(script: &str, inherit: Vec<RawFd>) -> Spawn {
+        Spawn {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            inherit,
+            die_with_parent: true,
+            ..Spawn::default()
+        }
+    }
+
+    fn wait(pid: i32) -> WaitStatus {
+        waitpid(Pid::from_raw(pid), None).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_named_is_inherited() {
+        let (reader, writer) = pipe().unwrap();
+        let (other, _end) = std::os::unix::net::UnixStream::pair().unwrap();
+        crate::descriptor::set_inherited(&writer, false).unwrap();
+        let (named, unnamed) = (writer.as_raw_fd(), other.as_raw_fd());
+        let script = format!("test -e /proc/self/fd/{unnamed} || echo well >&{named}");
+        let pid = shell(&script, vec![named]).start().unwrap();
+        drop::<OwnedFd>(writer);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "well\n");
+        assert!(matches!(wait(pid), WaitStatus::Exited(_, 0)));
+    }
+
+    #[test]
+    fn what_fails_before_the_exec_is_an_error_with_its_number() {
+        // Not open in the child either.
+        let error = shell("exit 0", vec![1 << 20]).start().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        let missing = Spawn {
+            program: "/nonexistent/program".into(),
+            ..Spawn::default()
+        };
+        let error = missing.start().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 }

@@ -17,6 +17,10 @@ pub struct Identity {
 
 impl Identity {
     /// Looks both up; `None` means what this process is.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user or group, or they cannot be looked up (getpwnam(3), getgrnam(3)).
     pub fn find(user: Option<&str>, group: Option<&str>) -> io::Result<Self> {
         let missing =
             |what: &str, name: &str| io::Error::other(format!("there is no {what} '{name}'"));

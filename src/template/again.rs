@@ -6,8 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use rcorn_link::{Failure, Start};
-use rcorn_sys::descriptor::set_inherited;
-use rcorn_sys::process::borrow_inherited;
+use rcorn_sys::descriptor::set_number_inherited;
 
 /// How this template came to be.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(super) fn start_again(
 ) -> Failure {
     let again = || -> io::Result<std::convert::Infallible> {
         for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
-            set_close_on_exec(fd, false)?;
+            set_number_inherited(fd, true)?;
         }
         let mut arguments = arguments.to_vec();
         if let Some(mode) = arguments
@@ -89,8 +88,4 @@ pub(super) fn inherited(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         .map(|listener| listener.fd)
         .chain(sockets)
         .chain(logs)
-}
-
-pub(super) fn set_close_on_exec(fd: RawFd, close: bool) -> io::Result<()> {
-    set_inherited(borrow_inherited(fd)?, !close)
 }

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 
 use rcorn_link::Start;
 use rcorn_log as log;
-use rcorn_sys::process::adopt;
+use rcorn_sys::descriptor::adopt;
 
 /// Runs the template. `native`: the memfd this module came from (kept for a second exec, then closed);
 /// `start`: the memfd with the orders; `mode`: `first`, or `bare` after it found the app unsafe to preload; `check`

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::RawFd;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use pyo3::prelude::*;
 
 use rcorn_app::own_module;
 use rcorn_log as log;
-use rcorn_sys::fork::threads;
-use rcorn_sys::process::borrow_inherited;
+use rcorn_sys::descriptor::status_flags;
+use rcorn_sys::fork::count_threads;
 
 use super::litter::children;
 
@@ -32,7 +32,7 @@ impl Before {
             .and_then(|module| module.call_method0("Watch"));
         Self {
             descriptors: descriptors(),
-            threads: threads(),
+            threads: count_threads().unwrap_or(1),
             children: children(),
             watch: watch.map(Bound::unbind).inspect_err(cannot_tell).ok(),
         }
@@ -41,7 +41,7 @@ impl Before {
     /// What the import left that makes forking unsafe, in words for the log; empty when nothing.
     pub(super) fn found_since(&self, py: Python<'_>) -> Vec<String> {
         let mut found = Vec::new();
-        let new_threads = threads().saturating_sub(self.threads);
+        let new_threads = count_threads().unwrap_or(1).saturating_sub(self.threads);
         if new_threads > 0 {
             found.push(format!(
                 "{new_threads} thread{}",
@@ -119,8 +119,7 @@ fn shared(number: RawFd, target: &str) -> Option<String> {
             target.trim_start_matches("anon_inode:")
         ));
     }
-    let descriptor = borrow_inherited(number).ok()?;
-    let flags = OFlag::from_bits_truncate(fcntl(descriptor, FcntlArg::F_GETFL).ok()?);
+    let flags = status_flags(number).ok()?;
     let regular = fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|file| file.is_file());
     // All processes would read from one position.
     let open = match flags & OFlag::O_ACCMODE {

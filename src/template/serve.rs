@@ -20,11 +20,11 @@ use rcorn_python::testimony;
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
-use rcorn_sys::process::{adopt, borrow_inherited};
+use rcorn_sys::descriptor::{adopt, claim, duplicate, keep_open};
 use rcorn_worker::orders::{block, ignore_in_template};
 use rcorn_worker::{self as worker, WorkerSpec};
 
-use super::again::{Origin, arguments, inherited, set_close_on_exec, start_again};
+use super::again::{Origin, arguments, inherited, start_again};
 use super::app_state::AppState;
 use super::boot;
 use super::litter::{children, end_children};
@@ -43,6 +43,10 @@ fn short(mut failure: Failure) -> Failure {
 
 /// Runs the template to its end; gives its exit code.
 pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i32> {
+    // Descriptors of ours must not reach programs that the app starts.
+    for fd in inherited(start).chain([origin.native]) {
+        claim(fd)?;
+    }
     let reports = adopt(start.reports)?;
     log::init(
         adopt(start.error_log)?,
@@ -53,10 +57,6 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
         log::capture_output();
     }
     let arguments = arguments()?;
-    // Descriptors of ours must not reach programs that the app starts.
-    for fd in inherited(start).chain([origin.native, origin.start.as_raw_fd()]) {
-        set_close_on_exec(fd, true)?;
-    }
     let fail = |failure: Failure| {
         let generation = start.generation;
         let failure = short(failure);
@@ -157,23 +157,22 @@ fn before_import(
 /// Imports the app as a template does, and that is all; gives the exit code. The log is standard error.
 pub(super) fn check(py: Python<'_>, start: &Start) -> io::Result<i32> {
     // Nobody hears what is reported, and nothing is: `reload` is off.
-    let nobody = borrow_inherited(start.error_log)?;
-    let errors = nobody.try_clone_to_owned()?;
-    log::init(errors, None, start.settings.loglevel);
+    let nobody = duplicate(start.error_log)?;
+    log::init(nobody.try_clone()?, None, start.settings.loglevel);
     let config = hooks::source(&start.settings);
     boot::settle(&start.settings)?;
     boot::drop_privileges(&start.settings)?;
     boot::prepare_sys(py, start).map_err(io::Error::other)?;
     let before = children();
     let checked = before_import(py, start, config.as_deref(), true)
-        .and_then(|_hooks| import(py, &start.settings, nobody));
+        .and_then(|_hooks| import(py, &start.settings, nobody.as_fd()));
     end_children(py, &before);
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }
 
 /// Should the import hang, the arbiter can ask where.
 fn testify(py: Python<'_>, start: &Start) -> io::Result<()> {
-    let into = borrow_inherited(start.stack_dump)?;
+    let into = keep_open(start.stack_dump)?;
     testimony::register(py, into).map_err(io::Error::other)
 }
 

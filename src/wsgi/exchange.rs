@@ -11,7 +11,7 @@ use rcorn_log as log;
 use rcorn_python::fork::pid;
 use rcorn_python::{call, traceback};
 use rcorn_sys::exit_now;
-use rcorn_sys::fork::is_stray;
+use rcorn_sys::fork::is_forked_child;
 
 use super::attached::{Attached, lost_error};
 use super::file::FileWrapper;
@@ -152,7 +152,7 @@ impl WsgiApp {
 /// A process that the app forked has come back from the app's code. The connection, the listeners and the link to the
 /// arbiter are not its own: it ends here, as it would at the end of a script.
 pub(super) fn leave_if_stray(py: Python<'_>, raised: Option<&PyErr>) {
-    if !is_stray() {
+    if !is_forked_child() {
         return;
     }
     let mut code = 0;

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use rcorn_http::Refusal;
 use rcorn_python::text;
-use rcorn_sys::fork::is_stray;
+use rcorn_sys::fork::is_forked_child;
 
 use super::attached::{Attached, lost_error};
 use super::body::{Body, BodyError, Pull};
@@ -243,7 +243,7 @@ impl Input {
 /// A process that the app forked reads what is here, but not from the connection: that is its parent's, whose
 /// bytes would be lost.
 fn check_not_forked() -> PyResult<()> {
-    if is_stray() {
+    if is_forked_child() {
         Err(PyOSError::new_err(
             "wsgi.input was read in a process that the app forked; read it before the fork",
         ))

@@ -1,0 +1,75 @@
+//! Files in memory (`memfd_create(2)`) whose contents nobody can change any more.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// What is in the file. Says the kernel what it may be used for where `vm.memfd_noexec` asks for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Data.
+    Data,
+    /// A program or a shared library.
+    Program,
+}
+
+/// Makes a file that holds `bytes` for good: sealed against writing and any change of its size (`F_ADD_SEALS` of
+/// fcntl(2)). It is close-on-exec, and its position is at the beginning.
+///
+/// # Errors
+///
+/// Those of `memfd_create(2)`, write(2) and fcntl(2); EACCES for a program where `vm.memfd_noexec` is 2.
+pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let purpose = MFdFlags::from_bits_retain(match content {
+        Content::Data => libc::MFD_NOEXEC_SEAL,
+        Content::Program => libc::MFD_EXEC,
+    });
+    let memory = match memfd_create(name, flags | purpose) {
+        // Linux before 6.3 does not know the purposes.
+        Err(Errno::EINVAL) => memfd_create(name, flags),
+        made => made,
+    };
+    let mut file = File::from(memory?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_is_read_and_never_changed() {
+        for content in [Content::Data, Content::Program] {
+            let mut file = File::from(sealed(c"test", b"orders", content).unwrap());
+            assert!(crate::descriptor::is_closed_on_exec(&file).unwrap());
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "orders");
+            for size in [0, 3, 100] {
+                let error = file.set_len(size).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{size}");
+            }
+            file.rewind().unwrap();
+            let error = file.write(b"x").unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            let more = fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW));
+            assert_eq!(more, Err(Errno::EPERM));
+        }
+    }
+}
