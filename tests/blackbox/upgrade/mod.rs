@@ -1,6 +1,7 @@
 //! A new build takes over from a running one.
 
 mod beside;
+mod builds;
 mod in_place;
 
 use std::fs;
