@@ -3,12 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::libc::{EAGAIN, ECONNABORTED, EHOSTUNREACH, EINTR, ENETDOWN, ENOTCONN, EPROTO};
 
-use rcorn_scoreboard::Scoreboard;
+use rcorn_scoreboard::{Metric, Scoreboard};
 use rcorn_settings::Protocol;
 use rcorn_sys::{clock, net};
 use rcorn_types::Monotonic;
@@ -243,6 +242,7 @@ impl Acceptor {
             progress: TransferProgress::new(clock::coarse_now()),
         };
         let channel = Channel::new(Transport::plain(socket), self.timeouts);
+        channel.count(Metric::AcceptedConnections);
         Accepted::Connection(Connection::new(channel, peer, state))
     }
 
@@ -250,6 +250,7 @@ impl Acceptor {
     #[must_use]
     pub fn welcome<E>(&self, transferred: TransferredConnection) -> Connection<E> {
         let channel = Channel::new(transferred.transport, self.timeouts);
+        channel.count(Metric::TakenConnections);
         let mut state = transferred.state;
         // From a worker of other settings it may have come by a socket that we do not have.
         let last = self.listeners.len().saturating_sub(1);
@@ -274,7 +275,7 @@ fn refused<E>(error: io::Error) -> Accepted<E> {
 /// new connection, as long as it sleeps; kept ones would all come to be its own.
 #[must_use]
 pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monotonic) -> bool {
-    let wanted = scoreboard.shared().wanted.load(Ordering::Relaxed);
+    let wanted = scoreboard.shared().wanted();
     if wanted <= 1 || held <= 1 {
         return false;
     }
@@ -284,12 +285,12 @@ pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monoto
         let Some(cell) = scoreboard.cell(index) else {
             break;
         };
-        let busy = Monotonic::from_nanos(cell.busy_since.load(Ordering::Relaxed));
-        let is_busy = busy > Monotonic::ZERO && now.since(busy) > BUSY_REQUEST;
-        if cell.worker.load(Ordering::Relaxed) != 0 && !is_busy {
+        let begun = cell.request_entry().begun();
+        let is_busy = begun.is_some_and(|begun| now.since(begun) > BUSY_REQUEST);
+        if cell.is_taken() && !is_busy {
             workers = workers.saturating_add(1);
-            let held = cell.connections.load(Ordering::Relaxed);
-            total = total.saturating_add(usize::try_from(held).unwrap_or(usize::MAX));
+            let held = usize::try_from(cell.connections()).unwrap_or(usize::MAX);
+            total = total.saturating_add(held);
         }
     }
     // Rounded up: with 5 connections and 4 workers, two are a fair share.
@@ -308,7 +309,7 @@ mod tests {
         read: None,
         write: None,
         buffer: 0,
-        cell: None,
+        entry: None,
     };
 
     struct World {
@@ -428,10 +429,10 @@ mod tests {
         let now = Monotonic::from_nanos(10_000_000_000);
         let set = |index: u16, held: u32| {
             let cell = board.cell(index).unwrap();
-            cell.worker.store(u64::from(index) + 1, Ordering::Relaxed);
-            cell.connections.store(held, Ordering::Relaxed);
+            cell.register(u64::from(index) + 1, 1, 1);
+            cell.set_connections(held);
         };
-        board.shared().wanted.store(4, Ordering::Relaxed);
+        board.shared().set_wanted(4);
         set(0, 3);
         set(1, 1);
         set(2, 1);
@@ -440,10 +441,10 @@ mod tests {
         assert!(!has_more_than_its_share(&board, 2, now));
         // One that is busy counts for nothing, and so do its connections.
         set(3, 90);
-        let busy = board.cell(3).unwrap();
-        busy.busy_since.store(9_000_000_000, Ordering::Relaxed);
+        let busy = board.cell(3).unwrap().request_entry();
+        busy.begin(Monotonic::from_nanos(9_000_000_000), b"", b"");
         assert!(has_more_than_its_share(&board, 3, now));
-        board.shared().wanted.store(1, Ordering::Relaxed);
+        board.shared().set_wanted(1);
         assert!(!has_more_than_its_share(&board, 3, now));
     }
 }

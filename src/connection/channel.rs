@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use nix::poll::PollTimeout;
-use rcorn_scoreboard::Cell;
+use rcorn_scoreboard::{Cell, Counters, Metric};
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
@@ -17,7 +17,7 @@ use super::progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
 use super::sync::Lock;
 use super::transport::{Flush, Transport};
 use super::unlocked::Unlocked;
-use super::write_buffer::{FileRest, Pushed, WriteBuffer};
+use super::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +48,17 @@ pub struct ClientTimeouts {
     pub write: Option<Duration>,
     /// How many bytes of a reply may leave after the worker has gone on.
     pub buffer: usize,
-    /// Where the waiting is noted, so that it does not count as the app's time.
-    pub cell: Option<&'static Cell>,
+    /// Where it is noted what becomes of the connection.
+    pub entry: Option<WorkerEntry>,
+}
+
+/// What the scoreboard has of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerEntry {
+    /// Time spent waiting for the client is noted here, so that it does not count as the app's.
+    pub cell: &'static Cell,
+    /// What is counted.
+    pub counters: Counters<'static>,
 }
 
 #[derive(Debug)]
@@ -110,8 +119,19 @@ impl Channel {
 
     /// The reply is out to its end: whatever becomes of this worker, the client has it.
     pub fn answered(&self) {
-        if let Some(cell) = self.0.timeouts.cell {
-            cell.answered.store(1, Ordering::Release);
+        if let Some(entry) = &self.0.timeouts.entry {
+            entry.cell.request_entry().set_answered();
+        }
+    }
+
+    /// Counts something that has happened to the connection.
+    pub fn count(&self, metric: Metric) {
+        self.add(metric, 1);
+    }
+
+    fn add(&self, metric: Metric, amount: u64) {
+        if let Some(entry) = &self.0.timeouts.entry {
+            entry.counters.add(metric, amount);
         }
     }
 
@@ -188,7 +208,10 @@ impl Channel {
 
     fn received(&self, got: io::Result<usize>) -> Result<Option<usize>, Lost> {
         match got {
-            Ok(got) => Ok(Some(got)),
+            Ok(got) => {
+                self.add(Metric::ReceivedBytes, wide(got));
+                Ok(Some(got))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(self.lose(Lost::Gone(error))),
         }
@@ -391,13 +414,18 @@ impl Channel {
         loop {
             let (ready, waited) = py.unlocked(|| {
                 let begun = clock::now();
-                if let Some(cell) = self.0.timeouts.cell {
-                    cell.wait();
+                let request = self
+                    .0
+                    .timeouts
+                    .entry
+                    .map(|entry| entry.cell.request_entry());
+                if let Some(request) = request {
+                    request.wait();
                 }
                 let ready = self.0.transport.wait(interest, timeout);
                 let waited = clock::now().since(begun);
-                if let Some(cell) = self.0.timeouts.cell {
-                    cell.go_on(clock::nanoseconds(waited));
+                if let Some(request) = request {
+                    request.resume(waited);
                 }
                 (ready, waited)
             });
@@ -445,7 +473,7 @@ mod tests {
         read: Some(Duration::from_millis(50)),
         write: Some(Duration::from_millis(50)),
         buffer: 0,
-        cell: None,
+        entry: None,
     };
 
     #[test]

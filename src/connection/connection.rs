@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcorn_http::{ChunkScan, Passage};
+use rcorn_scoreboard::Metric;
 use rcorn_settings::{AllowList, Protocol};
 use rcorn_sys::net::Peer;
 use rcorn_types::Monotonic;
@@ -105,7 +106,11 @@ impl<E> Connection<E> {
             | Waiting::Body(_)
             | Waiting::Chunks
             | Waiting::NextRequest => {
-                queue.send(self.channel.transport(), &self.state, &self.buffer)
+                let sent = queue.send(self.channel.transport(), &self.state, &self.buffer);
+                if sent {
+                    self.channel.count(Metric::HandedOffConnections);
+                }
+                sent
             }
         }
     }

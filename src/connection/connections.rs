@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use rcorn_log as log;
+use rcorn_scoreboard::Metric;
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
@@ -176,7 +177,10 @@ impl<E> Connections<E> {
                 self.close(connection);
                 Expired::Nothing
             }
-            Waiting::Head | Waiting::Body(_) | Waiting::Chunks => Expired::Request(connection),
+            Waiting::Head | Waiting::Body(_) | Waiting::Chunks => {
+                connection.channel.count(Metric::TimedOutConnections);
+                Expired::Request(connection)
+            }
             waiting @ Waiting::Reply(_) => {
                 // The kernel tells of room late; what the client has taken counts.
                 let now = clock::coarse_now();
@@ -186,6 +190,7 @@ impl<E> Connections<E> {
                     return Expired::Nothing;
                 }
                 let client = connection.client_address();
+                connection.channel.count(Metric::TimedOutConnections);
                 connection.channel.transport().reset_on_close();
                 self.close(connection);
                 Expired::Reply(client)
@@ -323,7 +328,7 @@ pub(crate) mod tests {
             read: None,
             write: None,
             buffer: 1 << 30,
-            cell: None,
+            entry: None,
         };
         let channel = Channel::new(Transport::plain(ours.into()), timeouts);
         let state = ConnectionState {

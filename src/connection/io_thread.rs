@@ -200,7 +200,7 @@ impl<E> Shared<E> {
             } else {
                 MAX_LOOK_INTERVAL.min(interval.saturating_mul(2))
             };
-            let requests = self.cell.requests.load(Ordering::Relaxed);
+            let requests = self.cell.requests();
             if holds || self.busy_since().is_some() || requests != served {
                 awake_until = now.after(AWAKE_AFTER_REQUEST);
             } else if now >= awake_until && self.asleep.swap(true, Ordering::AcqRel) {
@@ -262,10 +262,9 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Since when the request in hand runs.
+    /// When the request in hand began.
     fn busy_since(&self) -> Option<Monotonic> {
-        let since = self.cell.busy_since.load(Ordering::Acquire);
-        (since != 0).then(|| Monotonic::from_nanos(since))
+        self.cell.request_entry().begun()
     }
 
     /// Looks after the parked connections when the worker cannot; whether it cannot.
@@ -322,9 +321,7 @@ impl<E> Shared<E> {
     /// Whether there is somebody to take it.
     fn may_hand_on(&self) -> bool {
         let shared = self.scoreboard.shared();
-        shared.wanted.load(Ordering::Relaxed) > 1
-            && shared.stopping.load(Ordering::Acquire) == 0
-            && !self.leaving.load(Ordering::Relaxed)
+        shared.wanted() > 1 && shared.stop_mode().is_none() && !self.leaving.load(Ordering::Relaxed)
     }
 }
 
@@ -361,7 +358,7 @@ mod tests {
         let (board, _fd) = Scoreboard::create(1).unwrap();
         let board: &'static Scoreboard = Box::leak(Box::new(board));
         let cell = board.cell(0).unwrap();
-        board.shared().wanted.store(2, Ordering::Relaxed);
+        board.shared().set_wanted(2);
         let poller = Arc::new(Poller::new().unwrap());
         let limit = Some(timeout);
         let timeouts = WaitTimeouts {
@@ -402,8 +399,7 @@ mod tests {
 
     /// The app is in a long request from now on.
     fn begin_request(world: &World) {
-        let now = clock::now().as_nanos();
-        world.cell.busy_since.store(now, Ordering::Release);
+        world.cell.request_entry().begin(clock::now(), b"", b"");
         world.thread.attend();
     }
 
@@ -443,7 +439,7 @@ mod tests {
         assert_eq!(world.connections.held(), 1);
         world.thread.0.leaving.store(false, Ordering::Relaxed);
         let shared = world.thread.0.scoreboard.shared();
-        shared.wanted.store(1, Ordering::Relaxed);
+        shared.set_wanted(1);
         world.thread.0.service(0);
         assert_eq!(world.connections.held(), 1);
         assert!(world.handoff.receive().unwrap().is_none());

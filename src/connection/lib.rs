@@ -22,7 +22,9 @@ mod unlocked;
 mod write_buffer;
 
 pub use acceptor::{Accepted, Acceptor, Listener, has_more_than_its_share};
-pub use channel::{Channel, ClientTimeouts, Lost, WaitProgress, WeakChannel, WriteOffload};
+pub use channel::{
+    Channel, ClientTimeouts, Lost, WaitProgress, WeakChannel, WorkerEntry, WriteOffload,
+};
 pub use coalesce::Coalescing;
 pub use connection::{Connection, WaitTimeouts};
 pub use connections::{Connections, Expired};

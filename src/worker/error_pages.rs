@@ -7,6 +7,9 @@ use rcorn_wsgi::{CommonHeaders, Ending, EnvironError, Served};
 use super::Connection;
 use super::request::Request;
 
+/// To a request that did not come in time: Request Timeout (RFC 9110 section 15.5.9).
+pub(super) const LATE_STATUS: u16 = 408;
+
 /// Sends a small page and gives the length of its body; what does not fit into the socket's buffer at
 /// once is given up.
 pub(super) fn send(
@@ -51,7 +54,7 @@ pub(super) fn too_slow(common: &CommonHeaders, connection: &Connection) {
     send(
         common,
         connection,
-        408,
+        LATE_STATUS,
         "The request took too long to arrive.",
         false,
     );

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -19,7 +18,6 @@ use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
 use super::Connection;
-use super::error_pages;
 use super::lifecycle::{LAST_REQUEST_WAIT, Leaving, Lifecycle};
 use super::receive::{receive, serve_ready};
 use super::rules::Rules;
@@ -60,7 +58,7 @@ impl EventLoop<'_> {
                 }
             }
         }
-        self.cell.connections.store(0, Ordering::Relaxed);
+        self.cell.set_connections(0);
     }
 
     /// One turn of the loop; `false` when it is time to leave.
@@ -114,10 +112,10 @@ impl EventLoop<'_> {
         let (poller, cell) = (&self.poller, self.cell);
         // Releasing the GIL costs 45 ns when nobody wants it.
         let ready = py.detach(|| {
-            cell.awake_since.store(0, Ordering::Release);
+            cell.sleep();
             let ready = poller.wait(events, timeout);
             // Before the GIL is back: a thread of the app that never lets go of it is a hang too.
-            cell.awake_since.store(clock::coarse(), Ordering::Release);
+            cell.wake(clock::coarse_now());
             ready
         });
         Ok(ready?)
@@ -274,7 +272,7 @@ impl EventLoop<'_> {
             match self.connections.end_wait(place) {
                 Expired::Nothing => {}
                 Expired::Request(connection) => {
-                    error_pages::too_slow(&self.slot.handler.common_headers(), &connection);
+                    self.slot.handler.refuse_late(&connection);
                     self.connections.settle(connection, Next::Close);
                 }
                 Expired::Reply(client) => log::info(format_args!(

@@ -1,17 +1,16 @@
 //! One request from its head to the end of its reply: body, environ, app, access log, scoreboard.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use rcorn_app::hooks::WorkerHooks;
-use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting};
+use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
 use rcorn_log as log;
 use rcorn_python::traceback;
-use rcorn_scoreboard::Cell;
+use rcorn_scoreboard::Metric;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
 use rcorn_wsgi::{
@@ -36,7 +35,7 @@ pub(super) struct RequestHandler {
     environ: EnvironBuilder,
     exchange: ExchangeSlot,
     access: Option<AccessLog>,
-    cell: &'static Cell,
+    entry: WorkerEntry,
     io: IoThread<Endpoints>,
     pub(super) coalescing: Coalescing,
     /// When the common headers were made.
@@ -59,14 +58,14 @@ impl RequestHandler {
         environ: EnvironBuilder,
         exchange: ExchangeSlot,
         access: Option<AccessLog>,
-        cell: &'static Cell,
+        entry: WorkerEntry,
         io: IoThread<Endpoints>,
     ) -> Self {
         Self {
             environ,
             exchange,
             access,
-            cell,
+            entry,
             io,
             coalescing: Coalescing::default(),
             dated: WallClock::default(),
@@ -106,35 +105,23 @@ impl RequestHandler {
             environ,
         } = answered;
         let served = self.own_answer(connection, request, served, malformed);
-        self.cell.end(clock::coarse());
-        self.log_access(py, request, &served, begun, environ.as_ref());
+        self.end(py, request, &served, begun, environ.as_ref());
         drop(environ);
         connection.state.served = connection.state.served.saturating_add(1);
-        if let Some(error) = &served.error {
-            log_error(request, error);
-        }
-        let was_buffered = matches!(plan, BodyPlan::Here(_));
-        let is_whole = is_alone && left.is_some();
-        match served.ending {
-            Ending::KeepAlive if was_buffered => {
+        match (plan, served.ending) {
+            (BodyPlan::Here(_), Ending::KeepAlive) => {
                 Outcome::Served(request.length.saturating_add(used))
             }
-            Ending::KeepAlive => left.map_or(
+            (_, Ending::KeepAlive) => left.map_or(
                 // The app left part of the body unread and the rest is not here: nothing after it can be found.
                 Outcome::Leave(Next::Close),
                 Outcome::ServedStream,
             ),
-            // The client said that this was its last request, and all of it was read. Should it send something all the
-            // same, a close would cost what of the reply it has not taken yet: a short one it has.
-            Ending::Close
-                if is_whole
-                    && !request.head.keep_alive
-                    && served.sent <= MAX_PROMPT_REPLY_BYTES =>
-            {
+            (_, Ending::Close) if is_alone && left.is_some() && is_last(request, &served) => {
                 Outcome::Leave(Next::Done)
             }
-            Ending::Close | Ending::Unanswered => Outcome::Leave(Next::Close),
-            Ending::Abort => {
+            (_, Ending::Close | Ending::Unanswered) => Outcome::Leave(Next::Close),
+            (_, Ending::Abort) => {
                 // What the app gave before it failed.
                 connection.channel.pump().ok();
                 connection.channel.transport().reset_on_close();
@@ -157,11 +144,11 @@ impl RequestHandler {
         }
         // The helper thread looks after the other connections, if there are any.
         let in_hand = u32::from(connection.has_place());
-        if self.cell.connections.load(Ordering::Relaxed) > in_hand {
+        if self.entry.cell.connections() > in_hand {
             self.io.attend();
         }
-        self.cell
-            .begin(begun.as_nanos(), request.line(), request.peer.as_bytes());
+        let entry = self.entry.cell.request_entry();
+        entry.begin(begun, request.line(), request.peer.as_bytes());
         begun
     }
 
@@ -263,6 +250,49 @@ impl RequestHandler {
         }
     }
 
+    /// Notes that a request has ended, and how.
+    fn end(
+        &mut self,
+        py: Python<'_>,
+        request: &Request<'_>,
+        served: &Served,
+        begun: Monotonic,
+        environ: Option<&Bound<'_, PyDict>>,
+    ) {
+        self.entry.cell.request_entry().end(clock::coarse_now());
+        self.count(served);
+        self.log_access(py, request, served, begun, environ);
+        if let Some(error) = &served.error {
+            log_error(request, error);
+        }
+    }
+
+    fn count(&self, served: &Served) {
+        let counters = self.entry.counters;
+        counters.count_response(served.status);
+        counters.add(Metric::SentBodyBytes, served.sent);
+        match served.error {
+            None | Some(ExchangeError::Leaving) => {}
+            Some(ExchangeError::App(_) | ExchangeError::Close(_) | ExchangeError::Length(_)) => {
+                counters.count(Metric::AppErrors);
+            }
+            Some(ExchangeError::Client(_)) => counters.count(Metric::ClientDisconnects),
+        }
+    }
+
+    /// Answers what is no valid request.
+    pub(super) fn refuse(&self, connection: &Connection, refusal: &Refusal) {
+        self.entry.counters.count(Metric::RefusedRequests);
+        self.entry.counters.count_response(refusal.status());
+        error_pages::refuse(&self.common_headers(), connection, refusal);
+    }
+
+    /// Answers a head or body that did not come in time.
+    pub(super) fn refuse_late(&self, connection: &Connection) {
+        self.entry.counters.count_response(error_pages::LATE_STATUS);
+        error_pages::too_slow(&self.common_headers(), connection);
+    }
+
     /// What the server says where the app gave no answer.
     fn own_answer(
         &self,
@@ -321,7 +351,7 @@ impl RequestHandler {
     }
 
     /// What every reply of this slot ends with.
-    pub(super) fn common_headers(&self) -> CommonHeaders {
+    fn common_headers(&self) -> CommonHeaders {
         self.exchange.common_headers()
     }
 
@@ -338,6 +368,12 @@ impl RequestHandler {
         self.exchange
             .set_common_headers(b"Server: rcorn\r\n", format!("Date: {date}\r\n").as_bytes());
     }
+}
+
+/// Whether the client said that this was its last request, and has the reply. Should it send something all the same, a
+/// close would cost what of the reply it has not taken yet: a short one it has.
+fn is_last(request: &Request<'_>, served: &Served) -> bool {
+    !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
 }
 
 /// Says in the log what went wrong.

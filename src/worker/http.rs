@@ -8,7 +8,6 @@ use rcorn_connection::{HeadScan, Next, Waiting};
 use rcorn_http::{Progress, parse_head};
 
 use super::Connection;
-use super::error_pages;
 use super::handler::RequestHandler;
 use super::receive::keep;
 use super::request::{Outcome, Request};
@@ -90,7 +89,7 @@ fn serve_request(
             handler.serve(py, rules, connection, &request)
         }
         Err(refusal) => {
-            error_pages::refuse(&handler.common_headers(), connection, &refusal);
+            handler.refuse(connection, &refusal);
             Outcome::Leave(Next::Close)
         }
     }

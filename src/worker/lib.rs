@@ -29,7 +29,6 @@ mod uwsgi;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 
@@ -158,10 +157,7 @@ fn boot<'a>(
     }
     let settings = &spec.start.settings;
     if let Some(cell) = spec.scoreboard.cell(spec.slot) {
-        cell.pid.store(pid().cast_unsigned(), Ordering::Relaxed);
-        cell.generation
-            .store(spec.start.generation, Ordering::Relaxed);
-        cell.worker.store(spec.id, Ordering::Release);
+        cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
     sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
     sys::fork::mark_forks()?;

@@ -2,13 +2,12 @@
 //! replaced.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rcorn_link::{Report, report};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
-use rcorn_scoreboard::{AT_ONCE, QUEUE_FIRST, Scoreboard};
+use rcorn_scoreboard::{Scoreboard, StopMode};
 use rcorn_types::Monotonic;
 
 use super::orders::Orders;
@@ -97,7 +96,7 @@ impl<'a> Lifecycle<'a> {
                 pid()
             ));
             Leaving::Orphaned
-        } else if self.stopping() == QUEUE_FIRST {
+        } else if self.stop_mode() == Some(StopMode::QueueFirst) {
             Leaving::Stopping(now)
         } else {
             Leaving::Retired
@@ -106,15 +105,15 @@ impl<'a> Lifecycle<'a> {
         leaving
     }
 
-    fn stopping(&self) -> u32 {
-        self.scoreboard.shared().stopping.load(Ordering::Acquire)
+    fn stop_mode(&self) -> Option<StopMode> {
+        self.scoreboard.shared().stop_mode()
     }
 
     /// Whether a worker that does not watch the listeners takes a connection that waits there all the same. The order to
     /// leave, or to pause, may have come with the very event that told of it, and nobody else was woken: a worker that
     /// leaves hands it on. Not when the queue is not to be served.
     pub(super) fn takes_late_connections(&self) -> bool {
-        self.leaving != Some(Leaving::Orphaned) && self.stopping() != AT_ONCE
+        self.leaving != Some(Leaving::Orphaned) && self.stop_mode() != Some(StopMode::AtOnce)
     }
 
     /// Until when the accept queue of a server that stops is watched.

@@ -103,36 +103,17 @@ impl Orders {
             wake,
         };
         let null = File::open("/dev/null")?;
-        let mut listeners = Some((listeners, null));
-        for (number, flag) in [
-            (Signal::SIGTERM, &orders.drain),
-            (Signal::SIGUSR1, &orders.reopen),
-        ] {
-            let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
-            signal::reset(number)?;
-            let drains = number == Signal::SIGTERM;
-            let listeners = listeners.take_if(|_| drains);
-            signal::on(signal::number(number), move || {
-                flag.store(true, Ordering::Relaxed);
-                if let Some((listeners, null)) = &listeners {
-                    close_connections();
-                    if getppid().as_raw() != arbiter {
-                        for listener in listeners {
-                            process::put_over(null.as_fd(), *listener);
-                        }
-                    }
+        Self::install(Signal::SIGTERM, &orders.drain, &waker, move || {
+            close_connections();
+            if getppid().as_raw() != arbiter {
+                for listener in &listeners {
+                    process::put_over(null.as_fd(), *listener);
                 }
-                wake_up(&waker);
-            })?;
-        }
+            }
+        })?;
+        Self::install(Signal::SIGUSR1, &orders.reopen, &waker, || {})?;
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
-            let (flag, waker) = (Arc::clone(&orders.quit), waker.try_clone()?);
-            signal::reset(number)?;
-            signal::on(signal::number(number), move || {
-                flag.store(true, Ordering::Relaxed);
-                call::interrupt();
-                wake_up(&waker);
-            })?;
+            Self::install(number, &orders.quit, &waker, call::interrupt)?;
             // A request that waits in a system call is to be dropped, too.
             signal::interrupt_calls(number)?;
         }
@@ -144,6 +125,22 @@ impl Orders {
         }
         SigSet::empty().thread_set_mask()?;
         Ok(orders)
+    }
+
+    /// Lets a signal set a flag, do something that is safe in a handler (signal-safety(7)), and wake the loop.
+    fn install(
+        number: Signal,
+        flag: &Arc<AtomicBool>,
+        waker: &UnixStream,
+        action: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
+        signal::reset(number)?;
+        signal::on(signal::number(number), move || {
+            flag.store(true, Ordering::Relaxed);
+            action();
+            wake_up(&waker);
+        })
     }
 
     /// What to wait on beside the sockets.

@@ -4,7 +4,6 @@ use rcorn_connection::{Next, Waiting};
 use rcorn_http::{Progress, parse_preface};
 
 use super::Connection;
-use super::error_pages;
 use super::handler::RequestHandler;
 use super::rules::Rules;
 
@@ -23,7 +22,7 @@ pub(super) fn read_preface(
         }
         Ok(Progress::More) => Err(Next::Park(Waiting::Head)),
         Err(refusal) => {
-            error_pages::refuse(&handler.common_headers(), connection, &refusal);
+            handler.refuse(connection, &refusal);
             Err(Next::Close)
         }
     }

@@ -1,7 +1,6 @@
 //! When a worker is worn: it has served `max_requests`, or grown beyond `max_worker_memory`.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rcorn_python::fork::pid;
@@ -94,7 +93,7 @@ impl Retirement {
             });
         }
         let most = self.max_requests?;
-        let served = self.cell.requests.load(Ordering::Relaxed);
+        let served = self.cell.requests();
         (served >= most).then_some(RetirementReason::Requests)
     }
 

@@ -58,7 +58,7 @@ impl<'a> Rules<'a> {
 
     /// Whether other workers serve the same app (`wsgi.multiprocess`).
     pub(super) fn is_multiprocess(&self) -> bool {
-        self.scoreboard.shared().wanted.load(Ordering::Relaxed) > 1
+        self.scoreboard.shared().wanted() > 1
     }
 
     /// Whether the next request is the last one of a connection that has `served` already.

@@ -10,12 +10,11 @@ use pyo3::prelude::*;
 use rcorn_app::loggers;
 use rcorn_connection::{
     Acceptor, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener, Poller,
-    Source, WaitTimeouts,
+    Source, WaitTimeouts, WorkerEntry,
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
 use rcorn_log::AccessLog as AccessFile;
-use rcorn_scoreboard::Cell;
 use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
 use rcorn_sys::process::adopt;
 use rcorn_wsgi::{
@@ -50,6 +49,8 @@ impl<'a> EventLoop<'a> {
         let settings = &start.settings;
         let cell = spec.scoreboard.cell(spec.slot);
         let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
+        let counters = spec.scoreboard.counters(spec.slot);
+        let entry = WorkerEntry { cell, counters };
         let poller = Arc::new(Poller::new()?);
         poller.add(orders.wake(), Source::Wake)?;
         let handoff =
@@ -73,7 +74,7 @@ impl<'a> EventLoop<'a> {
             Arc::clone(&poller),
             listeners(start)?,
             handoff,
-            client_timeouts(settings, cell),
+            client_timeouts(settings, entry),
             settings.proxy_protocol != ProxyProtocol::Off,
         );
         acceptor.open()?;
@@ -81,7 +82,7 @@ impl<'a> EventLoop<'a> {
         let quit = orders.quit_flag();
         let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks.as_ref(), quit);
         Ok(Self {
-            slot: slot(py, start, cell, &io)?,
+            slot: slot(py, start, entry, &io)?,
             lifecycle: Lifecycle::new(
                 orders,
                 Retirement::new(settings, spec.id, cell),
@@ -114,13 +115,13 @@ fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
 fn slot(
     py: Python<'_>,
     start: &Start,
-    cell: &'static Cell,
+    entry: WorkerEntry,
     io: &IoThread<Endpoints>,
 ) -> io::Result<RequestSlot> {
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let access = access_log(py, start)?;
-    let handler = RequestHandler::new(environ, exchange, access, cell, io.clone());
+    let handler = RequestHandler::new(environ, exchange, access, entry, io.clone());
     Ok(RequestSlot::new(handler))
 }
 
@@ -154,12 +155,12 @@ fn access_log(py: Python<'_>, start: &Start) -> io::Result<Option<AccessLog>> {
     AccessLog::to_file(AccessFile::new(adopt(fd)?, path), format).map(Some)
 }
 
-fn client_timeouts(settings: &Settings, cell: &'static Cell) -> ClientTimeouts {
+fn client_timeouts(settings: &Settings, entry: WorkerEntry) -> ClientTimeouts {
     ClientTimeouts {
         read: settings.body_timeout.limit(),
         write: settings.write_timeout.limit(),
         buffer: usize::try_from(settings.response_buffer.bytes()).unwrap_or(usize::MAX),
-        cell: Some(cell),
+        entry: Some(entry),
     }
 }
 

@@ -9,7 +9,6 @@ use rcorn_http::{Progress, Refusal, parse_packet};
 use rcorn_wsgi::Variables;
 
 use super::Connection;
-use super::error_pages;
 use super::handler::RequestHandler;
 use super::receive::keep;
 use super::request::{Outcome, Request};
@@ -32,7 +31,7 @@ pub(super) fn serve_packet(
         return Next::Park(Waiting::FirstByte);
     }
     if !connection.is_on(&rules.settings.uwsgi_allow_ips) {
-        error_pages::refuse(&handler.common_headers(), connection, &Refusal::UwsgiPeer);
+        handler.refuse(connection, &Refusal::UwsgiPeer);
         return Next::Close;
     }
     match serve_variables(py, rules, parser, handler, connection, packet) {
@@ -78,7 +77,7 @@ fn serve_variables(
             handler.serve(py, rules, connection, &request)
         }
         Err(refusal) => {
-            error_pages::refuse(&handler.common_headers(), connection, &refusal);
+            handler.refuse(connection, &refusal);
             Outcome::Leave(Next::Close)
         }
     }
