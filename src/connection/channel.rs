@@ -76,7 +76,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Channel(Arc<Inner>);
 
-/// Who sends what waits when the app does not go on.
+/// Sends what waits in a channel when the app does not go on.
 pub trait WriteOffload: std::fmt::Debug + Send + Sync {
     /// Something waits in this channel: it must not wait long.
     fn send_soon(&self, channel: &Channel);
@@ -163,7 +163,7 @@ impl Channel {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Notes that the client has left, seen by whoever decodes what it sent.
+    /// Notes that the client has left: for the decoder of what it sent, which sees that.
     pub fn mark_lost(&self) {
         self.0.lost.store(true, Ordering::Relaxed);
     }
@@ -276,8 +276,8 @@ impl Channel {
         self.0.transport.send(message, Flush::Now).ok();
     }
 
-    /// Keeps parts that others may follow at once; whoever calls this sees to it that they leave soon. Gives the
-    /// number of bytes that wait now.
+    /// Keeps parts that others may follow at once; the caller has them sent soon ([`WriteOffload::send_soon`]). Gives
+    /// the number of bytes that wait now.
     pub fn hold(&self, parts: &[IoSlice<'_>]) -> usize {
         let mut buffer = self.write_buffer();
         buffer.keep(parts);

@@ -16,7 +16,7 @@ const MIN_REQUEST: Duration = Duration::from_micros(20);
 const MAX_DELAY: Duration = Duration::from_micros(500);
 /// The longest request, on average, for which it pays.
 const MAX_REQUEST: Duration = Duration::from_micros(250);
-/// A request as long as this may come again, and nobody is to wait for it.
+/// A request as long as this may come again, and no reply is to wait for it.
 const SLOW_REQUEST: Duration = Duration::from_millis(1);
 /// After this many requests in a row that were not slow, the next one is expected to be as quick.
 const STEADY_REQUESTS: u32 = 256;

@@ -198,7 +198,7 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Lets nobody wait longer than until then for a request to begin.
+    /// Lets no connection wait longer than until then for a request to begin.
     pub fn shorten_waits(&self, until: Monotonic) {
         self.parking
             .shorten(until, |parked| parked.state.waiting.is_for_request());

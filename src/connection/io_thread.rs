@@ -318,7 +318,7 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Whether there is somebody to take it.
+    /// Whether a sibling is there to take a connection.
     fn may_hand_on(&self) -> bool {
         let shared = self.scoreboard.shared();
         shared.wanted() > 1 && shared.stop_mode().is_none() && !self.leaving.load(Ordering::Relaxed)
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(taken.state.waiting, Waiting::NextRequest);
         assert_eq!(world.thread.take_discarded().len(), 1);
         assert!(world.thread.take_discarded().is_empty());
-        // The connection lives on with whoever took it.
+        // The connection lives on.
         taken.transport.send(b"hi", crate::Flush::Now).unwrap();
         let mut got = [0; 2];
         client.read_exact(&mut got).unwrap();

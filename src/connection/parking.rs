@@ -1,8 +1,8 @@
 //! The places of parked connections: shared by the worker and its helper thread, each of whom takes a connection out
 //! of its place for as long as it deals with it.
 //!
-//! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost whoever puts
-//! it back, and when.
+//! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost, whichever
+//! thread puts it back, and when.
 
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

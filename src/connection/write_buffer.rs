@@ -173,7 +173,7 @@ impl WriteBuffer {
         self.taken = self.taken.saturating_add(wide(sent));
     }
 
-    /// Leaves a failure for whoever sends next.
+    /// Leaves a failure for the next caller that sends.
     pub(crate) fn fail(&mut self, error: io::Error) {
         (self.bytes, self.sent, self.file) = (Vec::new(), 0, None);
         self.failed = Some(error);

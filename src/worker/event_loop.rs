@@ -91,8 +91,8 @@ impl EventLoop<'_> {
             match source {
                 Source::Wake => self.follow_orders(),
                 Source::Listener(index) => {
-                    // A single new connection is the rule for a worker that nobody waits for: to look for a second
-                    // costs a system call.
+                    // Without other clients that wait, a second new connection is rare: to look for one costs a
+                    // system call.
                     let alone = own == 0 && self.connections.held() > 0;
                     self.listener_is_ready(py, index, if alone { 1 } else { most })?;
                 }

@@ -8,7 +8,6 @@ use pyo3::types::PyDict;
 use rcorn_app::hooks::WorkerHooks;
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
-use rcorn_log as log;
 use rcorn_python::traceback;
 use rcorn_scoreboard::Metric;
 use rcorn_sys::clock;
@@ -263,7 +262,7 @@ impl RequestHandler {
         self.count(served);
         self.log_access(py, request, served, begun, environ);
         if let Some(error) = &served.error {
-            log_error(request, error);
+            request.log_error(error);
         }
     }
 
@@ -374,27 +373,4 @@ impl RequestHandler {
 /// close would cost what of the reply it has not taken yet: a short one it has.
 fn is_last(request: &Request<'_>, served: &Served) -> bool {
     !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
-}
-
-/// Says in the log what went wrong.
-fn log_error(request: &Request<'_>, error: &ExchangeError) {
-    let method = log::escaped(request.method());
-    let target = log::escaped(request.target());
-    match error {
-        ExchangeError::App(text) => log::error(format_args!(
-            "Error handling request {method} {target}\n{text}"
-        )),
-        ExchangeError::Close(text) => log::error(format_args!(
-            "Error in close() after request {method} {target}\n{text}"
-        )),
-        ExchangeError::Length(text) => log::error(format_args!(
-            "Error handling request {method} {target}: {text}"
-        )),
-        ExchangeError::Client(text) => log::info(format_args!(
-            "Client left during request {method} {target}: {text}"
-        )),
-        ExchangeError::Leaving => log::warning(format_args!(
-            "Dropped request {method} {target}: told to leave at once"
-        )),
-    }
 }

@@ -89,7 +89,7 @@ impl<'a> Lifecycle<'a> {
 
     /// Follows the order to leave: gives why.
     pub(super) fn begin_to_leave(&mut self, now: Monotonic) -> Leaving {
-        // The parent's death sends TERM too; then nobody drains the queue for a successor.
+        // The parent's death sends TERM too; then there is no successor to drain the queue for.
         let leaving = if nix::unistd::getppid().as_raw() != self.arbiter {
             log::info(format_args!(
                 "Parent changed, shutting down: <Worker {}>",
@@ -110,7 +110,7 @@ impl<'a> Lifecycle<'a> {
     }
 
     /// Whether a worker that does not watch the listeners takes a connection that waits there all the same. The order to
-    /// leave, or to pause, may have come with the very event that told of it, and nobody else was woken: a worker that
+    /// leave, or to pause, may have come with the very event that told of it, and no other worker was woken: a worker that
     /// leaves hands it on. Not when the queue is not to be served.
     pub(super) fn takes_late_connections(&self) -> bool {
         self.leaving != Some(Leaving::Orphaned) && self.stop_mode() != Some(StopMode::AtOnce)

@@ -1,7 +1,9 @@
 //! One request whose head is complete, before the app has seen it.
 
+use rcorn_connection::{Next, Waiting};
 use rcorn_http::Head;
-use rcorn_wsgi::Variables;
+use rcorn_log as log;
+use rcorn_wsgi::{ExchangeError, Variables};
 
 /// A request, as it lies in the bytes that were received.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,29 @@ impl Request<'_> {
     pub(super) fn is_head(&self) -> bool {
         self.method() == b"HEAD"
     }
+
+    /// Says in the log what went wrong.
+    pub(super) fn log_error(&self, error: &ExchangeError) {
+        let method = log::escaped(self.method());
+        let target = log::escaped(self.target());
+        match error {
+            ExchangeError::App(text) => log::error(format_args!(
+                "Error handling request {method} {target}\n{text}"
+            )),
+            ExchangeError::Close(text) => log::error(format_args!(
+                "Error in close() after request {method} {target}\n{text}"
+            )),
+            ExchangeError::Length(text) => log::error(format_args!(
+                "Error handling request {method} {target}: {text}"
+            )),
+            ExchangeError::Client(text) => log::info(format_args!(
+                "Client left during request {method} {target}: {text}"
+            )),
+            ExchangeError::Leaving => log::warning(format_args!(
+                "Dropped request {method} {target}: told to leave at once"
+            )),
+        }
+    }
 }
 
 /// What one request leads to.
@@ -47,7 +72,7 @@ pub(super) enum Outcome {
     /// Served, its body came by stream; these bytes are the next request's.
     ServedStream(Vec<u8>),
     /// More bytes are needed.
-    Wait(rcorn_connection::Waiting),
+    Wait(Waiting),
     /// The connection is done.
-    Leave(rcorn_connection::Next),
+    Leave(Next),
 }

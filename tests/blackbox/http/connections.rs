@@ -90,6 +90,36 @@ fn a_head_that_takes_too_long_gets_408() {
 }
 
 #[test]
+fn heads_that_come_byte_by_byte_are_served() {
+    let server = Server::app("cases:app").start();
+    let mut wire = server.connect();
+    let second = "POST /read_all HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    let first = format!("GET /hello HTTP/1.1\r\n{HOST}\r\n");
+    for byte in first.bytes().chain(second.bytes()) {
+        wire.send([byte]);
+    }
+    assert_eq!(wire.read_reply().text(), "OK\n");
+    assert_eq!(wire.read_reply().text(), "abc");
+    server.stop();
+}
+
+#[test]
+fn a_head_without_end_is_refused_at_its_limit() {
+    let server = Server::app("cases:app")
+        .args(["--limit-request-line", "500"])
+        .allow("Invalid request from ip=127.0.0.1")
+        .start();
+    let mut wire = server.connect();
+    // Not one line end comes: the rest of the head is not waited for.
+    for _ in 0..600 {
+        wire.send("x");
+    }
+    let reply = wire.read_reply();
+    assert_eq!((reply.status, reply.closes()), (414, true));
+    server.stop();
+}
+
+#[test]
 fn an_idle_connection_is_closed_after_keep_alive() {
     let server = Server::app("cases:app").args(["--keep-alive", "1"]).start();
     let mut wire = server.connect();
