@@ -48,7 +48,7 @@ pub(super) struct InotifyWatcher {
 }
 
 impl InotifyWatcher {
-    /// Listens to nothing yet.
+    /// Watches nothing yet.
     pub(super) fn new() -> Result<Self, NoInotify> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|source| NoInotify::Instance { source })?;
@@ -63,9 +63,9 @@ impl InotifyWatcher {
         self.inotify.as_fd()
     }
 
-    /// Listens to these directories and no others; tells whether one of them is new, so that what happened in it
-    /// until now was not heard.
-    pub(super) fn attend(
+    /// Watches these directories and no others; tells whether one of them is new, so that changes in it until now
+    /// went unnoticed.
+    pub(super) fn watch(
         &mut self,
         directories: &BTreeMap<PathBuf, Interest>,
     ) -> Result<bool, NoInotify> {
@@ -109,13 +109,13 @@ impl InotifyWatcher {
         }
     }
 
-    /// Takes in what the kernel says; tells whether it is worth a look.
+    /// Reads what the kernel says; tells whether a scan is needed.
     pub(super) fn read_events(&self) -> io::Result<bool> {
-        let mut is_worth = false;
+        let mut is_relevant = false;
         loop {
             match self.inotify.read_events() {
-                Ok(events) => is_worth |= events.iter().any(|event| self.matters(event)),
-                Err(Errno::EAGAIN) => return Ok(is_worth),
+                Ok(events) => is_relevant |= events.iter().any(|event| self.matters(event)),
+                Err(Errno::EAGAIN) => return Ok(is_relevant),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -28,25 +28,25 @@ use rcorn_types::Monotonic;
 use inotify::{InotifyWatcher, NoInotify};
 use tree::{Scope, Stamp};
 
-/// So long must nothing change before a change is acted upon: one save is several events, a checkout is thousands.
-const QUIET: Duration = Duration::from_millis(60);
-/// But something that changes all the time does not put it off for longer than this.
-const LONGEST: Duration = Duration::from_secs(1);
-/// Between two looks of `poll`.
-const PAUSE: Duration = Duration::from_secs(1);
-/// And so many times what the look took: the loop has other things to do.
-const RATIO: u32 = 10;
-/// Directories that appear while we begin to listen need another look, and so do those that appear meanwhile.
-const ROUNDS: usize = 4;
+/// A change is acted upon when nothing has changed for this long: one save is several events, a checkout is
+/// thousands.
+const QUIET_TIME: Duration = Duration::from_millis(60);
+/// Changes that never stop put the reload off for this long at most.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+/// The time between two scans of the engine `poll`,
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// and at least this many times what the last scan took: the loop has other things to do.
+const POLL_COST_RATIO: u32 = 10;
+/// Scans that follow one another at most, because directories appear while the watch begins.
+const MAX_SCANS: usize = 4;
+/// With more roots than these, reported ones that do not exist any more are forgotten.
+const MAX_ROOTS: usize = 100;
 
-/// With more places than these, those that are gone are forgotten.
-const MOST_PLACES: usize = 100;
-
-/// See the file's head.
+/// The files that are watched, how they were, and what has changed since.
 #[derive(Debug)]
-pub(super) struct Watch {
+struct Watch {
     scope: Scope,
-    /// How many of the places the settings name; the others were reported.
+    /// How many of the roots are from the settings; the others were reported by workers.
     named: usize,
     files: BTreeMap<PathBuf, Stamp>,
     directories: usize,
@@ -76,7 +76,7 @@ impl Watch {
     /// Begins to watch what the settings name.
     fn begin(settings: &Settings, now: Monotonic) -> Self {
         let directories = std::iter::once(&settings.chdir).chain(&settings.pythonpath);
-        let places: Vec<CodeDirectory> = directories
+        let roots: Vec<CodeDirectory> = directories
             .map(|path| CodeDirectory {
                 path: path.clone(),
                 is_recursive: true,
@@ -88,9 +88,9 @@ impl Watch {
         };
         let extra = settings.reload_extra_files.iter().chain(config);
         let mut watch = Self {
-            named: places.len(),
+            named: roots.len(),
             scope: Scope {
-                places,
+                roots,
                 extra: extra.map(|path| pattern::read(path)).collect(),
             },
             files: BTreeMap::new(),
@@ -102,7 +102,7 @@ impl Watch {
             is_cut: false,
         };
         watch.choose_engine(settings.reload_engine);
-        watch.look(now);
+        watch.scan(now);
         watch.found.clear();
         watch
     }
@@ -111,7 +111,7 @@ impl Watch {
         if wanted == ReloadEngine::Poll {
             return;
         }
-        let mut paths = self.scope.places.iter().map(|place| &place.path);
+        let mut paths = self.scope.roots.iter().map(|root| &root.path);
         if wanted == ReloadEngine::Auto
             && let Some(path) = paths.find(|path| is_remote(path))
         {
@@ -135,7 +135,7 @@ impl Watch {
         }
     }
 
-    /// When to look, if nothing is heard.
+    /// When to look at the files, if inotify says nothing.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         let poll = match self.engine {
             Engine::Inotify(_) => None,
@@ -144,7 +144,7 @@ impl Watch {
         self.burst.map(|burst| burst.due).or(poll)
     }
 
-    /// Takes in what inotify says.
+    /// Reads what inotify says.
     fn read_events(&mut self, now: Monotonic) {
         let Engine::Inotify(inotify) = &self.engine else {
             return;
@@ -159,24 +159,24 @@ impl Watch {
         }
     }
 
-    /// Something happened: wait whether more follows.
+    /// Something happened: waits for more.
     fn debounce(&mut self, now: Monotonic) {
         let first = self.burst.map_or(now, |burst| burst.first);
-        let due = now.after(QUIET).min(first.after(LONGEST));
+        let due = now.after(QUIET_TIME).min(first.after(MAX_DELAY));
         self.burst = Some(Burst { first, due });
     }
 
-    /// Looks if it is time to; gives the files that changed when they have come to rest.
+    /// Scans if it is due; gives the files that have changed, once they do not change any more.
     fn changes(&mut self, now: Monotonic) -> BTreeSet<PathBuf> {
         if self.deadline().is_none_or(|due| due > now) {
             return BTreeSet::new();
         }
         let is_polling = matches!(self.engine, Engine::Poll { .. });
-        let moved = self.look(now);
+        let moved = self.scan(now);
         let over = self
             .burst
-            .is_some_and(|burst| burst.first.after(LONGEST) <= now);
-        // Nobody tells whether more follows: rest is when two looks see the same.
+            .is_some_and(|burst| burst.first.after(MAX_DELAY) <= now);
+        // Without inotify, changes have stopped when two scans see the same.
         if is_polling && moved && !over {
             self.debounce(now);
             return BTreeSet::new();
@@ -190,14 +190,14 @@ impl Watch {
     }
 
     /// Compares all files with how they were; tells whether any changed.
-    fn look(&mut self, began: Monotonic) -> bool {
-        let mut view = self.scope.look();
-        for _round in 0..ROUNDS {
+    fn scan(&mut self, began: Monotonic) -> bool {
+        let mut view = self.scope.scan();
+        for _scan in 0..MAX_SCANS {
             let Engine::Inotify(inotify) = &mut self.engine else {
                 break;
             };
-            match inotify.attend(&view.directories) {
-                Ok(true) => view = self.scope.look(),
+            match inotify.watch(&view.directories) {
+                Ok(true) => view = self.scope.scan(),
                 Ok(false) => break,
                 Err(error) => {
                     say_no_inotify(&error);
@@ -208,7 +208,7 @@ impl Watch {
         if let Engine::Poll { next } = &mut self.engine {
             let ended = clock::now();
             let took = ended.since(began);
-            *next = ended.after(PAUSE.max(took.saturating_mul(RATIO)));
+            *next = ended.after(POLL_INTERVAL.max(took.saturating_mul(POLL_COST_RATIO)));
         }
         if view.is_cut && !self.is_cut {
             log::warning(format_args!(
@@ -234,26 +234,26 @@ impl Watch {
         any
     }
 
-    /// The app was loaded from these places, too.
-    fn add(&mut self, places: Vec<CodeDirectory>, now: Monotonic) {
-        let known = &self.scope.places;
-        let new: Vec<CodeDirectory> = places
+    /// The app was loaded from these roots, too.
+    fn add(&mut self, roots: Vec<CodeDirectory>, now: Monotonic) {
+        let known = &self.scope.roots;
+        let new: Vec<CodeDirectory> = roots
             .into_iter()
-            .filter(|place| !known.contains(place))
+            .filter(|root| !known.contains(root))
             .collect();
         if new.is_empty() {
             return;
         }
-        if self.scope.places.len() > MOST_PLACES {
+        if self.scope.roots.len() > MAX_ROOTS {
             // An app may make itself another directory each time.
-            let reported = self.scope.places.split_off(self.named);
-            let there = reported.into_iter().filter(|place| place.path.is_dir());
-            self.scope.places.extend(there);
+            let reported = self.scope.roots.split_off(self.named);
+            let there = reported.into_iter().filter(|root| root.path.is_dir());
+            self.scope.roots.extend(there);
         }
-        self.scope.places.extend(new);
+        self.scope.roots.extend(new);
         let (before, found) = (self.files.clone(), self.found.clone());
-        self.look(now);
-        // A file that was not seen before is not changed, unless that was while it was being loaded.
+        self.scan(now);
+        // A file that is seen for the first time has not changed, unless it did while the app was loaded.
         let (files, loaded) = (&self.files, self.loaded);
         self.found.retain(|path| {
             let is_late = files.get(path).is_none_or(|stamp| stamp.is_after(loaded));

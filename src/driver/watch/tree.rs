@@ -1,5 +1,5 @@
-//! What is watched, and how it looks at the moment: the Python files below some directories, and the files that
-//! patterns name. What is found out here is the truth for both engines; inotify only says when to look again.
+//! What is watched, and its present state: the Python files below some directories, and the files that patterns
+//! name. Both engines compare what is scanned here; inotify only says when to scan again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -12,10 +12,11 @@ use rcorn_link::CodeDirectory;
 
 use super::pattern::{Segment, is_hidden};
 
-/// Directories that are looked into at most: who starts in `/` or in a store of data must not wait for ever.
-const MOST: usize = 10_000;
-/// Directories that hold no code of the developer's, beside hidden ones and virtual environments.
-const FOREIGN: [&str; 4] = [
+/// The number of directories that are scanned at most: a start in `/` or beside a store of data must not take for
+/// ever.
+const MAX_DIRECTORIES: usize = 10_000;
+/// Directories without code of the developer, beside hidden ones and virtual environments.
+const FOREIGN_NAMES: [&str; 4] = [
     "__pycache__",
     "node_modules",
     "site-packages",
@@ -23,9 +24,9 @@ const FOREIGN: [&str; 4] = [
 ];
 
 /// Directories that hold no files at all.
-const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
+const KERNEL_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// What tells two versions of a file apart. The time of change (ctime) too: copying tools set the other one back.
+/// What tells two versions of a file apart: also its ctime, since copying tools set the mtime back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     size: u64,
@@ -66,7 +67,10 @@ impl Interest {
     pub(super) fn matches(&self, name: &OsStr, is_directory: bool) -> bool {
         self.code && is_code(name)
             || self.deeper && is_directory && !is_foreign(name)
-            || self.names.iter().any(|form| form.takes(name, is_directory))
+            || self
+                .names
+                .iter()
+                .any(|form| form.matches(name, is_directory))
     }
 
     /// Both of them.
@@ -81,12 +85,12 @@ impl Interest {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     /// Directories with Python code.
-    pub(super) places: Vec<CodeDirectory>,
+    pub(super) roots: Vec<CodeDirectory>,
     /// Other files.
     pub(super) extra: Vec<Vec<Segment>>,
 }
 
-/// How it looks.
+/// What a scan has found.
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// The files that there are.
@@ -100,19 +104,16 @@ pub(super) struct View {
 }
 
 impl Scope {
-    /// Looks.
-    pub(super) fn look(&self) -> View {
+    /// Scans.
+    pub(super) fn scan(&self) -> View {
         let mut view = View::default();
-        for place in &self.places {
-            view.await_entry(&place.path);
+        for root in &self.roots {
+            view.await_entry(&root.path);
         }
         // Whole trees first: what lies within them needs no second look.
         for whole in [true, false] {
-            let places = self
-                .places
-                .iter()
-                .filter(|place| place.is_recursive == whole);
-            let tops = places.map(|place| place.path.clone());
+            let roots = self.roots.iter().filter(|root| root.is_recursive == whole);
+            let tops = roots.map(|root| root.path.clone());
             view.look_for_code(tops.collect(), whole);
         }
         for segments in &self.extra {
@@ -154,7 +155,7 @@ impl View {
     }
 
     fn is_full(&mut self) -> bool {
-        self.is_cut |= self.directories.len() >= MOST;
+        self.is_cut |= self.directories.len() >= MAX_DIRECTORIES;
         self.is_cut
     }
 
@@ -176,8 +177,8 @@ impl View {
             for (name, is_directory, _) in entries(&directory) {
                 let path = directory.join(&name);
                 if is_directory {
-                    let is_foreign =
-                        is_foreign(&name) || KERNEL.iter().any(|own| path == Path::new(own));
+                    let is_foreign = is_foreign(&name)
+                        || KERNEL_DIRECTORIES.iter().any(|own| path == Path::new(own));
                     if whole && !is_foreign && !path.join("pyvenv.cfg").exists() {
                         queue.push_back(path);
                     }
@@ -215,7 +216,7 @@ impl View {
             self.look_for(directory, rest);
         }
         for (name, is_directory, is_link) in entries(directory) {
-            if !segment.takes(&name, is_directory) {
+            if !segment.matches(&name, is_directory) {
                 continue;
             }
             let path = directory.join(name);
@@ -273,7 +274,7 @@ fn is_code(name: &OsStr) -> bool {
 }
 
 fn is_foreign(name: &OsStr) -> bool {
-    is_hidden(name) || FOREIGN.iter().any(|foreign| *foreign == name)
+    is_hidden(name) || FOREIGN_NAMES.iter().any(|foreign| *foreign == name)
 }
 
 #[cfg(test)]
@@ -315,27 +316,27 @@ mod tests {
             save(top.join(name));
         }
         std::os::unix::fs::symlink(&top, top.join("b/circle")).unwrap();
-        let place = |path: &Path, whole| CodeDirectory {
+        let root = |path: &Path, whole| CodeDirectory {
             path: path.to_owned(),
             is_recursive: whole,
         };
         let mut scope = Scope {
-            places: vec![place(&top, true), place(&top.join("b"), true)],
+            roots: vec![root(&top, true), root(&top.join("b"), true)],
             extra: Vec::new(),
         };
-        let view = scope.look();
+        let view = scope.scan();
         assert_eq!(names(&view, &top), ["a.py", "b/c.py", "not-a-name/j.py"]);
         assert!(!view.is_cut);
-        // A place that is named is looked into, whatever it is called; alone, if so wanted.
-        scope.places = vec![place(&top.join(".git"), true), place(&top, false)];
-        assert_eq!(names(&scope.look(), &top), [".git/f.py", "a.py"]);
+        // A root that is named is looked into, whatever it is called; alone, if so wanted.
+        scope.roots = vec![root(&top.join(".git"), true), root(&top, false)];
+        assert_eq!(names(&scope.scan(), &top), [".git/f.py", "a.py"]);
     }
 
     #[test]
     fn a_sea_of_directories_is_cut_and_what_is_near_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let (sea, other) = (folder.path().join("sea"), folder.path().join("other"));
-        for number in 0..=MOST {
+        for number in 0..=MAX_DIRECTORIES {
             fs::create_dir_all(sea.join(format!("a{number}"))).unwrap();
         }
         save(sea.join("near.py"));
@@ -346,17 +347,17 @@ mod tests {
             is_recursive: true,
         };
         let scope = Scope {
-            places: vec![whole(&sea), whole(&other)],
+            roots: vec![whole(&sea), whole(&other)],
             extra: Vec::new(),
         };
-        let view = scope.look();
-        assert!(view.is_cut && view.directories.len() <= MOST);
-        // The second place gets its share, and each look sees the same.
+        let view = scope.scan();
+        assert!(view.is_cut && view.directories.len() <= MAX_DIRECTORIES);
+        // The second root gets its share, and each look sees the same.
         assert_eq!(
             names(&view, folder.path()),
             ["other/near.py", "sea/near.py"]
         );
-        assert_eq!(scope.look().directories, view.directories);
+        assert_eq!(scope.scan().directories, view.directories);
     }
 
     #[test]
@@ -365,7 +366,7 @@ mod tests {
         let top = folder.path().join("top");
         save(top.join("b/c.py"));
         let scope = Scope {
-            places: vec![CodeDirectory {
+            roots: vec![CodeDirectory {
                 path: top.clone(),
                 is_recursive: true,
             }],
@@ -375,7 +376,7 @@ mod tests {
                 .collect(),
         };
         let matches = |directory: &Path, name: &str, is_directory| {
-            let view = scope.look();
+            let view = scope.scan();
             let interest = view.directories.get(directory);
             interest.is_some_and(|interest| interest.matches(OsStr::new(name), is_directory))
         };
@@ -392,6 +393,6 @@ mod tests {
         assert!(matches(&top.join("conf"), "x.toml", false));
         assert!(matches(&top.join("conf"), "none", true));
         assert!(!matches(&top.join("conf"), "x.yaml", false));
-        assert_eq!(names(&scope.look(), &top), ["b/c.py", "conf/y.toml"]);
+        assert_eq!(names(&scope.scan(), &top), ["b/c.py", "conf/y.toml"]);
     }
 }
