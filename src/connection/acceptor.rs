@@ -31,7 +31,8 @@ const BUSY_REQUEST: Duration = Duration::from_millis(8);
 #[derive(Debug)]
 pub struct Listener {
     /// Non-blocking, shared with the siblings.
-    pub socket: OwnedFd,
+    /// Also in the hands of a signal handler, which makes it refer to nothing when the arbiter has died.
+    pub socket: Arc<OwnedFd>,
     /// What is spoken on its connections.
     pub protocol: Protocol,
 }
@@ -325,7 +326,7 @@ mod tests {
             socket.set_nonblocking(true).unwrap();
             let address = socket.local_addr().unwrap();
             let listener = Listener {
-                socket: socket.into(),
+                socket: Arc::new(socket.into()),
                 protocol: Protocol::Http,
             };
             let poller = Arc::new(Poller::new().unwrap());

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
 
 use rcorn_log as log;
+use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::net::Peer;
 use rcorn_sys::passing::{receive_with, send_with};
-use rcorn_sys::process::duplicate;
 
 use super::state::ConnectionState;
 use super::transport::Transport;

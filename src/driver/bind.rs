@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use rcorn_log as log;
 use rcorn_settings::Settings;
-use rcorn_sys::{clock, process};
+use rcorn_sys::{clock, environment};
 use rcorn_types::Monotonic;
 
 use super::error::{StartError, system};
@@ -45,7 +45,7 @@ pub(super) fn first_listeners(
     let is_stored = systemd::are_stored(environment);
     let given = systemd::passed(environment, std::process::id())?;
     for name in systemd::VARIABLES {
-        process::unset_variable(name);
+        environment::unset(name).map_err(system("change the environment"))?;
     }
     let mut listeners = handed_over;
     if listeners.iter().any(|listener| listener.address.is_none()) {

@@ -1,17 +1,16 @@
 //! `--check-config`: the app is imported as a template would, in a process that does nothing else.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, AccessFormat};
 use rcorn_settings::Settings;
+use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
 
 use super::error::{StartError, system};
@@ -28,16 +27,14 @@ pub fn check(
     let python = interpreter::find_for(settings.python.clone())?;
     let system = system("import the app");
     let module = module.open().map_err(&system)?;
-    let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC);
-    let mut orders = File::from(orders.map_err(|errno| system(errno.into()))?);
     let mut start = Start {
         error_log: 2,
         ..Start::of(settings, arguments)
     };
     // A broken app is to be found, not stood in for.
     start.settings.reload = false;
-    let text = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
-    orders.write_all(&text).map_err(&system)?;
+    let orders = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
+    let orders = memfd::sealed(c"rcorn-start", &orders, Content::Data).map_err(&system)?;
     let spawn = Spawn {
         program: python,
         arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "check"),

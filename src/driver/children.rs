@@ -3,8 +3,7 @@
 //! cannot hit another process: pidfds would add descriptors and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
@@ -17,6 +16,7 @@ use nix::unistd::{Whence, ftruncate, lseek};
 use rcorn_arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
+use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
@@ -79,9 +79,8 @@ impl Children {
         let stack_dump = memfd_create(c"rcorn-stacks", MFdFlags::MFD_CLOEXEC)?;
         start.stack_dump = stack_dump.as_raw_fd();
         let module = self.module.open()?;
-        let orders = memfd_create(c"rcorn-start", MFdFlags::MFD_CLOEXEC)?;
-        let mut orders = File::from(orders);
-        orders.write_all(&serde_json::to_vec(&start).map_err(io::Error::other)?)?;
+        let orders = serde_json::to_vec(&start).map_err(io::Error::other)?;
+        let orders = memfd::sealed(c"rcorn-start", &orders, Content::Data)?;
         let mut inherit: Vec<RawFd> =
             vec![module.as_raw_fd(), orders.as_raw_fd(), theirs.as_raw_fd()];
         inherit.extend([
@@ -232,7 +231,7 @@ impl Children {
         let emptied = ftruncate(stack_dump, 0).and_then(|()| lseek(stack_dump, 0, Whence::SeekSet));
         let sent = emptied
             .map_err(io::Error::from)
-            .and_then(|_start| rcorn_sys::signal::send(pid.0, rcorn_sys::signal::testify()));
+            .and_then(|_start| rcorn_sys::signal::send(pid.0, rcorn_sys::signal::stack_dump()));
         if let Err(error) = sent {
             log::debug(format_args!("cannot ask {pid} where it is: {error}"));
         }

@@ -638,7 +638,7 @@ impl Driver<'_> {
             app.map_or_else(|| "rcorn".to_owned(), ToString::to_string)
         });
         let second = if self.predecessor.is_some() { ".2" } else { "" };
-        process::title(&format!("rcorn: master [{name}{second}]"));
+        process::set_title(&format!("rcorn: master [{name}{second}]"));
     }
 
     fn serve_client(&mut self, token: usize) {

@@ -7,17 +7,18 @@
 //! taken back, the new build reads the very memfd that it will get (`--handover-check`).
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Arbiter;
 use rcorn_scoreboard::Totals;
 use rcorn_settings::{Address, Settings};
-use rcorn_sys::process::{adopt, unset_variable};
+use rcorn_sys::descriptor::adopt;
+use rcorn_sys::environment;
+use rcorn_sys::memfd::{self, Content};
 
 use super::saved_children::SavedChildren;
 
@@ -123,7 +124,7 @@ impl Handover {
         let Some(number) = environment(VARIABLE) else {
             return Ok(None);
         };
-        unset_variable(VARIABLE);
+        environment::unset(VARIABLE)?;
         let fd: RawFd = number.parse().map_err(io::Error::other)?;
         Self::read(File::from(adopt(fd)?)).map(Some)
     }
@@ -175,16 +176,13 @@ impl Handover {
     }
 }
 
-/// A memfd with these bytes, to be read from its beginning.
+/// A sealed memfd with these bytes, to be read from its beginning.
 ///
 /// # Errors
 ///
-/// Those of `memfd_create(2)`, write(2) and lseek(2).
+/// Those of [`memfd::sealed`].
 pub(super) fn memfd(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(c"rcorn-handover", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file.into())
+    memfd::sealed(c"rcorn-handover", bytes, Content::Data)
 }
 
 #[cfg(test)]

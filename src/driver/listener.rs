@@ -9,9 +9,9 @@ use socket2::{SockAddr, Socket, Type};
 use rcorn_link::{self as link, ListenerKind};
 use rcorn_log as log;
 use rcorn_settings::{Address, Protocol, Settings};
+use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
 use rcorn_sys::net;
-use rcorn_sys::process::adopt;
 
 use super::lookup::Addresses;
 use super::unix_socket::SocketFile;

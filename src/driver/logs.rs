@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rcorn_log as log;
 use rcorn_settings::{LogTarget, Settings};
-use rcorn_sys::process::duplicate;
+use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::user::Identity;
 
 /// The descriptors that children inherit.

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::{Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
-use rcorn_sys::process::adopt;
 
 use super::children::{Children, Template};
 

@@ -2,13 +2,13 @@
 //! orders.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 use signal_hook::consts;
 
 use rcorn_arbiter::Order;
+use rcorn_sys::signal::SendByte;
 
 /// The signals that the arbiter handles.
 pub const HANDLED: [i32; 10] = [
@@ -54,12 +54,10 @@ impl Signals {
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         for number in HANDLED {
-            let writer = writer.try_clone()?;
+            // A full socket: its unread signals say enough.
+            let to = writer.try_clone()?.into();
             let byte = u8::try_from(number).map_err(io::Error::other)?;
-            rcorn_sys::signal::on(number, move || {
-                // A full pipe: 200,000 unread signals say enough.
-                drop(rcorn_sys::net::send(writer.as_fd(), &[byte], false));
-            })?;
+            rcorn_sys::signal::handle(number, SendByte { to, byte })?;
         }
         Ok(Self {
             pipe: mio::net::UnixStream::from_std(reader),

@@ -8,8 +8,8 @@ use nix::sys::socket::MsgFlags;
 
 use rcorn_log as log;
 use rcorn_settings::Settings;
+use rcorn_sys::descriptor::adopt;
 use rcorn_sys::passing::send_with;
-use rcorn_sys::process::adopt;
 
 use super::handover::{Handover, SavedListener};
 use super::listener::Listener;

@@ -16,9 +16,9 @@ use nix::unistd::getppid;
 
 use rcorn_arbiter::Pid;
 use rcorn_log as log;
-use rcorn_sys::descriptor::set_inherited;
-use rcorn_sys::process::{self, borrow_inherited, set_variable, unset_variable};
+use rcorn_sys::descriptor::{set_inherited, set_number_inherited};
 use rcorn_sys::spawn::Spawn;
+use rcorn_sys::{environment, process};
 use rcorn_types::Monotonic;
 
 use super::handover::{self, Handover, VARIABLE};
@@ -210,11 +210,11 @@ pub(super) fn replace(
     let go = || -> io::Result<Infallible> {
         std::env::set_current_dir(&origin.directory)?;
         set_all_inherited(&descriptors, checked.memory.as_fd(), true)?;
-        set_variable(VARIABLE, &checked.memory.as_raw_fd().to_string());
+        environment::set(VARIABLE, &checked.memory.as_raw_fd().to_string())?;
         Ok(nix::unistd::execv(&program, &arguments)?)
     };
     let failed = go();
-    unset_variable(VARIABLE);
+    environment::unset(VARIABLE).ok();
     set_all_inherited(&descriptors, checked.memory.as_fd(), false).ok();
     std::env::set_current_dir(before).ok();
     failed
@@ -226,7 +226,7 @@ fn set_all_inherited(
     is_inherited: bool,
 ) -> io::Result<()> {
     for fd in descriptors {
-        set_inherited(borrow_inherited(*fd)?, is_inherited)?;
+        set_number_inherited(*fd, is_inherited)?;
     }
     set_inherited(memory, is_inherited)
 }

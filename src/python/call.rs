@@ -12,6 +12,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use rcorn_sys::signal::AsyncSignalSafe;
+
 use super::vectorcall::{self, Vectorcall};
 use super::{Arguments, Builtin, bind_builtin};
 
@@ -94,13 +96,13 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
-/// Whether [`interrupt`] was called: blocking calls give up then.
+/// Whether [`Interrupt`] was called: blocking calls give up then.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the app's code is running: only then is there something to interrupt.
 static IN_APP: AtomicBool = AtomicBool::new(false);
 
-/// Runs the app's code, open to [`interrupt`].
+/// Runs the app's code, open to [`Interrupt`].
 pub fn in_app<R>(run: impl FnOnce() -> R) -> R {
     IN_APP.store(true, Ordering::Relaxed);
     let result = run();
@@ -123,13 +125,19 @@ pub fn interrupted() -> bool {
 }
 
 /// Asks the interpreter to run its handler of SIGINT, which [`catch_interrupts`] has set, in the main thread:
-/// at the next bytecode, or when a blocking call was interrupted by the signal. Async-signal-safe, as the
-/// C API's documentation promises of `PyErr_SetInterrupt`.
-pub fn interrupt() {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-    if IN_APP.load(Ordering::Relaxed) {
-        // SAFETY: may be called at any time, from any thread, without the GIL.
-        unsafe { ffi::PyErr_SetInterrupt() };
+/// at the next bytecode, or when a blocking call was interrupted by the signal.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupt;
+
+// SAFETY: two atomics, and `PyErr_SetInterrupt`, of which the C API's documentation says: "This function is
+// async-signal-safe. It can be called without the GIL and from a C signal handler."
+unsafe impl AsyncSignalSafe for Interrupt {
+    fn run(&self) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        if IN_APP.load(Ordering::Relaxed) {
+            // SAFETY: may be called at any time, from any thread, without the GIL.
+            unsafe { ffi::PyErr_SetInterrupt() };
+        }
     }
 }
 

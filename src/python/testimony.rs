@@ -15,6 +15,6 @@ pub fn register(py: Python<'_>, into: BorrowedFd<'_>) -> PyResult<()> {
     options.set_item("all_threads", true)?;
     options.set_item("chain", false)?;
     let register = py.import("faulthandler")?.getattr("register")?;
-    register.call((signal::testify(),), Some(&options))?;
+    register.call((signal::stack_dump(),), Some(&options))?;
     Ok(())
 }

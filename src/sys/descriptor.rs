@@ -190,17 +190,6 @@ pub fn status_flags(fd: RawFd) -> io::Result<OFlag> {
     Ok(OFlag::from_bits_retain(flags))
 }
 
-/// Borrows a descriptor by its number. Goes when its last callers have moved to the functions above.
-///
-/// # Errors
-///
-/// Those of fcntl(2): it is not open.
-pub fn borrow_inherited<'fd>(fd: RawFd) -> io::Result<BorrowedFd<'fd>> {
-    get_flags(fd)?;
-    // SAFETY: the descriptor is open (just checked); the callers use it at once.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
 /// Whether the kernel closes it at exec.
 ///
 /// # Errors
@@ -274,7 +263,7 @@ mod tests {
         let number = inherited();
         claim(number).unwrap();
         claim(number).unwrap();
-        assert!(is_closed_on_exec(borrow_inherited(number).unwrap()).unwrap());
+        assert_eq!(get_flags(number).unwrap(), FdFlag::FD_CLOEXEC);
         let owned = adopt(number).unwrap();
         adopt(number).unwrap_err();
         drop(owned);

@@ -5,15 +5,13 @@
 )]
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::libc;
 
 use crate::environment;
 use crate::procfs::Stat;
-
-pub use crate::descriptor::{adopt, borrow_inherited, duplicate};
 
 /// What `prctl(PR_SET_NAME)` takes, with the NUL.
 const COMMAND_NAME_BYTES: usize = 16;
@@ -98,23 +96,6 @@ fn is_unchanged_file(mappings: &str, start: usize, end: usize) -> bool {
             .is_some_and(|size| size.trim() == "0 kB")
 }
 
-/// See [`environment::set`]; goes when its last caller has moved.
-pub fn set_variable(name: &str, value: &str) {
-    environment::set(name, value).ok();
-}
-
-/// See [`environment::unset`]; goes when its last caller has moved.
-pub fn unset_variable(name: &str) {
-    environment::unset(name).ok();
-}
-
-/// Puts a descriptor over a number; goes when its last caller has moved to [`crate::signal::WhenOrphaned`].
-pub fn put_over(fd: BorrowedFd<'_>, over: RawFd) {
-    use std::os::fd::AsRawFd;
-    // SAFETY: dup2 takes any numbers.
-    unsafe { libc::dup2(fd.as_raw_fd(), over) };
-}
-
 /// Gives the unused pages of the C heap back to the kernel, so that a fork shares fewer dirty ones.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
@@ -170,11 +151,6 @@ pub fn set_title(text: &str) {
     fill_with_title(&mut name, "rcorn");
     // SAFETY: PR_SET_NAME reads at most 16 bytes from a live, NUL-terminated array.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-}
-
-/// See [`set_title`].
-pub fn title(text: &str) {
-    set_title(text);
 }
 
 /// The text, cut to what fits before one NUL at least, and NULs behind it.

@@ -153,22 +153,6 @@ pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
     Ok(())
 }
 
-/// See [`handle`]; goes when its last caller has moved.
-///
-/// # Errors
-///
-/// Those of sigaction(2).
-pub fn on(signal: c_int, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
-    struct Any<F>(F);
-    // SAFETY: the callers keep to it.
-    unsafe impl<F: Fn() + Send + Sync + 'static> AsyncSignalSafe for Any<F> {
-        fn run(&self) {
-            (self.0)();
-        }
-    }
-    handle(signal, Any(action))
-}
-
 /// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is pending stays
 /// so: the disposition is read without a detour over "ignore", which would drop it.
 ///
@@ -247,12 +231,6 @@ pub fn was_swallowed(signal: Signal) -> bool {
 #[must_use]
 pub fn stack_dump() -> c_int {
     libc::SIGRTMAX().saturating_sub(1)
-}
-
-/// See [`stack_dump`].
-#[must_use]
-pub fn testify() -> c_int {
-    stack_dump()
 }
 
 /// Sends a signal by number to one process: nix knows no real-time signals.

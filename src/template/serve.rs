@@ -101,7 +101,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, origin: Origin) -> io::Result<i
     };
     drop(adopt(origin.native)?);
     drop(origin.start);
-    sys::process::title(&format!(
+    sys::process::set_title(&format!(
         "rcorn: template [{}]",
         worker::name(&start.settings)
     ));

@@ -29,6 +29,7 @@ mod uwsgi;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 
@@ -159,7 +160,7 @@ fn boot<'a>(
     if let Some(cell) = spec.scoreboard.cell(spec.slot) {
         cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
-    sys::process::title(&format!("rcorn: worker [{}]", name(settings)));
+    sys::process::set_title(&format!("rcorn: worker [{}]", name(settings)));
     sys::fork::mark_forks()?;
     testimony::register(py, spec.testimony.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
@@ -175,8 +176,11 @@ fn boot<'a>(
     };
     // After the import, which may have installed handlers of its own.
     let start = spec.start;
-    let listeners = start.listeners.iter().map(|listener| listener.fd).collect();
-    let orders = Orders::install_worker_handlers(py, start.arbiter, listeners)?;
+    let listeners = setup::listeners(start)?;
+    let sockets = listeners
+        .iter()
+        .map(|listener| Arc::clone(&listener.socket));
+    let orders = Orders::install_worker_handlers(py, start.arbiter, sockets.collect())?;
     let app = match &spec.hooks {
         Some(hooks) => {
             hooks.listen_for_abort(py)?;
@@ -184,7 +188,7 @@ fn boot<'a>(
         }
         None => app,
     };
-    let mut event_loop = EventLoop::new(py, spec, app, orders)?;
+    let mut event_loop = EventLoop::new(py, spec, app, orders, listeners)?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {

@@ -2,18 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use rcorn_python::call;
-use rcorn_sys::{process, signal};
-use rcorn_wsgi::close_connections;
+use rcorn_sys::signal::{self, AsyncSignalSafe, SendByte, SetFlag, WhenOrphaned};
+use rcorn_wsgi::close_flag;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
 const ARBITER_SIGNALS: [Signal; 5] = [
@@ -88,7 +87,7 @@ impl Orders {
     pub(super) fn install_worker_handlers(
         py: Python<'_>,
         arbiter: i32,
-        listeners: Vec<RawFd>,
+        listeners: Vec<Arc<OwnedFd>>,
     ) -> io::Result<Self> {
         block()?;
         call::catch_interrupts(py).map_err(io::Error::other)?;
@@ -102,18 +101,23 @@ impl Orders {
             reopen: flag(),
             wake,
         };
-        let null = File::open("/dev/null")?;
-        Self::install(Signal::SIGTERM, &orders.drain, &waker, move || {
-            close_connections();
-            if getppid().as_raw() != arbiter {
-                for listener in &listeners {
-                    process::put_over(null.as_fd(), *listener);
-                }
-            }
-        })?;
-        Self::install(Signal::SIGUSR1, &orders.reopen, &waker, || {})?;
+        let wake = || -> io::Result<SendByte> {
+            // A full socket means that the loop will wake anyway.
+            let to = waker.try_clone()?.into();
+            Ok(SendByte { to, byte: 1 })
+        };
+        let orphaned = WhenOrphaned {
+            parent: arbiter,
+            sockets: listeners,
+            null: File::open("/dev/null")?.into(),
+        };
+        let drain = (SetFlag(Arc::clone(&orders.drain)), close_flag());
+        install(Signal::SIGTERM, (drain, orphaned, wake()?))?;
+        let reopen = SetFlag(Arc::clone(&orders.reopen));
+        install(Signal::SIGUSR1, (reopen, wake()?))?;
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
-            Self::install(number, &orders.quit, &waker, call::interrupt)?;
+            let quit = SetFlag(Arc::clone(&orders.quit));
+            install(number, (quit, call::Interrupt, wake()?))?;
             // A request that waits in a system call is to be dropped, too.
             signal::interrupt_calls(number)?;
         }
@@ -125,22 +129,6 @@ impl Orders {
         }
         SigSet::empty().thread_set_mask()?;
         Ok(orders)
-    }
-
-    /// Lets a signal set a flag, do something that is safe in a handler (signal-safety(7)), and wake the loop.
-    fn install(
-        number: Signal,
-        flag: &Arc<AtomicBool>,
-        waker: &UnixStream,
-        action: impl Fn() + Send + Sync + 'static,
-    ) -> io::Result<()> {
-        let (flag, waker) = (Arc::clone(flag), waker.try_clone()?);
-        signal::reset(number)?;
-        signal::on(signal::number(number), move || {
-            flag.store(true, Ordering::Relaxed);
-            action();
-            wake_up(&waker);
-        })
     }
 
     /// What to wait on beside the sockets.
@@ -180,7 +168,8 @@ impl Orders {
     }
 }
 
-/// One byte; a full pipe means that the loop will wake anyway.
-fn wake_up(waker: &UnixStream) {
-    rcorn_sys::net::send(waker.as_fd(), &[1], false).ok();
+/// Replaces what the app may have made of a signal.
+fn install(number: Signal, action: impl AsyncSignalSafe) -> io::Result<()> {
+    signal::reset(number)?;
+    signal::handle(signal::number(number), action)
 }

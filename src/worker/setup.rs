@@ -16,7 +16,7 @@ use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
 use rcorn_log::AccessLog as AccessFile;
 use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
-use rcorn_sys::process::adopt;
+use rcorn_sys::descriptor::adopt;
 use rcorn_wsgi::{
     Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
 };
@@ -44,6 +44,7 @@ impl<'a> EventLoop<'a> {
         spec: &'a WorkerSpec<'_>,
         app: Bound<'_, PyAny>,
         orders: Orders,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let start = spec.start;
         let settings = &start.settings;
@@ -72,7 +73,7 @@ impl<'a> EventLoop<'a> {
         )?;
         let mut acceptor = Acceptor::new(
             Arc::clone(&poller),
-            listeners(start)?,
+            listeners,
             handoff,
             client_timeouts(settings, entry),
             settings.proxy_protocol != ProxyProtocol::Off,
@@ -101,10 +102,11 @@ impl<'a> EventLoop<'a> {
     }
 }
 
-fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
+/// The listening sockets of this generation.
+pub(super) fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
     let listeners = start.listeners.iter().map(|listener| {
         Ok(Listener {
-            socket: adopt(listener.fd)?,
+            socket: Arc::new(adopt(listener.fd)?),
             protocol: listener.protocol,
         })
     });

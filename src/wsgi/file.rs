@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use rcorn_python::call;
-use rcorn_sys::process::duplicate;
+use rcorn_sys::descriptor::duplicate;
 
 /// The object behind `environ['wsgi.file_wrapper']`.
 #[pyclass(frozen, name = "FileWrapper", module = "rcorn")]

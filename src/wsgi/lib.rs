@@ -2,7 +2,7 @@
 //! one connection, not the loop that waits for connections. Called by `worker`.
 //!
 //! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an [`ExchangeSlot`]. The
-//! [`WsgiApp`] is shared. One exception: [`close_connections`] is for the whole process, because a signal
+//! [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole process, because a signal
 //! handler calls it.
 #![forbid(unsafe_code)]
 
@@ -30,5 +30,5 @@ pub use errors::Errors;
 pub use exchange::{Ending, ExchangeError, Served, WsgiApp};
 pub use file::FileWrapper;
 pub use input::Input;
-pub use reply::{CommonHeaders, ResponseConstraints, close_connections};
+pub use reply::{CommonHeaders, ResponseConstraints, close_flag};
 pub use slot::ExchangeSlot;

@@ -19,9 +19,10 @@ use rcorn_connection::Flush;
 /// The worker leaves after what it holds: replies whose head is not out yet end their connections.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// Lets replies end their connections from now on. May be called from a signal handler.
-pub fn close_connections() {
-    CLOSING.store(true, Ordering::Relaxed);
+/// The flag that lets replies of this process end their connections once it is set: for a signal handler.
+#[must_use]
+pub fn close_flag() -> &'static AtomicBool {
+    &CLOSING
 }
 
 /// What the request says about its reply.
