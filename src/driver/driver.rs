@@ -633,10 +633,7 @@ impl Driver<'_> {
     /// What `ps` shows.
     fn name_process(&self) {
         let settings = &self.settings;
-        let name = settings.proc_name.clone().unwrap_or_else(|| {
-            let app = settings.wsgi_app.as_ref();
-            app.map_or_else(|| "rcorn".to_owned(), ToString::to_string)
-        });
+        let name = settings.process_name();
         let second = if self.predecessor.is_some() { ".2" } else { "" };
         process::set_title(&format!("rcorn: master [{name}{second}]"));
     }

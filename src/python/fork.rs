@@ -69,7 +69,8 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             grandchild.map(Forked::Template)
         }
         // The middle process holds CPython's fork locks and runs no Python at all.
-        Ok(Fork::Child) => match fork_interpreter(py) {
+        // SAFETY: this process has one thread; the grandchild puts the interpreter's locks in order.
+        Ok(Fork::Child) => match unsafe { fork_with_threads() } {
             Ok(Fork::Parent(grandchild)) => leave_with(writer, grandchild.as_raw()),
             Ok(Fork::Child) => {
                 drop(writer);

@@ -4,7 +4,7 @@
 pub mod builtin;
 pub mod call;
 pub mod fork;
-pub mod testimony;
+pub mod stack_dump;
 pub mod text;
 pub mod traceback;
 mod vectorcall;

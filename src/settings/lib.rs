@@ -64,3 +64,13 @@ pub use sources::{Invocation, Resolved, Sources, collect};
 pub use table::{Completes, Effect, Flag, InPython, Row, Section, Shape, Variable, VariableForm};
 pub use value::Value;
 pub use workers::Workers;
+
+impl Settings {
+    /// The name in process titles: `proc_name`, or else the app as it was given.
+    #[must_use]
+    pub fn process_name(&self) -> String {
+        let app = || self.wsgi_app.as_ref().map(ToString::to_string);
+        let name = self.proc_name.clone().or_else(app);
+        name.unwrap_or_else(|| "rcorn".to_owned())
+    }
+}

@@ -1,56 +1,150 @@
-//! What a template does before it imports the app: log, title, directory, privileges, `sys.path`; and the
-//! import itself, with its outcome put into words.
+//! The boot of a template, from the start message to the report that it can fork. The order of the steps
+//! matters; each says why.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::chdir;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use rcorn_link::Start;
-use rcorn_settings::Settings;
-use rcorn_sys::user::Identity;
-
 use rcorn_app::develop;
+use rcorn_app::hooks::{self, Hooks};
+use rcorn_app::loggers;
+use rcorn_link::{Failure, MAX_DATAGRAM_BYTES, Report, Start, report};
+use rcorn_log as log;
+use rcorn_python::stack_dump;
+use rcorn_scoreboard::Scoreboard;
+use rcorn_settings::Settings;
+use rcorn_sys as sys;
+use rcorn_sys::descriptor::{adopt, keep_open};
+use rcorn_worker::orders::ignore_in_template;
 
-/// Changes to the settings' directory and umask. Before the privileges go: the directory may need them.
-pub(super) fn settle(settings: &Settings) -> io::Result<()> {
-    chdir(&settings.chdir)?;
-    umask(Mode::from_bits_truncate(settings.umask.bits()));
+use super::app_state::AppState;
+use super::close_fds_in_children;
+use super::identity::drop_privileges;
+use super::preload;
+use super::reexec::Invocation;
+use super::serve::Template;
+
+/// The longest summary in a report, whose datagram has other fields too.
+const MAX_SUMMARY_BYTES: usize = MAX_DATAGRAM_BYTES / 4;
+
+/// Runs the template to its end; gives its exit code.
+pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::Result<i32> {
+    invocation.claim_descriptors(start)?;
+    let reports = adopt(start.reports)?;
+    start_log(start)?;
+    let loaded = prepare(py, start)
+        .and_then(|config| load(py, start, &invocation, config.as_deref(), reports.as_fd()));
+    let (app, hooks) = match loaded {
+        Ok(loaded) => loaded,
+        Err(failure) => return fail(start, failure, reports.as_fd()),
+    };
+    invocation.close()?;
+    let name = start.settings.process_name();
+    sys::process::set_title(&format!("rcorn: template [{name}]"));
+    let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
+    let commands = adopt(start.commands)?;
+    if let Some(hooks) = &hooks {
+        hooks.ready(py, start.reason);
+    }
+    // After all code of the app and of the user that runs before the first fork.
+    let app_state = AppState::take()?;
+    let generation = start.generation;
+    report(reports.as_fd(), &Report::TemplateReady { generation })?;
+    Template::new(start, app_state, scoreboard, commands, reports, app, hooks).serve(py)
+}
+
+fn start_log(start: &Start) -> io::Result<()> {
+    let settings = &start.settings;
+    log::init(
+        adopt(start.error_log)?,
+        settings.errorlog.path(),
+        settings.loglevel,
+    );
+    if settings.capture_output {
+        log::capture_output();
+    }
     Ok(())
 }
 
-/// Becomes the settings' user and group, before anything of the app is loaded.
-pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
-    let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref())?;
-    if identity.is_current() {
-        return Ok(());
-    }
-    become_identity(settings, identity).map_err(|error| {
-        let said = [("user", &settings.user), ("group", &settings.group)];
-        let said = said
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name} {}", value.as_deref()?)));
-        io::Error::other(format!(
-            "cannot become {}: {error}; hint: only root may; start rcorn as root, or leave the setting out",
-            said.collect::<Vec<_>>().join(", ")
-        ))
+/// Everything before code of the user or of the app runs. Gives the text of the Python config file.
+fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
+    // Read with the rights that rcorn was started with; it is executed as the user.
+    let config = hooks::source(&start.settings);
+    let steps = || -> io::Result<()> {
+        ignore_in_template()?;
+        enter_working_directory(&start.settings)?;
+        // Should the import hang, the arbiter can ask where.
+        stack_dump::register(py, keep_open(start.stack_dump)?).map_err(io::Error::other)?;
+        drop_privileges(&start.settings)?;
+        // A change of the user clears it.
+        set_pdeathsig(Signal::SIGKILL)?;
+        prepare_sys(py, start).map_err(io::Error::other)?;
+        close_fds_in_children::register(py, start).map_err(io::Error::other)
+    };
+    steps().map(|()| config).map_err(|error| {
+        log::error(format_args!("the template cannot be set up: {error}"));
+        Failure {
+            code: 1,
+            summary: error.to_string(),
+        }
     })
 }
 
-fn become_identity(settings: &Settings, identity: Identity) -> io::Result<()> {
-    let Identity { uid, gid, name } = identity;
-    // The groups of the user before must not stay: they are rights too.
-    if let Some(name) = name.filter(|_| settings.initgroups) {
-        let name = std::ffi::CString::new(name).map_err(io::Error::other)?;
-        initgroups(&name, gid)?;
-    } else if geteuid().is_root() {
-        setgroups(&[gid])?;
+/// The config file's functions, the loggers, and the app if it is preloaded.
+fn load(
+    py: Python<'_>,
+    start: &Start,
+    invocation: &Invocation,
+    config: Option<&[u8]>,
+    reports: BorrowedFd<'_>,
+) -> Result<(Option<Py<PyAny>>, Option<Hooks>), Failure> {
+    let hooks = load_hooks(py, start, config, invocation.no_preload)?;
+    let app = preload::preload(py, start, invocation, reports)?;
+    Ok((app, hooks))
+}
+
+/// The config file's functions, and the loggers: there before anything of the app. `again`: this process has been
+/// a template before.
+pub(super) fn load_hooks(
+    py: Python<'_>,
+    start: &Start,
+    config: Option<&[u8]>,
+    again: bool,
+) -> Result<Option<Hooks>, Failure> {
+    let hooks = Hooks::load(py, start, config)?;
+    loggers::shape(py, start, hooks.as_ref())?;
+    if let Some(hooks) = &hooks {
+        hooks.begins(py, start.reason, again)?;
     }
-    setgid(gid)?;
-    setuid(uid)?;
+    Ok(hooks)
+}
+
+/// Tells the arbiter; gives the exit code.
+fn fail(start: &Start, mut failure: Failure, reports: BorrowedFd<'_>) -> io::Result<i32> {
+    let end = failure.summary.floor_char_boundary(MAX_SUMMARY_BYTES);
+    failure.summary.truncate(end);
+    let code = failure.code;
+    let generation = start.generation;
+    report(
+        reports,
+        &Report::TemplateFailed {
+            generation,
+            failure,
+        },
+    )?;
+    Ok(code)
+}
+
+/// Changes to the directory and umask of the settings. Before the privileges go: the directory may need them.
+pub(super) fn enter_working_directory(settings: &Settings) -> io::Result<()> {
+    chdir(&settings.chdir)?;
+    umask(Mode::from_bits_truncate(settings.umask.bits()));
     Ok(())
 }
 
@@ -59,24 +153,19 @@ fn become_identity(settings: &Settings, identity: Identity) -> io::Result<()> {
 pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
-    // `python -c` puts an empty string first (unless PYTHONSAFEPATH): the directory of the moment, whatever
-    // that is. Ours is said by name.
-    if path.len() > 0
-        && path
-            .get_item(0)?
-            .extract::<String>()
-            .is_ok_and(|first| first.is_empty())
-    {
+    // `python -c` puts an empty string first (unless PYTHONSAFEPATH): whatever directory is current at an import.
+    // The working directory is named instead.
+    let first = path.get_item(0).and_then(|first| first.extract::<String>());
+    if first.is_ok_and(|first| first.is_empty()) {
         path.del_item(0)?;
     }
-    let mut at = 0_usize;
-    let first = std::iter::once(start.settings.chdir.as_path());
-    for directory in first.chain(start.settings.pythonpath.iter().map(PathBuf::as_path)) {
-        path.insert(at, directory.to_string_lossy())?;
-        at = at.saturating_add(1);
+    let settings = &start.settings;
+    let directories = std::iter::once(&settings.chdir).chain(&settings.pythonpath);
+    for (place, directory) in directories.enumerate() {
+        path.insert(place, directory.to_string_lossy())?;
     }
     sys.setattr("argv", PyList::new(py, &start.argv)?)?;
-    if start.settings.reload {
+    if settings.reload {
         develop::prepare(py)?;
     }
     Ok(())

@@ -1,12 +1,15 @@
-//! The template: the user's own Python with the app imported, which serves nothing and forks workers on
-//! order. Enters here from the bootstrap and never returns to Python.
+//! The template: the user's own Python with the app imported. It serves nothing and forks workers on order.
+//! The bootstrap enters here, and never gets back to Python.
 #![forbid(unsafe_code)]
 
-mod again;
 mod app_state;
 mod boot;
-mod litter;
-mod offspring;
+mod check;
+mod close_fds_in_children;
+mod identity;
+mod leftover_children;
+mod preload;
+mod reexec;
 mod safety;
 mod serve;
 
@@ -20,9 +23,13 @@ use rcorn_link::Start;
 use rcorn_log as log;
 use rcorn_sys::descriptor::adopt;
 
-/// Runs the template. `native`: the memfd this module came from (kept for a second exec, then closed);
-/// `start`: the memfd with the orders; `mode`: `first`, or `bare` after it found the app unsafe to preload; `check`
-/// only imports the app.
+use reexec::Invocation;
+
+/// Runs the template to its end; gives its exit code.
+///
+/// - `native`: the memfd that this module was loaded from; kept for a second exec, then closed.
+/// - `start`: the memfd of the start message.
+/// - `mode`: `first`; `no-preload` after the app proved unsafe to preload; `check` only imports the app.
 pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     match begin(py, native, start, mode) {
         Ok(code) => code,
@@ -34,21 +41,13 @@ pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
 }
 
 fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<i32> {
-    let mut orders = File::from(adopt(start)?);
+    let mut message = File::from(adopt(start)?);
     let mut text = String::new();
-    orders.rewind()?;
-    orders.read_to_string(&mut text)?;
-    let orders_of: Start = serde_json::from_str(&text).map_err(io::Error::other)?;
+    message.rewind()?;
+    message.read_to_string(&mut text)?;
+    let start: Start = serde_json::from_str(&text)?;
     if mode == "check" {
-        return serve::check(py, &orders_of);
+        return check::run(py, &start);
     }
-    serve::run(
-        py,
-        &orders_of,
-        again::Origin {
-            native,
-            start: orders,
-            bare: mode == "bare",
-        },
-    )
+    boot::run(py, &start, Invocation::new(native, message, mode)?)
 }

@@ -13,7 +13,7 @@ use rcorn_log as log;
 use rcorn_sys::descriptor::status_flags;
 use rcorn_sys::fork::count_threads;
 
-use super::litter::children;
+use super::leftover_children::children;
 
 /// What was open, and what ran, before the import.
 #[derive(Debug)]

@@ -40,9 +40,8 @@ use rcorn_link::{Failure, Report, Start};
 use rcorn_log as log;
 use rcorn_python::call;
 use rcorn_python::fork::pid;
-use rcorn_python::{testimony, traceback};
+use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
-use rcorn_settings::Settings;
 use rcorn_sys as sys;
 use rcorn_wsgi::Endpoints;
 
@@ -66,22 +65,11 @@ pub struct WorkerSpec<'a> {
     /// Its scoreboard slot.
     pub slot: u16,
     /// Where it writes its stacks when asked for them.
-    pub testimony: OwnedFd,
+    pub stack_dump: OwnedFd,
     /// It must answer `reload_probe` before it is ready.
     pub probe: bool,
     /// What a `gunicorn.conf.py` wants to be told about it.
     pub hooks: Option<WorkerHooks>,
-}
-
-/// The name in process titles: `--name`, or the app as it was given.
-#[must_use]
-pub fn name(settings: &Settings) -> String {
-    settings.proc_name.clone().unwrap_or_else(|| {
-        settings
-            .wsgi_app
-            .as_ref()
-            .map_or_else(|| "rcorn".to_owned(), ToString::to_string)
-    })
 }
 
 /// Runs the worker to its end; gives its exit code. `app`: when the template imported it.
@@ -160,9 +148,9 @@ fn boot<'a>(
     if let Some(cell) = spec.scoreboard.cell(spec.slot) {
         cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
-    sys::process::set_title(&format!("rcorn: worker [{}]", name(settings)));
+    sys::process::set_title(&format!("rcorn: worker [{}]", settings.process_name()));
     sys::fork::mark_forks()?;
-    testimony::register(py, spec.testimony.as_fd())?;
+    stack_dump::register(py, spec.stack_dump.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     if let Some(hooks) = &spec.hooks {
         hooks.born(py, pid()).map_err(BootError::Failed)?;

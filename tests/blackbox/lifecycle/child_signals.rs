@@ -147,3 +147,22 @@ fn signals_to_all_processes_do_not_disturb_a_fork() {
     assert_eq!(server.get("/").status, 200);
     server.stop();
 }
+
+#[test]
+fn a_thread_that_a_hook_has_started_is_told_before_the_fork() {
+    let hook = "
+import threading
+def when_ready(server):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+";
+    let server = Server::app("m:app")
+        .file("m.py", APP)
+        .file("gunicorn.conf.py", hook)
+        .args(["-w", "2"])
+        .allow("Forking workers while 1 other thread of the template runs")
+        .start();
+    assert!(server.get("/").text().starts_with("shared"));
+    let ended = server.stop();
+    let warnings = ended.text().matches("Forking workers while").count();
+    assert_eq!(warnings, 1, "{}", ended.text());
+}

@@ -1,5 +1,5 @@
-//! Processes that a hook or the app's import forks off (multiprocessing): they are the user's own, and must not keep what
-//! is ours. With a listening socket in their hands, clients would connect to nobody, and no successor could bind.
+//! Processes that a hook or the app's import forks (multiprocessing) must not keep the server's sockets: with a
+//! listening socket in such a process, clients would connect to nobody, and no successor could bind.
 
 use std::os::fd::RawFd;
 
@@ -9,8 +9,8 @@ use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_link::Start;
 
-/// Lets the template's children close our sockets. Its workers are children of the arbiter.
-pub(super) fn let_go(py: Python<'_>, start: &Start) -> PyResult<()> {
+/// Lets processes that the template forks close the server's sockets. Its workers are children of the arbiter.
+pub(super) fn register(py: Python<'_>, start: &Start) -> PyResult<()> {
     let template = getpid();
     let ours: Vec<RawFd> = start
         .listeners

@@ -1,5 +1,5 @@
-//! Processes that an import started, when the import is not used: nobody would end them, and those of each reload would
-//! be added to them.
+//! Processes that an import has started, when that import is not used: nobody else would end them, and each reload
+//! would add more.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,10 @@ use pyo3::prelude::*;
 
 use rcorn_sys::clock;
 use rcorn_sys::process::watch;
+use rcorn_types::Monotonic;
 
-/// How long all of them together may take to end when they are asked to, in ns.
-const PATIENCE: u64 = 1_000_000_000;
+/// How long all of them together may take to end when they are asked to.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The child processes there are (`proc_tid_children(5)`).
 pub(super) fn children() -> BTreeSet<i32> {
@@ -46,7 +47,7 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     for pid in &left {
         kill(Pid::from_raw(*pid), Signal::SIGTERM).ok();
     }
-    let until = clock::monotonic().saturating_add(PATIENCE);
+    let until = clock::now().after(GRACE);
     for pid in left {
         if !ends(pid, until) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
@@ -56,14 +57,13 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
 }
 
 /// Waits for its end; whether it came in time.
-fn ends(pid: i32, until: u64) -> bool {
+fn ends(pid: i32, until: Monotonic) -> bool {
     let Ok(end) = watch(pid) else {
         return false;
     };
     let mut end = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
     loop {
-        let left = until.saturating_sub(clock::monotonic());
-        let time = TimeSpec::from_duration(Duration::from_nanos(left));
+        let time = TimeSpec::from_duration(until.since(clock::now()));
         match ppoll(&mut end, Some(time), None) {
             Err(Errno::EINTR) => {}
             Ok(ended) => return ended > 0,

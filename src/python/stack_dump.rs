@@ -1,5 +1,5 @@
-//! Testimony: upon a signal, CPython's `faulthandler` writes where every Python thread is. Its handler is C and
-//! needs no GIL, so it also works while C code holds it or a lock is dead.
+//! Stack dumps: on a signal, CPython's `faulthandler` writes the stack of every Python thread. Its handler is C
+//! and needs no GIL: it also works while C code holds the GIL, and in a deadlock.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -8,7 +8,12 @@ use pyo3::types::PyDict;
 
 use rcorn_sys::signal;
 
-/// From now on the signal makes this process write its Python stacks into the descriptor, which must stay open.
+/// Lets the signal [`signal::stack_dump`] write this process's Python stacks into the descriptor, which must stay
+/// open.
+///
+/// # Errors
+///
+/// Those of `faulthandler.register`.
 pub fn register(py: Python<'_>, into: BorrowedFd<'_>) -> PyResult<()> {
     let options = PyDict::new(py);
     options.set_item("file", into.as_raw_fd())?;

@@ -1,0 +1,32 @@
+//! A check of the configuration: the app is imported as a template does it, and that is all.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use pyo3::prelude::*;
+
+use rcorn_app::hooks;
+use rcorn_app::import::import;
+use rcorn_link::{IMPORTED_EXIT_CODE, Start};
+use rcorn_log as log;
+use rcorn_sys::descriptor::duplicate;
+
+use super::boot::{enter_working_directory, load_hooks, prepare_sys};
+use super::identity::drop_privileges;
+use super::leftover_children::{children, end_children};
+
+/// Imports the app; gives the exit code. The log is standard error.
+pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
+    // Nobody receives what is reported, and nothing is: `reload` is off.
+    let nobody = duplicate(start.error_log)?;
+    log::init(nobody.try_clone()?, None, start.settings.loglevel);
+    let config = hooks::source(&start.settings);
+    enter_working_directory(&start.settings)?;
+    drop_privileges(&start.settings)?;
+    prepare_sys(py, start).map_err(io::Error::other)?;
+    let before = children();
+    let checked = load_hooks(py, start, config.as_deref(), true)
+        .and_then(|_hooks| import(py, &start.settings, nobody.as_fd()));
+    end_children(py, &before);
+    Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
+}
