@@ -11,18 +11,21 @@ use rcorn_link::{CodeDirectory, Report, report};
 use rcorn_log as log;
 use rcorn_python::{Arguments, Builtin, bind_builtin};
 
-const CODE: &str = concat!(include_str!("develop.py"), "\0");
-const NAME: &CStr = c"_rcorn_develop";
-/// Places in one report, and the longest path in it: it must fit into a datagram.
-const AT_ONCE: usize = 8;
-const LONGEST_PATH: usize = 1024;
+use super::load_embedded;
 
-/// Before the app is imported.
+/// The name of the module in `develop.py`.
+const MODULE: &str = "_rcorn_develop";
+/// Places in one report, and the longest path in it, in bytes: it must fit into a datagram.
+const PLACES_PER_REPORT: usize = 8;
+const MAX_PATH_BYTES: usize = 1024;
+
+/// Before the app is imported: no stale bytecode.
+///
+/// # Errors
+///
+/// Those of Python.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    let code = CStr::from_bytes_with_nul(CODE.as_bytes())
-        .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
-    // It stays in `sys.modules`, where `tell_places` and the workers find it.
-    let develop = PyModule::from_code(py, code, c"<rcorn>", NAME)?;
+    let develop = load_embedded(py, MODULE, include_str!("develop.py"))?;
     develop.call_method0("distrust_bytecode")?;
     Ok(())
 }
@@ -30,14 +33,14 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
 /// Tells the arbiter from where the app was loaded, or by which files it could not be.
 pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_>) {
     let places = || -> PyResult<Vec<(String, bool)>> {
-        let develop = py.import(NAME.to_str().unwrap_or_default())?;
+        let develop = py.import(MODULE)?;
         let error = error.map(|error| error.value(py));
         develop.call_method1("places", (error,))?.extract()
     };
     let places: Vec<CodeDirectory> = match places() {
         Ok(places) => places
             .into_iter()
-            .filter(|(path, _)| path.len() <= LONGEST_PATH)
+            .filter(|(path, _)| path.len() <= MAX_PATH_BYTES)
             .map(|(path, is_recursive)| CodeDirectory {
                 path: path.into(),
                 is_recursive,
@@ -49,7 +52,7 @@ pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_
             ));
         }
     };
-    for places in places.chunks(AT_ONCE) {
+    for places in places.chunks(PLACES_PER_REPORT) {
         let places = places.to_vec();
         if let Err(error) = report(
             reports,

@@ -11,7 +11,7 @@ use rcorn_settings::{ConfigFile, Level, Settings, values};
 use rcorn_sys::exit_now;
 use rcorn_sys::fork::is_forked_child;
 
-use super::own_module;
+use super::load_embedded;
 
 /// The server object, in a template.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Hooks {
             Some(ConfigFile::Yaml(_)) | None => return Ok(None),
         };
         let loaded = || -> PyResult<Self> {
-            let source = own_module(py, include_str!("hooks.py"), "_rcorn_hooks")?;
+            let source = load_embedded(py, "_rcorn_hooks", include_str!("hooks.py"))?;
             let directory = start.directory.to_string_lossy();
             let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
             if !path.contains(&*directory)? {

@@ -10,11 +10,16 @@ pub mod loggers;
 
 use pyo3::prelude::*;
 
-/// A module of ours, from its source.
-pub fn own_module<'py>(
+/// Executes Python source that is part of rcorn as the module `name`. It stays in `sys.modules`, so that workers,
+/// which are forked later, import it by this name.
+///
+/// # Errors
+///
+/// What the source raises.
+pub fn load_embedded<'py>(
     py: Python<'py>,
-    source: &str,
     name: &str,
+    source: &str,
 ) -> PyResult<Bound<'py, PyModule>> {
     let text = |text: &str| std::ffi::CString::new(text).map_err(PyErr::from);
     PyModule::from_code(

@@ -7,7 +7,10 @@ use rcorn_log as log;
 use rcorn_python::traceback;
 
 use super::hooks::Hooks;
-use super::own_module;
+use super::load_embedded;
+
+/// The name of the module in `loggers.py`.
+const MODULE: &str = "_rcorn_loggers";
 
 /// Whether the settings shape Python's loggers.
 pub fn are_shaped(start: &Start) -> bool {
@@ -36,15 +39,13 @@ pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(),
             path.as_ref()
                 .map(|path| path.to_string_lossy().into_owned())
         };
-        let module = own_module(py, include_str!("loggers.py"), "_rcorn_loggers")?;
+        let module = load_embedded(py, MODULE, include_str!("loggers.py"))?;
         module.getattr("apply")?.call1((
             mapping,
             path(&settings.logconfig_json),
             path(&settings.logconfig),
         ))?;
-        py.import("sys")?
-            .getattr("modules")?
-            .set_item("_rcorn_loggers", module)
+        Ok(())
     };
     apply().map_err(|error| {
         log::error(format_args!(
@@ -60,6 +61,6 @@ pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(),
 
 /// A function that logs one request, given the atoms of its line.
 pub fn access_logger<'py>(py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyAny>> {
-    let module = py.import("_rcorn_loggers")?;
+    let module = py.import(MODULE)?;
     module.getattr("access_logger")?.call1((format,))
 }

@@ -96,10 +96,11 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
-/// Whether [`Interrupt`] was called: blocking calls give up then.
+/// Whether an [`Interrupt`] came: blocking calls give up then. One for the process, which leaves.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the app's code is running: only then is there something to interrupt.
+/// Whether the app's code is running: only then is there something to interrupt. One for the process, as is the
+/// handler of the signal: an interrupt is for the main thread's request.
 static IN_APP: AtomicBool = AtomicBool::new(false);
 
 /// Runs the app's code, open to [`Interrupt`].
@@ -110,8 +111,8 @@ pub fn in_app<R>(run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Lets an interrupt that came too late for the app run out, so that it does not end the exit handlers.
-pub fn settle(py: Python<'_>) {
+/// Clears an interrupt that came too late for the app, so that it does not end the exit handlers.
+pub fn clear_pending_interrupt(py: Python<'_>) {
     if interrupted() {
         // The loop passes the interpreter's check for signals. What it raises is the interrupt.
         drop(py.run(c"for _ in (1, 2): pass", None, None));

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use nix::fcntl::OFlag;
 use pyo3::prelude::*;
 
-use rcorn_app::own_module;
+use rcorn_app::load_embedded;
 use rcorn_log as log;
 use rcorn_sys::descriptor::status_flags;
 use rcorn_sys::fork::count_threads;
@@ -28,7 +28,7 @@ pub(super) struct Before {
 impl Before {
     /// Looks at this process.
     pub(super) fn look(py: Python<'_>) -> Self {
-        let watch = own_module(py, include_str!("safety.py"), "_rcorn_safety")
+        let watch = load_embedded(py, "_rcorn_safety", include_str!("safety.py"))
             .and_then(|module| module.call_method0("Watch"));
         Self {
             descriptors: descriptors(),

@@ -40,6 +40,7 @@ use rcorn_link::{Failure, Report, Start};
 use rcorn_log as log;
 use rcorn_python::call;
 use rcorn_python::fork::pid;
+use rcorn_python::streams::flush_standard_streams;
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_sys as sys;
@@ -94,7 +95,7 @@ pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32
             boot_failed(spec, failure)
         }
     };
-    call::settle(py);
+    call::clear_pending_interrupt(py);
     log::info(format_args!("Worker exiting (pid: {})", pid()));
     if let Some(hooks) = &spec.hooks {
         hooks.leaves(py);
@@ -195,30 +196,17 @@ fn boot<'a>(
 /// The visible part of an interpreter's end, without tearing down a heap that the kernel frees anyway:
 /// threads are joined, exit handlers run, standard streams flushed.
 fn leave(py: Python<'_>) {
-    let quietly = |result: PyResult<()>| {
-        if let Err(error) = result {
-            log::warning(format_args!(
-                "while leaving: {}",
-                traceback::format(py, &error)
-            ));
+    let warn = |error: &PyErr| {
+        let text = traceback::format(py, error);
+        log::warning(format_args!("while leaving: {text}"));
+    };
+    for (module, function) in [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")] {
+        let called = py
+            .import(module)
+            .and_then(|module| module.call_method0(function));
+        if let Err(error) = called {
+            warn(&error);
         }
-    };
-    let call = |module: &str, function: &str| -> PyResult<()> {
-        py.import(module)?.call_method0(function).map(|_none| ())
-    };
-    quietly(call("threading", "_shutdown"));
-    quietly(call("atexit", "_run_exitfuncs"));
-    for stream in ["stdout", "stderr"] {
-        let flushed = py
-            .import("sys")
-            .and_then(|sys| sys.getattr(stream))
-            .and_then(|stream| {
-                if stream.is_none() {
-                    Ok(())
-                } else {
-                    stream.call_method0("flush").map(|_none| ())
-                }
-            });
-        quietly(flushed);
     }
+    flush_standard_streams(py, warn);
 }

@@ -3,18 +3,14 @@
 
 use std::io::IoSlice;
 
-use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use rcorn_log as log;
-use rcorn_python::fork::pid;
 use rcorn_python::{call, traceback};
-use rcorn_sys::exit_now;
-use rcorn_sys::fork::is_forked_child;
 
 use super::attached::{Attached, lost_error};
 use super::file::FileWrapper;
+use super::forked_child::end_forked_child;
 use super::reply::{ResponseConstraints, Stage};
 use super::slot::ExchangeSlot;
 use super::start::Exchange;
@@ -101,7 +97,7 @@ impl WsgiApp {
         let outcome = call::in_app(|| {
             let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
             let sent = self.send(py, state, &result);
-            leave_if_stray(py, sent.as_ref().err());
+            end_forked_child(py, sent.as_ref().err());
             if sent.is_ok() {
                 state.reply().completed();
                 channel.answered();
@@ -109,7 +105,7 @@ impl WsgiApp {
             let closed = self.close(py, &result);
             sent.map(|()| closed.err())
         });
-        leave_if_stray(py, outcome.as_ref().err());
+        end_forked_child(py, outcome.as_ref().err());
         let served = judge(py, state, channel, outcome);
         state.reply().end();
         Ok(served)
@@ -127,7 +123,7 @@ impl WsgiApp {
     }
 
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
-        leave_if_stray(py, None);
+        end_forked_child(py, None);
         if let Ok(list) = result.cast_exact::<PyList>() {
             // The body of most replies: no vector for it.
             return if list.len() == 1 {
@@ -147,45 +143,6 @@ impl WsgiApp {
         }
         send_blocks(py, state, result)
     }
-}
-
-/// A process that the app forked has come back from the app's code. The connection, the listeners and the link to the
-/// arbiter are not its own: it ends here, as it would at the end of a script.
-pub(super) fn leave_if_stray(py: Python<'_>, raised: Option<&PyErr>) {
-    if !is_forked_child() {
-        return;
-    }
-    let mut code = 0;
-    match raised {
-        Some(error) if error.is_instance_of::<PySystemExit>(py) => {
-            let value = error.value(py).getattr("code");
-            let given = value.and_then(|value| {
-                if value.is_none() {
-                    Ok(0)
-                } else {
-                    value.extract()
-                }
-            });
-            code = given.unwrap_or(1);
-        }
-        Some(error) => {
-            code = 1;
-            log::error(format_args!(
-                "Exception in a process that the app forked\n{}",
-                traceback::format(py, error)
-            ));
-        }
-        None => {}
-    }
-    log::debug(format_args!(
-        "A process that the app forked came back from the app: it ends (pid: {})",
-        pid()
-    ));
-    for stream in ["stdout", "stderr"] {
-        let stream = py.import("sys").and_then(|sys| sys.getattr(stream));
-        drop(stream.and_then(|stream| stream.call_method0("flush")));
-    }
-    exit_now(code)
 }
 
 /// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found before
@@ -276,7 +233,7 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
 /// Ends a body that came block by block.
 fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     // Its last step may have forked, and its end may be the child's.
-    leave_if_stray(py, None);
+    end_forked_child(py, None);
     let prepared = {
         let mut reply = state.reply();
         if reply.stage == Stage::Open {
@@ -301,7 +258,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
         return Ok(false);
     };
     // The app's object around the file may run code of the app.
-    leave_if_stray(py, None);
+    end_forked_child(py, None);
     let prepared = state.reply().file(plain.size, &state.common_headers());
     let Some((channel, step, take)) = prepared else {
         return Ok(false);

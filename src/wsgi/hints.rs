@@ -11,7 +11,7 @@ use rcorn_python::{Arguments, Builtin, bind_builtin};
 
 use super::attached::{Attached, lost_error};
 use super::declare::Refused;
-use super::exchange::leave_if_stray;
+use super::forked_child::end_forked_child;
 use super::reply::{Reply, Stage};
 use super::start::Exchange;
 use super::violation::WsgiViolation;
@@ -64,7 +64,7 @@ impl Builtin for EarlyHints {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
-        leave_if_stray(py, None);
+        end_forked_child(py, None);
         let fields = arguments.get(0, "headers")?;
         let only = arguments.count() == 1;
         let Some(fields) = fields.filter(|_| only) else {

@@ -13,6 +13,7 @@ mod environ;
 mod errors;
 mod exchange;
 mod file;
+mod forked_child;
 mod fragment;
 mod hints;
 mod input;

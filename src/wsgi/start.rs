@@ -11,7 +11,7 @@ use rcorn_python::{Arguments, Builtin, bind_builtin, traceback};
 
 use super::attached::{Attached, lost_error};
 use super::declare::Refused;
-use super::exchange::leave_if_stray;
+use super::forked_child::end_forked_child;
 use super::reply::{CommonHeaders, Reply, Stage};
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
@@ -68,7 +68,7 @@ impl Exchange {
 
     /// Sends one part of the body.
     pub(super) fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
-        leave_if_stray(py, None);
+        end_forked_child(py, None);
         // PEP 3333: the head waits for the first byte that is really there.
         if part.is_empty() && self.reply().stage != Stage::Idle {
             return Ok(());
