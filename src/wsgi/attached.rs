@@ -1,4 +1,4 @@
-//! The interpreter as a connection knows it, and a lost connection as the app knows it.
+//! The interpreter as a connection sees it, and a lost connection as the app sees it.
 
 use pyo3::exceptions::{PyConnectionResetError, PyOSError, PySystemExit, PyTimeoutError};
 use pyo3::prelude::*;
@@ -27,8 +27,8 @@ impl Unlocked for Attached<'_> {
     }
 }
 
-/// The exception that an app gets when its client is lost. Subclasses of `OSError`: frameworks
-/// (Werkzeug, Django) take them for "client disconnected".
+/// The exception that an app gets when its client is lost: a subclass of `OSError`, which frameworks (Werkzeug,
+/// Django) take for "client disconnected".
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn lost_error(lost: Lost) -> PyErr {

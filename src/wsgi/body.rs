@@ -10,11 +10,11 @@ use rcorn_http::{ChunkedDecoder, Refusal};
 use rcorn_connection::{Channel, Lost, WaitProgress};
 
 /// Bytes asked of the socket at once.
-const PIECE: usize = 64 * 1024;
-/// So many pieces of an unread body are worth a connection.
-const PIECES: u64 = 4;
-/// With more than this left when the reply begins, the connection is not promised to go on.
-pub(super) const DRAINED: u64 = PIECES * 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// How often the socket is read to reach the end of a body that the app left unread.
+const MAX_DRAIN_READS: u64 = 4;
+/// With more than this unread when the reply begins, the connection is not promised to go on.
+pub(super) const MAX_DRAIN_BYTES: u64 = MAX_DRAIN_READS * 64 * 1024;
 
 /// What a pull brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Pull {
     Wait,
 }
 
-/// Why the rest of a body cannot be had.
+/// Why the rest of a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The connection failed.
@@ -46,9 +46,9 @@ pub enum BodyError {
 
 #[derive(Debug)]
 enum Framing {
-    /// So many bytes are still to come from the connection.
+    /// This many bytes are still to come from the connection.
     Length(u64),
-    /// Undecoded bytes, and how far they are decoded.
+    /// By chunks: undecoded bytes, and how far they are decoded.
     Chunked {
         decoder: Box<ChunkedDecoder>,
         wire: Vec<u8>,
@@ -60,7 +60,7 @@ enum Framing {
 /// One request's body.
 #[derive(Debug)]
 pub struct Body {
-    /// All of it, as the object that a `read()` of everything gives; nothing is in `decoded` then.
+    /// The whole body, as the object that a `read()` of everything gives; nothing is in `decoded` then.
     whole: Option<Py<PyBytes>>,
     decoded: Vec<u8>,
     at: usize,
@@ -68,14 +68,14 @@ pub struct Body {
     channel: Option<Channel>,
     /// Decoded bytes so far.
     total: u64,
-    /// What was wrong with the framing.
+    /// The error in the framing.
     malformed: Option<Refusal>,
-    /// How the client does.
+    /// How slow the client is.
     progress: WaitProgress,
 }
 
 impl Body {
-    /// A body that is here to its end.
+    /// A body that was received to its end.
     #[must_use]
     pub fn whole(py: Python<'_>, bytes: &[u8], channel: Channel) -> Self {
         let mut body = Self::with_length(Vec::new(), 0, channel);
@@ -137,13 +137,13 @@ impl Body {
         }
     }
 
-    /// Bytes so far, decoded.
+    /// Decoded bytes so far.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How the client has done while it was waited for; to be given back by [`Self::waited`].
+    /// Takes how slow the client was so far; [`Self::waited`] gives it back.
     pub fn progress(&mut self) -> WaitProgress {
         std::mem::take(&mut self.progress)
     }
@@ -153,7 +153,7 @@ impl Body {
         self.progress = progress;
     }
 
-    /// What was wrong with the framing, if something was.
+    /// The error in the framing, if there was one.
     #[must_use]
     pub fn malformed(&self) -> Option<Refusal> {
         self.malformed
@@ -184,7 +184,7 @@ impl Body {
         }
     }
 
-    /// How much is left, if that is known.
+    /// How many bytes are left, if that is known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         match &self.framing {
@@ -209,14 +209,16 @@ impl Body {
         }
     }
 
-    /// Gets more bytes without blocking.
+    /// Receives more bytes without blocking.
     pub fn pull(&mut self) -> Result<Pull, BodyError> {
         let channel = self.channel()?;
         let before = self.decoded.len();
         match &mut self.framing {
             Framing::Length(0) | Framing::Chunked { done: true, .. } => return Ok(Pull::End),
             Framing::Length(to_come) => {
-                let room = usize::try_from(*to_come).unwrap_or(usize::MAX).min(PIECE);
+                let room = usize::try_from(*to_come)
+                    .unwrap_or(usize::MAX)
+                    .min(READ_BYTES);
                 let got = receive(&channel, &mut self.decoded, room, self.total)?;
                 let Some(got) = got else {
                     return Ok(Pull::Wait);
@@ -235,7 +237,7 @@ impl Body {
                 if *at >= wire.len() {
                     wire.clear();
                     *at = 0;
-                    if receive(&channel, wire, PIECE, self.total)?.is_none() {
+                    if receive(&channel, wire, READ_BYTES, self.total)?.is_none() {
                         return Ok(Pull::Wait);
                     }
                 }
@@ -312,7 +314,7 @@ impl Body {
     /// body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         // What is already in the socket's buffer may complete it.
-        for _ in 0..PIECES {
+        for _ in 0..MAX_DRAIN_READS {
             self.take(self.available().len());
             match self.pull() {
                 Ok(Pull::Got) => {}

@@ -1,5 +1,5 @@
-//! One call of the app and what becomes of its result: a whole reply where the app gave a list, block by
-//! block where it gave an iterator, sendfile where it gave a file. `close()` is owed on every path.
+//! One call of the app and what becomes of its result: a complete reply for a list, block by block for an
+//! iterator, sendfile for a file. `close()` is called on every path.
 
 use std::io::IoSlice;
 
@@ -23,7 +23,7 @@ use rcorn_connection::{FileRest, Flush};
 pub struct Served {
     /// The status that was declared; 500 when the server had to answer itself.
     pub status: u16,
-    /// Body bytes sent.
+    /// How many bytes of the body were sent.
     pub sent: u64,
     /// What becomes of the connection.
     pub ending: Ending,
@@ -36,11 +36,11 @@ pub struct Served {
 pub enum Ending {
     /// It takes the next request.
     KeepAlive,
-    /// It is closed; the reply was whole.
+    /// It is closed; the reply was complete.
     Close,
     /// Nothing was sent: the server answers 500 and closes.
     Unanswered,
-    /// The reply is torn: reset, so that no client takes it for a whole one.
+    /// The reply is torn. The connection is reset, so that no client takes the reply for a complete one.
     Abort,
 }
 
@@ -51,9 +51,9 @@ pub enum ExchangeError {
     App(String),
     /// The client left or was too slow.
     Client(String),
-    /// The reply went through, but its body did not keep to its Content-Length.
+    /// The body did not keep to its Content-Length.
     Length(String),
-    /// `close()` raised after a whole reply.
+    /// `close()` raised after a complete reply.
     Close(String),
     /// The worker was told to leave at once.
     Leaving,
@@ -200,7 +200,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
     }
 }
 
-/// What is wrong with an app that returned this.
+/// The violation of an app that returned this.
 fn returned(result: &Bound<'_, PyAny>) -> PyResult<WsgiViolation> {
     let kind = result.get_type().qualname()?.to_string();
     let hint = hint(&kind);
@@ -241,9 +241,9 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
         }
         reply.finish(&state.common_headers())
     };
-    if let Some((channel, mut step)) = prepared {
-        let sent = step.send(py, &channel, b"");
-        state.reply().done(step);
+    if let Some((channel, mut fragment)) = prepared {
+        let sent = fragment.send(py, &channel, b"");
+        state.reply().done(fragment);
         sent.map_err(lost_error)?;
     }
     Ok(())
@@ -254,32 +254,32 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     if state.reply().stage == Stage::Open {
         return Err(WsgiViolation::NeverStarted.into());
     }
-    let Some(plain) = wrapper.plain(py)? else {
+    let Some(source) = wrapper.regular_file(py)? else {
         return Ok(false);
     };
     // The app's object around the file may run code of the app.
     end_forked_child(py, None);
-    let prepared = state.reply().file(plain.size, &state.common_headers());
-    let Some((channel, step, take)) = prepared else {
+    let prepared = state.reply().file(source.size, &state.common_headers());
+    let Some((channel, fragment, take)) = prepared else {
         return Ok(false);
     };
     let sent = if take == 0 {
-        let head = &mut [IoSlice::new(step.head())];
+        let head = &mut [IoSlice::new(fragment.head())];
         channel.send(&Attached(py), head, Flush::Now).map(drop)
     } else {
         let file = FileRest {
-            descriptor: plain.descriptor,
-            offset: plain.offset,
+            descriptor: source.descriptor,
+            offset: source.offset,
             left: take,
         };
-        channel.send_file(&Attached(py), step.head(), file)
+        channel.send_file(&Attached(py), fragment.head(), file)
     };
-    state.reply().done(step);
+    state.reply().done(fragment);
     sent.map_err(lost_error)?;
     Ok(true)
 }
 
-/// What the outcome of the app's code means for the client and the log.
+/// What the outcome of the call means for the client and the log.
 fn judge(
     py: Python<'_>,
     state: &Exchange,

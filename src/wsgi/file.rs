@@ -20,10 +20,10 @@ pub struct FileWrapper {
     block: i64,
 }
 
-/// A file that sendfile(2) can take: our own descriptor of it, where it stands, how much is left.
+/// A file that sendfile(2) can take.
 #[derive(Debug)]
-pub struct Plain {
-    /// A duplicate: the app may close its own meanwhile.
+pub(super) struct RegularFile {
+    /// A duplicate of the app's, which the app may close meanwhile.
     pub descriptor: OwnedFd,
     /// The position that the Python object stands at.
     pub offset: i64,
@@ -32,9 +32,9 @@ pub struct Plain {
 }
 
 impl FileWrapper {
-    /// The file behind it, if the kernel's view of it is the same as Python's. Only the `io` module's own
-    /// binary files are: a `GzipFile` or a text file has a descriptor too, with other bytes behind it.
-    pub fn plain(&self, py: Python<'_>) -> PyResult<Option<Plain>> {
+    /// The file behind it, if sendfile(2) sends the bytes that `read()` would give. True of the binary files of the
+    /// `io` module only: a `GzipFile` or a text file has a descriptor too, with other bytes behind it.
+    pub(super) fn regular_file(&self, py: Python<'_>) -> PyResult<Option<RegularFile>> {
         let mut file = self.file.bind(py).clone();
         if !is_real(&file)? {
             // tempfile's wrapper keeps the real file in `.file`.
@@ -58,7 +58,7 @@ impl FileWrapper {
         let regular = status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
         let size = u64::try_from(status.st_size.saturating_sub(offset)).unwrap_or(0);
         // Files of /proc have size 0 and contents all the same.
-        Ok((regular && status.st_size > 0).then_some(Plain {
+        Ok((regular && status.st_size > 0).then_some(RegularFile {
             descriptor,
             offset,
             size,

@@ -1,4 +1,4 @@
-//! Pieces of a reply on their way: prepared by [`super::reply::Reply`] under its lock, sent without it.
+//! Parts of a reply: prepared by [`super::reply::Reply`] while it is locked, sent when it is not.
 
 use std::io::IoSlice;
 
@@ -11,10 +11,10 @@ use super::attached::Attached;
 use rcorn_connection::Flush;
 use rcorn_connection::{Channel, Lost};
 
-/// Longest body that is copied behind its head into one buffer; beyond it a gathered write is cheaper.
-pub(super) const COPIED: usize = 16 * 1024;
+/// The longest body that is copied behind its head into one buffer; a gathered write is cheaper for longer ones.
+pub(super) const MAX_COPIED_BYTES: usize = 16 * 1024;
 
-/// What one step must put on the wire; made under the lock, sent without it.
+/// One part of a reply as it goes on the wire: the head if it is the first, a part of the body, the chunk around it.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
     pub(super) head: Vec<u8>,
@@ -23,13 +23,13 @@ pub(super) struct Fragment {
     pub(super) flush: Flush,
 }
 
-/// A whole reply, made under the lock, sent without it.
+/// A reply whose body is complete.
 #[derive(Debug)]
 pub(super) struct FullReply {
     /// With the body behind it, when that is short.
     pub(super) head: Vec<u8>,
     pub(super) head_end: usize,
-    /// Bytes of the body.
+    /// How many bytes of the body are sent.
     pub(super) take: usize,
     pub(super) flush: Flush,
 }
@@ -43,7 +43,7 @@ impl FullReply {
         parts: &[Bound<'_, PyBytes>],
     ) -> Result<bool, Lost> {
         let head = IoSlice::new(&self.head);
-        if self.take <= COPIED {
+        if self.take <= MAX_COPIED_BYTES {
             return channel.send(&Attached(py), &mut [head], self.flush);
         }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
@@ -56,7 +56,7 @@ impl FullReply {
     }
 }
 
-/// The parts, as far as so many bytes reach.
+/// The first `room` bytes of the parts.
 pub(super) fn limited<'a>(
     parts: &'a [Bound<'_, PyBytes>],
     mut room: usize,
@@ -70,14 +70,14 @@ pub(super) fn limited<'a>(
 }
 
 impl Fragment {
-    /// Sends it with the part of the body it was made for; `false` when some of it waits.
+    /// Sends it with the part of the body that it was made for; `false` when some of it waits.
     pub(super) fn send(
         &mut self,
         py: Python<'_>,
         channel: &Channel,
         part: &[u8],
     ) -> Result<bool, Lost> {
-        if !self.begins() || self.take > COPIED {
+        if !self.begins() || self.take > MAX_COPIED_BYTES {
             return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
         }
         // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
@@ -90,7 +90,7 @@ impl Fragment {
         sent
     }
 
-    /// Lets it wait, with the part of the body it was made for; gives how many bytes wait now.
+    /// Lets it wait with the part of the body that it was made for; gives how many bytes wait now.
     pub(super) fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
         channel.hold(&self.slices(part))
     }
@@ -117,12 +117,12 @@ impl Fragment {
         }
     }
 
-    /// Whether the head is in it: the reply begins with this.
+    /// Whether the reply begins with this: the head is in it.
     pub(super) fn begins(&self) -> bool {
         !self.head.is_empty()
     }
 
-    /// The head alone (a file follows).
+    /// The head, behind which a file follows.
     pub(super) fn head(&self) -> &[u8] {
         &self.head
     }

@@ -1,5 +1,4 @@
-//! `wsgi.early_hints` (as gunicorn has it): a callable with which an app sends `103 Early Hints` before its answer
-//! (RFC 8297).
+//! `wsgi.early_hints`, as gunicorn has it: a callable that sends `103 Early Hints` before the reply (RFC 8297).
 
 use std::ffi::CStr;
 use std::io::IoSlice;
@@ -17,12 +16,12 @@ use super::start::Exchange;
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
 
-/// What the callable is bound to: one for the life of the worker, so that a request which does not use it pays
-/// nothing. It knows the exchange in use, which changes only when an app has kept the last one.
+/// What the callable is bound to. A request slot has one for its life, so that a request that does not use it pays
+/// nothing. It knows the slot's exchange, which changes when an app has kept the last one.
 #[pyclass(frozen, name = "Hints", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Hints {
-    // Never locked while the GIL is released, so never contended.
+    // Never locked while the GIL is released.
     exchange: Mutex<Py<Exchange>>,
 }
 
@@ -35,7 +34,7 @@ impl Hints {
         }
     }
 
-    /// For this one from now on.
+    /// Follows the slot to another exchange.
     pub(super) fn follow(&self, exchange: Py<Exchange>) {
         *self.lock() = exchange;
     }

@@ -3,7 +3,7 @@
 //!
 //! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an [`ExchangeSlot`]. The
 //! [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole process, because a signal
-//! handler calls it.
+//! handler sets it.
 #![forbid(unsafe_code)]
 
 mod attached;

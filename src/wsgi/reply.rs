@@ -1,6 +1,5 @@
-//! One reply: what `start_response` declared, turned into bytes, with the framing the server owes (RFC 9112
-//! section 6): length where it is known, chunks where it is not, the end of the connection for HTTP/1.0.
-//! Keeps count, so that a body never contradicts its Content-Length unnoticed.
+//! One reply: what `start_response` declared, as bytes, with the framing of its body and the fields that the
+//! server adds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,23 +8,24 @@ use pyo3::types::PyBytes;
 
 use rcorn_http::body::{BodyCounter, BodyFraming, ChunkLine, FramingInput};
 
-use super::body::DRAINED;
+use super::body::MAX_DRAIN_BYTES;
 use super::declare::Declared;
-use super::fragment::{COPIED, Fragment, FullReply, limited};
+use super::fragment::{Fragment, FullReply, MAX_COPIED_BYTES, limited};
 use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
 use rcorn_connection::Flush;
 
-/// The worker leaves after what it holds: replies whose head is not out yet end their connections.
+/// The worker leaves after its last requests: replies whose head is not sent yet close their connections. One for the
+/// process, because a signal handler sets it.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The flag that lets replies of this process end their connections once it is set: for a signal handler.
+/// The flag that makes every reply of this process close its connection once it is set: for a signal handler.
 #[must_use]
 pub fn close_flag() -> &'static AtomicBool {
     &CLOSING
 }
 
-/// What the request says about its reply.
+/// What the request demands of its reply.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseConstraints {
     /// HEAD: no body, whatever the app gives.
@@ -34,20 +34,20 @@ pub struct ResponseConstraints {
     pub http11: bool,
     /// The client and the worker are willing to go on after this reply.
     pub keep_alive: bool,
-    /// Other replies follow at once, to other clients: a whole one may leave with them.
+    /// Replies to other clients follow at once: a complete one may leave with them.
     pub coalesce: bool,
 }
 
-/// How far the reply is.
+/// How far a reply has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// No request is in hand.
+    /// There is no request.
     Idle,
     /// The app has not called `start_response`.
     Open,
-    /// It has; nothing was sent.
+    /// The app has called it; nothing was sent.
     Headed,
-    /// The head is out: only the rest of the body, or an abort, may follow.
+    /// The head was sent: only the rest of the body, or an abort, may follow.
     Streaming,
 }
 
@@ -108,33 +108,33 @@ impl Default for Reply {
 }
 
 impl Reply {
-    /// Begins with a new request.
+    /// Begins a reply.
     pub(super) fn open(&mut self, channel: Channel, constraints: ResponseConstraints) {
         self.channel = Some(channel);
         self.constraints = constraints;
         self.stage = Stage::Open;
         (self.body, self.status) = (BodyCounter::default(), 0);
-        // Whoever asks before the app has declared its own must not see another client's.
+        // An access log must not show the head of another client's reply.
         self.head.clear();
         self.complete = false;
     }
 
-    /// The body is out to its end.
+    /// Notes that the body was sent to its end.
     pub(super) fn completed(&mut self) {
         self.complete = true;
     }
 
-    /// Whether it is.
+    /// Whether the body was sent to its end.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Where an interim reply (1xx) may go; nowhere if the client does not know of them (RFC 9110 section 15.2).
+    /// The channel for an interim reply (1xx); none if the client does not know them (RFC 9110 section 15.2).
     pub(super) fn interim_channel(&self) -> Option<Channel> {
         self.channel.clone().filter(|_| self.constraints.http11)
     }
 
-    /// Endpoints with its request: whoever kept `start_response` or `write` gets an error from now on.
+    /// Ends with its request. Calls of `start_response` or `write` fail from now on.
     pub(super) fn end(&mut self) {
         self.stage = Stage::Idle;
         self.channel = None;
@@ -187,7 +187,7 @@ impl Reply {
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, common: &CommonHeaders) {
         let unread = self.channel.as_ref().map_or(0, Channel::unread);
-        self.close |= CLOSING.load(Ordering::Relaxed) || unread > DRAINED;
+        self.close |= CLOSING.load(Ordering::Relaxed) || unread > MAX_DRAIN_BYTES;
         if self.status == 205 {
             self.head.extend_from_slice(b"Content-Length: 0\r\n");
         }
@@ -250,7 +250,7 @@ impl Reply {
         given: usize,
         common: &CommonHeaders,
     ) -> Result<(Channel, Fragment), WsgiViolation> {
-        let mut step = Fragment::default();
+        let mut fragment = Fragment::default();
         if self.complete {
             return Err(WsgiViolation::Over);
         }
@@ -259,25 +259,25 @@ impl Reply {
             Stage::Open => return Err(WsgiViolation::NotStarted),
             Stage::Headed => {
                 self.complete_head(None, common);
-                step.head = std::mem::take(&mut self.head);
+                fragment.head = std::mem::take(&mut self.head);
             }
             Stage::Streaming => {}
         }
-        step.take = self.take(given);
-        if self.body.framing() == BodyFraming::Chunked && step.take > 0 {
-            step.chunk = ChunkLine::size(step.take);
+        fragment.take = self.take(given);
+        if self.body.framing() == BodyFraming::Chunked && fragment.take > 0 {
+            fragment.chunk = ChunkLine::size(fragment.take);
         }
-        if step.begins() {
-            step.flush = self.flush(step.take);
+        if fragment.begins() {
+            fragment.flush = self.flush(fragment.take);
         }
         let channel = self.channel.clone().ok_or(WsgiViolation::Over)?;
-        Ok((channel, step))
+        Ok((channel, fragment))
     }
 
-    /// When a reply is to leave whose first part has so many bytes: together with others if that is all of it.
+    /// When a reply leaves whose first part sends `take` bytes: with others, if that is all of it.
     fn flush(&self, take: usize) -> Flush {
         let coalesce = self.constraints.coalesce
-            && take <= COPIED
+            && take <= MAX_COPIED_BYTES
             && self.body.framing() != BodyFraming::Chunked
             && self.missing() == 0
             && self.keeps_connection();
@@ -285,9 +285,9 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub(super) fn done(&mut self, step: Fragment) {
-        if !step.head.is_empty() {
-            self.head = step.head;
+    pub(super) fn done(&mut self, fragment: Fragment) {
+        if !fragment.head.is_empty() {
+            self.head = fragment.head;
         }
     }
 
@@ -304,7 +304,7 @@ impl Reply {
         self.complete = true;
         let mut head = std::mem::take(&mut self.head);
         let head_end = head.len();
-        if take <= COPIED {
+        if take <= MAX_COPIED_BYTES {
             for part in limited(parts, take) {
                 head.extend_from_slice(part);
             }
@@ -326,16 +326,16 @@ impl Reply {
         self.head.truncate(whole.head_end);
     }
 
-    /// Prepares to send a file of so many bytes; gives how many of them to send.
+    /// Prepares to send a file of `size` bytes; gives how many of them to send.
     pub(super) fn file(
         &mut self,
         size: u64,
         common: &CommonHeaders,
     ) -> Option<(Channel, Fragment, u64)> {
-        let mut step = Fragment::default();
+        let mut fragment = Fragment::default();
         if self.stage == Stage::Headed {
             self.complete_head(Some(size), common);
-            step.head = std::mem::take(&mut self.head);
+            fragment.head = std::mem::take(&mut self.head);
         }
         if self.body.framing() == BodyFraming::Chunked {
             // Can only be when write() was used before: the caller iterates then.
@@ -344,25 +344,25 @@ impl Reply {
         // A file that is longer than declared is sent in part.
         let take = self.body.take(size.min(self.body.room()));
         let channel = self.channel.clone()?;
-        Some((channel, step, take))
+        Some((channel, fragment, take))
     }
 
     /// Endpoints the body: an unsent head, or the last chunk.
     pub(super) fn finish(&mut self, common: &CommonHeaders) -> Option<(Channel, Fragment)> {
-        let mut step = Fragment::default();
+        let mut fragment = Fragment::default();
         match self.stage {
             Stage::Headed => {
                 // For HEAD the length of what GET would give is not known: say nothing (RFC 9110 9.3.2).
                 self.complete_head(Some(0), common);
-                step.head = std::mem::take(&mut self.head);
+                fragment.head = std::mem::take(&mut self.head);
             }
             Stage::Streaming if self.body.framing() == BodyFraming::Chunked => {
-                step.chunk = ChunkLine::last();
+                fragment.chunk = ChunkLine::last();
             }
             // Parts may wait for their next one.
             Stage::Streaming => {}
             Stage::Idle | Stage::Open => return None,
         }
-        Some((self.channel.clone()?, step))
+        Some((self.channel.clone()?, fragment))
     }
 }

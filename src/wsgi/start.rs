@@ -1,5 +1,5 @@
-//! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in functions bound to
-//! one object that holds the state of the reply.
+//! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in functions that are
+//! bound to one object, which holds the state of the reply.
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,12 +27,12 @@ pub(super) struct Exchange {
     offload: Arc<dyn WriteOffload>,
 }
 
-/// Longest part that is copied to wait for the next.
-const SMALL: usize = 16 * 1024;
-/// So many bytes are enough for one system call.
-const TOGETHER: usize = 64 * 1024;
-/// The most that a chunk adds to a small part: four digits and two line ends.
-const CHUNK_FRAME: usize = 8;
+/// The longest part of a body that is copied to wait for the next part.
+const MAX_HELD_PART_BYTES: usize = 16 * 1024;
+/// How many bytes wait at most: enough for one system call.
+const MAX_HELD_BYTES: usize = 64 * 1024;
+/// The most that a chunk adds to such a part: four digits and two line ends.
+const MAX_CHUNK_FRAME_BYTES: usize = 8;
 
 impl Exchange {
     /// No request is in hand.
@@ -74,13 +74,13 @@ impl Exchange {
             return Ok(());
         }
         let prepared = self.reply().part(part.len(), &self.common_headers());
-        let (channel, mut step) = prepared?;
-        // The first part goes out at once. What follows waits for the app's next part, and not for long.
-        if !step.begins() && part.len() <= SMALL {
-            let here = step.hold(&channel, part);
-            if here <= TOGETHER {
-                // All that is here came with this one: nobody sees to it yet.
-                if here.saturating_sub(part.len()) <= CHUNK_FRAME {
+        let (channel, mut fragment) = prepared?;
+        // The first part is sent at once. What follows waits, for a short time, for the app's next part.
+        if !fragment.begins() && part.len() <= MAX_HELD_PART_BYTES {
+            let here = fragment.hold(&channel, part);
+            if here <= MAX_HELD_BYTES {
+                // Nothing waited before this part: nobody sends what waits yet.
+                if here.saturating_sub(part.len()) <= MAX_CHUNK_FRAME_BYTES {
                     self.offload.send_soon(&channel);
                 }
                 return Ok(());
@@ -93,9 +93,9 @@ impl Exchange {
             }
             return Ok(());
         }
-        let sent = step.send(py, &channel, part);
-        let flush = step.flush;
-        self.reply().done(step);
+        let sent = fragment.send(py, &channel, part);
+        let flush = fragment.flush;
+        self.reply().done(fragment);
         if !sent.map_err(lost_error)? {
             self.offload.send_soon(&channel);
         } else if flush == Flush::Later {
@@ -104,7 +104,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// The kernel may keep a reply: see to it that it leaves.
+    /// Lets a reply leave soon that the kernel may keep.
     pub(super) fn flush_soon(&self, channel: &Channel) {
         self.offload.flush_soon(channel);
     }

@@ -1,10 +1,10 @@
-//! What apps do wrong, said so that their authors can mend it: what it was, and what WSGI wants instead
-//! (PEP 3333). Raised inside the app where it can still react, logged with its traceback otherwise.
+//! Violations of PEP 3333, with the rule and a hint for the author of the app. Raised inside the app where it can
+//! still react, logged with the traceback otherwise.
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-/// One mistake of an app.
+/// A violation of PEP 3333 by the app.
 #[derive(Debug, thiserror::Error)]
 pub enum WsgiViolation {
     /// The status is not a `str`.
@@ -91,7 +91,7 @@ impl From<WsgiViolation> for PyErr {
     }
 }
 
-/// The way out for an item or a return value of this type.
+/// What to do about an item or a return value of this type.
 #[must_use]
 pub(super) fn hint(kind: &str) -> &'static str {
     match kind {
