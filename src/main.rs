@@ -14,6 +14,7 @@ use rcorn_migrate as migrate;
 use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_settings::{self as settings, Environment, Invocation, Resolved, Settings, Sources};
 use rcorn_sys::process;
+use rcorn_types::ExitStatus;
 
 /// The native module, which `build.rs` has made.
 static MODULE: NativeModule = NativeModule(include_bytes!(env!("RCORN_NATIVE")));
@@ -120,12 +121,12 @@ fn check_handover() -> ExitCode {
 }
 
 /// The exit code of a server that ran, or did not.
-fn ended(result: Result<u8, driver::StartError>) -> ExitCode {
+fn ended(result: Result<ExitStatus, driver::StartError>) -> ExitCode {
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(status) => status.into(),
         Err(error) => {
             complain(&error.to_string(), error.hint());
-            ExitCode::from(error.code())
+            error.exit_status().into()
         }
     }
 }
@@ -153,7 +154,7 @@ fn check(settings: &Settings, arguments: &[OsString]) -> ExitCode {
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    ended(driver::check(settings, arguments, MODULE).map(|good| u8::from(!good)))
+    ended(driver::check(settings, arguments, MODULE))
 }
 
 /// `rcorn explain SETTING [OPTIONS]`.

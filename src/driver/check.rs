@@ -12,17 +12,22 @@ use rcorn_log::{self as log, AccessFormat};
 use rcorn_settings::Settings;
 use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
+use rcorn_types::ExitStatus;
 
 use super::error::{StartError, system};
 use super::interpreter;
 use super::native::NativeModule;
 
-/// Whether the app can be imported; standard error says what is wrong.
+/// Imports the app; standard error says what is wrong with it.
+///
+/// # Errors
+///
+/// There is no Python, it cannot be started, or the app ended its process.
 pub fn check(
     settings: &Settings,
     arguments: &[OsString],
     module: NativeModule,
-) -> Result<bool, StartError> {
+) -> Result<ExitStatus, StartError> {
     AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
     let python = interpreter::find_for(settings.python.clone())?;
     let system = system("import the app");
@@ -50,10 +55,10 @@ pub fn check(
     let pid = spawn.start().map_err(&system)?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
     match ended {
-        WaitStatus::Exited(_, IMPORTED_EXIT_CODE) => Ok(true),
+        WaitStatus::Exited(_, IMPORTED_EXIT_CODE) => Ok(ExitStatus::Success),
         WaitStatus::Exited(_, code @ (1 | 3 | 4)) => {
             log::debug(format_args!("the check ended with {code}"));
-            Ok(false)
+            Ok(ExitStatus::Failure)
         }
         // An app that ends its process while it is imported says nothing itself.
         WaitStatus::Exited(_, code) => Err(system(io::Error::other(format!(
@@ -66,6 +71,6 @@ pub fn check(
         | WaitStatus::PtraceEvent(..)
         | WaitStatus::PtraceSyscall(_)
         | WaitStatus::Continued(_)
-        | WaitStatus::StillAlive => Ok(false),
+        | WaitStatus::StillAlive => Ok(ExitStatus::Failure),
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rcorn_log::FormatError;
+use rcorn_types::ExitStatus;
 
 use super::control::ControlError;
 use super::interpreter::InterpreterError;
@@ -58,13 +59,18 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 impl StartError {
-    /// The exit code: a wrong argument is 2, whenever it is found.
-    #[must_use]
-    pub fn code(&self) -> u8 {
-        if matches!(self, Self::AccessFormat(_)) {
-            2
-        } else {
-            1
+    /// How rcorn exits with it: a wrong argument is [`ExitStatus::Usage`], whenever it is found.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::AccessFormat(_) => ExitStatus::Usage,
+            Self::Interpreter(_)
+            | Self::PidFile(_)
+            | Self::Logs(_)
+            | Self::Directory { .. }
+            | Self::Control(_)
+            | Self::Listen(_)
+            | Self::Stopped
+            | Self::System { .. } => ExitStatus::Failure,
         }
     }
 

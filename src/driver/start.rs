@@ -9,6 +9,7 @@ use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
 use rcorn_log::{self as log, AccessFormat};
 use rcorn_settings::Settings;
 use rcorn_sys::clock;
+use rcorn_types::ExitStatus;
 
 use super::background::Background;
 use super::bind;
@@ -55,12 +56,12 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Runs the server to its end; gives the exit code.
+/// Runs the server to its end; gives its exit status.
 ///
 /// # Errors
 ///
 /// The server could not be started, or the system refused what supervision needs.
-pub fn run(launch: Launch, read_sources: ReadSources<'_>) -> Result<u8, StartError> {
+pub fn run(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatus, StartError> {
     let file_log = launch.settings.errorlog.path().is_some();
     let result = run_to_end(launch, read_sources);
     // Under a supervisor or in the background nobody sees standard error.
@@ -72,7 +73,7 @@ pub fn run(launch: Launch, read_sources: ReadSources<'_>) -> Result<u8, StartErr
     result
 }
 
-fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<u8, StartError> {
+fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatus, StartError> {
     let prepared = prepare(&launch)?;
     let predecessor = launch.handover.as_ref().and_then(Handover::predecessor);
     let pid_file = launch.settings.pidfile.as_deref();
@@ -86,17 +87,17 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<u8, Start
     });
     let mut driver = match driver {
         Ok(driver) => driver,
-        Err(StartError::Stopped) => return Ok(0),
+        Err(StartError::Stopped) => return Ok(ExitStatus::Success),
         Err(error) => return Err(error),
     };
     driver.pid_file = pid_file;
     let outcome = driver.run().map_err(system("go on"));
     driver.tidy_up();
     Ok(match outcome? {
-        Outcome::Asked => 0,
-        Outcome::Refused => 1,
-        Outcome::NoBoot => 3,
-        Outcome::NoApp => 4,
+        Outcome::Asked => ExitStatus::Success,
+        Outcome::Refused => ExitStatus::Failure,
+        Outcome::NoBoot => ExitStatus::BootFailed,
+        Outcome::NoApp => ExitStatus::AppNotLoaded,
     })
 }
 
