@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::poll::PollTimeout;
@@ -14,7 +14,7 @@ use rcorn_types::Monotonic;
 
 use super::poller::Interest;
 use super::progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
-use super::sync::Lock;
+use super::sync::{Guard, Lock};
 use super::transport::{Flush, Transport};
 use super::unlocked::Unlocked;
 use super::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
@@ -223,7 +223,7 @@ impl Channel {
         WeakChannel(Arc::downgrade(&self.0))
     }
 
-    fn write_buffer(&self) -> MutexGuard<'_, WriteBuffer> {
+    fn write_buffer(&self) -> Guard<'_, WriteBuffer> {
         self.0.write_buffer.lock()
     }
 

@@ -7,11 +7,11 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername};
+use nix::sys::socket::MsgFlags;
 
 use rcorn_log as log;
 use rcorn_sys::descriptor::duplicate;
-use rcorn_sys::net::Peer;
+use rcorn_sys::net::{Peer, peer_of};
 use rcorn_sys::passing::{receive_with, send_with};
 
 use super::state::ConnectionState;
@@ -89,7 +89,8 @@ impl HandoffQueue {
         let (state, buffer) = split(&message)
             .ok_or_else(|| io::Error::other("a malformed message in the hand-off queue"))?;
         Ok(Some(TransferredConnection {
-            peer: peer(&socket),
+            // A client that has left by now has no address any more.
+            peer: peer_of(socket.as_fd()).unwrap_or(Peer::Unix),
             transport: Transport::plain(socket),
             state: serde_json::from_slice(state)?,
             buffer: buffer.to_vec(),
@@ -115,20 +116,6 @@ impl HandoffQueue {
 fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = message.split_first_chunk::<2>()?;
     rest.split_at_checked(u16::from_ne_bytes(*length).into())
-}
-
-/// The other end of a connected socket.
-fn peer(socket: &OwnedFd) -> Peer {
-    let Ok(address) = getpeername::<SockaddrStorage>(socket.as_raw_fd()) else {
-        return Peer::Unix;
-    };
-    let v4 = address.as_sockaddr_in();
-    let v6 = address.as_sockaddr_in6();
-    match (v4, v6) {
-        (Some(v4), _) => Peer::Inet(std::net::SocketAddrV4::from(*v4).into()),
-        (None, Some(v6)) => Peer::Inet(std::net::SocketAddrV6::from(*v6).into()),
-        (None, None) => Peer::Unix,
-    }
 }
 
 #[cfg(test)]

@@ -369,8 +369,12 @@ mod tests {
             close: limit,
         };
         let budget = FdBudget::new(100);
-        let connections =
-            Connections::new(Arc::clone(&poller), &cell.connections, timeouts, budget);
+        let connections = Connections::new(
+            Arc::clone(&poller),
+            cell.connections_gauge(),
+            timeouts,
+            budget,
+        );
         let handoff = Arc::new(queue());
         let leaving = Arc::default();
         let thread = IoThread::new(

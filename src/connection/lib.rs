@@ -21,6 +21,10 @@ mod transport;
 mod unlocked;
 mod write_buffer;
 
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_tests;
+
 pub use acceptor::{Accepted, Acceptor, Listener, has_more_than_its_share};
 pub use channel::{
     Channel, ClientTimeouts, Lost, WaitProgress, WeakChannel, WorkerEntry, WriteOffload,

@@ -4,12 +4,11 @@
 //! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost, whichever
 //! thread puts it back, and when.
 
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcorn_types::Monotonic;
 
-use super::sync::Lock;
+use super::sync::{AtomicU64, Guard, Lock};
 
 /// Places for parked connections.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ impl<T> Parking<T> {
     }
 
     /// All places.
-    pub(crate) fn places(&self) -> MutexGuard<'_, Places<T>> {
+    pub(crate) fn places(&self) -> Guard<'_, Places<T>> {
         self.places.lock()
     }
 
@@ -162,6 +161,7 @@ impl<T> Places<T> {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

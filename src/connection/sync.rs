@@ -1,9 +1,22 @@
-//! The lock of this crate: one type, so that a model checker's can take its place.
+//! The lock of this crate: one type, in whose place loom's comes when it explores the orders of threads
+//! (`loom_tests.rs`).
 //!
 //! Lock order: the helper thread's agenda, then a connection's write buffer. No other two are held at once, and
 //! each is held for calls that do not wait.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(all(loom, test))]
+use loom::sync::{Mutex, MutexGuard};
+use std::sync::PoisonError;
+#[cfg(not(all(loom, test)))]
+use std::sync::{Mutex, MutexGuard};
+
+#[cfg(all(loom, test))]
+pub(crate) use loom::sync::atomic::AtomicU64;
+#[cfg(not(all(loom, test)))]
+pub(crate) use std::sync::atomic::AtomicU64;
+
+/// What holds a [`Lock`].
+pub(crate) type Guard<'a, T> = MutexGuard<'a, T>;
 
 /// A mutex that a panic does not poison: what it guards is whole between any two statements.
 #[derive(Debug, Default)]
@@ -14,7 +27,7 @@ impl<T> Lock<T> {
         Self(Mutex::new(value))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -155,7 +155,7 @@ impl Record for Lost<'_> {
         &self.address
     }
     fn time(&self) -> i64 {
-        clock::unix_seconds()
+        clock::wall().0
     }
     fn method(&self) -> &[u8] {
         self.method

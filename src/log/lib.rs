@@ -204,7 +204,7 @@ pub fn critical(text: fmt::Arguments<'_>) {
 /// One record as it is written: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
 fn line(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
-    line.extend_from_slice(stamp::error_log(clock::unix_seconds()).as_bytes());
+    line.extend_from_slice(stamp::error_log(clock::wall().0).as_bytes());
     let pid = std::process::id();
     // Writing to a Vec fails only when a Display in `text` does; then the record is as far as it came.
     drop(write!(line, " [{pid}] [{}] {text}", level.label()));

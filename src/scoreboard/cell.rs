@@ -18,9 +18,9 @@ const PEER_WORDS: usize = 6;
 #[repr(C, align(128))]
 pub struct Shared {
     /// How many workers are wanted: more than one makes `wsgi.multiprocess` true.
-    pub wanted: AtomicU32,
-    /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`]. Better read by [`Shared::stop_mode`].
-    pub stopping: AtomicU32,
+    wanted: AtomicU32,
+    /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`].
+    stopping: AtomicU32,
     /// How many cells there are; 0 in a scoreboard of build cb54ddf, which has cells up to its end and no
     /// counters. Written before anybody else maps the file.
     pub(crate) cells: AtomicU32,
@@ -29,9 +29,9 @@ pub struct Shared {
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
-pub const QUEUE_FIRST: u32 = 1;
+const QUEUE_FIRST: u32 = 1;
 /// [`Shared::stopping`]: nobody is let in any more.
-pub const AT_ONCE: u32 = 2;
+const AT_ONCE: u32 = 2;
 
 /// How workers leave while the arbiter stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,23 +82,23 @@ impl Shared {
 #[repr(C, align(128))]
 pub struct Cell {
     /// The worker's id; 0 when the cell is free.
-    pub worker: AtomicU64,
+    worker: AtomicU64,
     /// Request entry: when the request in hand began, ns of the monotonic clock; 0 when none is.
-    pub busy_since: AtomicU64,
+    busy_since: AtomicU64,
     /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it sleeps.
-    pub awake_since: AtomicU64,
+    awake_since: AtomicU64,
     /// Request entry: not 0 while the app waits for its client; that time is not the app's.
-    pub waits: AtomicU32,
+    waits: AtomicU32,
     /// Request entry: not 0 once the reply to the request in hand is out to its end.
-    pub answered: AtomicU32,
+    answered: AtomicU32,
     /// Requests served: the counter [`crate::Metric::Requests`].
-    pub requests: AtomicU64,
+    requests: AtomicU64,
     /// Its pid.
-    pub pid: AtomicU32,
+    pid: AtomicU32,
     /// Its generation.
-    pub generation: AtomicU32,
+    generation: AtomicU32,
     /// Connections it holds: the gauge [`crate::Metric::Connections`].
-    pub connections: AtomicU32,
+    connections: AtomicU32,
     /// Request entry: odd while the text is being written (a sequence lock).
     sequence: AtomicU32,
     /// Request entry: the request line.
@@ -170,6 +170,12 @@ impl Cell {
     #[must_use]
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Where the number of connections is kept, for the one who counts them.
+    #[must_use]
+    pub fn connections_gauge(&self) -> &AtomicU32 {
+        &self.connections
     }
 
     /// Sets how many connections the worker holds.
@@ -276,40 +282,6 @@ impl RequestEntry<'_> {
     fn write_text(self, line: &[u8], peer: &[u8]) {
         let cell = self.cell;
         seqlock::write(&cell.sequence, [(&cell.line, line), (&cell.peer, peer)]);
-    }
-}
-
-/// What callers use that have not moved to [`RequestEntry`].
-impl Cell {
-    /// See [`RequestEntry::begin`].
-    pub fn begin(&self, now: u64, line: &[u8], peer: &[u8]) {
-        self.request_entry()
-            .begin(Monotonic::from_nanos(now), line, peer);
-    }
-
-    /// See [`Cell::no_progress_since`].
-    pub fn silent_since(&self) -> Option<u64> {
-        self.no_progress_since().map(Monotonic::as_nanos)
-    }
-
-    /// See [`RequestEntry::wait`].
-    pub fn wait(&self) {
-        self.request_entry().wait();
-    }
-
-    /// See [`RequestEntry::resume`].
-    pub fn go_on(&self, waited: u64) {
-        self.request_entry().resume(Duration::from_nanos(waited));
-    }
-
-    /// See [`RequestEntry::end`].
-    pub fn end(&self, now: u64) {
-        self.request_entry().end(Monotonic::from_nanos(now));
-    }
-
-    /// See [`RequestEntry::request`].
-    pub fn request(&self) -> Option<RequestNow> {
-        self.request_entry().request()
     }
 }
 

@@ -112,7 +112,7 @@ counters! {
     /// Connections closed because their client was too slow to send a request or to take a response.
     TimedOutConnections = timed_out_connections: Counter by Loop;
     /// Bytes received from clients.
-    ReceivedBytes = received_bytes: Counter by Loop;
+    ReceivedBytes = received_bytes: Counter by AnyThread;
     /// Bytes of response bodies.
     SentBodyBytes = sent_body_bytes: Counter by Loop;
     /// Connections held now.

@@ -15,7 +15,6 @@ mod seqlock;
 #[cfg(test)]
 mod loom_tests;
 
-pub use cell::{AT_ONCE, QUEUE_FIRST};
 pub use cell::{Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use mapping::Scoreboard;

@@ -5,8 +5,6 @@
     reason = "localtime_r has no safe form that sees the app's tzset()"
 )]
 
-use std::time::Duration;
-
 use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 use rcorn_types::{Monotonic, WallClock};
@@ -49,30 +47,6 @@ pub fn wall() -> WallClock {
     WallClock(clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |t| t.tv_sec()))
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the same for all processes of this machine, never set back.
-#[must_use]
-pub fn monotonic() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC)
-}
-
-/// Nanoseconds of `CLOCK_MONOTONIC_COARSE`: a few milliseconds old at most, at a tenth of the cost.
-#[must_use]
-pub fn coarse() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC_COARSE)
-}
-
-/// Seconds since 1970 (UTC).
-#[must_use]
-pub fn unix_seconds() -> i64 {
-    clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |t| t.tv_sec())
-}
-
-/// A duration as the clocks count; one beyond their end is for ever.
-#[must_use]
-pub fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn read(clock: ClockId) -> u64 {
     // These clocks exist on every kernel that runs this program; a failure would mean a bad clock id.
     clock_gettime(clock).map_or(0, |t| {
@@ -113,9 +87,8 @@ mod tests {
 
     #[test]
     fn monotonic_never_goes_back() {
-        let first = monotonic();
-        assert!(monotonic() >= first && first > 0);
-        assert!(coarse() > 0);
+        let first = now();
+        assert!(now() >= first && first > Monotonic::ZERO);
         let coarse = coarse_now();
         assert!(coarse > Monotonic::ZERO && coarse <= now());
         assert!(wall().0 > 0);

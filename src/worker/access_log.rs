@@ -139,7 +139,7 @@ impl Record for Line<'_, '_> {
         Some(self.about.served.sent)
     }
     fn duration_ns(&self) -> u64 {
-        clock::nanoseconds(self.about.duration)
+        u64::try_from(self.about.duration.as_nanos()).unwrap_or(u64::MAX)
     }
     fn pid(&self) -> u32 {
         pid().cast_unsigned()

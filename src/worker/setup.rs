@@ -59,7 +59,7 @@ impl<'a> EventLoop<'a> {
         let handoff = Arc::new(handoff);
         let connections = Connections::new(
             Arc::clone(&poller),
-            &cell.connections,
+            cell.connections_gauge(),
             wait_timeouts(settings),
             FdBudget::new(settings.worker_connections),
         );
