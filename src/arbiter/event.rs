@@ -1,6 +1,6 @@
-//! The whole vocabulary of the brain on one page: what happened (`Event`), what to do (`Action`), what to
-//! say (`Note`, in `note.rs`). The driver turns the world into events and performs actions; nobody else
-//! calls the brain. Nothing here may do I/O or read a clock.
+//! The vocabulary of the arbiter on one page: what happened ([`Event`]) and what to do ([`Action`]). What to
+//! log is in `note.rs`, what an operator may order in `order.rs`. The driver turns what it hears into events
+//! and performs actions. Nothing here does I/O or reads a clock.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,19 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use rcorn_types::Monotonic;
 
-/// One worker in the life of this arbiter. Never re-used.
+use super::note::Note;
+use super::order::Order;
+
+/// A worker. An id is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
-/// Index into the scoreboard. Re-used after the worker that had it was reaped.
+/// An index into the scoreboard. Used again after the worker that had it was reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u16);
 
-/// The settings and code a template and its workers were born with; a reload makes the next.
+/// The settings and code that a template and its workers were started with. Each reload makes the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
-/// A process id of a child that has not been reaped yet.
+/// The process id of a child that has not been reaped yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pid(pub i32);
 
@@ -31,25 +34,28 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The part of the settings that the brain needs.
+/// The settings that the arbiter needs. A new field needs `#[serde(default)]`: a build that does not have it may
+/// have saved the state that this one reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How many workers shall serve.
+    /// How many workers are to serve.
     pub workers: u32,
-    /// Longest time a request may take; `None` means no limit.
+    /// The longest time for a request; `None`: no limit.
     pub timeout: Option<Duration>,
-    /// Longest time from fork (or start of a template) to ready; `None` means no limit.
+    /// The longest time from the fork of a worker (or the start of a template) to ready; `None`: no limit.
     pub boot_timeout: Option<Duration>,
-    /// Longest time a worker may take to finish what it holds.
+    /// The longest time for a worker to finish its requests once it is asked to leave.
     pub graceful_timeout: Duration,
-    /// How long new workers are watched after a reload before the old generation is given up.
+    /// How long a reload is on probation, before the old generation is given up.
     pub reload_watch: Duration,
-    /// A worker older than this is replaced; `None` keeps it.
+    /// The age at which a worker is replaced; `None`: never.
     pub max_age: Option<Duration>,
-    /// How long to go on as before after the order to stop.
+    /// How long to serve on after the order to stop.
     pub drain_delay: Duration,
-    /// An app that does not boot is no reason to leave, even at the start: a reload will mend it.
-    pub patient: bool,
+    /// Stay up although the app has never booted: the next reload may fix it. Without it, a boot failure
+    /// before anything was ready ends the server.
+    #[serde(rename = "patient")]
+    pub tolerate_boot_failure: bool,
 }
 
 /// How a process ended.
@@ -61,119 +67,99 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Why a template or worker could not boot. The text (a traceback) is already in the log, written by the
-/// process that failed; `summary` is its last line.
+/// Why a template or worker could not boot. The process that failed has already logged the full text (a
+/// traceback).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootFailure {
-    /// What kind it was: it chooses gunicorn's exit code.
+    /// Its kind, which decides on the exit code.
     pub kind: BootFailureKind,
-    /// One line for STATUS, `ctl` and the log.
+    /// One line for systemd's STATUS, `rcorn ctl` and the log.
     pub summary: String,
 }
 
 /// The kinds of boot failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootFailureKind {
-    /// The import raised, or a worker left while booting: exit code 3 (`Worker failed to boot.`).
+    /// The import raised an exception, or a worker ended before it was ready: exit code 3 (gunicorn's
+    /// `WORKER_BOOT_ERROR`).
     Boot,
-    /// No such attribute, or it is not callable: exit code 4 (`App failed to load.`).
+    /// The app does not exist or is not callable: exit code 4 (gunicorn's `APP_LOAD_ERROR`).
     App,
-    /// The interpreter or the host refused: exit code 1.
+    /// The interpreter could not be started, or the system refused something: exit code 1.
     Host,
 }
 
-/// What an operator asks, by signal or by the control socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// TERM: drain and leave.
-    Stop,
-    /// INT, QUIT: leave at once.
-    Quit,
-    /// HUP: new settings, new code.
-    Reload,
-    /// TTIN: one worker more.
-    More,
-    /// TTOU: one worker less, never below one.
-    Fewer,
-    /// Control: exactly so many workers.
-    Scale(u32),
-    /// USR1: reopen the log files.
-    Reopen,
-    /// USR2: start a new arbiter beside this one.
-    Upgrade,
-    /// WINCH: let all workers go but stay (only when daemonised or upgraded; see the driver's answer).
-    Dismiss,
-    /// Control: replace this worker.
-    Retire(WorkerId),
-}
-
-/// Why a worker wants to be replaced.
+/// Why a worker is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetireReason {
     /// It has served `max_requests`.
     MaxRequests,
     /// It has grown beyond `max_worker_memory`.
     Memory,
-    /// The operator said so.
+    /// It is older than `max_worker_age`.
+    Age,
+    /// The operator ordered it.
     Ordered,
 }
 
-/// What happened.
+/// What happened. The driver sends one event after the other, in the order in which it heard of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The arbiter is set up: listeners are bound, settings are these.
+    /// The driver is set up: listeners are bound, and these are the settings.
     Started(Policy),
-    /// An operator asked.
+    /// An operator gave an order.
     Ordered(Order),
-    /// Answer to [`Action::Load`]: settings were read and are sound; they wait for [`Action::Commit`].
+    /// Answer to [`Action::Load`]: the settings are valid, and wait for [`Action::Commit`].
     Loaded(Policy),
-    /// Answer to [`Action::Load`]: they were not; the text is in the log.
+    /// Answer to [`Action::Load`]: the settings cannot be used; the full text is in the log.
     NotLoaded(String),
-    /// Answer to [`Action::StartTemplate`].
+    /// Answer to [`Action::StartTemplate`]: it runs as this process.
     TemplateStarted(Generation, Pid),
-    /// Answer to [`Action::StartTemplate`]: it could not even be started.
+    /// Answer to [`Action::StartTemplate`]: it could not be started, for this reason.
     TemplateNotStarted(Generation, String),
-    /// The template can fork workers now.
+    /// The template can fork workers.
     TemplateReady(Generation),
     /// The template could not load; its exit follows.
     TemplateFailed(Generation, BootFailure),
-    /// Answer to [`Action::Fork`]. May come after `Ready` of the same worker.
+    /// Answer to [`Action::Fork`]: the worker runs as this process. May come after its [`Event::Ready`].
     Forked(WorkerId, Pid),
-    /// Answer to [`Action::Fork`]: the fork failed, or the template went away before it answered.
+    /// Answer to [`Action::Fork`]: the fork failed, or the template ended before it answered.
     ForkFailed(WorkerId, String),
-    /// The worker accepts requests now.
+    /// The worker accepts requests.
     Ready(WorkerId, Pid),
     /// The worker could not boot; its exit follows.
     BootFailed(WorkerId, BootFailure),
-    /// The worker asks for the retire token; it keeps serving until told to drain.
+    /// The worker asks to be replaced. It serves until it is told to drain.
     WantsRetirement(WorkerId, RetireReason),
-    /// What the scoreboard shows for a serving worker: when its current request began, or `None`. Judged at the next
-    /// [`Event::Tick`].
+    /// What the scoreboard shows for a serving worker: when its current request began; `None` when it has
+    /// none. Judged at the next [`Event::Tick`].
     Beat(WorkerId, Option<Monotonic>),
-    /// A worker was stopped (`true`) or continued (`false`) by a job-control signal.
-    Stopped(Pid, bool),
-    /// A child was reaped: worker, template or upgraded arbiter.
+    /// A child was stopped by a signal (`CLD_STOPPED` of waitid(2)).
+    Stopped(Pid),
+    /// A stopped child was continued (`CLD_CONTINUED` of waitid(2)).
+    Continued(Pid),
+    /// A child was reaped: a worker, a template, the new arbiter of an upgrade, or a process of the app.
     Exited(Pid, Exit),
-    /// Answer to [`Action::Upgrade`]: the new arbiter runs under this pid.
+    /// Answer to [`Action::Upgrade`]: the new arbiter runs as this process.
     UpgradeStarted(Pid),
     /// Answer to [`Action::Upgrade`]: it could not be started.
     UpgradeNotStarted(String),
-    /// A deadline passed. The driver sends `Beat` for every serving worker before it.
+    /// The deadline has passed. The driver sends [`Event::Beat`] for every serving worker before it.
     Tick,
 }
 
-/// What to ask of a worker. Each is one signal.
+/// What to ask of a worker or template. Each is one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// TERM: finish what is in hand, pass the rest on, leave.
+    /// TERM: finish the current requests, pass waiting connections on, and leave.
     Drain,
-    /// QUIT: leave now.
+    /// QUIT: leave at once.
     Quit,
-    /// USR1: reopen logs.
+    /// USR1: reopen the log files.
     Reopen,
-    /// A real-time signal: write down where every thread is.
-    Testify,
-    /// ABRT: die.
+    /// A real-time signal: write the Python stacks of all threads.
+    DumpStacks,
+    /// ABRT: end at once, with a core dump if the system makes them.
     Abort,
     /// KILL.
     Kill,
@@ -186,64 +172,49 @@ pub enum Action {
     Load,
     /// Start a template for this generation, with the settings last loaded.
     StartTemplate(Generation),
-    /// Let this template go: it serves nobody any more.
+    /// Tell this template to leave: nothing will be forked from it.
     EndTemplate(Generation),
-    /// Kill a template that does not go; log its testimony, if it gave one.
+    /// Kill a template that does not leave; log its stack dump, if it wrote one.
     KillTemplate(Generation, Pid),
     /// Order the template of this generation to fork a worker; answer `Forked` or `ForkFailed`.
     Fork(WorkerId, Slot, Generation),
-    /// Signal a worker.
+    /// Send a signal to a worker; a template is asked only for [`Ask::DumpStacks`].
     Ask(Pid, Ask),
-    /// Log what a worker that takes too long is doing: its testimony, its request, its state in the kernel.
+    /// Log what a worker that takes too long is doing: its stacks, its request, its state in the kernel.
     PostMortem(WorkerId, Slot, Pid),
-    /// The loaded settings are in force now: swap listeners and logs, forget the old ones.
+    /// Put the loaded settings into force: swap listeners and logs, drop the old ones.
     Commit(Generation),
-    /// The loaded settings are given up.
+    /// Drop the loaded settings.
     Discard(Generation),
-    /// Nobody new shall connect: shut the door, keep the queue for draining workers.
+    /// Refuse new connections, and leave those that are queued to the draining workers.
     CloseListeners,
-    /// Reopen the arbiter's log files and tell the templates.
+    /// Reopen the arbiter's log files, and tell the templates.
     ReopenLogs,
-    /// Start a new arbiter with our listeners.
+    /// Start a new arbiter with our listeners; answer `UpgradeStarted` or `UpgradeNotStarted`.
     Upgrade,
-    /// How many workers are wanted now (for `wsgi.multiprocess`, STATUS and hooks).
+    /// Publish how many workers are wanted (for `wsgi.multiprocess`, STATUS and hooks).
     Wanted(u32),
-    /// The scoreboard slot is free again.
+    /// Clear this slot of the scoreboard: its worker is gone.
     FreeSlot(Slot),
-    /// Say this.
-    Say(super::Note),
-    /// Leave with this code. Nothing follows.
+    /// Log this.
+    Say(Note),
+    /// Leave. Nothing follows.
     Exit(Outcome),
 }
 
-/// The arbiter's exit code and reason.
+/// Why the arbiter leaves: it decides on the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// 0: someone asked.
-    Asked,
-    /// 1: the system refused something needed.
-    Refused,
-    /// 3: no worker could boot.
-    NoBoot,
-    /// 4: the app could not be loaded.
-    NoApp,
-}
-
-impl Order {
-    /// Its name in the log.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Quit => "quit",
-            Self::Reload => "reload",
-            Self::More => "more",
-            Self::Fewer => "fewer",
-            Self::Scale(_) => "scale",
-            Self::Reopen => "reopen",
-            Self::Upgrade => "upgrade",
-            Self::Dismiss => "dismiss",
-            Self::Retire(_) => "retire",
-        }
-    }
+    /// Someone ordered a stop: exit code 0.
+    #[serde(rename = "Asked")]
+    Stopped,
+    /// The system refused something that is needed: exit code 1.
+    #[serde(rename = "Refused")]
+    HostRefused,
+    /// No worker could boot: exit code 3.
+    #[serde(rename = "NoBoot")]
+    BootFailed,
+    /// The app could not be loaded: exit code 4.
+    #[serde(rename = "NoApp")]
+    AppNotLoaded,
 }

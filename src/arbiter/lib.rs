@@ -1,24 +1,32 @@
-//! The brain of the arbiter: what happened goes in, what to do comes out. No I/O, no clock, no system call,
-//! so that every story a server can live through is a test that takes a microsecond. Start, reload, scaling,
-//! crash recovery and stop are not procedures here: each changes what is wanted, and `settle.rs` closes the
-//! gap. Called by the driver alone.
+//! The arbiter's decisions: what happened goes in, what to do comes out. No I/O, no clock, no system call, so
+//! that everything that can happen to a server is a test that takes microseconds. Start, reload, scaling,
+//! crash recovery and stop are not procedures: each changes what is wanted, and `reconcile.rs` closes the gap
+//! to what is. Only the driver calls this.
+//!
+//! One step: [`Arbiter::step`] takes an [`Event`] and the time, and appends [`Action`]s. The driver performs
+//! them, turns their results into events, and sends [`Event::Tick`] when [`Arbiter::deadline`] has come.
 #![forbid(unsafe_code)]
 
-mod due;
+mod deadlines;
 mod event;
-mod life;
+mod heartbeats;
 mod note;
+mod order;
 mod pool;
+mod reconcile;
 mod reload;
-mod settle;
+mod retirement;
+mod stop;
+mod templates;
 mod throttle;
+mod workers;
 
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "a test that overflows panics, as it should"
 )]
-mod story;
+mod simulation;
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -27,39 +35,34 @@ mod story;
 mod tests;
 
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
 
 pub use event::{
-    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Order, Outcome, Pid,
-    Policy, RetireReason, Slot, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Outcome, Pid, Policy,
+    RetireReason, Slot, WorkerId,
 };
-pub use note::{Killed, Note};
-pub use pool::{Pool, Stage, TemplateStage, Worker};
+pub use note::{KillReason, Note, ReloadNote, StopNote, TemplateNote, UpgradeNote, WorkerNote};
+pub use order::Order;
+pub use pool::{Hang, Pool, TemplateStage, Worker, WorkerStage};
 
-use reload::{Reload, Watch};
+use heartbeats::Heartbeats;
+use reload::Rollout;
+use retirement::Retirement;
 use throttle::Throttle;
 
-/// How long a process that must go at once may take.
-const QUICK: Duration = Duration::from_secs(2);
-/// From ABRT to KILL.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Time for a hung worker to write down where it is; on a busy machine it may wait for a processor first.
-const TESTIMONY: Duration = Duration::from_millis(300);
-
-/// Where the arbiter is.
+/// Where the arbiter is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Nothing has begun.
     New,
     /// Keeping the workers alive.
     Running,
-    /// Ending everything, for this reason.
+    /// Ending everything.
     Stopping {
-        /// What the exit code will say.
+        /// Why.
         outcome: Outcome,
         /// At once, not gracefully.
         quick: bool,
@@ -68,85 +71,96 @@ pub enum Phase {
     Gone,
 }
 
-/// See the file's head. It can be written down and read again: an arbiter that execs a new build of itself
-/// goes on where it was.
+/// The new arbiter that USR2 starts. While it is being started nothing is saved of it: the build that an
+/// upgrade in place starts has no upgrade of its own yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<Pid>", into = "Option<Pid>")]
+enum Upgrade {
+    /// There is none.
+    None,
+    /// The driver was told to start it.
+    Starting,
+    /// It runs beside this one.
+    Beside(Pid),
+}
+
+impl From<Option<Pid>> for Upgrade {
+    fn from(pid: Option<Pid>) -> Self {
+        pid.map_or(Self::None, Self::Beside)
+    }
+}
+
+impl From<Upgrade> for Option<Pid> {
+    fn from(upgrade: Upgrade) -> Self {
+        match upgrade {
+            Upgrade::None | Upgrade::Starting => None,
+            Upgrade::Beside(pid) => Some(pid),
+        }
+    }
+}
+
+/// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter that execs
+/// a new build of itself continues where it was. Names on the wire stay as they were in the first build that
+/// could do this (`tests/saved_states.rs`).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Arbiter {
     phase: Phase,
     policy: Policy,
-    /// How many workers there shall be: the policy's number, until TTIN, TTOU or WINCH.
+    /// How many workers there are to be: the policy's number, until TTIN, TTOU or WINCH.
     wanted: u32,
     /// The generation in force.
     generation: Generation,
     /// The highest generation ever made.
     newest: Generation,
     pool: Pool,
-    reload: Option<Reload>,
+    #[serde(flatten)]
+    rollout: Rollout,
+    /// A reload was ordered that begins after the one under way.
     reload_again: bool,
-    watch: Option<Watch>,
     throttle: Throttle,
-    /// Workers that ask to be replaced, in order.
-    retiring: VecDeque<WorkerId>,
-    /// The one of them whose turn it is.
-    token: Option<WorkerId>,
+    #[serde(flatten)]
+    retirement: Retirement,
     /// A worker of any generation was ready once.
     ever_ready: bool,
-    /// The scoreboard was looked at then, for all workers.
-    looked: Monotonic,
-    /// Times before this do not count against a worker: the arbiter itself was late.
-    mercy: Monotonic,
-    upgrade: Option<Pid>,
-    /// The stop that was ordered begins then; until then all goes on.
+    #[serde(flatten)]
+    heartbeats: Heartbeats,
+    upgrade: Upgrade,
+    /// When the stop that was ordered begins; until then the server runs on.
     stop_at: Option<Monotonic>,
-    /// Workers that were stopped (SIGSTOP) and not continued: what the scoreboard says of them is old.
-    frozen: BTreeSet<WorkerId>,
-    /// Workers that showed themselves after they were given up; killed, not reaped yet.
-    strangers: BTreeSet<Pid>,
+    /// Workers that reported themselves after they were given up; killed, but not reaped yet.
+    #[serde(rename = "strangers")]
+    unknown_workers: BTreeSet<Pid>,
 }
 
 impl Arbiter {
     /// An arbiter that nothing has happened to. `seed`: for the jitter of waits.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let none = Policy {
-            workers: 0,
-            timeout: None,
-            boot_timeout: None,
-            graceful_timeout: Duration::ZERO,
-            reload_watch: Duration::ZERO,
-            max_age: None,
-            drain_delay: Duration::ZERO,
-            patient: false,
-        };
         Self {
             phase: Phase::New,
-            policy: none,
+            policy: Policy::NONE,
             wanted: 0,
             generation: Generation(1),
             newest: Generation(1),
             pool: Pool::default(),
-            reload: None,
+            rollout: Rollout::None,
             reload_again: false,
-            watch: None,
             throttle: Throttle::new(seed),
-            retiring: VecDeque::new(),
-            token: None,
+            retirement: Retirement::default(),
             ever_ready: false,
-            looked: Monotonic::ZERO,
-            mercy: Monotonic::ZERO,
-            upgrade: None,
+            heartbeats: Heartbeats::default(),
+            upgrade: Upgrade::None,
             stop_at: None,
-            frozen: BTreeSet::new(),
-            strangers: BTreeSet::new(),
+            unknown_workers: BTreeSet::new(),
         }
     }
 
-    /// Where the arbiter is.
+    /// Where the arbiter is in its life.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How many workers there shall be.
+    /// How many workers there are to be.
     pub fn wanted(&self) -> u32 {
         self.wanted
     }
@@ -158,15 +172,15 @@ impl Arbiter {
 
     /// The new arbiter beside this one, if there is one.
     pub fn upgrade(&self) -> Option<Pid> {
-        self.upgrade
+        self.upgrade.into()
     }
 
-    /// Whether a reload serves on probation.
-    pub fn is_watching(&self) -> bool {
-        self.watch.is_some()
+    /// Whether a reload is in force that may still be taken back.
+    pub fn is_on_probation(&self) -> bool {
+        self.rollout.probation().is_some()
     }
 
-    /// Whether all is being ended.
+    /// Whether everything is being ended.
     pub fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Stopping { .. })
     }
@@ -178,7 +192,7 @@ impl Arbiter {
 
     /// Whether a reload is being prepared or rolled out.
     pub fn is_reloading(&self) -> bool {
-        self.reload.is_some() || self.reload_again || self.outdated() > 0
+        self.rollout.is_in_preparation() || self.reload_again || self.outdated() > 0
     }
 
     /// Workers and templates.
@@ -186,210 +200,71 @@ impl Arbiter {
         &self.pool
     }
 
-    /// Takes in what happened, and says what to do.
+    /// Takes in what happened, and appends what to do. `now` never goes back from one step to the next.
     pub fn step(&mut self, now: Monotonic, event: Event, actions: &mut Vec<Action>) {
         if self.phase == Phase::Gone {
             return;
         }
+        self.take_in(now, event, actions);
+        self.reconcile(now, actions);
+    }
+
+    fn take_in(&mut self, now: Monotonic, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Started(policy) => self.start(now, policy, actions),
-            Event::Ordered(order) => self.ordered(now, order, actions),
+            Event::Started(policy) => self.start(policy, actions),
+            Event::Ordered(order) => self.order(now, order, actions),
             Event::Loaded(policy) => self.loaded(policy, actions),
             Event::NotLoaded(reason) => self.not_loaded(reason, actions),
             Event::TemplateStarted(generation, pid) => {
                 self.template_started(now, generation, pid, actions);
             }
             Event::TemplateNotStarted(generation, reason) => {
-                self.pool.templates.remove(&generation);
-                actions.push(Action::Say(Note::TemplateNotStarted(reason.clone())));
-                let failure = BootFailure {
-                    kind: BootFailureKind::Host,
-                    summary: reason,
-                };
-                self.template_failed(now, generation, &failure, actions);
+                self.template_not_started(now, generation, reason, actions);
             }
-            Event::TemplateReady(generation) => {
-                if let Some(stage) = self.pool.templates.get_mut(&generation)
-                    && let TemplateStage::Starting { pid, .. } = *stage
-                {
-                    *stage = TemplateStage::Ready { pid };
-                }
-            }
+            Event::TemplateReady(generation) => self.template_ready(generation),
             Event::TemplateFailed(generation, failure) => {
-                self.end_template(now, generation, actions);
                 self.template_failed(now, generation, &failure, actions);
             }
             Event::Forked(id, pid) => self.forked(now, id, pid, actions),
             Event::ForkFailed(id, reason) => self.fork_failed(now, id, &reason, actions),
             Event::Ready(id, pid) => self.ready(now, id, pid, actions),
             Event::BootFailed(id, failure) => self.boot_failed(now, id, &failure, actions),
-            Event::WantsRetirement(id, _) => self.retire(id),
+            Event::WantsRetirement(id, why) => self.retire(id, why, actions),
             Event::Beat(id, since) => self.beat(now, id, since, actions),
-            Event::Stopped(pid, stopped) => self.stopped(now, pid, stopped),
+            Event::Stopped(pid) => self.worker_stopped(now, pid),
+            Event::Continued(pid) => self.worker_continued(pid),
             Event::Exited(pid, exit) => self.exited(now, pid, exit, actions),
-            Event::UpgradeStarted(pid) => self.upgrade = Some(pid),
+            Event::UpgradeStarted(pid) => self.upgrade = Upgrade::Beside(pid),
             Event::UpgradeNotStarted(reason) => {
-                actions.push(Action::Say(Note::UpgradeNotStarted(reason)));
+                self.upgrade = Upgrade::None;
+                actions.push(UpgradeNote::NotStarted(reason).say());
             }
-            Event::Tick => self.look(now),
+            Event::Tick => {
+                self.heartbeats.tick(now, self.policy.timeout);
+                self.end_hung(now, actions);
+            }
         }
-        self.settle(now, actions);
     }
 
-    fn start(&mut self, _now: Monotonic, policy: Policy, actions: &mut Vec<Action>) {
+    fn start(&mut self, policy: Policy, actions: &mut Vec<Action>) {
         if self.phase == Phase::New {
             self.phase = Phase::Running;
-            self.want(policy.workers, actions);
+            self.set_wanted(policy.workers, actions);
             self.policy = policy;
         }
     }
+}
 
-    fn want(&mut self, count: u32, actions: &mut Vec<Action>) {
-        if self.wanted != count {
-            self.wanted = count;
-            actions.push(Action::Wanted(count));
-            actions.push(Action::Say(Note::Workers(count)));
-        }
-    }
-
-    fn ordered(&mut self, now: Monotonic, order: Order, actions: &mut Vec<Action>) {
-        let running = self.phase == Phase::Running && self.stop_at.is_none();
-        match order {
-            Order::Stop => self.stop_ordered(now, actions),
-            Order::Quit => self.stop(now, Outcome::Asked, true, actions),
-            Order::Reopen => {
-                actions.push(Action::ReopenLogs);
-                let pids = self
-                    .pool
-                    .workers
-                    .values()
-                    .filter(|worker| worker.stage.is_serving());
-                actions.extend(
-                    pids.filter_map(|worker| worker.stage.pid())
-                        .map(|pid| Action::Ask(pid, Ask::Reopen)),
-                );
-            }
-            Order::Reload if running => self.reload_ordered(now, actions),
-            Order::More if running => self.want(self.wanted.saturating_add(1), actions),
-            Order::Fewer if running => self.want(self.wanted.saturating_sub(1).max(1), actions),
-            Order::Scale(count) if running => self.want(count.max(1), actions),
-            Order::Dismiss if running => {
-                actions.push(Action::Say(Note::Dismissed));
-                self.want(0, actions);
-            }
-            Order::Retire(id) if running => self.retire(id),
-            Order::Upgrade if running => self.upgrade_ordered(now, actions),
-            Order::Reload
-            | Order::More
-            | Order::Fewer
-            | Order::Scale(_)
-            | Order::Dismiss
-            | Order::Retire(_)
-            | Order::Upgrade => actions.push(Action::Say(Note::IgnoredWhileStopping(order.name()))),
-        }
-    }
-
-    /// TERM: at once, or after `drain_delay`; a second one does not wait.
-    fn stop_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        let delay = self.policy.drain_delay;
-        if self.phase == Phase::Running && self.stop_at.is_none() && !delay.is_zero() {
-            self.stop_at = Some(now.after(delay));
-            self.reload_again = false;
-            actions.push(Action::Say(Note::StopDelayed(delay.as_secs())));
-        } else {
-            self.stop(now, Outcome::Asked, false, actions);
-        }
-    }
-
-    /// The driver may go away in the middle of performing this: nothing may be under way that it alone knows.
-    fn upgrade_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        if self.upgrade.is_some() {
-            actions.push(Action::Say(Note::UpgradeExists));
-        } else if self.is_reloading() {
-            actions.push(Action::Say(Note::UpgradeNotStarted(
-                "a reload is under way".to_owned(),
-            )));
-        } else {
-            self.end_watch(now, actions);
-            actions.push(Action::Upgrade);
-        }
-    }
-
-    /// Ends everything. A second order makes it quick.
-    fn stop(&mut self, now: Monotonic, outcome: Outcome, quick: bool, actions: &mut Vec<Action>) {
-        let again = match self.phase {
-            Phase::New | Phase::Running => {
-                self.stop_at = None;
-                self.phase = Phase::Stopping { outcome, quick };
-                actions.push(Action::CloseListeners);
-                false
-            }
-            Phase::Stopping {
-                outcome,
-                quick: false,
-            } => {
-                actions.push(Action::Say(Note::QuickShutdown));
-                self.phase = Phase::Stopping {
-                    outcome,
-                    quick: true,
-                };
-                true
-            }
-            Phase::Stopping { quick: true, .. } | Phase::Gone => return,
-        };
-        let quick = quick || again;
-        let ids: Vec<WorkerId> = self.pool.workers.keys().copied().collect();
-        for id in ids {
-            self.dismiss(now, id, quick, actions);
-        }
-        // Templates that are ready stay to the end: their hooks hear of it.
-        let unready: Vec<Generation> = self
-            .pool
-            .templates
-            .iter()
-            .filter(|(_, stage)| !matches!(stage, TemplateStage::Ready { .. }))
-            .map(|(generation, _)| *generation)
-            .collect();
-        for generation in unready {
-            self.end_template(now, generation, actions);
-        }
-        self.reload = None;
-    }
-
-    /// Tells a worker to leave.
-    fn dismiss(&mut self, now: Monotonic, id: WorkerId, quick: bool, actions: &mut Vec<Action>) {
-        let graceful = self.policy.graceful_timeout;
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            return;
-        };
-        let until = now.after(if quick { QUICK } else { graceful });
-        let (pid, until) = match worker.stage {
-            // One that boots may serve already: its report may be on its way.
-            Stage::Booting { pid, .. } | Stage::Serving { pid, .. } => (pid, until),
-            // No later than it would have been without the hurry.
-            Stage::Leaving {
-                pid,
-                quick: false,
-                until: before,
-            } if quick => (pid, until.min(before)),
-            // A worker to be is told as soon as it shows itself; the others know.
-            Stage::Forking { .. }
-            | Stage::Killed { .. }
-            | Stage::Testifying { .. }
-            | Stage::Leaving { .. } => return,
-        };
-        worker.stage = Stage::Leaving { pid, until, quick };
-        actions.push(Action::Ask(pid, if quick { Ask::Quit } else { Ask::Drain }));
-    }
-
-    fn retire(&mut self, id: WorkerId) {
-        let serves = self
-            .pool
-            .workers
-            .get(&id)
-            .is_some_and(|worker| worker.stage.is_serving());
-        if serves && self.token != Some(id) && !self.retiring.contains(&id) {
-            self.retiring.push_back(id);
-        }
-    }
+impl Policy {
+    /// No workers and no limits: before the settings are known.
+    const NONE: Self = Self {
+        workers: 0,
+        timeout: None,
+        boot_timeout: None,
+        graceful_timeout: Duration::ZERO,
+        reload_watch: Duration::ZERO,
+        max_age: None,
+        drain_delay: Duration::ZERO,
+        tolerate_boot_failure: false,
+    };
 }

@@ -1,164 +1,153 @@
-//! What the arbiter says: values, so that tests compare values; their words are gunicorn's where gunicorn
-//! has a line for it, because people grep for them.
+//! What the arbiter logs: values, so that tests compare values. The words are gunicorn's where gunicorn has a
+//! line for it, because people search for them.
 
 use core::fmt;
-
-use serde::{Deserialize, Serialize};
+use core::time::Duration;
 
 use rcorn_types::Level;
+use serde::{Deserialize, Serialize};
 
-use super::event::{Exit, Generation, Pid};
+use super::event::{Action, Exit, Generation, Outcome, Pid, RetireReason};
 
-/// Why we killed a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Killed {
-    /// Its request took longer than `timeout`.
-    Silent,
-    /// It was not ready within `boot_timeout`.
-    Boot,
-    /// It did not leave within `graceful_timeout`.
-    Leaving,
-    /// It did not leave at once when it had to.
-    Quitting,
-}
+/// `SIGKILL`.
+const KILL: i32 = 9;
+/// `SIGTERM`.
+const TERM: i32 = 15;
 
-impl Killed {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Silent => "because it did not get on within its timeout",
-            Self::Boot => "because it was not ready in time",
-            Self::Leaving => "because it did not finish within graceful_timeout",
-            Self::Quitting => "because it did not leave at once",
-        }
-    }
-}
-
-/// One line of the log.
+/// One record of the error log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// HUP was taken up.
-    HangUp,
-    /// A request takes too long.
-    Timeout(Pid),
-    /// A worker that seemed hung went on before it was killed.
-    GotOn(Pid),
-    /// A worker ended although nobody asked it to.
-    Ended(Pid, Exit),
-    /// A worker ended because we killed it.
-    WeKilled(Pid, Killed),
-    /// A worker was not ready in time.
-    BootTimeout(Pid),
-    /// A template was not ready in time.
-    TemplateTimeout(Pid),
-    /// A template that was ready does not fork any more.
-    TemplateMute(Pid),
-    /// A template did not end when it was told to.
-    TemplateStays(Pid),
-    /// A template ended although it was needed.
-    TemplateEnded(Pid, Exit),
+    /// About one worker.
+    Worker(Pid, WorkerNote),
+    /// About one template.
+    Template(Pid, TemplateNote),
+    /// About a reload.
+    Reload(ReloadNote),
+    /// About an upgrade.
+    Upgrade(UpgradeNote),
+    /// About a stop.
+    Stop(StopNote),
+    /// This many workers are wanted.
+    Workers(u32),
+    /// All workers were dismissed (WINCH).
+    Dismissed,
+    /// A worker is to be replaced.
+    Retiring(Pid, RetireReason),
+    /// Workers die young: the next is forked after this time.
+    Throttled(Duration),
+    /// A worker could not be forked.
+    ForkFailed(String),
     /// A template could not be started.
     TemplateNotStarted(String),
-    /// No worker could be forked.
-    ForkFailed(String),
-    /// Workers die young: the next is forked after so many milliseconds.
-    Throttled(u128),
-    /// The settings are bad; the old ones stay.
+}
+
+/// What happened to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerNote {
+    /// Its request takes longer than `timeout`.
+    Timeout,
+    /// It was taken for hung, but made progress before it was killed.
+    Recovered,
+    /// It was not ready within `boot_timeout`.
+    BootTimeout,
+    /// It ended although nobody had asked it to.
+    Ended(Exit),
+    /// It ended because the arbiter killed it.
+    Killed(KillReason),
+}
+
+/// What happened to a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateNote {
+    /// It was not ready within `boot_timeout`.
+    BootTimeout,
+    /// It was ready, but does not fork any more.
+    DoesNotFork,
+    /// It did not leave when it was told to.
+    DoesNotLeave,
+    /// It ended although it was needed.
+    Ended(Exit),
+}
+
+/// How far a reload has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadNote {
+    /// HUP was taken up.
+    Begun,
+    /// It replaces one that was not ready yet.
+    Replaced,
+    /// It will follow the one under way.
+    Queued,
+    /// The settings cannot be used, for this reason.
     NotLoaded(String),
-    /// The reload is given up; this generation serves on.
-    ReloadFailed(String, Generation),
-    /// The reload was given up after it had begun to serve.
+    /// It is given up for this reason; this generation keeps serving.
+    Failed(String, Generation),
+    /// The first generation had begun to serve; the second is in force again.
     RolledBack(Generation, Generation),
-    /// All workers are of the new generation.
-    Reloaded(Generation),
-    /// A reload takes the place of one that was not ready.
-    ReloadReplaced,
-    /// A reload will follow the one under way.
-    ReloadLater,
-    /// An order that a stopping server does not take.
-    IgnoredWhileStopping(&'static str),
-    /// How many workers there shall be.
-    Workers(u32),
-    /// TERM, with a `drain_delay` of so many seconds.
-    StopDelayed(u64),
-    /// INT or QUIT during a graceful stop.
-    QuickShutdown,
-    /// WINCH.
-    Dismissed,
-    /// USR2 while an upgrade is under way.
-    UpgradeExists,
-    /// USR2 failed.
-    UpgradeNotStarted(String),
-    /// The new arbiter has gone.
-    UpgradeEnded(Exit),
-    /// The end; `true`: not because somebody asked.
-    ShuttingDown(bool),
+    /// All workers are of this generation, and it cannot be taken back any more.
+    Done(Generation),
+}
+
+/// What happened to an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeNote {
+    /// There is one already.
+    Exists,
+    /// It could not be started, for this reason.
+    NotStarted(String),
+    /// The new arbiter has ended.
+    Ended(Exit),
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopNote {
+    /// TERM, with this `drain_delay`.
+    Delayed(Duration),
+    /// An order was ignored because of the stop.
+    Ignored(&'static str),
+    /// INT, QUIT or a second TERM during a graceful stop.
+    Quick,
+    /// Everybody has left, because somebody ordered it.
+    ShuttingDown,
+    /// Everybody has left, because nothing could boot.
+    ShuttingDownAfterFailure,
     /// Why nothing could boot.
-    Failed(&'static str),
+    Reason(Outcome),
+}
+
+/// Why the arbiter killed a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillReason {
+    /// Its request took longer than `timeout`.
+    #[serde(rename = "Silent")]
+    Hung,
+    /// It was not ready within `boot_timeout`.
+    #[serde(rename = "Boot")]
+    BootTimeout,
+    /// It did not leave within `graceful_timeout`.
+    #[serde(rename = "Leaving")]
+    GracefulTimeout,
+    /// It did not leave at once when it had to.
+    #[serde(rename = "Quitting")]
+    QuickTimeout,
 }
 
 impl Note {
-    /// How loud it is.
+    /// How severe it is.
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Timeout(_) => Level::Critical,
-            Self::Ended(_, Exit::Code(0) | Exit::Signal(TERM))
-            | Self::HangUp
-            | Self::Reloaded(_)
-            | Self::ReloadLater
-            | Self::ReloadReplaced
-            | Self::GotOn(_)
-            | Self::QuickShutdown
-            | Self::StopDelayed(_)
-            | Self::Dismissed
-            | Self::UpgradeEnded(Exit::Code(0))
-            | Self::ShuttingDown(false) => Level::Info,
-            Self::Ended(_, Exit::Code(_) | Exit::Signal(KILL))
-            | Self::WeKilled(..)
-            | Self::BootTimeout(_)
-            | Self::TemplateTimeout(_)
-            | Self::TemplateMute(_)
-            | Self::TemplateStays(_)
-            | Self::TemplateNotStarted(_)
-            | Self::ForkFailed(_)
-            | Self::NotLoaded(_)
-            | Self::ReloadFailed(..)
-            | Self::RolledBack(..)
-            | Self::UpgradeNotStarted(_)
-            | Self::ShuttingDown(true)
-            | Self::Failed(_) => Level::Error,
-            Self::Ended(_, Exit::Signal(_))
-            | Self::TemplateEnded(..)
-            | Self::Throttled(_)
-            | Self::IgnoredWhileStopping(_)
-            | Self::UpgradeEnded(_)
-            | Self::UpgradeExists => Level::Warning,
+            Self::Worker(_, note) => note.level(),
+            Self::Template(_, note) => note.level(),
+            Self::Reload(note) => note.level(),
+            Self::Upgrade(note) => note.level(),
+            Self::Stop(note) => note.level(),
             Self::Workers(_) => Level::Debug,
-        }
-    }
-}
-
-const KILL: i32 = 9;
-const TERM: i32 = 15;
-
-impl Note {
-    /// The words of notes that say nothing but themselves.
-    fn fixed(&self) -> &'static str {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the others have words with something in them"
-        )]
-        match self {
-            Self::HangUp => "Hang up: Master",
-            Self::ReloadReplaced => {
-                "A new reload takes the place of the one that was not ready yet."
-            }
-            Self::ReloadLater => "Another reload follows the one under way.",
-            Self::QuickShutdown => "Quick shutdown requested",
-            Self::Dismissed => "graceful stop of workers",
-            Self::UpgradeExists => "USR2 signal ignored. Child exists.",
-            Self::ShuttingDown(_) => "Shutting down: Master",
-            _ => "",
+            Self::Dismissed => Level::Info,
+            Self::Retiring(_, why) => why.level(),
+            Self::Throttled(_) => Level::Warning,
+            Self::ForkFailed(_) | Self::TemplateNotStarted(_) => Level::Error,
         }
     }
 }
@@ -166,88 +155,241 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout(pid) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
-            Self::GotOn(pid) => write!(f, "Worker (pid:{pid}) got on and stays."),
-            Self::Ended(pid, Exit::Code(0)) => write!(f, "Worker (pid:{pid}) left by itself."),
-            Self::Ended(pid, exit) => write!(f, "Worker (pid:{pid}) {exit}"),
-            Self::WeKilled(pid, why) => {
-                write!(f, "Worker (pid:{pid}) was killed {}.", why.words())
-            }
-            Self::BootTimeout(pid) => {
-                write!(f, "Worker (pid:{pid}) was not ready within boot_timeout.")
-            }
-            Self::TemplateTimeout(pid) => {
-                write!(
-                    f,
-                    "Template (pid:{pid}) was not ready within boot_timeout: the app's import hangs or is slow."
-                )
-            }
-            Self::TemplateMute(pid) => write!(f, "Template (pid:{pid}) hangs (a hook?): replaced."),
-            Self::TemplateStays(pid) => {
-                write!(
-                    f,
-                    "Template (pid:{pid}) did not end in time (a hook?): killed."
-                )
-            }
-            Self::TemplateEnded(pid, exit) => write!(f, "Template (pid:{pid}) {exit}"),
-            Self::TemplateNotStarted(reason) => write!(f, "Cannot start a template: {reason}"),
-            Self::ForkFailed(reason) => write!(f, "Cannot fork a worker: {reason}"),
-            Self::Throttled(wait) => {
-                write!(
-                    f,
-                    "Workers end too soon after their start: the next starts in {wait} ms."
-                )
-            }
-            Self::NotLoaded(reason) => write!(f, "Reload refused, nothing has changed: {reason}"),
-            Self::ReloadFailed(reason, generation) => {
-                write!(
-                    f,
-                    "Reload failed, generation {} serves on: {reason}",
-                    generation.0
-                )
-            }
-            Self::RolledBack(new, old) => write!(
-                f,
-                "Reload taken back: workers of generation {} ended too soon, generation {} serves on.",
-                new.0, old.0
-            ),
-            Self::Reloaded(Generation(new)) => write!(f, "Reloaded: generation {new} serves."),
-            Self::IgnoredWhileStopping(order) => write!(f, "Ignored while stopping: {order}"),
+            Self::Worker(pid, WorkerNote::Timeout) => write!(f, "WORKER TIMEOUT (pid:{pid})"),
+            Self::Worker(pid, note) => write!(f, "Worker (pid:{pid}) {note}"),
+            Self::Template(pid, note) => write!(f, "Template (pid:{pid}) {note}"),
+            Self::Reload(note) => write!(f, "{note}"),
+            Self::Upgrade(note) => write!(f, "{note}"),
+            Self::Stop(note) => write!(f, "{note}"),
             Self::Workers(count) => write!(f, "{count} workers"),
-            Self::StopDelayed(seconds) => {
-                write!(
-                    f,
-                    "Stopping in {seconds} seconds (drain_delay); serving until then."
-                )
+            Self::Dismissed => f.write_str("graceful stop of workers"),
+            Self::Retiring(pid, why) => {
+                write!(f, "Worker (pid:{pid}) will be replaced: {}.", why.words())
             }
-            Self::UpgradeNotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
-            Self::UpgradeEnded(exit) => write!(f, "The new arbiter {exit}"),
-            Self::Failed(reason) => write!(f, "Reason: {reason}"),
-            Self::HangUp
-            | Self::ReloadReplaced
-            | Self::ReloadLater
-            | Self::QuickShutdown
-            | Self::Dismissed
-            | Self::UpgradeExists
-            | Self::ShuttingDown(_) => f.write_str(self.fixed()),
+            Self::Throttled(wait) => write!(
+                f,
+                "Workers exit too soon after they start: the next one starts in {} ms.",
+                wait.as_millis()
+            ),
+            Self::ForkFailed(reason) => write!(f, "Cannot fork a worker: {reason}"),
+            Self::TemplateNotStarted(reason) => write!(f, "Cannot start a template: {reason}"),
         }
     }
 }
 
-/// What became of a process, in gunicorn's words.
+impl WorkerNote {
+    /// The action that logs it of the worker with this pid.
+    pub(super) fn say(self, pid: Pid) -> Action {
+        Action::Say(Note::Worker(pid, self))
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::Timeout => Level::Critical,
+            Self::Recovered | Self::Ended(Exit::Code(0) | Exit::Signal(TERM)) => Level::Info,
+            Self::BootTimeout
+            | Self::Killed(_)
+            | Self::Ended(Exit::Code(_) | Exit::Signal(KILL)) => Level::Error,
+            Self::Ended(Exit::Signal(_)) => Level::Warning,
+        }
+    }
+}
+
+/// What follows `Worker (pid:N) `.
+impl fmt::Display for WorkerNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timed out."),
+            Self::Recovered => f.write_str("made progress and keeps running."),
+            Self::BootTimeout => f.write_str("was not ready within boot_timeout."),
+            Self::Ended(Exit::Code(0)) => f.write_str("exited by itself."),
+            Self::Ended(exit) => write!(f, "{exit}"),
+            Self::Killed(why) => write!(f, "was killed because {}.", why.words()),
+        }
+    }
+}
+
+impl TemplateNote {
+    /// The action that logs it of the template with this pid.
+    pub(super) fn say(self, pid: Pid) -> Action {
+        Action::Say(Note::Template(pid, self))
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::BootTimeout | Self::DoesNotFork | Self::DoesNotLeave => Level::Error,
+            Self::Ended(_) => Level::Warning,
+        }
+    }
+}
+
+/// What follows `Template (pid:N) `.
+impl fmt::Display for TemplateNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BootTimeout => {
+                f.write_str("was not ready within boot_timeout: the app's import hangs or is slow.")
+            }
+            Self::DoesNotFork => f.write_str("does not respond (a hook may hang): replacing it."),
+            Self::DoesNotLeave => {
+                f.write_str("did not exit in time (a hook may hang): killing it.")
+            }
+            Self::Ended(exit) => write!(f, "{exit}"),
+        }
+    }
+}
+
+impl ReloadNote {
+    /// The action that logs it.
+    pub(super) fn say(self) -> Action {
+        Action::Say(Note::Reload(self))
+    }
+
+    fn level(&self) -> Level {
+        match self {
+            Self::Begun | Self::Replaced | Self::Queued | Self::Done(_) => Level::Info,
+            Self::NotLoaded(_) | Self::Failed(..) | Self::RolledBack(..) => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for ReloadNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begun => f.write_str("Hang up: Master"),
+            Self::Replaced => f.write_str("A new reload replaces the one that was not ready yet."),
+            Self::Queued => f.write_str("Another reload will follow the one under way."),
+            Self::NotLoaded(reason) => {
+                write!(f, "Reload refused, nothing has changed: {reason}")
+            }
+            Self::Failed(reason, Generation(old)) => {
+                write!(f, "Reload failed, generation {old} keeps serving: {reason}")
+            }
+            Self::RolledBack(Generation(new), Generation(old)) => write!(
+                f,
+                "Reload rolled back: workers of generation {new} exited too soon, generation {old} keeps serving."
+            ),
+            Self::Done(Generation(new)) => write!(f, "Reloaded: generation {new} serves."),
+        }
+    }
+}
+
+impl UpgradeNote {
+    /// The action that logs it.
+    pub(super) fn say(self) -> Action {
+        Action::Say(Note::Upgrade(self))
+    }
+
+    fn level(&self) -> Level {
+        match self {
+            Self::Ended(Exit::Code(0)) => Level::Info,
+            Self::Exists | Self::Ended(Exit::Code(_) | Exit::Signal(_)) => Level::Warning,
+            Self::NotStarted(_) => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for UpgradeNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("USR2 signal ignored. Child exists."),
+            Self::NotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
+            Self::Ended(exit) => write!(f, "The new arbiter {exit}"),
+        }
+    }
+}
+
+impl StopNote {
+    /// The action that logs it.
+    pub(super) fn say(self) -> Action {
+        Action::Say(Note::Stop(self))
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::Delayed(_) | Self::Quick | Self::ShuttingDown => Level::Info,
+            Self::Ignored(_) => Level::Warning,
+            Self::ShuttingDownAfterFailure | Self::Reason(_) => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for StopNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delayed(delay) => write!(
+                f,
+                "Stopping in {} seconds (drain_delay); serving until then.",
+                delay.as_secs()
+            ),
+            Self::Ignored(order) => write!(f, "Ignored while stopping: {order}"),
+            Self::Quick => f.write_str("Quick shutdown requested"),
+            Self::ShuttingDown | Self::ShuttingDownAfterFailure => {
+                f.write_str("Shutting down: Master")
+            }
+            Self::Reason(outcome) => write!(f, "Reason: {}", outcome.words()),
+        }
+    }
+}
+
+impl KillReason {
+    /// What follows `was killed because `.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Hung => "its request took longer than timeout",
+            Self::BootTimeout => "it was not ready within boot_timeout",
+            Self::GracefulTimeout => "it did not finish within graceful_timeout",
+            Self::QuickTimeout => "it did not exit at once",
+        }
+    }
+}
+
+impl RetireReason {
+    /// The worker has already logged its own reasons, and the driver what an operator orders.
+    fn level(self) -> Level {
+        match self {
+            Self::MaxRequests | Self::Memory | Self::Ordered => Level::Debug,
+            Self::Age => Level::Info,
+        }
+    }
+
+    /// What follows `will be replaced: `.
+    fn words(self) -> &'static str {
+        match self {
+            Self::MaxRequests => "it has served max_requests",
+            Self::Memory => "it has outgrown max_worker_memory",
+            Self::Age => "it has reached max_worker_age",
+            Self::Ordered => "an operator ordered it",
+        }
+    }
+}
+
+impl Outcome {
+    /// What follows `Reason: `.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Stopped => "A stop was ordered.",
+            Self::HostRefused => "The system refused something that is needed; see above.",
+            Self::BootFailed => "Worker failed to boot.",
+            Self::AppNotLoaded => "App failed to load.",
+        }
+    }
+}
+
+/// How a process ended, in gunicorn's words.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}."),
-            Self::Signal(number) => write!(f, "was sent {}!", Name(*number)),
+            Self::Signal(number) => write!(f, "was sent {}!", SignalName(*number)),
         }
     }
 }
 
-/// A signal's name by its number (Linux, the ones that end processes).
-struct Name(i32);
+/// Shows a signal by its name (the signals of signal(7) that end processes).
+struct SignalName(i32);
 
-impl fmt::Display for Name {
+impl fmt::Display for SignalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: [(i32, &str); 16] = [
             (1, "SIGHUP"),

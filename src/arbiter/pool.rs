@@ -1,80 +1,82 @@
-//! Which workers and templates there are, and where each of them is. Bookkeeping only: what follows from it
-//! is decided in `settle.rs`.
+//! Which workers and templates there are, and where each of them is in its life. Bookkeeping only: what
+//! follows from it is decided in `reconcile.rs`.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Generation, Pid, Slot, WorkerId};
-use super::note::Killed;
+use super::note::KillReason;
 
-/// A serving worker that is silent.
+/// What a worker that is taken for hung was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silence {
-    /// Since when it has served.
+pub struct Hang {
+    /// Since when it has been serving.
     pub serving: Monotonic,
-    /// Since when it is silent.
+    /// When the request began that does not end. A later beat is compared with it.
     pub busy: Monotonic,
 }
 
-/// Where a worker is.
+/// Where a worker is in its life. `stages.md` beside this file has the diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// Ordered; no pid yet.
+pub enum WorkerStage {
+    /// Its template was ordered to fork it; it has no pid yet.
     Forking {
-        /// Since when.
+        /// When the order was given.
         since: Monotonic,
     },
-    /// Forked; not ready yet.
+    /// Forked, but not ready.
     Booting {
         /// Its pid.
         pid: Pid,
-        /// Since when.
+        /// When its fork was ordered.
         since: Monotonic,
     },
     /// Accepting requests.
     Serving {
         /// Its pid.
         pid: Pid,
-        /// Since when.
+        /// When it became ready.
         since: Monotonic,
-        /// When its request in hand began, as far as we know.
+        /// When its current request began, as of the last beat; `None` when it has none.
         busy: Option<Monotonic>,
     },
-    /// Told to leave.
+    /// Asked to leave.
     Leaving {
         /// Its pid.
         pid: Pid,
-        /// Until when it may take.
+        /// When it is killed.
         until: Monotonic,
-        /// It must leave at once.
+        /// It was asked to leave at once.
         quick: bool,
     },
-    /// It takes too long: it is writing down where it is.
-    Testifying {
+    /// It takes too long, and is writing a stack dump.
+    #[serde(rename = "Testifying")]
+    Dumping {
         /// Its pid.
         pid: Pid,
         /// Why it will be killed.
-        why: Killed,
-        /// What it was silent about: with which it is compared. `None` for one that was not ready in time.
-        before: Option<Silence>,
-        /// Until when it may.
+        why: KillReason,
+        /// What it was doing; `None` for one that was not ready in time.
+        #[serde(rename = "before")]
+        hang: Option<Hang>,
+        /// When the dump is read, and the worker ended.
         until: Monotonic,
     },
-    /// We ended it; not reaped yet.
+    /// Ended by us; not reaped yet.
     Killed {
         /// Its pid.
         pid: Pid,
-        /// Why.
-        why: Killed,
-        /// When to send KILL, if what was sent was only ABRT.
-        again: Option<Monotonic>,
+        /// Why it was ended.
+        why: KillReason,
+        /// When to send KILL, if it was sent only ABRT so far.
+        #[serde(rename = "again")]
+        kill_at: Option<Monotonic>,
     },
 }
 
-impl Stage {
+impl WorkerStage {
     /// Its pid, once it has one.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
@@ -83,21 +85,21 @@ impl Stage {
             Self::Booting { pid, .. }
             | Self::Serving { pid, .. }
             | Self::Leaving { pid, .. }
-            | Self::Testifying { pid, .. }
+            | Self::Dumping { pid, .. }
             | Self::Killed { pid, .. } => Some(*pid),
         }
     }
 
-    /// Whether it serves, or is on its way to.
+    /// Whether it serves, or is on its way to: it counts towards the wanted number.
     #[must_use]
-    pub fn is_coming_or_serving(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         match self {
             Self::Forking { .. } | Self::Booting { .. } | Self::Serving { .. } => true,
-            Self::Leaving { .. } | Self::Testifying { .. } | Self::Killed { .. } => false,
+            Self::Leaving { .. } | Self::Dumping { .. } | Self::Killed { .. } => false,
         }
     }
 
-    /// Its name for people.
+    /// Its name in `rcorn ctl status`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -105,12 +107,12 @@ impl Stage {
             Self::Booting { .. } => "booting",
             Self::Serving { .. } => "serving",
             Self::Leaving { .. } => "leaving",
-            Self::Testifying { .. } => "hung",
+            Self::Dumping { .. } => "hung",
             Self::Killed { .. } => "killed",
         }
     }
 
-    /// Whether it serves.
+    /// Whether it accepts requests.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         matches!(self, Self::Serving { .. })
@@ -120,27 +122,27 @@ impl Stage {
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
-    /// What it was born with.
+    /// The generation of its template.
     pub generation: Generation,
     /// Its place on the scoreboard.
     pub slot: Slot,
-    /// Where it is.
-    pub stage: Stage,
+    /// Where it is in its life.
+    pub stage: WorkerStage,
 }
 
-/// Where a template is.
+/// Where a template is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TemplateStage {
-    /// Ordered; no pid yet.
+    /// The driver was told to start it; it has no pid yet.
     Ordered,
     /// Importing the app.
     Starting {
         /// Its pid.
         pid: Pid,
-        /// Since when.
+        /// When it was started.
         since: Monotonic,
     },
-    /// Forks on order.
+    /// Forks workers on order.
     Ready {
         /// Its pid.
         pid: Pid,
@@ -149,15 +151,15 @@ pub enum TemplateStage {
     Leaving {
         /// Its pid.
         pid: Pid,
-        /// When to kill it; `None` when that was done.
+        /// When it is killed; `None` once it was.
         until: Option<Monotonic>,
-        /// It listens, and should leave by itself: that it had to be killed is news.
+        /// It reads orders, and should leave by itself: the log says so if it has to be killed.
         listens: bool,
     },
 }
 
 impl TemplateStage {
-    /// Its name for people.
+    /// Its name in `rcorn ctl status`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -180,61 +182,86 @@ impl TemplateStage {
     }
 }
 
-/// All children.
+/// All workers and templates that have not been reaped.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Pool {
     /// Workers by id: the oldest first.
     pub workers: BTreeMap<WorkerId, Worker>,
-    /// Templates by generation. One that leaves while its successor starts is in `leaving`.
+    /// Templates by generation.
     pub templates: BTreeMap<Generation, TemplateStage>,
-    next: u64,
+    /// The id of the worker that was forked last.
+    #[serde(rename = "next")]
+    last_id: u64,
 }
 
 impl Pool {
-    /// A new worker, in the lowest free slot.
-    pub fn add(&mut self, generation: Generation, now: Monotonic) -> (WorkerId, Slot) {
-        self.next = self.next.saturating_add(1);
-        let id = WorkerId(self.next);
-        let taken = |slot: u16| {
-            self.workers
-                .values()
-                .any(|worker| worker.slot == Slot(slot))
-        };
-        let slot = Slot((0..u16::MAX).find(|slot| !taken(*slot)).unwrap_or(u16::MAX));
+    /// Adds a worker whose fork is ordered now, in the lowest free slot. `None`: no slot is free.
+    pub fn add(&mut self, generation: Generation, now: Monotonic) -> Option<(WorkerId, Slot)> {
+        let taken: BTreeSet<Slot> = self.workers.values().map(|worker| worker.slot).collect();
+        let slot = (0..=u16::MAX)
+            .map(Slot)
+            .find(|slot| !taken.contains(slot))?;
+        self.last_id = self.last_id.checked_add(1)?;
+        let id = WorkerId(self.last_id);
         self.workers.insert(
             id,
             Worker {
                 generation,
                 slot,
-                stage: Stage::Forking { since: now },
+                stage: WorkerStage::Forking { since: now },
             },
         );
-        (id, slot)
+        Some((id, slot))
     }
 
-    /// The worker of this pid.
+    /// The worker with this pid.
     #[must_use]
     pub fn by_pid(&self, pid: Pid) -> Option<WorkerId> {
-        let mut found = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.stage.pid() == Some(pid));
-        found.next().map(|(id, _)| *id)
+        self.ids(|_, worker| worker.stage.pid() == Some(pid)).next()
     }
 
-    /// The template of this pid.
+    /// The template with this pid.
     #[must_use]
     pub fn template_by_pid(&self, pid: Pid) -> Option<Generation> {
-        let mut found = self
-            .templates
+        self.templates
             .iter()
-            .filter(|(_, stage)| stage.pid() == Some(pid));
-        found.next().map(|(generation, _)| *generation)
+            .find_map(|(generation, stage)| (stage.pid() == Some(pid)).then_some(*generation))
     }
 
-    /// How many workers are like this.
-    pub fn count(&self, like: impl Fn(&Worker) -> bool) -> u32 {
-        u32::try_from(self.workers.values().filter(|worker| like(worker)).count())
-            .unwrap_or(u32::MAX)
+    /// The workers that meet a condition: the oldest first.
+    pub(crate) fn ids(
+        &self,
+        condition: impl Fn(WorkerId, &Worker) -> bool,
+    ) -> impl Iterator<Item = WorkerId> {
+        self.workers
+            .iter()
+            .filter_map(move |(id, worker)| condition(*id, worker).then_some(*id))
+    }
+
+    /// How many workers meet a condition.
+    pub fn count(&self, condition: impl Fn(&Worker) -> bool) -> u32 {
+        let count = self.ids(|_, worker| condition(worker)).count();
+        // There are no more workers than slots.
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// When the current request of a serving worker began.
+    pub(crate) fn busy_mut(&mut self, id: WorkerId) -> Option<&mut Option<Monotonic>> {
+        match &mut self.workers.get_mut(&id)?.stage {
+            WorkerStage::Serving { busy, .. } => Some(busy),
+            WorkerStage::Forking { .. }
+            | WorkerStage::Booting { .. }
+            | WorkerStage::Leaving { .. }
+            | WorkerStage::Dumping { .. }
+            | WorkerStage::Killed { .. } => None,
+        }
+    }
+
+    /// Whether the template of this generation can fork.
+    pub(crate) fn can_fork(&self, generation: Generation) -> bool {
+        matches!(
+            self.templates.get(&generation),
+            Some(TemplateStage::Ready { .. })
+        )
     }
 }

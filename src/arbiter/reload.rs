@@ -1,145 +1,226 @@
-//! A reload as a transaction, and the life of templates: new settings are read, a new template loads the
-//! app, one new worker proves itself; only then is anything old asked to leave. Until the watch is over the
-//! old template lives, and everything can be taken back without a look at the disk.
-
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
+//! A reload is a transaction: settings are loaded, a new template loads the app, its first worker (the
+//! canary) becomes ready; only then is anything old asked to leave. Until the probation is over the old
+//! template lives, and everything can be taken back without a look at the disk.
 
 use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
 
-use super::event::{Action, BootFailure, Exit, Generation, Outcome, Pid, Policy};
-use super::note::Note;
-use super::pool::{Stage, TemplateStage};
-use super::{Arbiter, Phase, QUICK};
+use super::event::{Action, Generation, Policy};
+use super::note::ReloadNote;
+use super::pool::TemplateStage;
+use super::{Arbiter, Phase};
 
-/// Deaths of new workers during the watch that take a reload back.
-const TOO_MANY: u32 = 2;
+/// This many deaths of new workers during the probation take a reload back.
+const ROLLBACK_DEATHS: u32 = 2;
 
-/// A reload that has not served yet.
+/// How far the reload under way has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Reload {
-    /// What it will be; `None` while the settings are read.
-    pub(super) generation: Option<Generation>,
-    /// Its policy, in force with it.
-    pub(super) policy: Option<Policy>,
+#[serde(from = "SavedRollout", into = "SavedRollout")]
+pub(super) enum Rollout {
+    /// There is none.
+    None,
+    /// The driver reads the settings.
+    Loading,
+    /// A new template starts, or its first worker boots.
+    Candidate(Candidate),
+    /// The new generation is in force. It may be taken back.
+    Probation(Probation),
 }
 
-/// A reload that serves, on probation.
+/// A generation that has not served yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) generation: Generation,
+    /// In force once it serves.
+    policy: Policy,
+}
+
+/// What is needed to take a reload back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Watch {
+pub(super) struct Probation {
     /// The generation to go back to.
-    pub(super) previous: Generation,
+    previous: Generation,
     /// Its policy.
-    pub(super) policy: Policy,
-    /// Until when.
+    policy: Policy,
+    /// When the probation ends, if all old workers have left by then.
     pub(super) until: Monotonic,
-    /// New workers that died.
-    pub(super) deaths: u32,
+    /// How many new workers have died.
+    deaths: u32,
+}
+
+/// [`Rollout`] as it is saved: in two fields, of which at most one is set.
+#[derive(Serialize, Deserialize)]
+struct SavedRollout {
+    reload: Option<SavedReload>,
+    watch: Option<Probation>,
+}
+
+/// [`Candidate`] as it is saved; both fields are missing while the settings are loaded.
+#[derive(Serialize, Deserialize)]
+struct SavedReload {
+    generation: Option<Generation>,
+    policy: Option<Policy>,
+}
+
+impl From<Rollout> for SavedRollout {
+    fn from(rollout: Rollout) -> Self {
+        let (reload, watch) = match rollout {
+            Rollout::None => (None, None),
+            Rollout::Loading => (Some((None, None)), None),
+            Rollout::Candidate(Candidate { generation, policy }) => {
+                (Some((Some(generation), Some(policy))), None)
+            }
+            Rollout::Probation(probation) => (None, Some(probation)),
+        };
+        let reload = reload.map(|(generation, policy)| SavedReload { generation, policy });
+        Self { reload, watch }
+    }
+}
+
+impl From<SavedRollout> for Rollout {
+    fn from(saved: SavedRollout) -> Self {
+        match (saved.reload, saved.watch) {
+            (None, None) => Self::None,
+            (None, Some(probation)) => Self::Probation(probation),
+            (
+                Some(SavedReload {
+                    generation: Some(generation),
+                    policy: Some(policy),
+                }),
+                _,
+            ) => Self::Candidate(Candidate { generation, policy }),
+            (Some(_), _) => Self::Loading,
+        }
+    }
+}
+
+impl Rollout {
+    /// The generation that has not served yet.
+    pub(super) fn candidate(&self) -> Option<Generation> {
+        match self {
+            Self::Candidate(candidate) => Some(candidate.generation),
+            Self::None | Self::Loading | Self::Probation(_) => None,
+        }
+    }
+
+    /// The reload that may still be taken back.
+    pub(super) fn probation(&self) -> Option<&Probation> {
+        match self {
+            Self::Probation(probation) => Some(probation),
+            Self::None | Self::Loading | Self::Candidate(_) => None,
+        }
+    }
+
+    /// Whether nothing of the reload serves yet.
+    pub(super) fn is_in_preparation(&self) -> bool {
+        match self {
+            Self::Loading | Self::Candidate(_) => true,
+            Self::None | Self::Probation(_) => false,
+        }
+    }
 }
 
 impl Arbiter {
-    pub(super) fn reload_ordered(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        let rolling = self.outdated() > 0;
-        // Nothing serves of it yet: what is on the disk now is what is wanted.
-        let trial = self.reload.as_ref().and_then(|reload| reload.generation);
-        if let Some(generation) = trial {
-            actions.push(Action::Say(Note::ReloadReplaced));
-            self.reload = None;
-            self.abandon(now, generation, actions);
-        } else if self.reload.is_some() || rolling {
-            // One after the other; several orders are one.
-            if !self.reload_again {
-                self.reload_again = true;
-                actions.push(Action::Say(Note::ReloadLater));
+    /// HUP.
+    pub(super) fn order_reload(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        match &self.rollout {
+            // Nothing of it serves yet: what is on the disk now is what is wanted.
+            Rollout::Candidate(candidate) => {
+                let generation = candidate.generation;
+                actions.push(ReloadNote::Replaced.say());
+                self.abandon(now, generation, actions);
             }
-            return;
+            Rollout::Loading => return self.order_reload_later(actions),
+            Rollout::None | Rollout::Probation(_) if self.outdated() > 0 => {
+                return self.order_reload_later(actions);
+            }
+            Rollout::None | Rollout::Probation(_) => {}
         }
-        self.end_watch(now, actions);
-        actions.push(Action::Say(Note::HangUp));
+        self.commit_reload(now, actions);
+        actions.push(ReloadNote::Begun.say());
         actions.push(Action::Load);
-        self.reload = Some(Reload {
-            generation: None,
-            policy: None,
-        });
+        self.rollout = Rollout::Loading;
     }
 
+    /// One reload after the other; several orders are one.
+    fn order_reload_later(&mut self, actions: &mut Vec<Action>) {
+        if !self.reload_again {
+            self.reload_again = true;
+            actions.push(ReloadNote::Queued.say());
+        }
+    }
+
+    /// The settings are valid: a template of the next generation is started with them.
     pub(super) fn loaded(&mut self, policy: Policy, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Running || self.reload.is_none() {
+        if self.phase != Phase::Running || self.rollout != Rollout::Loading {
             actions.push(Action::Discard(self.newest));
             return;
         }
         self.newest = Generation(self.newest.0.saturating_add(1));
         let generation = self.newest;
-        self.reload = Some(Reload {
-            generation: Some(generation),
-            policy: Some(policy),
-        });
+        self.rollout = Rollout::Candidate(Candidate { generation, policy });
+        self.order_template(generation, actions);
+    }
+
+    /// The settings cannot be used: nothing changes.
+    pub(super) fn not_loaded(&mut self, reason: String, actions: &mut Vec<Action>) {
+        if self.rollout == Rollout::Loading {
+            self.rollout = Rollout::None;
+        }
+        actions.push(ReloadNote::NotLoaded(reason).say());
+    }
+
+    /// Orders a template for this generation.
+    pub(super) fn order_template(&mut self, generation: Generation, actions: &mut Vec<Action>) {
         self.pool
             .templates
             .insert(generation, TemplateStage::Ordered);
         actions.push(Action::StartTemplate(generation));
     }
 
-    pub(super) fn not_loaded(&mut self, reason: String, actions: &mut Vec<Action>) {
-        self.reload = None;
-        actions.push(Action::Say(Note::NotLoaded(reason)));
-    }
-
-    /// The first worker of a new generation serves: its settings are in force.
-    pub(super) fn canary_is_ready(
+    /// A worker of this generation serves. If it is the candidate's first, the candidate is in force.
+    pub(super) fn candidate_is_ready(
         &mut self,
         now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
-        let Some(Reload {
-            generation: Some(candidate),
-            policy: Some(policy),
-        }) = &self.reload
-        else {
+        let Rollout::Candidate(candidate) = &self.rollout else {
             return;
         };
-        if *candidate != generation {
+        if candidate.generation != generation {
             return;
         }
-        let (policy, previous) = (policy.clone(), self.generation);
-        let until = now.after(policy.reload_watch);
-        let before = core::mem::replace(&mut self.policy, policy);
-        self.watch = Some(Watch {
-            previous,
-            policy: before,
-            until,
+        let policy = core::mem::replace(&mut self.policy, candidate.policy.clone());
+        self.rollout = Rollout::Probation(Probation {
+            previous: self.generation,
+            policy,
+            until: now.after(self.policy.reload_watch),
             deaths: 0,
         });
         self.generation = generation;
-        self.reload = None;
         // HUP forgets TTIN and TTOU, as gunicorn's does.
-        self.want(self.policy.workers, actions);
-        self.retiring.clear();
-        self.token = None;
+        self.set_wanted(self.policy.workers, actions);
         self.throttle.forgive();
     }
 
-    /// The reload's template or first worker failed: `true` if this was one.
-    pub(super) fn canary_failed(
+    /// The template or the first worker of this generation failed. If it is the candidate, the reload is given
+    /// up. Returns whether it was.
+    pub(super) fn candidate_failed(
         &mut self,
         now: Monotonic,
         generation: Generation,
         reason: &str,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let candidate = self.reload.as_ref().and_then(|reload| reload.generation);
-        if candidate != Some(generation) {
-            return false;
+        let is_candidate = self.rollout.candidate() == Some(generation);
+        if is_candidate {
+            self.rollout = Rollout::None;
+            let note = ReloadNote::Failed(reason.to_owned(), self.generation);
+            actions.push(note.say());
+            self.abandon(now, generation, actions);
         }
-        self.reload = None;
-        actions.push(Action::Say(Note::ReloadFailed(
-            reason.to_owned(),
-            self.generation,
-        )));
-        self.abandon(now, generation, actions);
-        true
+        is_candidate
     }
 
     /// Nothing of this generation is wanted any more.
@@ -148,174 +229,54 @@ impl Arbiter {
         actions.push(Action::Discard(generation));
     }
 
-    /// A worker that had been ready died by itself. During a watch that may take the reload back.
-    pub(super) fn new_worker_died(
+    /// A worker of this generation died by itself. During a probation that may take the reload back.
+    pub(super) fn died_on_probation(
         &mut self,
         now: Monotonic,
         generation: Generation,
         actions: &mut Vec<Action>,
     ) {
+        let Rollout::Probation(probation) = &mut self.rollout else {
+            return;
+        };
         if generation != self.generation {
             return;
         }
-        let Some(watch) = &mut self.watch else { return };
-        watch.deaths = watch.deaths.saturating_add(1);
-        if watch.deaths < TOO_MANY {
+        probation.deaths = probation.deaths.saturating_add(1);
+        if probation.deaths < ROLLBACK_DEATHS {
             return;
         }
-        let Some(watch) = self.watch.take() else {
-            return;
-        };
-        // Without its template the old generation could not come back either. One that still starts is let
-        // go: nobody would, later.
-        if !matches!(
-            self.pool.templates.get(&watch.previous),
-            Some(TemplateStage::Ready { .. })
-        ) {
+        let probation = probation.clone();
+        self.rollout = Rollout::None;
+        if self.pool.can_fork(probation.previous) {
+            self.roll_back(now, probation, actions);
+        } else {
+            // Without its template the old generation could not come back. One that is still starting is let go,
+            // because later nobody would.
             actions.push(Action::Commit(generation));
-            self.end_template(now, watch.previous, actions);
-            return;
+            self.end_template(now, probation.previous, actions);
         }
-        actions.push(Action::Say(Note::RolledBack(generation, watch.previous)));
-        self.generation = watch.previous;
-        self.policy = watch.policy;
-        self.want(self.policy.workers, actions);
+    }
+
+    /// Puts the previous generation into force again.
+    fn roll_back(&mut self, now: Monotonic, probation: Probation, actions: &mut Vec<Action>) {
+        let failed = self.generation;
+        actions.push(ReloadNote::RolledBack(failed, probation.previous).say());
+        self.generation = probation.previous;
+        self.policy = probation.policy;
+        self.set_wanted(self.policy.workers, actions);
         self.throttle.forgive();
-        self.abandon(now, generation, actions);
+        self.abandon(now, failed, actions);
     }
 
-    /// The reload has proved itself (or another begins): the old template may go.
-    pub(super) fn end_watch(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        if let Some(watch) = self.watch.take() {
+    /// The reload has proved itself, or another begins: it cannot be taken back any more.
+    pub(super) fn commit_reload(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        if let Rollout::Probation(probation) = &self.rollout {
+            let previous = probation.previous;
+            self.rollout = Rollout::None;
             actions.push(Action::Commit(self.generation));
-            actions.push(Action::Say(Note::Reloaded(self.generation)));
-            let old = watch.previous;
-            self.end_template(now, old, actions);
+            actions.push(ReloadNote::Done(self.generation).say());
+            self.end_template(now, previous, actions);
         }
-    }
-
-    pub(super) fn template_started(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        pid: Pid,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else {
-            return;
-        };
-        *stage = TemplateStage::Starting { pid, since: now };
-        let candidate = self.reload.as_ref().and_then(|reload| reload.generation);
-        let wanted = generation == self.generation || candidate == Some(generation);
-        if self.phase != Phase::Running || !wanted {
-            self.end_template(now, generation, actions);
-        }
-    }
-
-    /// Lets a template go, or makes it hurry if it may not take so long any more. In a graceful stop one that is ready
-    /// has time for its `on_exit`. One that still imports does not listen; but if it may be about to leave by itself
-    /// with its reason, it has a moment for that.
-    pub(super) fn end_template(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else {
-            return;
-        };
-        let listens = match stage {
-            TemplateStage::Ordered | TemplateStage::Starting { .. } => false,
-            TemplateStage::Ready { .. } => true,
-            TemplateStage::Leaving { listens, .. } => *listens,
-        };
-        let patience = match self.phase {
-            Phase::Stopping { quick: false, .. } if listens => {
-                QUICK.max(self.policy.graceful_timeout)
-            }
-            Phase::Stopping {
-                outcome: Outcome::Asked,
-                ..
-            } if !listens => Duration::ZERO,
-            Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Gone => QUICK,
-        };
-        let latest = now.after(patience);
-        match *stage {
-            TemplateStage::Starting { pid, .. } | TemplateStage::Ready { pid } => {
-                actions.push(Action::EndTemplate(generation));
-                *stage = TemplateStage::Leaving {
-                    pid,
-                    until: Some(latest),
-                    listens,
-                };
-            }
-            TemplateStage::Leaving {
-                until: Some(ref mut until),
-                ..
-            } => *until = latest.min(*until),
-            TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
-        }
-    }
-
-    pub(super) fn template_failed(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        if generation == self.generation && self.ever_ready && self.phase == Phase::Running {
-            // The workers serve on; another template is tried after a while.
-            self.strike(now, actions);
-            return;
-        }
-        self.no_boot(now, generation, failure, actions);
-    }
-
-    pub(super) fn template_exited(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        pid: Pid,
-        exit: Exit,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stage) = self.pool.templates.remove(&generation) else {
-            return;
-        };
-        match stage {
-            TemplateStage::Ordered | TemplateStage::Leaving { .. } => {}
-            TemplateStage::Ready { .. } => {
-                if self.phase == Phase::Running {
-                    actions.push(Action::Say(Note::TemplateEnded(pid, exit)));
-                    self.forget_unborn(generation, actions);
-                }
-                self.canary_failed(now, generation, "its template ended", actions);
-            }
-            TemplateStage::Starting { .. } => {
-                actions.push(Action::Say(Note::TemplateEnded(pid, exit)));
-                let kind = match exit {
-                    Exit::Code(4) => super::BootFailureKind::App,
-                    // Python itself could not be used; it said why.
-                    Exit::Code(1 | 78) => super::BootFailureKind::Host,
-                    Exit::Code(_) | Exit::Signal(_) => super::BootFailureKind::Boot,
-                };
-                let summary = "the template ended before it was ready".to_owned();
-                self.template_failed(now, generation, &BootFailure { kind, summary }, actions);
-            }
-        }
-    }
-
-    /// Forks that this template owed will not come. One that was made all the same shows itself as ready,
-    /// and is sent away as a stranger.
-    pub(super) fn forget_unborn(&mut self, generation: Generation, actions: &mut Vec<Action>) {
-        self.pool.workers.retain(|_, worker| {
-            let unborn =
-                worker.generation == generation && matches!(worker.stage, Stage::Forking { .. });
-            if unborn {
-                actions.push(Action::FreeSlot(worker.slot));
-            }
-            !unborn
-        });
     }
 }

@@ -205,6 +205,12 @@ impl Children {
         self.ready.insert(id);
     }
 
+    /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that; then its number
+    /// may belong to somebody else, and must not be signalled.
+    pub(super) fn has_worker(&self, pid: Pid) -> bool {
+        self.workers.contains_key(&pid)
+    }
+
     /// The workers that serve, with their slots.
     pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, Slot)> + '_ {
         self.ready
@@ -270,11 +276,11 @@ impl Children {
                 WaitStatus::Exited(pid, code) => (pid, Exit::Code(code)),
                 WaitStatus::Signaled(pid, signal, _core) => (pid, Exit::Signal(number(signal))),
                 WaitStatus::Stopped(pid, _) => {
-                    events.extend([Event::Stopped(Pid(pid.as_raw()), true)]);
+                    events.extend([Event::Stopped(Pid(pid.as_raw()))]);
                     continue;
                 }
                 WaitStatus::Continued(pid) => {
-                    events.extend([Event::Stopped(Pid(pid.as_raw()), false)]);
+                    events.extend([Event::Continued(Pid(pid.as_raw()))]);
                     continue;
                 }
                 WaitStatus::PtraceEvent(..)

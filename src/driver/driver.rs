@@ -10,7 +10,8 @@ use mio::{Interest, Token};
 use nix::sys::signal::Signal;
 
 use rcorn_arbiter::{
-    Action, Arbiter, Ask, Event, Exit, Generation, Note, Order, Outcome, Phase, Pid, Slot,
+    Action, Arbiter, Ask, Event, Exit, Generation, Note, Order, Outcome, Phase, Pid, ReloadNote,
+    Slot, StopNote, UpgradeNote, WorkerNote,
 };
 use rcorn_control::Answer;
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
@@ -287,11 +288,15 @@ impl Driver<'_> {
     }
 
     fn ask(&self, pid: Pid, ask: Ask) {
+        if ask != Ask::DumpStacks && !self.children.has_worker(pid) {
+            log::debug(format_args!("not sent to {pid}, which is gone: {ask:?}"));
+            return;
+        }
         match ask {
             Ask::Drain => signal(pid, Signal::SIGTERM),
             Ask::Quit => signal(pid, Signal::SIGQUIT),
             Ask::Reopen => signal(pid, Signal::SIGUSR1),
-            Ask::Testify => self.children.request_stacks(pid),
+            Ask::DumpStacks => self.children.request_stacks(pid),
             Ask::Abort => signal(pid, Signal::SIGABRT),
             Ask::Kill => signal(pid, Signal::SIGKILL),
         }
@@ -336,20 +341,24 @@ impl Driver<'_> {
             reason = "most notes are for the log alone"
         )]
         match note {
-            Note::Ended(pid, Exit::Signal(9)) => self.out_of_memory.note_kill(*pid),
-            Note::HangUp => {
+            Note::Worker(pid, WorkerNote::Ended(Exit::Signal(9))) => {
+                self.out_of_memory.note_kill(*pid);
+            }
+            Note::Reload(ReloadNote::Begun) => {
                 self.reload.outcome = None;
                 let leaving = self.settings.graceful_timeout.duration();
                 let leaving = leaving.saturating_mul(self.brain.wanted());
                 let limit = boot_limit(&self.settings).map(|boot| boot.saturating_add(leaving));
                 self.manager.reloading(clock::now(), limit);
             }
-            Note::Reloaded(_) => self.reload.outcome = Some(Ok(note.to_string())),
-            Note::NotLoaded(_) | Note::ReloadFailed(..) | Note::RolledBack(..) => {
+            Note::Reload(ReloadNote::Done(_)) => self.reload.outcome = Some(Ok(note.to_string())),
+            Note::Reload(
+                ReloadNote::NotLoaded(_) | ReloadNote::Failed(..) | ReloadNote::RolledBack(..),
+            ) => {
                 self.reload.outcome = Some(Err(note.to_string()));
             }
-            Note::UpgradeEnded(_) => self.manager.main_again(),
-            Note::StopDelayed(_) => self.tell_stopping(),
+            Note::Upgrade(UpgradeNote::Ended(_)) => self.manager.main_again(),
+            Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(),
             _ => {}
         }
     }
@@ -360,7 +369,10 @@ impl Driver<'_> {
             self.manager.serving(self.predecessor.is_some());
             process::trim_heap();
         }
-        if self.manager.is_reloading() && !self.brain.is_reloading() && !self.brain.is_watching() {
+        if self.manager.is_reloading()
+            && !self.brain.is_reloading()
+            && !self.brain.is_on_probation()
+        {
             let outcome = match &self.reload.outcome {
                 Some(Ok(text) | Err(text)) => text.as_str(),
                 None => "Serving",
@@ -709,7 +721,7 @@ impl Driver<'_> {
         let stacks = |pid| children.stack_dump(pid).map(read_stacks);
         control.answer_stacks(clock::now(), STACKS_INTERVAL, stacks);
         let is_stopping = self.brain.phase() != Phase::Running;
-        let is_over = !self.brain.is_reloading() && !self.brain.is_watching();
+        let is_over = !self.brain.is_reloading() && !self.brain.is_on_probation();
         if is_over || is_stopping {
             let outcome = self.reload.outcome.clone();
             let outcome = outcome.or_else(|| is_stopping.then(|| Err("rcorn is stopping".into())));

@@ -30,7 +30,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
                 settings.drain_delay.duration()
             }
         },
-        patient: settings.reload,
+        tolerate_boot_failure: settings.reload,
     }
 }
 

@@ -94,10 +94,10 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
     let outcome = driver.run().map_err(system("go on"));
     driver.tidy_up();
     Ok(match outcome? {
-        Outcome::Asked => ExitStatus::Success,
-        Outcome::Refused => ExitStatus::Failure,
-        Outcome::NoBoot => ExitStatus::BootFailed,
-        Outcome::NoApp => ExitStatus::AppNotLoaded,
+        Outcome::Stopped => ExitStatus::Success,
+        Outcome::HostRefused => ExitStatus::Failure,
+        Outcome::BootFailed => ExitStatus::BootFailed,
+        Outcome::AppNotLoaded => ExitStatus::AppNotLoaded,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with what the scoreboard says of each worker.
 
-use rcorn_arbiter::{Arbiter, Phase, Stage, Worker, WorkerId};
+use rcorn_arbiter::{Arbiter, Phase, Worker, WorkerId, WorkerStage};
 use rcorn_control::{Status, TemplateStatus, WorkerStatus};
 use rcorn_settings::Settings;
 use rcorn_sys::process::resident_kib;
@@ -63,7 +63,7 @@ impl View<'_> {
         let cell = self.memory.cell(worker.slot);
         let counts = self.memory.counts(worker.slot);
         let request = cell.and_then(|cell| current_request(cell, self.now));
-        let age = if let Stage::Serving { since, .. } = worker.stage {
+        let age = if let WorkerStage::Serving { since, .. } = worker.stage {
             Some(self.now.since(since).as_secs_f64())
         } else {
             None
@@ -89,7 +89,7 @@ fn state(arbiter: &Arbiter) -> &'static str {
         "stopping"
     } else if arbiter.is_reloading() {
         "reloading"
-    } else if arbiter.is_watching() {
+    } else if arbiter.is_on_probation() {
         "watching"
     } else {
         "running"

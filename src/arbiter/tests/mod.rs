@@ -6,7 +6,7 @@ mod silence;
 
 use super::*;
 
-struct Tale {
+struct Scenario {
     brain: Arbiter,
     now: u64,
 }
@@ -20,33 +20,33 @@ fn policy(workers: u32) -> Policy {
         reload_watch: Duration::from_secs(5),
         max_age: None,
         drain_delay: Duration::ZERO,
-        patient: false,
+        tolerate_boot_failure: false,
     }
 }
 
-impl Tale {
+impl Scenario {
     fn begin(workers: u32) -> Self {
-        let mut tale = Self {
+        let mut scenario = Self {
             brain: Arbiter::new(1),
             now: 100_000,
         };
-        let actions = tale.step(Event::Started(policy(workers)));
+        let actions = scenario.step(Event::Started(policy(workers)));
         assert!(actions.contains(&Action::StartTemplate(Generation(1))));
-        tale
+        scenario
     }
 
-    /// A tale in which workers 1, 2, … serve as pids 11, 12, …
+    /// A scenario in which workers 1, 2, … serve as pids 11, 12, …
     fn serving(workers: u32) -> Self {
-        let mut tale = Self::begin(workers);
-        tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-        let actions = tale.step(Event::TemplateReady(Generation(1)));
+        let mut scenario = Self::begin(workers);
+        scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+        let actions = scenario.step(Event::TemplateReady(Generation(1)));
         assert_eq!(forks(&actions), u64::from(workers));
         for id in 1..=u64::from(workers) {
-            tale.step(Event::Forked(WorkerId(id), pid(id)));
-            tale.step(Event::Ready(WorkerId(id), pid(id)));
+            scenario.step(Event::Forked(WorkerId(id), pid(id)));
+            scenario.step(Event::Ready(WorkerId(id), pid(id)));
         }
-        tale.after(0);
-        tale
+        scenario.after(0);
+        scenario
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
@@ -104,9 +104,9 @@ fn asked(actions: &[Action], pid: Pid, ask: Ask) -> bool {
 
 #[test]
 fn a_killed_worker_is_forked_again_at_once() {
-    let mut tale = Tale::serving(4);
+    let mut scenario = Scenario::serving(4);
     for id in 1..=4 {
-        let actions = tale.step(Event::Exited(pid(id), Exit::Signal(9)));
+        let actions = scenario.step(Event::Exited(pid(id), Exit::Signal(9)));
         assert_eq!(forks(&actions), 1);
         assert_eq!(
             said(&actions),
@@ -117,199 +117,209 @@ fn a_killed_worker_is_forked_again_at_once() {
 
 #[test]
 fn workers_retire_one_at_a_time_after_their_replacement_is_ready() {
-    let mut tale = Tale::serving(2);
-    let actions = tale.step(Event::WantsRetirement(
+    let mut scenario = Scenario::serving(2);
+    let actions = scenario.step(Event::WantsRetirement(
         WorkerId(1),
         RetireReason::MaxRequests,
     ));
     assert_eq!(forks(&actions), 1);
     assert_eq!(
-        forks(&tale.step(Event::WantsRetirement(
+        forks(&scenario.step(Event::WantsRetirement(
             WorkerId(2),
             RetireReason::MaxRequests
         ))),
         0
     );
-    let actions = tale.newcomer(3);
+    let actions = scenario.newcomer(3);
     assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
-    let actions = tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    let actions = scenario.step(Event::Exited(pid(1), Exit::Code(0)));
     assert_eq!(forks(&actions), 1, "the next one's turn");
-    assert!(asked(&tale.newcomer(4), pid(2), Ask::Drain));
+    assert!(asked(&scenario.newcomer(4), pid(2), Ask::Drain));
 }
 
 #[test]
 fn boot_failures_end_a_server_that_was_never_ready_with_one_code() {
-    let mut tale = Tale::begin(2);
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    tale.step(Event::TemplateReady(Generation(1)));
+    let mut scenario = Scenario::begin(2);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
     for id in [1, 2] {
-        tale.step(Event::Forked(WorkerId(id), pid(id)));
+        scenario.step(Event::Forked(WorkerId(id), pid(id)));
     }
     let failure = BootFailure {
         kind: BootFailureKind::App,
         summary: "no attribute".into(),
     };
-    tale.step(Event::BootFailed(WorkerId(1), failure.clone()));
-    tale.step(Event::BootFailed(WorkerId(2), failure));
-    tale.step(Event::Exited(pid(1), Exit::Code(4)));
-    tale.step(Event::Exited(pid(2), Exit::Code(4)));
-    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
+    scenario.step(Event::BootFailed(WorkerId(1), failure.clone()));
+    scenario.step(Event::BootFailed(WorkerId(2), failure));
+    scenario.step(Event::Exited(pid(1), Exit::Code(4)));
+    scenario.step(Event::Exited(pid(2), Exit::Code(4)));
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Code(0)));
     assert_eq!(
         said(&actions),
         ["Shutting down: Master", "Reason: App failed to load."]
     );
-    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::NoApp)));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::AppNotLoaded)));
 }
 
 #[test]
 fn a_worker_that_leaves_while_it_boots_is_a_boot_failure() {
-    let mut tale = Tale::begin(1);
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    tale.step(Event::TemplateReady(Generation(1)));
-    tale.step(Event::Forked(WorkerId(1), pid(1)));
-    tale.step(Event::Exited(pid(1), Exit::Code(0)));
-    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
-    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::NoBoot)));
+    let mut scenario = Scenario::begin(1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
+    scenario.step(Event::Forked(WorkerId(1), pid(1)));
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Code(0)));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::BootFailed)));
 }
 
 #[test]
 fn a_stop_is_graceful_and_a_second_one_quick() {
-    let mut tale = Tale::serving(1);
-    let actions = tale.step(Event::Ordered(Order::Stop));
+    let mut scenario = Scenario::serving(1);
+    let actions = scenario.step(Event::Ordered(Order::Stop));
     assert!(actions.contains(&Action::CloseListeners) && asked(&actions, pid(1), Ask::Drain));
-    let actions = tale.step(Event::Ordered(Order::Stop));
+    let actions = scenario.step(Event::Ordered(Order::Stop));
     assert!(asked(&actions, pid(1), Ask::Quit));
     assert_eq!(said(&actions), ["Quick shutdown requested"]);
-    assert!(asked(&tale.after(2000), pid(1), Ask::Kill));
-    tale.step(Event::Exited(pid(1), Exit::Signal(9)));
-    let actions = tale.step(Event::Exited(Pid(1), Exit::Code(0)));
-    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Asked)));
-    assert!(tale.step(Event::Tick).is_empty());
+    assert!(asked(&scenario.after(2000), pid(1), Ask::Kill));
+    scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Code(0)));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Stopped)));
+    assert!(scenario.step(Event::Tick).is_empty());
 }
 
 #[test]
 fn graceful_timeout_bounds_a_stop() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Ordered(Order::Stop));
-    assert!(!asked(&tale.after(19_999), pid(1), Ask::Kill));
-    assert!(asked(&tale.after(1), pid(1), Ask::Kill));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Stop));
+    assert!(!asked(&scenario.after(19_999), pid(1), Ask::Kill));
+    assert!(asked(&scenario.after(1), pid(1), Ask::Kill));
 }
 
 #[test]
 fn a_template_has_as_long_for_its_hook_unless_there_is_a_hurry() {
     for hurry in [false, true] {
-        let mut tale = Tale::serving(1);
-        tale.step(Event::Ordered(Order::Stop));
-        let actions = tale.step(Event::Exited(pid(1), Exit::Code(0)));
+        let mut scenario = Scenario::serving(1);
+        scenario.step(Event::Ordered(Order::Stop));
+        let actions = scenario.step(Event::Exited(pid(1), Exit::Code(0)));
         assert!(actions.contains(&Action::EndTemplate(Generation(1))));
         if hurry {
-            let actions = tale.step(Event::Ordered(Order::Stop));
+            let actions = scenario.step(Event::Ordered(Order::Stop));
             assert!(!actions.contains(&Action::EndTemplate(Generation(1))));
         }
         let patience = if hurry { 2_000 } else { 20_000 };
-        assert!(tale.after(patience - 1).is_empty());
-        let actions = tale.after(1);
+        assert!(scenario.after(patience - 1).is_empty());
+        let actions = scenario.after(1);
         assert!(actions.contains(&Action::KillTemplate(Generation(1), Pid(1))));
         assert_eq!(
             said(&actions),
-            ["Template (pid:1) did not end in time (a hook?): killed."]
+            ["Template (pid:1) did not exit in time (a hook may hang): killing it."]
         );
-        let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
-        assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Asked)));
+        let actions = scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
+        assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Stopped)));
     }
 }
 
 #[test]
 fn who_still_imports_is_not_waited_for() {
-    let mut tale = Tale::begin(1);
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    let actions = tale.step(Event::Ordered(Order::Stop));
+    let mut scenario = Scenario::begin(1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    let actions = scenario.step(Event::Ordered(Order::Stop));
     assert!(actions.contains(&Action::KillTemplate(Generation(1), Pid(1))));
     assert!(said(&actions).is_empty());
 }
 
 #[test]
 fn a_hurry_does_not_make_a_stop_longer() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Ordered(Order::Stop));
-    assert!(tale.after(19_000).is_empty());
-    tale.step(Event::Ordered(Order::Quit));
-    assert!(!asked(&tale.after(999), pid(1), Ask::Kill));
-    assert!(asked(&tale.after(1), pid(1), Ask::Kill));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Stop));
+    assert!(scenario.after(19_000).is_empty());
+    scenario.step(Event::Ordered(Order::Quit));
+    assert!(!asked(&scenario.after(999), pid(1), Ask::Kill));
+    assert!(asked(&scenario.after(1), pid(1), Ask::Kill));
 }
 
 #[test]
 fn who_is_born_during_a_stop_is_sent_away() {
-    let mut tale = Tale::begin(1);
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    tale.step(Event::TemplateReady(Generation(1)));
-    tale.step(Event::Ordered(Order::Stop));
+    let mut scenario = Scenario::begin(1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
+    scenario.step(Event::Ordered(Order::Stop));
     // It may be ready, and hold a request, before its report is read: it is asked to finish, not to drop it.
-    let actions = tale.step(Event::Forked(WorkerId(1), pid(1)));
+    let actions = scenario.step(Event::Forked(WorkerId(1), pid(1)));
     assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(1), Ask::Quit));
 }
 
 #[test]
 fn a_dead_template_is_started_again_while_workers_serve() {
-    let mut tale = Tale::serving(2);
-    let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    let mut scenario = Scenario::serving(2);
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
     assert!(actions.contains(&Action::StartTemplate(Generation(1))));
     assert_eq!(
-        forks(&tale.step(Event::Exited(pid(1), Exit::Signal(9)))),
+        forks(&scenario.step(Event::Exited(pid(1), Exit::Signal(9)))),
         0,
         "there is nothing to fork from"
     );
-    tale.step(Event::TemplateStarted(Generation(1), Pid(2)));
-    assert_eq!(forks(&tale.step(Event::TemplateReady(Generation(1)))), 1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(2)));
+    assert_eq!(
+        forks(&scenario.step(Event::TemplateReady(Generation(1)))),
+        1
+    );
 }
 
 #[test]
 fn a_template_that_does_not_fork_is_replaced() {
-    let mut tale = Tale::serving(2);
-    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
+    let mut scenario = Scenario::serving(2);
+    let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
     assert_eq!(forks(&actions), 1);
-    let actions = tale.after(60_000);
-    assert!(asked(&actions, Pid(1), Ask::Testify), "{actions:?}");
-    let actions = tale.after(5_000);
+    let actions = scenario.after(60_000);
+    assert!(asked(&actions, Pid(1), Ask::DumpStacks), "{actions:?}");
+    let actions = scenario.after(5_000);
     assert!(
         actions.contains(&Action::KillTemplate(Generation(1), Pid(1))),
         "{actions:?}"
     );
-    let actions = tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
     assert!(
         actions.contains(&Action::StartTemplate(Generation(1))),
         "{actions:?}"
     );
-    tale.step(Event::TemplateStarted(Generation(1), Pid(2)));
-    assert_eq!(forks(&tale.step(Event::TemplateReady(Generation(1)))), 1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(2)));
+    assert_eq!(
+        forks(&scenario.step(Event::TemplateReady(Generation(1)))),
+        1
+    );
 }
 
 #[test]
 fn more_and_fewer_and_dismiss() {
-    let mut tale = Tale::serving(2);
-    assert_eq!(forks(&tale.step(Event::Ordered(Order::More))), 1);
-    tale.newcomer(3);
-    let actions = tale.step(Event::Ordered(Order::Fewer));
+    let mut scenario = Scenario::serving(2);
+    assert_eq!(forks(&scenario.step(Event::Ordered(Order::More))), 1);
+    scenario.newcomer(3);
+    let actions = scenario.step(Event::Ordered(Order::Fewer));
     assert!(asked(&actions, pid(1), Ask::Drain), "the oldest goes");
-    tale.step(Event::Exited(pid(1), Exit::Code(0)));
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
     for _ in 0..3 {
-        tale.step(Event::Ordered(Order::Fewer));
+        scenario.step(Event::Ordered(Order::Fewer));
     }
-    assert_eq!(tale.brain.wanted(), 1);
-    tale.step(Event::Ordered(Order::Dismiss));
-    assert_eq!(tale.brain.wanted(), 0);
-    assert!(matches!(tale.brain.phase(), Phase::Running));
+    assert_eq!(scenario.brain.wanted(), 1);
+    scenario.step(Event::Ordered(Order::Dismiss));
+    assert_eq!(scenario.brain.wanted(), 0);
+    assert!(matches!(scenario.brain.phase(), Phase::Running));
 }
 
 #[test]
 fn strangers_are_killed_or_ignored() {
-    let mut tale = Tale::serving(1);
+    let mut scenario = Scenario::serving(1);
     assert!(asked(
-        &tale.step(Event::Ready(WorkerId(99), Pid(999))),
+        &scenario.step(Event::Ready(WorkerId(99), Pid(999))),
         Pid(999),
         Ask::Kill
     ));
-    assert!(tale.step(Event::Exited(Pid(998), Exit::Code(1))).is_empty());
+    assert!(
+        scenario
+            .step(Event::Exited(Pid(998), Exit::Code(1)))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -319,40 +329,40 @@ fn a_patient_arbiter_waits_for_a_reload_when_nothing_boots() {
         summary: "no".to_owned(),
     };
     for kind in [BootFailureKind::Boot, BootFailureKind::App] {
-        let mut tale = Tale {
+        let mut scenario = Scenario {
             brain: Arbiter::new(1),
             now: 100_000,
         };
         let patient = Policy {
-            patient: true,
+            tolerate_boot_failure: true,
             ..policy(1)
         };
-        tale.step(Event::Started(patient.clone()));
-        tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-        tale.step(Event::TemplateFailed(Generation(1), failure(kind)));
-        tale.step(Event::Exited(Pid(1), Exit::Code(3)));
-        assert_eq!(tale.brain.phase(), Phase::Running);
-        let actions = tale.step(Event::Ordered(Order::Reload));
+        scenario.step(Event::Started(patient.clone()));
+        scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+        scenario.step(Event::TemplateFailed(Generation(1), failure(kind)));
+        scenario.step(Event::Exited(Pid(1), Exit::Code(3)));
+        assert_eq!(scenario.brain.phase(), Phase::Running);
+        let actions = scenario.step(Event::Ordered(Order::Reload));
         assert!(actions.contains(&Action::Load), "{actions:?}");
-        let actions = tale.step(Event::Loaded(patient));
+        let actions = scenario.step(Event::Loaded(patient));
         assert!(
             actions.contains(&Action::StartTemplate(Generation(2))),
             "{actions:?}"
         );
     }
     // What the host refuses, no save will mend.
-    let mut tale = Tale {
+    let mut scenario = Scenario {
         brain: Arbiter::new(1),
         now: 100_000,
     };
-    tale.step(Event::Started(Policy {
-        patient: true,
+    scenario.step(Event::Started(Policy {
+        tolerate_boot_failure: true,
         ..policy(1)
     }));
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    tale.step(Event::TemplateFailed(
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateFailed(
         Generation(1),
         failure(BootFailureKind::Host),
     ));
-    assert!(matches!(tale.brain.phase(), Phase::Stopping { .. }));
+    assert!(matches!(scenario.brain.phase(), Phase::Stopping { .. }));
 }

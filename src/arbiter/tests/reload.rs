@@ -4,27 +4,33 @@ use super::*;
 
 #[test]
 fn a_reload_goes_one_by_one_and_keeps_capacity() {
-    let mut tale = Tale::serving(2);
+    let mut scenario = Scenario::serving(2);
     assert!(
-        tale.step(Event::Ordered(Order::Reload))
+        scenario
+            .step(Event::Ordered(Order::Reload))
             .contains(&Action::Load)
     );
     assert!(
-        tale.step(Event::Loaded(policy(2)))
+        scenario
+            .step(Event::Loaded(policy(2)))
             .contains(&Action::StartTemplate(Generation(2)))
     );
-    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
-    let actions = tale.step(Event::TemplateReady(Generation(2)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    let actions = scenario.step(Event::TemplateReady(Generation(2)));
     assert_eq!(forks(&actions), 1, "one goes first");
-    let actions = tale.newcomer(3);
+    let actions = scenario.newcomer(3);
     assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
     assert_eq!(forks(&actions), 1);
-    let actions = tale.newcomer(4);
+    let actions = scenario.newcomer(4);
     assert!(asked(&actions, pid(2), Ask::Drain));
-    tale.step(Event::Exited(pid(1), Exit::Code(0)));
-    tale.step(Event::Exited(pid(2), Exit::Code(0)));
-    assert!(!tale.after(4_999).contains(&Action::Commit(Generation(2))));
-    let actions = tale.after(1);
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    scenario.step(Event::Exited(pid(2), Exit::Code(0)));
+    assert!(
+        !scenario
+            .after(4_999)
+            .contains(&Action::Commit(Generation(2)))
+    );
+    let actions = scenario.after(1);
     assert!(
         actions.contains(&Action::Commit(Generation(2)))
             && actions.contains(&Action::EndTemplate(Generation(1)))
@@ -33,28 +39,28 @@ fn a_reload_goes_one_by_one_and_keeps_capacity() {
 
 #[test]
 fn a_reload_that_cannot_load_changes_nothing() {
-    let mut tale = Tale::serving(2);
-    tale.step(Event::Ordered(Order::Reload));
-    let actions = tale.step(Event::NotLoaded("rcorn: no".into()));
+    let mut scenario = Scenario::serving(2);
+    scenario.step(Event::Ordered(Order::Reload));
+    let actions = scenario.step(Event::NotLoaded("rcorn: no".into()));
     assert_eq!(
         said(&actions),
         ["Reload refused, nothing has changed: rcorn: no"]
     );
-    tale.step(Event::Ordered(Order::Reload));
-    tale.step(Event::Loaded(policy(2)));
-    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(policy(2)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
     let failure = BootFailure {
         kind: BootFailureKind::Boot,
         summary: "ImportError: x".into(),
     };
-    let actions = tale.step(Event::TemplateFailed(Generation(2), failure));
+    let actions = scenario.step(Event::TemplateFailed(Generation(2), failure));
     assert_eq!(
         said(&actions),
-        ["Reload failed, generation 1 serves on: ImportError: x"]
+        ["Reload failed, generation 1 keeps serving: ImportError: x"]
     );
     assert!(actions.contains(&Action::Discard(Generation(2))));
     // Crashes are still mended from the old template.
-    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(11)));
+    let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(11)));
     assert!(
         actions
             .iter()
@@ -64,20 +70,20 @@ fn a_reload_that_cannot_load_changes_nothing() {
 
 #[test]
 fn a_reload_whose_workers_die_is_taken_back() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Ordered(Order::Reload));
-    tale.step(Event::Loaded(policy(1)));
-    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
-    tale.step(Event::TemplateReady(Generation(2)));
-    tale.newcomer(2);
-    tale.step(Event::Exited(pid(1), Exit::Code(0)));
-    tale.step(Event::Exited(pid(2), Exit::Code(1)));
-    tale.newcomer(3);
-    let actions = tale.step(Event::Exited(pid(3), Exit::Code(1)));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(policy(1)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    scenario.newcomer(2);
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    scenario.step(Event::Exited(pid(2), Exit::Code(1)));
+    scenario.newcomer(3);
+    let actions = scenario.step(Event::Exited(pid(3), Exit::Code(1)));
     assert!(
         said(&actions)
             .iter()
-            .any(|text| text.starts_with("Reload taken back")),
+            .any(|text| text.starts_with("Reload rolled back")),
         "{actions:?}"
     );
     assert!(actions.contains(&Action::Discard(Generation(2))));
@@ -90,31 +96,32 @@ fn a_reload_whose_workers_die_is_taken_back() {
 
 #[test]
 fn a_second_reload_waits_for_the_first() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Ordered(Order::Reload));
-    let actions = tale.step(Event::Ordered(Order::Reload));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Reload));
+    let actions = scenario.step(Event::Ordered(Order::Reload));
     assert!(!actions.contains(&Action::Load));
     assert!(
-        tale.step(Event::NotLoaded("bad".into()))
+        scenario
+            .step(Event::NotLoaded("bad".into()))
             .contains(&Action::Load)
     );
 }
 
 #[test]
 fn a_template_that_still_starts_does_not_outlive_its_reload() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Ordered(Order::Reload));
-    tale.step(Event::Loaded(policy(1)));
-    tale.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(policy(1)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
     // The old one dies, and is on its way again when the new code serves and shows itself to be bad.
-    tale.step(Event::Exited(Pid(1), Exit::Signal(9)));
-    tale.step(Event::TemplateStarted(Generation(1), Pid(3)));
-    tale.step(Event::TemplateReady(Generation(2)));
-    tale.newcomer(2);
-    tale.step(Event::Exited(pid(1), Exit::Code(0)));
-    tale.step(Event::Exited(pid(2), Exit::Code(1)));
-    tale.newcomer(3);
-    let actions = tale.step(Event::Exited(pid(3), Exit::Code(1)));
+    scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(3)));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    scenario.newcomer(2);
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    scenario.step(Event::Exited(pid(2), Exit::Code(1)));
+    scenario.newcomer(3);
+    let actions = scenario.step(Event::Exited(pid(3), Exit::Code(1)));
     assert!(
         actions.contains(&Action::Commit(Generation(2))),
         "{actions:?}"

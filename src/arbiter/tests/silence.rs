@@ -4,67 +4,67 @@ use super::*;
 
 #[test]
 fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
-    let mut tale = Tale::serving(2);
-    let begun = at(tale.now);
-    tale.step(Event::Beat(WorkerId(1), Some(begun)));
+    let mut scenario = Scenario::serving(2);
+    let begun = at(scenario.now);
+    scenario.step(Event::Beat(WorkerId(1), Some(begun)));
     assert_eq!(
-        tale.brain.deadline(),
+        scenario.brain.deadline(),
         Some(begun.after(Duration::from_secs(30)))
     );
-    assert!(!asked(&tale.after(29_999), pid(1), Ask::Testify));
-    let actions = tale.after(1);
-    assert!(asked(&actions, pid(1), Ask::Testify));
+    assert!(!asked(&scenario.after(29_999), pid(1), Ask::DumpStacks));
+    let actions = scenario.after(1);
+    assert!(asked(&actions, pid(1), Ask::DumpStacks));
     assert_eq!(said(&actions), ["WORKER TIMEOUT (pid:11)"]);
     assert_eq!(
         forks(&actions),
         1,
         "its replacement need not wait for its end"
     );
-    let actions = tale.after(300);
+    let actions = scenario.after(300);
     assert!(asked(&actions, pid(1), Ask::Abort));
     assert!(
         actions
             .iter()
             .any(|action| matches!(action, Action::PostMortem(WorkerId(1), ..)))
     );
-    assert!(asked(&tale.after(1000), pid(1), Ask::Kill));
-    let actions = tale.step(Event::Exited(pid(1), Exit::Signal(9)));
+    assert!(asked(&scenario.after(1000), pid(1), Ask::Kill));
+    let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
     assert_eq!(
         said(&actions),
-        ["Worker (pid:11) was killed because it did not get on within its timeout."]
+        ["Worker (pid:11) was killed because its request took longer than timeout."]
     );
 }
 
 #[test]
 fn an_idle_server_looks_once_a_timeout() {
-    let mut tale = Tale::serving(2);
-    tale.after(30_000);
-    let due = tale.brain.deadline().unwrap();
-    assert_eq!(due, at(tale.now + 30_000));
+    let mut scenario = Scenario::serving(2);
+    scenario.after(30_000);
+    let due = scenario.brain.deadline().unwrap();
+    assert_eq!(due, at(scenario.now + 30_000));
 }
 
 #[test]
 fn a_worker_that_got_on_before_it_was_killed_stays() {
-    let mut tale = Tale::serving(1);
-    let begun = at(tale.now);
-    tale.step(Event::Beat(WorkerId(1), Some(begun)));
-    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
+    let mut scenario = Scenario::serving(1);
+    let begun = at(scenario.now);
+    scenario.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&scenario.after(30_000), pid(1), Ask::DumpStacks));
     assert_eq!(
-        said(&tale.step(Event::Beat(WorkerId(1), None))),
-        ["Worker (pid:11) got on and stays."]
+        said(&scenario.step(Event::Beat(WorkerId(1), None))),
+        ["Worker (pid:11) made progress and keeps running."]
     );
-    assert!(!asked(&tale.after(300), pid(1), Ask::Abort));
+    assert!(!asked(&scenario.after(300), pid(1), Ask::Abort));
 }
 
 #[test]
 fn who_was_busy_at_two_looks_with_two_requests_is_not_taken_for_hung() {
-    let mut tale = Tale::serving(2);
+    let mut scenario = Scenario::serving(2);
     for look in 0..3 {
         if look > 0 {
-            tale.now += 30_000;
+            scenario.now += 30_000;
             // Something else happens first, when the last look is too old to judge by.
             assert!(
-                said(&tale.step(Event::WantsRetirement(
+                said(&scenario.step(Event::WantsRetirement(
                     WorkerId(9),
                     RetireReason::MaxRequests
                 )))
@@ -72,44 +72,60 @@ fn who_was_busy_at_two_looks_with_two_requests_is_not_taken_for_hung() {
             );
         }
         for id in 1..=2 {
-            let begun = at(tale.now - id);
-            assert!(said(&tale.step(Event::Beat(WorkerId(id), Some(begun)))).is_empty());
+            let begun = at(scenario.now - id);
+            assert!(said(&scenario.step(Event::Beat(WorkerId(id), Some(begun)))).is_empty());
         }
-        assert!(said(&tale.after(0)).is_empty());
+        assert!(said(&scenario.after(0)).is_empty());
     }
 }
 
 #[test]
 fn who_gets_on_during_a_stop_is_told_of_it() {
-    let mut tale = Tale::serving(1);
-    let begun = at(tale.now);
-    tale.step(Event::Beat(WorkerId(1), Some(begun)));
-    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
-    let actions = tale.step(Event::Ordered(Order::Stop));
+    let mut scenario = Scenario::serving(1);
+    let begun = at(scenario.now);
+    scenario.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&scenario.after(30_000), pid(1), Ask::DumpStacks));
+    let actions = scenario.step(Event::Ordered(Order::Stop));
     assert!(!asked(&actions, pid(1), Ask::Drain));
-    let actions = tale.step(Event::Beat(WorkerId(1), None));
+    let actions = scenario.step(Event::Beat(WorkerId(1), None));
     assert!(asked(&actions, pid(1), Ask::Drain));
 }
 
 #[test]
 fn a_stopped_worker_is_silent_from_then_on() {
-    let mut tale = Tale::serving(1);
-    tale.step(Event::Stopped(pid(1), true));
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Stopped(pid(1)));
     // Its scoreboard cell still says that it sleeps.
-    tale.step(Event::Beat(WorkerId(1), None));
-    assert!(asked(&tale.after(30_000), pid(1), Ask::Testify));
-    assert!(asked(&tale.after(300), pid(1), Ask::Abort));
+    scenario.step(Event::Beat(WorkerId(1), None));
+    assert!(asked(&scenario.after(30_000), pid(1), Ask::DumpStacks));
+    assert!(asked(&scenario.after(300), pid(1), Ask::Abort));
 }
 
 #[test]
 fn who_is_stopped_as_it_becomes_ready_is_silent_from_then_on() {
-    let mut tale = Tale::begin(1);
-    tale.step(Event::TemplateStarted(Generation(1), Pid(1)));
-    tale.step(Event::TemplateReady(Generation(1)));
-    tale.step(Event::Forked(WorkerId(1), pid(1)));
-    tale.step(Event::Stopped(pid(1), true));
-    tale.step(Event::Ready(WorkerId(1), pid(1)));
-    tale.after(0);
-    assert!(!asked(&tale.after(29_999), pid(1), Ask::Testify));
-    assert!(asked(&tale.after(1), pid(1), Ask::Testify));
+    let mut scenario = Scenario::begin(1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
+    scenario.step(Event::Forked(WorkerId(1), pid(1)));
+    scenario.step(Event::Stopped(pid(1)));
+    scenario.step(Event::Ready(WorkerId(1), pid(1)));
+    scenario.after(0);
+    assert!(!asked(&scenario.after(29_999), pid(1), Ask::DumpStacks));
+    assert!(asked(&scenario.after(1), pid(1), Ask::DumpStacks));
+}
+
+#[test]
+fn a_stop_counts_from_itself_unless_a_request_is_in_hand() {
+    for (in_hand, due) in [(false, 40_000), (true, 30_000)] {
+        let mut scenario = Scenario::serving(1);
+        let begun = at(scenario.now);
+        scenario.step(Event::Beat(WorkerId(1), Some(begun)));
+        scenario.now += 10_000;
+        // The scoreboard is read only now: the request that the last beat showed may be over.
+        scenario.step(Event::Stopped(pid(1)));
+        scenario.step(Event::Beat(WorkerId(1), in_hand.then_some(begun)));
+        let rest = due - 10_000;
+        assert!(!asked(&scenario.after(rest - 1), pid(1), Ask::DumpStacks));
+        assert!(asked(&scenario.after(1), pid(1), Ask::DumpStacks));
+    }
 }

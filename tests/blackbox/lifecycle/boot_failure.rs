@@ -163,7 +163,7 @@ fn a_worker_killed_while_the_code_is_broken_and_not_preloaded_is_retried() {
         .expect_count("RuntimeError: broken on purpose", 3);
     server
         .log()
-        .expect("Workers end too soon after their start");
+        .expect("Workers exit too soon after they start");
     assert_eq!(server.get("/").text(), "old");
     for survivor in &before[1..] {
         assert!(server.workers().contains(survivor));
@@ -207,7 +207,7 @@ if os.path.exists('bad'): sys.exit(7)
     kill(before[0], Signal::SIGKILL).unwrap();
     server
         .log()
-        .expect_count("Workers end too soon after their start", 3);
+        .expect_count("Workers exit too soon after they start", 3);
     let count = || {
         std::fs::read_to_string(server.directory().join("count"))
             .unwrap()

@@ -64,7 +64,7 @@ fn chaos() {
         .allow("WORKER TIMEOUT")
         .allow("end too soon")
         .allow("Reload failed")
-        .allow("Reload taken back")
+        .allow("Reload rolled back")
         .allow("Cannot fork")
         .allow("Upgrade not started")
         .patience(Duration::from_secs(seconds + 120))

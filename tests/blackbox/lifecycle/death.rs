@@ -29,7 +29,7 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
     }
     server.log().expect_count("was sent SIGKILL!", 3);
     // At once: no back-off came in between.
-    assert_eq!(server.log().count("Workers end too soon"), 0);
+    assert_eq!(server.log().count("Workers exit too soon"), 0);
     server.stop();
 }
 

@@ -89,7 +89,7 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     server.log().expect("In hand when worker (pid:");
     server
         .log()
-        .expect("was killed because it did not get on within its timeout.");
+        .expect("was killed because its request took longer than timeout.");
     assert_eq!(server.get("/").text(), "old");
     server.stop();
     let access = std::fs::read_to_string(access).unwrap();

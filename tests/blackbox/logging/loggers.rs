@@ -62,7 +62,7 @@ fn loggers_by_ini_and_json_files() {
         .args(["--log-config", "l.ini"])
         .allow("The loggers cannot be configured")
         .allow("Shutting down: Master")
-        .allow("Reason: The host refused")
+        .allow("Reason: The system refused")
         .start()
         .exit();
     assert_eq!(ended.code(), Some(1), "{}", ended.text());

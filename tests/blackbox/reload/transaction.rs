@@ -26,7 +26,7 @@ fn a_reload_that_is_waited_for_tells_how_it_ended() {
         server.status()["last_reload"]
             .as_str()
             .unwrap()
-            .contains("generation 2 serves on")
+            .contains("generation 2 keeps serving")
     );
     server.stop();
 }
@@ -87,7 +87,7 @@ gate.hold()
     assert_eq!(server.get("/").text(), "new");
     server
         .log()
-        .expect("takes the place of the one that was not ready yet");
+        .expect("replaces the one that was not ready yet");
     server.stop();
 }
 
@@ -97,7 +97,7 @@ fn an_app_that_dies_after_its_boot_is_taken_back() {
         .args(["-w", "2"])
         .file("m.py", OLD)
         .allow("exited with code 7")
-        .allow("Reload taken back")
+        .allow("Reload rolled back")
         .allow("end too soon")
         .start();
     server.wait_workers(2);
@@ -107,7 +107,7 @@ threading.Timer(0.5, os._exit, [7]).start()
 ";
     server.write("m.py", &format!("{dies}{OLD}"));
     let told = server.ctl(&["reload", "--wait"]);
-    assert!(told.refused().contains("taken back"), "{told:?}");
+    assert!(told.refused().contains("rolled back"), "{told:?}");
     assert_eq!(server.get("/").text(), "old");
     wait_until(server.deadline(), "the old template's workers", || {
         server.workers().len() == 2 && server.serving_ids().len() == 2

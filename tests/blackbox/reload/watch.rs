@@ -200,7 +200,7 @@ gate.hold()
     gate.expect(server.deadline());
     assert_eq!(server.get("/").text(), "one");
     server.write("m.py", &app("'three'"));
-    server.log().expect("takes the place of the one");
+    server.log().expect("replaces the one");
     expect(&server, "three");
     // Nobody waits for `reload_watch`: the next save finds everything in place.
     server.log().expect("Reloaded: generation 3 serves.");

@@ -62,7 +62,7 @@ def app(environ, start_response):
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGUSR2);
-    server.log().expect("Reload failed, generation 1 serves on");
+    server.log().expect("Reload failed, generation 1 keeps serving");
     assert_eq!(server.wait_workers(2), before);
     // The old build's template is still there for the new arbiter.
     kill(before[0], Signal::SIGKILL).unwrap();

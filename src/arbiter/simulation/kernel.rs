@@ -1,0 +1,668 @@
+//! A pretend kernel and driver: performs the arbiter's actions, misbehaves on order, and asserts after each
+//! event what must hold whatever happens.
+
+use std::collections::BTreeMap;
+
+use super::super::*;
+use super::coverage::{self, Coverage};
+use super::steps::{SimFailure, SimOrder, SimStep};
+
+/// Something that has not happened yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// The settings are read.
+    Load,
+    /// The new arbiter is started.
+    Upgrade,
+    /// A template is started.
+    TemplateStart(Generation),
+    /// A template imports the app.
+    Import(Generation, Pid),
+    /// A template forks a worker.
+    Fork(WorkerId, Generation),
+    /// A template reports a fork.
+    ForkReport(WorkerId, Generation, Pid),
+    /// A worker boots.
+    Boot(WorkerId, Pid),
+}
+
+/// What a child of the arbiter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    Worker(WorkerId),
+    Template(Generation),
+    NewArbiter,
+}
+
+/// The world of one arbiter.
+#[derive(Debug)]
+pub(super) struct FakeKernel {
+    pub(super) arbiter: Arbiter,
+    pub(super) now: Monotonic,
+    pub(super) pending: Vec<Pending>,
+    /// All processes, by pid.
+    pub(super) living: BTreeMap<Pid, Process>,
+    /// Workers that live or have ended, but whose pid the arbiter was not told yet.
+    unreported: BTreeMap<Pid, Option<Exit>>,
+    /// The worker that is being reported after its end.
+    reported_late: Option<Pid>,
+    /// Processes that were asked to leave.
+    pub(super) told: BTreeSet<Pid>,
+    /// Workers that reported that they are ready, and live.
+    pub(super) serving: BTreeMap<WorkerId, Pid>,
+    /// When the current request of a serving worker began.
+    pub(super) busy: BTreeMap<WorkerId, Monotonic>,
+    /// Since when processes are stopped.
+    stopped: BTreeMap<Pid, Monotonic>,
+    /// Who has which slot of the scoreboard.
+    slots: BTreeMap<Slot, WorkerId>,
+    /// Workers that were drained while they held the retire token, and live.
+    retired: BTreeSet<Pid>,
+    /// Settings wait for Commit or Discard.
+    has_loaded_settings: bool,
+    is_closed: bool,
+    has_been_ready: bool,
+    wanted: u32,
+    policies: Vec<Policy>,
+    loads: usize,
+    last_pid: i32,
+    pub(super) forks: u32,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) actions: Vec<Action>,
+    /// What was seen, if somebody wants to know.
+    pub(super) coverage: Option<Coverage>,
+}
+
+impl FakeKernel {
+    pub(super) fn new(policies: &[Policy]) -> Self {
+        Self::observed(policies, None)
+    }
+
+    /// With a note of what happens.
+    pub(super) fn observed(policies: &[Policy], coverage: Option<Coverage>) -> Self {
+        let mut kernel = Self {
+            arbiter: Arbiter::new(7),
+            now: Monotonic::ZERO.after(Duration::from_secs(1000)),
+            pending: Vec::new(),
+            living: BTreeMap::new(),
+            unreported: BTreeMap::new(),
+            reported_late: None,
+            told: BTreeSet::new(),
+            serving: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            has_loaded_settings: false,
+            is_closed: false,
+            has_been_ready: false,
+            wanted: 0,
+            policies: policies.to_vec(),
+            loads: 0,
+            last_pid: 1,
+            forks: 0,
+            outcome: None,
+            actions: Vec::new(),
+            coverage,
+        };
+        let policy = kernel.next_policy();
+        kernel.send(Event::Started(policy));
+        kernel
+    }
+
+    fn next_policy(&mut self) -> Policy {
+        let index = self.loads % self.policies.len();
+        self.loads += 1;
+        self.policies.get(index).unwrap().clone()
+    }
+
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        core::mem::take(&mut self.actions)
+    }
+
+    /// Sends one event, performs the actions, and checks what must always hold.
+    pub(super) fn send(&mut self, event: Event) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let before = self.coverage.as_mut().map(|coverage| {
+            coverage.event(&event);
+            coverage::stages(&self.arbiter)
+        });
+        let mut actions = Vec::new();
+        self.arbiter.step(self.now, event, &mut actions);
+        if let (Some(coverage), Some(before)) = (&mut self.coverage, before) {
+            coverage.transitions(&before, &self.arbiter);
+            for action in &actions {
+                coverage.action(action);
+            }
+        }
+        for action in actions {
+            assert!(self.outcome.is_none(), "{action:?} follows the exit");
+            self.perform(&action);
+            self.actions.push(action);
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        assert_eq!(
+            self.wanted,
+            self.arbiter.wanted(),
+            "a number is not published"
+        );
+        assert_eq!(
+            self.is_closed,
+            self.arbiter.is_stopping(),
+            "listeners are closed if and only if the server stops"
+        );
+        assert!(
+            self.retired.len() <= 1,
+            "two workers retire at the same time"
+        );
+        let in_use: BTreeSet<Slot> = self.slots.keys().copied().collect();
+        let workers = &self.arbiter.pool().workers;
+        let known: BTreeSet<Slot> = workers.values().map(|worker| worker.slot).collect();
+        assert_eq!(in_use, known, "a slot is lost or given back too early");
+        if self.arbiter.is_stopping() {
+            self.check_everyone_is_told();
+        }
+    }
+
+    /// Once the server stops, every worker has been asked to leave. One that writes a stack dump is about to
+    /// be killed; if it makes progress, it is asked then.
+    fn check_everyone_is_told(&self) {
+        for (id, worker) in &self.arbiter.pool().workers {
+            let is_exempt = matches!(
+                worker.stage,
+                WorkerStage::Dumping { .. } | WorkerStage::Forking { .. }
+            );
+            let pid = worker.stage.pid();
+            assert!(
+                is_exempt
+                    || pid == self.reported_late
+                    || pid.is_some_and(|pid| self.told.contains(&pid)),
+                "worker {id:?} was not told of the stop: {worker:?}"
+            );
+        }
+    }
+
+    fn perform(&mut self, action: &Action) {
+        match action {
+            Action::Load => {
+                assert!(!self.has_loaded_settings, "loaded settings are forgotten");
+                self.pending.push(Pending::Load);
+            }
+            Action::Upgrade => {
+                let exists = self.pending.contains(&Pending::Upgrade)
+                    || self.pid_of(Process::NewArbiter).is_some();
+                assert!(!exists, "two upgrades at a time");
+                assert!(!self.has_loaded_settings && !self.arbiter.is_reloading());
+                self.pending.push(Pending::Upgrade);
+            }
+            Action::StartTemplate(generation) => self.start_template(*generation),
+            Action::EndTemplate(generation) => {
+                let pid = self.pid_of(Process::Template(*generation));
+                self.told
+                    .insert(pid.expect("a template is told to leave that is not there"));
+            }
+            Action::KillTemplate(generation, pid) => {
+                let process = self.living.get(pid);
+                assert_eq!(process, Some(&Process::Template(*generation)));
+                self.told.insert(*pid);
+            }
+            Action::Fork(id, slot, generation) => self.order_fork(*id, *slot, *generation),
+            Action::Ask(pid, ask) => self.ask(*pid, *ask),
+            Action::PostMortem(id, _, pid) => {
+                assert_eq!(self.living.get(pid), Some(&Process::Worker(*id)));
+            }
+            Action::Commit(generation) => {
+                assert!(self.has_loaded_settings, "nothing to commit");
+                assert_eq!(*generation, self.arbiter.generation());
+                self.has_loaded_settings = false;
+            }
+            Action::Discard(_) => {
+                assert!(self.has_loaded_settings, "nothing to discard");
+                self.has_loaded_settings = false;
+            }
+            Action::CloseListeners => {
+                assert!(!self.is_closed, "the listeners are closed twice");
+                self.is_closed = true;
+            }
+            Action::Wanted(count) => self.wanted = *count,
+            Action::FreeSlot(slot) => {
+                assert!(self.slots.remove(slot).is_some(), "{slot:?} was free");
+            }
+            Action::Exit(outcome) => self.exit(*outcome),
+            Action::ReopenLogs | Action::Say(_) => {}
+        }
+    }
+
+    fn start_template(&mut self, generation: Generation) {
+        assert!(!self.is_closed, "a template is started while stopping");
+        assert!(
+            self.pid_of(Process::Template(generation)).is_none()
+                && !self.pending.contains(&Pending::TemplateStart(generation)),
+            "two templates of one generation"
+        );
+        self.pending.push(Pending::TemplateStart(generation));
+    }
+
+    fn order_fork(&mut self, id: WorkerId, slot: Slot, generation: Generation) {
+        assert!(!self.is_closed, "a worker is forked while stopping");
+        let template = self.pid_of(Process::Template(generation));
+        assert!(
+            template.is_some_and(|pid| !self.told.contains(&pid)),
+            "a fork is ordered from a template that is not there"
+        );
+        assert!(
+            self.slots.insert(slot, id).is_none(),
+            "{slot:?} is given away twice"
+        );
+        self.forks += 1;
+        self.pending.push(Pending::Fork(id, generation));
+    }
+
+    fn ask(&mut self, pid: Pid, ask: Ask) {
+        // A worker that is heard of only after its end: the driver knows that, and sends nothing.
+        if self.reported_late == Some(pid) {
+            return;
+        }
+        let process = self.living.get(&pid).copied();
+        let process = process.expect("a signal goes to a pid that was reaped");
+        match ask {
+            Ask::Drain => {
+                if let Process::Worker(id) = process {
+                    self.drained(id, pid);
+                }
+                self.told.insert(pid);
+            }
+            Ask::Quit | Ask::Abort | Ask::Kill => {
+                self.told.insert(pid);
+            }
+            Ask::Reopen => assert!(!self.told.contains(&pid), "who leaves reopens no logs"),
+            Ask::DumpStacks => {
+                if let Process::Worker(id) = process
+                    && self.serving.contains_key(&id)
+                {
+                    assert!(self.hangs(id, pid), "a worker that works is taken for hung");
+                }
+            }
+        }
+    }
+
+    /// A drain must leave the wanted number of serving workers; but for a stop, and for workers that are not
+    /// ready.
+    fn drained(&mut self, id: WorkerId, pid: Pid) {
+        if !self.arbiter.is_stopping() && self.serving.contains_key(&id) {
+            let (serving, wanted) = (self.serving_now(), self.arbiter.wanted());
+            assert!(serving >= wanted, "{serving} of {wanted} are left");
+        }
+        if self.arbiter.retirement.holder() == Some(id) {
+            self.retired.insert(pid);
+        }
+    }
+
+    fn hangs(&self, id: WorkerId, pid: Pid) -> bool {
+        let timeout = self.arbiter.policy.timeout;
+        let timeout = timeout.expect("without a timeout nothing hangs");
+        [self.busy.get(&id), self.stopped.get(&pid)]
+            .into_iter()
+            .flatten()
+            .any(|since| since.after(timeout) <= self.now)
+    }
+
+    fn exit(&mut self, outcome: Outcome) {
+        let known = |(pid, process): (&Pid, &Process)| {
+            *process != Process::NewArbiter && !self.unreported.contains_key(pid)
+        };
+        let left = self.living.iter().filter(|entry| known(*entry)).count();
+        assert_eq!(left, 0, "the arbiter leaves children behind");
+        let is_making =
+            |pending: &Pending| matches!(pending, Pending::Fork(..) | Pending::TemplateStart(_));
+        assert!(
+            !self.pending.iter().any(is_making),
+            "the arbiter leaves while something is being made"
+        );
+        match outcome {
+            Outcome::Stopped => {}
+            Outcome::HostRefused | Outcome::BootFailed | Outcome::AppNotLoaded => {
+                assert!(!self.has_been_ready, "what has served once stays up");
+            }
+        }
+        self.outcome = Some(outcome);
+    }
+
+    pub(super) fn pid_of(&self, process: Process) -> Option<Pid> {
+        self.living
+            .iter()
+            .find_map(|(pid, other)| (*other == process).then_some(*pid))
+    }
+
+    fn spawn(&mut self, process: Process) -> Pid {
+        self.last_pid += 1;
+        let pid = Pid(self.last_pid);
+        self.living.insert(pid, process);
+        pid
+    }
+
+    /// Whose doing this is. A process that is stopped does nothing.
+    fn actor(&self, pending: Pending) -> Option<Pid> {
+        match pending {
+            Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => None,
+            Pending::Import(_, pid) | Pending::Boot(_, pid) => Some(pid),
+            Pending::Fork(_, generation) | Pending::ForkReport(_, generation, _) => {
+                self.pid_of(Process::Template(generation))
+            }
+        }
+    }
+
+    fn take_pending(&mut self, which: usize) -> Option<Pending> {
+        let able: Vec<usize> = (0..self.pending.len())
+            .filter(|index| {
+                let actor = self.pending.get(*index).and_then(|one| self.actor(*one));
+                actor.is_none_or(|pid| !self.stopped.contains_key(&pid))
+            })
+            .collect();
+        let index = able.get(which % able.len().max(1))?;
+        Some(self.pending.remove(*index))
+    }
+
+    /// Something pending succeeds.
+    pub(super) fn succeed(&mut self, which: usize) {
+        let Some(pending) = self.take_pending(which) else {
+            return;
+        };
+        match pending {
+            Pending::Load => {
+                let policy = self.next_policy();
+                self.has_loaded_settings = true;
+                self.send(Event::Loaded(policy));
+            }
+            Pending::Upgrade => {
+                let pid = self.spawn(Process::NewArbiter);
+                self.send(Event::UpgradeStarted(pid));
+            }
+            Pending::TemplateStart(generation) => {
+                let pid = self.spawn(Process::Template(generation));
+                self.pending.push(Pending::Import(generation, pid));
+                self.send(Event::TemplateStarted(generation, pid));
+            }
+            Pending::Import(generation, _) => self.send(Event::TemplateReady(generation)),
+            Pending::Fork(id, generation) => {
+                let pid = self.spawn(Process::Worker(id));
+                self.unreported.insert(pid, None);
+                self.pending.push(Pending::ForkReport(id, generation, pid));
+                self.pending.push(Pending::Boot(id, pid));
+            }
+            Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
+            Pending::Boot(id, pid) => {
+                let worker = self.arbiter.pool().workers.get(&id);
+                self.has_been_ready |=
+                    !self.is_closed && worker.is_some_and(|worker| worker.stage.is_active());
+                self.serving.insert(id, pid);
+                self.report(pid, Event::Ready(id, pid));
+            }
+        }
+    }
+
+    /// The arbiter hears of a worker's pid. If the worker has ended since, that follows.
+    fn report(&mut self, pid: Pid, event: Event) {
+        if !self.living.contains_key(&pid) && !self.unreported.contains_key(&pid) {
+            // It reported itself, ended and was reaped: the driver drops the late report.
+            return;
+        }
+        let ended = self.unreported.remove(&pid).flatten();
+        self.reported_late = ended.map(|_exit| pid);
+        self.send(event);
+        if let Some(exit) = ended {
+            self.send(Event::Exited(pid, exit));
+        }
+        self.reported_late = None;
+    }
+
+    /// Something pending fails.
+    pub(super) fn fail(&mut self, which: usize, how: SimFailure) {
+        let Some(pending) = self.take_pending(which) else {
+            return;
+        };
+        match pending {
+            Pending::Load => self.send(Event::NotLoaded("bad settings".into())),
+            Pending::Upgrade => self.send(Event::UpgradeNotStarted("no such file".into())),
+            Pending::TemplateStart(generation) => {
+                self.send(Event::TemplateNotStarted(generation, "no python".into()));
+            }
+            Pending::Fork(id, _) => self.send(Event::ForkFailed(id, "no memory".into())),
+            // It cannot fail.
+            Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
+            Pending::Import(generation, pid) => {
+                let (failure, exit) = failure(how);
+                if let Some(failure) = failure {
+                    self.send(Event::TemplateFailed(generation, failure));
+                }
+                self.die(pid, exit);
+            }
+            Pending::Boot(id, pid) => {
+                let (failure, exit) = failure(how);
+                if let Some(failure) = failure {
+                    // It leaves by itself.
+                    self.told.insert(pid);
+                    // The driver says that it was forked, in case its template has not.
+                    self.report(pid, Event::Forked(id, pid));
+                    self.send(Event::BootFailed(id, failure));
+                }
+                self.die(pid, exit);
+            }
+        }
+    }
+
+    /// A process ends, and is reaped.
+    pub(super) fn die(&mut self, pid: Pid, exit: Exit) {
+        let Some(process) = self.living.remove(&pid) else {
+            return;
+        };
+        self.told.remove(&pid);
+        self.stopped.remove(&pid);
+        self.retired.remove(&pid);
+        // What it would have done does not come; what it was ordered has failed.
+        let mut lost = Vec::new();
+        self.pending.retain(|pending| match *pending {
+            Pending::Import(_, actor) | Pending::Boot(_, actor) => actor != pid,
+            Pending::Fork(id, generation) | Pending::ForkReport(id, generation, _) => {
+                let is_its = process == Process::Template(generation);
+                lost.extend(is_its.then_some(id));
+                !is_its
+            }
+            Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => true,
+        });
+        if let Process::Worker(id) = process {
+            if self.serving.get(&id) == Some(&pid) {
+                self.serving.remove(&id);
+                self.busy.remove(&id);
+            }
+            // The driver keeps the end of a process that nobody reported yet.
+            if let Some(ended) = self.unreported.get_mut(&pid) {
+                *ended = Some(exit);
+                return;
+            }
+        }
+        self.send(Event::Exited(pid, exit));
+        for id in lost {
+            self.send(Event::ForkFailed(id, "its template ended".into()));
+        }
+    }
+
+    /// Time passes; what becomes due is looked at in time.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now.after(time);
+        while self.outcome.is_none() {
+            let due = self.arbiter.deadline().map(|due| due.max(self.now));
+            let Some(due) = due.filter(|due| *due <= until) else {
+                break;
+            };
+            self.now = due;
+            self.tick();
+        }
+        self.now = until;
+    }
+
+    /// The driver reads the scoreboard and says that time has passed.
+    pub(super) fn tick(&mut self) {
+        for id in self.serving.keys().copied().collect::<Vec<_>>() {
+            let since = self.busy.get(&id).copied();
+            self.send(Event::Beat(id, since));
+        }
+        self.send(Event::Tick);
+        if self.outcome.is_none() {
+            let next = self.arbiter.deadline();
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "a deadline stays due: {next:?} at {:?}",
+                self.now
+            );
+        }
+    }
+
+    /// Those that were asked to leave do so, as far as they run.
+    pub(super) fn leave(&mut self) {
+        for pid in self.told.clone() {
+            if !self.stopped.contains_key(&pid) {
+                self.die(pid, Exit::Code(0));
+            }
+        }
+    }
+
+    fn stop(&mut self, pid: Pid) {
+        if !self.stopped.contains_key(&pid) {
+            self.stopped.insert(pid, self.now);
+            self.send(Event::Stopped(pid));
+        }
+    }
+
+    pub(super) fn continue_all(&mut self) {
+        for pid in core::mem::take(&mut self.stopped).into_keys() {
+            self.send(Event::Continued(pid));
+        }
+    }
+
+    /// Saves the arbiter, and reads it back.
+    pub(super) fn save(&mut self) {
+        // While another is being started, an upgrade in place is the only one that could read it.
+        if self.arbiter.upgrade != Upgrade::Starting {
+            let text = serde_json::to_string(&self.arbiter).unwrap();
+            self.arbiter = serde_json::from_str(&text).unwrap();
+        }
+    }
+
+    pub(super) fn apply(&mut self, step: &SimStep) {
+        if self.outcome.is_some() {
+            return;
+        }
+        match step {
+            SimStep::Order(order) => self.order(*order),
+            SimStep::Succeed(which) => self.succeed(usize::from(*which)),
+            SimStep::Fail(which, how) => self.fail(usize::from(*which), *how),
+            SimStep::Die(which, exit) => {
+                if let Some(pid) = nth(self.living.keys(), *which) {
+                    self.die(pid, *exit);
+                }
+            }
+            SimStep::Leave(which) => {
+                let able = self.told.iter();
+                let able = able.filter(|pid| !self.stopped.contains_key(pid));
+                if let Some(pid) = nth(able, *which) {
+                    self.die(pid, Exit::Code(0));
+                }
+            }
+            SimStep::Request(which, begins) => {
+                let able = self.serving.iter();
+                let able = able.filter(|(_, pid)| !self.stopped.contains_key(pid));
+                match nth(able.map(|(id, _)| id), *which) {
+                    Some(id) if *begins => {
+                        self.busy.insert(id, self.now);
+                    }
+                    Some(id) => {
+                        self.busy.remove(&id);
+                    }
+                    None => {}
+                }
+            }
+            SimStep::WantRetirement(which, why) => {
+                if let Some(id) = nth(self.serving.keys(), *which) {
+                    self.send(Event::WantsRetirement(id, *why));
+                }
+            }
+            SimStep::Stop(which) => {
+                if let Some(pid) = nth(self.living.keys(), *which) {
+                    self.stop(pid);
+                }
+            }
+            SimStep::Continue => self.continue_all(),
+            SimStep::Orphan => self.send(Event::Exited(Pid(1_000_000), Exit::Code(0))),
+            SimStep::Pass(time) => self.pass(*time),
+            SimStep::Jump(time) => {
+                self.now = self.now.after(*time);
+                self.tick();
+            }
+            SimStep::Save => self.save(),
+        }
+    }
+
+    fn order(&mut self, order: SimOrder) {
+        let order = match order {
+            SimOrder::Plain(order) => order,
+            SimOrder::Retire(which) => {
+                let id = nth(self.arbiter.pool().workers.keys(), which);
+                Order::Retire(id.unwrap_or(WorkerId(0)))
+            }
+        };
+        if let Some(coverage) = &mut self.coverage {
+            coverage.order(order);
+        }
+        self.send(Event::Ordered(order));
+    }
+
+    /// From now on everything goes well, and nobody gets too old.
+    pub(super) fn calm_down(&mut self) {
+        self.busy.clear();
+        self.continue_all();
+        for _ in 0..400 {
+            if self.outcome.is_some() {
+                return;
+            }
+            self.arbiter.policy.max_age = None;
+            self.leave();
+            if self.pending.is_empty() {
+                self.pass(Duration::from_secs(2));
+            } else {
+                self.succeed(0);
+            }
+        }
+    }
+
+    /// How many workers serve, without a canary.
+    pub(super) fn serving_now(&self) -> u32 {
+        let candidate = self.arbiter.rollout.candidate();
+        self.arbiter
+            .pool()
+            .count(|worker| worker.stage.is_serving() && Some(worker.generation) != candidate)
+    }
+}
+
+fn failure(how: SimFailure) -> (Option<BootFailure>, Exit) {
+    match how {
+        SimFailure::Silent(exit) => (None, exit),
+        SimFailure::Reported(kind) => {
+            let summary = "broken".to_owned();
+            (Some(BootFailure { kind, summary }), Exit::Code(3))
+        }
+    }
+}
+
+fn nth<'a, T: Copy + 'a>(items: impl Iterator<Item = &'a T>, which: u8) -> Option<T> {
+    let items: Vec<T> = items.copied().collect();
+    items.get(usize::from(which) % items.len().max(1)).copied()
+}
