@@ -1,5 +1,9 @@
 //! Changes of this process's environment, which C code reads without a lock.
 #![expect(unsafe_code, reason = "setenv(3) is for processes with one thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that changes it"
+)]
 
 use std::ffi::OsString;
 use std::io;

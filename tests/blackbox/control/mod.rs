@@ -1,5 +1,6 @@
 //! `rcorn ctl`.
 
+mod counters;
 mod orders;
 mod socket;
 mod status;
