@@ -1,4 +1,5 @@
-//! The black-box tests: the real binary, real sockets. One program, so that it links once; a folder a subject.
+//! The black-box tests: the real binary, real sockets. One program, so that it links once; a folder
+//! a subject.
 #![cfg(test)]
 #![expect(
     clippy::arithmetic_side_effects,

@@ -13,7 +13,8 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Builds a wheel, sdist or deb around the executable that the suite has built, and returns its path.
+/// Builds a wheel, sdist or deb around the executable that the suite has built, and returns its
+/// path.
 pub(crate) fn build(what: &str, out: &Path) -> PathBuf {
     let mut command = Command::new("python3");
     command.arg(format!("{ROOT}/packaging/build")).arg(what);

@@ -1,5 +1,5 @@
-//! What a server is started with: socket, arguments, files, environment. Everything that could leak in
-//! from the machine or the test runner is taken out.
+//! What a server is started with: socket, arguments, files, environment. Everything that could leak
+//! in from the machine or the test runner is removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -62,7 +62,7 @@ enum Listen {
 }
 
 impl Builder {
-    /// The usual server, for this app.
+    /// The default server, for this app.
     pub(super) fn new(app: Option<OsString>) -> Self {
         let program = std::env::var_os("RCORN_UNDER_TEST");
         Self {
@@ -98,7 +98,7 @@ impl Builder {
         self
     }
 
-    /// Chooses the interpreter. Without it `RCORN_TEST_PYTHON` does, or the server itself.
+    /// Chooses the interpreter. Without it `RCORN_TEST_PYTHON` does, or the server.
     pub(crate) fn python(mut self, path: impl Into<PathBuf>) -> Self {
         self.python = Some(path.into());
         self
@@ -116,26 +116,26 @@ impl Builder {
         self
     }
 
-    /// Keeps the test's copy of the listening socket open, as systemd does: connections then wait in the
-    /// queue when the server is gone, and are not refused.
+    /// Keeps the test's copy of the listening socket open, as systemd does: after the server's end
+    /// connections wait in the queue instead of being refused.
     pub(crate) fn keep_listener(mut self) -> Self {
         self.keeps_listener = true;
         self
     }
 
-    /// Passes another descriptor on, under its number.
+    /// Passes another descriptor on, under the same number.
     pub(crate) fn inherit(mut self, descriptor: RawFd) -> Self {
         self.inherited.push(descriptor);
         self
     }
 
-    /// Writes a file to the server's directory, which is then also where its app is looked for.
+    /// Writes a file to the server's directory, which then is also its `chdir`.
     pub(crate) fn file(mut self, name: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         self.files.push((name.into(), text.into()));
         self
     }
 
-    /// Lets the app reach for this gate.
+    /// Tells the app where this gate is.
     pub(crate) fn gate(mut self, gate: &Gate) -> Self {
         self.environment.extend(gate.variables());
         self
@@ -152,7 +152,7 @@ impl Builder {
         self
     }
 
-    /// Another deadline than the usual 30 seconds.
+    /// Sets a deadline other than 30 seconds.
     pub(crate) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -225,7 +225,7 @@ impl Listen {
                 (Some(listener.into()), Some(place))
             }
             Self::Unix => {
-                // Not in the server's directory, which must be free of sockets in the end.
+                // Not in the server's directory, in which no socket may be left.
                 let folder = directory.join("listener");
                 fs::create_dir(&folder).unwrap();
                 let path = folder.join("socket");
@@ -237,7 +237,7 @@ impl Listen {
     }
 }
 
-/// Writes a file in one step: a server that reads it meanwhile sees the old or the new one.
+/// Writes a file in one step: a server that reads it meanwhile sees the old contents or the new.
 pub(super) fn write(path: &Path, text: &str) {
     let folder = path.parent().unwrap();
     fs::create_dir_all(folder).unwrap();

@@ -2,7 +2,8 @@
 
 use super::{Builder, Server};
 
-/// Answers with the variable that the query names: of the process, or of the environ. Raises for `/raise`.
+/// Answers with the variable that the query names: of the process, or of the environ. Raises for
+/// `/raise`.
 pub(crate) const APP: &str = "
 import os
 def app(environ, start_response):

@@ -19,20 +19,20 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// The output of an order that was carried out.
+    /// The output of an order that succeeded.
     pub(crate) fn done(&self) -> &str {
         assert_eq!(self.code, 0, "{self:?}");
         &self.out
     }
 
-    /// The complaint of one that was not.
+    /// The error message of an order that failed.
     pub(crate) fn refused(&self) -> &str {
         assert_eq!(self.code, 1, "{self:?}");
         &self.err
     }
 }
 
-/// Runs it with these words.
+/// Runs it with these arguments.
 pub(crate) fn ctl(words: &[&str]) -> Told {
     let output = Command::new(env!("CARGO_BIN_EXE_rcorn"))
         .arg("ctl")
@@ -48,7 +48,7 @@ pub(crate) fn ctl(words: &[&str]) -> Told {
     }
 }
 
-/// Whether exactly so many workers of this arbiter serve, and are all that are wanted.
+/// Whether exactly this many workers of the arbiter serve, and no more are wanted.
 pub(crate) fn serves(arbiter: Pid, workers: usize) -> bool {
     ctl(&["--pid", &arbiter.to_string(), "status"])
         .out
@@ -56,14 +56,14 @@ pub(crate) fn serves(arbiter: Pid, workers: usize) -> bool {
 }
 
 impl Server {
-    /// Waits until exactly so many workers serve.
+    /// Waits until exactly this many workers serve.
     pub(crate) fn wait_serving(&self, workers: usize) {
         wait_until(self.deadline(), &format!("{workers} workers serve"), || {
             serves(self.pid(), workers)
         });
     }
 
-    /// Asks this server.
+    /// Runs `rcorn ctl` for this server.
     pub(crate) fn ctl(&self, words: &[&str]) -> Told {
         let pid = self.pid().to_string();
         ctl(&[&["--pid", &pid], words].concat())

@@ -1,23 +1,23 @@
-//! Deadlines, and the one place of the tests that polls.
+//! Deadlines, and the only place in the tests that polls.
 
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
 
-/// Between two looks of `wait_until`, in milliseconds.
+/// The interval of `wait_until`, in milliseconds.
 const PAUSE: u16 = 5;
 
-/// A moment that must not be passed.
+/// A point in time that must not be passed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// So much time from now.
+    /// This much time from now.
     pub(crate) fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
-    /// The earlier one of this and so much time from now.
+    /// The earlier of this one and `time` from now.
     pub(crate) fn or_after(self, time: Duration) -> Self {
         Self(self.0.min(Instant::now() + time))
     }
@@ -37,8 +37,8 @@ impl Deadline {
     }
 }
 
-/// Waits until `condition` holds, for what the kernel has no event for. Panics with `description` when the
-/// deadline passes first.
+/// Polls until `condition` holds, for what the kernel has no event for. Panics with `description`
+/// when the deadline passes first.
 pub(crate) fn wait_until(deadline: Deadline, description: &str, condition: impl FnMut() -> bool) {
     assert!(
         holds_within(deadline, condition),
@@ -57,8 +57,8 @@ pub(crate) fn holds_within(deadline: Deadline, mut condition: impl FnMut() -> bo
     true
 }
 
-/// A short time in which others can do something.
+/// Lets other processes run for a short time.
 pub(super) fn pause() {
-    // EINTR is a shorter pause.
+    // After EINTR the pause is shorter, which does no harm.
     poll(&mut [], PAUSE).ok();
 }

@@ -1,5 +1,5 @@
-//! A gate in the app: the test waits until the app has come to it, and opens it. Two FIFOs; the Python
-//! side is `tests/apps/gate.py`.
+//! A gate in the app: the test waits until the app has reached it, and opens it. It consists of two
+//! FIFOs; the Python side is `tests/apps/gate.py`.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -29,7 +29,7 @@ impl Gate {
         let fifo = |name| {
             let path = directory.path().join(name);
             mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-            // For reading and writing: neither our open nor the app's then waits for the other side.
+            // For reading and writing: then no open waits for the other side.
             OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -43,7 +43,7 @@ impl Gate {
         }
     }
 
-    /// What the app needs to find the gate.
+    /// The variables that tell the app where the gate is.
     pub(crate) fn variables(&self) -> [(OsString, OsString); 2] {
         let path = |name| self.directory.path().join(name).into_os_string();
         [
@@ -52,7 +52,7 @@ impl Gate {
         ]
     }
 
-    /// Waits until someone stands before the gate, and says who.
+    /// Waits until a process stands at the gate, and returns its pid.
     pub(crate) fn expect(&self, deadline: Deadline) -> Pid {
         let mut line = String::new();
         loop {
@@ -62,7 +62,7 @@ impl Gate {
                 Err(Errno::EINTR) => {}
                 Err(errno) => panic!("cannot wait at the gate: {errno}"),
                 Ok(_) => {
-                    // One byte at a time: what follows is the next one's line.
+                    // One byte at a time: what follows is the next process's line.
                     let mut byte = [0];
                     (&self.reached).read_exact(&mut byte).unwrap();
                     if byte == *b"\n" {
@@ -74,7 +74,7 @@ impl Gate {
         }
     }
 
-    /// Lets one through.
+    /// Lets one process through.
     pub(crate) fn open(&self) {
         (&self.opened).write_all(b"\n").unwrap();
     }

@@ -1,5 +1,5 @@
-//! Clients that ask without pause until told to stop, and count what became of each request: to prove
-//! that a reload, a stop or an upgrade loses none.
+//! Clients that send requests without pause until they are stopped, and count the outcome of each
+//! request, to prove that a reload, a stop or an upgrade loses none.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +13,13 @@ use super::{Deadline, Place, Wire, wait_until};
 /// How clients use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connections {
-    /// One for each request.
+    /// A new one for each request.
     Each,
     /// As long as the server keeps them.
     Kept,
 }
 
-/// Clients at work. Dropped without [`Load::stop`], they are told to stop and not waited for.
+/// Running clients. If this is dropped without [`Load::stop`], they stop, but are not waited for.
 #[derive(Debug)]
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -34,19 +34,20 @@ struct Shared {
     failed: Mutex<Vec<String>>,
 }
 
-/// What became of the requests.
+/// The outcome of the requests.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// Answered with 200.
     pub(crate) ok: u64,
-    /// Why each of the others was not, although the connection had been accepted.
+    /// Why each of the others failed, although the connection had been accepted.
     pub(crate) failed: Vec<String>,
-    /// Connections that nobody was there to accept: after a stop that is no failure.
+    /// Refused connections: after a stop they are no failure.
     pub(crate) refused: u64,
 }
 
 impl Tally {
-    /// Nothing was lost; a server that is gone refuses, and that is allowed.
+    /// Asserts that no request was lost. Refused connections are allowed: the server may have
+    /// ended.
     pub(crate) fn assert_nothing_lost(&self) {
         let first: Vec<_> = self.failed.iter().take(10).collect();
         assert!(
@@ -58,7 +59,7 @@ impl Tally {
         assert!(self.ok > 0, "no request was made at all");
     }
 
-    /// Nothing was lost, and the server was there all the time.
+    /// Asserts that no request was lost and no connection refused.
     pub(crate) fn assert_clean(&self) {
         self.assert_nothing_lost();
         assert_eq!(self.refused, 0, "connections were refused");
@@ -66,7 +67,7 @@ impl Tally {
 }
 
 impl Load {
-    /// Starts so many clients that get `target`.
+    /// Starts `clients` clients that get `target`.
     pub(crate) fn start(
         place: &Place,
         target: &str,
@@ -87,29 +88,29 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// How many were answered by now.
+    /// How many requests were answered so far.
     pub(crate) fn ok(&self) -> u64 {
         self.shared.ok.load(Ordering::Relaxed)
     }
 
-    /// How many have failed by now.
+    /// How many requests failed so far.
     pub(crate) fn failed(&self) -> usize {
         self.shared.failed.lock().unwrap().len()
     }
 
-    /// Waits until so many more were answered.
+    /// Waits until `more` further requests were answered.
     pub(crate) fn wait_for(&self, more: u64, deadline: Deadline) {
         let wanted = self.ok() + more;
         wait_until(deadline, "the load is answered", || self.ok() >= wanted);
     }
 
-    /// Waits until connections are refused: the door is shut.
+    /// Waits until a connection is refused: no listener is left.
     pub(crate) fn wait_refused(&self, deadline: Deadline) {
         let refused = || self.shared.refused.load(Ordering::Relaxed) > 0;
         wait_until(deadline, "connections are refused", refused);
     }
 
-    /// Stops the clients after the requests they are at, and tells what became of all.
+    /// Stops the clients after their current requests, and returns the outcome of all.
     pub(crate) fn stop(mut self) -> Tally {
         self.shared.stop.store(true, Ordering::Relaxed);
         for client in self.clients.drain(..) {
@@ -133,13 +134,13 @@ impl Shared {
     fn run(&self, place: &Place, request: &[u8], connections: Connections) {
         let mut kept: Option<Wire> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            // The server may close an idle connection; what was not sent is not lost.
+            // The server may close an idle connection; a request that was not sent is not lost.
             let reusable = kept
                 .take()
                 .filter(|wire| !wire.hears_within(Duration::ZERO));
             let is_used = reusable.is_some();
             let Some(wire) = reusable.or_else(|| self.connect(place)) else {
-                // Refused: a pause, or the client spins.
+                // Refused: without a pause the client would spin.
                 pause();
                 continue;
             };
@@ -162,7 +163,7 @@ impl Shared {
     fn connect(&self, place: &Place) -> Option<Wire> {
         match Wire::try_connect(place) {
             Ok(wire) => return Some(wire),
-            // NotFound: a unix socket's file is gone.
+            // NotFound: the file of a unix socket was removed.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -181,7 +182,7 @@ impl Shared {
     }
 }
 
-/// One request; gives the connection back when the server keeps it.
+/// Sends one request, and returns the connection if the server keeps it.
 fn ask(mut wire: Wire, request: &[u8]) -> Result<Option<Wire>, String> {
     wire.try_send(request)
         .map_err(|error| format!("cannot send: {error}"))?;

@@ -1,9 +1,10 @@
-//! The harness of the black-box tests: real processes, real sockets, and no sleeping. Tests wait on events
-//! (a log line, a datagram, a FIFO, a process's end), each with a deadline; the one place that polls is
-//! `deadline.rs`. It knows nothing of rcorn's insides and shares no code with it: the HTTP reading of
-//! `wire.rs` is its own, so that a mistake of ours cannot hide itself.
+//! The harness of the black-box tests: real processes, real sockets, and no sleeping. Tests wait on
+//! events (a log line, a datagram, a FIFO, a process's end), each with a deadline; the one place
+//! that polls is `deadline.rs`. It knows nothing of rcorn's insides and shares no code with it: the
+//! HTTP reading of `wire.rs` is its own, so that a mistake of ours cannot hide itself.
 //!
-//! `server.rs` is where to begin. A test that needs more than Rust, a C compiler and Python begins with `needs::lacks`. `tests.rs` tries the harness against a stand-in in Python.
+//! `server.rs` is where to begin. A test that needs more than Rust, a C compiler and Python begins
+//! with `needs::lacks`. `tests.rs` tries the harness against a stand-in in Python.
 
 mod apps;
 pub(crate) mod build;

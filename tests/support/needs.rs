@@ -1,4 +1,5 @@
-//! What a test needs of the machine beside Rust, a C compiler and Python. A test that cannot run here says so in one way:
+//! What a test needs beyond Rust, a C compiler and Python. A test that may be unable to run begins
+//! with:
 //!
 //! ```text
 //! if lacks(&[program("nginx")]) {
@@ -6,9 +7,9 @@
 //! }
 //! ```
 //!
-//! It is then reported as not run: at the end of the test program on standard error, and in the file that
-//! `RCORN_TESTS_NOT_RUN` names (`tests/run` shows it). With `RCORN_TESTS_REQUIRE=all`, as in CI, it fails instead;
-//! `RCORN_TESTS_WITHOUT` lists the programs that may be missing even then.
+//! It is then reported as not run: on standard error when the test program ends, and in the file that
+//! `RCORN_TESTS_NOT_RUN` names, which `tests/run` prints. With `RCORN_TESTS_REQUIRE=all`, as in CI,
+//! it fails instead; `RCORN_TESTS_WITHOUT` lists programs that may be missing even then.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -47,7 +48,7 @@ pub(super) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.
 /// Something that a test needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
-    /// To be root.
+    /// Root's rights.
     Root,
     /// A program: see [`program`].
     Program(&'static str, &'static str),
@@ -63,15 +64,15 @@ pub(crate) enum Need {
     UserNamespaces,
 }
 
-/// The need of this program, which must be in the table above.
+/// The need for this program, which must be in `PACKAGES`.
 pub(crate) fn program(name: &str) -> Need {
     let found = PACKAGES.iter().find(|(known, _)| *known == name);
     let (name, package) = found.unwrap_or_else(|| panic!("{name} is not in PACKAGES"));
     Need::Program(name, package)
 }
 
-/// Whether something of this is missing here. The running test is then recorded as not run, and must return; or this
-/// panics, when nothing may be missing.
+/// Whether any of these needs is not met. The running test is then recorded as not run and must
+/// return; or this panics, if all tests must run.
 pub(crate) fn lacks(needs: &[Need]) -> bool {
     // Under nextest a test may run in the main thread.
     let name = env::var("NEXTEST_TEST_NAME").ok();
@@ -101,7 +102,8 @@ pub(super) enum Verdict {
     Fails(String),
 }
 
-/// Judges a test by its needs: whether all tests must run, and which programs are excused from that.
+/// Judges a test by its needs: whether all tests must run, and which programs are excused from
+/// that.
 pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Verdict {
     let missing = |need: &Need| Some((*need, need.missing()?));
     let Some((need, reason)) = needs.iter().find_map(missing) else {
@@ -117,7 +119,7 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
 }
 
 impl Need {
-    /// Why this is not to be had here; `None` if it is.
+    /// Why this need is not met; `None` if it is.
     fn missing(self) -> Option<String> {
         match self {
             Self::Root => (!Uid::effective().is_root()).then(|| "it must be root".to_owned()),
@@ -151,7 +153,7 @@ impl Need {
 
 fn exists(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Debian has servers where only root looks.
+    // Debian installs servers where only root's PATH looks.
     let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
     let mut files = folders.map(|folder| folder.join(program));
     files.any(|file| {
@@ -182,7 +184,7 @@ fn record(line: String) {
             .append(true)
             .open(path)
             .unwrap();
-        // In one write: other tests do the same.
+        // One write: other tests append at the same time.
         file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
     REPORT.call_once(|| process::at_exit(report));
@@ -192,7 +194,7 @@ fn record(line: String) {
         .push(line);
 }
 
-/// Says it behind the test runner's own last words, which know of no test that was not run.
+/// Prints the report after the test runner's last line, which counts these tests as passed.
 extern "C" fn report() {
     let mut lines = NOT_RUN.lock().unwrap_or_else(PoisonError::into_inner);
     lines.sort();

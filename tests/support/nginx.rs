@@ -1,5 +1,6 @@
 //! A real nginx in front of the server, with all its files in a directory of its own. The test
-//! binds its listening socket and passes it on (nginx's own variable for upgrades), so that nobody waits for it.
+//! binds its listening socket and passes it on (through nginx's own variable for upgrades), so that
+//! nothing has to wait for it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,13 +18,13 @@ use super::needs::NGINX_STREAM;
 use super::process::{reap_group, start};
 use super::{Deadline, Pidfd, Place, Wire, wait_until};
 
-/// How long the end of its processes may take.
+/// How long its processes may take to end.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
-/// What it says; shown when a test fails.
+/// Its error log, shown when a test fails.
 const LOG: &str = "error.log";
 
-/// What nginx's package has as `uwsgi_params`.
+/// The file `uwsgi_params` of nginx's package.
 pub(crate) const UWSGI_PARAMS: &str = "
     uwsgi_param QUERY_STRING $query_string;
     uwsgi_param REQUEST_METHOD $request_method;
@@ -41,13 +42,13 @@ pub(crate) const UWSGI_PARAMS: &str = "
     uwsgi_param SERVER_NAME $server_name;
 ";
 
-/// What every http block has: sizes, and folders of its own.
+/// The part that every http block has: sizes, and folders of its own.
 pub(crate) const HTTP: &str = "
     client_max_body_size 64m; client_body_temp_path body; proxy_temp_path proxy;
     fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
 ";
 
-/// A running nginx. Ends with its value.
+/// A running nginx. It ends when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Nginx {
     child: Child,
@@ -56,7 +57,7 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// One that serves HTTP with these locations; the file `uwsgi_params` is there to be included.
+    /// Starts one that serves HTTP with these locations; they may include the file `uwsgi_params`.
     pub(crate) fn http(locations: &str) -> Self {
         Self::start(|listen| {
             format!(
@@ -68,12 +69,12 @@ impl Nginx {
         })
     }
 
-    /// One that passes bytes on, with these directives.
+    /// Starts one that forwards bytes, with these directives.
     pub(crate) fn stream(directives: &str) -> Self {
         Self::start(|listen| format!("stream {{ server {{ listen {listen}; {directives} }} }}"))
     }
 
-    /// One with these blocks, made for an address to listen on.
+    /// Starts one with these blocks, made for the address to listen on.
     pub(crate) fn start(blocks: impl Fn(&str) -> String) -> Self {
         let directory = TempDir::with_prefix("rcorn-nginx-").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -84,7 +85,7 @@ impl Nginx {
         } else {
             String::new()
         };
-        // For root's nginx, whose workers would be somebody else that cannot reach our files.
+        // The workers of root's nginx would otherwise be another user, who cannot reach our files.
         let user = if Uid::effective().is_root() {
             "user root root;"
         } else {
@@ -97,7 +98,7 @@ impl Nginx {
         );
         fs::write(directory.path().join("nginx.conf"), text).unwrap();
         fs::write(directory.path().join("uwsgi_params"), UWSGI_PARAMS).unwrap();
-        // Debian has it where only root looks.
+        // Debian installs it where only root's PATH looks.
         let debian = Path::new("/usr/sbin/nginx");
         let program = if debian.exists() {
             debian
@@ -127,10 +128,10 @@ impl Nginx {
         Wire::connect(&self.place)
     }
 
-    /// Lets it finish what it does, and gives one of its files.
+    /// Lets it finish its requests, and returns one of its files.
     pub(crate) fn quit(self, file: &str) -> Vec<u8> {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        // It was not waited for yet, so the pid is its own.
+        // It has not been waited for, so the pid is still its own.
         let pidfd = Pidfd::open(pid).unwrap();
         kill(pid, Signal::SIGQUIT).unwrap();
         assert!(
@@ -144,7 +145,7 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        // It was not waited for yet, so the pid is its own.
+        // It has not been waited for, so the pid is still its own.
         killpg(group, Signal::SIGKILL).ok();
         self.child.wait().ok();
         if thread::panicking() {

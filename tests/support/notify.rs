@@ -47,8 +47,8 @@ impl Notify {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// Waits for a notification with a line that begins so, and returns the line. Earlier ones are passed
-    /// over: they come in order.
+    /// Waits for a notification with a line of this beginning, and returns the line. Earlier ones
+    /// are passed over: they come in order.
     pub(crate) fn expect(&self, beginning: &str, deadline: Deadline) -> String {
         loop {
             let notification = self.next(deadline);
@@ -61,7 +61,7 @@ impl Notify {
         }
     }
 
-    /// Whether one comes within this time; it is read then.
+    /// Whether one comes within this time; it is consumed.
     pub(crate) fn hears_within(&self, time: Duration) -> bool {
         self.socket.set_read_timeout(Some(time)).unwrap();
         self.socket.recv(&mut [0; 4096]).is_ok()

@@ -1,5 +1,5 @@
-//! A program that runs once: what it is given, and what it leaves. Its environment is bare, so that nothing of the
-//! machine or the test runner leaks in.
+//! A program that runs to its end: its input, and what it leaves. Its environment is bare, so that
+//! nothing of the machine or the test runner leaks in.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -49,7 +49,7 @@ impl Left {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// The text of a program that did well.
+    /// The output of a program that succeeded.
     pub(crate) fn done(&self) -> String {
         assert!(self.status.success(), "{self:?}");
         self.text()
@@ -68,7 +68,8 @@ impl Once {
         for name in ["PATH", "HOME"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        // What a program under test prints, and where it looks for Python, must not depend on the machine.
+        // What a program under test prints, and where it looks for Python, must not depend on the
+        // machine.
         command
             .env("LANG", "C.UTF-8")
             .env("PYTHONDONTWRITEBYTECODE", "1");
@@ -93,25 +94,25 @@ impl Once {
         self
     }
 
-    /// Takes a variable out.
+    /// Removes a variable.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Starts it there.
+    /// Sets its working directory.
     pub(crate) fn within(mut self, directory: impl AsRef<Path>) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// Gives it this to read.
+    /// Sets its standard input.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
-    /// Starts it with pipes at its three streams; the caller reads, writes and waits.
+    /// Starts it with pipes as its three streams; the caller reads, writes and waits.
     pub(crate) fn start(mut self) -> Child {
         self.command
             .stdin(Stdio::piped())
@@ -126,7 +127,7 @@ impl Once {
         let mut child = self.start();
         let mut stdin = child.stdin.take().unwrap();
         let writer = thread::spawn(move || match stdin.write_all(&input) {
-            // It may have read enough.
+            // It need not read all of it.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write: {error}"),
             Ok(()) | Err(_) => {}
         });
@@ -142,7 +143,7 @@ impl Once {
     }
 }
 
-/// Waits for a program's end, which must come in time.
+/// Waits for a program's end. Panics if it takes too long.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let pid = Pid::from_raw(child.id().cast_signed());
     if !Pidfd::open(pid).unwrap().wait(Deadline::after(PATIENCE)) {
@@ -152,7 +153,7 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Reads to the end, beside whatever else happens.
+/// Reads to the end, in a thread.
 pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

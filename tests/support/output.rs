@@ -1,4 +1,5 @@
-//! What the server prints: both its streams are pipes, read by a thread each; tests block on the lines.
+//! What the server prints: both its streams are pipes, read by a thread each; tests block on the
+//! lines.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
@@ -31,12 +32,12 @@ struct State {
 struct Line {
     stream: &'static str,
     text: String,
-    /// An `expect` has returned it.
+    /// Whether an `expect` has returned it.
     is_taken: bool,
 }
 
 impl Output {
-    /// Nothing yet; waiting ends at `deadline`.
+    /// An output without lines; waiting ends at `deadline`.
     pub(crate) fn new(deadline: Deadline) -> Self {
         Self {
             shared: Arc::default(),
@@ -64,8 +65,8 @@ impl Output {
         });
     }
 
-    /// Waits for a line that contains `text`, takes it, and returns it. The order of different texts does
-    /// not matter; the same text asked for twice means two lines.
+    /// Waits for a line that contains `text`, marks it as taken, and returns it. The order of
+    /// different texts does not matter; asking twice for the same text means two lines.
     pub(crate) fn expect(&self, text: &str) -> String {
         self.wait(&format!("a line with {text:?}"), |state| {
             let line = state
@@ -77,19 +78,19 @@ impl Output {
         })
     }
 
-    /// Waits until at least so many lines, taken or not, contain `text`.
+    /// Waits until at least `count` lines, taken or not, contain `text`.
     pub(crate) fn expect_count(&self, text: &str, count: usize) {
         self.wait(&format!("{count} lines with {text:?}"), |state| {
             (state.count(text) >= count).then_some(())
         });
     }
 
-    /// How many lines contain `text` by now.
+    /// How many lines contain `text` so far.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.lock().count(text)
     }
 
-    /// Waits until nobody holds the streams any more, so that everything is read.
+    /// Waits until no process holds the streams any more, so that everything has been read.
     pub(crate) fn expect_end(&self) {
         let shared = &self.shared;
         let open = |state: &mut State| state.open > 0;
@@ -102,7 +103,7 @@ impl Output {
         assert_eq!(left, 0, "a process still holds the server's output");
     }
 
-    /// Everything so far, as it came.
+    /// Everything printed so far, in order.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for line in &self.lock().lines {
@@ -111,8 +112,8 @@ impl Output {
         text
     }
 
-    /// Records that no test should pass with: ERROR, CRITICAL, tracebacks, panics; each with the lines that
-    /// belong to it. One that contains an `allowed` text is fine.
+    /// Records that fail a test: ERROR, CRITICAL, tracebacks, panics; each with the lines that
+    /// belong to it. A record that contains an `allowed` text is accepted.
     pub(crate) fn complaints(&self, allowed: &[String]) -> Vec<String> {
         let state = self.lock();
         let mut blocks: Vec<String> = Vec::new();
@@ -136,7 +137,8 @@ impl Output {
         blocks
     }
 
-    /// Waits until `find` finds something; fails at the deadline, or when no line can come any more.
+    /// Waits until `find` finds something; fails at the deadline, or when no line can come any
+    /// more.
     fn wait<T>(&self, what: &str, mut find: impl FnMut(&mut State) -> Option<T>) -> T {
         let mut state = self.lock();
         loop {
@@ -150,7 +152,8 @@ impl Output {
                 } else {
                     "waited too long"
                 };
-                // A panic with the lock held would poison it for the guard that prints the lines.
+                // A panic while the lock is held would poison it for the guard that prints the
+                // lines.
                 drop(state);
                 panic!("{why} without {what}");
             }

@@ -1,5 +1,5 @@
-//! Processes as the kernel shows them: starting the one under test so that it dies with its test, waiting
-//! for ends through pidfds, listing children, and making sure that nobody is left.
+//! Processes as the kernel shows them: starts the one under test so that it dies with its test,
+//! waits for ends through pidfds, lists children, and makes sure that no process is left.
 #![expect(
     unsafe_code,
     reason = "code between fork and exec, and pidfd_open, which no library offers safely"
@@ -22,14 +22,14 @@ use nix::unistd::Pid;
 
 use super::Deadline;
 
-/// Starts a program as the leader of a process group of its own. Descriptors in `inherit` survive the
-/// exec under the same number, in this child only: other tests start servers at the same time.
+/// Starts a program as the leader of a process group of its own. Descriptors in `inherit` survive
+/// the exec under the same number, in this child only: other tests start servers at the same time.
 pub(crate) fn start(command: &mut Command, inherit: Vec<RawFd>) -> io::Result<Child> {
-    // What the group leaves behind becomes ours, so that it is seen (`reap_group`).
+    // Processes that the group leaves behind become ours, so that `reap_group` sees them.
     prctl::set_child_subreaper(true)?;
     command.process_group(0);
     let prepare = move || {
-        // The death signal follows the thread: the test's own, which outlives its server.
+        // The death signal is tied to a thread: the test's own, which outlives its server.
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         for fd in &inherit {
             // SAFETY: F_SETFD takes any number and changes only this child's flag.
@@ -39,12 +39,13 @@ pub(crate) fn start(command: &mut Command, inherit: Vec<RawFd>) -> io::Result<Ch
         }
         Ok(())
     };
-    // SAFETY: the closure calls prctl and fcntl only, which are async-signal-safe, and does not allocate.
+    // SAFETY: the closure calls prctl and fcntl only, which are async-signal-safe, and does not
+    // allocate.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
 }
 
-/// A process that can be waited for without being its parent, and that no other takes the pid of.
+/// A process that can be waited for without being its parent, and whose pid cannot be reused.
 #[derive(Debug)]
 pub(crate) struct Pidfd(OwnedFd);
 
@@ -75,7 +76,7 @@ impl Pidfd {
     }
 }
 
-/// The children of a process, as the kernel lists them; none when it is gone.
+/// The children of a process, as the kernel lists them; none when it has ended.
 pub(crate) fn children(parent: Pid) -> Vec<Pid> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let list = list.unwrap_or_default();
@@ -84,21 +85,22 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// What `ps` shows for a process: its title or its command line. Empty for a zombie or nobody.
+/// What `ps` shows for a process: its title or its command line. Empty for a zombie or a pid that
+/// is not in use.
 pub(crate) fn title(pid: Pid) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
     text.trim_end().to_owned()
 }
 
-/// Collects the ended processes of a group that fell to us, and says whether the group is empty. The
-/// leader must have been waited for already.
+/// Reaps the ended processes of a group that became ours, and returns whether the group is empty.
+/// The leader must have been waited for already.
 pub(crate) fn reap_group(group: Pid) -> bool {
     loop {
         match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => return false,
             Ok(_) | Err(Errno::EINTR) => {}
-            // None of ours; but one may still have a living parent outside the group.
+            // No child of ours; but one may still have a living parent outside the group.
             Err(_) => return matches!(killpg(group, None), Err(Errno::ESRCH)),
         }
     }
@@ -136,15 +138,17 @@ pub(crate) fn describe_group(group: Pid) -> String {
     lines
 }
 
-/// Has this called when the test program ends, whether its tests were successful or not.
+/// Registers a function that is called when the test program ends, successfully or not.
 pub(super) fn at_exit(report: extern "C" fn()) {
-    // SAFETY: atexit takes any function without arguments; this one may run beside threads that still live.
+    // SAFETY: atexit takes any function without arguments; this one may run beside threads that
+    // still live.
     let result = unsafe { libc::atexit(report) };
     assert_eq!(result, 0, "no room for another function at exit");
 }
 
-/// Owns a descriptor that a message has just brought.
+/// Takes ownership of a descriptor that a message has just brought.
 pub(super) fn own(number: RawFd) -> OwnedFd {
-    // SAFETY: the kernel made this descriptor for us a moment ago, and nobody else knows its number.
+    // SAFETY: the kernel made this descriptor for us a moment ago, and nobody else knows its
+    // number.
     unsafe { OwnedFd::from_raw_fd(number) }
 }

@@ -1,5 +1,5 @@
-//! A reply as the test's client understands it, and the ways in which there can be none. Parsing is strict
-//! and shares nothing with the server's own code.
+//! A reply as the tests' client reads it, and the ways in which there can be none. Parsing is
+//! strict and shares nothing with the server's own code.
 
 use std::fmt;
 use std::io;
@@ -9,13 +9,13 @@ use std::io;
 pub(crate) enum Broken {
     /// The connection ended before the first byte of a reply.
     NoReply,
-    /// It ended within the reply.
+    /// The connection ended within the reply.
     Cut(Vec<u8>),
     /// It was reset.
     Reset,
-    /// Nothing came for ten seconds; what had come before.
+    /// Nothing came for ten seconds; holds the bytes before that.
     Silent(Vec<u8>),
-    /// The reply breaks the rules: which, and the bytes.
+    /// The reply is malformed: why, and the bytes.
     Malformed(String, Vec<u8>),
     /// Anything else.
     Io(io::Error),
@@ -30,7 +30,7 @@ pub(crate) struct Reply {
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) raw_head: Vec<u8>,
-    /// The body's end was the connection's.
+    /// The end of the connection delimited the body.
     pub(crate) ended_by_close: bool,
 }
 
@@ -58,7 +58,7 @@ impl Reply {
         })
     }
 
-    /// The value of a field that must be there at most once.
+    /// The value of a field that may occur once at most.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self
             .fields
@@ -142,12 +142,12 @@ pub(super) fn malformed(why: &str, raw: &[u8]) -> Broken {
     Broken::Malformed(why.to_owned(), raw.to_vec())
 }
 
-/// Whether the reply has this line, of those that `/types` of `cases.py` lists of the environ.
+/// Whether the reply has this line. `/types` of `cases.py` lists the environ, one key a line.
 pub(crate) fn has_line(reply: &Reply, line: &str) -> bool {
     reply.text().lines().any(|shown| shown == line)
 }
 
-/// Expects all of these lines.
+/// Asserts that the reply has all of these lines.
 pub(crate) fn expect_lines(reply: &Reply, lines: &[&str]) {
     for line in lines {
         assert!(has_line(reply, line), "{line} in\n{}", reply.text());

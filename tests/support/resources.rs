@@ -29,7 +29,7 @@ pub(crate) fn peak_kib(pid: Pid) -> u64 {
     kib(pid, "status", &["VmHWM:"])
 }
 
-/// What an arbiter has: it must be the same after a test as before.
+/// An arbiter's descriptors and memory, which must be the same after a test as before.
 #[derive(Debug)]
 pub(crate) struct Footprint {
     descriptors: Vec<String>,
@@ -38,7 +38,7 @@ pub(crate) struct Footprint {
 }
 
 impl Footprint {
-    /// What the process has now.
+    /// The footprint of a process now.
     pub(crate) fn of(pid: Pid) -> Self {
         Self {
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))
@@ -56,7 +56,7 @@ impl Footprint {
         let limit = server.deadline().or_after(Duration::from_mins(1));
         let at_rest = || {
             let now = Self::of(server.pid());
-            // A worker has one descriptor here; a status query in passing one more.
+            // One descriptor for each worker; one more while a status query is answered.
             now.descriptors.len() <= self.descriptors.len() + 1
                 && server.titled("rcorn: template").len() == 1
                 && server.workers().len() == workers

@@ -1,6 +1,7 @@
-//! A server under test, as a value: built, started, asked, stopped. The test binds the listening socket
-//! and passes it on, so that nothing waits for "it listens": the kernel queues the connection. Each server
-//! has one deadline; when a test fails, its log and its processes are printed, and its group is killed.
+//! A server under test, as a value: built, started, used, stopped. The test binds the listening
+//! socket and passes it on, so that no test waits for the server to listen: the kernel queues
+//! connections. Each server has one deadline; when a test fails, its log and its processes are
+//! printed, and its group is killed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,10 +21,10 @@ use super::builder::{Builder, write};
 use super::process::{describe_group, reap_group};
 use super::{Deadline, Output, Pidfd, Place, Reply, Wire, children, title, wait_until};
 
-/// How long after the arbiter's end the last of its processes may need to end too.
+/// How long after the arbiter's end its other processes may take to end.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// What belongs to a server beside its process.
+/// What belongs to a server besides its process.
 #[derive(Debug)]
 pub(super) struct Kit {
     pub(super) place: Option<Place>,
@@ -71,7 +72,8 @@ impl Ended {
 }
 
 impl Server {
-    /// A server for this app, such as `hello:app`. `RCORN_UNDER_TEST` names another program to test.
+    /// A server for this app, such as `hello:app`. `RCORN_UNDER_TEST` names another program to
+    /// test.
     pub(crate) fn app(app: impl Into<OsString>) -> Builder {
         Builder::new(Some(app.into()))
     }
@@ -87,7 +89,7 @@ impl Server {
         let output = Output::new(kit.deadline);
         output.collect("stdout", child.stdout.take().unwrap());
         output.collect("stderr", child.stderr.take().unwrap());
-        // The child was not waited for yet, so the pid is its own.
+        // The child has not been waited for, so the pid is still its own.
         let pidfd = Pidfd::open(pid).unwrap();
         Self {
             child,
@@ -141,11 +143,11 @@ impl Server {
 
     /// Sends the arbiter a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        // It is not waited for before the end, so the pid is its own.
+        // It has not been waited for, so the pid is still its own.
         kill(self.pid, signal).unwrap();
     }
 
-    /// The arbiter's children whose title begins so, by pid.
+    /// The arbiter's children whose title has this beginning, ordered by pid.
     pub(crate) fn titled(&self, beginning: &str) -> Vec<Pid> {
         let mut pids = children(self.pid);
         pids.retain(|pid| title(*pid).starts_with(beginning));
@@ -158,8 +160,8 @@ impl Server {
         self.titled("rcorn: worker")
     }
 
-    /// Waits until there are exactly so many processes that are workers, and returns them. They have their titles
-    /// before they serve, and until they have ended: see `wait_serving`.
+    /// Waits until exactly `count` processes are workers, and returns them. They have their titles
+    /// before they serve and until they have ended: see `wait_serving`.
     pub(crate) fn wait_workers(&self, count: usize) -> Vec<Pid> {
         let mut workers = Vec::new();
         wait_until(
@@ -192,7 +194,7 @@ impl Server {
         self.child.wait().unwrap()
     }
 
-    /// Orders the server to stop, and checks that it did so well: exit code 0, and the standing check.
+    /// Stops the server, and checks that it ends properly: exit code 0, and the standing check.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
         let ended = self.exit();
@@ -206,8 +208,8 @@ impl Server {
         ended
     }
 
-    /// Waits for the server's end, however it comes, and makes the standing check: no process left, no
-    /// complaint in the log that is not allowed, no socket file left.
+    /// Waits for the server's end, whatever its cause, and makes the standing check: no process
+    /// left, no complaint in the log but those allowed, no socket file left.
     pub(crate) fn exit(mut self) -> Ended {
         self.wait_exit();
         self.finish()
@@ -237,14 +239,14 @@ impl Server {
         }
     }
 
-    /// Ends everything by force, for tests whose server cannot end well. No check is made.
+    /// Kills everything, for tests whose server cannot end properly. Makes no check.
     pub(crate) fn kill(mut self) {
         self.is_done = true;
         self.end_group();
     }
 
     fn end_group(&mut self) {
-        // ESRCH: all are gone already.
+        // ESRCH: all have ended already.
         killpg(self.pid, Signal::SIGKILL).ok();
         self.child.wait().ok();
         let (group, soon) = (self.pid, Deadline::after(AFTERWARDS));

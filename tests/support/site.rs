@@ -1,4 +1,5 @@
-//! A site in a scratch root: a real supervisord, a real nginx, and `rcorn-deploy`, as on a machine of its own.
+//! A site in a scratch root: a real supervisord, a real nginx, and `rcorn-deploy`, as on a machine
+//! of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{Deadline, Place, Server, Wire, wait_until};
 
-/// Everything of a deployment: several virtual environments, on a slow machine.
+/// How long a whole deployment may take: several virtual environments, on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The scratch root and what runs in it.
@@ -31,7 +32,7 @@ pub(crate) struct Deployed {
 }
 
 impl Site {
-    /// Starts an nginx and a supervisord that have nothing to do yet.
+    /// Starts an nginx without sites and a supervisord without programs.
     pub(crate) fn start() -> Self {
         let folder = TempDir::with_prefix("rcorn-site-").unwrap();
         let supervisord = supervisord(folder.path(), "");
@@ -74,7 +75,7 @@ impl Site {
         reply.text()
     }
 
-    /// The command that knows this site, with these words.
+    /// `rcorn-deploy` with these arguments, set up for this site.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deploy/rcorn-deploy");
         let mut command = Command::new("python3");
@@ -102,12 +103,12 @@ impl Site {
         Deployed::of(&self.command(words).output().unwrap())
     }
 
-    /// `supervisorctl`, and what it printed.
+    /// Runs `supervisorctl`, and returns what it printed.
     pub(crate) fn supervisorctl(&self, words: &[&str]) -> String {
         supervisorctl(self.folder.path(), words)
     }
 
-    /// Stops everything, and looks that nobody is left.
+    /// Stops everything, and checks that no process is left.
     pub(crate) fn stop(self) {
         self.supervisord.stop();
         self.nginx.stop();
@@ -115,7 +116,7 @@ impl Site {
 }
 
 impl Deployed {
-    /// What became of a process that was run.
+    /// How a command ended.
     pub(crate) fn of(output: &Output) -> Self {
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
@@ -125,13 +126,13 @@ impl Deployed {
         }
     }
 
-    /// It did what it was told; what it said.
+    /// What it printed; it must have succeeded.
     pub(crate) fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.text);
         self.text
     }
 
-    /// It failed; what it said.
+    /// What it printed; it must have failed.
     pub(crate) fn failed(self) -> String {
         assert_eq!(self.code, Some(1), "{}", self.text);
         self.text
@@ -148,7 +149,7 @@ pub(crate) fn supervisord(folder: &Path, sections: &str) -> Server {
         at("supervisord.pid"),
         at("supervisord.log"),
         folder.display(),
-        // It would say so at each start.
+        // Otherwise it warns at each start.
         if Uid::effective().is_root() {
             "user=root\n"
         } else {
@@ -167,7 +168,7 @@ pub(crate) fn supervisord(folder: &Path, sections: &str) -> Server {
         .start()
 }
 
-/// `supervisorctl` for the supervisord of this folder, and what it printed.
+/// Runs `supervisorctl` for the supervisord of this folder, and returns what it printed.
 pub(crate) fn supervisorctl(folder: &Path, words: &[&str]) -> String {
     let output = Command::new("supervisorctl")
         .arg("-c")
@@ -178,7 +179,7 @@ pub(crate) fn supervisorctl(folder: &Path, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The process of a program that supervisord runs.
+/// The pid of a program that supervisord runs.
 pub(crate) fn pid_of(folder: &Path, program: &str) -> Option<Pid> {
     let said = supervisorctl(folder, &["pid", program]);
     let pid = said.trim().parse().ok().filter(|pid| *pid > 0)?;
@@ -209,9 +210,9 @@ pub(crate) fn nginx(folder: &Path) -> Server {
         .start()
 }
 
-/// How this nginx is called.
+/// The command line of this nginx.
 fn words_of_nginx(folder: &Path) -> Vec<String> {
-    // Debian has it where only root looks.
+    // Debian installs it where only root's PATH looks.
     let debian = "/usr/sbin/nginx";
     let program = if Path::new(debian).exists() {
         debian

@@ -1,4 +1,5 @@
-//! The harness, tried against the stand-in: a harness that cannot fail proves nothing.
+//! Tests of the harness against a stand-in for the server: a harness that cannot fail proves
+//! nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,7 +15,7 @@ fn stand_in() -> Builder {
     Server::app("hello:app").program(["python3".into(), script.into_os_string()])
 }
 
-/// What the failing part of the harness said.
+/// The message of a part of the harness that must fail.
 fn failure<T>(part: impl FnOnce() -> T) -> String {
     let result = catch_unwind(AssertUnwindSafe(part));
     let panic = result.err().expect("the harness should have failed");
@@ -95,7 +96,7 @@ fn broken_replies_are_not_taken_for_whole_ones() {
 }
 
 impl Wire {
-    /// Asks, and expects the end at once, which is wrong here.
+    /// Sends a request and expects the end at once, which is wrong here.
     fn expect_eof_of(&mut self, target: &str) {
         self.send(format!(
             "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

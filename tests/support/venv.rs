@@ -1,4 +1,5 @@
-//! The virtual environment with what `tests/requirements.txt` names. `tests/run` makes it, below `target/`.
+//! The virtual environment with what `tests/requirements.txt` names. `tests/run` makes it, below
+//! `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A client that sends exactly what it is told, and reads replies strictly, by its own code: the server's
-//! HTTP must stand before a stranger. Every wait ends after ten seconds.
+//! A client that sends exactly the bytes it is given, and reads replies strictly, with code of its
+//! own: the server's HTTP must convince an independent parser. Every wait ends after ten seconds.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -43,14 +43,14 @@ impl Wire {
         Self::try_connect(place).expect("a connection to the server")
     }
 
-    /// Connects, if the server lets us.
+    /// Connects, or returns why it cannot.
     pub(crate) fn try_connect(place: &Place) -> io::Result<Self> {
         let stream = match place {
             Place::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, PATIENCE)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                // What a test sends in two parts must leave in two parts.
+                // Data that a test sends in two parts must leave in two parts.
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }
@@ -73,7 +73,7 @@ impl Wire {
             .expect("the server takes the bytes");
     }
 
-    /// Sends bytes, if the server still takes them.
+    /// Sends bytes, or returns why it cannot.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes),
@@ -81,7 +81,7 @@ impl Wire {
         }
     }
 
-    /// Gets one page and leaves the connection open, if the server does.
+    /// Gets one page, and leaves the connection open if the server does.
     pub(crate) fn get(&mut self, target: &str) -> Reply {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
         self.read_reply()
@@ -99,7 +99,7 @@ impl Wire {
             .unwrap_or_else(|broken| panic!("no reply: {broken}"))
     }
 
-    /// Reads a reply; `to_head`: it has no body.
+    /// Reads a reply. With `to_head` it has no body.
     pub(crate) fn try_read_reply(&mut self, to_head: bool) -> Result<Reply, Broken> {
         let raw_head = self.raw_head()?;
         let mut reply = Reply::parse(raw_head)?;
@@ -107,13 +107,13 @@ impl Wire {
         Ok(reply)
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads everything up to the end of the connection.
     pub(crate) fn read_to_eof(&mut self) -> Vec<u8> {
         while self.fill().expect("the connection ends well") {}
         std::mem::take(&mut self.buffer)
     }
 
-    /// Waits for the end of the connection, with nothing before it.
+    /// Waits for the end of the connection; no byte may come before it.
     pub(crate) fn expect_eof(&mut self) {
         let rest = self.read_to_eof();
         assert!(
@@ -123,7 +123,7 @@ impl Wire {
         );
     }
 
-    /// Reads until this text has come, and forgets all up to it.
+    /// Reads until this text has come, and discards everything up to its end.
     pub(crate) fn expect_text(&mut self, text: &str) {
         loop {
             if let Some(at) = find(&self.buffer, text.as_bytes()) {
@@ -137,7 +137,7 @@ impl Wire {
         }
     }
 
-    /// Reads so many bytes and forgets them.
+    /// Reads this many bytes and discards them.
     pub(crate) fn skip(&mut self, count: u64) {
         let mut left = usize::try_from(count).unwrap();
         while left > 0 {
@@ -163,7 +163,7 @@ impl Wire {
         }
     }
 
-    /// Our own port, over TCP.
+    /// The client's port, over TCP.
     pub(crate) fn local_port(&self) -> Option<u16> {
         match &self.stream {
             Stream::Tcp(stream) => Some(stream.local_addr().unwrap().port()),
@@ -171,7 +171,7 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending half.
     pub(crate) fn half_close(&self) {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),

@@ -28,14 +28,14 @@ fn a_daemon_is_in_the_background_once_its_address_is_bound() {
     let pid = std::fs::read_to_string(at("pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
     let end = Pidfd::open(pid).unwrap();
-    // Its address is taken: the error is seen where it was caused.
+    // The pid file is taken: the error is printed where the command was given.
     let second = run();
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     let told = String::from_utf8(second.stderr).unwrap();
     assert!(told.contains("Already running on PID"), "{told}");
     let mut wire = Wire::connect(&Place::Unix(socket.into()));
     assert_eq!(wire.get("/hello").status, 200);
-    // WINCH lets the workers go, HUP brings them back.
+    // WINCH stops the workers, HUP starts them again.
     let workers = || {
         let children = children(pid);
         let is_worker = |child: &&nix::unistd::Pid| title(**child).starts_with("rcorn: worker");

@@ -10,7 +10,7 @@ fn migrate(folder: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The typical small configuration.
+/// A typical small configuration.
 const SMALL: &str = "[uwsgi]\nchdir = /srv/shop\nmodule = server:application\nmaster = true\nprocesses = 4\n\
                      socket = 127.0.0.1:8001\nvacuum = true\nmax-requests = 128\n";
 

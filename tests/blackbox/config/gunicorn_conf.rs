@@ -43,7 +43,7 @@ def app(environ, start_response):
         .file("m.py", app)
         .env("PROMETHEUS_MULTIPROC_DIR", &metrics)
         .allow("was sent SIGKILL")
-        // It was answered, but the worker may not have come to note that.
+        // The request was answered, but the worker may not have recorded that.
         .allow("In hand when worker")
         .python(venv::python())
         .start();
@@ -55,7 +55,7 @@ def app(environ, start_response):
     let second = server.get("/").text();
     assert_ne!(second, first.to_string());
     let text = server.get("/metrics").text();
-    // The counter outlives its worker, the gauge of the dead does not.
+    // The counter outlives its worker, the gauge does not.
     assert!(text.contains("asked_total 3.0"), "{text}");
     let alive: f64 = text
         .lines()

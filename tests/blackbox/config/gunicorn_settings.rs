@@ -1,11 +1,11 @@
-//! All 120 settings of gunicorn, by command line, YAML and `gunicorn.conf.py`: each has its value and its origin, or the
-//! documented answer.
+//! All 120 settings of gunicorn, by command line, YAML and `gunicorn.conf.py`: each has its value
+//! and its origin, or the documented answer.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// What comes of naming a setting.
+/// The effect of naming a setting.
 #[derive(Clone, Copy)]
 enum Comes {
     /// It has the value, shown like this.
@@ -63,7 +63,7 @@ fn explained(folder: &Path, name: &str, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// What must come of it, from this source. `value_in` is how the value stands there.
+/// Checks the effect of a setting from this source. `value_in` is the value's form there.
 fn holds(output: &Output, (name, comes): (&str, &Comes), origin: &str, refused: i32) {
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),

@@ -1,4 +1,5 @@
-//! Hooks of gunicorn's master that do more than log: processes of their own, state, an end of the start.
+//! Hooks of gunicorn's master that do more than log: processes of their own, state, an end of the
+//! start.
 
 use nix::sys::signal::{Signal, kill};
 

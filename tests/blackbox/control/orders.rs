@@ -29,7 +29,7 @@ fn scale_retire_reopen_and_stop() {
         let now = server.serving_ids();
         now.len() == 2 && !now.contains(&before[0])
     });
-    // The retired one is out of the status before its process has ended.
+    // The status no longer shows a retired worker before its process has ended.
     let pid = server.wait_workers(2)[0].to_string();
     server.ctl(&["retire", &pid]).done();
     wait_until(server.deadline(), "another replacement", || {

@@ -28,7 +28,7 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("control");
     let path = path.to_str().unwrap();
-    // A left-over of a crash is replaced.
+    // The socket of a crashed instance is replaced.
     drop(UnixListener::bind(path).unwrap());
     let named = Server::app("cases:app")
         .args(["--control-socket", path])
@@ -118,13 +118,13 @@ fn nonsense_on_the_control_socket_hurts_nobody() {
     };
     assert!(ask(b"hello\n").contains("not understood"));
     assert!(ask(&[b'x'; 5000]).contains("too long"));
-    // Clients that come, say nothing, and go.
+    // Clients that connect, send nothing, and leave.
     let idle: Vec<_> = (0..50)
         .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
         .collect();
     assert!(ask(b"\"status\"\n").contains("\"ok\":true"));
     drop(idle);
-    // More than there is room for, and they stay: whoever asks is still heard.
+    // More clients than there is room for stay connected: a request is still answered.
     let idle: Vec<_> = (0..80)
         .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
         .collect();

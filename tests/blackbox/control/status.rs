@@ -32,7 +32,7 @@ fn status_shows_workers_and_the_request_in_hand() {
         .unwrap();
     assert!(worker["request"].as_str().unwrap().starts_with("GET /held"));
     assert_eq!(seen["state"], "running");
-    // Where it is, without disturbing it.
+    // The stack of a worker, without disturbing it.
     let told = server.ctl(&["stack", &busy.to_string()]);
     assert!(told.done().contains("in hold"), "{told:?}");
     gate.open();

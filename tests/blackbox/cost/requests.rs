@@ -32,7 +32,8 @@ fn a_request_keeps_to_its_budget_of_instructions() {
         "minimal",
         "browser",
     ]);
-    // Only the release that is shipped has the numbers that are written down; others must count well.
+    // Only the release that is shipped has the numbers that are written down; others must count
+    // well.
     let changed = option_env!("CARGO_PROFILE_RELEASE_LTO")
         .or(option_env!("CARGO_PROFILE_RELEASE_CODEGEN_UNITS"))
         .or(option_env!("CARGO_PROFILE_RELEASE_OPT_LEVEL"));
@@ -96,9 +97,10 @@ impl Trace {
             .unwrap()
             .lines()
         {
-            // "pid name(arguments) = result"; the second half of an interrupted one, a signal, have no name there.
+            // "pid name(arguments) = result"; the second half of an interrupted one, a signal, have
+            // no name there.
             let (thread, call) = line.split_once(' ').unwrap();
-            // The deputy's sleep is not the request's; waking it would be a call of the worker's own.
+            // The I/O thread's calls do not count; waking it would be a call of the worker's own.
             if thread != self.worker.to_string() {
                 continue;
             }
@@ -117,7 +119,8 @@ impl Trace {
     }
 }
 
-/// The system calls of one worker while `ask` is served. Waiting is one call for all that is ready, so it is left out.
+/// The system calls of one worker while `ask` is served. Waiting is one call for all that is ready,
+/// so it is left out.
 fn calls(ask: impl FnOnce(&Server, &mut Wire)) -> BTreeMap<String, usize> {
     let server = Server::app("hello:app").start();
     server.wait_serving(1);
@@ -131,7 +134,7 @@ fn calls(ask: impl FnOnce(&Server, &mut Wire)) -> BTreeMap<String, usize> {
     let trace = Trace::of(worker);
     let begun = Instant::now();
     ask(&server, &mut wire);
-    // The deputy sleeps after 50 ms without a request.
+    // The I/O thread sleeps after 50 ms without a request.
     let sleeps = usize::try_from(begun.elapsed().as_millis() / 50).unwrap();
     let mut calls = trace.end();
     let waits = calls.remove("epoll_wait").unwrap_or(0);
@@ -141,7 +144,8 @@ fn calls(ask: impl FnOnce(&Server, &mut Wire)) -> BTreeMap<String, usize> {
         // The standard library then asks whether a descriptor is open before it closes it.
         calls.remove("fcntl");
     }
-    // While other connections are parked the deputy is woken, when it has slept: once for many requests.
+    // While other connections are parked the I/O thread is woken after it slept: once for many
+    // requests.
     let bells = calls.remove("write").unwrap_or(0);
     assert!(
         bells <= sleeps.saturating_add(REQUESTS / 4),
@@ -194,7 +198,8 @@ fn a_connection_of_one_request_takes_four_system_calls() {
             serve_last(server);
         }
     });
-    // A request that was not there yet when its connection was accepted is waited for. That is our own slowness.
+    // A request that was not there yet when its connection was accepted is waited for. That is our
+    // own slowness.
     let late = calls.remove("epoll_ctl").unwrap_or(0);
     assert!(late <= REQUESTS / 2, "{late} of {REQUESTS} came late");
     let expected = [

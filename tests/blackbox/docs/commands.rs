@@ -1,9 +1,10 @@
 //! The commands of README and the guides are run as they are written there.
 //!
-//! A fenced block `sh` is run; the blocks of a page are one session of a shell, in a scratch copy of `examples` and
-//! `packaging`, with this rcorn on the PATH. A block `text` right after one is what that one prints; a line `...` stands for
-//! any lines. What cannot be run says why in its info string: `sh root` (a machine of its own), `sh cloud`, `sh build`
-//! (cargo, which has just run these tests). Nothing else is left out, so that a new command is a tested one.
+//! A fenced block `sh` is run; the blocks of a page are one session of a shell, in a scratch copy
+//! of `examples` and `packaging`, with this rcorn on the PATH. A block `text` right after one is
+//! what that one prints; a line `...` stands for any lines. What cannot be run says why in its info
+//! string: `sh root` (a machine of its own), `sh cloud`, `sh build` (cargo, which has just run
+//! these tests). Nothing else is left out, so that a new command is a tested one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -106,7 +107,7 @@ fn run(name: &str) {
         .status()
         .unwrap();
     assert!(copied.success());
-    // A page that fails half-way leaves a supervisord that has made itself independent.
+    // A page that fails half-way would leave a supervisord in the background.
     let mut script = "set -eu\ntrap 'set +e; cat scratch/supervisord.pid 2> /dev/null | xargs -r kill; kill $(jobs -p) 2> /dev/null' EXIT\n".to_owned();
     let mut expected = Vec::new();
     let mut last = None;

@@ -1,4 +1,5 @@
-//! The pages in the source tree are those that the program prints, and mandoc has nothing against them.
+//! The pages in the source tree are those that the program prints, and mandoc finds no fault with
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use crate::support::{ROOT, lacks, program};
 
-/// What `--generate` is told, and the file.
+/// The argument of `--generate`, and the file.
 const PAGES: [(&str, &str); 8] = [
     ("man", "man/rcorn.1"),
     ("settings-man", "man/rcorn.yaml.5"),
@@ -111,7 +112,7 @@ fn bash_takes_its_completions() {
     );
 }
 
-/// The settings as a rcorn started in this folder has them.
+/// The settings of a rcorn that is started in this folder.
 fn settings_in(folder: &Path, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_rcorn"))
         .current_dir(folder)

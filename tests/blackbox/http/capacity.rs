@@ -1,5 +1,5 @@
-//! `worker_connections` and few descriptors: idle clients make room, nobody is lost in a hand-off, and a worker that
-//! can take nobody rests.
+//! `worker_connections` and few descriptors: idle connections are closed, none is lost in a
+//! hand-off, and a worker that cannot accept waits.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -11,14 +11,15 @@ use crate::support::{Builder, Gate, Server, Wire, get, wait_until};
 
 const LIMIT: usize = 64;
 
-/// What is left to the app.
+/// Descriptors that are left to the app.
 const APPS: usize = 8;
 
 fn scarce() -> Builder {
     Server::app("scarce:app").allow("Few descriptors are left of 64: closed 1 connections")
 }
 
-/// How many descriptors it has of those that it may have. The test program may have passed on others.
+/// How many descriptors below the limit the process has. It may have inherited others from the test
+/// program.
 fn descriptors(pid: Pid) -> usize {
     let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let number = |entry: io::Result<fs::DirEntry>| -> usize {
@@ -33,7 +34,7 @@ fn descriptors(pid: Pid) -> usize {
     all.map(number).filter(|number| *number < LIMIT).count()
 }
 
-/// How often the process has waited for something.
+/// How often the process has slept in the kernel.
 fn waits(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -52,7 +53,7 @@ fn idle_clients_make_room_and_the_app_has_its_own() {
         assert_eq!(wire.get("/open").text(), "opened");
         kept.push(wire);
     }
-    // The last reply has come before its connection was parked.
+    // The last reply may come before its connection is parked.
     wait_until(server.deadline(), "the app's descriptors are free", || {
         descriptors(worker) <= LIMIT - APPS
     });
@@ -72,7 +73,7 @@ fn a_worker_that_can_take_nobody_rests_until_it_can() {
         .allow("cannot take a connection: Too many open files")
         .start();
     let worker = server.wait_workers(1)[0];
-    // A reply is on its way to it: it cannot make room.
+    // A reply is being sent: this connection cannot be closed to make room.
     let mut first = server.connect();
     first.send(get("/take"));
     first.expect_text("HTTP/1.1 200 OK");
@@ -117,7 +118,7 @@ fn a_reload_loses_nobody_who_has_asked() {
     server.stop();
 }
 
-/// Parts of a test whose clients set the pace.
+/// The interval at which slow clients send.
 const BEAT: Duration = Duration::from_millis(40);
 
 #[test]
@@ -132,10 +133,10 @@ fn the_longest_idle_makes_room() {
     for wire in &mut kept {
         assert_eq!(wire.get("/").status, 200);
     }
-    // Half a request: more worth keeping than an idle connection.
+    // Half a request: it is kept longer than an idle connection.
     kept[0].send("GET / HT");
     assert_eq!(kept[7].get("/").status, 200);
-    // The clock of idle times is coarse: who comes next is clearly younger.
+    // The clock of idle times is coarse: the next connections must be clearly younger.
     assert!(!kept[0].hears_within(BEAT));
     let mut more: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
     for wire in &mut more {

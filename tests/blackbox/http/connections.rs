@@ -110,7 +110,7 @@ fn a_head_without_end_is_refused_at_its_limit() {
         .allow("Invalid request from ip=127.0.0.1")
         .start();
     let mut wire = server.connect();
-    // Not one line end comes: the rest of the head is not waited for.
+    // No line end comes: the server does not wait for the rest of the head.
     for _ in 0..600 {
         wire.send("x");
     }
@@ -142,7 +142,8 @@ fn idle_connections_do_not_keep_workers_from_others() {
     let server = Server::app("cases:app").args(["-w", "2"]).start();
     server.wait_serving(2);
     let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    // A worker that waited for one of them would wait for `header_timeout`: longer than this client does.
+    // A worker that waited for one of them would wait for `header_timeout`, longer than this
+    // client.
     assert_eq!(server.get("/hello").status, 200);
     drop(idle);
     server.stop();

@@ -1,5 +1,5 @@
-//! The corpus (`tests/corpus`) over real sockets: what the parser must make of it is what the app must get and the
-//! client must be told.
+//! The corpus (`tests/corpus`) over real sockets: what the parser must make of it is what the app
+//! must get and the client must be told.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{Broken, Reply, Server, Wire};
 
-/// Asks whether the connection goes on.
+/// A request that shows whether the connection goes on.
 const MARKER: &str = "GET /marker HTTP/1.1\r\nHost: m\r\n\r\n";
 
 /// The same by uwsgi.
@@ -56,13 +56,14 @@ fn serve(settings: &Settings, cases: &[Case]) {
             let mut wire = server.connect();
             wire.send(first);
             if !second.is_empty() {
-                // A round trip of another connection: as good as always the first part has been read by then.
+                // After a round trip on another connection the first part has almost always been
+                // read.
                 let is_uwsgi = setting(case, "protocol") == Some("uwsgi");
                 let marker = if is_uwsgi { PACKET } else { MARKER.as_bytes() };
                 let mut other = server.connect();
                 other.send(marker);
                 other.read_reply();
-                // After a refusal nobody takes it.
+                // After a refusal it is not read.
                 drop(wire.try_send(second));
             }
             check(case, &mut wire, &format!("{}, cut at {cut}", case.name));
@@ -92,7 +93,7 @@ fn argument((name, value): &(String, String)) -> String {
     }
 }
 
-/// Reads the replies to a case, and looks at what becomes of its connection.
+/// Reads the replies to a case, and checks how its connection goes on.
 fn check(case: &Case, wire: &mut Wire, what: &str) {
     for request in &case.outcome.requests {
         let is_head = request.line.starts_with(b"HEAD ");
@@ -149,7 +150,7 @@ fn compare(case: &Case, request: &Request, reply: &Reply, what: &str) {
     }
 }
 
-/// The environ's keys that come of the fields (RFC 3875 section 4.1.18, PEP 3333).
+/// The environ's keys for the fields (RFC 3875 section 4.1.18, PEP 3333).
 fn fields(case: &Case, request: &Request) -> Value {
     let mut keys: BTreeMap<String, String> = BTreeMap::new();
     for field in &request.fields {

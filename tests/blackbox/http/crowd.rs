@@ -41,7 +41,8 @@ impl Crowd {
         }
     }
 
-    /// All of them ask while the worker is busy; the last one something else.
+    /// Sends a request of each client while the worker is busy; the last client's has another
+    /// target.
     pub(super) fn ask(&mut self, target: &str, last: &str) {
         self.holder.send(get("/gate"));
         self.gate.expect(self.server.deadline());
@@ -57,17 +58,18 @@ impl Crowd {
         self.clients.iter_mut().take(CLIENTS - 1)
     }
 
-    /// Asks until replies wait for each other. That takes some hundred requests in a row that nothing interrupts.
+    /// Sends requests until replies are coalesced. That takes some hundred requests in a row
+    /// without a pause.
     pub(super) fn until_replies_wait(&mut self, target: &str) {
         let deadline = self.server.deadline();
         let enough = Deadline::after(Duration::from_secs(90));
         loop {
             self.ask(target, "/gate");
             self.gate.expect(deadline);
-            // The worker has served all but the last, and hangs in that one.
+            // The worker has served all but the last request, and hangs in that one.
             let late = |client: &&mut Wire| !client.hears_within(Duration::ZERO);
             let kept = self.all_but_the_last().filter(late).count();
-            // Whoever waited for the last one gets its reply although that one still hangs.
+            // Replies that were held back for the last one leave although that one still hangs.
             for client in self.all_but_the_last() {
                 assert_eq!(client.read_reply().text(), "ok");
             }

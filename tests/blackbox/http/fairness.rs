@@ -6,8 +6,8 @@ use super::crowd::Crowd;
 use super::worst;
 use crate::support::{Server, Wire, get};
 
-/// The times of quick requests in the presence of slow ones: 64 clients, each of which asks again as soon as it has its
-/// answer; a tenth of what they ask for takes 100 ms.
+/// The times of quick requests beside slow ones: 64 clients, each of which sends a request as soon
+/// as it has its answer; a tenth of the requests take 100 ms.
 fn quick_times(server: &Server, kept: bool) -> Vec<Duration> {
     let client = |number: usize| {
         let place = server.place().clone();
@@ -22,7 +22,7 @@ fn quick_times(server: &Server, kept: bool) -> Vec<Duration> {
                 let target = if slow { "/slow" } else { "/" };
                 used.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{end}\r\n"));
                 assert_eq!(used.read_reply().status, 200);
-                // The first turns are a stampede.
+                // In the first turns all come at once.
                 if !slow && turn >= 4 {
                     times.push(begun.elapsed());
                 }
@@ -55,13 +55,13 @@ fn kept_connections_wait_no_longer_than_new_ones() {
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
-    // 1.3 on a machine that does nothing else.
+    // 1.3 on an idle machine.
     assert!(ratios[2] < 2.0, "{ratios:?}");
     server.stop();
 }
 
 #[test]
-fn who_waits_at_the_door_is_not_passed_by() {
+fn no_waiting_connection_is_passed_by() {
     let mut crowd = Crowd::gather();
     crowd.holder.send(get("/gate"));
     crowd.gate.expect(crowd.server.deadline());
@@ -72,7 +72,7 @@ fn who_waits_at_the_door_is_not_passed_by() {
     };
     let mut clients: Vec<(Wire, u32)> = (0..40).map(|_| ask()).collect();
     crowd.gate.open();
-    // Whoever has an answer asks again, until everybody has one.
+    // Each client that has an answer sends a request again, until all have one.
     while clients.iter().any(|(_, answers)| *answers == 0) {
         for (wire, answers) in &mut clients {
             if wire.hears_within(Duration::ZERO) {
@@ -92,7 +92,7 @@ fn who_waits_at_the_door_is_not_passed_by() {
 }
 
 #[test]
-fn idle_workers_let_a_crowd_in_at_once() {
+fn idle_workers_accept_a_crowd_at_once() {
     let servers = ["1", "2"].map(|workers| {
         let server = Server::app("together:app").args(["-w", workers]);
         server.patience(Duration::from_mins(1)).start()
@@ -114,7 +114,7 @@ fn idle_workers_let_a_crowd_in_at_once() {
     let mut ratios: Vec<f64> = (0..9).map(|_| time(two) / time(one)).collect();
     ratios.sort_by(f64::total_cmp);
     eprintln!("64 fresh connections, two workers to one: {ratios:?}");
-    // Those that waited for each other to let them in took 100 ms, which is twenty times as long.
+    // When workers waited for each other to accept, it took 100 ms: twenty times as long.
     assert!(ratios[4] < 5.0, "{ratios:?}");
     for server in servers {
         server.stop();

@@ -35,7 +35,7 @@ fn a_kept_connection_does_not_wait_for_its_busy_worker() {
         let begun = Instant::now();
         assert_eq!(second.get("/").status, 200);
         eprintln!("answered by another worker after {:?}", begun.elapsed());
-        // A request that was half here when its worker became busy is taken on, too.
+        // A request that had half arrived when its worker became busy is handed on, too.
         second.send("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12");
         second.send("34");
         assert_eq!(second.read_reply().text(), "4");
@@ -60,7 +60,7 @@ fn a_reload_hands_busy_clients_on() {
         || crowd.server.ctl(&["status"]).done().contains("leaving"),
     );
     crowd.gate.open();
-    // The one in hand was told before its reply began; the others go on with another worker and do not notice.
+    // The reply in progress says `close`; the other connections go on with another worker.
     assert!(crowd.holder.read_reply().closes());
     for client in &mut crowd.clients {
         assert!(!client.read_reply().closes());

@@ -42,7 +42,7 @@ fn gigabytes_pass_in_bounded_memory() {
     );
     let mut wire = server.connect();
     wire.send(post("/", GIB));
-    // What comes after the reply is thrown away for a while; then the connection is closed.
+    // What follows the reply is discarded for a while; then the connection is closed.
     let taken = (0..GIB >> 20).take_while(|_| wire.try_send(&mib).is_ok());
     eprintln!(
         "of a body that nobody reads {} MiB were taken",

@@ -13,8 +13,8 @@ fn continue_is_sent_when_the_app_first_reads() {
     assert_eq!(wire.read_head().status, 100);
     wire.send("abc");
     assert_eq!(wire.read_reply().text(), "abc");
-    // An app that does not read never asks for the body: the reply comes at once, and ends the connection,
-    // because nobody knows whether the body comes too.
+    // If the app does not read, no body is asked for: the reply comes at once, and ends the
+    // connection, because the server cannot know whether the body follows.
     wire.send(format!(
         "POST /ignore_body HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
     ));
@@ -43,7 +43,7 @@ fn a_torn_upload_raises_in_the_app() {
         ("Content-Length: 5000000", "part"),
         ("Transfer-Encoding: chunked", "4\r\npart\r\n"),
     ] {
-        // With a buffer the app is not called before the body is there.
+        // With a buffer the app is called only when the body has arrived.
         let server = Server::app("cases:app")
             .args(["--request-buffer", "0"])
             .start();
@@ -84,7 +84,7 @@ fn a_body_that_nobody_reads_ends_the_connection_as_announced() {
     let part = vec![b'x'; 1 << 20];
     let mut wire = server.connect();
     wire.send(post("/", 4 << 20));
-    // As much as is awaited, and a little more.
+    // As much as is read before the app is called, and a little more.
     wire.send(&part);
     wire.send(&part[..100]);
     assert_eq!(wire.read_reply().field("connection"), Some("close"));

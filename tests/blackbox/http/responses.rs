@@ -1,4 +1,5 @@
-//! Responses on the wire: without a body, interim, in parts, and to clients that leave or take nothing.
+//! Responses on the wire: without a body, interim, in parts, and to clients that leave or take
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -133,7 +134,8 @@ fn early_hints_come_before_the_answer() {
     server.stop();
 }
 
-/// A client that tells how many segments its reply came in (`tcpi_data_segs_in` of tcp(7), `TCP_INFO`).
+/// A client that prints in how many segments its reply came (`tcpi_data_segs_in` of `TCP_INFO`,
+/// tcp(7)).
 const SEGMENTS: &str = r"
 import socket, struct, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
@@ -153,7 +155,7 @@ fn quick_parts_leave_together() {
         unreachable!("a test over TCP");
     };
     let mut fewest = u32::MAX;
-    // The app may lose the processor in the middle; not each time.
+    // The app may be preempted in the middle, but not every time.
     for _ in 0..5 {
         let said = std::process::Command::new("python3")
             .args(["-c", SEGMENTS, &address.port().to_string()])
@@ -167,7 +169,7 @@ fn quick_parts_leave_together() {
                 .unwrap_or_else(|_| panic!("{complaint}")),
         );
     }
-    // The first part, and all others.
+    // One segment for the first part, one for all others.
     assert_eq!(fewest, 2);
     server.stop();
 }

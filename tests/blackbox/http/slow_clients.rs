@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::worst;
 use crate::support::{Server, Wire, get, post};
 
-/// Parts of a test whose clients set the pace.
+/// The interval at which slow clients send.
 const BEAT: Duration = Duration::from_millis(40);
 
 #[test]
@@ -42,7 +42,7 @@ fn clients_that_drip_are_cut() {
         assert!(begun.elapsed() < Duration::from_secs(10), "nobody cut them");
     }
     server.stop();
-    // The same while the app reads.
+    // The same holds while the app reads.
     let server = Server::app("parking:app")
         .args(["--body-timeout", "1", "--request-buffer", "0"])
         .start();
@@ -67,7 +67,7 @@ fn slow_downloads_hold_no_worker() {
     // Behind it, another request on the same connection.
     reading.send(get("/sparse?64") + &get("/"));
     assert_eq!(reading.read_head().status, 200);
-    // It takes a little each time: a client that takes nothing for long is cut.
+    // It reads a little each time: a client that reads nothing for too long is cut.
     for _ in 0..20 {
         assert_eq!(server.get("/").status, 200);
         reading.skip(1 << 20);
@@ -96,7 +96,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
         (0..count).map(connect).collect()
     };
     let mut slowloris = several(200, "GET / HTTP/1.1\r\nHost: x\r\nX-");
-    // They have been served once: silent ones the kernel keeps to itself for a while.
+    // They have been served once: the kernel holds back silent connections for a while.
     let mut idle = several(1000, &get("/"));
     for wire in &mut idle {
         assert_eq!(wire.read_reply().status, 200);
@@ -108,7 +108,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
     uploads.extend(several(5, &post("/upload", 1 << 30)));
     let mut downloads = several(10, &get("/sparse?64"));
     downloads.extend(several(10, &get("/list_of_bytes?900000")));
-    // They stall from here on; making the replies was the app's time.
+    // They stall from here on; until now the app was making the replies.
     for wire in &mut downloads {
         assert_eq!(wire.read_head().status, 200);
     }
@@ -121,7 +121,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
         .collect();
     let (longest, _) = worst(&mut times);
     eprintln!("a good client: median {:?}, longest {longest:?}", times[50]);
-    // Some hundred us on a machine that does nothing else; a client that holds a worker holds it for 4 s.
+    // Some hundred us on an idle machine; a client that blocks a worker blocks it for 4 s.
     assert!(times[50] < Duration::from_millis(50), "{times:?}");
     for wire in slowloris.iter_mut().chain(&mut uploads) {
         assert_eq!(wire.read_reply().status, 408);
@@ -129,7 +129,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
     for wire in &mut idle {
         wire.expect_eof();
     }
-    // The shorter ones are in the kernel's hands.
+    // The shorter replies are in the kernel's buffers.
     server
         .log()
         .expect_count("Client took its reply too slowly", 10);

@@ -1,5 +1,6 @@
 //! Everything that can happen on a bad night, at random, as long as one likes:
-//! `RCORN_CHAOS_SECONDS=3600 cargo test --release --test blackbox chaos`; `RCORN_CHAOS_SEED` repeats a run.
+//! `RCORN_CHAOS_SECONDS=3600 cargo test --release --test blackbox chaos`; `RCORN_CHAOS_SEED`
+//! repeats a run.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -83,8 +84,8 @@ fn chaos() {
     }
     let (each, kept) = (each.stop(), kept.stop());
     let failed: Vec<&String> = each.failed.iter().chain(&kept.failed).collect();
-    // A worker that is killed or found hung holds one request, and the keep-alive connections whose clients write in
-    // that moment: three of each client's kind at most.
+    // A worker that is killed or found hung holds one request, and the keep-alive connections whose
+    // clients write in that moment: three of each client's kind at most.
     assert!(
         failed.len() <= 4 * ended_by_us,
         "{} failures after {ended_by_us} ends: {:#?}",

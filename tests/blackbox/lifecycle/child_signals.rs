@@ -1,5 +1,5 @@
-//! An app may do at import what it likes about its children: workers are forked all the same, and find it as
-//! the app left it.
+//! An app may do at import what it likes about its children: workers are forked all the same, and
+//! find it as the app left it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +132,8 @@ fn signals_to_all_processes_do_not_disturb_a_fork() {
     server.wait_workers(1);
     let ended = Arc::new(AtomicBool::new(false));
     let (group, stop) = (server.pid(), Arc::clone(&ended));
-    // As `pkill -WINCH -f rcorn` does, all the time while workers are forked. The arbiter takes no notice of this one.
+    // As `pkill -WINCH -f rcorn` does, all the time while workers are forked. The arbiter takes no
+    // notice of this one.
     let sender = thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
             killpg(group, Signal::SIGWINCH).unwrap();

@@ -100,7 +100,8 @@ fn an_arbiter_killed_during_a_request_frees_the_port_for_the_next() {
     gate.expect(first.deadline());
     let end = Pidfd::open(worker).unwrap();
     kill(first.pid(), Signal::SIGKILL).unwrap();
-    // The request in hand is not finished; the port is free for the next arbiter at once all the same.
+    // The request in hand is not finished; the port is free for the next arbiter at once all the
+    // same.
     wait_until(first.deadline(), "the port is free", || {
         std::net::TcpListener::bind(address).is_ok()
     });

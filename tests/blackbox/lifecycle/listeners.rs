@@ -85,8 +85,8 @@ fn several_addresses_of_all_kinds_are_served() {
 
 #[test]
 fn systemd_sockets_are_used() {
-    // The test's socket is descriptor 3 when it is the only one inherited; LISTEN_PID must be the server's
-    // own, which only a shell that execs can know.
+    // The test's socket is descriptor 3 when it is the only one inherited; LISTEN_PID must be the
+    // server's own, which only a shell that execs can know.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = format!(

@@ -1,4 +1,5 @@
-//! What the app's import leaves behind: what keeps it from being preloaded, what does not, and what becomes of it.
+//! What the app's import leaves behind: what keeps it from being preloaded, what does not, and what
+//! becomes of it.
 
 use std::fs;
 use std::process::{Command, Stdio};

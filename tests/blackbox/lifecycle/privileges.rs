@@ -43,7 +43,8 @@ def app(environ, start_response):
         Wire::connect(&place).get("/").text(),
         "((65534, 65534, 65534, [65534]), (65534, 65534, 65534, [65534]), 23)"
     );
-    // The proxy's socket is the workers'; the pid file is not: who may write it decides whom root signals.
+    // The socket belongs to the workers' user, the pid file does not: its owner decides which
+    // process root signals.
     let owner = |name: &str| fs::metadata(at(name)).unwrap().uid();
     assert_eq!((owner("web"), owner("pid")), (65534, 0));
     server.stop();

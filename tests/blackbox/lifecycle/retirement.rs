@@ -40,7 +40,7 @@ def app(environ, start_response):
         .start();
     let before = server.wait_workers(1)[0];
     assert_eq!(server.get("/").text(), before.to_string());
-    // Looked at once a second at most: asked until it was.
+    // The size is checked once a second at most: requests are sent until it has been.
     wait_until(server.deadline(), "the grown worker's wish", || {
         server.get("/grow");
         server

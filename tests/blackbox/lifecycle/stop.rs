@@ -114,7 +114,7 @@ fn drain_modes() {
     queued.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     server.signal(Signal::SIGTERM);
     server.log().expect("Handling signal: term");
-    // Whoever answers this has passed the order on.
+    // When the arbiter answers this, it has passed the order on.
     server.ctl(&["status"]).done();
     gate.open();
     assert_eq!(busy.read_reply().status, 200);

@@ -29,7 +29,8 @@ fn a_request_that_takes_too_long_ends_its_worker() {
     server.stop();
 }
 
-/// The scoreboard is looked at once each timeout: whoever is busy at two looks is busy with two requests.
+/// The scoreboard is checked once each timeout: a worker that is busy at two checks is busy with
+/// two requests.
 #[test]
 fn workers_that_are_always_busy_are_not_taken_for_hung() {
     let server = Server::app("parking:app")
@@ -79,7 +80,7 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     wire.send("GET /hang?who=me HTTP/1.1\r\nHost: x\r\n\r\n");
     server.log().expect("WORKER TIMEOUT (pid:");
     let line = server.log().expect("does not get on: ");
-    // "for 2." seconds: the arbiter looked at the deadline, and not at some tick after it.
+    // "for 2." seconds: the arbiter acted at the deadline, and not at some later tick.
     assert!(
         line.contains("GET /hang?who=me HTTP/1.1 from 127.0.0.1, for 2.")
             && line.contains("state S"),

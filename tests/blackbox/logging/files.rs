@@ -22,7 +22,7 @@ fn usr1_reopens_the_logs() {
     });
     std::fs::rename(&log, &moved).unwrap();
     server.signal(Signal::SIGUSR1);
-    // The arbiter makes it, and then tells the worker.
+    // The arbiter creates the file, and then tells the worker.
     let worker = server.workers()[0];
     wait_until(server.deadline(), "the worker's new access log", || {
         let mut open = std::fs::read_dir(format!("/proc/{worker}/fd"))

@@ -1,4 +1,4 @@
-//! Loggers that the app or its configuration shapes.
+//! Loggers that the app or its configuration sets up.
 
 use crate::support::Server;
 use crate::support::conf::{APP, with};

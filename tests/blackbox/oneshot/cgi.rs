@@ -1,5 +1,5 @@
-//! `rcorn cgi`: one request from the environment and standard input, and the unit tests of its Python part, on every
-//! Python.
+//! `rcorn cgi`: one request from the environment and standard input, and the unit tests of its
+//! Python part, on every Python.
 
 use tempfile::TempDir;
 
@@ -185,7 +185,7 @@ fn wrong_use_is_explained() {
     );
 }
 
-/// RFC 3875 section 4.4: a query without `=` comes as words of the command line too.
+/// RFC 3875 section 4.4: a query without `=` also comes as arguments of the command line.
 #[test]
 fn a_clients_query_cannot_become_an_option() {
     let with = |words: &[&str]| {
@@ -203,7 +203,7 @@ fn a_clients_query_cannot_become_an_option() {
             .contains("--python=/bin/false follows the app"),
         "{refused:?}"
     );
-    // What a script with us in its first line is started with.
+    // The arguments of a script that names rcorn in its first line.
     assert_eq!(
         body(&with(&[
             "/srv/cgi-bin/app",

@@ -1,4 +1,5 @@
-//! `rcorn cgi` under load and under real web servers: parts, gigabytes, clients and servers that give up.
+//! `rcorn cgi` under load and under real web servers: parts, gigabytes, clients and servers that
+//! give up.
 
 use super::cgi;
 
@@ -94,7 +95,7 @@ fn a_client_that_leaves_is_no_news_and_close_is_called() {
 fn a_web_server_that_gives_up_sends_term_and_close_is_called() {
     let mut child = cgi("oneshot:app", "GET", "/download").start();
     let errors = collect(child.stderr.take().unwrap());
-    // The pipe fills up, and the app hangs in a write.
+    // The pipe fills up, and the app blocks in a write.
     child
         .stdout
         .as_mut()
@@ -116,11 +117,12 @@ fn site(app: &str) -> TempDir {
     let script = site.path().join("cgi-bin/app");
     std::fs::create_dir(site.path().join("cgi-bin")).unwrap();
     let rcorn = env!("CARGO_BIN_EXE_rcorn");
-    // lighttpd hands no PATH on.
+    // lighttpd does not pass PATH on.
     let path = std::env::var("PATH").unwrap();
     let text =
         format!("#!/bin/sh\nPATH='{path}' exec '{rcorn}' cgi --chdir '{APPS}' {app} \"$@\"\n");
-    // Not written by us: another test's fork could keep it open for writing, and it could not be started then.
+    // Not written by this process: a fork for another test could hold it open for writing, and exec
+    // would fail (ETXTBSY).
     let words = [
         "-m".into(),
         "755".into(),
@@ -156,7 +158,7 @@ fn under_busybox_httpd() {
         reply.contains(r"b'hello'") && reply.contains("'/read'") && !reply.contains("evil"),
         "{reply}"
     );
-    // It takes silence for a success: so rcorn is not silent.
+    // busybox takes no output for success, so rcorn prints an error response.
     let reply = ask("nowhere:app", "GET /cgi-bin/app HTTP/1.0\r\n\r\n");
     assert!(
         reply.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
@@ -222,7 +224,7 @@ fn under_lighttpd() {
     assert_eq!(large.body.len(), 10240 * 1024);
     drop(wire);
     kill(Pid::from_raw(lighttpd.id().cast_signed()), Signal::SIGTERM).unwrap();
-    // With what code is its own business: it tells of children that it did not wait for.
+    // Its exit code does not matter: it depends on children that lighttpd did not wait for.
     wait(&mut lighttpd);
     let mut errors = String::new();
     lighttpd

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::event;
 use crate::support::{Need, Once, lacks, pythons};
 
-/// A project: an app with a neighbour, a template, and what must not be packed.
+/// A project: an app with a second module, a template, and files that must not be packed.
 fn project() -> TempDir {
     let folder = TempDir::with_prefix("rcorn-pack-test-").unwrap();
     let write = |name: &str, text: &str| {
@@ -67,7 +67,7 @@ fn names(zip: &Path) -> String {
         .to_owned()
 }
 
-/// Unzips a bundle and has a plain Python call its handler.
+/// Unzips a bundle, and calls its handler with a plain Python.
 fn call(python: &Path, zip: &Path, handler: &str) -> Value {
     const CALL: &str = "
 import importlib.util, json, os, sys, tempfile, zipfile
@@ -128,7 +128,7 @@ fn the_same_files_give_the_same_bytes_and_nothing_is_overwritten_unasked() {
         left.errors.contains("out.zip exists") && left.errors.contains("--force"),
         "{left:?}"
     );
-    // Other times, another order of creation; the bundle before does not go into the next.
+    // Other times, another order of creation; an earlier bundle is not packed.
     let again = folder.path().join("shop/words.py");
     let text = std::fs::read(&again).unwrap();
     std::fs::remove_file(&again).unwrap();
@@ -158,7 +158,7 @@ fn requirements_are_installed_and_left_out_files_can_be_included() {
         return;
     }
     let folder = project();
-    // A wheel by hand: no index is asked.
+    // A hand-made wheel: pip needs no index.
     let wheel = r#"
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1], 'w') as z:

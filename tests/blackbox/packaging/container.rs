@@ -1,5 +1,5 @@
-//! In a container: rcorn as process 1 of a root without a shell that cannot be written to, as `packaging/container` and
-//! `packaging/kubernetes` have it.
+//! In a container: rcorn as process 1 of a root without a shell that cannot be written to, as
+//! `packaging/container` and `packaging/kubernetes` have it.
 
 use crate::support::build::run;
 
@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Need, Server, children, lacks, wait_until};
 
-/// Makes a root out of Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn, Python, the folder of its
-/// library.
+/// Makes a root from Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn,
+/// Python, the folder of its library.
 const ENTER: &str = r#"
 set -e
 rcorn=$1 python=$2 library=$3
@@ -96,7 +96,7 @@ fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
         .start();
     let ask = |path: &str| server.get(path).text();
     assert_eq!(ask("/"), "parent 1, shell False, writable False");
-    // What Docker and Kubernetes run in the container.
+    // The health check of Docker and Kubernetes.
     assert_eq!(ask("/health"), "0");
     for _ in 0..3 {
         assert_eq!(ask("/orphan"), "left");
@@ -104,7 +104,7 @@ fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
     wait_until(server.deadline(), "orphans are reaped", || {
         ask("/dead") == "0"
     });
-    // unshare itself hears no TERM: it waits for process 1, and leaves with its code.
+    // unshare itself ignores TERM: it waits for process 1, and exits with its code.
     let inside = children(server.pid());
     assert_eq!(inside.len(), 1);
     kill(inside[0], Signal::SIGTERM).unwrap();

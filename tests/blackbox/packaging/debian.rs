@@ -1,4 +1,5 @@
-//! The Debian package: what is in it, what it depends on, and that it installs, is upgraded, and goes.
+//! The Debian package: its contents and dependencies, and that it can be installed, upgraded,
+//! removed and purged.
 
 use crate::support::build::{build, run};
 
@@ -57,7 +58,7 @@ fn the_package_has_everything_in_its_place() {
         let line = found.unwrap_or_else(|| panic!("no {path} in\n{listing}"));
         assert!(line.starts_with(&format!("{mode} root/root ")), "{line}");
     }
-    // It serves from where it was unpacked, with its debug information gone.
+    // It serves from where it was unpacked, without its debug information.
     let root = out.path().join("root");
     run(Command::new("dpkg-deb")
         .arg("--extract")
@@ -69,12 +70,13 @@ fn the_package_has_everything_in_its_place() {
     server.stop();
 }
 
-/// dpkg on a system that is only a folder.
+/// Runs dpkg on a scratch root.
 fn dpkg(root: &Path, words: &[&str]) -> String {
     let mut command = Command::new("dpkg");
     command
         .arg(format!("--root={}", root.display()))
-        // Its dependencies are not there, and neither is a shell: the scripts run here, and look at $DPKG_ROOT.
+        // The root has neither the dependencies nor a shell: the scripts run outside, and use
+        // $DPKG_ROOT.
         .args([
             "--force-depends",
             "--force-script-chrootless",
@@ -112,7 +114,7 @@ fn it_is_installed_upgraded_removed_and_purged() {
     dpkg(&root, &["--install", package]);
     assert!(at("usr/bin/rcorn").exists());
     assert!(at("var/log/rcorn").exists(), "tmpfiles.d is applied");
-    // What the administrator changed is kept, what is enabled stays so.
+    // Changed configuration is kept, and enabled units stay enabled.
     fs::write(at("etc/rcorn/example.env"), "RCORN_APP=shop:app\n").unwrap();
     fs::write(at("etc/rcorn/shop.env"), "RCORN_APP=shop:app\n").unwrap();
     let wants = at("etc/systemd/system/multi-user.target.wants");

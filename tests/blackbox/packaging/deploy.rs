@@ -1,5 +1,5 @@
-//! The tar.gz deployment, as on a machine of its own: real nginx, real supervisord, the blog of `examples`, and
-//! `rcorn-deploy` replacing it while it is asked.
+//! The tar.gz deployment, as on a machine of its own: real nginx, real supervisord, the blog of
+//! `examples`, and `rcorn-deploy`, which replaces it under load.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use crate::support::site::{Deployed, Site, pid_of};
 use crate::support::{Connections, Load, Need, ROOT, Wire, lacks, program, pythons, wait_until};
 
-/// Packs the blog of this version; the path of the package.
+/// Packs the blog in this version, and returns the path of the package.
 fn blog(site: &Site, version: &str) -> String {
     let folder = site.at(&format!("blog-{version}"));
     let blog = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/blog"));
@@ -22,7 +22,7 @@ fn blog(site: &Site, version: &str) -> String {
     pack(site, version)
 }
 
-/// Packs an app that needs nothing.
+/// Packs an app without requirements.
 fn plain(site: &Site, version: &str, text: &str) -> String {
     let folder = site.at(&format!("blog-{version}"));
     fs::create_dir_all(folder.join("personal-blog")).unwrap();
@@ -60,7 +60,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// It can be loaded, and answers nobody.
+/// An app that can be loaded, and answers every request with 500.
 const UNHEALTHY: &str = "
 def wsgi_app(environ, start_response):
     start_response('500 No', [])
@@ -106,7 +106,7 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
     assert!(site.get("/").contains("live &amp; kicking"));
     assert!(site.get("/version").contains("\"1.0\""));
     assert!(site.get("/static/css/blog.css").contains("max-width"));
-    // Again: nothing is built or harmed.
+    // A second time nothing is built or changed.
     assert!(
         install(&site, &one)
             .done()
@@ -123,14 +123,14 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
     each.wait_for(5, site.deadline());
     let said = site.get("/version");
     let release = fs::canonicalize(site.at("blog/current")).unwrap();
-    // Its own modules, and its own Python.
+    // It has its own modules and its own Python.
     assert!(said.contains("\"2.0\""), "{said}");
     assert!(
         said.contains(&release.join("venv").display().to_string()),
         "{said}"
     );
 
-    // One that cannot be loaded, one that can and then answers with 500, one that is another file than was meant.
+    // A package that cannot be loaded, one that answers with 500, and one whose checksum is wrong.
     let unloadable = plain(&site, "3.0", "def wsgi_app oh no");
     let text = site
         .deploy(&["deploy", "--download-url", &unloadable])
@@ -163,7 +163,7 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
     assert!(site.get("/version").contains("\"2.0\""));
     assert_eq!(fs::canonicalize(site.at("blog/current")).unwrap(), release);
 
-    // It has been one and the same rcorn; a new one starts with what serves.
+    // It has been one rcorn all the time; a new one starts with the current release.
     assert_eq!(pid_of(&site.at(""), "blog"), Some(arbiter));
     kill(arbiter, Signal::SIGKILL).unwrap();
     wait_until(site.deadline(), "supervisord starts it again", || {
@@ -184,7 +184,7 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
     site.stop();
 }
 
-/// Runs tests of the script itself.
+/// Runs unit tests of the script.
 fn unittest(python: &Path, names: &str) {
     let output = Command::new(python)
         .args(["-W", "error", "-m", "unittest", names])
@@ -250,12 +250,12 @@ fn a_machine_in_a_cloud_sets_itself_up() {
         ("LISTEN", format!("unix:{}", site.at("front").display())),
         ("SHARE", packaging.to_owned()),
     ];
-    // As cloud-init lays it down: values in the shell's quotes.
+    // As cloud-init writes it: values in the shell's quotes.
     let quoted =
         settings.map(|(name, value)| format!("DEPLOY_{name}='{}'\n", value.replace('\'', "'\\''")));
     fs::write(site.at("site.env"), quoted.concat()).unwrap();
     for _ in 0..2 {
-        // The second time nothing is left to do.
+        // The second time there is nothing left to do.
         let mut command = site.command(&[]);
         let known: Vec<_> = command
             .get_envs()

@@ -1,4 +1,5 @@
-//! The manifests for Kubernetes: valid by the API's schema, with settings that rcorn takes and times that fit together.
+//! The manifests for Kubernetes: valid by the API's schema, with settings that rcorn takes and
+//! times that fit together.
 
 use std::fs;
 
@@ -44,7 +45,7 @@ fn complaints(schema: &Value, manifest: &Value) -> Vec<String> {
     wrong
 }
 
-/// As much of JSON Schema as that of Kubernetes uses; what it does not use is a panic.
+/// The part of JSON Schema that the schema of Kubernetes uses; anything else panics.
 fn check(all: &Value, schema: &Value, value: &Value, place: &str, wrong: &mut Vec<String>) {
     for (keyword, says) in schema.as_object().unwrap() {
         match keyword.as_str() {
@@ -144,7 +145,7 @@ fn the_manifests_are_valid() {
         let wrong = complaints(&schema, manifest);
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
-    // The schema can say no.
+    // The schema rejects what is wrong.
     let mut broken = of_kind("Deployment");
     let container = &mut broken["spec"]["template"]["spec"]["containers"][0];
     container["readinessprobe"] = Value::Null;
@@ -194,7 +195,7 @@ fn rcorn_takes_its_settings_and_the_times_fit_together() {
         "def application(environ, start_response): ...\n",
     )
     .unwrap();
-    // As the pod does it, but for the directories.
+    // As in the pod, except for the directories.
     let home = folder.path().to_str().unwrap();
     let shown = Once::rcorn(["--print-config", "--config", "rcorn.yaml", "--chdir", home])
         .within(folder.path())
@@ -217,7 +218,7 @@ fn rcorn_takes_its_settings_and_the_times_fit_together() {
     assert!(drain >= 5.0, "proxies need time to hear of it");
     assert!(drain + seconds("graceful_timeout") < grace);
     assert!(seconds("timeout") <= seconds("graceful_timeout"));
-    // The usual balancer keeps an idle connection for 60 s.
+    // Balancers usually keep an idle connection for 60 s.
     assert!(seconds("keepalive") > 60.0);
     let place = format!("0.0.0.0:{}", container["ports"][0]["containerPort"]);
     assert!(shown.contains(&place), "{place} is not in\n{shown}");
@@ -235,7 +236,7 @@ fn its_probes_are_orders_that_rcorn_knows() {
         assert_eq!(words[..2], ["rcorn", "ctl"]);
         let words = [&words[1..], &["--socket", "/nonexistent"]].concat();
         let left = Once::rcorn(words).run();
-        // Understood (not 2), and nobody is there.
+        // The command is understood (not 2), but no instance runs.
         assert_eq!(left.status.code(), Some(1), "{left:?}");
     }
 }

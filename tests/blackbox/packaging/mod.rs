@@ -18,7 +18,7 @@ pub(super) fn shipped(name: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The text with each of these put in; all of them must be there.
+/// The text with each of these replaced; all of them must occur.
 pub(super) fn substituted(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (old, new) in pairs {

@@ -1,5 +1,5 @@
-//! The sites in `packaging/nginx`, under a real nginx. The files are used as they are, with the addresses and paths of
-//! this machine put in.
+//! The sites in `packaging/nginx`, under a real nginx. The files are used as they are, with the
+//! addresses and paths of this machine put in.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::{
     wait_until,
 };
 
-/// Serves `cases:app` with these arguments behind an nginx with this file of `packaging/nginx`.
+/// Runs `check` with the server behind an nginx that has this file of `packaging/nginx`.
 fn behind_nginx(
     file: &str,
     server: Server,
@@ -30,7 +30,7 @@ fn behind_nginx(
     let common = [("listen 80;", listen.as_str()), ("/srv/app", root.as_str())];
     let text = substituted(&shipped(file), &[&common, pairs].concat());
     fs::write(folder.path().join("sites/app.conf"), text).unwrap();
-    // Where Debian has it, it is beside nginx.conf; the test's nginx.conf is elsewhere.
+    // Debian has it beside nginx.conf; the test's nginx.conf is elsewhere.
     fs::write(folder.path().join("uwsgi_params"), UWSGI_PARAMS).unwrap();
     let nginx = nginx(folder.path());
     let place = Place::Unix(front);
@@ -40,7 +40,7 @@ fn behind_nginx(
     assert_eq!(Wire::connect(&place).get("/static/a.css").text(), "p {}\n");
     assert_eq!(Wire::connect(&place).get("/static/../a").status, 404);
     check(&server, &place);
-    // Nobody notices a reload.
+    // A reload loses no request.
     let load = Load::start(&place, "/hello", 2, Connections::Kept);
     load.wait_for(20, server.deadline());
     assert_eq!(server.ctl(&["reload", "--wait"]).code, 0);
@@ -61,7 +61,7 @@ fn address(server: &Server) -> String {
     }
 }
 
-/// What the app is told when a client pretends to be somebody else.
+/// What the app sees of a client that sends forged fields.
 fn told(place: &Place) -> Reply {
     let mut wire = Wire::connect(place);
     wire.send(
@@ -77,7 +77,7 @@ fn told(place: &Place) -> Reply {
     reply
 }
 
-/// How many connections the workers hold by now.
+/// How many connections the workers hold.
 fn connections(server: &Server) -> u64 {
     let told = server.ctl(&["--json", "status"]);
     let told: serde_json::Value = serde_json::from_str(told.done()).unwrap();
@@ -126,7 +126,7 @@ fn http_over_kept_connections() {
             for _ in 0..50 {
                 assert_eq!(Wire::connect(place).get("/hello").status, 200);
             }
-            // One after the other, so that one connection was enough for all.
+            // The requests came one at a time, so that one connection was enough.
             wait_until(server.deadline(), "nginx keeps a connection", || {
                 (1..=2).contains(&connections(server))
             });

@@ -1,4 +1,5 @@
-//! What pip installs: the wheel, into fresh environments of every Python of this machine, and the sdist.
+//! What pip installs: the wheel, into fresh environments of every Python of this machine, and the
+//! sdist.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use crate::support::build::{build, run};
 use crate::support::{Need, ROOT, Server, lacks, pythons};
 
-/// A Python that nothing of the machine or the test runner steers.
+/// A Python without the variables of the machine or the test runner.
 fn python(path: &Path) -> Command {
     let mut command = Command::new(path);
     for name in ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"] {
@@ -64,7 +65,7 @@ fn installs_serves_and_leaves(base: &Path, version: (u32, u32), wheel: &Path) {
     pip(&words);
     let before = files(&home);
     pip(&["install".as_ref(), "--no-index".as_ref(), wheel.as_ref()]);
-    // Neither $VIRTUAL_ENV nor PATH names the environment: the executable knows where it is.
+    // Neither $VIRTUAL_ENV nor PATH names the environment: the executable finds it by its own path.
     let server = Server::app("m:app")
         .file("m.py", APP)
         .env("VIRTUAL_ENV", "")
@@ -84,7 +85,7 @@ fn installs_serves_and_leaves(base: &Path, version: (u32, u32), wheel: &Path) {
     assert!(home.join("share/man/man1/rcorn.1").exists());
     pip(&["uninstall".as_ref(), "--yes".as_ref(), "rcorn".as_ref()]);
     let after = files(&home);
-    // The pages' folders are the environment's from then on; pip never removes folders outside of site-packages.
+    // The folders of the manual pages stay: pip never removes folders outside site-packages.
     let left: Vec<_> = after
         .difference(&before)
         .filter(|path| !path.is_dir())
@@ -108,20 +109,20 @@ fn the_wheel_serves_in_an_environment_of_every_python_and_goes_without_a_trace()
     let usable: Vec<_> = pythons()
         .into_iter()
         .filter(|(path, version)| *version >= (3, 9) && seen.insert(path.canonicalize().unwrap()))
-        // Debian has it in a package of its own.
+        // Debian has these in a package of their own.
         .filter(|(path, _)| {
             let asked = python(path).args(["-c", "import ensurepip, venv"]).output();
             asked.unwrap().status.success()
         })
         .collect();
     assert!(!usable.is_empty(), "no Python can make an environment");
-    // One after the other: the other tests run beside this one, and have deadlines.
+    // One at a time: other tests run at the same time, and have deadlines.
     for (path, version) in &usable {
         installs_serves_and_leaves(path, *version, &wheel);
     }
 }
 
-/// The newest glibc whose name stands anywhere in the executable, its module included.
+/// The newest version of glibc that the executable or its module names.
 fn newest_glibc(program: &[u8]) -> u32 {
     let needle = b"GLIBC_2.";
     let places = memchr::memmem::find_iter(program, needle);
@@ -129,7 +130,7 @@ fn newest_glibc(program: &[u8]) -> u32 {
         .filter_map(|at| {
             let rest = program[at..].strip_prefix(needle)?;
             let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-            // A name ends with a zero; 2.2.5 is older than anything that Rust asks for.
+            // A name ends with a zero byte; 2.2.5 is older than anything that Rust asks for.
             let name = std::str::from_utf8(&rest[..end]).unwrap();
             (rest[end] == 0).then(|| name.parse().ok()).flatten()
         })
@@ -150,7 +151,7 @@ fn the_wheels_name_says_what_it_needs() {
         name,
         format!("rcorn-{version}-py3-none-manylinux_2_{glibc}_{machine}.whl")
     );
-    // Built again it is the same file.
+    // A second build gives the same bytes.
     let other = tempfile::TempDir::new().unwrap();
     assert!(fs::read(build("wheel", other.path())).unwrap() == fs::read(&wheel).unwrap());
 }
@@ -190,7 +191,7 @@ fn the_sdist_has_what_a_build_needs_and_pip_builds_a_wheel_from_it() {
     ] {
         assert!(unpacked.join(file).exists(), "{file} is not in the sdist");
     }
-    // As pip does it, but for the compiler.
+    // As pip does it, but without compiling.
     let wheel = run(python(Path::new("python3")).current_dir(&unpacked).args([
         "-c",
         "import sys; sys.path.insert(0, 'packaging'); from building import backend; print(backend.build_wheel('.', {'executable': sys.argv[1]}))",

@@ -13,7 +13,8 @@ use crate::support::{
     APPS, Connections, Load, Place, Server, Wire, children, ctl, lacks, program, wait_until,
 };
 
-/// Writes a configuration with the entry of `packaging/supervisor`, for an address that it gives.
+/// Writes a configuration with the entry of `packaging/supervisor`, and returns the address it
+/// listens on.
 fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
     let at = |name: &str| folder.join(name).display().to_string();
     let entry = fs::read_to_string(concat!(
@@ -154,7 +155,8 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
     wait_until(deadline, "it has started", runs);
     let first = pid().unwrap();
 
-    // New code and a new build in place: the same process for supervisord, and nobody is refused.
+    // New code, then a new build in place: supervisord sees one process, and no connection is
+    // refused.
     let load = Load::start(&place, "/hello", 2, Connections::Each);
     load.wait_for(10, deadline);
     order(&["signal", "HUP", "rcorn"]);
@@ -185,7 +187,7 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
         pid().is_some_and(|pid| pid != second) && runs()
     });
 
-    // A stop ends what is in hand, and leaves nobody.
+    // A stop ends the requests in progress, and leaves no process.
     let members = children(pid().unwrap());
     assert!(order(&["stop", "rcorn"]).contains("stopped"));
     assert!(!answers());

@@ -1,4 +1,5 @@
-//! A real nginx in front: `uwsgi_pass` over TCP and over a unix socket, and a stream with a PROXY header.
+//! A real nginx in front: `uwsgi_pass` over TCP and over a unix socket, and a stream with a PROXY
+//! header.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ fn nginx_passes_requests_by_uwsgi() {
         return;
     }
     both("cases:app", |_server, nginx, _is_unix| {
-        // The client keeps its connection to nginx, whatever becomes of those behind it.
+        // The client keeps its connection to nginx, whatever happens to those behind it.
         let mut wire = nginx.connect();
         for _ in 0..3 {
             let reply = wire.get("/hello");
@@ -124,7 +125,7 @@ fn bodies_go_through_nginx() {
         ));
         let reply = ask(&mut wire, &large);
         assert!(reply.body == large, "{} bytes", reply.body.len());
-        // The app answers without a look at it.
+        // The app answers without reading it.
         wire.send("POST /ignore_body HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n");
         assert_eq!(ask(&mut wire, vec![b'x'; 2_000_000]).text(), "ignored");
         assert_eq!(wire.get("/hello").text(), "OK\n");
@@ -166,7 +167,8 @@ fn torn_replies_do_not_look_whole_through_nginx() {
                 Err(other) => panic!("{other}"),
             }
         };
-        // A length that is not kept is seen over every socket, the end of a stream over those that can be reset.
+        // A wrong length is noticed over every socket, a torn stream only where the connection can
+        // be reset.
         assert!(torn("/too_short"));
         assert!(is_unix || torn("/raises_midway"));
         server.log().expect("gave 5 bytes less");
@@ -227,7 +229,7 @@ fn a_small_uwsgi_configuration_moves_here() {
         "location / {{ include uwsgi_params; uwsgi_pass {address}; }}"
     ));
     let mut wire = nginx.connect();
-    // More than the workers serve in one life.
+    // More requests than the workers serve before they are replaced.
     for number in 0..600 {
         assert_eq!(wire.get("/").text(), "served\n", "request {number}");
     }

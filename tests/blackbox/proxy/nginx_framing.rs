@@ -1,5 +1,6 @@
-//! nginx and rcorn must never disagree about where a request ends: all that the corpus sends goes through a real nginx,
-//! in every way that it has to pass requests on. And the examples answer behind it, in the same ways.
+//! nginx and rcorn must never disagree about where a request ends: all that the corpus sends goes
+//! through a real nginx, in every way that it has to pass requests on. And the examples answer
+//! behind it, in the same ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,13 +12,15 @@ use crate::support::corpus::Case;
 use crate::support::nginx::HTTP;
 use crate::support::{Broken, EXAMPLES, Need, Nginx, Place, Server, Wire, lacks, program, venv};
 
-/// What follows each case on its connection. Where it is not a request of its own for nginx, it must not be one for us.
+/// A request that follows each case on its connection. If nginx does not see it as a request, rcorn
+/// must not either.
 const MARKER: &[u8] = b"GET /marker HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n";
 
-/// The file with what nginx took for requests.
+/// nginx's log of what it took for requests.
 const SEEN: &str = "seen.log";
 
-/// Lenient where nginx can be, so that more comes to us; each request gets a number that no client knows.
+/// As lenient as nginx can be, so that it passes more on; each request gets an id that no client
+/// knows.
 const SEEING: &str = r#"
     log_format seen escape=json
         '{"port":"$remote_port","id":"$request_id","line":"$request","passed":"$upstream_status","body":"$request_body"}';
@@ -46,7 +49,7 @@ fn nginx_and_we_agree_where_requests_end() {
         .into_iter()
         .map(|way| (way, run(way)))
         .collect();
-    // The app got the same whichever way it came.
+    // The app got the same in every way.
     let (_, first) = &all[0];
     for (way, other) in &all[1..] {
         for (case, requests) in other {
@@ -61,7 +64,8 @@ fn nginx_and_we_agree_where_requests_end() {
     }
 }
 
-/// What the app got: of a case, of its connection's first, second, … request: method, target, body.
+/// What the app got: by case, by the number of the request on its connection: the request line, and
+/// the body.
 type Got = BTreeMap<String, BTreeMap<usize, (String, String)>>;
 
 fn run(way: Way) -> Got {
@@ -97,7 +101,7 @@ fn run(way: Way) -> Got {
             ports.insert(port, &case.name).is_none(),
             "a port came twice"
         );
-        // It may close before all is sent.
+        // nginx may close before everything is sent.
         drop(wire.try_send(&[&case.sent, MARKER].concat()));
         wire.half_close();
         loop {
@@ -119,8 +123,8 @@ fn run(way: Way) -> Got {
     )
 }
 
-/// Each request that the app got is one that nginx passed on, with the same target and body; each that nginx got an
-/// answer for came once.
+/// Asserts that the app got only requests that nginx passed on, with the same target and body, and
+/// that each one nginx got an answer for came once.
 fn agree(way: Way, ports: &BTreeMap<String, &str>, seen: &[Value], got: &[Value]) -> Got {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let mut by_id: BTreeMap<String, &Value> = BTreeMap::new();
@@ -173,7 +177,7 @@ fn agree(way: Way, ports: &BTreeMap<String, &str>, seen: &[Value], got: &[Value]
         seen.len(),
         got.len()
     );
-    // Not a test of nothing: at least the markers behind good requests must have come.
+    // At least the markers behind good requests must have come, or this tests nothing.
     assert!(got.len() > 50, "{way:?}: only {} requests came", got.len());
     all
 }

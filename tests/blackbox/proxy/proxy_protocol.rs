@@ -66,7 +66,7 @@ fn a_proxy_header_names_the_client_for_the_whole_connection() {
             "PROXY_PORT=str:443",
         ],
     );
-    // The proxy for itself, or for somebody unknown; and who sends no header: none inherits what others were.
+    // LOCAL, UNKNOWN and no header at all: none of them inherits the address of another connection.
     for first in [&v2(0x20, &six())[..], b"PROXY UNKNOWN\r\n", b""] {
         let mut wire = server.connect();
         wire.send(first);
@@ -75,7 +75,7 @@ fn a_proxy_header_names_the_client_for_the_whole_connection() {
         assert!(has_line(&reply, "REMOTE_ADDR=str:127.0.0.1"), "{first:?}");
         assert!(!reply.text().contains("PROXY_"), "{}", reply.text());
     }
-    // A second header is a request, and a wrong one.
+    // A second header is read as a request, and is malformed.
     let mut wire = server.connect();
     wire.send([V1, V1, TYPES.as_bytes()].concat());
     assert_eq!(wire.read_reply().status, 400);
@@ -142,7 +142,7 @@ fn who_may_send_a_proxy_header_and_which() {
     server
         .log()
         .expect("Invalid request from ip=127.0.0.1: the peer may not send a PROXY header");
-    // It is the header that needs leave.
+    // Only the header needs permission.
     assert_eq!(server.get("/hello").status, 200);
     server.stop();
     let server = Server::app("cases:app").unix().args(closed).start();
@@ -181,7 +181,7 @@ fn the_client_stays_known_when_the_worker_changes() {
     half.send(&V1[..20]);
     let mut waiting = server.connect();
     waiting.send([V1, b"GET /types HTTP/1.1\r\n"].concat());
-    // A round trip: what was sent before has been read.
+    // After a round trip the bytes sent before have been read.
     assert_eq!(server.get("/hello").status, 200);
     let before = server.wait_workers(1)[0];
     server.signal(Signal::SIGHUP);
@@ -200,7 +200,8 @@ fn the_client_stays_known_when_the_worker_changes() {
 
 #[test]
 fn fields_are_believed_from_whom_is_connected() {
-    // As with gunicorn: who sends the header is the proxy that may say https, not the client that it names.
+    // As in gunicorn: the peer that sends the header may say https, not the client that the header
+    // names.
     let ask = |believed: &str| {
         let server = proxied().args(["--forwarded-allow-ips", believed]).start();
         let mut wire = server.connect();

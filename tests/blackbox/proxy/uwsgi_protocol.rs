@@ -2,7 +2,7 @@
 
 use crate::support::{APPS, Builder, Place, Reply, Server, Wire, expect_lines, has_line};
 
-/// A packet with these variables, written out here anew: the server's own code shall not be its judge.
+/// A packet with these variables. The code is independent of the server's.
 fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
     for text in variables.iter().flat_map(|(name, value)| [name, value]) {
@@ -98,7 +98,7 @@ fn a_packet_is_a_request() {
     );
     assert!(!reply.text().contains("CONTENT_"), "{}", reply.text());
     assert!(reply.field("transfer-encoding").is_none());
-    // What the app gave as a list has a length; what it makes as it goes ends with the connection.
+    // A list has a length; the end of the connection delimits a generator's body.
     assert!(reply.field("content-length").is_some());
     let streamed = ask(&server, get("/generator", &[]));
     assert_eq!(streamed.text(), "0 1 2 3 4 ");
@@ -115,7 +115,7 @@ fn bodies_come_behind_the_packet() {
         ask(&server, [post("3"), b"abc".into()].concat()).text(),
         "abc"
     );
-    // What is too much belongs to nobody.
+    // Bytes beyond the length are ignored.
     let more = [post("3"), b"abcGET / HTTP/1.1\r\n\r\n".into()].concat();
     assert_eq!(ask(&server, more).text(), "abc");
     assert_eq!(ask(&server, post("")).text(), "");
@@ -133,7 +133,7 @@ fn a_packet_may_come_in_any_pieces() {
     for cut in 1..request.len() {
         let mut wire = server.connect();
         wire.send(&request[..cut]);
-        // A round trip of another connection: the first part has been read by then.
+        // After a round trip on another connection the first part has been read.
         assert_eq!(ask(&server, get("/hello", &[])).status, 200);
         wire.send(&request[cut..]);
         assert_eq!(wire.read_reply().text(), "hello", "cut at {cut}");
@@ -182,7 +182,7 @@ fn the_proxys_word_on_the_scheme_counts() {
     assert!(!scheme(&[("HTTPS", "off"), ("REQUEST_SCHEME", "https")]));
     let said = ("HTTP_X_FORWARDED_PROTO", "https");
     assert!(!scheme(&[("REQUEST_SCHEME", "http"), said]));
-    // Where it says nothing, the fields do, as over HTTP.
+    // Where no variable says it, the fields count, as over HTTP.
     assert!(scheme(&[said]));
     server.stop();
 }
@@ -283,7 +283,7 @@ fn a_proxy_header_may_stand_before_a_packet() {
     let said = get("/types", &[("REMOTE_ADDR", "203.0.113.9")]);
     let reply = ask(&server, [PROXY, &said[..]].concat());
     expect_lines(&reply, &["REMOTE_ADDR=str:203.0.113.9"]);
-    // The port would be another's.
+    // The port would be that of another address.
     assert!(!reply.text().contains("REMOTE_PORT"), "{}", reply.text());
     server.stop();
 }

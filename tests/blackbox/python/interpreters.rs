@@ -1,5 +1,5 @@
-//! One build of rcorn for every CPython from 3.9 on, shared and static, in and out of virtual environments;
-//! and clear words for those it cannot use.
+//! One build of rcorn for every CPython from 3.9 on, shared and static, in and out of virtual
+//! environments; and a clear message for those it cannot use.
 
 use std::path::Path;
 
@@ -51,7 +51,8 @@ fn every_supported_python_serves() {
 
 #[test]
 fn a_python_that_is_too_old_is_said() {
-    // One that only says so is on every machine; real ones do it in other ways, and are tried where they are.
+    // A stand-in is on every machine; real old ones differ in other ways, and are tried where they
+    // are installed.
     let stand_in = Path::new(ROOT).join("tests/support/python38/python3");
     let mut old = pythons();
     old.retain(|(_, version)| *version < (3, 9));

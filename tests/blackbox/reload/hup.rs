@@ -77,7 +77,8 @@ def app(environ, start_response):
     server.signal(Signal::SIGHUP);
     server.log().expect("RuntimeError: broken on purpose");
     assert_eq!(server.get("/").text(), "old");
-    // The template of the old code lives: a killed worker comes back although the code on disk is broken.
+    // The template of the old code lives: a killed worker comes back although the code on disk is
+    // broken.
     let killed = before[0];
     kill(killed, Signal::SIGKILL).unwrap();
     server.wait_gone(killed);

@@ -1,4 +1,5 @@
-//! `--reload`: every way in which a developer's files change, with both engines; and apps that cannot be loaded.
+//! `--reload`: every way in which a developer's files change, with both engines; and apps that
+//! cannot be loaded.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -79,8 +79,8 @@ fn what_is_not_the_apps_code_does_not_matter() {
     }
 }
 
-/// A package outside of the app's directory, found as editable installs are: by an entry of `sys.path`, or by a
-/// finder that knows the package's place.
+/// A package outside of the app's directory, found as editable installs are: by an entry of
+/// `sys.path`, or by a finder that knows the package's place.
 #[test]
 fn code_from_elsewhere_is_watched() {
     for (engine, by_path) in [("inotify", true), ("inotify", false), ("poll", true)] {

@@ -14,7 +14,7 @@ fn start_reload_and_stop_are_told() {
         .notify(&notify)
         .start();
     let deadline = server.deadline();
-    // Before the import, which may take longer than systemd's patience.
+    // Before the import, which may take longer than systemd waits.
     let extend = notify.expect("EXTEND_TIMEOUT_USEC=", deadline);
     assert_eq!(extend, "EXTEND_TIMEOUT_USEC=130000000");
     notify.expect("READY=1", deadline);

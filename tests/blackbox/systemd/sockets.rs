@@ -22,7 +22,7 @@ fn sockets_in_systemds_store_keep_their_queue_over_a_restart() {
     let stored = stored.expect("a socket");
     first.wait_workers(1);
     first.stop();
-    // Nobody serves; the client waits in the queue.
+    // No server runs; the client waits in the queue.
     let place = Place::Unix(folder.path().join("web"));
     let mut wire = Wire::connect(&place);
     wire.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");

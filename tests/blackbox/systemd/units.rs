@@ -21,7 +21,7 @@ fn the_units_are_sound() {
         .output()
         .expect("systemd-analyze (Debian: systemd); .ci/run installs it");
     let text = String::from_utf8(output.stderr).unwrap();
-    // Where rcorn is not installed its path cannot be executable; nothing else may be said.
+    // Where rcorn is not installed its path is not executable; nothing else may be reported.
     let complaints: Vec<&str> = text
         .lines()
         .filter(|line| line.contains("rcorn") && !line.contains("is not executable"))

@@ -16,7 +16,7 @@ fn the_watchdog_gets_a_sign_of_life_from_the_loop_that_serves() {
     for _ in 0..5 {
         notify.expect("WATCHDOG=1", server.deadline());
     }
-    // A loop that stands still gives none.
+    // A loop that does not turn sends none.
     server.signal(Signal::SIGSTOP);
     while notify.hears_within(Duration::from_millis(500)) {}
     server.signal(Signal::SIGCONT);

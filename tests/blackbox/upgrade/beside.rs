@@ -16,7 +16,7 @@ fn workers_of(arbiter: Pid) -> Vec<Pid> {
     pids
 }
 
-/// A server whose successor beside it is up: the server, its pid file, the successor.
+/// A server with a successor that serves: the server, its pid file, the successor's pid.
 fn with_successor(folder: &Path) -> (Server, PathBuf, Pid) {
     let pid_file = folder.join("pid");
     let server = Server::app("cases:app")
@@ -73,7 +73,7 @@ fn beside_the_new_arbiter_can_be_sent_away_again() {
     server.signal(Signal::SIGWINCH);
     server.wait_workers(0);
     kept.wait_for(100, server.deadline());
-    // Back: the old code's workers first, then the new arbiter goes.
+    // Going back: the old workers start again, then the new arbiter stops.
     server.signal(Signal::SIGHUP);
     server.wait_workers(2);
     kill(successor, Signal::SIGTERM).unwrap();
@@ -110,7 +110,7 @@ def app(environ, start_response):
 }
 
 #[test]
-fn beside_the_control_socket_goes_to_whom_stays() {
+fn beside_the_control_socket_goes_to_the_one_that_stays() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (first, second) = (path("ctl"), path("ctl.2"));

@@ -1,4 +1,5 @@
-//! USR2 with another build under the same name: one that takes over, one that cannot, one that hangs.
+//! USR2 with another build under the same name: one that takes over, one that cannot, one that
+//! hangs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -26,8 +27,8 @@ impl Installed {
         self.folder.path().join("rcorn")
     }
 
-    /// Written by processes of their own: what this one forks meanwhile for another test would keep the file open for
-    /// writing, and it could not be run (ETXTBSY, execve(2)).
+    /// Written by processes of their own: what this one forks meanwhile for another test would keep
+    /// the file open for writing, and it could not be run (ETXTBSY, execve(2)).
     fn run(&self, script: &str, argument: &OsStr) {
         let mut shell = Command::new("sh");
         let shell = shell.args(["-ec", script, "sh"]).arg(argument);
@@ -57,7 +58,8 @@ fn other_build() -> PathBuf {
     PathBuf::from(path)
 }
 
-/// USR2 in place from the one build to the other, under load: no request is lost, and all workers are replaced.
+/// USR2 in place from the one build to the other, under load: no request is lost, and all workers
+/// are replaced.
 fn assert_takes_over(before: &Path, after: &Path) {
     let installed = Installed::new(before);
     let server = Server::app("cases:app")
@@ -129,7 +131,8 @@ fn the_reason_of_a_build_that_cannot_take_over_is_logged() {
     server.stop();
 }
 
-/// The loop goes on while a new build is checked: before, the stop began after the two seconds that it may take.
+/// The loop goes on while a new build is checked: before, the stop began after the two seconds that
+/// it may take.
 #[test]
 fn a_build_that_hangs_does_not_delay_a_stop() {
     let installed = Installed::new(&this_build());

@@ -64,7 +64,7 @@ def app(environ, start_response):
     server.signal(Signal::SIGUSR2);
     server.log().expect("Reload failed, generation 1 keeps serving");
     assert_eq!(server.wait_workers(2), before);
-    // The old build's template is still there for the new arbiter.
+    // The new arbiter still uses the old build's template.
     kill(before[0], Signal::SIGKILL).unwrap();
     server.wait_gone(before[0]);
     server.wait_workers(2);
@@ -76,8 +76,8 @@ def app(environ, start_response):
 fn a_build_that_cannot_take_over_is_not_started_in_place() {
     let folder = tempfile::TempDir::new().unwrap();
     let program = folder.path().join("rcorn");
-    // Written by processes of their own: what this one forks meanwhile for another test would keep the file open for
-    // writing, and it could not be run (ETXTBSY, execve(2)).
+    // Written by processes of their own: what this one forks meanwhile for another test would keep
+    // the file open for writing, and it could not be run (ETXTBSY, execve(2)).
     let run = |program: &str, args: &[&OsStr]| {
         let status = Command::new(program).args(args).status().unwrap();
         assert!(status.success(), "{program} {args:?}");

@@ -40,7 +40,7 @@ fn an_app_that_fails_before_the_head_gives_500() {
         let mut wire = server.connect();
         let reply = wire.get(target);
         assert_eq!((reply.status, reply.closes()), (500, true), "{target}");
-        // Nothing of the app's secrets goes to the client.
+        // The client sees nothing of the exception.
         assert!(!reply.text().contains("purpose"), "{}", reply.text());
         server
             .log()
@@ -73,7 +73,7 @@ fn an_app_that_fails_after_the_head_aborts() {
     server
         .log()
         .expect("declared Content-Length: 4 but gave 2 bytes more");
-    // An item of the wrong type is named with its place.
+    // An item of the wrong type is reported with its index.
     assert_eq!(wire.get("/returns_strs").status, 500);
     server
         .log()

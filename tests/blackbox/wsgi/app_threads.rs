@@ -1,5 +1,6 @@
-//! What the app's own threads, forked processes and odd objects do with an exchange: no lock of the server's is held
-//! while code of the app runs, every reader comes to an end, and a child of the app never speaks with its client.
+//! What the app's own threads, forked processes and odd objects do with an exchange: no lock of the
+//! server's is held while code of the app runs, every reader comes to an end, and a child of the
+//! app never speaks with its client.
 
 use std::time::Duration;
 

@@ -69,7 +69,7 @@ fn the_next_request_sees_nothing_of_the_last() {
         wire.send(format!("GET /types HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
         wire.read_reply().text()
     };
-    // Three alike in a row exercise the memory of the last head; then others.
+    // Three equal heads in a row exercise the memo of the last head; then others follow.
     for _ in 0..3 {
         assert!(listing(&mut wire, "X-Secret: 1\r\n").contains("HTTP_X_SECRET=str:1"));
     }
@@ -89,7 +89,7 @@ fn a_unix_peer_has_an_empty_address_and_the_servers_name_is_the_clients() {
     let mut wire = server.connect();
     wire.send("GET /types HTTP/1.1\r\nHost: site.example:8443\r\nX-Forwarded-Proto: https\r\nSCRIPT_NAME: /types\r\n\r\n");
     let reply = wire.read_reply();
-    // The path is below SCRIPT_NAME: what is left of it is empty, which is no case of this app.
+    // The path is SCRIPT_NAME itself: the rest of it is empty, and the app has no such case.
     assert_eq!(reply.status, 404);
     wire.send("GET /types HTTP/1.1\r\nHost: site.example:8443\r\nX-Forwarded-Proto: https\r\n\r\n");
     let listing = wire.read_reply().text();

@@ -1,4 +1,5 @@
-//! Input and output of PEP 3333, one rule a test, asked from outside; the apps are in `tests/apps/cases.py`.
+//! Input and output of PEP 3333, one rule a test, asked from outside; the apps are in
+//! `tests/apps/cases.py`.
 
 use super::{post, text};
 use crate::support::Server;
@@ -142,7 +143,7 @@ fn wsgirefs_validator_has_no_complaint() {
     server.stop();
 }
 
-/// As gunicorn has it: iterating over it gives nothing.
+/// As in gunicorn: iterating over empty bytes gives nothing.
 #[test]
 fn no_bytes_at_all_are_an_empty_body() {
     let server = Server::app("cases:app").start();
