@@ -712,7 +712,7 @@ _rcorn() {
             return 0
             ;;
         rcorn__subcmd__ctl)
-            opts="-s -p --socket --pid --json status reload upgrade scale retire stack reopen stop"
+            opts="-s -p --socket --pid --json status stack reload upgrade scale retire reopen stop"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

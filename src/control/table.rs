@@ -4,12 +4,64 @@ use std::fmt::Write as _;
 
 use super::{Status, WorkerStatus};
 
-/// The status as text, a line each thing.
+/// A column of the workers' table: its heading, and its text for a worker.
+type Column = (&'static str, fn(&WorkerStatus) -> String);
+
+/// The columns, from left to right.
+const COLUMNS: &[Column] = &[
+    ("ID", |worker| worker.id.to_string()),
+    ("PID", |worker| or_dash(worker.pid)),
+    ("GEN", |worker| worker.generation.to_string()),
+    ("STAGE", |worker| worker.stage.clone()),
+    ("AGE", |worker| {
+        or_dash(worker.age.map(|age| format!("{age:.0} s")))
+    }),
+    ("REQUESTS", |worker| worker.requests.to_string()),
+    ("CONNS", |worker| worker.connections.to_string()),
+    ("MEMORY", |worker| {
+        let mebibytes = worker.resident.map(|kibibytes| kibibytes.div_euclid(1024));
+        or_dash(mebibytes.map(|mebibytes| format!("{mebibytes} MiB")))
+    }),
+    ("CURRENT REQUEST", |worker| {
+        worker.request.clone().unwrap_or_default()
+    }),
+];
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The status as text: one fact a line, then a table of the workers.
 pub(super) fn show(status: &Status) -> String {
+    let mut text = facts(status);
+    text.push('\n');
+    let headings = COLUMNS.iter().map(|(heading, _)| (*heading).to_owned());
+    let mut rows: Vec<Vec<String>> = vec![headings.collect()];
+    rows.extend(status.workers.iter().map(|worker| {
+        let cells = COLUMNS.iter().map(|(_, cell)| cell(worker));
+        cells.collect()
+    }));
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn facts(status: &Status) -> String {
     let mut text = String::new();
-    // Writing into a string does not fail.
     let mut line = |label: &str, value: &str| {
-        let _fits = writeln!(text, "{label:<12}{value}");
+        // Writing to a String does not fail.
+        writeln!(text, "{label:<12}{value}").ok();
     };
     line(
         "rcorn",
@@ -22,72 +74,62 @@ pub(super) fn show(status: &Status) -> String {
         line("last reload", last);
     }
     if let Some(pid) = status.upgrade {
-        line("upgrade", &format!("a new arbiter runs (pid {pid})"));
+        line("upgrade", &format!("a new arbiter is running (pid {pid})"));
     }
     for template in &status.templates {
-        let pid = template
-            .pid
-            .map_or_else(String::new, |pid| format!("pid {pid}, "));
+        let pid = template.pid.map(|pid| format!("pid {pid}, "));
         line(
             "template",
             &format!(
-                "{pid}generation {}, {}",
-                template.generation, template.stage
+                "{}generation {}, {}",
+                pid.unwrap_or_default(),
+                template.generation,
+                template.stage
             ),
         );
     }
     line(
         "workers",
-        &format!("{} of {} serve", status.serving(), status.wanted),
+        &format!("{} of {} serving", status.serving(), status.wanted),
     );
-    text.push('\n');
-    let mut rows = vec![
-        [
-            "ID",
-            "PID",
-            "GEN",
-            "STAGE",
-            "AGE",
-            "REQUESTS",
-            "CONNS",
-            "MEMORY",
-            "REQUEST IN HAND",
-        ]
-        .map(str::to_owned),
-    ];
-    rows.extend(status.workers.iter().map(row));
-    let widths: Vec<usize> = (0..9)
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    for row in rows {
-        let mut shown = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _fits = write!(shown, "{cell:<width$}  ");
-        }
-        text.push_str(shown.trim_end());
-        text.push('\n');
-    }
     text
 }
 
-fn row(worker: &WorkerStatus) -> [String; 9] {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    [
-        worker.id.to_string(),
-        or_dash(worker.pid.map(|pid| pid.to_string())),
-        worker.generation.to_string(),
-        worker.stage.clone(),
-        or_dash(worker.age.map(|age| format!("{age:.0} s"))),
-        worker.requests.to_string(),
-        worker.connections.to_string(),
-        or_dash(
-            worker
-                .resident
-                .map(|kib| format!("{} MiB", kib.div_euclid(1024))),
-        ),
-        worker.request.clone().unwrap_or_default(),
-    ]
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A status with one worker that serves and one that is not forked yet.
+    pub(crate) fn status() -> Status {
+        let json = r#"{
+            "version": "1.2.3", "pid": 10, "state": "running", "generation": 2, "wanted": 3,
+            "app": "shop:app", "listeners": ["127.0.0.1:8000", "unix:/run/x"], "upgrade": 99,
+            "templates": [{"generation": 2, "pid": 11, "stage": "ready"}],
+            "workers": [
+                {"id": 7, "pid": 12, "generation": 2, "stage": "serving", "age": 61.4,
+                 "requests": 12345, "connections": 2, "resident": 20480, "request": "GET /slow"},
+                {"id": 123, "pid": null, "generation": 2, "stage": "forking", "requests": 0,
+                 "connections": 0}
+            ]
+        }"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {
+        let expected = "\
+rcorn       1.2.3 (pid 10), running
+app         shop:app
+listening   127.0.0.1:8000, unix:/run/x
+generation  2
+upgrade     a new arbiter is running (pid 99)
+template    pid 11, generation 2, ready
+workers     1 of 3 serving
+
+ID   PID  GEN  STAGE    AGE   REQUESTS  CONNS  MEMORY  CURRENT REQUEST
+7    12   2    serving  61 s  12345     2      20 MiB  GET /slow
+123  -    2    forking  -     0         0      -
+";
+        assert_eq!(show(&status()), expected);
+    }
 }

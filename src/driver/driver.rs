@@ -26,6 +26,7 @@ use super::control::{ControlServer, FIRST_CLIENT, Waits};
 use super::handover::{Handover, InPlaceState};
 use super::interpreter;
 use super::logs::{self, Logs};
+use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::pidfile::PidFile;
 use super::policy::{boot_limit, stop_limit};
@@ -41,7 +42,7 @@ use super::shared_memory::SharedMemory;
 use super::signals::order;
 use super::sockets::Sockets;
 use super::status::View;
-use super::upgrade::{self, BlockedSignals, InPlaceUpgrade, Origin, Predecessor};
+use super::upgrade::{self, BlockedSignals, InPlaceUpgrade, Predecessor};
 use super::watch::{FileWatcher, describe_changes};
 
 const REPORTS: Token = Token(1);

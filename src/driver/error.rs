@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rcorn_log::FormatError;
-use rcorn_types::ExitStatus;
+use rcorn_types::{CommandError, ExitStatus};
 
 use super::control::ControlError;
 use super::interpreter::InterpreterError;
@@ -71,6 +71,17 @@ impl StartError {
             | Self::Listen(_)
             | Self::Stopped
             | Self::System { .. } => ExitStatus::Failure,
+        }
+    }
+
+    /// The error as `main` prints it.
+    #[must_use]
+    pub fn command_error(&self) -> CommandError {
+        CommandError {
+            what: self.to_string(),
+            hint: self.hint(),
+            detail: None,
+            status: self.exit_status(),
         }
     }
 

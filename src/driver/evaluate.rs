@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use rcorn_arbiter::Pid;
-use rcorn_settings::{ConfigFile, EVALUATOR, Error, PythonFile};
+use rcorn_settings::{ConfigFile, EVALUATOR, Error, PythonFile, Resolved, Sources};
 use rcorn_sys::spawn::Spawn;
 use rcorn_types::Monotonic;
 
@@ -111,12 +111,21 @@ fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Err
     }
 }
 
-/// Evaluates a file and waits for the result: for a start, and for commands that have no loop.
+/// The settings that the sources come to, after a Python file has been evaluated where there is one: for a
+/// start, and for commands that have no loop. `arguments`: rcorn's own command line, the file's `sys.argv`.
 ///
 /// # Errors
 ///
-/// The file cannot be read or evaluated; there is no Python; it took longer than a minute.
-pub fn evaluate(file: &PythonFile, arguments: &[OsString]) -> Result<String, Error> {
+/// The file cannot be read or evaluated; there is no Python; it took longer than a minute; or something is
+/// wrong with the settings.
+pub fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Resolved, Error> {
+    let file = sources.python_file();
+    let answer = file.map(|file| evaluate(&file, arguments)).transpose()?;
+    sources.resolve(answer.as_deref())
+}
+
+/// Evaluates a file and waits for the result.
+fn evaluate(file: &PythonFile, arguments: &[OsString]) -> Result<String, Error> {
     let Evaluation { helper, shown } = Evaluation::start(file, arguments)?;
     text(helper.wait(), &shown)
 }

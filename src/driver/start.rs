@@ -7,7 +7,7 @@ use nix::sys::signal::SigSet;
 
 use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
 use rcorn_log::{self as log, AccessFormat};
-use rcorn_settings::Settings;
+use rcorn_settings::{Settings, non_empty_variable};
 use rcorn_sys::clock;
 use rcorn_types::ExitStatus;
 
@@ -21,6 +21,7 @@ use super::handover::{Handover, InPlaceState};
 use super::interpreter;
 use super::logs::Logs;
 use super::native::NativeModule;
+use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::pidfile::PidFile;
 use super::policy::policy;
@@ -33,7 +34,7 @@ use super::shared_memory::SharedMemory;
 use super::signals::Signals;
 use super::sockets::{Sockets, handed_over};
 use super::unix_socket::remove_stale;
-use super::upgrade::{Origin, Predecessor, name_beside};
+use super::upgrade::{Predecessor, name_beside};
 use super::watch::FileWatcher;
 
 /// What the server starts with.
@@ -49,11 +50,6 @@ pub struct Launch {
     pub handover: Option<Handover>,
     /// Let go once the addresses are bound: then this process is in the background.
     pub background: Option<Background>,
-}
-
-/// A variable of the environment; an empty one counts as none.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Runs the server to its end; gives its exit status.
@@ -195,7 +191,7 @@ fn assemble<'a>(
     let control = open_control(&settings, predecessor.is_some(), state.as_ref())?;
     sockets.announce(&settings);
     let is_announced = state.as_ref().is_some_and(|state| state.is_announced);
-    let manager = ServiceManager::new(&environment, is_announced);
+    let manager = ServiceManager::new(&non_empty_variable, is_announced);
     sockets.store(&manager);
     log::info(format_args!("Using worker: {}", settings.worker_class));
     if let Some(background) = background {
@@ -246,7 +242,7 @@ fn open_sockets(
             take_over_both(handover.handoff_queue).map_err(&failed)?,
         ),
     };
-    let listeners = bind::first_listeners(settings, &environment, poller, given)?;
+    let listeners = bind::first_listeners(settings, &non_empty_variable, poller, given)?;
     let state = handover.and_then(|handover| handover.in_place);
     Ok((Sockets::new(listeners, queue), state.map(|state| *state)))
 }
@@ -256,7 +252,7 @@ fn open_control(
     is_beside: bool,
     state: Option<&InPlaceState>,
 ) -> Result<Option<ControlServer>, StartError> {
-    let control = ControlServer::open(settings, &environment, is_beside);
+    let control = ControlServer::open(settings, &non_empty_variable, is_beside);
     let control = control.map_err(StartError::Control)?;
     // The old build's socket may have been in another place.
     if let Some(before) = state.and_then(|state| state.control_socket.as_deref())

@@ -3,7 +3,7 @@
 //! begins with an ordinary reload, which can be taken back like any other.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,21 +22,11 @@ use rcorn_sys::{environment, process};
 use rcorn_types::Monotonic;
 
 use super::handover::{self, Handover, VARIABLE};
+use super::origin::Origin;
 use super::successor::{Checked, SuccessorCheck};
 
 /// How often a new build is checked anew because the state changed meanwhile, before the upgrade is given up.
 const MAX_CHECKS: u32 = 5;
-
-/// How this process was started: what a successor needs.
-#[derive(Debug)]
-pub struct Origin {
-    /// The executable, as it would be found now.
-    pub program: PathBuf,
-    /// All words of the command line.
-    pub arguments: Vec<OsString>,
-    /// The directory it was started in.
-    pub directory: PathBuf,
-}
 
 /// The name of a file that an arbiter and the one beside it both want: the newer one has it with `.2`, as gunicorn's pid
 /// file, until the other is gone.

@@ -10,7 +10,7 @@ use rcorn_settings::{HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Uns
 
 /// Threads and the kind of workers decide about the number of workers.
 #[derive(Default)]
-struct Crowd {
+struct Concurrency {
     workers: Option<(Literal, Source)>,
     threads: Option<(Literal, Source)>,
 }
@@ -22,7 +22,8 @@ pub(super) fn translate(file: &Path, text: &str) -> String {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     let name = verbatim(&name);
-    let (mut sheet, mut crowd, mut runs) = (Sheet::default(), Crowd::default(), 0_usize);
+    let (mut sheet, mut concurrency, mut runs) =
+        (Sheet::default(), Concurrency::default(), 0_usize);
     for statement in statements(text) {
         let code = statement.code.trim();
         if code.starts_with(['\'', '"']) || code == "pass" {
@@ -30,18 +31,18 @@ pub(super) fn translate(file: &Path, text: &str) -> String {
         }
         let source = &statement.source;
         if let Some((name, value)) = assignment(code) {
-            assign(name, value, source, &mut sheet, &mut crowd, &mut runs);
+            assign(name, value, source, &mut sheet, &mut concurrency, &mut runs);
         } else {
             runs = runs.saturating_add(1);
             sheet.leave(source, why_not(&statement));
         }
     }
-    workers(&crowd, &mut sheet);
-    sheet.say(format!("Made by `rcorn migrate` from {name}."));
-    sheet.say(as_it_is(&name, &sheet));
-    sheet.say("To check this file: rcorn --check-config -c rcorn.yaml.");
+    workers(&concurrency, &mut sheet);
+    sheet.remark(format!("Made by `rcorn migrate` from {name}."));
+    sheet.remark(as_it_is(&name, &sheet));
+    sheet.remark("To check this file: rcorn --check-config -c rcorn.yaml.");
     if runs > 0 {
-        sheet.say("It has code that only Python can run, listed below. Unless that can go, keep that file instead of this one.");
+        sheet.remark("It has code that only Python can run, listed below. Unless that can go, keep that file instead of this one.");
     }
     sheet.render()
 }
@@ -111,7 +112,7 @@ fn assign(
     value: &str,
     source: &Source,
     sheet: &mut Sheet,
-    crowd: &mut Crowd,
+    concurrency: &mut Concurrency,
     runs: &mut usize,
 ) {
     let row = TABLE.iter().find(|row| row.name == name);
@@ -150,8 +151,8 @@ fn assign(
         return;
     };
     match (name, row, unsupported) {
-        ("workers", ..) => crowd.workers = Some((literal, source.clone())),
-        ("threads", ..) => crowd.threads = Some((literal, source.clone())),
+        ("workers", ..) => concurrency.workers = Some((literal, source.clone())),
+        ("threads", ..) => concurrency.threads = Some((literal, source.clone())),
         ("worker_class", ..) => class(&literal, source, sheet),
         (_, Some(row), _) => value_of(row, &literal, source, sheet),
         (_, None, Some(unsupported)) => treat(unsupported, &literal, source, sheet),
@@ -306,17 +307,17 @@ fn text_of(row: &Setting, literal: &Literal) -> Option<String> {
 }
 
 /// Workers times threads.
-fn workers(crowd: &Crowd, sheet: &mut Sheet) {
+fn workers(concurrency: &Concurrency, sheet: &mut Sheet) {
     let number = |literal: &Literal| text(literal).parse::<u32>().ok();
-    let count = crowd
+    let count = concurrency
         .workers
         .as_ref()
         .and_then(|(literal, _)| number(literal));
-    let threads = crowd
+    let threads = concurrency
         .threads
         .as_ref()
         .map(|(literal, source)| (number(literal), source));
-    match (crowd.workers.as_ref(), threads) {
+    match (concurrency.workers.as_ref(), threads) {
         (Some((literal, source)), None) => plain_workers(literal, source, sheet),
         (workers, Some((Some(threads), source))) if threads <= 1 => {
             sheet.needless(source, "a worker runs one request at a time");

@@ -8,14 +8,14 @@ use super::yaml::Text;
 
 /// One line with its key and its value, still without what is to be put in.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct IniLine {
     pub(super) source: Source,
     pub(super) key: String,
     pub(super) value: String,
 }
 
 /// The lines of uWSGI's section, and the names of the other sections; `None` without such a section.
-pub(super) fn read(text: &str) -> Option<(Vec<Line>, Vec<String>)> {
+pub(super) fn read(text: &str) -> Option<(Vec<IniLine>, Vec<String>)> {
     let (mut lines, mut others, mut found) = (Vec::new(), Vec::new(), false);
     let mut ours = false;
     for (number, line) in (1..).zip(text.lines()) {
@@ -33,7 +33,7 @@ pub(super) fn read(text: &str) -> Option<(Vec<Line>, Vec<String>)> {
         }
         if ours {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
-            lines.push(Line {
+            lines.push(IniLine {
                 source: Source {
                     number,
                     text: line.to_owned(),
@@ -57,18 +57,18 @@ fn section_of(line: &str) -> Option<&str> {
 }
 
 /// Deep enough for every use; a text that contains itself ends here.
-const DEEPEST: usize = 10;
+const MAX_DEPTH: usize = 10;
 
 /// What is known for putting into texts.
 #[derive(Debug)]
-pub(super) struct Known<'a> {
+pub(super) struct Placeholders<'a> {
     /// The file, by its absolute path.
     pub(super) file: &'a Path,
     /// Keys and values.
     pub(super) values: Vec<(String, String)>,
 }
 
-impl Known<'_> {
+impl Placeholders<'_> {
     /// The text with everything put in; or why that is not possible.
     pub(super) fn expand(&self, text: &str) -> Result<Text, String> {
         let text = self.with_keys(&self.with_magic(text)?, 0)?;
@@ -115,7 +115,7 @@ impl Known<'_> {
         };
         let value = match self.values.iter().find(|(known, _)| known == key) {
             None => format!("%({key})"),
-            Some(_) if depth >= DEEPEST => return Err(format!("%({key}) contains itself")),
+            Some(_) if depth >= MAX_DEPTH => return Err(format!("%({key}) contains itself")),
             Some((_, value)) => {
                 self.with_keys(&self.with_magic(value)?, depth.saturating_add(1))?
             }

@@ -1,14 +1,16 @@
-//! `rcorn migrate FILE`: a uwsgi.ini or the plain values of a gunicorn.conf.py as a rcorn.yaml, on standard output.
+//! `rcorn migrate FILE`: translates a uwsgi.ini, or the plain values of a gunicorn.conf.py, into a
+//! rcorn.yaml.
 //!
-//! Text in, text out; nothing of the file is executed. Every line that is not translated is listed in a comment, with
-//! the reason; every value is held against the settings table, and one that rcorn would refuse is listed, too. Only
-//! `run`, which `main` calls, reads and prints.
+//! Text in, text out; nothing in the file is executed. Every line that is not translated is listed in a
+//! comment with the reason. Every value is checked against the settings table, and one that rcorn would
+//! refuse is listed, too. Only `run`, which `main` calls, reads a file.
 #![forbid(unsafe_code)]
 
 mod gunicorn;
 mod ini;
 mod limits;
 mod logformat;
+mod options;
 mod places;
 mod python;
 mod rules;
@@ -20,28 +22,22 @@ pub mod yaml;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
 use clap::{Arg, Command, ValueHint, value_parser};
-
-/// Exit codes: printed; the file cannot be read; it is nothing to migrate, or the command line is wrong.
-const DONE: u8 = 0;
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
+use rcorn_types::CommandError;
 
 /// Why a text cannot be migrated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct Refused {
+pub struct MigrateError {
     /// What is wrong.
     pub what: String,
     /// The way out.
     pub hint: String,
 }
 
-impl Refused {
+impl MigrateError {
     fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -66,65 +62,47 @@ pub fn command() -> Command {
         )
 }
 
-/// Runs `rcorn migrate` with the words after `migrate`; gives the exit code.
-pub fn run(words: impl Iterator<Item = OsString>) -> u8 {
+/// Runs `rcorn migrate` with the words after `migrate`; gives the text to print.
+///
+/// # Errors
+///
+/// [`Failure`](rcorn_types::ExitStatus::Failure) if the file cannot be read, [`Usage`](rcorn_types::ExitStatus::Usage) if it
+/// cannot be migrated or the command line is wrong.
+pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError> {
+    const EXAMPLE: &str = "rcorn migrate uwsgi.ini > rcorn.yaml";
     let words = std::iter::once(OsString::from("rcorn migrate")).chain(words);
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => {
-            let text = if error.kind() == ErrorKind::MissingRequiredArgument {
-                "FILE is missing".to_owned()
-            } else {
-                error.to_string()
-            };
-            let first = text.lines().next().unwrap_or_default();
-            let first = first.strip_prefix("error: ").unwrap_or(first);
-            return complain(first, "rcorn migrate uwsgi.ini > rcorn.yaml", USAGE);
-        }
-        Err(help) => {
-            drop(write!(io::stdout(), "{help}"));
-            return DONE;
-        }
+        Err(error) => return rcorn_settings::help_or_error(&error, EXAMPLE),
     };
     let Some(path) = matches.get_one::<PathBuf>("file") else {
-        return complain("no file", "rcorn migrate uwsgi.ini > rcorn.yaml", USAGE);
+        return Err(CommandError::usage("FILE is missing", EXAMPLE));
     };
-    let text = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let what = format!("cannot read {}: {error}", path.display());
-            return complain(&what, "name a uwsgi.ini or a gunicorn.conf.py", FAILED);
-        }
-    };
-    let Ok(text) = String::from_utf8(text) else {
+    let bytes = std::fs::read(path).map_err(|error| {
+        CommandError::failure(format!("cannot read {}: {error}", path.display()))
+            .with_hint("name a uwsgi.ini or a gunicorn.conf.py")
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_not_utf8| {
         let what = format!("{} is not valid UTF-8", path.display());
-        return complain(&what, "write it in UTF-8: iconv -t UTF-8 does that", USAGE);
-    };
+        CommandError::usage(what, "convert it with iconv -t UTF-8")
+    })?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_unknown| path.clone());
-    match translate(&absolute, &text) {
-        Ok(yaml) => {
-            drop(io::stdout().write_all(yaml.as_bytes()));
-            DONE
-        }
-        Err(refused) => complain(
-            &format!("{}: {refused}", path.display()),
-            &refused.hint,
-            USAGE,
-        ),
-    }
+    translate(&absolute, &text).map_err(|error| {
+        let what = format!("{}: {error}", path.display());
+        CommandError::usage(what, error.hint)
+    })
 }
 
-fn complain(text: &str, hint: &str, code: u8) -> u8 {
-    drop(writeln!(io::stderr(), "rcorn: error: {text}; hint: {hint}"));
-    code
-}
-
-/// The file's text as a rcorn.yaml. The path, an absolute one, tells what kind it is, and is what uWSGI's own
-/// variables are made of.
-pub fn translate(path: &Path, text: &str) -> Result<String, Refused> {
+/// Translates a file's text into a rcorn.yaml. The absolute path tells what kind of file it is; uWSGI's
+/// own variables are made of it.
+///
+/// # Errors
+///
+/// It is none of the files that can be migrated.
+pub fn translate(path: &Path, text: &str) -> Result<String, MigrateError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
-        return Err(Refused::new(
+        return Err(MigrateError::new(
             "is empty",
             "name a uwsgi.ini or a gunicorn.conf.py",
         ));
@@ -137,14 +115,14 @@ pub fn translate(path: &Path, text: &str) -> Result<String, Refused> {
         Some("py") => Ok(gunicorn::translate(path, text)),
         Some("ini") => uwsgi::translate(path, text),
         _ if text.trim_start().starts_with('<') => {
-            Err(Refused::new("is XML, which is not read", as_ini))
+            Err(MigrateError::new("is XML, which is not read", as_ini))
         }
         _ if ini::has_section(text) => uwsgi::translate(path, text),
-        Some("yaml" | "yml" | "json") => Err(Refused::new(
+        Some("yaml" | "yml" | "json") => Err(MigrateError::new(
             "is YAML or JSON; of uWSGI's forms only ini is read",
             as_ini,
         )),
-        Some(_) | None => Err(Refused::new(
+        Some(_) | None => Err(MigrateError::new(
             "is neither a uwsgi.ini nor a gunicorn.conf.py",
             "a uwsgi.ini has a line [uwsgi]; the name of gunicorn's file ends with .py",
         )),

@@ -1,12 +1,12 @@
 //! How many workers of a uwsgi.ini, how long and how large, as whom, and what they log.
 
 use super::logformat;
+use super::options::{IniOption, Remaining};
 use super::sheet::Sheet;
-use super::uwsgi::{Given, Rest};
 use super::yaml::Text;
 
 /// How many workers.
-pub(super) fn workers(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn workers(rest: &mut Remaining, sheet: &mut Sheet) {
     let processes = rest.last(&["processes", "workers"], sheet);
     let Some(threads) = rest.last(&["threads"], sheet) else {
         if let Some(given) = processes {
@@ -14,7 +14,7 @@ pub(super) fn workers(rest: &mut Rest, sheet: &mut Sheet) {
         }
         return;
     };
-    let number = |given: &Given| given.plain().and_then(|text| text.parse::<u32>().ok());
+    let number = |given: &IniOption| given.plain().and_then(|text| text.parse::<u32>().ok());
     let each = number(&threads);
     let count = processes.as_ref().map_or(Some(1), number);
     if each.is_some_and(|each| each <= 1) {
@@ -48,7 +48,7 @@ pub(super) fn workers(rest: &mut Rest, sheet: &mut Sheet) {
 }
 
 /// Times and sizes that several lines decide.
-pub(super) fn limits(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn limits(rest: &mut Remaining, sheet: &mut Sheet) {
     if let Some(given) = rest.last(&["harakiri"], sheet) {
         sheet.set("timeout", &given.value, &given.source);
     } else {
@@ -57,7 +57,7 @@ pub(super) fn limits(rest: &mut Rest, sheet: &mut Sheet) {
     let memory = rest.take(&["reload-on-rss", "evil-reload-on-rss"]);
     let least = memory
         .iter()
-        .filter_map(Given::plain)
+        .filter_map(IniOption::plain)
         .filter_map(|text| text.parse::<u64>().ok())
         .min();
     for given in memory {
@@ -110,7 +110,7 @@ pub(super) fn limits(rest: &mut Rest, sheet: &mut Sheet) {
 }
 
 /// uWSGI has one limit for the whole head, rcorn one for each of its lines.
-fn buffer(given: &Given, sheet: &mut Sheet) {
+fn buffer(given: &IniOption, sheet: &mut Sheet) {
     let Some(size) = given.plain().and_then(|text| text.parse::<u64>().ok()) else {
         return sheet.leave(
             &given.source,
@@ -139,7 +139,7 @@ fn buffer(given: &Given, sheet: &mut Sheet) {
 }
 
 /// The user.
-pub(super) fn user(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn user(rest: &mut Remaining, sheet: &mut Sheet) {
     let plain = rest.is_on("no-initgroups", "initgroups is off by itself", sheet);
     let user = rest.last(&["uid", "immediate-uid"], sheet);
     let group = rest.last(&["gid", "immediate-gid"], sheet);
@@ -159,7 +159,7 @@ pub(super) fn user(rest: &mut Rest, sheet: &mut Sheet) {
 }
 
 /// What is written where.
-pub(super) fn logs(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn logs(rest: &mut Remaining, sheet: &mut Sheet) {
     let silent = rest.is_on(
         "disable-logging",
         "rcorn writes no access log unless accesslog is set",

@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use super::options::{IniOption, Remaining};
 use super::sheet::Sheet;
-use super::uwsgi::{Given, Rest};
 use super::yaml::Text;
 
 /// What is served.
-pub(super) fn app(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn app(rest: &mut Remaining, sheet: &mut Sheet) {
     let callable = rest.last(&["callable"], sheet);
     let name = callable
         .as_ref()
-        .map_or("application", Given::text)
+        .map_or("application", IniOption::text)
         .to_owned();
     let chdir = rest.0.iter().rev().find(|given| given.key == "chdir");
-    let chdir = chdir.and_then(Given::plain).map(PathBuf::from);
+    let chdir = chdir.and_then(IniOption::plain).map(PathBuf::from);
     let mut named = rest.take(&["module", "wsgi", "wsgi-file", "file", "mount"]);
     let Some(given) = named.pop() else {
         if let Some(callable) = callable {
@@ -104,7 +104,7 @@ fn module_of(file: &Path, chdir: Option<&Path>) -> Result<(Option<String>, Strin
 }
 
 /// What is listened on.
-pub(super) fn sockets(rest: &mut Rest, sheet: &mut Sheet) {
+pub(super) fn sockets(rest: &mut Remaining, sheet: &mut Sheet) {
     let mut speaks_http = false;
     if let Some(protocol) = rest.last(&["protocol", "socket-protocol"], sheet) {
         speaks_http = protocol.text() == "http";
@@ -159,7 +159,7 @@ pub(super) fn sockets(rest: &mut Rest, sheet: &mut Sheet) {
 }
 
 /// uWSGI's address in our form.
-fn address(given: &Given, abstracts: bool) -> Result<String, &'static str> {
+fn address(given: &IniOption, abstracts: bool) -> Result<String, &'static str> {
     let text = given.text();
     if text.starts_with('=') {
         return Err("shared sockets are not needed: name the address itself in bind");
@@ -191,7 +191,7 @@ fn address(given: &Given, abstracts: bool) -> Result<String, &'static str> {
 }
 
 /// The permissions of a socket file follow from the umask.
-fn chmod(given: &Given, is_file: bool, rest: &Rest, sheet: &mut Sheet) {
+fn chmod(given: &IniOption, is_file: bool, rest: &Remaining, sheet: &mut Sheet) {
     let text = if given.text().is_empty() {
         "666"
     } else {

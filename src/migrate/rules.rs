@@ -1,8 +1,8 @@
 //! What becomes of a line of a uwsgi.ini that can be understood alone. The first rule whose key fits holds; a star at
 //! the end of a key stands for anything.
 
+use super::options::IniOption;
 use super::sheet::Sheet;
-use super::uwsgi::Given;
 use super::yaml::Text;
 
 /// What becomes of a line.
@@ -189,7 +189,7 @@ fn rule_of(key: &str) -> Option<&'static To> {
 }
 
 /// Does what the rule for the line says.
-pub(super) fn apply(given: &Given, sheet: &mut Sheet) {
+pub(super) fn apply(given: &IniOption, sheet: &mut Sheet) {
     match rule_of(&given.key) {
         Some(Copy(setting)) => {
             sheet.set(setting, &given.value, &given.source);
@@ -208,7 +208,7 @@ pub(super) fn apply(given: &Given, sheet: &mut Sheet) {
     }
 }
 
-fn special(given: &Given, sheet: &mut Sheet) {
+fn special(given: &IniOption, sheet: &mut Sheet) {
     match given.key.as_str() {
         "env" => variable(given, sheet),
         "pythonpath" | "python-path" | "pp" => {
@@ -263,7 +263,7 @@ fn special(given: &Given, sheet: &mut Sheet) {
 }
 
 /// `env = NAME=VALUE`
-fn variable(given: &Given, sheet: &mut Sheet) {
+fn variable(given: &IniOption, sheet: &mut Sheet) {
     let Some((name, value)) = given.text().split_once('=') else {
         return sheet.leave(&given.source, "it has no value: write NAME=VALUE");
     };

@@ -37,8 +37,8 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    /// A remark at the head.
-    pub(super) fn say(&mut self, text: impl Into<String>) {
+    /// Adds a remark at the head of the file.
+    pub(super) fn remark(&mut self, text: impl Into<String>) {
         self.head.push(text.into());
     }
 
@@ -132,7 +132,7 @@ impl Sheet {
 
     fn said_again(&mut self, before: Source, source: &Source) {
         let why = format!(
-            "line {} says it again, and the last one counts",
+            "line {} sets it again, and the last one holds",
             source.number
         );
         self.left.push((before, why));

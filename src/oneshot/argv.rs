@@ -4,11 +4,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use serde::Serialize;
 
-use rcorn_settings::{Setting, TABLE, clap_message};
+use rcorn_settings::{Setting, TABLE, help_or_error};
+use rcorn_types::CommandError;
 
 use super::OneShot;
 
@@ -142,17 +142,17 @@ fn handler(text: &str) -> Result<OsString, String> {
 }
 
 /// Reads all words of a command line: the program's name, the command's, and the rest.
-pub(super) fn read(which: OneShot, words: &[OsString]) -> Result<Parsed, String> {
+pub(super) fn read(which: OneShot, words: &[OsString]) -> Result<Parsed, CommandError> {
+    let hint = format!("rcorn {} --help", which.word());
+    let usage = |what: String| CommandError::usage(what, hint.as_str());
     // clap takes the first word for the program's name.
     match command(which).try_get_matches_from(words.iter().skip(1)) {
         Ok(matches) => {
-            let flags = flags(which, &matches)?;
-            Ok(Parsed::Run(details(which, &matches)?, flags))
+            let flags = flags(which, &matches).map_err(usage)?;
+            let details = details(which, &matches).map_err(usage)?;
+            Ok(Parsed::Run(details, flags))
         }
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            Ok(Parsed::Print(error.to_string()))
-        }
-        Err(error) => Err(clap_message(&error)),
+        Err(error) => help_or_error(&error, &hint).map(Parsed::Print),
     }
 }
 
@@ -240,4 +240,99 @@ fn absolute(path: &OsString) -> Result<String, String> {
     absolute
         .map_err(|error| format!("'{}' is no path: {error}", path.to_string_lossy()))
         .and_then(|path| text(&path.into_os_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(which: OneShot, words: &[&str]) -> Result<(Details, Vec<String>), String> {
+        let words: Vec<OsString> = ["rcorn", which.word()]
+            .iter()
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        match read(which, &words) {
+            Ok(Parsed::Run(details, flags)) => {
+                let flags = flags.iter().map(|word| word.to_string_lossy().into_owned());
+                Ok((details, flags.collect()))
+            }
+            Ok(Parsed::Print(text)) => Err(text),
+            Err(error) => {
+                assert_eq!(error.status, rcorn_types::ExitStatus::Usage);
+                assert_eq!(error.hint, Some(format!("rcorn {} --help", which.word())));
+                Err(error.what)
+            }
+        }
+    }
+
+    #[test]
+    fn every_parser_is_sound() {
+        for which in OneShot::ALL {
+            command(which).debug_assert();
+            let shared = command(which)
+                .get_arguments()
+                .filter(|arg| arg.get_long().is_some_and(|long| SHARED.contains(&long)))
+                .count();
+            assert_eq!(shared, SHARED.len(), "{which:?}");
+        }
+    }
+
+    #[test]
+    fn flags_of_the_server_are_passed_on_in_their_long_form() {
+        let words = ["-e", "A=1", "--chdir", "/srv", "-e", "B=2", "shop:app"];
+        let (details, flags) = parsed(OneShot::Cgi, &words).unwrap();
+        assert_eq!(details, Details::default());
+        let expected = [
+            "--chdir", "/srv", "--env", "A=1", "--env", "B=2", "shop:app",
+        ];
+        assert_eq!(flags, expected);
+    }
+
+    #[test]
+    fn what_follows_the_app_of_a_cgi_is_not_read() {
+        let (_, flags) = parsed(OneShot::Cgi, &["shop:app", "a+b", "-c"]).unwrap();
+        assert_eq!(flags, ["shop:app"]);
+        let error = parsed(OneShot::Cgi, &["shop:app", "--chdir=/etc"]).unwrap_err();
+        assert!(error.contains("must precede it"), "{error}");
+        let error = parsed(OneShot::Cgi, &["--nothing", "shop:app"]).unwrap_err();
+        assert_eq!(error, "unexpected argument '--nothing' found");
+    }
+
+    #[test]
+    fn paths_are_absolute_and_a_dash_is_standard_input() {
+        let words = ["shop:app", "--event", "-", "--context", "/tmp/./c.json"];
+        let (details, flags) = parsed(OneShot::Invoke, &words).unwrap();
+        assert_eq!(details.event.as_deref(), Some("-"));
+        assert_eq!(details.context.as_deref(), Some("/tmp/c.json"));
+        assert_eq!(flags, ["shop:app"]);
+        let words = ["a:b", "--event", "-", "--context", "-"];
+        let error = parsed(OneShot::Invoke, &words).unwrap_err();
+        assert!(error.contains("cannot be both"), "{error}");
+    }
+
+    #[test]
+    fn a_bundle_has_an_entry_point_of_two_names() {
+        let (details, _) = parsed(OneShot::Pack, &["a:b", "-o", "/tmp/x.zip"]).unwrap();
+        assert_eq!(details.handler.as_deref(), Some("index.handler"));
+        assert!(!details.force && details.include.is_empty());
+        for wrong in ["index", "1.a", "a.b-c", "a."] {
+            let words = ["a:b", "-o", "x.zip", "--handler", wrong];
+            let error = parsed(OneShot::Pack, &words).unwrap_err();
+            assert!(error.contains("MODULE.NAME"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_there_twice_is_named() {
+        let error = parsed(OneShot::Invoke, &["a:b"]).unwrap_err();
+        assert_eq!(error, "--event <FILE> is missing");
+        let error = parsed(OneShot::Pack, &["a:b", "c:d", "-o", "x"]).unwrap_err();
+        assert!(error.contains("'c:d'"), "{error}");
+        assert!(
+            parsed(OneShot::Pack, &["--help"])
+                .unwrap_err()
+                .contains("Usage: rcorn pack")
+        );
+    }
 }

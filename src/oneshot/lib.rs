@@ -1,12 +1,14 @@
-//! `rcorn cgi`, `rcorn invoke`, `rcorn pack`: one request, or one bundle, and no server. This process becomes the
-//! user's own Python, with what it has to do and our Python modules in a descriptor; workers and the native module
-//! would only cost time here. The modules are those that `rcorn pack` puts into a bundle, so a function service and
-//! `rcorn invoke` run the same code. Called by `main.rs`.
+//! `rcorn cgi`, `rcorn invoke`, `rcorn pack`: one request or one bundle, without a server.
+//!
+//! This process becomes the user's own Python, with its orders and rcorn's Python modules in a memfd;
+//! workers and the native module would only cost time here. The modules are those that `rcorn pack` puts
+//! into a bundle, so a function service and `rcorn invoke` run the same code.
 #![forbid(unsafe_code)]
 
 mod argv;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,10 +21,11 @@ use rcorn_driver as driver;
 use rcorn_settings::{self as settings, Environment, Resolved, Settings};
 use rcorn_sys::descriptor::set_inherited;
 use rcorn_sys::memfd::{self, Content};
+use rcorn_types::{CommandError, ExitStatus};
 
 use argv::{Details, Parsed};
 
-/// What is done by `-c`.
+/// The program that Python runs with `-c`.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 
 macro_rules! modules {
@@ -33,7 +36,7 @@ macro_rules! modules {
     };
 }
 
-/// Our Python modules.
+/// The Python modules, by name.
 static MODULES: [(&str, &str); 8] = modules![
     "__init__", "cgi", "events", "exchange", "function", "load", "oneshot", "pack",
 ];
@@ -46,7 +49,7 @@ pub enum OneShot {
     Cgi,
     /// Answer an API-gateway event.
     Invoke,
-    /// Make a function bundle.
+    /// Write a bundle for a function service.
     Pack,
 }
 
@@ -77,7 +80,7 @@ impl OneShot {
     }
 }
 
-/// What the interpreter is told.
+/// The orders to the interpreter.
 #[derive(Serialize)]
 struct Orders<'a> {
     command: OneShot,
@@ -90,74 +93,47 @@ struct Orders<'a> {
     files: BTreeMap<&'static str, &'static str>,
 }
 
-/// What is wrong, the way out, and the exit code.
-struct Trouble(String, Option<String>, u8);
-
-fn system(what: &'static str) -> impl Fn(io::Error) -> Trouble {
-    move |error| Trouble(format!("cannot {what}: {error}"), None, 1)
+fn system(what: &'static str) -> impl Fn(io::Error) -> CommandError {
+    move |error| CommandError::failure(format!("cannot {what}: {error}"))
 }
 
-/// Runs a command with all words of the command line. Comes back only when there is nothing to run; gives the exit
-/// code.
-pub fn run(command: OneShot, words: &[OsString], environment: &Environment<'_>) -> u8 {
-    match prepare(command, words, environment) {
-        Ok(code) => code,
-        Err(Trouble(text, hint, code)) => {
-            let mut stderr = io::stderr();
-            let hint = hint
-                .map(|hint| format!("; hint: {hint}"))
-                .unwrap_or_default();
-            drop(writeln!(stderr, "rcorn: error: {text}{hint}"));
-            code
-        }
-    }
-}
-
-fn prepare(
+/// Runs a command with all words of the command line. On success this process has become the user's
+/// Python, so it returns only with a text to print.
+///
+/// # Errors
+///
+/// What is wrong with the command line, the settings or the system.
+pub fn run(
     command: OneShot,
     words: &[OsString],
     environment: &Environment<'_>,
-) -> Result<u8, Trouble> {
-    let usage = |text| Trouble(text, Some(format!("rcorn {} --help", command.word())), 2);
-    let (details, flags) = match argv::read(command, words).map_err(usage)? {
+) -> Result<String, CommandError> {
+    let (details, flags) = match argv::read(command, words)? {
         Parsed::Run(details, flags) => (details, flags),
-        Parsed::Print(text) => {
-            // A reader that left early (head) is no failure of ours.
-            drop(io::stdout().write_all(text.as_bytes()));
-            return Ok(0);
-        }
+        Parsed::Print(text) => return Ok(text),
     };
-    // Those that change one default each are for servers: a port that is no port must not end a request.
+    // Variables that change one default each are for servers: a port that is no port must not end a
+    // request.
     let environment = |name: &str| {
-        let heeded = name == "PWD" || name.ends_with("_CMD_ARGS");
-        heeded.then(|| environment(name)).flatten()
+        let applies = name == "PWD" || name.ends_with("_CMD_ARGS");
+        applies.then(|| environment(name)).flatten()
     };
-    let resolved = match resolve(words, flags, &environment) {
-        Ok(Some(resolved)) => resolved,
-        Ok(None) => {
-            let text = "a variable with flags asks for help or the version".to_owned();
-            return Err(Trouble(text, None, 2));
-        }
-        Err(error) => {
-            drop(io::stderr().write_all(error.detail().unwrap_or_default().as_bytes()));
-            return Err(Trouble(
-                error.to_string(),
-                error.hint(),
-                error.exit_status().code(),
-            ));
-        }
+    let resolved = resolve(words, flags, &environment).map_err(|error| error.command_error())?;
+    let Some(resolved) = resolved else {
+        let what = "a variable with flags asks for help or the version";
+        return Err(CommandError::new(what, ExitStatus::Usage));
     };
     for warning in &resolved.warnings {
         drop(writeln!(io::stderr(), "rcorn: warning: {warning}"));
     }
     if command == OneShot::Cgi {
-        is_request(&resolved.settings)?;
+        check_for_request(&resolved.settings)?;
     }
-    become_python(command, &resolved.settings, &details, words)
+    match become_python(command, &resolved.settings, &details, words)? {}
 }
 
-/// The settings, if that is what the words ask for. A file is read only when it is named: whoever starts a CGI program
-/// does not choose its directory.
+/// The settings, unless the words ask for help. A file is read only if it is named: whoever starts a CGI
+/// program does not choose its directory.
 fn resolve(
     words: &[OsString],
     flags: Vec<OsString>,
@@ -168,15 +144,11 @@ fn resolve(
         settings::Invocation::Serve(sources) => sources.without_usual_file(),
         settings::Invocation::Print(_) | settings::Invocation::Generate(_) => return Ok(None),
     };
-    let answer = match sources.python_file() {
-        Some(file) => Some(driver::evaluate(&file, words)?),
-        None => None,
-    };
-    sources.resolve(answer.as_deref()).map(Some)
+    driver::resolve(sources, words).map(Some)
 }
 
-/// People type the command into a shell to see what it does.
-fn is_request(settings: &Settings) -> Result<(), Trouble> {
+/// People type the command into a shell to see what it does: then there is no request.
+fn check_for_request(settings: &Settings) -> Result<(), CommandError> {
     let set = std::env::var_os("REQUEST_METHOD").is_some_and(|method| !method.is_empty());
     let given = settings
         .raw_env
@@ -185,9 +157,11 @@ fn is_request(settings: &Settings) -> Result<(), Trouble> {
     if set || given {
         return Ok(());
     }
-    let text = "REQUEST_METHOD is not set: `rcorn cgi` is started by a web server, for each request, with the request in its environment (RFC 3875)";
-    let hint = "to try it: REQUEST_METHOD=GET PATH_INFO=/ rcorn cgi APP_MODULE; to serve: rcorn APP_MODULE";
-    Err(Trouble(text.to_owned(), Some(hint.to_owned()), 2))
+    Err(CommandError::usage(
+        "REQUEST_METHOD is not set: a web server starts `rcorn cgi` for each request, with the request in \
+         its environment (RFC 3875)",
+        "to try it: REQUEST_METHOD=GET PATH_INFO=/ rcorn cgi APP_MODULE; to serve: rcorn APP_MODULE",
+    ))
 }
 
 fn become_python(
@@ -195,9 +169,9 @@ fn become_python(
     settings: &Settings,
     details: &Details,
     words: &[OsString],
-) -> Result<u8, Trouble> {
+) -> Result<Infallible, CommandError> {
     let python = driver::python(settings.python.clone())
-        .map_err(|error| Trouble(error.to_string(), Some(error.hint()), 1))?;
+        .map_err(|error| CommandError::failure(error.to_string()).with_hint(error.hint()))?;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let orders = Orders {
         command,
@@ -215,23 +189,19 @@ fn become_python(
         details,
         files: MODULES.into_iter().collect(),
     };
-    let file = hand_over(&orders).map_err(system("hand the orders over"))?;
+    let file = write_orders(&orders).map_err(system("pass the orders on"))?;
     std::env::set_current_dir(&settings.chdir).map_err(system("change to the app's directory"))?;
     let error = Command::new(&python)
         .args(["-c", BOOTSTRAP])
         .arg(file.as_raw_fd().to_string())
         .envs(settings.raw_env.iter().map(|(name, value)| (name, value)))
         .exec();
-    let text = format!("cannot run {}: {error}", python.display());
-    Err(Trouble(
-        text,
-        Some("another Python is chosen with --python".to_owned()),
-        1,
-    ))
+    let what = format!("cannot run {}: {error}", python.display());
+    Err(CommandError::failure(what).with_hint("choose another Python with --python"))
 }
 
-/// The orders in memory, open for reading and for the exec.
-fn hand_over(orders: &Orders<'_>) -> io::Result<OwnedFd> {
+/// Writes the orders into a memfd that stays open over the exec.
+fn write_orders(orders: &Orders<'_>) -> io::Result<OwnedFd> {
     let orders = serde_json::to_vec(orders).map_err(io::Error::other)?;
     let memory = memfd::sealed(c"rcorn-orders", &orders, Content::Data)?;
     set_inherited(&memory, true)?;

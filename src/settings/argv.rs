@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::clap_error;
 use super::error::Error;
 use super::gunicorn_compat::{Takes, UNSUPPORTED, Unsupported};
 use super::rows::{Layer, Setting, TABLE};
@@ -286,21 +287,7 @@ fn translated(error: &clap::Error) -> Error {
     if kind == ErrorKind::TooManyValues {
         return Error::SurplusValue { flag };
     }
-    Error::Usage(clap_message(error))
-}
-
-/// What clap has to say about a command line, in one line: without the word "error", the usage and tips.
-pub fn clap_message(error: &clap::Error) -> String {
-    if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
-        (error.kind(), error.get(ContextKind::InvalidArg))
-    {
-        // clap writes a list on lines of its own.
-        let missing = missing.join(" and ").replace("...", "");
-        return format!("{missing} is missing");
-    }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    Error::Usage(clap_error::message(error))
 }
 
 /// All flags that begin like this one.

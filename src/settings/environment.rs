@@ -17,6 +17,12 @@ pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// A variable of this process that is set and not empty.
+#[must_use]
+pub fn non_empty_variable(name: &str) -> Option<String> {
+    non_empty(&process_environment, name)
+}
+
 /// The value of a variable that is set and not empty.
 pub(super) fn non_empty(environment: &Environment<'_>, variable: &str) -> Option<String> {
     environment(variable).filter(|text| !text.trim().is_empty())

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rcorn_types::ExitStatus;
+use rcorn_types::{CommandError, ExitStatus};
 
 use super::refusal::Refused;
 
@@ -229,6 +229,16 @@ impl Error {
             Self::LaunchDirectory { .. } => "start rcorn from a directory that still exists",
         };
         Some(text.to_owned())
+    }
+
+    /// The error as `main` prints it.
+    pub fn command_error(&self) -> CommandError {
+        CommandError {
+            what: self.to_string(),
+            hint: self.hint(),
+            detail: self.detail().map(str::to_owned),
+            status: self.exit_status(),
+        }
     }
 
     /// More than one line of it: the traceback of Python code that failed.

@@ -14,6 +14,7 @@ mod app;
 mod argv;
 mod check;
 mod choice;
+mod clap_error;
 mod config;
 mod environment;
 mod error;
@@ -42,14 +43,14 @@ pub use address::Address;
 pub use allow::AllowList;
 pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
-pub use argv::clap_message;
 pub use check::launch_directory;
 pub use choice::{
     DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
     UpgradeMode,
 };
+pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};
-pub use environment::{Environment, process_environment};
+pub use environment::{Environment, non_empty_variable, process_environment};
 pub use error::Error;
 pub use evaluated::{EVALUATOR, PythonFile};
 pub use explain::{explain, is_app, print_config, values};

@@ -3,7 +3,6 @@
 /// How a command of rcorn ends. 3 and 4 are gunicorn's; the rest is usual on Unix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-#[must_use]
 pub enum ExitStatus {
     /// It was stopped because someone asked, or it did what it was asked to do.
     Success = 0,

@@ -52,7 +52,7 @@ pub(crate) fn ctl(words: &[&str]) -> Told {
 pub(crate) fn serves(arbiter: Pid, workers: usize) -> bool {
     ctl(&["--pid", &arbiter.to_string(), "status"])
         .out
-        .contains(&format!(" {workers} of {workers} serve"))
+        .contains(&format!(" {workers} of {workers} serving"))
 }
 
 impl Server {

@@ -35,7 +35,7 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
         .start();
     wait_until(named.deadline(), "the named one serves", || {
         let told = ctl(&["--socket", path, "status"]);
-        told.out.contains("1 of 1 serve")
+        told.out.contains("1 of 1 serving")
     });
     let second = Server::app("cases:app")
         .args(["--control-socket", path])
@@ -46,7 +46,7 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
     assert!(
         ctl(&["--socket", path, "status"])
             .done()
-            .contains("1 of 1 serve")
+            .contains("1 of 1 serving")
     );
     named.stop();
     assert!(!std::path::Path::new(path).exists());

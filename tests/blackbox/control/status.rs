@@ -17,7 +17,7 @@ fn status_shows_workers_and_the_request_in_hand() {
     let text = told.done();
     for part in [
         "cases:app",
-        "2 of 2 serve",
+        "2 of 2 serving",
         "generation  1",
         "GET /held?x=1 HTTP/1.1 from 127.0.0.1",
     ] {
@@ -57,7 +57,7 @@ from cases import app
         .start();
     gate.expect(server.deadline());
     let asked = server.ctl(&["status"]);
-    assert!(asked.done().contains("0 of 1 serve"), "{asked:?}");
+    assert!(asked.done().contains("0 of 1 serving"), "{asked:?}");
     let asked = server.ctl(&["status", "--check"]);
     assert_eq!(asked.code, 1, "{asked:?}");
     gate.open();

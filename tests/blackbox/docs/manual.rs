@@ -87,7 +87,7 @@ fn a_page_that_there_is_not_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("'manual' is no page") && said.contains("signals-man"),
+        said.contains("'manual' is not a page") && said.contains("signals-man"),
         "{said}"
     );
 }

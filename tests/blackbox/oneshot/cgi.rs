@@ -145,7 +145,7 @@ fn wrong_use_is_explained() {
         2,
         &[
             "REQUEST_METHOD is not set",
-            "started by a web server",
+            "a web server starts",
             "hint: to try it: REQUEST_METHOD=GET",
         ],
     );

@@ -170,7 +170,7 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
             .matches("Starting rcorn")
             .count()
             == 2
-            && status().contains(" 2 of 2 serve")
+            && status().contains(" 2 of 2 serving")
     });
     load.wait_for(10, deadline);
     load.stop().assert_clean();

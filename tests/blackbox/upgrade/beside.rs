@@ -120,7 +120,7 @@ fn beside_the_control_socket_goes_to_the_one_that_stays() {
     server.wait_workers(1);
     let serves = |socket: &str| {
         let told = ctl(&["--socket", socket, "status"]);
-        told.code == 0 && told.out.contains("1 of 1 serve")
+        told.code == 0 && told.out.contains("1 of 1 serving")
     };
     wait_until(server.deadline(), "the first serves", || serves(&first));
     server.signal(Signal::SIGUSR2);
