@@ -287,11 +287,12 @@ impl Children {
                 | WaitStatus::PtraceSyscall(_)
                 | WaitStatus::StillAlive => continue,
             };
-            self.ended(Pid(pid.as_raw()), exit, events);
+            self.note_exit(Pid(pid.as_raw()), exit, events);
         }
     }
 
-    fn ended(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
+    /// A child was reaped: finds out what it was.
+    pub(super) fn note_exit(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
         let template = self
             .templates
             .iter()
@@ -355,41 +356,4 @@ fn send_command(template: &Template, command: &Command) -> io::Result<()> {
         MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
     )?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn who_is_gone_or_nobody_is_not_register() {
-        let mut child = Command::new("true").spawn().unwrap();
-        let pid = Pid(i32::try_from(child.id()).unwrap());
-        let mut children = Children::default();
-        let stack_dump = || Some(memfd_create(c"", MFdFlags::empty()).unwrap());
-        assert_eq!(
-            children.register(WorkerId(1), pid, stack_dump()),
-            Registered::Alive
-        );
-        assert!(children.stack_dump(pid).is_some());
-        child.wait().unwrap();
-        assert_eq!(
-            children.register(WorkerId(2), pid, stack_dump()),
-            Registered::Gone
-        );
-        children.unclaimed_exits.insert(pid, Exit::Code(3));
-        assert_eq!(
-            children.register(WorkerId(3), pid, stack_dump()),
-            Registered::Ended(Exit::Code(3))
-        );
-        for nobody in [0, -1] {
-            assert_eq!(
-                children.register(WorkerId(4), Pid(nobody), stack_dump()),
-                Registered::Gone
-            );
-        }
-        assert_eq!(children.stack_dumps.len(), 1, "the rest would stay open");
-    }
 }

@@ -14,6 +14,8 @@ mod background;
 mod bind;
 mod check;
 mod children;
+#[cfg(test)]
+mod children_tests;
 mod control;
 mod driver;
 mod error;
