@@ -18,6 +18,7 @@ use super::control::ControlServer;
 use super::driver::Driver;
 use super::error::{StartError, system};
 use super::handover::{Handover, InPlaceState};
+use super::hands::Hands;
 use super::interpreter;
 use super::logs::Logs;
 use super::native::NativeModule;
@@ -86,7 +87,7 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
         Err(StartError::Stopped) => return Ok(ExitStatus::Success),
         Err(error) => return Err(error),
     };
-    driver.pid_file = pid_file;
+    driver.hands.pid_file = pid_file;
     let outcome = driver.run().map_err(system("go on"));
     driver.tidy_up();
     Ok(match outcome? {
@@ -208,23 +209,25 @@ fn assemble<'a>(
         brain: inherited.brain,
         poller,
         reports: Receiver::new(inherited.reports),
-        memory: inherited.memory,
-        children,
-        sockets,
-        settings,
-        reload: ReloadTransaction::new(read_sources),
-        predecessor: predecessor.map(Predecessor::new),
-        successor: None,
-        origin,
-        logs,
-        manager,
-        control,
-        pid_file: None,
-        out_of_memory: OutOfMemory::find(),
-        watcher: FileWatcher::default(),
-        has_booted: inherited.is_announced,
-        queue: [inherited.first].into(),
-        outcome: None,
+        hands: Hands {
+            memory: inherited.memory,
+            children,
+            sockets,
+            settings,
+            reload: ReloadTransaction::new(read_sources),
+            predecessor: predecessor.map(Predecessor::new),
+            successor: None,
+            origin,
+            logs,
+            manager,
+            control,
+            pid_file: None,
+            out_of_memory: OutOfMemory::find(),
+            watcher: FileWatcher::default(),
+            has_booted: inherited.is_announced,
+            queue: [inherited.first].into(),
+            outcome: None,
+        },
     })
 }
 

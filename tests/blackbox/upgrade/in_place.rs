@@ -62,7 +62,9 @@ def app(environ, start_response):
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGUSR2);
-    server.log().expect("Reload failed, generation 1 keeps serving");
+    server
+        .log()
+        .expect("Reload failed, generation 1 keeps serving");
     assert_eq!(server.wait_workers(2), before);
     // The new arbiter still uses the old build's template.
     kill(before[0], Signal::SIGKILL).unwrap();

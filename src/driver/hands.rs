@@ -1,0 +1,459 @@
+//! What the arbiter's actions touch. Failures become events: the arbiter decides what they mean.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+use mio::{Registry, Token};
+use nix::sys::signal::Signal;
+
+use rcorn_arbiter::{
+    Action, Arbiter, Ask, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, Slot, StopNote,
+    UpgradeNote, WorkerNote,
+};
+use rcorn_link::{Command, HookEvent, Start, TemplateReason};
+use rcorn_log as log;
+use rcorn_scoreboard::StopMode;
+use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
+use rcorn_sys::{clock, process};
+
+use super::children::Children;
+use super::control::ControlServer;
+use super::handover::{Handover, InPlaceState};
+use super::interpreter;
+use super::logs::{self, Logs};
+use super::origin::Origin;
+use super::out_of_memory::OutOfMemory;
+use super::pidfile::PidFile;
+use super::policy::{boot_limit, stop_limit};
+use super::postmortem::{read_stacks, report_hung, report_lost_request};
+use super::process::signal;
+use super::reload::{self, Pending, ReloadTransaction, warn_of_boot_settings};
+use super::saved_children::SavedChildren;
+use super::service_manager::ServiceManager;
+use super::shared_memory::SharedMemory;
+use super::sockets::Sockets;
+use super::status::View;
+use super::upgrade::{self, InPlaceUpgrade, Predecessor};
+use super::watch::FileWatcher;
+
+/// The token of helpers of a reload.
+pub(super) const RELOAD: Token = Token(4);
+/// The token of inotify.
+pub(super) const WATCH: Token = Token(5);
+/// The token of the check of a successor.
+pub(super) const UPGRADE: Token = Token(6);
+
+/// What the loop has, and an action may need.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'t> {
+    pub(super) brain: &'t Arbiter,
+    pub(super) registry: &'t Registry,
+    /// The report socket: our end, and the end that templates inherit.
+    pub(super) reports: (RawFd, RawFd),
+}
+
+/// One object for each thing that can be touched; each knows nothing of the others.
+pub(super) struct Hands<'a> {
+    pub(super) memory: SharedMemory,
+    pub(super) children: Children,
+    pub(super) sockets: Sockets,
+    pub(super) settings: Settings,
+    pub(super) reload: ReloadTransaction<'a>,
+    /// The arbiter that started us beside itself, while it lives.
+    pub(super) predecessor: Option<Predecessor>,
+    /// A successor that will take our place, while it is checked.
+    pub(super) successor: Option<InPlaceUpgrade>,
+    pub(super) origin: Origin,
+    pub(super) logs: Logs,
+    pub(super) manager: ServiceManager,
+    pub(super) control: Option<ControlServer>,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) out_of_memory: OutOfMemory,
+    pub(super) watcher: FileWatcher,
+    /// A template was started once.
+    pub(super) has_booted: bool,
+    /// Events that follow, and those that the loop has heard of.
+    pub(super) queue: VecDeque<Event>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Hands<'_> {
+    /// Carries an action out. Failures become events: the arbiter decides what they mean.
+    pub(super) fn perform(&mut self, turn: Turn<'_>, action: Action) {
+        match action {
+            Action::Load => self.load(turn),
+            Action::StartTemplate(generation) => self.start_template(turn, generation),
+            Action::EndTemplate(generation) => {
+                if turn.brain.is_stopping() && generation == turn.brain.generation() {
+                    self.call_hook(HookEvent::Exit);
+                }
+                self.children.end_template(generation);
+            }
+            Action::KillTemplate(_, pid) => self.kill_template(pid),
+            Action::Fork(id, slot, generation) => {
+                let probe = generation != turn.brain.generation();
+                if let Err(reason) = self.children.fork(id, slot, generation, probe) {
+                    self.queue.push_back(Event::ForkFailed(id, reason));
+                }
+            }
+            Action::Ask(pid, ask) => self.ask(pid, ask),
+            Action::PostMortem(_, slot, pid) => {
+                report_hung(pid, self.memory.cell(slot), &self.stacks_of(pid));
+            }
+            Action::Commit(_) => self.commit(turn),
+            Action::Discard(_) => self.discard(),
+            Action::CloseListeners => self.close_listeners(turn),
+            Action::ReopenLogs => {
+                Logs::reopen(&self.settings);
+                self.children.send_to_templates(&Command::Reopen);
+            }
+            Action::Upgrade => self.upgrade(turn),
+            Action::Wanted(now) => {
+                let before = self.memory.set_wanted(now);
+                // The first number is known to the first template.
+                if before != 0 && before != now {
+                    self.call_hook(HookEvent::WorkersChanged { now, before });
+                }
+            }
+            Action::FreeSlot(slot) => self.free_slot(slot),
+            Action::Say(note) => self.say(turn, &note),
+            Action::Exit(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn ask(&self, pid: Pid, ask: Ask) {
+        if ask != Ask::DumpStacks && !self.children.has_worker(pid) {
+            log::debug(format_args!("not sent to {pid}, which is gone: {ask:?}"));
+            return;
+        }
+        match ask {
+            Ask::Drain => signal(pid, Signal::SIGTERM),
+            Ask::Quit => signal(pid, Signal::SIGQUIT),
+            Ask::Reopen => signal(pid, Signal::SIGUSR1),
+            Ask::DumpStacks => self.children.request_stacks(pid),
+            Ask::Abort => signal(pid, Signal::SIGABRT),
+            Ask::Kill => signal(pid, Signal::SIGKILL),
+        }
+    }
+
+    /// The stacks that a worker or template has dumped; empty when it has dumped none.
+    pub(super) fn stacks_of(&self, pid: Pid) -> String {
+        let dump = self.children.stack_dump(pid);
+        dump.map(read_stacks).unwrap_or_default()
+    }
+
+    fn kill_template(&self, pid: Pid) {
+        let stacks = self.stacks_of(pid);
+        if !stacks.is_empty() {
+            log::error(format_args!("Template (pid:{pid}) was here:\n{stacks}"));
+        }
+        signal(pid, Signal::SIGKILL);
+    }
+
+    fn free_slot(&mut self, slot: Slot) {
+        if let Some(cell) = self.memory.cell(slot) {
+            report_lost_request(cell, &self.settings, &self.logs);
+        }
+        self.sockets.wake_worker();
+        self.memory.free(slot);
+        self.children.free(slot);
+    }
+
+    /// Calls a hook of a Python config file.
+    pub(super) fn call_hook(&self, event: HookEvent) {
+        let config = self.settings.config.as_ref();
+        if config.is_some_and(ConfigFile::is_python) {
+            self.children.send_to_newest(&Command::Hook(event));
+        }
+    }
+
+    /// Logs what the arbiter says, and passes it on to others who want to know.
+    fn say(&mut self, turn: Turn<'_>, note: &Note) {
+        log::record(note.level(), format_args!("{note}"));
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "most notes are for the log alone"
+        )]
+        match note {
+            Note::Worker(pid, WorkerNote::Ended(Exit::Signal(9))) => {
+                self.out_of_memory.note_kill(*pid);
+            }
+            Note::Reload(ReloadNote::Begun) => {
+                self.reload.outcome = None;
+                let leaving = self.settings.graceful_timeout.duration();
+                let leaving = leaving.saturating_mul(turn.brain.wanted());
+                let limit = boot_limit(&self.settings).map(|boot| boot.saturating_add(leaving));
+                self.manager.reloading(clock::now(), limit);
+            }
+            Note::Reload(ReloadNote::Done(_)) => self.reload.outcome = Some(Ok(note.to_string())),
+            Note::Reload(
+                ReloadNote::NotLoaded(_) | ReloadNote::Failed(..) | ReloadNote::RolledBack(..),
+            ) => {
+                self.reload.outcome = Some(Err(note.to_string()));
+            }
+            Note::Upgrade(UpgradeNote::Ended(_)) => self.manager.main_again(),
+            Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(turn),
+            _ => {}
+        }
+    }
+
+    /// The service manager is told of the first worker that serves, and of the end of a reload.
+    pub(super) fn inform_manager(&mut self, turn: Turn<'_>) {
+        if !self.manager.is_announced() && self.children.serving().next().is_some() {
+            self.manager.serving(self.predecessor.is_some());
+            process::trim_heap();
+        }
+        if self.manager.is_reloading()
+            && !turn.brain.is_reloading()
+            && !turn.brain.is_on_probation()
+        {
+            let outcome = match &self.reload.outcome {
+                Some(Ok(text) | Err(text)) => text.as_str(),
+                None => "Serving",
+            };
+            self.manager.reloaded(outcome);
+            process::trim_heap();
+        }
+    }
+
+    fn tell_stopping(&self, turn: Turn<'_>) {
+        // While another arbiter serves, the service does not stop.
+        if !self.shares_sockets(turn) {
+            self.manager.stopping(stop_limit(&self.settings));
+        }
+    }
+
+    /// Refuses new connections; workers empty the queue.
+    fn close_listeners(&mut self, turn: Turn<'_>) {
+        self.successor = None;
+        self.tell_stopping(turn);
+        // Of sockets that another arbiter shares, its workers serve the queue.
+        if !self.shares_sockets(turn) {
+            self.memory.stop(match self.settings.drain_mode {
+                DrainMode::Immediate => StopMode::AtOnce,
+                DrainMode::Queue | DrainMode::Delay => StopMode::QueueFirst,
+            });
+            self.sockets.close();
+        }
+    }
+
+    /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor removed.
+    pub(super) fn shares_sockets(&self, turn: Turn<'_>) -> bool {
+        turn.brain.upgrade().is_some() || self.predecessor.is_some()
+    }
+
+    fn start_template(&mut self, turn: Turn<'_>, generation: Generation) {
+        let event = match self.try_start_template(turn, generation) {
+            Ok(pid) => Event::TemplateStarted(generation, pid),
+            Err(error) => Event::TemplateNotStarted(generation, error),
+        };
+        self.queue.push_back(event);
+    }
+
+    fn try_start_template(
+        &mut self,
+        turn: Turn<'_>,
+        generation: Generation,
+    ) -> Result<Pid, String> {
+        let pending = self.reload.pending_for(generation);
+        let settings = pending.map_or(&self.settings, |pending| &pending.settings);
+        if !logs::are_same(settings, &self.settings) {
+            self.logs = Logs::start(settings)?;
+        }
+        let sockets = match pending {
+            Some(pending) => pending.plan.sockets(self.sockets.listeners()),
+            None => self.sockets.listeners().iter().collect(),
+        };
+        let sockets = sockets.into_iter();
+        let (error_log, access_log) = self.logs.numbers();
+        let start = Start {
+            generation: generation.0,
+            listeners: sockets
+                .map(|listener| listener.for_link(settings))
+                .collect(),
+            scoreboard: self.memory.number(),
+            reports: turn.reports.1,
+            handoff_queue: self.sockets.queue_numbers(),
+            error_log,
+            access_log,
+            directory: self.origin.directory.clone(),
+            reason: match pending {
+                Some(_) => TemplateReason::Reload,
+                None if self.has_booted => TemplateReason::Replacement,
+                None => TemplateReason::Boot,
+            },
+            ..Start::of(settings, &self.origin.arguments)
+        };
+        let environment = settings.raw_env.clone();
+        // Looked for each time: a release of the app can bring an environment of its own.
+        let python = interpreter::find_for(settings.python.clone())
+            .map_err(|error| format!("{error}; hint: {}", error.hint()))?;
+        let shown = python.display().to_string();
+        let started = self.children.start_template(python, start, environment);
+        self.has_booted = true;
+        started.map_err(|error| format!("cannot start {shown}: {error}"))
+    }
+
+    fn load(&mut self, turn: Turn<'_>) {
+        let event = self.with_reload(turn, |reload, context| reload.begin(context));
+        self.queue.extend(event);
+    }
+
+    pub(super) fn advance_reload(&mut self, turn: Turn<'_>) {
+        let event = self.with_reload(turn, |reload, context| reload.advance(context));
+        self.queue.extend(event);
+    }
+
+    fn with_reload<T>(
+        &mut self,
+        turn: Turn<'_>,
+        act: impl FnOnce(&mut ReloadTransaction<'_>, &reload::Context<'_>) -> T,
+    ) -> T {
+        let context = reload::Context {
+            arguments: &self.origin.arguments,
+            registry: turn.registry,
+            token: RELOAD,
+            settings: &self.settings,
+            listeners: self.sockets.listeners(),
+            now: clock::now(),
+        };
+        act(&mut self.reload, &context)
+    }
+
+    fn commit(&mut self, turn: Turn<'_>) {
+        let Some(Pending { settings, plan, .. }) = self.reload.commit() else {
+            return;
+        };
+        self.sockets.commit(plan, &self.settings, &settings);
+        warn_of_boot_settings(&self.settings, &settings);
+        let before = std::mem::replace(&mut self.settings, settings);
+        let registry = turn.registry;
+        self.watcher.renew(&before, &self.settings, registry, WATCH);
+    }
+
+    fn discard(&mut self) {
+        let Some(settings) = self.reload.discard(&self.settings) else {
+            return;
+        };
+        if !logs::are_same(&settings, &self.settings) {
+            match Logs::start(&self.settings) {
+                Ok(logs) => self.logs = logs,
+                Err(error) => {
+                    log::error(format_args!("cannot go back to the old log files: {error}"));
+                }
+            }
+        }
+    }
+
+    /// What a successor gets: with `in_place` everything.
+    pub(super) fn handover(&self, turn: Turn<'_>, in_place: bool) -> io::Result<Handover> {
+        let state = || -> io::Result<InPlaceState> {
+            // Written and read again: what is handed over is what can be read.
+            let brain = serde_json::to_value(turn.brain)?;
+            Ok(InPlaceState {
+                brain: serde_json::from_value(brain)?,
+                children: SavedChildren::save(&self.children),
+                settings: self.settings.clone(),
+                scoreboard: self.memory.number(),
+                totals: self.memory.totals(),
+                reports: turn.reports,
+                is_announced: self.manager.is_announced(),
+                control_socket: self.control.as_ref().map(|one| one.path().to_owned()),
+            })
+        };
+        Ok(Handover::new(
+            self.sockets.saved_listeners(),
+            self.sockets.queue_numbers(),
+            in_place.then(state).transpose()?,
+        ))
+    }
+
+    fn upgrade(&mut self, turn: Turn<'_>) {
+        if self.successor.is_some() {
+            return;
+        }
+        let begun = match self.settings.upgrade {
+            UpgradeMode::Beside => self.upgrade_beside(turn),
+            UpgradeMode::InPlace => self.begin_upgrade_in_place(turn),
+        };
+        if let Err(error) = begun {
+            self.upgrade_failed(&error);
+        }
+    }
+
+    pub(super) fn upgrade_failed(&mut self, error: &io::Error) {
+        let what = format!("{}: {error}", self.origin.program.display());
+        self.queue.push_back(Event::UpgradeNotStarted(what));
+    }
+
+    fn upgrade_beside(&mut self, turn: Turn<'_>) -> io::Result<()> {
+        self.call_hook(HookEvent::PreExec);
+        let pid = upgrade::start_beside(&self.origin, &self.handover(turn, false)?)?;
+        self.children.upgrade = Some(pid);
+        self.queue.push_back(Event::UpgradeStarted(pid));
+        Ok(())
+    }
+
+    pub(super) fn begin_upgrade_in_place(&mut self, turn: Turn<'_>) -> io::Result<()> {
+        let handover = self.handover(turn, true)?;
+        let registry = turn.registry;
+        let begun = InPlaceUpgrade::begin(&self.origin, handover, registry, UPGRADE)?;
+        self.successor = Some(begun);
+        Ok(())
+    }
+
+    /// When the arbiter that started us beside itself is gone, its place is ours.
+    pub(super) fn check_predecessor(&mut self) {
+        if !self.predecessor.as_ref().is_some_and(Predecessor::is_gone) {
+            return;
+        }
+        self.predecessor = None;
+        log::info(format_args!("Master has been promoted."));
+        self.sockets.own_files();
+        self.name_process();
+        if let Some(control) = &mut self.control {
+            control.promote(&self.settings);
+        }
+        if let Some(file) = self.pid_file.take() {
+            file.remove_or_warn();
+            match self.settings.pidfile.as_deref().map(PidFile::create) {
+                Some(Ok(file)) => self.pid_file = Some(file),
+                Some(Err(error)) => log::error(format_args!("{error}")),
+                None => {}
+            }
+        }
+    }
+
+    /// What `ps` shows.
+    pub(super) fn name_process(&self) {
+        let settings = &self.settings;
+        let name = settings.process_name();
+        let second = if self.predecessor.is_some() { ".2" } else { "" };
+        process::set_title(&format!("rcorn: master [{name}{second}]"));
+    }
+
+    pub(super) fn view<'v>(&'v self, turn: Turn<'v>) -> View<'v> {
+        View {
+            arbiter: turn.brain,
+            settings: &self.settings,
+            sockets: &self.sockets,
+            memory: &self.memory,
+            last_reload: self.reload.outcome.as_ref(),
+            now: clock::now(),
+        }
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn tidy_up(&mut self, turn: Turn<'_>) {
+        if !self.shares_sockets(turn) {
+            self.sockets.tidy_up();
+        }
+        if let Some(control) = self.control.take() {
+            control.remove_file();
+        }
+        if let Some(pid_file) = self.pid_file.take() {
+            pid_file.remove_or_warn();
+        }
+    }
+}
