@@ -10,7 +10,6 @@
 pub mod access;
 mod error;
 mod escape;
-mod form;
 mod sink;
 mod stamp;
 
@@ -27,16 +26,15 @@ pub use escape::{Escaped, escaped};
 pub use rcorn_types::Level;
 pub use sink::open;
 
-use form::{ErrorRecord, Form};
+use rcorn_sys::clock;
 use sink::Sink;
 
 /// This process's error log, once [`init`] has run.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// An error log: the form of its records, where they go, and from which level on.
+/// An error log: where records go and from which level on.
 #[derive(Debug)]
 pub struct Log {
-    form: Form,
     sink: Sink,
     threshold: AtomicU8,
     /// Records that could not be written since the last one that could.
@@ -50,7 +48,6 @@ impl Log {
     /// reopen.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>, level: Level) -> Self {
         Self {
-            form: Form::default(),
             sink: Sink::new(fd, path),
             threshold: AtomicU8::new(level.python_number()),
             lost: AtomicU64::new(0),
@@ -71,19 +68,14 @@ impl Log {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
             let note = format_args!("{lost} log records could not be written");
-            if self.write(Level::Warning, note).is_ok() {
+            if self.sink.write(&line(Level::Warning, note)).is_ok() {
                 // Not a store of 0: another thread may have lost one meanwhile.
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
             }
         }
-        if self.write(level, text).is_err() {
+        if self.sink.write(&line(level, text)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn write(&self, level: Level, text: fmt::Arguments<'_>) -> io::Result<()> {
-        let record = ErrorRecord::now(level, text);
-        self.sink.write(&self.form.render(&record))
     }
 
     /// Writes bytes as they are: what an app writes to `wsgi.errors`.
@@ -172,8 +164,7 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
         log.record(level, text);
     } else if enabled(level) {
         // Before `init` there is only standard error; when that fails nobody is left to tell.
-        let record = Form::default().render(&ErrorRecord::now(level, text));
-        drop(io::stderr().write_all(&record));
+        drop(io::stderr().write_all(&line(level, text)));
     }
 }
 
@@ -208,6 +199,19 @@ pub fn error(text: fmt::Arguments<'_>) {
 /// Writes a CRITICAL record.
 pub fn critical(text: fmt::Arguments<'_>) {
     record(Level::Critical, text);
+}
+
+/// One record as it is written: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
+fn line(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    line.extend_from_slice(stamp::error_log(clock::wall().0).as_bytes());
+    let pid = std::process::id();
+    // Writing to a Vec fails only when a Display in `text` does; then the record is as far as it came.
+    drop(write!(line, " [{pid}] [{}] {text}", level.label()));
+    if line.last() != Some(&b'\n') {
+        line.push(b'\n');
+    }
+    line
 }
 
 #[cfg(test)]

@@ -15,18 +15,13 @@ fn file_log(path: &Path, level: Level) -> Log {
     Log::new(open(path, None).unwrap(), Some(path.into()), level)
 }
 
-fn rendered(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
-    Form::default().render(&ErrorRecord::now(level, text))
-}
-
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
 #[test]
 fn a_line_has_time_with_offset_pid_and_level() {
-    let line =
-        String::from_utf8(rendered(Level::Info, format_args!("Listening at: {}", 1))).unwrap();
+    let line = String::from_utf8(line(Level::Info, format_args!("Listening at: {}", 1))).unwrap();
     let pid = std::process::id();
     let (time, rest) = line.split_at("[2026-11-21 01:25:05 +0000]".len());
     assert_eq!(rest, format!(" [{pid}] [INFO] Listening at: 1\n"));
@@ -39,7 +34,7 @@ fn a_line_has_time_with_offset_pid_and_level() {
 
 #[test]
 fn several_lines_stay_as_they_are_and_end_once() {
-    let line = String::from_utf8(rendered(Level::Error, format_args!("a\n  b\n"))).unwrap();
+    let line = String::from_utf8(line(Level::Error, format_args!("a\n  b\n"))).unwrap();
     assert!(
         line.ends_with("[ERROR] a\n  b\n") && !line.ends_with("\n\n"),
         "{line}"
