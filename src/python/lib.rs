@@ -11,3 +11,7 @@ pub mod traceback;
 mod vectorcall;
 
 pub use builtin::{Arguments, Builtin, builtin as bind_builtin};
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that fails panics")]
+mod tests;

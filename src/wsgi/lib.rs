@@ -33,3 +33,7 @@ pub use file::FileWrapper;
 pub use input::Input;
 pub use reply::{CommonHeaders, ResponseConstraints, close_flag};
 pub use slot::ExchangeSlot;
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that fails panics")]
+mod tests;
