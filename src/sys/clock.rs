@@ -81,6 +81,7 @@ pub fn local(unix_seconds: i64) -> LocalTime {
     }
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use super::*;

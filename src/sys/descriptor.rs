@@ -200,6 +200,7 @@ pub fn is_closed_on_exec(fd: impl AsFd) -> io::Result<bool> {
     Ok(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -113,6 +113,7 @@ pub unsafe fn fork_with_threads() -> io::Result<Fork> {
 }
 
 /// For tests: calls `test` while this process has a second thread.
+#[cfg(not(miri))]
 #[cfg(test)]
 pub(crate) fn beside_a_thread(test: impl FnOnce()) {
     let (end, ends) = std::sync::mpsc::channel::<()>();
@@ -122,6 +123,7 @@ pub(crate) fn beside_a_thread(test: impl FnOnce()) {
     other.join().unwrap().unwrap_err();
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use super::*;

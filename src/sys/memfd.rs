@@ -47,6 +47,7 @@ pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd
     Ok(file.into())
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use std::io::Read;

@@ -306,6 +306,7 @@ fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -98,6 +98,7 @@ impl Spawn {
     }
 }
 
+#[cfg(not(miri))]
 #[cfg(test)]
 mod tests {
     use std::fs::File;
