@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcorn_http::{ChunkScan, Passage};
+use rcorn_http::{ChunkScan, ProxiedAddresses};
 use rcorn_scoreboard::Metric;
 use rcorn_settings::{AllowList, Protocol};
 use rcorn_sys::net::Peer;
@@ -144,7 +144,7 @@ impl<E> Connection<E> {
     }
 
     /// Notes whom a PROXY header names.
-    pub fn set_proxied(&mut self, proxied: Option<Passage>) {
+    pub fn set_proxied(&mut self, proxied: Option<ProxiedAddresses>) {
         self.state.may_be_proxied = false;
         self.state.proxied = proxied;
         self.address = OnceCell::new();

@@ -125,7 +125,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-    use rcorn_http::Passage;
+    use rcorn_http::ProxiedAddresses;
     use rcorn_settings::Protocol;
     use rcorn_types::Monotonic;
 
@@ -147,7 +147,7 @@ pub(crate) mod tests {
             listener: 1,
             protocol: Protocol::Http,
             may_be_proxied: false,
-            proxied: Some(Passage {
+            proxied: Some(ProxiedAddresses {
                 client: "192.0.2.7:4711".parse().unwrap(),
                 proxy: "192.0.2.1:443".parse().unwrap(),
             }),

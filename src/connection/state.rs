@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use rcorn_http::Passage;
+use rcorn_http::ProxiedAddresses;
 use rcorn_settings::Protocol;
 
 use super::progress::TransferProgress;
@@ -123,7 +123,7 @@ pub struct ConnectionState {
     pub may_be_proxied: bool,
     /// Whom a PROXY header has named.
     #[serde(rename = "passage")]
-    pub proxied: Option<Passage>,
+    pub proxied: Option<ProxiedAddresses>,
     /// Requests served on it.
     pub served: u64,
     /// What it waits for. A client gains no time by a change of workers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::uio::pread;
 
 use rcorn_arbiter::Pid;
-use rcorn_log::{self as log, AccessFormat, AccessLog, Record, escaped};
+use rcorn_log::{self as log, AccessFormat, AccessFormatter as _, AccessLog, Record, escaped};
 use rcorn_scoreboard::{Cell, RequestNow};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
@@ -123,7 +123,7 @@ fn write_access_line(
         pid,
     };
     let mut line = Vec::new();
-    format.render(&lost, &mut line);
+    format.format(&lost, &mut line);
     access.write(&mut line);
     Ok(())
 }

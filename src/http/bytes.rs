@@ -125,3 +125,28 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }
+
+/// Whether a field would get this name in the environ, whichever way its words are joined and spelled:
+/// `Content_Length` and `content-length` are both `CONTENT_LENGTH` (RFC 3875, section 4.1.18).
+pub(super) fn same_cgi_name(name: &[u8], cgi_name: &[u8]) -> bool {
+    let as_cgi = |byte: &u8| match byte {
+        b'-' => b'_',
+        byte => byte.to_ascii_uppercase(),
+    };
+    name.len() == cgi_name.len() && name.iter().map(as_cgi).eq(cgi_name.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_environ_has_many_spellings() {
+        for name in ["Content-Length", "content_length", "CONTENT-LENGTH"] {
+            assert!(same_cgi_name(name.as_bytes(), b"CONTENT_LENGTH"), "{name}");
+        }
+        for name in ["Content-Lengt", "Content.Length", "Content-Length2", ""] {
+            assert!(!same_cgi_name(name.as_bytes(), b"CONTENT_LENGTH"), "{name}");
+        }
+    }
+}

@@ -51,7 +51,7 @@ pub(super) fn translate(
     text: &mut Vec<u8>,
     head: &mut Head,
 ) -> Result<(), Refusal> {
-    let parts = gather(bytes, variables)?;
+    let parts = head_parts(bytes, variables)?;
     text.clear();
     text.extend_from_slice(parts.method);
     text.push(b' ');
@@ -86,7 +86,10 @@ pub(super) fn translate(
         if name.is_empty() || !bytes::all(name, &TOKEN) {
             return Err(Refusal::FieldName);
         }
-        if !DEALT_WITH.iter().any(|known| is_twin(name, known)) {
+        if !DEALT_WITH
+            .iter()
+            .any(|known| bytes::same_cgi_name(name, known))
+        {
             field(name, variable.value.of(bytes));
         }
     }
@@ -114,21 +117,8 @@ pub(super) fn translate(
     Ok(())
 }
 
-/// The same name, whichever way its words are joined and written.
-fn is_twin(name: &[u8], known: &[u8]) -> bool {
-    name.len() == known.len()
-        && name.iter().zip(known).all(|(one, other)| {
-            let one = if *one == b'-' {
-                b'_'
-            } else {
-                one.to_ascii_uppercase()
-            };
-            one == *other
-        })
-}
-
-/// Looks at each variable, and picks those that the head is made of.
-fn gather<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, Refusal> {
+/// Checks each variable, and picks those that the head is made of.
+fn head_parts<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, Refusal> {
     let mut parts = Parts::default();
     for variable in variables {
         let (name, value) = (variable.name.of(bytes), variable.value.of(bytes));

@@ -67,9 +67,9 @@ fn outcome(reader: &Reader) -> Outcome {
         None if reader.wants_more() => End::More,
         None => End::Open,
     };
-    let passage = reader.preface.passage;
+    let addresses = reader.preface.addresses;
     Outcome {
-        client: passage.map(|passage| passage.client.to_string()),
+        client: addresses.map(|addresses| addresses.client.to_string()),
         requests: requests.collect(),
         end,
     }

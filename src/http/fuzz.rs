@@ -90,7 +90,7 @@ pub fn preface(data: &[u8]) {
             "{part:?} of {end} bytes, then {whole:?}"
         );
     }
-    let Ok(Progress::Done(Preface { length, passage })) = whole else {
+    let Ok(Progress::Done(Preface { length, addresses })) = whole else {
         return;
     };
     let header = bytes.get(..length);
@@ -98,10 +98,10 @@ pub fn preface(data: &[u8]) {
     if header.starts_with(b"PROXY ") {
         let ends = header.iter().filter(|byte| **byte == b'\n').count();
         assert!(header.ends_with(b"\r\n") && ends == 1, "one line");
-        if let Some(passage) = passage
-            && passage.client.is_ipv4()
+        if let Some(addresses) = addresses
+            && addresses.client.is_ipv4()
         {
-            let (from, to) = (passage.client, passage.proxy);
+            let (from, to) = (addresses.client, addresses.proxy);
             let (client, proxy) = (from.ip(), to.ip());
             let text = format!(
                 "PROXY TCP4 {client} {proxy} {} {}\r\n",
@@ -113,7 +113,7 @@ pub fn preface(data: &[u8]) {
     } else if length > 0 {
         assert!(header.starts_with(b"\r\n\r\n\0\r\nQUIT\n"), "a signature");
     } else {
-        assert_eq!(passage, None, "of nobody");
+        assert_eq!(addresses, None, "of nobody");
     }
 }
 

@@ -284,18 +284,11 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
         if limits.refuse_underscores {
             return Err(Refusal::Underscore);
         }
-        let twin = |of: &[u8]| {
-            name.len() == of.len()
-                && name.iter().zip(of).all(|(one, other)| {
-                    let one = if *one == b'_' {
-                        b'-'
-                    } else {
-                        one.to_ascii_lowercase()
-                    };
-                    one == *other
-                })
-        };
-        if twin(b"content-length") || twin(b"transfer-encoding") {
+        let framing: [&[u8]; 2] = [b"CONTENT_LENGTH", b"TRANSFER_ENCODING"];
+        if framing
+            .iter()
+            .any(|known| bytes::same_cgi_name(name, known))
+        {
             return Err(Refusal::FramingTwin);
         }
     }

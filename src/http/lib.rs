@@ -47,7 +47,7 @@ pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
-pub use proxy::{Passage, Preface, ProxyVersions, parse_preface};
+pub use proxy::{Preface, ProxiedAddresses, ProxyVersions, parse_preface};
 pub use refusal::Refusal;
 pub use uwsgi::{Packet, parse_packet};
 

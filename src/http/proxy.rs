@@ -29,7 +29,7 @@ pub struct ProxyVersions {
 
 /// Both ends of the connection that the proxy passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passage {
+pub struct ProxiedAddresses {
     /// The client.
     pub client: SocketAddr,
     /// Where the client connected to.
@@ -43,7 +43,7 @@ pub struct Preface {
     pub length: usize,
     /// The ends; `None` when the header names none: the proxy speaks for itself (LOCAL), or for somebody without
     /// an IP address (UNKNOWN, UNSPEC, a unix socket).
-    pub passage: Option<Passage>,
+    pub addresses: Option<ProxiedAddresses>,
 }
 
 /// Reads the header at the beginning of a connection, if there is one. `allowed`: the peer may send one.
@@ -86,7 +86,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         .and_then(|line| str::from_utf8(line).ok())
         .ok_or(Refusal::ProxyHeader)?;
     let words: Vec<&str> = line.split(' ').collect();
-    let passage = match words.as_slice() {
+    let addresses = match words.as_slice() {
         // Whatever follows is not to be looked at.
         ["PROXY", "UNKNOWN", ..] => None,
         ["PROXY", family @ ("TCP4" | "TCP6"), client, proxy, from, to] => {
@@ -100,13 +100,13 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
             };
             let ends = end(client, from).zip(end(proxy, to));
             let (client, proxy) = ends.ok_or(Refusal::ProxyHeader)?;
-            Some(Passage { client, proxy })
+            Some(ProxiedAddresses { client, proxy })
         }
         _ => return Err(Refusal::ProxyHeader),
     };
     Ok(Progress::Done(Preface {
         length: end.saturating_add(1),
-        passage,
+        addresses,
     }))
 }
 
@@ -141,18 +141,18 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
     let Some(rest) = bytes.get(FIXED_V2..length) else {
         return Ok(Progress::More);
     };
-    let passage = match family {
+    let addresses = match family {
         _ if is_local => None,
         0x11 => Some(ends::<4>(rest)?),
         0x21 => Some(ends::<16>(rest)?),
         // A family or a transport that cannot be this connection's: it keeps its own peer, as with `HAProxy`.
         _ => None,
     };
-    Ok(Progress::Done(Preface { length, passage }))
+    Ok(Progress::Done(Preface { length, addresses }))
 }
 
 /// Two addresses of N bytes, two ports; extensions may follow.
-fn ends<const N: usize>(bytes: &[u8]) -> Result<Passage, Refusal>
+fn ends<const N: usize>(bytes: &[u8]) -> Result<ProxiedAddresses, Refusal>
 where
     IpAddr: From<[u8; N]>,
 {
@@ -162,7 +162,7 @@ where
         let (from, rest) = rest.split_first_chunk::<2>()?;
         let (to, _extensions) = rest.split_first_chunk::<2>()?;
         let end = |ip: [u8; N], port: [u8; 2]| SocketAddr::new(ip.into(), u16::from_be_bytes(port));
-        Some(Passage {
+        Some(ProxiedAddresses {
             client: end(*client, *from),
             proxy: end(*proxy, *to),
         })

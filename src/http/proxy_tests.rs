@@ -18,7 +18,7 @@ fn preface(bytes: &[u8]) -> Outcome {
 fn names(length: usize, client: &str, proxy: &str) -> Outcome {
     Ok(Progress::Done(Preface {
         length,
-        passage: Some(Passage {
+        addresses: Some(ProxiedAddresses {
             client: client.parse().unwrap(),
             proxy: proxy.parse().unwrap(),
         }),
@@ -27,8 +27,8 @@ fn names(length: usize, client: &str, proxy: &str) -> Outcome {
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with outcomes")]
 fn nobody(length: usize) -> Outcome {
-    let passage = None;
-    Ok(Progress::Done(Preface { length, passage }))
+    let addresses = None;
+    Ok(Progress::Done(Preface { length, addresses }))
 }
 
 fn v2(kinds: [u8; 2], body: &[u8]) -> Vec<u8> {

@@ -1,15 +1,19 @@
-//! The error log: what rcorn says about itself, in gunicorn's line format, one `write(2)` a record.
-//! Open to everything but the pure modules (`arbiter`, `http`, `settings`), which return values instead.
-//! It must never panic, never block on a lock that a fork could leave taken, and never lose a failure
-//! silently: a record that could not be written is counted and told as soon as there is room again.
+//! The error log: what rcorn says about itself. A record has a form ([`Formatter`], gunicorn's lines
+//! today) and a destination ([`Sink`], a descriptor today), and neither knows the other: a new form or a
+//! new destination is one more implementation. The access log is in [`access`].
 //!
-//! The pid in a line is asked of the kernel for each record, so it is right after any fork, also one
-//! that the app made; nothing has to be told of a fork.
+//! The pure crates (`arbiter`, `http`, `settings`) do not log; they return values. A log never panics,
+//! never waits for a lock that a fork could leave locked, and never loses a failure silently: records
+//! that could not be written are counted, and the count is logged as soon as there is room again.
+//!
+//! The pid of a record is asked of the kernel each time, so it is right after any fork, also one that the
+//! app made.
 #![forbid(unsafe_code)]
 
 pub mod access;
 mod error;
 mod escape;
+mod formatter;
 mod sink;
 mod stamp;
 
@@ -20,22 +24,23 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-pub use access::{AccessFormat, AccessLog, FormatError, Record};
+pub use access::{AccessFormat, AccessFormatter, AccessLog, FormatError, Record};
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
+pub use formatter::{ErrorRecord, Formatter, GunicornFormatter};
 pub use rcorn_types::Level;
-pub use sink::open;
+pub use sink::{DescriptorSink, Sink, open};
 
 use rcorn_sys::clock;
-use sink::Sink;
 
 /// This process's error log, once [`init`] has run.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// An error log: where records go and from which level on.
+/// An error log: the form of its records, where they go, and from which level on.
 #[derive(Debug)]
 pub struct Log {
-    sink: Sink,
+    formatter: Box<dyn Formatter>,
+    sink: Box<dyn Sink>,
     threshold: AtomicU8,
     /// Records that could not be written since the last one that could.
     lost: AtomicU64,
@@ -44,11 +49,18 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that writes to `fd`. `path` is what [`Log::reopen`] opens; without it there is nothing to
-    /// reopen.
+    /// A log of gunicorn's lines to `fd`. `path` is what [`Log::reopen`] opens; without it there is nothing
+    /// to reopen.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>, level: Level) -> Self {
+        let sink = DescriptorSink::new(fd, path);
+        Self::with(Box::new(GunicornFormatter), Box::new(sink), level)
+    }
+
+    /// A log with this form and this destination.
+    pub fn with(formatter: Box<dyn Formatter>, sink: Box<dyn Sink>, level: Level) -> Self {
         Self {
-            sink: Sink::new(fd, path),
+            formatter,
+            sink,
             threshold: AtomicU8::new(level.python_number()),
             lost: AtomicU64::new(0),
             captures: AtomicBool::new(false),
@@ -68,12 +80,20 @@ impl Log {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
             let note = format_args!("{lost} log records could not be written");
-            if self.sink.write(&line(Level::Warning, note)).is_ok() {
+            if self
+                .sink
+                .write(&formatted(&*self.formatter, Level::Warning, note))
+                .is_ok()
+            {
                 // Not a store of 0: another thread may have lost one meanwhile.
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
             }
         }
-        if self.sink.write(&line(level, text)).is_err() {
+        if self
+            .sink
+            .write(&formatted(&*self.formatter, level, text))
+            .is_err()
+        {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -110,7 +130,7 @@ impl Log {
     fn follow(&self, result: Result<(), FileError>) {
         let result = result.and_then(|()| {
             if self.captures.load(Ordering::Relaxed) {
-                self.sink.capture()
+                sink::capture(&*self.sink)
             } else {
                 Ok(())
             }
@@ -164,7 +184,7 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
         log.record(level, text);
     } else if enabled(level) {
         // Before `init` there is only standard error; when that fails nobody is left to tell.
-        drop(io::stderr().write_all(&line(level, text)));
+        drop(io::stderr().write_all(&formatted(&GunicornFormatter, level, text)));
     }
 }
 
@@ -201,17 +221,17 @@ pub fn critical(text: fmt::Arguments<'_>) {
     record(Level::Critical, text);
 }
 
-/// One record as it is written: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
-fn line(level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(256);
-    line.extend_from_slice(stamp::error_log(clock::wall().0).as_bytes());
-    let pid = std::process::id();
-    // Writing to a Vec fails only when a Display in `text` does; then the record is as far as it came.
-    drop(write!(line, " [{pid}] [{}] {text}", level.label()));
-    if line.last() != Some(&b'\n') {
-        line.push(b'\n');
-    }
-    line
+/// A record of now and of this process, as bytes.
+fn formatted(formatter: &dyn Formatter, level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    let record = ErrorRecord {
+        time: clock::wall(),
+        pid: std::process::id(),
+        level,
+        text,
+    };
+    formatter.format(&record, &mut bytes);
+    bytes
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! Where log lines go: a descriptor and, when it is a file, the path to open it by again. One write(2) a
-//! line, so that the lines of several processes do not mix. Used by the error log and the access log; it
-//! reports failures to them and prints nothing itself.
+//! Where the records of logs go. Their form is another matter: see `formatter` and `access`.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,30 +17,69 @@ use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
 use super::FileError;
 use rcorn_sys::descriptor::{replace, set_inherited};
 
-/// How long a line waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
+/// How long a record waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
 /// else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
-const PATIENCE: u16 = 1000;
+const MAX_WAIT_MS: u16 = 1000;
 
-/// A descriptor to write lines to.
+/// Where the bytes of records go. Used by the error log and the access log, which report its failures; it
+/// prints nothing itself. It must not take a lock in [`write`](Sink::write): a fork meanwhile would leave
+/// it locked in the child for ever.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Writes all of one record, as a rule in one go.
+    ///
+    /// # Errors
+    ///
+    /// The record, or a part of it, is lost.
+    fn write(&self, record: &[u8]) -> io::Result<()>;
+
+    /// Opens the destination again, for log rotation. On failure the old one stays in use.
+    ///
+    /// # Errors
+    ///
+    /// The new file cannot be opened or put in place of the old one.
+    fn reopen(&self) -> Result<(), FileError>;
+
+    /// Writes to the file of `fd` from now on; `path` is what [`reopen`](Sink::reopen) opens.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be put in place of the old one.
+    fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError>;
+
+    /// The descriptor to which others may write lines of their own, if there is one.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// A descriptor, and the path to open it by again when it is a file. One write(2) a record, so that the
+/// records of several processes do not mix.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub struct DescriptorSink {
     fd: OwnedFd,
     /// Only reopening and redirecting take this lock: the order comes to one thread. Writing takes none,
     /// because a fork in between would leave it locked in the child for ever.
     path: Mutex<Option<PathBuf>>,
 }
 
-impl Sink {
-    pub(super) fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
+impl DescriptorSink {
+    /// Writes to `fd`; without a path there is nothing to reopen.
+    #[must_use]
+    pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
         Self {
             fd,
             path: Mutex::new(path),
         }
     }
 
-    /// Writes all of `line`, as a rule in one go.
-    pub(super) fn write(&self, line: &[u8]) -> io::Result<()> {
-        let mut rest = line;
+    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by another
+    /// thread goes to the old or the new file, and children that inherited the number stay right.
+    fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
+        replace(&self.fd, new).map_err(|source| FileError::Replace { source })
+    }
+}
+
+impl Sink for DescriptorSink {
+    fn write(&self, record: &[u8]) -> io::Result<()> {
+        let mut rest = record;
         while !rest.is_empty() {
             match unistd::write(&self.fd, rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -54,9 +92,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Opens the file again by its path; without a path there is nothing to do. On failure the old file
-    /// stays in use.
-    pub(super) fn reopen(&self) -> Result<(), FileError> {
+    fn reopen(&self) -> Result<(), FileError> {
         let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         match path.as_deref() {
             Some(path) => self.put(&open_after(path, &self.fd)?),
@@ -64,26 +100,26 @@ impl Sink {
         }
     }
 
-    /// Sends the lines to the file of `fd` from now on.
-    pub(super) fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError> {
+    fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError> {
         self.put(fd)?;
         *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
         Ok(())
     }
 
-    /// Leads standard output and standard error to this sink.
-    pub(super) fn capture(&self) -> Result<(), FileError> {
-        let captured = dup2_stdout(&self.fd).and_then(|()| dup2_stderr(&self.fd));
-        captured.map_err(|errno| FileError::Capture {
-            source: errno.into(),
-        })
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
     }
+}
 
-    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by another
-    /// thread goes to the old or the new file, and children that inherited the number stay right.
-    fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
-        replace(&self.fd, new).map_err(|source| FileError::Replace { source })
-    }
+/// Leads standard output and standard error to a sink.
+pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
+    let captured = match sink.descriptor() {
+        Some(fd) => dup2_stdout(fd).and_then(|()| dup2_stderr(fd)),
+        None => Err(Errno::ENOTSUP),
+    };
+    captured.map_err(|errno| FileError::Capture {
+        source: errno.into(),
+    })
 }
 
 /// Opens a log file for appending and creates it if need be, with mode 0644 (less the umask), owned by
@@ -157,7 +193,7 @@ fn close_on_exec(fd: nix::Result<OwnedFd>) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-impl AsFd for Sink {
+impl AsFd for DescriptorSink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -165,7 +201,7 @@ impl AsFd for Sink {
 
 fn wait_for_room(fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
-    match poll(&mut wanted, PollTimeout::from(PATIENCE)) {
+    match poll(&mut wanted, PollTimeout::from(MAX_WAIT_MS)) {
         Ok(0) => Err(io::ErrorKind::TimedOut.into()),
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno.into()),

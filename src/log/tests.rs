@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -21,7 +21,12 @@ fn text(path: &Path) -> String {
 
 #[test]
 fn a_line_has_time_with_offset_pid_and_level() {
-    let line = String::from_utf8(line(Level::Info, format_args!("Listening at: {}", 1))).unwrap();
+    let line = String::from_utf8(formatted(
+        &GunicornFormatter,
+        Level::Info,
+        format_args!("Listening at: {}", 1),
+    ))
+    .unwrap();
     let pid = std::process::id();
     let (time, rest) = line.split_at("[2026-11-21 01:25:05 +0000]".len());
     assert_eq!(rest, format!(" [{pid}] [INFO] Listening at: 1\n"));
@@ -34,7 +39,12 @@ fn a_line_has_time_with_offset_pid_and_level() {
 
 #[test]
 fn several_lines_stay_as_they_are_and_end_once() {
-    let line = String::from_utf8(line(Level::Error, format_args!("a\n  b\n"))).unwrap();
+    let line = String::from_utf8(formatted(
+        &GunicornFormatter,
+        Level::Error,
+        format_args!("a\n  b\n"),
+    ))
+    .unwrap();
     assert!(
         line.ends_with("[ERROR] a\n  b\n") && !line.ends_with("\n\n"),
         "{line}"
@@ -84,7 +94,7 @@ fn reopening_follows_the_path_and_keeps_number_and_flags() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("error.log");
     let log = file_log(&path, Level::Info);
-    let number = log.sink.as_fd().as_raw_fd();
+    let number = log.sink.descriptor().unwrap().as_raw_fd();
     log.record(Level::Info, format_args!("first"));
     let rotated = directory.path().join("error.log.1");
     fs::rename(&path, &rotated).unwrap();
@@ -93,10 +103,11 @@ fn reopening_follows_the_path_and_keeps_number_and_flags() {
     log.record(Level::Info, format_args!("third"));
     assert_eq!(text(&rotated).lines().count(), 2);
     assert!(text(&path).ends_with("third\n"));
-    assert_eq!(log.sink.as_fd().as_raw_fd(), number);
-    let flags = fcntl(&log.sink, FcntlArg::F_GETFD).unwrap();
+    assert_eq!(log.sink.descriptor().unwrap().as_raw_fd(), number);
+    let flags = fcntl(log.sink.descriptor().unwrap(), FcntlArg::F_GETFD).unwrap();
     assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
-    let flags = OFlag::from_bits_retain(fcntl(&log.sink, FcntlArg::F_GETFL).unwrap());
+    let flags =
+        OFlag::from_bits_retain(fcntl(log.sink.descriptor().unwrap(), FcntlArg::F_GETFL).unwrap());
     assert!(flags.contains(OFlag::O_APPEND) && !flags.contains(OFlag::O_NONBLOCK));
 }
 
@@ -105,9 +116,16 @@ fn an_inheritable_descriptor_stays_inheritable() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("error.log");
     let log = file_log(&path, Level::Info);
-    fcntl(&log.sink, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    fcntl(
+        log.sink.descriptor().unwrap(),
+        FcntlArg::F_SETFD(FdFlag::empty()),
+    )
+    .unwrap();
     log.reopen();
-    assert_eq!(fcntl(&log.sink, FcntlArg::F_GETFD).unwrap(), 0);
+    assert_eq!(
+        fcntl(log.sink.descriptor().unwrap(), FcntlArg::F_GETFD).unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -135,10 +153,10 @@ fn new_settings_lead_the_same_number_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
     let log = file_log(&one, Level::Info);
-    let number = log.sink.as_fd().as_raw_fd();
+    let number = log.sink.descriptor().unwrap().as_raw_fd();
     log.redirect(&open(&two, None).unwrap(), Some(two.clone()), Level::Debug);
     log.record(Level::Debug, format_args!("new"));
-    assert_eq!(log.sink.as_fd().as_raw_fd(), number);
+    assert_eq!(log.sink.descriptor().unwrap().as_raw_fd(), number);
     assert_eq!(text(&one), "");
     assert!(text(&two).ends_with("[DEBUG] new\n"));
     fs::remove_file(&two).unwrap();
@@ -277,4 +295,71 @@ fn the_process_wide_log_can_be_set_twice() {
 fn pipe() -> (fs::File, OwnedFd) {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     (reader.into(), writer)
+}
+
+/// A destination that keeps the records; it fails as often as it is told.
+#[derive(Debug, Default)]
+struct Kept {
+    records: std::sync::Mutex<Vec<Vec<u8>>>,
+    failures: AtomicU8,
+}
+
+impl Sink for std::sync::Arc<Kept> {
+    fn write(&self, record: &[u8]) -> io::Result<()> {
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.fetch_sub(1, Ordering::Relaxed);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.records.lock().unwrap().push(record.to_vec());
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn redirect(&self, _fd: &OwnedFd, _path: Option<PathBuf>) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Another form than gunicorn's.
+#[derive(Debug)]
+struct Bare;
+
+impl Formatter for Bare {
+    fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
+        write!(out, "{}|{}\0", record.level.name(), record.text).unwrap();
+    }
+}
+
+#[test]
+fn a_form_and_a_destination_know_nothing_of_each_other() {
+    let kept = std::sync::Arc::new(Kept::default());
+    let log = Log::with(
+        Box::new(Bare),
+        Box::new(std::sync::Arc::clone(&kept)),
+        Level::Info,
+    );
+    log.record(Level::Debug, format_args!("not written"));
+    log.record(Level::Info, format_args!("one"));
+    kept.failures.store(2, Ordering::Relaxed);
+    log.record(Level::Error, format_args!("lost"));
+    log.raw(b"lost, too");
+    log.record(Level::Error, format_args!("two"));
+    let records = kept.records.lock().unwrap();
+    let texts: Vec<&str> = records
+        .iter()
+        .map(|record| std::str::from_utf8(record).unwrap())
+        .collect();
+    let expected = [
+        "info|one\0",
+        "warning|2 log records could not be written\0",
+        "error|two\0",
+    ];
+    assert_eq!(texts, expected);
 }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use rcorn_http::path_info;
-use rcorn_log::{AccessFormat, AccessLog as AccessFile, Record};
+use rcorn_log::{AccessFormat, AccessFormatter as _, AccessLog as AccessFile, Record};
 use rcorn_python::fork::pid;
 use rcorn_python::text;
 use rcorn_sys::clock;
@@ -91,7 +91,7 @@ impl AccessLog {
         match &mut self.output {
             Output::File { file, format, line } => {
                 line.clear();
-                format.render(&record, line);
+                format.format(&record, line);
                 file.write(line);
             }
             Output::Logger(logger) => {

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use rcorn_http::Passage;
+use rcorn_http::ProxiedAddresses;
 use rcorn_settings::AllowList;
 use rcorn_sys::net::Peer;
 use rcorn_wsgi::{Endpoints, ProxyEndpoints};
@@ -35,7 +35,7 @@ fn new(py: Python<'_>, connection: &Connection, trusted: &AllowList) -> Endpoint
     }
 }
 
-fn proxy(py: Python<'_>, named: Passage) -> ProxyEndpoints {
+fn proxy(py: Python<'_>, named: ProxiedAddresses) -> ProxyEndpoints {
     let text = |text: &str| PyString::new(py, text).unbind();
     ProxyEndpoints {
         protocol: text(if named.client.is_ipv4() {

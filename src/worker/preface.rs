@@ -17,7 +17,7 @@ pub(super) fn read_preface(
     let allowed = connection.is_on(&rules.settings.proxy_allow_ips);
     match parse_preface(bytes, rules.proxy_versions, allowed) {
         Ok(Progress::Done(preface)) => {
-            connection.set_proxied(preface.passage);
+            connection.set_proxied(preface.addresses);
             Ok(preface.length)
         }
         Ok(Progress::More) => Err(Next::Park(Waiting::Head)),

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::atom::{Atom, Measure};
 
 /// Widest field and longest precision: a slip of the finger must not write megabytes a line.
-const WIDEST: usize = 4096;
+const MAX_WIDTH_CHARS: usize = 4096;
 
 /// A compiled access-log format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +42,12 @@ pub(super) struct Shape {
     /// Text: most characters. Whole numbers: fewest digits. Fractions: digits behind the point.
     pub(super) precision: Option<usize>,
     /// The letter at the end.
-    pub(super) kind: Kind,
+    pub(super) kind: Conversion,
 }
 
 /// What a value is printed as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Conversion {
     /// `s`
     #[default]
     Text,
@@ -74,7 +74,7 @@ pub enum FormatError {
         /// Where the percent sign is.
         position: usize,
         /// What follows it.
-        found: Found,
+        found: FoundChar,
     },
     /// A name without its closing parenthesis.
     #[error("access log format, character {position}: the name after '%(' has no ')'")]
@@ -86,17 +86,17 @@ pub enum FormatError {
     #[error(
         "access log format, character {position}: '%({name})' is followed by {found}, which is no conversion"
     )]
-    Conversion {
+    NoConversion {
         /// Where the wrong character is.
         position: usize,
         /// The name before it.
         name: String,
         /// The character.
-        found: Found,
+        found: FoundChar,
     },
     /// A width or precision that nobody can want.
     #[error(
-        "access log format, character {position}: '%({name})' is wider than {WIDEST} characters"
+        "access log format, character {position}: '%({name})' is wider than {MAX_WIDTH_CHARS} characters"
     )]
     TooWide {
         /// Where the number begins.
@@ -108,9 +108,9 @@ pub enum FormatError {
 
 /// A character of the format, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found(pub Option<char>);
+pub struct FoundChar(pub Option<char>);
 
-impl std::fmt::Display for Found {
+impl std::fmt::Display for FoundChar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(character) => write!(f, "{character:?}"),
@@ -124,14 +124,14 @@ impl FormatError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoName {
-                found: Found(Some(letter)),
+                found: FoundChar(Some(letter)),
                 ..
             } if letter.is_ascii_alphabetic() => {
                 format!("write '%({letter})s' for the value, or '%%' for a percent sign")
             }
             Self::NoName { .. } => "write '%%' for a percent sign".to_owned(),
             Self::Unclosed { .. } => "write it as '%(h)s' or '%({header-name}i)s'".to_owned(),
-            Self::Conversion { name, .. } => {
+            Self::NoConversion { name, .. } => {
                 format!(
                     "write '%({name})s' for text, '%({name})d' for a whole number, '%({name})f' for a fraction"
                 )
@@ -144,7 +144,7 @@ impl FormatError {
 impl AccessFormat {
     /// Compiles a format.
     pub fn compile(text: &str) -> Result<Self, FormatError> {
-        let mut reader = Reader {
+        let mut reader = FormatParser {
             text,
             rest: text.char_indices().peekable(),
         };
@@ -166,7 +166,7 @@ impl AccessFormat {
                     pieces.push(reader.value(index)?);
                 }
                 other => {
-                    let found = Found(other.map(|(_, character)| character));
+                    let found = FoundChar(other.map(|(_, character)| character));
                     return Err(FormatError::NoName {
                         position: reader.position(index),
                         found,
@@ -182,12 +182,12 @@ impl AccessFormat {
 }
 
 /// What of a format is not compiled yet.
-struct Reader<'a> {
+struct FormatParser<'a> {
     text: &'a str,
     rest: Peekable<CharIndices<'a>>,
 }
 
-impl Reader<'_> {
+impl FormatParser<'_> {
     /// The character's number, from 1.
     fn position(&self, index: usize) -> usize {
         self.text
@@ -208,9 +208,11 @@ impl Reader<'_> {
             ..Shape::default()
         };
         let is_plain = match shape.kind {
-            Kind::Text => true,
-            Kind::Whole => atom != Atom::Measure(Measure::DecimalSeconds),
-            Kind::Fraction | Kind::Hex | Kind::UpperHex | Kind::Octal => false,
+            Conversion::Text => true,
+            Conversion::Whole => atom != Atom::Measure(Measure::DecimalSeconds),
+            Conversion::Fraction | Conversion::Hex | Conversion::UpperHex | Conversion::Octal => {
+                false
+            }
         };
         Ok(if shape == plain && is_plain {
             Piece::Plain(atom)
@@ -266,17 +268,17 @@ impl Reader<'_> {
             .next()
             .map_or((end, None), |(index, c)| (index, Some(c)));
         shape.kind = match letter {
-            Some('s') => Kind::Text,
-            Some('d' | 'i' | 'u') => Kind::Whole,
-            Some('f' | 'F') => Kind::Fraction,
-            Some('x') => Kind::Hex,
-            Some('X') => Kind::UpperHex,
-            Some('o') => Kind::Octal,
+            Some('s') => Conversion::Text,
+            Some('d' | 'i' | 'u') => Conversion::Whole,
+            Some('f' | 'F') => Conversion::Fraction,
+            Some('x') => Conversion::Hex,
+            Some('X') => Conversion::UpperHex,
+            Some('o') => Conversion::Octal,
             other => {
-                return Err(FormatError::Conversion {
+                return Err(FormatError::NoConversion {
                     position: self.position(index),
                     name: name.to_owned(),
-                    found: Found(other),
+                    found: FoundChar(other),
                 });
             }
         };
@@ -296,7 +298,7 @@ impl Reader<'_> {
                 .and_then(|d| usize::try_from(d).ok())
                 .unwrap_or(0);
             let grown = number.unwrap_or(0).saturating_mul(10).saturating_add(digit);
-            if grown > WIDEST {
+            if grown > MAX_WIDTH_CHARS {
                 let position = self.position(start);
                 return Err(FormatError::TooWide {
                     position,

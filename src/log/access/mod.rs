@@ -1,6 +1,6 @@
-//! The access log: one line for each request, by a format that the operator chose. `format` compiles it,
-//! `render` fills it in, and here are the request's side ([`Record`]) and the file's side
-//! ([`AccessLog`]). Called by the worker when the reply is complete, and by the arbiter for a request that
+//! The access log: one record for each request, by default a line in a format that the operator chose.
+//! `format` compiles it, `render` fills it in, and here are the request's side ([`Record`]), the form
+//! ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when the reply is complete, and by the arbiter for a request that
 //! was killed.
 //!
 //! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and backslashes
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use format::{AccessFormat, FormatError};
 
-use super::sink::Sink;
+use super::sink::{DescriptorSink, Sink};
 use super::{FileError, error};
 
 /// What the format can ask of a request. Values are raw: rendering escapes them.
@@ -54,10 +54,24 @@ pub trait Record {
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool;
 }
 
-/// The file or stream that access lines go to.
+/// Turns a request into the bytes of its record. To add a form, implement this.
+pub trait AccessFormatter {
+    /// Appends the record with its end, as a rule a line feed.
+    fn format(&self, record: &impl Record, out: &mut Vec<u8>);
+}
+
+/// One line by the operator's format.
+impl AccessFormatter for AccessFormat {
+    fn format(&self, record: &impl Record, out: &mut Vec<u8>) {
+        self.render(record, out);
+        out.push(b'\n');
+    }
+}
+
+/// Where the records of the access log go.
 #[derive(Debug)]
 pub struct AccessLog {
-    sink: Sink,
+    sink: Box<dyn Sink>,
     /// Lines lost since the last one that was written.
     lost: AtomicU64,
 }
@@ -66,18 +80,22 @@ impl AccessLog {
     /// An access log that writes to `fd`. `path` is what [`AccessLog::reopen`] opens; without it there is
     /// nothing to reopen.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
+        Self::with(Box::new(DescriptorSink::new(fd, path)))
+    }
+
+    /// An access log with this destination.
+    pub fn with(sink: Box<dyn Sink>) -> Self {
         Self {
-            sink: Sink::new(fd, path),
+            sink,
             lost: AtomicU64::new(0),
         }
     }
 
-    /// Ends the line in `line`, writes it in one go and leaves `line` empty for the next. Failures go to
-    /// the error log, once when they begin and once when they are over.
-    pub fn write(&self, line: &mut Vec<u8>) {
-        line.push(b'\n');
-        let result = self.sink.write(line);
-        line.clear();
+    /// Writes a record, which its formatter has ended, in one go, and leaves `record` empty for the next.
+    /// Failures go to the error log, once when they begin and once when they are over.
+    pub fn write(&self, record: &mut Vec<u8>) {
+        let result = self.sink.write(record);
+        record.clear();
         match result {
             Ok(()) => {
                 // Read first: a swap for every line would bounce between threads for nothing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Record;
 use super::atom::{Atom, Number};
-use super::format::{AccessFormat, Kind, Piece, Shape};
+use super::format::{AccessFormat, Conversion, Piece, Shape};
 use crate::{escape, stamp};
 
 impl AccessFormat {
@@ -76,7 +76,7 @@ fn number(number: Number, out: &mut Vec<u8>) {
 fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
     let mark = out.len();
     let value = match atom {
-        Atom::Measure(measure) if shape.kind != Kind::Text => match measure.of(record) {
+        Atom::Measure(measure) if shape.kind != Conversion::Text => match measure.of(record) {
             Number::Unknown(_) => None,
             known @ (Number::Whole(_) | Number::Nanoseconds(_)) => Some(known),
         },
@@ -93,7 +93,7 @@ fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
         None => plain(
             atom,
             record,
-            shape.precision.filter(|_| shape.kind == Kind::Text),
+            shape.precision.filter(|_| shape.kind == Conversion::Text),
             out,
         ),
     }
@@ -120,12 +120,12 @@ fn converted(value: Number, shape: Shape, out: &mut Vec<u8>) {
     };
     let digits = shape.precision.unwrap_or(0);
     match shape.kind {
-        Kind::Text => number(value, out),
-        Kind::Whole => print(out, format_args!("{whole:0digits$}")),
-        Kind::Hex => print(out, format_args!("{whole:0digits$x}")),
-        Kind::UpperHex => print(out, format_args!("{whole:0digits$X}")),
-        Kind::Octal => print(out, format_args!("{whole:0digits$o}")),
-        Kind::Fraction => {
+        Conversion::Text => number(value, out),
+        Conversion::Whole => print(out, format_args!("{whole:0digits$}")),
+        Conversion::Hex => print(out, format_args!("{whole:0digits$x}")),
+        Conversion::UpperHex => print(out, format_args!("{whole:0digits$X}")),
+        Conversion::Octal => print(out, format_args!("{whole:0digits$o}")),
+        Conversion::Fraction => {
             print(
                 out,
                 format_args!("{seconds:.*}", shape.precision.unwrap_or(6)),

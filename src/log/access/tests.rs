@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::atom::Atom;
-use super::format::Found;
+use super::format::FoundChar;
 use super::*;
 use crate::open;
 
@@ -240,7 +240,7 @@ fn broken_formats_name_the_place_and_the_way_out() {
         apache,
         FormatError::NoName {
             position: 3,
-            found: Found(Some('h'))
+            found: FoundChar(Some('h'))
         }
     );
     assert_eq!(
@@ -255,15 +255,15 @@ fn broken_formats_name_the_place_and_the_way_out() {
         error("100%"),
         FormatError::NoName {
             position: 4,
-            found: Found(None)
+            found: FoundChar(None)
         }
     );
     assert_eq!(error("%(h"), FormatError::Unclosed { position: 1 });
     assert_eq!(error("%(a(b)s"), FormatError::Unclosed { position: 1 });
-    let conversion = |position, character| FormatError::Conversion {
+    let conversion = |position, character| FormatError::NoConversion {
         position,
         name: "h".to_owned(),
-        found: Found(character),
+        found: FoundChar(character),
     };
     assert_eq!(error("%(h)"), conversion(5, None));
     assert_eq!(error("%(h) %(l)s"), conversion(6, Some('%')));
@@ -290,7 +290,7 @@ fn lines_go_out_whole_and_rotation_follows_the_path() {
     let format = AccessFormat::compile("%(r)s").unwrap();
     let mut buffer = Vec::new();
     for _ in 0..2 {
-        format.render(&Sample::default(), &mut buffer);
+        format.format(&Sample::default(), &mut buffer);
         log.write(&mut buffer);
     }
     assert_eq!(
@@ -299,7 +299,7 @@ fn lines_go_out_whole_and_rotation_follows_the_path() {
     );
     fs::rename(&path, directory.path().join("old")).unwrap();
     log.reopen();
-    buffer.extend_from_slice(b"after");
+    buffer.extend_from_slice(b"after\n");
     log.write(&mut buffer);
     assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
 }
@@ -310,11 +310,11 @@ fn a_full_disk_loses_lines_but_counts_them() {
     let path = directory.path().join("access.log");
     let log = AccessLog::new(open("/dev/full".as_ref(), None).unwrap(), None);
     for _ in 0..3 {
-        log.write(&mut b"line".to_vec());
+        log.write(&mut b"line\n".to_vec());
     }
     assert_eq!(log.lost.load(Ordering::Relaxed), 3);
     log.redirect(&open(&path, None).unwrap(), Some(path.clone()));
-    log.write(&mut b"line".to_vec());
+    log.write(&mut b"line\n".to_vec());
     assert_eq!(log.lost.load(Ordering::Relaxed), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "line\n");
 }
