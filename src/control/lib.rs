@@ -1,5 +1,5 @@
-//! The control socket's language, and the program that speaks it (`rcorn ctl`). One line of JSON each way: the
-//! arbiter's answer may come late (`reload --wait`).
+//! The protocol of the control socket, and its client (`rcorn ctl`). One line of JSON each way; the answer may come
+//! late (`reload --wait`).
 #![forbid(unsafe_code)]
 
 mod client;
@@ -14,30 +14,30 @@ pub use client::{command, run};
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4096;
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// What there is and what it does.
+    /// Report the templates and workers, and what they do.
     Status,
-    /// Load settings and code anew; with `wait` the answer is the outcome.
+    /// Load settings and code again; with `wait` the answer is the outcome.
     Reload {
-        /// Answer when it is over.
+        /// Answer when the reload is over.
         wait: bool,
     },
-    /// What USR2 does.
+    /// Upgrade, as USR2 does.
     Upgrade,
-    /// Another number of workers.
+    /// Change the number of workers.
     Scale(Scale),
     /// Replace this worker (its id or its pid).
     Retire(u64),
-    /// Where this worker or template is (its id or its pid).
+    /// Dump the Python stacks of this worker or template (its id or its pid).
     Stack(u64),
-    /// Open the log files again.
+    /// Reopen the log files.
     Reopen,
-    /// Stop; `quick` as INT does.
+    /// Stop as TERM does; `quick`: as INT does.
     Stop {
-        /// At once.
+        /// Do not wait for requests in progress.
         quick: bool,
     },
 }
@@ -46,26 +46,26 @@ pub enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scale {
-    /// Exactly so many.
+    /// This number.
     To(u32),
-    /// So many more, or fewer.
+    /// This many more, or fewer.
     By(i32),
 }
 
-/// The answer.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// It was done.
+    /// Whether the request was carried out.
     pub ok: bool,
-    /// For people.
+    /// The answer in words.
     pub text: String,
-    /// To `status`.
+    /// The answer to [`Request::Status`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<Status>,
 }
 
 impl Answer {
-    /// It was done.
+    /// The request was carried out.
     pub fn done(text: impl Into<String>) -> Self {
         Self {
             ok: true,
@@ -74,7 +74,7 @@ impl Answer {
         }
     }
 
-    /// It was not.
+    /// The request was refused, or failed.
     pub fn failed(text: impl Into<String>) -> Self {
         Self {
             ok: false,
@@ -84,7 +84,7 @@ impl Answer {
     }
 }
 
-/// What there is.
+/// The state of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// rcorn's version.
@@ -95,7 +95,7 @@ pub struct Status {
     pub state: String,
     /// The generation in force.
     pub generation: u32,
-    /// How many workers there shall be.
+    /// The wanted number of workers.
     pub wanted: u32,
     /// The app.
     pub app: String,
@@ -117,7 +117,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// How many workers serve.
+    /// The number of workers that serve.
     pub(crate) fn serving(&self) -> usize {
         let serve = |worker: &&WorkerStatus| worker.stage == "serving";
         self.workers.iter().filter(serve).count()

@@ -1,5 +1,5 @@
-//! `--daemon`: the process that was started waits until the server has its addresses, and leaves with the code that
-//! tells; so an error is still seen where it was caused.
+//! `--daemon`: the process that was started waits until the server has bound its addresses, and exits with a code
+//! that tells whether it has. So an error is seen where it was caused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use rcorn_sys::exit_now;
 use rcorn_sys::fork::{Fork, fork};
 
-/// What a server in the making owes to the process that was started.
+/// The way to tell the process that was started.
 #[derive(Debug)]
 pub struct Background {
     parent: File,

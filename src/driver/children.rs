@@ -118,7 +118,7 @@ impl Children {
         Ok(pid)
     }
 
-    /// Lets a template go: end of file on its command socket.
+    /// Tells a template to exit: end of file on its command socket.
     pub(super) fn end_template(&mut self, generation: Generation) {
         if let Some(template) = self.templates.get_mut(&generation) {
             template.commands = None;
@@ -142,7 +142,7 @@ impl Children {
             probe,
         };
         send_command(template, &command)
-            .map_err(|error| format!("its template does not listen: {error}"))?;
+            .map_err(|error| format!("its template takes no orders: {error}"))?;
         template.pending_forks.insert(id);
         self.slots.insert(id, slot);
         Ok(())
@@ -152,7 +152,7 @@ impl Children {
     pub(super) fn send_to_templates(&self, command: &Command) {
         for template in self.templates.values() {
             if let Err(error) = send_command(template, command) {
-                log::debug(format_args!("a template does not listen: {error}"));
+                log::debug(format_args!("a template takes no orders: {error}"));
             }
         }
     }
@@ -163,12 +163,12 @@ impl Children {
         if let Some(template) = listening.find(|template| template.commands.is_some())
             && let Err(error) = send_command(template, command)
         {
-            log::debug(format_args!("a template does not listen: {error}"));
+            log::debug(format_args!("a template takes no orders: {error}"));
         }
     }
 
-    /// A worker gave its first sign of life, or its template reported it, with its stack_dump: of those who are gone
-    /// nobody would close that.
+    /// Registers a worker at its first report, or at that of its template, which comes with the memfd for its stack
+    /// dumps. The memfd of a worker that is gone is closed.
     pub(super) fn register(
         &mut self,
         id: WorkerId,
@@ -218,7 +218,7 @@ impl Children {
             .filter_map(|id| Some((*id, *self.slots.get(id)?)))
     }
 
-    /// Where a worker or a template testifies.
+    /// The memfd into which a worker or a template dumps its stacks.
     pub(super) fn stack_dump(&self, pid: Pid) -> Option<&OwnedFd> {
         let template = self
             .templates
@@ -228,7 +228,7 @@ impl Children {
         template.or_else(|| self.stack_dumps.get(self.workers.get(&pid)?))
     }
 
-    /// Asks a worker or a template where it is; the answer is in its stack_dump a moment later.
+    /// Asks a worker or a template to dump its stacks; they are in its memfd a moment later.
     pub(super) fn request_stacks(&self, pid: Pid) {
         let Some(stack_dump) = self.stack_dump(pid) else {
             return;
@@ -239,11 +239,11 @@ impl Children {
             .map_err(io::Error::from)
             .and_then(|_start| rcorn_sys::signal::send(pid.0, rcorn_sys::signal::stack_dump()));
         if let Err(error) = sent {
-            log::debug(format_args!("cannot ask {pid} where it is: {error}"));
+            log::debug(format_args!("cannot ask {pid} for its stacks: {error}"));
         }
     }
 
-    /// The slot is free again.
+    /// Forgets which worker has the slot.
     pub(super) fn free(&mut self, slot: Slot) {
         self.slots.retain(|_, used| *used != slot);
     }
@@ -300,7 +300,7 @@ impl Children {
         if let Some(generation) = template.map(|(generation, _)| *generation) {
             let gone = self.templates.remove(&generation);
             self.forget_unclaimed();
-            // Its end first: nobody shall order another fork from it.
+            // Its end first: no other fork must be ordered from it.
             events.extend([Event::Exited(pid, exit)]);
             if let Some(template) = gone {
                 let reason = "its template ended before it answered".to_owned();
@@ -326,7 +326,7 @@ impl Children {
         {
             self.unclaimed_exits.insert(pid, exit);
         } else {
-            // An orphan of the app, adopted because we are its subreaper (or pid 1).
+            // A process of the app, adopted because this one is its subreaper (or pid 1).
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }

@@ -146,7 +146,9 @@ impl Hands<'_> {
     fn kill_template(&self, pid: Pid) {
         let stacks = self.stacks_of(pid);
         if !stacks.is_empty() {
-            log::error(format_args!("Template (pid:{pid}) was here:\n{stacks}"));
+            log::error(format_args!(
+                "Template (pid:{pid}) was killed at:\n{stacks}"
+            ));
         }
         signal(pid, Signal::SIGKILL);
     }
@@ -198,7 +200,7 @@ impl Hands<'_> {
         }
     }
 
-    /// The service manager is told of the first worker that serves, and of the end of a reload.
+    /// Tells the service manager of the first worker that serves, and of the end of a reload.
     pub(super) fn inform_manager(&mut self, turn: Turn<'_>) {
         if !self.manager.is_announced() && self.children.serving().next().is_some() {
             self.manager.serving(self.predecessor.is_some());

@@ -17,7 +17,7 @@ const SIGNALS: Token = Token(0);
 /// Events taken at once; more come with the next wait.
 const MAX_EVENTS: usize = 64;
 
-/// See the file's description.
+/// The epoll set, with the signals in it.
 #[derive(Debug)]
 pub(super) struct Poller {
     poll: Poll,

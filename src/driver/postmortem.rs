@@ -72,11 +72,11 @@ pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
     };
     let state = kernel_state(pid);
     let stacks = match stacks {
-        "" => "; its Python gave no answer".to_owned(),
+        "" => "; its Python did not respond".to_owned(),
         stacks => format!("\n{stacks}"),
     };
     log::error(format_args!(
-        "Worker (pid:{pid}) does not get on: {request}; {state}{stacks}"
+        "Worker (pid:{pid}) is hung: {request}; {state}{stacks}"
     ));
 }
 
@@ -90,7 +90,7 @@ pub(super) fn report_lost_request(cell: &Cell, settings: &Settings, logs: &Logs)
     };
     let pid = cell.pid();
     log::error(format_args!(
-        "In hand when worker (pid:{pid}) ended: {}",
+        "Request lost when worker (pid:{pid}) ended: {}",
         describe(&request, age)
     ));
     if let Err(error) = write_access_line(settings, logs, &request, age, pid) {

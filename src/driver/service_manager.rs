@@ -1,5 +1,4 @@
-//! What a service manager is told (`sd_notify(3)`): datagrams to the socket that it named; nothing when it named
-//! none.
+//! Messages to a service manager (`sd_notify(3)`): datagrams to the socket that `NOTIFY_SOCKET` names, if any.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,7 +15,7 @@ use rcorn_types::Monotonic;
 use super::listener::Listener;
 use super::systemd::STORED_NAME;
 
-/// Added to every time limit that the manager is told of.
+/// Added to every time limit that the manager gets.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 /// The manager is told this instead of a limit that is switched off.
 const NO_LIMIT: Duration = Duration::from_hours(24);

@@ -21,7 +21,7 @@ pub(super) enum NoInotify {
         /// What the kernel said.
         source: Errno,
     },
-    /// Not for so many directories.
+    /// Not for this many directories.
     #[error("{}: {source}{}", .path.display(), limit("max_user_watches", *.source))]
     Directory {
         /// The first that there was no room for.

@@ -44,7 +44,7 @@ def app(environ, start_response):
         .env("PROMETHEUS_MULTIPROC_DIR", &metrics)
         .allow("was sent SIGKILL")
         // The request was answered, but the worker may not have recorded that.
-        .allow("In hand when worker")
+        .allow("Request lost when worker")
         .python(venv::python())
         .start();
     server.wait_serving(2);

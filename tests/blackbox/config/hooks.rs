@@ -98,8 +98,8 @@ def app(environ, start_response):
     let server = with(include_str!("../../apps/conf/dumps.py"))
         .file("m.py", app)
         .allow("WORKER TIMEOUT")
-        .allow("In hand when worker")
-        .allow("does not get on")
+        .allow("Request lost when worker")
+        .allow("is hung")
         .allow("was killed because")
         .start();
     server.wait_serving(1);

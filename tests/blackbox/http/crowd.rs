@@ -24,7 +24,7 @@ impl Crowd {
             .gate(&gate)
             .patience(Duration::from_mins(2))
             .allow("was sent SIGKILL")
-            .allow("In hand when worker")
+            .allow("Request lost when worker")
             .start();
         server.wait_serving(1);
         let open = || {

@@ -128,7 +128,7 @@ gate.hold()
         .gate(&gate)
         .args(["--boot-timeout", "5", "--pythonpath", APPS])
         .allow("was not ready within boot_timeout")
-        .allow("was here:")
+        .allow("was killed at:")
         .allow("Reason: Worker failed to boot.")
         .allow("Shutting down: Master")
         .start();
@@ -234,12 +234,12 @@ gate.hold()
         .env("PYTHONPATH", APPS)
         .args(["--boot-timeout", "5"])
         .allow("was not ready within boot_timeout")
-        .allow("was here:")
+        .allow("was killed at:")
         .allow("Reason: Worker failed to boot.")
         .allow("Shutting down: Master")
         .start();
     gate.expect(server.deadline());
-    server.log().expect("was here:");
+    server.log().expect("was killed at:");
     server.log().expect("in hold");
     assert_eq!(server.exit().code(), Some(3));
 }

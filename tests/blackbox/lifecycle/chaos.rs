@@ -61,7 +61,7 @@ fn chaos() {
         .args(["--upgrade", "in-place", "--graceful-timeout", "5"])
         .allow("Worker (pid")
         .allow("Template (pid")
-        .allow("In hand when worker")
+        .allow("Request lost when worker")
         .allow("WORKER TIMEOUT")
         .allow("end too soon")
         .allow("Reload failed")

@@ -14,8 +14,8 @@ fn a_killed_worker_is_replaced_at_once_while_others_serve() {
     let server = Server::app("cases:app")
         .args(["-w", "4"])
         .allow("was sent SIGKILL")
-        .allow("In hand when worker")
-        .allow("does not get on")
+        .allow("Request lost when worker")
+        .allow("is hung")
         .start();
     server.wait_serving(4);
     let workers = server.workers();
@@ -153,7 +153,7 @@ fn a_stopped_idle_worker_is_replaced() {
     let server = Server::app("cases:app")
         .args(["-t", "1"])
         .allow("WORKER TIMEOUT")
-        .allow("does not get on")
+        .allow("is hung")
         .allow("was killed because")
         .start();
     server.wait_serving(1);
@@ -169,7 +169,7 @@ fn two_hundred_kills_lose_only_what_the_killed_held() {
     let server = Server::app("cases:app")
         .args(["-w", "4"])
         .allow("was sent SIGKILL")
-        .allow("In hand when worker")
+        .allow("Request lost when worker")
         .allow("Cannot fork")
         .patience(Duration::from_mins(5))
         .start();

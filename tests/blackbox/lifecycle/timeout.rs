@@ -12,8 +12,8 @@ fn a_request_that_takes_too_long_ends_its_worker() {
         .gate(&gate)
         .allow("WORKER TIMEOUT")
         .allow("Worker (pid")
-        .allow("In hand when worker")
-        .allow("does not get on")
+        .allow("Request lost when worker")
+        .allow("is hung")
         .start();
     let mut wire = server.connect();
     wire.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -71,15 +71,15 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
         .args(["--access-logfile", access.to_str().unwrap()])
         .file("m.py", DEADLOCK)
         .allow("WORKER TIMEOUT")
-        .allow("does not get on")
-        .allow("In hand when worker")
+        .allow("is hung")
+        .allow("Request lost when worker")
         .allow("was killed because")
         .start();
     server.wait_workers(2);
     let mut wire = server.connect();
     wire.send("GET /hang?who=me HTTP/1.1\r\nHost: x\r\n\r\n");
     server.log().expect("WORKER TIMEOUT (pid:");
-    let line = server.log().expect("does not get on: ");
+    let line = server.log().expect("is hung: ");
     // "for 2." seconds: the arbiter acted at the deadline, and not at some later tick.
     assert!(
         line.contains("GET /hang?who=me HTTP/1.1 from 127.0.0.1, for 2.")
@@ -87,7 +87,7 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
         "{line}"
     );
     server.log().expect("in deep");
-    server.log().expect("In hand when worker (pid:");
+    server.log().expect("Request lost when worker (pid:");
     server
         .log()
         .expect("was killed because its request took longer than timeout.");

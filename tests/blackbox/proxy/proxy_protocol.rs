@@ -226,7 +226,7 @@ fn a_lost_request_is_told_with_the_client_that_was_named() {
     let server = proxied()
         .gate(&gate)
         .allow("192.0.2.1")
-        .allow("In hand when worker")
+        .allow("Request lost when worker")
         .allow("was sent SIGKILL")
         .start();
     let mut wire = server.connect();

@@ -69,7 +69,7 @@ def app(environ, start_response):
         .allow("Exception in worker process")
         .allow("broken on purpose")
         .allow("Reload failed")
-        .allow("In hand when worker")
+        .allow("Request lost when worker")
         .allow("was sent SIGKILL")
         .start();
     let before = server.wait_workers(2);
