@@ -26,8 +26,8 @@ const STEADY_REQUESTS: u32 = 256;
 pub struct Coalescing {
     /// When the turn's last request began, if it has had one.
     begun: Option<Monotonic>,
-    /// How long requests take, as a running mean.
-    mean: Duration,
+    /// How long requests take.
+    mean: RunningMean,
     /// How many in a row were not slow.
     steady: u32,
     /// When the first request began whose reply waits.
@@ -49,7 +49,7 @@ impl Coalescing {
         }
         self.allowed = allowed && self.others;
         let mean = self.mean;
-        let late = |since: &mut Monotonic| now.after(mean).since(*since) > MAX_DELAY;
+        let late = |since: &mut Monotonic| now.after(mean.get()).since(*since) > MAX_DELAY;
         self.since.take_if(late).is_some()
     }
 
@@ -59,16 +59,13 @@ impl Coalescing {
             return;
         }
         self.steady = self.steady.saturating_add(1);
-        let eighth = |time: Duration| time.checked_div(8).unwrap_or_default();
-        let rest = self.mean.saturating_sub(eighth(self.mean));
-        self.mean = rest.saturating_add(eighth(took));
+        self.mean.learn(took);
     }
 
     /// Whether the reply of the request that has begun waits.
     pub fn waits(&mut self) -> bool {
-        let quick =
-            self.steady >= STEADY_REQUESTS && (MIN_REQUEST..MAX_REQUEST).contains(&self.mean);
-        let waits = self.allowed && quick;
+        let is_quick = || (MIN_REQUEST..MAX_REQUEST).contains(&self.mean.get());
+        let waits = self.allowed && self.steady >= STEADY_REQUESTS && is_quick();
         if waits {
             self.since = self.since.or(self.begun);
         }
@@ -80,6 +77,24 @@ impl Coalescing {
         self.begun = None;
         self.others = false;
         self.since.take().is_some()
+    }
+}
+
+/// The mean of durations below a second, of which later ones count more. Whole nanoseconds: it is brought up to date for
+/// each request.
+#[derive(Clone, Copy, Debug, Default)]
+struct RunningMean {
+    nanoseconds: u32,
+}
+
+impl RunningMean {
+    fn learn(&mut self, took: Duration) {
+        let rest = self.nanoseconds.saturating_sub(self.nanoseconds / 8);
+        self.nanoseconds = rest.saturating_add(took.subsec_nanos() / 8);
+    }
+
+    fn get(self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.into())
     }
 }
 

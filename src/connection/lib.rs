@@ -12,6 +12,7 @@ mod fd_budget;
 mod handoff;
 mod head_scan;
 mod io_thread;
+mod lost;
 mod parking;
 mod poller;
 mod progress;
@@ -19,6 +20,7 @@ mod state;
 mod sync;
 mod transport;
 mod unlocked;
+mod wait;
 mod write_buffer;
 
 #[cfg(loom)]
@@ -26,9 +28,7 @@ mod write_buffer;
 mod loom_tests;
 
 pub use acceptor::{Accepted, Acceptor, Listener, has_more_than_its_share};
-pub use channel::{
-    Channel, ClientTimeouts, Lost, WaitProgress, WeakChannel, WorkerEntry, WriteOffload,
-};
+pub use channel::{Channel, ClientTimeouts, WeakChannel, WorkerEntry, WriteOffload};
 pub use coalesce::Coalescing;
 pub use connection::{Connection, WaitTimeouts};
 pub use connections::{Connections, Expired};
@@ -36,9 +36,11 @@ pub use fd_budget::FdBudget;
 pub use handoff::{HandoffQueue, TransferredConnection};
 pub use head_scan::HeadScan;
 pub use io_thread::IoThread;
+pub use lost::Lost;
 pub use poller::{Events, Interest, Poller, Source};
 pub use progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
 pub use state::{AfterReply, ConnectionState, Next, Waiting};
 pub use transport::{Flush, Transport};
 pub use unlocked::Unlocked;
+pub use wait::WaitProgress;
 pub use write_buffer::FileRest;

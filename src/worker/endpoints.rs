@@ -11,14 +11,16 @@ use rcorn_wsgi::{Endpoints, ProxyEndpoints};
 use super::Connection;
 
 /// The client and the server as the environ needs them. `trusted`: the peers whose forwarding headers count.
+#[expect(clippy::expect_used, reason = "made where it was missing")]
 pub(super) fn of<'c>(
     py: Python<'_>,
     connection: &'c mut Connection,
     trusted: &AllowList,
 ) -> &'c Endpoints {
-    let made = connection.endpoints.take();
-    let made = made.unwrap_or_else(|| new(py, connection, trusted));
-    connection.endpoints.insert(made)
+    if connection.endpoints.is_none() {
+        connection.endpoints = Some(new(py, connection, trusted));
+    }
+    connection.endpoints.as_ref().expect("made above")
 }
 
 fn new(py: Python<'_>, connection: &Connection, trusted: &AllowList) -> Endpoints {

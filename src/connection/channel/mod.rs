@@ -7,37 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use nix::poll::PollTimeout;
 use rcorn_scoreboard::{Cell, Counters, Metric};
-use rcorn_sys::clock;
-use rcorn_types::Monotonic;
 
-use super::poller::Interest;
-use super::progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
-use super::sync::{Guard, Lock};
-use super::transport::{Flush, Transport};
-use super::unlocked::Unlocked;
-use super::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
-
-/// Why a connection cannot be used any more.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// The client closed or reset it.
-    #[error("the client left")]
-    Gone(#[source] io::Error),
-    /// The client took or gave nothing for too long.
-    #[error("the client {} nothing for {} s", .0, .1.as_secs_f32())]
-    Stalled(&'static str, Duration),
-    /// The client took or gave something now and then, but too little.
-    #[error("the client {} too little: less than {MIN_BYTES_PER_SECOND} bytes a second", .0)]
-    TooSlow(&'static str),
-    /// A file had fewer bytes than it had when its reply began.
-    #[error("the file has become shorter while it was sent")]
-    Short,
-    /// The worker was told to leave at once.
-    #[error("the worker was told to leave")]
-    Leaving,
-}
+use crate::lost::Lost;
+use crate::poller::Interest;
+use crate::sync::{Guard, Lock};
+use crate::transport::{Flush, Transport};
+use crate::unlocked::Unlocked;
+use crate::wait::WaitProgress;
+use crate::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
 
 /// How long the app waits for the client at most, and what it need not wait for.
 #[derive(Clone, Copy, Debug)]
@@ -342,15 +320,11 @@ impl Channel {
         progress: &mut Option<WaitProgress>,
     ) -> Result<(), Lost> {
         let limit = self.0.timeouts.write;
-        let base = self.taken();
-        let progress = progress.get_or_insert_with(|| WaitProgress {
-            base,
-            ..WaitProgress::default()
-        });
+        let taken = self.taken();
+        let progress = progress.get_or_insert_with(|| WaitProgress::new(taken));
         loop {
             let ready = self.wait(py, Interest::Writable, progress, limit)?;
-            let moved = self.taken().saturating_sub(progress.base);
-            progress.transfer.moved(progress.clock, moved);
+            progress.moved_to(self.taken());
             if ready {
                 return Ok(());
             }
@@ -370,30 +344,13 @@ impl Channel {
         total: u64,
     ) -> Result<(), Lost> {
         let limit = self.0.timeouts.read;
-        progress.transfer.moved(progress.clock, total);
+        progress.moved_to(total);
         while !self.wait(py, Interest::Readable, progress, limit)? {
             self.check(progress, limit, "sent")?;
         }
         Ok(())
     }
 
-    /// Whether the client may go on.
-    fn check(
-        &self,
-        progress: &WaitProgress,
-        limit: Option<Duration>,
-        what: &'static str,
-    ) -> Result<(), Lost> {
-        Err(
-            self.lose(match progress.transfer.check(progress.clock, limit) {
-                RateCheck::Ok => return Ok(()),
-                RateCheck::Stalled => Lost::Stalled(what, limit.unwrap_or_default()),
-                RateCheck::TooSlow => Lost::TooSlow(what),
-            }),
-        )
-    }
-
-    /// Waits until the transport is ready; `false` when the client's time is over before.
     fn wait(
         &self,
         py: &impl Unlocked,
@@ -401,132 +358,25 @@ impl Channel {
         progress: &mut WaitProgress,
         limit: Option<Duration>,
     ) -> Result<bool, Lost> {
-        let due = progress.transfer.deadline(limit);
-        let timeout = if due == Monotonic::NEVER {
-            PollTimeout::NONE
-        } else {
-            // Rounded up, so that it is due when poll(2) says so.
-            let left = due
-                .since(progress.clock)
-                .saturating_add(Duration::from_millis(1));
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        };
-        loop {
-            let (ready, waited) = py.unlocked(|| {
-                let begun = clock::now();
-                let request = self
-                    .0
-                    .timeouts
-                    .entry
-                    .map(|entry| entry.cell.request_entry());
-                if let Some(request) = request {
-                    request.wait();
-                }
-                let ready = self.0.transport.wait(interest, timeout);
-                let waited = clock::now().since(begun);
-                if let Some(request) = request {
-                    request.resume(waited);
-                }
-                (ready, waited)
-            });
-            progress.clock = progress.clock.after(waited);
-            if py.must_leave() {
-                return Err(self.lose(Lost::Leaving));
-            }
-            match ready {
-                Ok(ready) => return Ok(ready),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.lose(Lost::Gone(error))),
-            }
-        }
+        let request = self
+            .0
+            .timeouts
+            .entry
+            .map(|entry| entry.cell.request_entry());
+        let waited = progress.wait(py, &self.0.transport, interest, limit, request);
+        waited.map_err(|lost| self.lose(lost))
     }
-}
 
-/// How a client does while the app waits for it.
-#[derive(Debug, Default)]
-pub struct WaitProgress {
-    transfer: TransferProgress,
-    /// Runs only while the client is waited for.
-    clock: Monotonic,
-    /// Bytes that the client had taken before.
-    base: u64,
+    fn check(
+        &self,
+        progress: &WaitProgress,
+        limit: Option<Duration>,
+        what: &'static str,
+    ) -> Result<(), Lost> {
+        let checked = progress.check(limit, what);
+        checked.map_err(|lost| self.lose(lost))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-    use std::thread;
-
-    use super::*;
-    use crate::unlocked::tests::Alone;
-
-    fn channel(timeouts: ClientTimeouts) -> (Channel, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        (
-            Channel::new(Transport::plain(ours.into()), timeouts),
-            theirs,
-        )
-    }
-
-    const LIMITS: ClientTimeouts = ClientTimeouts {
-        read: Some(Duration::from_millis(50)),
-        write: Some(Duration::from_millis(50)),
-        buffer: 0,
-        entry: None,
-    };
-
-    #[test]
-    fn a_client_that_stalls_is_lost() {
-        let (channel, _client) = channel(LIMITS);
-        let lost = channel
-            .wait_for_bytes(&Alone::default(), &mut WaitProgress::default(), 0)
-            .unwrap_err();
-        assert!(matches!(lost, Lost::Stalled("sent", _)));
-        let reply = vec![0; 1 << 20];
-        let lost = channel
-            .send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now)
-            .unwrap_err();
-        assert!(matches!(lost, Lost::Stalled("took", _)));
-        assert!(channel.is_lost());
-    }
-
-    #[test]
-    fn a_short_rest_leaves_by_itself() {
-        let (channel, mut client) = channel(ClientTimeouts {
-            buffer: 1 << 20,
-            ..LIMITS
-        });
-        let reply = vec![7; 1 << 20];
-        let sent = channel.send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now);
-        assert!(!sent.unwrap() && channel.owes());
-        let reader = thread::spawn(move || {
-            let mut got = vec![0; 1 << 20];
-            client.read_exact(&mut got).map(|()| got)
-        });
-        while !channel.pump_aside() {
-            thread::yield_now();
-        }
-        assert!(!channel.owes());
-        assert!(reader.join().unwrap().unwrap() == reply);
-    }
-
-    #[test]
-    fn the_order_to_leave_ends_a_wait() {
-        let (channel, mut client) = channel(LIMITS);
-        client.write_all(b"x").unwrap();
-        let waited =
-            channel.wait_for_bytes(&Alone { leaving: true }, &mut WaitProgress::default(), 0);
-        assert!(matches!(waited, Err(Lost::Leaving)));
-    }
-
-    #[test]
-    fn a_weak_channel_keeps_no_connection_open() {
-        let (channel, mut client) = channel(LIMITS);
-        let weak = channel.downgrade();
-        assert!(weak.get().is_some());
-        drop(channel);
-        assert!(weak.get().is_none());
-        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
-    }
-}
+mod tests;

@@ -1,0 +1,156 @@
+use std::io::{IoSlice, Read, Write};
+
+use super::*;
+use crate::connection::WaitTimeouts;
+use crate::connections::Expired;
+use crate::connections::tests::connection;
+use crate::fd_budget::FdBudget;
+use crate::handoff::tests::queue;
+use crate::state::Next;
+
+/// What only one thread may drop.
+#[derive(Debug)]
+struct Pythons(thread::ThreadId);
+
+impl Drop for Pythons {
+    fn drop(&mut self) {
+        assert_eq!(self.0, thread::current().id(), "dropped by another thread");
+    }
+}
+
+struct World {
+    connections: Connections<Pythons>,
+    thread: IoThread<Pythons>,
+    handoff: Arc<HandoffQueue>,
+    cell: &'static Cell,
+}
+
+fn world(timeout: Duration) -> World {
+    let (board, _fd) = Scoreboard::create(1).unwrap();
+    let board: &'static Scoreboard = Box::leak(Box::new(board));
+    let cell = board.cell(0).unwrap();
+    board.shared().set_wanted(2);
+    let poller = Arc::new(Poller::new().unwrap());
+    let limit = Some(timeout);
+    let timeouts = WaitTimeouts {
+        head: limit,
+        body: limit,
+        idle: limit,
+        write: limit,
+        close: limit,
+    };
+    let budget = FdBudget::new(100);
+    let connections = Connections::new(
+        Arc::clone(&poller),
+        cell.connections_gauge(),
+        timeouts,
+        budget,
+    );
+    let handoff = Arc::new(queue());
+    let leaving = Arc::default();
+    let thread = IoThread::new(
+        &connections,
+        poller,
+        Arc::clone(&handoff),
+        cell,
+        board,
+        leaving,
+    );
+    World {
+        connections,
+        thread: thread.unwrap(),
+        handoff,
+        cell,
+    }
+}
+
+fn parked(world: &mut World, waiting: Waiting) -> std::os::unix::net::UnixStream {
+    let (one, client) = connection();
+    let mut ours = Connection::new(one.channel.clone(), one.client(), one.state);
+    ours.endpoints = Some(Pythons(thread::current().id()));
+    world.connections.settle_new(ours, Next::Park(waiting));
+    client
+}
+
+/// The app is in a long request from now on.
+fn begin_request(world: &World) {
+    world.cell.request_entry().begin(clock::now(), b"", b"");
+    world.thread.attend();
+}
+
+fn until(what: impl Fn() -> bool) {
+    let limit = clock::now().after(Duration::from_secs(10));
+    while !what() {
+        assert!(clock::now() < limit, "it never happens");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_request_of_another_connection_is_handed_on_and_its_objects_are_dropped_here() {
+    let mut world = world(Duration::from_mins(1));
+    let mut client = parked(&mut world, Waiting::NextRequest);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    begin_request(&world);
+    until(|| world.connections.held() == 0);
+    let taken = world.handoff.receive().unwrap().unwrap();
+    assert_eq!(taken.state.waiting, Waiting::NextRequest);
+    assert_eq!(world.thread.take_discarded().len(), 1);
+    assert!(world.thread.take_discarded().is_empty());
+    // The connection lives on.
+    taken.transport.send(b"hi", crate::Flush::Now).unwrap();
+    let mut got = [0; 2];
+    client.read_exact(&mut got).unwrap();
+}
+
+#[test]
+fn nothing_is_handed_on_by_a_worker_that_is_alone_or_leaves() {
+    let mut world = world(Duration::from_mins(1));
+    let mut client = parked(&mut world, Waiting::NextRequest);
+    client.write_all(b"GET").unwrap();
+    world.thread.0.leaving.store(true, Ordering::Relaxed);
+    assert!(!world.thread.0.may_hand_on());
+    world.thread.0.service(0);
+    assert_eq!(world.connections.held(), 1);
+    world.thread.0.leaving.store(false, Ordering::Relaxed);
+    let shared = world.thread.0.scoreboard.shared();
+    shared.set_wanted(1);
+    world.thread.0.service(0);
+    assert_eq!(world.connections.held(), 1);
+    assert!(world.handoff.receive().unwrap().is_none());
+}
+
+#[test]
+fn what_the_app_does_not_add_to_is_sent_soon() {
+    let world = world(Duration::from_mins(1));
+    let (one, mut client) = connection();
+    one.channel.hold(&[IoSlice::new(b"part")]);
+    world.thread.send_soon(&one.channel);
+    let mut got = [0; 4];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"part");
+}
+
+#[test]
+fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked_at_it() {
+    let mut world = world(Duration::from_millis(1));
+    let (one, _client) = connection();
+    let reply = vec![1; 4 << 20];
+    one.channel.hold(&[IoSlice::new(&reply)]);
+    let ours = Connection::new(one.channel.clone(), one.client(), one.state);
+    world.connections.settle_new(ours, Next::Done);
+    // The thread has the connection while the worker looks for those whose time is over.
+    let taken = world.connections.take(0).unwrap();
+    assert!(world.connections.expired(clock::coarse_now()).is_empty());
+    world.thread.0.parking.put_back(0, taken);
+    world.thread.0.service(0);
+    // Nobody parks anything else, and the time limit holds all the same.
+    let mut reset = false;
+    while world.connections.held() > 0 {
+        until(|| clock::coarse_now() >= world.connections.next_deadline());
+        for place in world.connections.expired(clock::coarse_now()) {
+            reset |= matches!(world.connections.end_wait(place), Expired::Reply(_));
+        }
+    }
+    assert!(reset);
+}
