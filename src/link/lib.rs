@@ -8,6 +8,7 @@
 //! the wire never changes: a renamed field or variant keeps its old name by `#[serde(rename)]`, a new field
 //! has a `#[serde(default)]`. The tests read what the first build of this protocol wrote.
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};

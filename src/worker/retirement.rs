@@ -113,14 +113,8 @@ fn max_requests(settings: &Settings, id: u64) -> Option<u64> {
     if settings.max_requests == 0 {
         return None;
     }
-    // splitmix64 of time, pid and id: workers forked in the same instant must differ.
-    let mut z = clock::now().as_nanos() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    let jitter = z
-        .checked_rem(settings.max_requests_jitter.saturating_add(1))
-        .unwrap_or(0);
+    // Of time, pid and id: workers forked in the same instant must differ.
+    let seed = clock::now().as_nanos() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
+    let jitter = fastrand::Rng::with_seed(seed).u64(0..=settings.max_requests_jitter);
     Some(settings.max_requests.saturating_add(jitter))
 }
