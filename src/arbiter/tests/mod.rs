@@ -366,3 +366,163 @@ fn a_patient_arbiter_waits_for_a_reload_when_nothing_boots() {
     ));
     assert!(matches!(scenario.brain.phase(), Phase::Stopping { .. }));
 }
+
+/// A server with this policy whose workers 1, 2, … serve as pids 11, 12, …
+fn serving_with(policy: Policy) -> Scenario {
+    let mut scenario = Scenario {
+        brain: Arbiter::new(1),
+        now: 100_000,
+    };
+    let workers = policy.workers;
+    scenario.step(Event::Started(policy));
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
+    for id in 1..=u64::from(workers) {
+        scenario.newcomer(id);
+    }
+    scenario
+}
+
+#[test]
+fn max_age_replaces_workers_one_by_one() {
+    let mut scenario = serving_with(Policy {
+        max_age: Some(Duration::from_secs(10)),
+        timeout: None,
+        ..policy(2)
+    });
+    assert_eq!(scenario.brain.deadline(), Some(at(110_000)));
+    assert!(scenario.after(9_999).is_empty());
+    let actions = scenario.after(1);
+    assert_eq!(forks(&actions), 1, "{actions:?}");
+    assert_eq!(
+        said(&actions),
+        [11, 12].map(|pid| format!(
+            "Worker (pid:{pid}) will be replaced: it has reached max_worker_age."
+        ))
+    );
+    assert_eq!(scenario.brain.deadline(), Some(at(170_000)), "the fork's");
+    let actions = scenario.newcomer(3);
+    assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(2), Ask::Drain));
+    assert_eq!(
+        forks(&scenario.step(Event::Exited(pid(1), Exit::Code(0)))),
+        1
+    );
+    assert!(asked(&scenario.newcomer(4), pid(2), Ask::Drain));
+}
+
+#[test]
+fn drain_delay_puts_a_stop_off_and_a_second_one_does_not_wait() {
+    let delayed = Policy {
+        drain_delay: Duration::from_secs(3),
+        timeout: None,
+        ..policy(1)
+    };
+    for is_ordered_twice in [false, true] {
+        let mut scenario = serving_with(delayed.clone());
+        let actions = scenario.step(Event::Ordered(Order::Stop));
+        assert_eq!(
+            said(&actions),
+            ["Stopping in 3 seconds (drain_delay); serving until then."]
+        );
+        assert!(scenario.brain.is_stop_delayed() && !scenario.brain.is_stopping());
+        assert_eq!(scenario.brain.deadline(), Some(at(103_000)));
+        // What dies is forked again, but nothing new begins.
+        let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
+        assert_eq!(forks(&actions), 1);
+        scenario.newcomer(2);
+        let actions = scenario.step(Event::Ordered(Order::Reload));
+        assert_eq!(said(&actions), ["Ignored while stopping: reload"]);
+        assert!(scenario.after(2_999).is_empty());
+        let actions = if is_ordered_twice {
+            scenario.step(Event::Ordered(Order::Stop))
+        } else {
+            scenario.after(1)
+        };
+        assert!(actions.contains(&Action::CloseListeners));
+        assert!(asked(&actions, pid(2), Ask::Drain), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_delayed_stop_ends_a_server_without_children() {
+    let mut scenario = serving_with(Policy {
+        drain_delay: Duration::from_secs(3),
+        ..policy(1)
+    });
+    scenario.step(Event::Ordered(Order::Stop));
+    scenario.step(Event::Ordered(Order::Dismiss));
+    scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
+    scenario.step(Event::ForkFailed(WorkerId(2), "no memory".into()));
+    scenario.step(Event::ForkFailed(WorkerId(3), "no memory".into()));
+    scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
+    let actions = scenario.after(3_000);
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Stopped)));
+}
+
+#[test]
+fn an_upgrade_runs_beside_and_can_end() {
+    let mut scenario = Scenario::serving(1);
+    let actions = scenario.step(Event::Ordered(Order::Upgrade));
+    assert_eq!(actions, [Action::Upgrade]);
+    let exists = ["USR2 signal ignored. Child exists."];
+    // Also before the driver has answered.
+    assert_eq!(said(&scenario.step(Event::Ordered(Order::Upgrade))), exists);
+    scenario.step(Event::UpgradeStarted(Pid(500)));
+    assert_eq!(scenario.brain.upgrade(), Some(Pid(500)));
+    assert_eq!(said(&scenario.step(Event::Ordered(Order::Upgrade))), exists);
+    let actions = scenario.step(Event::Exited(Pid(500), Exit::Code(3)));
+    assert_eq!(said(&actions), ["The new arbiter exited with code 3."]);
+    assert_eq!(scenario.brain.upgrade(), None);
+    let actions = scenario.step(Event::Ordered(Order::Upgrade));
+    assert_eq!(actions, [Action::Upgrade]);
+    let actions = scenario.step(Event::UpgradeNotStarted("no such file".into()));
+    assert_eq!(said(&actions), ["Upgrade not started: no such file"]);
+    let actions = scenario.step(Event::Ordered(Order::Upgrade));
+    assert_eq!(actions, [Action::Upgrade]);
+}
+
+#[test]
+fn an_upgrade_waits_for_no_reload_but_commits_one_on_probation() {
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Reload));
+    assert_eq!(
+        said(&scenario.step(Event::Ordered(Order::Upgrade))),
+        ["Upgrade not started: a reload is under way"]
+    );
+    scenario.step(Event::Loaded(policy(1)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    scenario.newcomer(2);
+    assert!(scenario.brain.is_on_probation());
+    let actions = scenario.step(Event::Ordered(Order::Upgrade));
+    assert!(actions.contains(&Action::Commit(Generation(2))));
+    assert_eq!(actions.last(), Some(&Action::Upgrade));
+}
+
+#[test]
+fn an_operator_can_replace_one_worker() {
+    let mut scenario = Scenario::serving(2);
+    assert!(
+        scenario
+            .step(Event::Ordered(Order::Retire(WorkerId(7))))
+            .is_empty()
+    );
+    let actions = scenario.step(Event::Ordered(Order::Retire(WorkerId(2))));
+    assert_eq!(forks(&actions), 1);
+    assert_eq!(
+        said(&actions),
+        ["Worker (pid:12) will be replaced: an operator ordered it."]
+    );
+    let again = scenario.step(Event::Ordered(Order::Retire(WorkerId(2))));
+    assert!(again.is_empty(), "{again:?}");
+    let actions = scenario.newcomer(3);
+    assert!(asked(&actions, pid(2), Ask::Drain) && !asked(&actions, pid(1), Ask::Drain));
+}
+
+#[test]
+fn fewer_never_means_more() {
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Dismiss));
+    scenario.step(Event::Ordered(Order::Fewer));
+    assert_eq!(scenario.brain.wanted(), 0);
+}

@@ -131,3 +131,46 @@ fn a_template_that_still_starts_does_not_outlive_its_reload() {
         "{actions:?}"
     );
 }
+
+/// Two forks fail while a reload is rolled out: the throttle closes. There is no timeout, so nothing else ticks.
+#[test]
+fn a_rollout_goes_on_when_the_throttle_opens() {
+    let untimed = Policy {
+        timeout: None,
+        boot_timeout: None,
+        ..policy(1)
+    };
+    let mut scenario = serving_with(untimed.clone());
+    scenario.step(Event::WantsRetirement(WorkerId(1), RetireReason::Memory));
+    scenario.step(Event::ForkFailed(WorkerId(2), "no memory".into()));
+    let actions = scenario.step(Event::ForkFailed(WorkerId(3), "no memory".into()));
+    assert_eq!(forks(&actions), 0);
+    let due = scenario.brain.deadline().expect("the throttle opens then");
+    scenario.now += 200;
+    assert!(due <= at(scenario.now));
+    assert_eq!(forks(&scenario.after(0)), 1);
+}
+
+#[test]
+fn a_retire_wish_outlives_a_reload_that_is_rolled_back() {
+    let mut scenario = Scenario::serving(2);
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(policy(2)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::WantsRetirement(
+        WorkerId(2),
+        RetireReason::MaxRequests,
+    ));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    // The first two workers of the new generation end at once; worker 1 was drained meanwhile.
+    scenario.newcomer(3);
+    scenario.step(Event::Exited(pid(3), Exit::Code(1)));
+    scenario.newcomer(4);
+    let actions = scenario.step(Event::Exited(pid(4), Exit::Code(1)));
+    assert!(
+        said(&actions)
+            .iter()
+            .any(|text| text.starts_with("Reload rolled back"))
+    );
+    assert!(scenario.brain.retirement.includes(WorkerId(2)));
+}
