@@ -38,7 +38,7 @@ fn policy(workers: u32) -> Policy {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 400,
+        cases: 250,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
