@@ -1,5 +1,5 @@
-//! The hooks of a `gunicorn.conf.py`. The template executes the file once more (the arbiter only has its data), and every
-//! worker is forked with its functions in hand. The objects that hooks get are Python (`hooks.py`); here they are called.
+//! The hooks of a `gunicorn.conf.py`. The arbiter has only the data of that file: the template executes it again, and
+//! every worker is forked with its functions. The objects that hooks get are in `hooks.py`; they are called from here.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
@@ -13,13 +13,13 @@ use rcorn_sys::fork::is_forked_child;
 
 use super::load_embedded;
 
-/// The server object, in a template.
+/// The server object of a template.
 #[derive(Debug)]
 pub struct Hooks {
     server: Py<PyAny>,
 }
 
-/// A worker's own object.
+/// The worker object of a worker.
 #[derive(Debug)]
 pub struct WorkerHooks {
     worker: Py<PyAny>,
@@ -27,14 +27,14 @@ pub struct WorkerHooks {
     after: bool,
 }
 
-/// What `server.log` writes with.
+/// Writes a record of `server.log`.
 #[pyfunction]
 fn write(level: &str, text: &str) {
     let level = level.parse().unwrap_or(Level::Info);
     log::record(level, format_args!("{text}"));
 }
 
-/// The text of the Python config file, if it can be read: nothing says that the user of the workers may.
+/// The text of the Python config file, if it can be read. The user of the workers may not be allowed to.
 pub fn source(settings: &Settings) -> Option<Vec<u8>> {
     match &settings.config {
         Some(ConfigFile::Python(path)) => std::fs::read(path).ok(),
@@ -43,7 +43,11 @@ pub fn source(settings: &Settings) -> Option<Vec<u8>> {
 }
 
 impl Hooks {
-    /// Executes the Python config file, if there is one. What went wrong is in the log when this gives an error.
+    /// Executes the Python config file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or raised: the log has the traceback.
     pub fn load(
         py: Python<'_>,
         start: &Start,
@@ -102,7 +106,7 @@ impl Hooks {
         cfg.getattr("logconfig_dict")
     }
 
-    /// Calls a method of the server object. Hooks that fail were logged; what else fails is ours.
+    /// Calls a method of the server object, which logs what its hook raises.
     fn call<'py>(
         &self,
         py: Python<'py>,
@@ -116,8 +120,12 @@ impl Hooks {
             .ok()
     }
 
-    /// Before the app is imported, also in place of a template that died: what the hook has set died with it. `again`: this
-    /// process has been a template before. A hook that exits ends the start.
+    /// Calls `on_starting`, before the app is imported; also in place of a template that has died, and what the hook had set
+    /// with it. `again`: this process has called it before.
+    ///
+    /// # Errors
+    ///
+    /// The hook raised `SystemExit`: the start ends.
     pub fn begins(
         &self,
         py: Python<'_>,
@@ -135,7 +143,7 @@ impl Hooks {
         })
     }
 
-    /// Before the first fork.
+    /// Calls `when_ready` or `on_reload`, before the first fork.
     pub fn ready(&self, py: Python<'_>, reason: TemplateReason) {
         let name = match reason {
             TemplateReason::Boot => "when_ready",
@@ -145,17 +153,21 @@ impl Hooks {
         self.call(py, "_try", (name, &self.server));
     }
 
-    /// Before a fork.
+    /// Calls `pre_fork`.
     pub fn forks(&self, py: Python<'_>, id: u64) {
         self.call(py, "_forks", (id,));
     }
 
-    /// After it, here.
+    /// After the fork, in the template.
     pub fn forked(&self, py: Python<'_>, pid: i32) {
         self.call(py, "_forked", (pid,));
     }
 
-    /// After it, in the worker.
+    /// After the fork, in the worker.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python.
     pub fn for_worker(self, py: Python<'_>) -> PyResult<WorkerHooks> {
         let server = self.server.bind(py);
         let has = |name: &str| server.call_method1("_has", (name,))?.extract::<bool>();
@@ -166,7 +178,7 @@ impl Hooks {
         })
     }
 
-    /// What the arbiter told.
+    /// Calls the hook of an event that the arbiter reports.
     pub fn happened(&self, py: Python<'_>, moment: &HookEvent) {
         match moment {
             HookEvent::ChildExit { id, pid } => self.call(py, "_child_exit", (id, pid)),
@@ -179,7 +191,7 @@ impl Hooks {
     }
 }
 
-/// Every setting by name. What rcorn has no use for is as the file has it.
+/// Every setting by name. Those that rcorn does not have are as in the file.
 fn settings<'py>(
     py: Python<'py>,
     start: &Start,
@@ -208,21 +220,29 @@ impl WorkerHooks {
         arguments: impl pyo3::call::PyCallArgs<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let called = self.worker.bind(py).getattr(method)?.call1(arguments);
-        // A process that the hook forked and let come back: the worker's sockets and its word to the arbiter are not its own.
+        // A process that the hook forked has come back: the worker's sockets are not its own.
         if is_forked_child() {
             exit_now(0);
         }
         called
     }
 
-    /// Right after the fork.
+    /// Calls `post_fork`.
+    ///
+    /// # Errors
+    ///
+    /// The hook raised.
     pub fn born(&self, py: Python<'_>, pid: i32) -> Result<(), Failure> {
         self.call(py, "_born", (pid,))
             .map(|_none| ())
             .map_err(|error| failure(py, &error, "post_fork"))
     }
 
-    /// The app is loaded; gives what is to be served, which a hook may have wrapped.
+    /// Calls `post_worker_init`; gives the app to serve, which the hook may have wrapped.
+    ///
+    /// # Errors
+    ///
+    /// The hook raised.
     pub fn booted<'py>(
         &self,
         py: Python<'py>,
@@ -232,7 +252,11 @@ impl WorkerHooks {
             .map_err(|error| failure(py, &error, "post_worker_init"))
     }
 
-    /// `worker_abort` runs in the main thread, when that comes to it before it is killed.
+    /// Installs `worker_abort` as the handler of SIGABRT. It runs in the main thread, unless that is killed before.
+    ///
+    /// # Errors
+    ///
+    /// Those of `signal.signal`.
     pub fn listen_for_abort(&self, py: Python<'_>) -> PyResult<()> {
         let worker = self.worker.bind(py);
         if worker
@@ -249,7 +273,11 @@ impl WorkerHooks {
         Ok(())
     }
 
-    /// Before the app is called; gives the request object for afterwards.
+    /// Calls `pre_request`; gives the request object for `post_request`.
+    ///
+    /// # Errors
+    ///
+    /// The hook raised.
     pub fn before<'py>(
         &self,
         py: Python<'py>,
@@ -261,7 +289,7 @@ impl WorkerHooks {
         self.call(py, "_before", (environ,)).map(Some)
     }
 
-    /// After the response. `head`: as it was sent.
+    /// Calls `post_request`. `head`: the head of the reply as it was sent.
     pub fn after(
         &self,
         py: Python<'_>,
@@ -285,12 +313,12 @@ impl WorkerHooks {
         }
     }
 
-    /// Told to leave at once.
+    /// Calls `worker_int`.
     pub fn interrupted(&self, py: Python<'_>) {
         self.told(py, "_interrupted");
     }
 
-    /// The last thing.
+    /// Calls `worker_exit`.
     pub fn leaves(&self, py: Python<'_>) {
         self.told(py, "_leaves");
     }

@@ -1,4 +1,4 @@
-//! The import of the app, with its outcome put into words.
+//! The import of the app, and what is said about it.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,8 +11,11 @@ use rcorn_settings::Settings;
 use super::develop;
 use super::load::{LoadError, load};
 
-/// Imports the app; what went wrong is in the log when this gives an error. With `reload` there is always an app:
-/// one that shows what went wrong, until the next reload.
+/// Imports the app. With `reload` there is always an app: until the next reload, one that shows the error.
+///
+/// # Errors
+///
+/// The app cannot be loaded; the log says why.
 pub fn import<'py>(
     py: Python<'py>,
     settings: &Settings,

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use rcorn_python::traceback;
 use rcorn_settings::{AppRef, Expression, Literal};
 
-/// Why the app is not there.
+/// Why the app could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The import, or the factory, raised.
@@ -15,7 +15,7 @@ pub enum LoadError {
     Raised {
         /// The app's own traceback.
         traceback: String,
-        /// Its last line.
+        /// The last line of the traceback.
         summary: String,
         /// The exception.
         error: PyErr,
@@ -23,19 +23,19 @@ pub enum LoadError {
     /// The module has no such attribute.
     #[error("Failed to find attribute '{attribute}' in '{module}'.{near}")]
     NoAttribute {
-        /// The module, or the object on the way.
+        /// The module, or the object in it.
         module: String,
-        /// What it does not have.
+        /// The attribute.
         attribute: String,
-        /// What it has instead.
+        /// Its callables, as a hint.
         near: String,
     },
-    /// It is there but cannot be called.
+    /// It was found but cannot be called.
     #[error(
         "'{app}' is a {kind}, which is not callable; a WSGI app is a callable taking (environ, start_response)"
     )]
     NotCallable {
-        /// As the operator wrote it.
+        /// The name in the settings.
         app: String,
         /// Its type.
         kind: String,
@@ -43,7 +43,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// gunicorn's exit code for it.
+    /// gunicorn's exit code for this error.
     #[must_use]
     pub fn code(&self) -> i32 {
         match self {
@@ -52,7 +52,7 @@ impl LoadError {
         }
     }
 
-    /// What the app raised.
+    /// The exception of the app.
     #[must_use]
     pub fn raised(&self) -> Option<&PyErr> {
         match self {
@@ -61,7 +61,7 @@ impl LoadError {
         }
     }
 
-    /// One line.
+    /// The error in one line.
     #[must_use]
     pub fn summary(&self) -> String {
         match self {
@@ -80,6 +80,10 @@ fn raised(py: Python<'_>, error: &PyErr) -> LoadError {
 }
 
 /// Imports the module and gives the callable.
+///
+/// # Errors
+///
+/// See [`LoadError`].
 pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, LoadError> {
     // PyImport_Import (and not importlib.import_module): its tracebacks leave the import machinery out.
     let module = py

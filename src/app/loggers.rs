@@ -20,7 +20,11 @@ pub fn are_shaped(start: &Start) -> bool {
         || settings.logconfig_dict.is_some()
 }
 
-/// Shapes them. What went wrong is in the log when this gives an error.
+/// Configures them.
+///
+/// # Errors
+///
+/// The configuration is wrong; the log has the traceback.
 pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(), Failure> {
     if !are_shaped(start) {
         return Ok(());
@@ -59,7 +63,11 @@ pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(),
     })
 }
 
-/// A function that logs one request, given the atoms of its line.
+/// A function that logs one request, given the fields of its line.
+///
+/// # Errors
+///
+/// [`shape`] was not called before.
 pub fn access_logger<'py>(py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyAny>> {
     let module = py.import(MODULE)?;
     module.getattr("access_logger")?.call1((format,))

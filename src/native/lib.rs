@@ -12,7 +12,7 @@ fn native(native: &Bound<'_, PyModule>) -> PyResult<()> {
     native.add_function(wrap_pyfunction!(template, native)?)
 }
 
-/// Runs a template; does not return to Python. See [`rcorn_template::run`].
+/// Runs a template ([`rcorn_template::run`]). Ends the process instead of returning to Python.
 #[pyfunction]
 fn template(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) {
     rcorn_sys::exit_now(rcorn_template::run(py, native, start, mode))
