@@ -91,14 +91,24 @@ impl Refused<'_> {
         let type_name = |object: Bound<'_, PyAny>| Ok(object.get_type().qualname()?.to_string());
         let violation = match self {
             Self::StatusType(status) => type_name(status).map(WsgiViolation::StatusType),
-            Self::Status(status, reason) => Ok(WsgiViolation::Status(lossy(&status), reason)),
+            Self::Status(status, reason) => {
+                shown(&status).map(|text| WsgiViolation::Status(text, reason))
+            }
             Self::FieldsType(fields) => type_name(fields).map(WsgiViolation::FieldsType),
             Self::Field(field) => field.repr().map(|text| WsgiViolation::Field(lossy(&text))),
-            Self::FieldText(name, reason) => Ok(WsgiViolation::FieldText(lossy(&name), reason)),
+            Self::FieldText(name, reason) => {
+                shown(&name).map(|text| WsgiViolation::FieldText(text, reason))
+            }
             Self::Python(error) => Err(error),
         };
         violation.map_or_else(|error: PyErr| error, PyErr::from)
     }
+}
+
+/// The text in quotes, without line ends or other control characters.
+fn shown(text: &Bound<'_, PyString>) -> PyResult<String> {
+    let plain = PyString::new(text.py(), &lossy(text));
+    plain.repr().map(|text| lossy(&text))
 }
 
 /// The text itself, not what a subclass of `str` says that it is.

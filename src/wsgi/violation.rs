@@ -12,7 +12,7 @@ pub enum WsgiViolation {
     StatusType(String),
     /// The status has the wrong form.
     #[error(
-        "start_response: bad status '{0}': {1}; it must be three digits, a space and a reason, such as '200 OK'"
+        "start_response: bad status {0}: {1}; it must be three digits, a space and a reason, such as '200 OK'"
     )]
     Status(String, String),
     /// The headers are not a list.
@@ -24,7 +24,7 @@ pub enum WsgiViolation {
     #[error("start_response: bad header {0}; each must be a tuple of two str: (name, value)")]
     Field(String),
     /// A header's name or value cannot be sent.
-    #[error("start_response: bad header '{0}': {1}")]
+    #[error("start_response: bad header {0}: {1}")]
     FieldText(String, String),
     /// `start_response` came twice.
     #[error("start_response was called a second time without exc_info")]

@@ -69,12 +69,14 @@ def check_status(status: object) -> int:
     number = status[:3]
     why = None
     # The reason may be missing: PEP 3333 requires one, but gunicorn does not.
-    if not (len(number) == 3 and number.isascii() and number.isdigit() and status[3:4] in (" ", "")):
+    if any(sign > "\xff" for sign in status):
+        why = "it has characters beyond latin-1"
+    elif not (len(number) == 3 and number.isascii() and number.isdigit() and status[3:4] in (" ", "")):
         why = "it does not begin with three digits and a space"
     elif not 200 <= int(number) < 600:
         why = "a final status lies between 200 and 599"
     elif not _is_value(status):
-        why = "its reason has control characters, or characters beyond latin-1"
+        why = "its reason has control characters"
     if why is not None:
         form = "it must be three digits, a space and a reason, such as '200 OK'"
         raise ValueError(f"start_response: bad status {status!r}: {why}; {form}")

@@ -6,6 +6,7 @@ mod app_threads;
 mod environ;
 mod exchange;
 mod frameworks;
+mod violations;
 
 use std::fmt::Write;
 
