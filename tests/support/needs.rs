@@ -24,7 +24,7 @@ use nix::unistd::Uid;
 
 use super::{process, venv};
 
-/// Programs, and the packages of Debian that have them.
+/// Programs, and the packages of Debian that have them; "" if none has.
 const PACKAGES: [(&str, &str); 14] = [
     ("/usr/bin/python3", "python3"),
     ("busybox", "busybox"),
@@ -37,7 +37,7 @@ const PACKAGES: [(&str, &str); 14] = [
     ("strace", "strace"),
     ("supervisord", "supervisor"),
     ("systemd-analyze", "systemd"),
-    ("terraform", "none has it"),
+    ("terraform", ""),
     ("unshare", "util-linux"),
     ("valgrind", "valgrind"),
 ];
@@ -123,6 +123,8 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Self::Root => (!Uid::effective().is_root()).then(|| "it must be root".to_owned()),
+            Self::Program(name, "") => (!exists(name))
+                .then(|| format!("{name} is not installed (Debian has no package of it)")),
             Self::Program(name, package) => (!exists(name))
                 .then(|| format!("{name} is not installed (Debian's package: {package})")),
             Self::NginxStream => program("nginx").missing().or_else(|| {
