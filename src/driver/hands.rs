@@ -78,7 +78,7 @@ pub(super) struct Hands<'a> {
     pub(super) outcome: Option<Outcome>,
 }
 
-impl Hands<'_> {
+impl<'a> Hands<'a> {
     /// Carries an action out. Failures become events: the arbiter decides what they mean.
     pub(super) fn perform(&mut self, turn: Turn<'_>, action: Action) {
         match action {
@@ -298,20 +298,22 @@ impl Hands<'_> {
     }
 
     fn load(&mut self, turn: Turn<'_>) {
-        let event = self.with_reload(turn, |reload, context| reload.begin(context));
+        let (reload, context) = self.reload_parts(turn);
+        let event = reload.begin(&context);
         self.queue.extend(event);
     }
 
     pub(super) fn advance_reload(&mut self, turn: Turn<'_>) {
-        let event = self.with_reload(turn, |reload, context| reload.advance(context));
+        let (reload, context) = self.reload_parts(turn);
+        let event = reload.advance(&context);
         self.queue.extend(event);
     }
 
-    fn with_reload<T>(
-        &mut self,
-        turn: Turn<'_>,
-        act: impl FnOnce(&mut ReloadTransaction<'_>, &reload::Context<'_>) -> T,
-    ) -> T {
+    /// The reload, and what it is made with.
+    fn reload_parts<'s>(
+        &'s mut self,
+        turn: Turn<'s>,
+    ) -> (&'s mut ReloadTransaction<'a>, reload::Context<'s>) {
         let context = reload::Context {
             arguments: &self.origin.arguments,
             registry: turn.registry,
@@ -320,7 +322,7 @@ impl Hands<'_> {
             listeners: self.sockets.listeners(),
             now: clock::now(),
         };
-        act(&mut self.reload, &context)
+        (&mut self.reload, context)
     }
 
     fn commit(&mut self, turn: Turn<'_>) {

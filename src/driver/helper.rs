@@ -102,7 +102,7 @@ impl Helper {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let is_late = self.deadline <= now;
-                    return is_late.then(|| Err(HelperError::TimedOut(self.limit)));
+                    return is_late.then_some(Err(HelperError::TimedOut(self.limit)));
                 }
                 Err(error) => return Some(Err(error.into())),
             }
@@ -166,6 +166,10 @@ mod tests {
 
     use super::*;
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the helper is reaped, or killed, by its pid"
+    )]
     fn helper(script: &str, limit: Duration) -> Helper {
         let (ours, theirs) = answer_pipe().unwrap();
         let mut command = Command::new("sh");

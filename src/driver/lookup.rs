@@ -154,7 +154,7 @@ fn look_up_and_exit(names: &[Name], answer: OwnedFd, arbiter: u32) -> ! {
     let is_orphan = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err()
         || nix::unistd::getppid().as_raw().cast_unsigned() != arbiter;
     let done = !is_orphan && write_addresses(names, std::fs::File::from(answer)).is_ok();
-    exit_now(if done { 0 } else { 1 })
+    exit_now(i32::from(!done))
 }
 
 /// Looks the names up, and writes one line of JSON for each.

@@ -63,10 +63,11 @@ pub(super) fn decide(
             None => refuse(&format!("there is no worker with the id or pid {number}")),
         },
     };
-    let is_running = arbiter.phase() == Phase::Running;
-    match decision {
-        Decision::Order(..) | Decision::ReloadAndWait if !is_running => refuse("rcorn is stopping"),
-        decision => decision,
+    let is_order = matches!(decision, Decision::Order(..) | Decision::ReloadAndWait);
+    if is_order && arbiter.phase() != Phase::Running {
+        refuse("rcorn is stopping")
+    } else {
+        decision
     }
 }
 

@@ -173,11 +173,11 @@ fn take_over_both((one, other): (RawFd, RawFd)) -> io::Result<(OwnedFd, OwnedFd)
 }
 
 /// Binds the sockets, and makes what the loop owns.
-fn assemble<'a>(
+fn assemble(
     launch: Launch,
     prepared: Prepared,
-    read_sources: ReadSources<'a>,
-) -> Result<Driver<'a>, StartError> {
+    read_sources: ReadSources<'_>,
+) -> Result<Driver<'_>, StartError> {
     let Launch {
         module,
         settings,
