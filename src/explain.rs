@@ -24,19 +24,23 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<String, CommandError> {
 
 fn explained(name: &str, arguments: &[OsString]) -> Result<String, Error> {
     let mut resolved = resolve(arguments)?;
-    if matches!(resolved, Resolution::Settings(Err(Error::NoApp))) && !settings::is_app(name) {
+    let has_no_app = match &resolved {
+        Resolution::Settings(resolved) => matches!(**resolved, Err(Error::NoApp)),
+        Resolution::Print(_) => false,
+    };
+    if has_no_app && !settings::is_app(name) {
         // The other settings do not depend on which app it is.
         resolved = resolve(&[arguments, &["app:app".into()]].concat())?;
     }
     match resolved {
-        Resolution::Settings(resolved) => settings::explain(name, resolved),
+        Resolution::Settings(resolved) => settings::explain(name, *resolved),
         Resolution::Print(text) => Ok(text),
     }
 }
 
 /// What OPTIONS and the environment come to.
 enum Resolution {
-    Settings(Result<Resolved, Error>),
+    Settings(Box<Result<Resolved, Error>>),
     /// They ask for this text.
     Print(String),
 }
@@ -48,7 +52,7 @@ fn resolve(arguments: &[OsString]) -> Result<Resolution, Error> {
         Invocation::Serve(sources) => {
             let resolved = driver::resolve(*sources, arguments);
             let resolved = resolved.inspect(|resolved| crate::warn(&resolved.warnings));
-            Ok(Resolution::Settings(resolved))
+            Ok(Resolution::Settings(Box::new(resolved)))
         }
         Invocation::Print(text) => Ok(Resolution::Print(text)),
         Invocation::Generate(_) => Err(Error::NoApp),

@@ -67,7 +67,7 @@ fn print(text: &str) -> ExitStatus {
 fn complain(error: &CommandError) {
     let detail = error.detail.as_deref().unwrap_or_default();
     let mut stderr = std::io::stderr();
-    drop(write!(stderr, "{detail}rcorn: error: {error}\n"));
+    drop(writeln!(stderr, "{detail}rcorn: error: {error}"));
 }
 
 fn warn(warnings: &[String]) {

@@ -47,10 +47,11 @@ pub(super) fn show(status: &Status) -> String {
     };
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     for row in &rows {
-        let cells = row.iter().zip(&widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
-            .collect();
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Writing to a String does not fail.
+            write!(line, "{cell:<width$}  ").ok();
+        }
         text.push_str(line.trim_end());
         text.push('\n');
     }

@@ -131,7 +131,7 @@ impl Value for Level {
     const CHOICES: &'static [&'static str] = &Self::NAMES;
 
     fn parse(text: &str) -> Result<Self, Cause> {
-        text.parse().map_err(|_| Cause::NotA)
+        text.parse().map_err(|_unknown| Cause::NotA)
     }
 
     fn show(&self) -> String {

@@ -1,7 +1,7 @@
 //! Parses Python literals: what may stand between the parentheses of `module:factory(…)`, and the plain
 //! values of a `gunicorn.conf.py` that `rcorn migrate` translates.
 //!
-//! Why not Python's own `ast.literal_eval`: both run where no Python is. The arbiter reads APP_MODULE
+//! Why not Python's own `ast.literal_eval`: both run where no Python is. The arbiter reads `APP_MODULE`
 //! before it has looked for an interpreter, names the character that is wrong, and exits with 2;
 //! `rcorn migrate` needs none at all, and reads files whose other lines must not be executed. Nothing is
 //! evaluated: an operator's text must not be able to run code in the arbiter.

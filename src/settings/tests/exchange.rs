@@ -3,10 +3,8 @@
 use crate::{Settings, TABLE};
 
 fn json(settings: &Settings) -> serde_json::Map<String, serde_json::Value> {
-    match serde_json::to_value(settings).unwrap() {
-        serde_json::Value::Object(map) => map,
-        other => panic!("{other}"),
-    }
+    let json = serde_json::to_value(settings).unwrap();
+    json.as_object().unwrap().clone()
 }
 
 #[test]

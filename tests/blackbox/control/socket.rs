@@ -16,7 +16,11 @@ fn each_instance_has_its_own_socket_and_a_living_ones_is_not_replaced() {
     for server in [&one, &two] {
         assert_eq!(server.status()["pid"], server.pid().as_raw());
     }
-    assert!(ctl(&["status"]).refused().contains("several instances are running"));
+    assert!(
+        ctl(&["status"])
+            .refused()
+            .contains("several instances are running")
+    );
     assert!(
         ctl(&["--pid", "1", "status"])
             .refused()
