@@ -204,7 +204,7 @@ impl<'a> Hands<'a> {
     pub(super) fn inform_manager(&mut self, turn: Turn<'_>) {
         if !self.manager.is_announced() && self.children.serving().next().is_some() {
             self.manager.serving(self.predecessor.is_some());
-            process::trim_heap();
+            give_memory_back();
         }
         if self.manager.is_reloading()
             && !turn.brain.is_reloading()
@@ -215,7 +215,7 @@ impl<'a> Hands<'a> {
                 None => "Serving",
             };
             self.manager.reloaded(outcome);
-            process::trim_heap();
+            give_memory_back();
         }
     }
 
@@ -460,4 +460,12 @@ impl<'a> Hands<'a> {
             pid_file.remove_or_warn();
         }
     }
+}
+
+/// What only a start or a reload needs (the parsers of words and files above all) makes most of the arbiter's memory.
+fn give_memory_back() {
+    if let Err(error) = process::release_file_pages() {
+        log::debug(format_args!("cannot give memory back: {error}"));
+    }
+    process::trim_heap();
 }
