@@ -1,4 +1,5 @@
-//! When something is due: the times at which `reconcile.rs` has something to do although nothing happened.
+//! When something is due: the times at which `reconcile.rs` has something to do although nothing
+//! happened.
 
 use rcorn_types::Monotonic;
 
@@ -54,8 +55,9 @@ impl Arbiter {
             .min()
     }
 
-    /// The scoreboard is read once a `timeout` while nothing is known to be busy. So a hang is found exactly
-    /// when it is due all the same: a request that began after the last tick is not due before the next.
+    /// The scoreboard is read once a `timeout` while nothing is known to be busy. So a hang is
+    /// found exactly when it is due all the same: a request that began after the last tick is not
+    /// due before the next.
     fn next_tick(&self) -> Option<Monotonic> {
         let is_serving = |worker: &super::Worker| worker.stage.is_serving();
         self.policy

@@ -1,6 +1,6 @@
-//! The vocabulary of the arbiter on one page: what happened ([`Event`]) and what to do ([`Action`]). What to
-//! log is in `note.rs`, what an operator may order in `order.rs`. The driver turns what it hears into events
-//! and performs actions. Nothing here does I/O or reads a clock.
+//! The vocabulary of the arbiter on one page: what happened ([`Event`]) and what to do
+//! ([`Action`]). What to log is in `note.rs`, what an operator may order in `order.rs`. The driver
+//! turns what it hears into events and performs actions. Nothing here does I/O or reads a clock.
 
 use core::fmt;
 use core::time::Duration;
@@ -20,7 +20,8 @@ pub struct WorkerId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u16);
 
-/// The settings and code that a template and its workers were started with. Each reload makes the next.
+/// The settings and code that a template and its workers were started with. Each reload makes the
+/// next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
@@ -34,15 +35,16 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The settings that the arbiter needs. A new field needs `#[serde(default)]`: a build that does not have it may
-/// have saved the state that this one reads.
+/// The settings that the arbiter needs. A new field needs `#[serde(default)]`: a build that does
+/// not have it may have saved the state that this one reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// How many workers are to serve.
     pub workers: u32,
     /// The longest time for a request; `None`: no limit.
     pub timeout: Option<Duration>,
-    /// The longest time from the fork of a worker (or the start of a template) to ready; `None`: no limit.
+    /// The longest time from the fork of a worker (or the start of a template) to ready; `None`: no
+    /// limit.
     pub boot_timeout: Option<Duration>,
     /// The longest time for a worker to finish its requests once it is asked to leave.
     pub graceful_timeout: Duration,
@@ -52,8 +54,8 @@ pub struct Policy {
     pub max_age: Option<Duration>,
     /// How long to serve on after the order to stop.
     pub drain_delay: Duration,
-    /// Stay up although the app has never booted: the next reload may fix it. Without it, a boot failure
-    /// before anything was ready ends the server.
+    /// Stay up although the app has never booted: the next reload may fix it. Without it, a boot
+    /// failure before anything was ready ends the server.
     #[serde(rename = "patient")]
     pub tolerate_boot_failure: bool,
 }
@@ -67,8 +69,8 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Why a template or worker could not boot. The process that failed has already logged the full text (a
-/// traceback).
+/// Why a template or worker could not boot. The process that failed has already logged the full
+/// text (a traceback).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootFailure {
     /// Its kind, which decides on the exit code.
@@ -80,8 +82,8 @@ pub struct BootFailure {
 /// The kinds of boot failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootFailureKind {
-    /// The import raised an exception, or a worker ended before it was ready: exit code 3 (gunicorn's
-    /// `WORKER_BOOT_ERROR`).
+    /// The import raised an exception, or a worker ended before it was ready: exit code 3
+    /// (gunicorn's `WORKER_BOOT_ERROR`).
     Boot,
     /// The app does not exist or is not callable: exit code 4 (gunicorn's `APP_LOAD_ERROR`).
     App,
@@ -102,7 +104,8 @@ pub enum RetireReason {
     Ordered,
 }
 
-/// What happened. The driver sends one event after the other, in the order in which it heard of them.
+/// What happened. The driver sends one event after the other, in the order in which it heard of
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The driver is set up: listeners are bound, and these are the settings.
@@ -121,7 +124,8 @@ pub enum Event {
     TemplateReady(Generation),
     /// The template could not load; its exit follows.
     TemplateFailed(Generation, BootFailure),
-    /// Answer to [`Action::Fork`]: the worker runs as this process. May come after its [`Event::Ready`].
+    /// Answer to [`Action::Fork`]: the worker runs as this process. May come after its
+    /// [`Event::Ready`].
     Forked(WorkerId, Pid),
     /// Answer to [`Action::Fork`]: the fork failed, or the template ended before it answered.
     ForkFailed(WorkerId, String),
@@ -131,20 +135,22 @@ pub enum Event {
     BootFailed(WorkerId, BootFailure),
     /// The worker asks to be replaced. It serves until it is told to drain.
     WantsRetirement(WorkerId, RetireReason),
-    /// What the scoreboard shows for a serving worker: when its current request began; `None` when it has
-    /// none. Judged at the next [`Event::Tick`].
+    /// What the scoreboard shows for a serving worker: when its current request began; `None` when
+    /// it has none. Judged at the next [`Event::Tick`].
     Beat(WorkerId, Option<Monotonic>),
     /// A child was stopped by a signal (`CLD_STOPPED` of waitid(2)).
     Stopped(Pid),
     /// A stopped child was continued (`CLD_CONTINUED` of waitid(2)).
     Continued(Pid),
-    /// A child was reaped: a worker, a template, the new arbiter of an upgrade, or a process of the app.
+    /// A child was reaped: a worker, a template, the new arbiter of an upgrade, or a process of the
+    /// app.
     Exited(Pid, Exit),
     /// Answer to [`Action::Upgrade`]: the new arbiter runs as this process.
     UpgradeStarted(Pid),
     /// Answer to [`Action::Upgrade`]: it could not be started.
     UpgradeNotStarted(String),
-    /// The deadline has passed. The driver sends [`Event::Beat`] for every serving worker before it.
+    /// The deadline has passed. The driver sends [`Event::Beat`] for every serving worker before
+    /// it.
     Tick,
 }
 
@@ -180,7 +186,8 @@ pub enum Action {
     Fork(WorkerId, Slot, Generation),
     /// Send a signal to a worker; a template is asked only for [`Ask::DumpStacks`].
     Ask(Pid, Ask),
-    /// Log what a worker that takes too long is doing: its stacks, its request, its state in the kernel.
+    /// Log what a worker that takes too long is doing: its stacks, its request, its state in the
+    /// kernel.
     PostMortem(WorkerId, Slot, Pid),
     /// Put the loaded settings into force: swap listeners and logs, drop the old ones.
     Commit(Generation),

@@ -1,6 +1,7 @@
-//! Signs of life. A worker marks on the scoreboard when its current request began; the driver reports these
-//! marks before each tick. A worker hangs when a mark is older than `timeout`. It is asked for its stacks,
-//! aborted, and killed, in this order; one that makes progress before the abort serves on.
+//! Signs of life. A worker marks on the scoreboard when its current request began; the driver
+//! reports these marks before each tick. A worker hangs when a mark is older than `timeout`. It is
+//! asked for its stacks, aborted, and killed, in this order; one that makes progress before the
+//! abort serves on.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -47,9 +48,9 @@ impl Heartbeats {
         busy.max(self.late_tick_grace).after(timeout)
     }
 
-    /// Notes that all marks have been read. A tick that comes much later than planned (the machine or the
-    /// arbiter was stopped) blames no worker for a silence that was everyone's. Not twice in a row: a loop
-    /// that is always late must still end hangs.
+    /// Notes that all marks have been read. A tick that comes much later than planned (the machine
+    /// or the arbiter was stopped) blames no worker for a silence that was everyone's. Not twice in
+    /// a row: a loop that is always late must still end hangs.
     pub(super) fn tick(&mut self, now: Monotonic, timeout: Option<Duration>) {
         if let Some(timeout) = timeout {
             let is_late = now.since(self.last_tick) > timeout.saturating_mul(LATE_TICK_TIMEOUTS);
@@ -74,7 +75,8 @@ impl Heartbeats {
 }
 
 impl Arbiter {
-    /// The scoreboard shows that the worker's current request began at `since`, or that it has none.
+    /// The scoreboard shows that the worker's current request began at `since`, or that it has
+    /// none.
     pub(super) fn beat(
         &mut self,
         now: Monotonic,
@@ -83,7 +85,8 @@ impl Arbiter {
         actions: &mut Vec<Action>,
     ) {
         if self.heartbeats.is_stopped(id) {
-            // Its mark is not new, but true: if it was stopped in a request, it is busy since that began.
+            // Its mark is not new, but true: if it was stopped in a request, it is busy since that
+            // began.
             if let (Some(busy), Some(since)) = (self.pool.busy_mut(id), since) {
                 *busy = busy.map(|stopped| stopped.min(since));
             }
@@ -94,8 +97,8 @@ impl Arbiter {
         };
         match &mut worker.stage {
             WorkerStage::Serving { busy, .. } => *busy = since,
-            // It made progress after all (the question itself may have interrupted a call), and may hold
-            // another request by now.
+            // It made progress after all (the question itself may have interrupted a call), and may
+            // hold another request by now.
             WorkerStage::Dumping {
                 pid,
                 hang: Some(hang),
@@ -118,8 +121,8 @@ impl Arbiter {
         }
     }
 
-    /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark says that it is
-    /// idle. What the last beat said may be over.
+    /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark
+    /// says that it is idle. What the last beat said may be over.
     pub(super) fn worker_stopped(&mut self, now: Monotonic, pid: Pid) {
         let Some(id) = self.pool.by_pid(pid) else {
             return;
@@ -161,8 +164,8 @@ impl Worker {
         };
     }
 
-    /// The time for the stack dump is over: ends the worker. One that hung in a request gets ABRT first, as
-    /// gunicorn's; one that never served has nothing of the app's to wind up.
+    /// The time for the stack dump is over: ends the worker. One that hung in a request gets ABRT
+    /// first, as gunicorn's; one that never served has nothing of the app's to wind up.
     pub(super) fn end_after_dump(
         &mut self,
         now: Monotonic,

@@ -1,10 +1,11 @@
-//! The arbiter's decisions: what happened goes in, what to do comes out. No I/O, no clock, no system call, so
-//! that everything that can happen to a server is a test that takes microseconds. Start, reload, scaling,
-//! crash recovery and stop are not procedures: each changes what is wanted, and `reconcile.rs` closes the gap
-//! to what is. Only the driver calls this.
+//! The arbiter's decisions: what happened goes in, what to do comes out. No I/O, no clock, no
+//! system call, so that everything that can happen to a server is a test that takes microseconds.
+//! Start, reload, scaling, crash recovery and stop are not procedures: each changes what is wanted,
+//! and `reconcile.rs` closes the gap to what is. Only the driver calls this.
 //!
-//! One step: [`Arbiter::step`] takes an [`Event`] and the time, and appends [`Action`]s. The driver performs
-//! them, turns their results into events, and sends [`Event::Tick`] when [`Arbiter::deadline`] has come.
+//! One step: [`Arbiter::step`] takes an [`Event`] and the time, and appends [`Action`]s. The driver
+//! performs them, turns their results into events, and sends [`Event::Tick`] when
+//! [`Arbiter::deadline`] has come.
 #![forbid(unsafe_code)]
 
 mod deadlines;
@@ -71,8 +72,8 @@ pub enum Phase {
     Gone,
 }
 
-/// The new arbiter that USR2 starts. While it is being started nothing is saved of it: the build that an
-/// upgrade in place starts has no upgrade of its own yet.
+/// The new arbiter that USR2 starts. While it is being started nothing is saved of it: the build
+/// that an upgrade in place starts has no upgrade of its own yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Option<Pid>", into = "Option<Pid>")]
 enum Upgrade {
@@ -99,9 +100,9 @@ impl From<Upgrade> for Option<Pid> {
     }
 }
 
-/// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter that execs
-/// a new build of itself continues where it was. Names on the wire stay as they were in the first build that
-/// could do this (`tests/saved_states.rs`).
+/// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter
+/// that execs a new build of itself continues where it was. Names on the wire stay as they were in
+/// the first build that could do this (`tests/saved_states.rs`).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Arbiter {
     phase: Phase,
@@ -200,7 +201,8 @@ impl Arbiter {
         &self.pool
     }
 
-    /// Takes in what happened, and appends what to do. `now` never goes back from one step to the next.
+    /// Takes in what happened, and appends what to do. `now` never goes back from one step to the
+    /// next.
     pub fn step(&mut self, now: Monotonic, event: Event, actions: &mut Vec<Action>) {
         if self.phase == Phase::Gone {
             return;

@@ -1,5 +1,5 @@
-//! What the arbiter logs: values, so that tests compare values. The words are gunicorn's where gunicorn has a
-//! line for it, because people search for them.
+//! What the arbiter logs: values, so that tests compare values. The words are gunicorn's where
+//! gunicorn has a line for it, because people search for them.
 
 use core::fmt;
 use core::time::Duration;

@@ -25,7 +25,8 @@ pub enum Order {
     Reopen,
     /// USR2: start a new arbiter.
     Upgrade,
-    /// WINCH: drain all workers, but stay. The driver takes it only as a daemon or during an upgrade.
+    /// WINCH: drain all workers, but stay. The driver takes it only as a daemon or during an
+    /// upgrade.
     Dismiss,
     /// `rcorn ctl retire`: replace this worker.
     Retire(WorkerId),
@@ -125,8 +126,8 @@ impl Arbiter {
         actions.extend(serving.map(|pid| Action::Ask(pid, Ask::Reopen)));
     }
 
-    /// An upgrade in place ends this process while it performs the action. So nothing may be under way that
-    /// only the driver knows of: a reload on probation is committed first.
+    /// An upgrade in place ends this process while it performs the action. So nothing may be under
+    /// way that only the driver knows of: a reload on probation is committed first.
     fn order_upgrade(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         match self.upgrade {
             Upgrade::Starting | Upgrade::Beside(_) => {

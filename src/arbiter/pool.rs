@@ -1,5 +1,5 @@
-//! Which workers and templates there are, and where each of them is in its life. Bookkeeping only: what
-//! follows from it is decided in `reconcile.rs`.
+//! Which workers and templates there are, and where each of them is in its life. Bookkeeping only:
+//! what follows from it is decided in `reconcile.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
-//! The rules that close the gap between what is wanted and what is. They run after every event, in this
-//! order, and are the whole policy: overdue, too old, template missing, canary, retire token, surplus,
-//! missing, reload over; or, in a stop: overdue, finished.
+//! The rules that close the gap between what is wanted and what is. They run after every event, in
+//! this order, and are the whole policy: overdue, too old, template missing, canary, retire token,
+//! surplus, missing, reload over; or, in a stop: overdue, finished.
 
 use rcorn_types::Monotonic;
 
@@ -55,8 +55,9 @@ impl Arbiter {
         }
     }
 
-    /// Ends serving workers whose request takes too long. A beat says nothing about the time after it: a worker
-    /// may have ended that request long ago. So they are judged only at a tick, when all beats are new.
+    /// Ends serving workers whose request takes too long. A beat says nothing about the time after
+    /// it: a worker may have ended that request long ago. So they are judged only at a tick, when
+    /// all beats are new.
     pub(super) fn end_hung(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         self.end_overdue_workers(now, WorkerStage::is_serving, actions);
     }
@@ -175,8 +176,8 @@ impl Arbiter {
             .count(|worker| worker.stage.is_active() && self.is_outdated(worker))
     }
 
-    /// How many workers to fork, as far as only the throttle is asked: up to the wanted number, and one more
-    /// while an outdated or retiring worker waits for its replacement.
+    /// How many workers to fork, as far as only the throttle is asked: up to the wanted number, and
+    /// one more while an outdated or retiring worker waits for its replacement.
     pub(super) fn missing(&self) -> u32 {
         let token = self.retirement.holder();
         let surge = u32::from(token.is_some() || self.outdated() > 0);
@@ -201,8 +202,8 @@ impl Arbiter {
         }
     }
 
-    /// Drains what is too much, but never below the wanted number of workers that serve: outdated ones
-    /// first, then the one with the retire token, then the oldest.
+    /// Drains what is too much, but never below the wanted number of workers that serve: outdated
+    /// ones first, then the one with the retire token, then the oldest.
     fn drain_surplus(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let token = self.retirement.holder();
         let mut serving: Vec<(bool, bool, WorkerId)> = self

@@ -1,6 +1,6 @@
-//! A reload is a transaction: settings are loaded, a new template loads the app, its first worker (the
-//! canary) becomes ready; only then is anything old asked to leave. Until the probation is over the old
-//! template lives, and everything can be taken back without a look at the disk.
+//! A reload is a transaction: settings are loaded, a new template loads the app, its first worker
+//! (the canary) becomes ready; only then is anything old asked to leave. Until the probation is
+//! over the old template lives, and everything can be taken back without a look at the disk.
 
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,8 @@ impl Arbiter {
         actions.push(Action::StartTemplate(generation));
     }
 
-    /// A worker of this generation serves. If it is the candidate's first, the candidate is in force.
+    /// A worker of this generation serves. If it is the candidate's first, the candidate is in
+    /// force.
     pub(super) fn candidate_is_ready(
         &mut self,
         now: Monotonic,
@@ -204,8 +205,8 @@ impl Arbiter {
         self.throttle.forgive();
     }
 
-    /// The template or the first worker of this generation failed. If it is the candidate, the reload is given
-    /// up. Returns whether it was.
+    /// The template or the first worker of this generation failed. If it is the candidate, the
+    /// reload is given up. Returns whether it was.
     pub(super) fn candidate_failed(
         &mut self,
         now: Monotonic,
@@ -229,7 +230,8 @@ impl Arbiter {
         actions.push(Action::Discard(generation));
     }
 
-    /// A worker of this generation died by itself. During a probation that may take the reload back.
+    /// A worker of this generation died by itself. During a probation that may take the reload
+    /// back.
     pub(super) fn died_on_probation(
         &mut self,
         now: Monotonic,
@@ -251,8 +253,8 @@ impl Arbiter {
         if self.pool.can_fork(probation.previous) {
             self.roll_back(now, probation, actions);
         } else {
-            // Without its template the old generation could not come back. One that is still starting is let go,
-            // because later nobody would.
+            // Without its template the old generation could not come back. One that is still
+            // starting is let go, because later nobody would.
             actions.push(Action::Commit(generation));
             self.end_template(now, probation.previous, actions);
         }

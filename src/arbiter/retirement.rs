@@ -1,6 +1,6 @@
-//! The retire token: workers that are to be replaced one at a time, each only after its replacement is
-//! ready. So a limit that all workers reach together (`max_requests`, `max_worker_age`) never empties the
-//! server.
+//! The retire token: workers that are to be replaced one at a time, each only after its replacement
+//! is ready. So a limit that all workers reach together (`max_requests`, `max_worker_age`) never
+//! empties the server.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,6 @@
-//! The end: workers are asked to leave, then templates; when all of them are gone, the arbiter leaves. A stop
-//! always ends, because everything that was asked to leave has a time after which it is killed.
+//! The end: workers are asked to leave, then templates; when all of them are gone, the arbiter
+//! leaves. A stop always ends, because everything that was asked to leave has a time after which it
+//! is killed.
 
 use core::time::Duration;
 
@@ -72,8 +73,8 @@ impl Arbiter {
         }
     }
 
-    /// Asks a worker to leave, unless it was asked before. A quick stop also hurries one that was asked
-    /// before, but never gives it more time than it had.
+    /// Asks a worker to leave, unless it was asked before. A quick stop also hurries one that was
+    /// asked before, but never gives it more time than it had.
     pub(super) fn ask_to_leave(
         &mut self,
         now: Monotonic,
@@ -98,7 +99,8 @@ impl Arbiter {
                 quick: false,
                 until: before,
             } if quick => (pid, until.min(before)),
-            // One that is being forked is asked when it reports itself. The others are on their way out.
+            // One that is being forked is asked when it reports itself. The others are on their way
+            // out.
             WorkerStage::Forking { .. }
             | WorkerStage::Killed { .. }
             | WorkerStage::Dumping { .. }

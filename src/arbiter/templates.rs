@@ -119,8 +119,8 @@ impl Arbiter {
         }
     }
 
-    /// The forks that were ordered from this template will not come. A worker that was forked all the same
-    /// reports itself later, and is killed as unknown.
+    /// The forks that were ordered from this template will not come. A worker that was forked all
+    /// the same reports itself later, and is killed as unknown.
     fn forget_pending_forks(&mut self, generation: Generation, actions: &mut Vec<Action>) {
         let pending: Vec<WorkerId> = self
             .pool
@@ -134,7 +134,8 @@ impl Arbiter {
         }
     }
 
-    /// Tells a template to leave; or shortens the time of one that was told before, if there is less time now.
+    /// Tells a template to leave; or shortens the time of one that was told before, if there is
+    /// less time now.
     pub(super) fn end_template(
         &mut self,
         now: Monotonic,
@@ -145,8 +146,8 @@ impl Arbiter {
             return;
         };
         let (stage, is_told) = match stage {
-            // Told when it is started.
-            TemplateStage::Ordered => return,
+            // Told when it is started; or killed already.
+            TemplateStage::Ordered | TemplateStage::Leaving { until: None, .. } => return,
             TemplateStage::Starting { pid, .. } => (self.leaving(now, pid, false), false),
             TemplateStage::Ready { pid } => (self.leaving(now, pid, true), false),
             TemplateStage::Leaving {
@@ -164,7 +165,6 @@ impl Arbiter {
                     true,
                 )
             }
-            TemplateStage::Leaving { until: None, .. } => return,
         };
         if !is_told {
             actions.push(Action::EndTemplate(generation));
@@ -180,9 +180,9 @@ impl Arbiter {
         }
     }
 
-    /// How long a template may take to leave. In a graceful stop, one that is ready has time for the app's
-    /// `on_exit`. One that still imports reads no orders; but if it may be about to leave with a reason of its
-    /// own, it has a moment for that.
+    /// How long a template may take to leave. In a graceful stop, one that is ready has time for
+    /// the app's `on_exit`. One that still imports reads no orders; but if it may be about to leave
+    /// with a reason of its own, it has a moment for that.
     fn template_leave_time(&self, listens: bool) -> Duration {
         match self.phase {
             Phase::Stopping { quick: false, .. } if listens => {
@@ -226,8 +226,8 @@ impl Arbiter {
         }
     }
 
-    /// A template that was ready does not answer any more (a hook hangs in it, or somebody stopped it).
-    /// Nothing can be forked from it, so another takes its place.
+    /// A template that was ready does not answer any more (a hook hangs in it, or somebody stopped
+    /// it). Nothing can be forked from it, so another takes its place.
     pub(super) fn end_silent_template(
         &mut self,
         now: Monotonic,

@@ -1,5 +1,6 @@
-//! How soon to fork again when workers die young: at once after the first death, then after 0.1 s, doubling
-//! to 30 s. Each wait has some jitter, so that several servers on one machine do not retry in step.
+//! How soon to fork again when workers die young: at once after the first death, then after 0.1 s,
+//! doubling to 30 s. Each wait has some jitter, so that several servers on one machine do not retry
+//! in step.
 
 use core::time::Duration;
 

@@ -210,8 +210,8 @@ impl Arbiter {
         self.boot_failure(now, generation, failure, actions);
     }
 
-    /// A worker or template could not boot. Before anything was ever ready this ends the server, unless the
-    /// policy tolerates it. Later it is waited out.
+    /// A worker or template could not boot. Before anything was ever ready this ends the server,
+    /// unless the policy tolerates it. Later it is waited out.
     pub(super) fn boot_failure(
         &mut self,
         now: Monotonic,
@@ -243,8 +243,8 @@ impl Arbiter {
     }
 }
 
-/// Whether a worker that was asked to leave may end like this. One that was still booting had no handlers, and
-/// the signal ended it. One that could not boot has logged why.
+/// Whether a worker that was asked to leave may end like this. One that was still booting had no
+/// handlers, and the signal ended it. One that could not boot has logged why.
 fn is_expected(exit: Exit, quick: bool) -> bool {
     match exit {
         Exit::Code(0) | TERM => true,

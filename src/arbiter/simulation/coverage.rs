@@ -1,4 +1,5 @@
-//! What a simulation has seen: every order, event, action and note by its name, and every change of stage.
+//! What a simulation has seen: every order, event, action and note by its name, and every change of
+//! stage.
 
 use core::fmt::Debug;
 use std::collections::BTreeMap;

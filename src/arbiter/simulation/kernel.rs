@@ -1,5 +1,5 @@
-//! A pretend kernel and driver: performs the arbiter's actions, misbehaves on order, and asserts after each
-//! event what must hold whatever happens.
+//! A pretend kernel and driver: performs the arbiter's actions, misbehaves on order, and asserts
+//! after each event what must hold whatever happens.
 
 use std::collections::BTreeMap;
 
@@ -172,8 +172,8 @@ impl FakeKernel {
         }
     }
 
-    /// Once the server stops, every worker has been asked to leave. One that writes a stack dump is about to
-    /// be killed; if it makes progress, it is asked then.
+    /// Once the server stops, every worker has been asked to leave. One that writes a stack dump is
+    /// about to be killed; if it makes progress, it is asked then.
     fn check_everyone_is_told(&self) {
         for (id, worker) in &self.arbiter.pool().workers {
             let is_exempt = matches!(
@@ -294,8 +294,8 @@ impl FakeKernel {
         }
     }
 
-    /// A drain must leave the wanted number of serving workers; but for a stop, and for workers that are not
-    /// ready.
+    /// A drain must leave the wanted number of serving workers; but for a stop, and for workers
+    /// that are not ready.
     fn drained(&mut self, id: WorkerId, pid: Pid) {
         if !self.arbiter.is_stopping() && self.serving.contains_key(&id) {
             let (serving, wanted) = (self.serving_now(), self.arbiter.wanted());
@@ -490,6 +490,12 @@ impl FakeKernel {
             }
         }
         self.send(Event::Exited(pid, exit));
+        if let Process::Worker(id) = process {
+            assert!(
+                !self.arbiter.heartbeats.is_stopped(id),
+                "something is kept of a worker that is gone"
+            );
+        }
         for id in lost {
             self.send(Event::ForkFailed(id, "its template ended".into()));
         }

@@ -1,6 +1,6 @@
-//! What holds whatever happens: simulations of servers to which everything happens that the arbiter knows,
-//! at random. `kernel.rs` asserts after each event what must always hold; here is what must follow from
-//! certain events.
+//! What holds whatever happens: simulations of servers to which everything happens that the arbiter
+//! knows, at random. `kernel.rs` asserts after each event what must always hold; here is what must
+//! follow from certain events.
 
 mod coverage;
 mod kernel;
@@ -43,8 +43,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// From any point a stop, time, and a kernel that honours KILL lead to the exit, although no process
-    /// heeds anything else.
+    /// From any point a stop, time, and a kernel that honours KILL lead to the exit, although no
+    /// process heeds anything else.
     #[test]
     fn a_stop_always_ends((policies, steps) in simulation()) {
         let mut kernel = run(&policies, &steps);
@@ -69,8 +69,8 @@ proptest! {
         prop_assert!(kernel.outcome.is_some(), "{:?}", kernel.arbiter);
     }
 
-    /// From any point, when everything goes well again, exactly the wanted number of workers serves, all of
-    /// the generation in force, and nothing is under way.
+    /// From any point, when everything goes well again, exactly the wanted number of workers
+    /// serves, all of the generation in force, and nothing is under way.
     #[test]
     fn a_calm_server_is_what_it_should_be((policies, steps) in simulation()) {
         let mut kernel = run(&policies, &steps);
@@ -108,8 +108,8 @@ proptest! {
         prop_assert_eq!(kernel.arbiter.generation(), Generation(2));
     }
 
-    /// An arbiter that is saved and read back at any time (an upgrade in place) does the same as one that
-    /// was not.
+    /// An arbiter that is saved and read back at any time (an upgrade in place) does the same as
+    /// one that was not.
     #[test]
     fn a_saved_arbiter_goes_on_as_if_nothing_had_happened(
         (policies, steps) in simulation(),

@@ -244,7 +244,8 @@ fn who_is_born_during_a_stop_is_sent_away() {
     scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
     scenario.step(Event::TemplateReady(Generation(1)));
     scenario.step(Event::Ordered(Order::Stop));
-    // It may be ready, and hold a request, before its report is read: it is asked to finish, not to drop it.
+    // It may be ready, and hold a request, before its report is read: it is asked to finish, not to
+    // drop it.
     let actions = scenario.step(Event::Forked(WorkerId(1), pid(1)));
     assert!(asked(&actions, pid(1), Ask::Drain) && !asked(&actions, pid(1), Ask::Quit));
 }

@@ -113,7 +113,8 @@ fn a_template_that_still_starts_does_not_outlive_its_reload() {
     scenario.step(Event::Ordered(Order::Reload));
     scenario.step(Event::Loaded(policy(1)));
     scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
-    // The old one dies, and is on its way again when the new code serves and shows itself to be bad.
+    // The old one dies, and is on its way again when the new code serves and shows itself to be
+    // bad.
     scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
     scenario.step(Event::TemplateStarted(Generation(1), Pid(3)));
     scenario.step(Event::TemplateReady(Generation(2)));
@@ -132,7 +133,8 @@ fn a_template_that_still_starts_does_not_outlive_its_reload() {
     );
 }
 
-/// Two forks fail while a reload is rolled out: the throttle closes. There is no timeout, so nothing else ticks.
+/// Two forks fail while a reload is rolled out: the throttle closes. There is no timeout, so
+/// nothing else ticks.
 #[test]
 fn a_rollout_goes_on_when_the_throttle_opens() {
     let untimed = Policy {
