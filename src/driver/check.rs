@@ -8,7 +8,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
-use rcorn_log::{self as log, AccessFormat};
+use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::Settings;
 use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
@@ -28,7 +28,7 @@ pub fn check(
     arguments: &[OsString],
     module: NativeModule,
 ) -> Result<ExitStatus, StartError> {
-    AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
+    AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let python = interpreter::find_for(settings.python.clone())?;
     let system = system("import the app");
     let module = module.open().map_err(&system)?;

@@ -1,9 +1,9 @@
-//! Where log lines go: descriptors opened here, inherited by templates and workers under the same numbers. What
-//! a line looks like is the log crate's.
+//! Where log lines go: descriptors opened here, inherited by templates and workers under the same
+//! numbers. What a line looks like is the log crate's.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use rcorn_log as log;
+use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::user::Identity;
@@ -15,13 +15,31 @@ pub(super) struct Logs {
     access: Option<OwnedFd>,
 }
 
-/// Whether both settings name the same log files, for the same owner.
+/// Everything that the settings say of the arbiter's logs. The form of the access log is not among it:
+/// each process asks its settings for that.
+#[derive(Debug, PartialEq, Eq)]
+struct LogSettings<'a> {
+    error: ErrorLogSettings,
+    access: Option<&'a LogTarget>,
+    /// Who owns new files.
+    user: Option<&'a str>,
+    group: Option<&'a str>,
+}
+
+impl<'a> LogSettings<'a> {
+    fn of(settings: &'a Settings) -> Self {
+        Self {
+            error: ErrorLogSettings::of(settings),
+            access: settings.accesslog.as_ref(),
+            user: settings.user.as_deref(),
+            group: settings.group.as_deref(),
+        }
+    }
+}
+
+/// Whether both settings want the same logs.
 pub(super) fn are_same(one: &Settings, other: &Settings) -> bool {
-    one.errorlog == other.errorlog
-        && one.accesslog == other.accesslog
-        && one.loglevel == other.loglevel
-        && one.user == other.user
-        && one.group == other.group
+    LogSettings::of(one) == LogSettings::of(other)
 }
 
 impl Logs {
@@ -58,7 +76,7 @@ impl Logs {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
         let logs = Self::open(settings)?;
         let error = logs.error.try_clone().map_err(|error| error.to_string())?;
-        log::init(error, settings.errorlog.path(), settings.loglevel);
+        log::init(error, &ErrorLogSettings::of(settings));
         Ok(logs)
     }
 
@@ -82,5 +100,29 @@ impl Logs {
             self.error.as_raw_fd(),
             self.access.as_ref().map(AsRawFd::as_raw_fd),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_of_a_log_makes_a_difference() {
+        let settings = Settings::default();
+        assert!(are_same(&settings, &settings.clone()));
+        let file = LogTarget::File("x".into());
+        let changes: [fn(&mut Settings, LogTarget); 5] = [
+            |settings, file| settings.errorlog = file,
+            |settings, file| settings.accesslog = Some(file),
+            |settings, _| settings.loglevel = rcorn_settings::Level::Debug,
+            |settings, _| settings.user = Some("nobody".to_owned()),
+            |settings, _| settings.group = Some("nogroup".to_owned()),
+        ];
+        for change in changes {
+            let mut other = settings.clone();
+            change(&mut other, file.clone());
+            assert!(!are_same(&settings, &other), "{other:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::uio::pread;
 
 use rcorn_arbiter::Pid;
-use rcorn_log::{self as log, AccessFormat, AccessFormatter as _, AccessLog, Record, escaped};
+use rcorn_log::{self as log, AccessForm, AccessFormatter as _, AccessLog, Record, escaped};
 use rcorn_scoreboard::{Cell, RequestNow};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
@@ -110,8 +110,7 @@ fn write_access_line(
     };
     let path = settings.accesslog.as_ref().and_then(LogTarget::path);
     let access = AccessLog::new(fd.try_clone()?, path);
-    let format =
-        AccessFormat::compile(&settings.access_log_format).map_err(std::io::Error::other)?;
+    let form = AccessForm::of(settings).map_err(std::io::Error::other)?;
     let mut words = request.line.splitn(3, |byte| *byte == b' ');
     let mut word = || words.next().unwrap_or(b"");
     let lost = Lost {
@@ -123,7 +122,7 @@ fn write_access_line(
         pid,
     };
     let mut line = Vec::new();
-    format.format(&lost, &mut line);
+    form.format(&lost, &mut line);
     access.write(&mut line);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use mio::{Registry, Token};
 
 use rcorn_arbiter::{Event, Generation};
-use rcorn_log::{self as log, AccessFormat};
+use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Effect, Error, Resolved, Settings, Sources, TABLE};
 use rcorn_types::Monotonic;
 
@@ -199,8 +199,7 @@ fn check(
     addresses: &Addresses,
     listeners: &[Listener],
 ) -> Result<Plan, String> {
-    AccessFormat::compile(&settings.access_log_format)
-        .map_err(|error| format!("--access-logformat: {error}"))?;
+    AccessForm::of(settings).map_err(|error| format!("--access-logformat: {error}"))?;
     std::env::set_current_dir(&settings.chdir)
         .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
     Plan::make(settings, listeners, addresses).map_err(|error| error.to_string())

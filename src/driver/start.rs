@@ -6,7 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use nix::sys::signal::SigSet;
 
 use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
-use rcorn_log::{self as log, AccessFormat};
+use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Settings, non_empty_variable};
 use rcorn_sys::clock;
 use rcorn_types::ExitStatus;
@@ -112,7 +112,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     })?;
     // Each template looks for its own; that there is none is said before anything else is begun.
     let found = interpreter::look_for(settings.python.clone())?;
-    AccessFormat::compile(&settings.access_log_format).map_err(StartError::AccessFormat)?;
+    AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let logs = Logs::start(settings).map_err(StartError::Logs)?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;

@@ -20,8 +20,8 @@ pub struct ErrorRecord<'a> {
     pub text: fmt::Arguments<'a>,
 }
 
-/// Turns a record into bytes, which a sink writes in one go. To add a form, implement this and choose it
-/// in [`Log::new`](super::Log::new).
+/// Turns a record into bytes, which a sink writes in one go. To add a form, implement this and add it
+/// to [`ErrorForm`](super::ErrorForm).
 pub trait Formatter: fmt::Debug + Send + Sync {
     /// Appends the record with its end, as a rule a line feed.
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>);

@@ -2,7 +2,8 @@
 //! today) and a destination ([`Sink`], a descriptor today), and neither knows the other: a new form or a
 //! new destination is one more implementation. The access log is in [`access`].
 //!
-//! The pure crates (`arbiter`, `http`, `settings`) do not log; they return values. A log never panics,
+//! The pure crates (`arbiter`, `http`) and those that this crate uses (`types`, `settings`, `sys`) do
+//! not log; they return values. A log never panics,
 //! never waits for a lock that a fork could leave locked, and never loses a failure silently: records
 //! that could not be written are counted, and the count is logged as soon as there is room again.
 //!
@@ -13,6 +14,7 @@
 pub mod access;
 mod error;
 mod escape;
+mod form;
 mod formatter;
 mod sink;
 mod stamp;
@@ -20,13 +22,13 @@ mod stamp;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 pub use access::{AccessFormat, AccessFormatter, AccessLog, FormatError, Record};
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
+pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
 pub use formatter::{ErrorRecord, Formatter, GunicornFormatter};
 pub use rcorn_types::Level;
 pub use sink::{DescriptorSink, Sink, open};
@@ -39,32 +41,45 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// An error log: the form of its records, where they go, and from which level on.
 #[derive(Debug)]
 pub struct Log {
-    formatter: Box<dyn Formatter>,
+    /// The form: an index of [`ErrorForm::ALL`]. Not behind a lock, which a fork could leave locked.
+    form: AtomicUsize,
     sink: Box<dyn Sink>,
     threshold: AtomicU8,
     /// Records that could not be written since the last one that could.
     lost: AtomicU64,
-    /// Standard output and standard error follow the log file.
+    /// Standard output and standard error go to the log too.
     captures: AtomicBool,
 }
 
 impl Log {
-    /// A log of gunicorn's lines to `fd`. `path` is what [`Log::reopen`] opens; without it there is nothing
-    /// to reopen.
-    pub fn new(fd: OwnedFd, path: Option<PathBuf>, level: Level) -> Self {
-        let sink = DescriptorSink::new(fd, path);
-        Self::with(Box::new(GunicornFormatter), Box::new(sink), level)
+    /// A log that writes to `fd`, which is `settings.target` opened. [`Log::reopen`] opens the path of
+    /// the target again; a standard stream has none, and is not reopened.
+    pub fn new(fd: OwnedFd, settings: &ErrorLogSettings) -> Self {
+        let sink = DescriptorSink::new(fd, settings.target.path());
+        Self::with(Box::new(sink), settings.form, settings.level)
     }
 
-    /// A log with this form and this destination.
-    pub fn with(formatter: Box<dyn Formatter>, sink: Box<dyn Sink>, level: Level) -> Self {
-        Self {
-            formatter,
+    /// A log with this destination and this form.
+    pub fn with(sink: Box<dyn Sink>, form: ErrorForm, level: Level) -> Self {
+        let log = Self {
+            form: AtomicUsize::new(0),
             sink,
             threshold: AtomicU8::new(level.python_number()),
             lost: AtomicU64::new(0),
             captures: AtomicBool::new(false),
-        }
+        };
+        log.set_form(form);
+        log
+    }
+
+    fn set_form(&self, form: ErrorForm) {
+        let index = ErrorForm::ALL.iter().position(|one| *one == form);
+        self.form.store(index.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn formatter(&self) -> &'static dyn Formatter {
+        let form = ErrorForm::ALL.get(self.form.load(Ordering::Relaxed));
+        form.copied().unwrap_or_default().formatter()
     }
 
     /// Whether records of this level are written.
@@ -80,43 +95,40 @@ impl Log {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
             let note = format_args!("{lost} log records could not be written");
-            if self
-                .sink
-                .write(&formatted(&*self.formatter, Level::Warning, note))
-                .is_ok()
-            {
+            let note = formatted(self.formatter(), Level::Warning, note);
+            if self.sink.write(&note).is_ok() {
                 // Not a store of 0: another thread may have lost one meanwhile.
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
             }
         }
-        if self
-            .sink
-            .write(&formatted(&*self.formatter, level, text))
-            .is_err()
-        {
+        let record = formatted(self.formatter(), level, text);
+        if self.sink.write(&record).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Writes bytes as they are: what an app writes to `wsgi.errors`.
+    /// Writes bytes as they are, in every form of the log: what an app writes to `wsgi.errors`.
     pub fn raw(&self, bytes: &[u8]) {
         if self.sink.write(bytes).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. When the
-    /// file cannot be opened, the old one stays in use and is told why.
+    /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. If the
+    /// file cannot be opened, the log stays on the old one and records the error there.
     pub fn reopen(&self) {
         let result = self.sink.reopen();
         self.follow(result);
     }
 
-    /// Changes where records go (new settings) to the file of `fd`; the log's descriptor keeps its number.
-    pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>, level: Level) {
+    /// Applies new settings: level, form, and the destination, which is `fd`: `settings.target` opened.
+    /// The log's descriptor keeps its number, so that children which inherited it write to the new file.
+    /// If the file cannot be replaced, the log stays on the old one and records the error there.
+    pub fn redirect(&self, fd: &OwnedFd, settings: &ErrorLogSettings) {
         self.threshold
-            .store(level.python_number(), Ordering::Relaxed);
-        let result = self.sink.redirect(fd, path);
+            .store(settings.level.python_number(), Ordering::Relaxed);
+        self.set_form(settings.form);
+        let result = self.sink.redirect(fd, settings.target.path());
         self.follow(result);
     }
 
@@ -145,13 +157,13 @@ impl Log {
     }
 }
 
-/// Sets this process's error log. Called again (new settings), it redirects the same descriptor number,
-/// so that children which know the number stay right.
-pub fn init(fd: OwnedFd, path: Option<PathBuf>, level: Level) {
+/// Sets this process's error log, which writes to `fd`: `settings.target` opened. Called again, it
+/// applies new settings to the log; see [`Log::redirect`].
+pub fn init(fd: OwnedFd, settings: &ErrorLogSettings) {
     match LOG.get() {
-        Some(log) => log.redirect(&fd, path, level),
+        Some(log) => log.redirect(&fd, settings),
         None => {
-            LOG.get_or_init(|| Log::new(fd, path, level));
+            LOG.get_or_init(|| Log::new(fd, settings));
         }
     }
 }

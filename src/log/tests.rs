@@ -4,15 +4,34 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe2;
+use rcorn_settings::{LogTarget, Settings};
 
 use super::*;
 
 fn file_log(path: &Path, level: Level) -> Log {
-    Log::new(open(path, None).unwrap(), Some(path.into()), level)
+    Log::new(open(path, None).unwrap(), &to_file(path, level))
+}
+
+fn to_file(path: &Path, level: Level) -> ErrorLogSettings {
+    ErrorLogSettings {
+        target: LogTarget::File(path.into()),
+        level,
+        form: ErrorForm::Gunicorn,
+    }
+}
+
+/// A log to a descriptor without a path.
+fn stream_log(fd: OwnedFd) -> Log {
+    let settings = ErrorLogSettings {
+        target: LogTarget::Standard,
+        level: Level::Info,
+        form: ErrorForm::Gunicorn,
+    };
+    Log::new(fd, &settings)
 }
 
 fn text(path: &Path) -> String {
@@ -154,7 +173,7 @@ fn new_settings_lead_the_same_number_elsewhere() {
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
     let log = file_log(&one, Level::Info);
     let number = log.sink.descriptor().unwrap().as_raw_fd();
-    log.redirect(&open(&two, None).unwrap(), Some(two.clone()), Level::Debug);
+    log.redirect(&open(&two, None).unwrap(), &to_file(&two, Level::Debug));
     log.record(Level::Debug, format_args!("new"));
     assert_eq!(log.sink.descriptor().unwrap().as_raw_fd(), number);
     assert_eq!(text(&one), "");
@@ -165,9 +184,55 @@ fn new_settings_lead_the_same_number_elsewhere() {
 }
 
 #[test]
+fn new_settings_change_the_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let log = file_log(&path, Level::Info);
+    log.record(Level::Info, format_args!("one"));
+    let bare = ErrorLogSettings {
+        form: ErrorForm::Bare,
+        ..to_file(&path, Level::Info)
+    };
+    log.redirect(&open(&path, None).unwrap(), &bare);
+    log.record(Level::Info, format_args!("two"));
+    assert!(text(&path).ends_with("[INFO] one\ninfo|two\0"));
+}
+
+#[test]
+fn the_error_log_of_the_settings_differs_when_one_of_its_settings_does() {
+    let settings = Settings::default();
+    let log = ErrorLogSettings::of(&settings);
+    assert_eq!(log, ErrorLogSettings::of(&settings));
+    let other = [
+        Settings {
+            errorlog: LogTarget::File("x".into()),
+            ..settings.clone()
+        },
+        Settings {
+            loglevel: Level::Debug,
+            ..settings.clone()
+        },
+    ];
+    for other in other {
+        assert_ne!(log, ErrorLogSettings::of(&other));
+    }
+}
+
+#[test]
+fn the_access_log_has_the_format_of_the_settings() {
+    let settings = |format: &str| Settings {
+        access_log_format: format.to_owned(),
+        ..Settings::default()
+    };
+    let AccessForm::Line(format) = AccessForm::of(&settings("%(s)s %(m)s")).unwrap();
+    assert_eq!(format, AccessFormat::compile("%(s)s %(m)s").unwrap());
+    assert!(AccessForm::of(&settings("%h")).is_err());
+}
+
+#[test]
 fn without_a_path_there_is_nothing_to_reopen() {
     let (mut reader, writer) = pipe();
-    let log = Log::new(writer, None, Level::Info);
+    let log = stream_log(writer);
     log.reopen();
     log.record(Level::Info, format_args!("said"));
     drop(log);
@@ -180,13 +245,13 @@ fn without_a_path_there_is_nothing_to_reopen() {
 fn a_reader_that_left_costs_records_but_no_panic() {
     let (reader, writer) = pipe();
     drop(reader);
-    let log = Log::new(writer, None, Level::Info);
+    let log = stream_log(writer);
     log.record(Level::Info, format_args!("one"));
     log.record(Level::Info, format_args!("two"));
     assert_eq!(log.lost.load(Ordering::Relaxed), 2);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("error.log");
-    log.redirect(&open(&path, None).unwrap(), Some(path.clone()), Level::Info);
+    log.redirect(&open(&path, None).unwrap(), &to_file(&path, Level::Info));
     log.record(Level::Info, format_args!("three"));
     let written = text(&path);
     assert!(
@@ -210,7 +275,7 @@ fn a_slow_reader_of_a_nonblocking_pipe_gets_everything() {
     let (mut reader, writer) = pipe();
     let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
     fcntl(&writer, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
-    let log = Log::new(writer, None, Level::Info);
+    let log = stream_log(writer);
     let reading = std::thread::spawn(move || {
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
@@ -244,8 +309,7 @@ fn the_successor_belongs_to_the_owner_of_the_old_file() {
     );
     let log = Log::new(
         open(&path, Some(nobody)).unwrap(),
-        Some(path.clone()),
-        Level::Info,
+        &to_file(&path, Level::Info),
     );
     fs::remove_file(&path).unwrap();
     log.reopen();
@@ -277,9 +341,9 @@ fn the_process_wide_log_can_be_set_twice() {
     debug(format_args!(
         "before the log is set, to standard error, and below its level"
     ));
-    init(open(&one, None).unwrap(), Some(one.clone()), Level::Info);
+    init(open(&one, None).unwrap(), &to_file(&one, Level::Info));
     warning(format_args!("to one"));
-    init(open(&two, None).unwrap(), Some(two.clone()), Level::Error);
+    init(open(&two, None).unwrap(), &to_file(&two, Level::Error));
     warning(format_args!("below the new level"));
     critical(format_args!("to two"));
     assert!(enabled(Level::Error) && !enabled(Level::Info));
@@ -329,9 +393,9 @@ impl Sink for std::sync::Arc<Kept> {
 
 /// Another form than gunicorn's.
 #[derive(Debug)]
-struct Bare;
+pub(super) struct BareFormatter;
 
-impl Formatter for Bare {
+impl Formatter for BareFormatter {
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
         write!(out, "{}|{}\0", record.level.name(), record.text).unwrap();
     }
@@ -341,8 +405,8 @@ impl Formatter for Bare {
 fn a_form_and_a_destination_know_nothing_of_each_other() {
     let kept = std::sync::Arc::new(Kept::default());
     let log = Log::with(
-        Box::new(Bare),
         Box::new(std::sync::Arc::clone(&kept)),
+        ErrorForm::Bare,
         Level::Info,
     );
     log.record(Level::Debug, format_args!("not written"));

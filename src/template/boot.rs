@@ -15,7 +15,7 @@ use rcorn_app::develop;
 use rcorn_app::hooks::{self, Hooks};
 use rcorn_app::loggers;
 use rcorn_link::{Failure, MAX_DATAGRAM_BYTES, Report, Start, report};
-use rcorn_log as log;
+use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::stack_dump;
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Settings;
@@ -61,11 +61,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::
 
 fn start_log(start: &Start) -> io::Result<()> {
     let settings = &start.settings;
-    log::init(
-        adopt(start.error_log)?,
-        settings.errorlog.path(),
-        settings.loglevel,
-    );
+    log::init(adopt(start.error_log)?, &ErrorLogSettings::of(settings));
     if settings.capture_output {
         log::capture_output();
     }

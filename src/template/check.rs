@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use rcorn_app::hooks;
 use rcorn_app::import::import;
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
-use rcorn_log as log;
+use rcorn_log::{self as log, ErrorLogSettings};
+use rcorn_settings::LogTarget;
 use rcorn_sys::descriptor::duplicate;
 
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
@@ -19,7 +20,11 @@ use super::leftover_children::{children, end_children};
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     // Nobody receives what is reported, and nothing is: `reload` is off.
     let nobody = duplicate(start.error_log)?;
-    log::init(nobody.try_clone()?, None, start.settings.loglevel);
+    let log = ErrorLogSettings {
+        target: LogTarget::Standard,
+        ..ErrorLogSettings::of(&start.settings)
+    };
+    log::init(nobody.try_clone()?, &log);
     let config = hooks::source(&start.settings);
     enter_working_directory(&start.settings)?;
     drop_privileges(&start.settings)?;

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use rcorn_http::path_info;
-use rcorn_log::{AccessFormat, AccessFormatter as _, AccessLog as AccessFile, Record};
+use rcorn_log::{AccessForm, AccessFormatter as _, AccessLog as AccessFile, Record};
 use rcorn_python::fork::pid;
 use rcorn_python::text;
 use rcorn_sys::clock;
@@ -29,7 +29,7 @@ enum Output {
     /// To a file, by rcorn itself.
     File {
         file: AccessFile,
-        format: AccessFormat,
+        form: AccessForm,
         /// Holds a line.
         line: Vec<u8>,
     },
@@ -48,15 +48,10 @@ pub(super) struct AccessLine<'a, 'py> {
 }
 
 impl AccessLog {
-    /// Writes to a file, in this format.
-    ///
-    /// # Errors
-    ///
-    /// The format has an unknown field.
-    pub(super) fn to_file(file: AccessFile, format: &str) -> std::io::Result<Self> {
-        let format = AccessFormat::compile(format).map_err(std::io::Error::other)?;
+    /// Writes to a file, in this form.
+    pub(super) fn to_file(file: AccessFile, form: AccessForm) -> Self {
         let line = Vec::new();
-        Ok(Self::new(Output::File { file, format, line }))
+        Self::new(Output::File { file, form, line })
     }
 
     /// Writes to a logger of Python's.
@@ -89,9 +84,9 @@ impl AccessLog {
             path: &self.path,
         };
         match &mut self.output {
-            Output::File { file, format, line } => {
+            Output::File { file, form, line } => {
                 line.clear();
-                format.format(&record, line);
+                form.format(&record, line);
                 file.write(line);
             }
             Output::Logger(logger) => {

@@ -14,7 +14,7 @@ use rcorn_connection::{
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
-use rcorn_log::AccessLog as AccessFile;
+use rcorn_log::{AccessForm, AccessLog as AccessFile};
 use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
 use rcorn_sys::descriptor::adopt;
 use rcorn_wsgi::{
@@ -145,16 +145,19 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
 
 /// The access log, if there is one.
 fn access_log(py: Python<'_>, start: &Start) -> io::Result<Option<AccessLog>> {
-    let format = &start.settings.access_log_format;
+    let settings = &start.settings;
     if loggers::are_shaped(start) {
-        let logger = PythonLogger::new(py, format).map_err(io::Error::other)?;
+        let logger =
+            PythonLogger::new(py, &settings.access_log_format).map_err(io::Error::other)?;
         return Ok(Some(AccessLog::to_logger(logger)));
     }
     let Some(fd) = start.access_log else {
         return Ok(None);
     };
-    let path = start.settings.accesslog.as_ref().and_then(LogTarget::path);
-    AccessLog::to_file(AccessFile::new(adopt(fd)?, path), format).map(Some)
+    let path = settings.accesslog.as_ref().and_then(LogTarget::path);
+    let form = AccessForm::of(settings).map_err(io::Error::other)?;
+    let file = AccessFile::new(adopt(fd)?, path);
+    Ok(Some(AccessLog::to_file(file, form)))
 }
 
 fn client_timeouts(settings: &Settings, entry: WorkerEntry) -> ClientTimeouts {

@@ -1,7 +1,7 @@
 //! The access log: one record for each request, by default a line in a format that the operator chose.
 //! `format` compiles it, `render` fills it in, and here are the request's side ([`Record`]), the form
-//! ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when the reply is complete, and by the arbiter for a request that
-//! was killed.
+//! ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when the reply is
+//! complete, and by the arbiter for a request whose worker died.
 //!
 //! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and backslashes
 //! that come from the peer are escaped (`\x0a`, `\\`), not only the double quote: nobody can forge a line.
@@ -54,7 +54,8 @@ pub trait Record {
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool;
 }
 
-/// Turns a request into the bytes of its record. To add a form, implement this.
+/// Turns a request into the bytes of its record. To add a form, implement this and add it to
+/// [`AccessForm`](crate::AccessForm).
 pub trait AccessFormatter {
     /// Appends the record with its end, as a rule a line feed.
     fn format(&self, record: &impl Record, out: &mut Vec<u8>);
