@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Layer, Origin, Origins, Section, Settings, TABLE, Treatment, UNSUPPORTED};
+use crate::{Layer, Origin, Origins, Settings, TABLE, Treatment, UNSUPPORTED};
 
 #[test]
 fn no_two_flags_are_alike() {
@@ -100,28 +100,43 @@ fn documentation_is_in_sentences() {
             .next()
             .unwrap_or_default()
             .trim_end();
+        let name = row.name;
         assert!(
             first.starts_with(char::is_uppercase),
-            "{}: {first}",
-            row.name
+            "{name}: the first sentence begins without a capital: {first}"
         );
+        let length = first.chars().count();
         assert!(
-            first.chars().count() < 80,
-            "{}: {} signs: {first}",
-            row.name,
-            first.chars().count()
+            length < 80,
+            "{name}: the first sentence has {length} characters; at most 79, because help and hints \
+             quote it: {first}"
         );
         for paragraph in row.paragraphs() {
-            assert!(paragraph.ends_with('.'), "{}: {paragraph}", row.name);
+            assert!(
+                paragraph.ends_with('.'),
+                "{name}: a paragraph does not end with a full stop: {paragraph}"
+            );
         }
-        assert_eq!(row.doc.matches('`').count() % 2, 0, "{}", row.name);
+        assert_eq!(
+            row.doc.matches('`').count() % 2,
+            0,
+            "{name}: a backtick has no counterpart"
+        );
     }
 }
 
 #[test]
 fn sections_stand_together_and_in_order() {
-    let sections: Vec<Section> = TABLE.iter().map(|row| row.section).collect();
-    assert!(sections.is_sorted());
+    for (row, next) in TABLE.iter().zip(TABLE.iter().skip(1)) {
+        assert!(
+            row.section <= next.section,
+            "{}, of section {:?}, stands after {}, of section {:?}: rows are in the order of sections",
+            next.name,
+            next.section,
+            row.name,
+            row.section
+        );
+    }
 }
 
 #[test]
@@ -131,8 +146,9 @@ fn flags_with_a_value_have_a_name_for_it() {
         let fits = |sign: char| sign.is_ascii_uppercase() || matches!(sign, '=' | '_');
         assert!(
             !row.value_name.is_empty() && row.value_name.chars().all(fits),
-            "{}",
-            row.name
+            "{}: the name of its value is not in capitals: {}",
+            row.name,
+            row.value_name
         );
         assert!(
             valued || row.flags.is_empty() || !row.choices.is_empty(),
