@@ -1,6 +1,8 @@
 //! Every setting is on every page, and pages say nothing that is not so.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_yaml::Value;
@@ -64,6 +66,28 @@ fn every_flag_and_variable_is_on_the_pages_of_the_command() {
             row.name
         );
     }
+}
+
+#[test]
+fn the_pages_in_the_source_tree_are_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bless = std::env::var_os("RCORN_BLESS").is_some();
+    let mut stale = Vec::new();
+    for page in PAGES {
+        let (path, fresh) = (root.join(page.file), page.text());
+        if bless {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &fresh).unwrap();
+        }
+        if fs::read_to_string(&path).ok() != Some(fresh) {
+            stale.push(page.file);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "{stale:?} are not what their sources say; this writes them:\n  \
+         RCORN_BLESS=1 cargo test -p rcorn-manual"
+    );
 }
 
 /// The commands beside the server.
