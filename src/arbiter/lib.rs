@@ -102,7 +102,7 @@ impl From<Upgrade> for Option<Pid> {
 
 /// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter
 /// that execs a new build of itself continues where it was. Names on the wire stay as they were in
-/// the first build that could do this (`tests/saved_states.rs`).
+/// the first build (cb54ddf; `tests/saved_states.rs`).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Arbiter {
     phase: Phase,

@@ -157,7 +157,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What a worker of build cb54ddf writes and reads.
+    /// What a worker of the first build (cb54ddf) writes and reads.
     const GOLDEN: &str = r#"{"listener":1,"protocol":"http","may_be_proxied":false,"passage":{"client":"192.0.2.7:4711","proxy":"192.0.2.1:443"},"served":3,"waiting":{"Body":4096},"pace":{"begun":12000000001,"last":13000000002,"moved":77}}"#;
 
     #[test]

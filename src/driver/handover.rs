@@ -3,7 +3,7 @@
 //!
 //! It is an envelope, of which every build can read the protocol's number, around a body of that protocol.
 //! Within one protocol the body only grows: a new field has a default, a renamed one keeps its name on the
-//! wire. The tests read a hand-over as the first build of this protocol wrote it. Before an exec that cannot be
+//! wire. The tests read a hand-over as the first build (cb54ddf) wrote it. Before an exec that cannot be
 //! taken back, the new build reads the very memfd that it will get (`--handover-check`).
 
 use std::fs::File;
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// As build cb54ddf wrote it, the first of protocol 6; with a fork that was not answered and an exit that
+    /// As the first build (cb54ddf) wrote it; with a fork that was not answered and an exit that
     /// nobody claimed.
     const SAMPLE: &str = include_str!("samples/handover-6.json");
 

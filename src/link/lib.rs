@@ -6,7 +6,7 @@
 //!
 //! After an upgrade in place a new arbiter talks to templates and workers of the build before. So a name on
 //! the wire never changes: a renamed field or variant keeps its old name by `#[serde(rename)]`, a new field
-//! has a `#[serde(default)]`. The tests read what the first build of this protocol wrote.
+//! has a `#[serde(default)]`. The tests read what the first build (cb54ddf) wrote.
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
 
@@ -282,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    /// What build cb54ddf gave its template.
+    /// What the first build (cb54ddf) gave its template.
     const START: &str = include_str!("samples/start-6.json");
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// One line for each variant, as build cb54ddf wrote it: its templates understand nothing else.
+    /// One line for each variant, as the first build (cb54ddf) wrote it: its templates understand nothing else.
     #[test]
     fn commands_and_reports_of_protocol_6_keep_their_names() {
         let commands = [

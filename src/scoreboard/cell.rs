@@ -1,5 +1,5 @@
-//! What one worker says of itself, and what all processes share. The layout of both is that of build cb54ddf:
-//! see the assertions at the end.
+//! What one worker says of itself, and what all processes share. The layout of both is that of
+//! the first build (cb54ddf): see the assertions at the end.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Shared {
     wanted: AtomicU32,
     /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`].
     stopping: AtomicU32,
-    /// How many cells there are; 0 in a scoreboard of build cb54ddf, which has cells up to its end and no
-    /// counters. Written before anybody else maps the file.
+    /// How many cells there are; 0 in a scoreboard of the first build (cb54ddf), which has cells up
+    /// to its end and no counters. Written before anybody else maps the file.
     pub(crate) cells: AtomicU32,
     /// How many counters each cell has behind the cells.
     pub(crate) counters: AtomicU32,
@@ -285,8 +285,8 @@ impl RequestEntry<'_> {
     }
 }
 
-// Workers of build cb54ddf go on writing their cells after an upgrade in place. New data goes into the counters, or
-// behind them.
+// Workers of the first build (cb54ddf) go on writing their cells after an upgrade in place. New data
+// goes into the counters, or behind them.
 #[cfg(not(all(loom, test)))]
 const _: () = {
     use std::mem::offset_of;

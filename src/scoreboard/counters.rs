@@ -19,7 +19,7 @@ pub enum Kind {
 /// Who writes a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// The cell, with its own methods: build cb54ddf's workers have these two, and no others.
+    /// The cell, with its own methods: the first build (cb54ddf) has these two, and no others.
     Cell,
     /// The thread that serves requests alone: a load and a store are enough.
     Loop,

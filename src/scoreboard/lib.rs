@@ -3,7 +3,7 @@
 //! killed worker read it. Atomics only: there is no lock that a process could die with.
 //!
 //! The file holds [`Shared`], then the cells, then the counters of each cell. The first two are laid out as in
-//! build cb54ddf, whose workers go on using them after an upgrade in place; see [`Scoreboard::take_over`].
+//! the first build (cb54ddf), whose workers go on using them after an upgrade in place; see [`Scoreboard::take_over`].
 #![warn(clippy::missing_errors_doc)]
 
 mod cell;

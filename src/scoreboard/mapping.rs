@@ -75,8 +75,9 @@ impl Memory {
     fn map(fd: BorrowedFd<'_>, length: NonZeroUsize) -> io::Result<Self> {
         use nix::sys::mman::{MapFlags, ProtFlags, mmap};
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, at an address the kernel chooses. The file is at least that long (the caller looked)
-        // and stays so: it is sealed against shrinking. One from build cb54ddf is not, but no program of ours shrinks it.
+        // SAFETY: a new mapping, at an address the kernel chooses. The file is at least that long (the
+        // caller looked) and stays so: it is sealed against shrinking. One from the first build (cb54ddf)
+        // is not, but no program of ours shrinks it.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0) }?;
         Ok(Self {
             base: base.cast(),
@@ -192,7 +193,7 @@ impl Scoreboard {
         let cells = shared.cells.load(Ordering::Acquire);
         let counters = shared.counters.load(Ordering::Acquire);
         scoreboard.layout = if cells == 0 {
-            // Build cb54ddf: cells up to the end.
+            // The first build (cb54ddf): cells up to the end.
             let space = size.saturating_sub(size_of::<Shared>());
             Layout {
                 cells: u16::try_from(space.div_euclid(size_of::<Cell>()))
@@ -211,8 +212,8 @@ impl Scoreboard {
         Ok(scoreboard)
     }
 
-    /// Takes over the scoreboard of a predecessor, whose workers go on using it. That of build cb54ddf has no counters
-    /// and is not sealed: it gets counters behind the cells. Its old workers do not count there, the new ones do.
+    /// Takes over the scoreboard of a predecessor, whose workers go on using it. That of the first build
+    /// (cb54ddf) has no counters and is not sealed: it gets counters behind the cells. Its old workers do not count there, the new ones do.
     ///
     /// # Errors
     ///
@@ -475,7 +476,7 @@ mod tests {
             assert!(Scoreboard::open(sealed.as_fd()).is_err());
         }
 
-        /// An upgrade in place from build cb54ddf: its workers keep their mapping of the smaller file.
+        /// An upgrade in place from the first build (cb54ddf): its workers keep their mapping of the smaller file.
         #[test]
         fn the_scoreboard_of_an_old_build_is_taken_over_and_grows_counters() {
             let fd = memfd_create(c"", MFdFlags::empty()).unwrap();
