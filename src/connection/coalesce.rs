@@ -4,7 +4,7 @@
 //! client that waits for many wakes once. Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
 //! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms in any case (tcp(7),
-//! `TCP_CORK`). The helper thread flushes when a request takes long.
+//! `TCP_CORK`). The I/O thread flushes when a request takes long.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Every order in which the worker and its helper thread can meet at the parked connections, explored by loom:
+//! Every order in which the worker and its I/O thread can meet at the parked connections, explored by loom:
 //! `RUSTFLAGS="--cfg loom" cargo test -p rcorn-connection --release --lib loom`.
 
 use std::sync::atomic::AtomicU32;

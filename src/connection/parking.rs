@@ -1,4 +1,4 @@
-//! The places of parked connections: shared by the worker and its helper thread, each of whom takes a connection out
+//! The places of parked connections: shared by the worker and its I/O thread, each of whom takes a connection out
 //! of its place for as long as it deals with it.
 //!
 //! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost, whichever
@@ -212,7 +212,7 @@ mod tests {
         let (parking, _) = parking();
         let index = parking.reserve();
         parking.put(index, Box::new('a'), at(5));
-        // The helper thread has it while the worker looks for those whose time is over.
+        // The I/O thread has it while the worker looks for those whose time is over.
         let taken = parking.take(index).unwrap();
         assert!(parking.expired(at(1)).is_empty());
         assert_eq!(parking.next_deadline(), at(5));

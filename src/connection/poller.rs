@@ -102,7 +102,7 @@ impl Events {
     }
 }
 
-/// The epoll set. Shared by the event loop and its helper thread.
+/// The epoll set. Shared by the event loop and its I/O thread.
 #[derive(Debug)]
 pub struct Poller {
     epoll: Epoll,

@@ -1,5 +1,5 @@
 //! The one way by which a connection's bytes come and go. Everything above (replies, bodies, parking, the
-//! helper thread) calls these methods and never touches the socket, so that another kind of transport has one
+//! I/O thread) calls these methods and never touches the socket, so that another kind of transport has one
 //! place to go to.
 
 use std::io::{self, IoSlice};

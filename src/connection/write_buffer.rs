@@ -1,5 +1,5 @@
 //! What of a reply waits to be sent, in order: small parts that are put together, and what the client has not taken
-//! yet, so that the worker can go on without it. Emptied by the worker, and by the helper thread while the app runs;
+//! yet, so that the worker can go on without it. Emptied by the worker, and by the I/O thread while the app runs;
 //! each holds the lock while it sends, so that their bytes never mix.
 
 use std::io::{self, IoSlice};
@@ -30,7 +30,7 @@ pub(crate) struct WriteBuffer {
     file: Option<FileRest>,
     /// Bytes that the kernel took since the connection began.
     taken: u64,
-    /// Why the helper thread could not go on: the worker learns of it here.
+    /// Why the I/O thread could not go on: the worker learns of it here.
     failed: Option<io::Error>,
 }
 

@@ -70,7 +70,7 @@ impl EventLoop<'_> {
         self.wait(py, events)?;
         let now = clock::coarse_now();
         self.slot.handler.refresh_common_headers();
-        // They have Python objects, which the helper thread must not drop.
+        // Discarded connections own Python objects, which only this thread may drop: it holds the GIL.
         drop(self.io.take_discarded());
         // Connections of the hand-off queue have waited for longest. Then our own; then as many new ones: those let in would
         // be served again and again before those who are not.

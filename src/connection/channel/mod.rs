@@ -277,7 +277,7 @@ impl Channel {
         Ok(matches!(pushed, Pushed::Done))
     }
 
-    /// The same for the helper thread: a failure is kept for the worker, and counts as all that can be done.
+    /// The same for the I/O thread: a failure is kept for the worker, and counts as all that can be done.
     #[must_use]
     pub fn pump_aside(&self) -> bool {
         let mut buffer = self.write_buffer();

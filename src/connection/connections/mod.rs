@@ -76,7 +76,7 @@ impl<E> Connections<E> {
         self.timeouts.idle.is_some()
     }
 
-    /// Takes a connection out of its place, to deal with it and [`Self::settle`] it; `None`: the helper thread has it.
+    /// Takes a connection out of its place, to deal with it and [`Self::settle`] it; `None`: the I/O thread has it.
     #[must_use]
     pub fn take(&self, place: usize) -> Option<Box<Connection<E>>> {
         self.parking.take(place)

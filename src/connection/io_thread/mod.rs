@@ -1,4 +1,4 @@
-//! The helper thread of a worker: it does what needs no Python while the worker is in the app. It sends what the app
+//! The I/O thread of a worker: it does what needs no Python while the worker is in the app. It sends what the app
 //! has given and does not add to, and when a request takes long it looks after the connections that are parked
 //! meanwhile: it lets replies leave, and hands those that have a request on to the siblings.
 //!
@@ -48,7 +48,7 @@ const AWAKE_AFTER_REQUEST: Duration = Duration::from_millis(50);
 /// It calls little and nothing deep.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// The helper thread, as the worker's own thread knows it. Cheap to clone.
+/// The I/O thread, as the worker's own thread knows it. Cheap to clone.
 #[derive(Debug)]
 pub struct IoThread<E>(Arc<Shared<E>>);
 
@@ -144,7 +144,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
                 before.thread_set_mask().ok();
             }
             let failed = spawned.map(drop).map_err(|error| {
-                log::warning(format_args!("a worker has no helper thread: {error}"));
+                log::warning(format_args!("a worker has no I/O thread: {error}"));
             });
             failed.ok()
         });
