@@ -16,7 +16,7 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
-use super::hands::{Hands, Turn, UPGRADE, WATCH};
+use super::hands::{Context, Hands, UPGRADE, WATCH};
 use super::policy::boot_limit;
 use super::poller::Poller;
 use super::postmortem::read_stacks;
@@ -38,7 +38,7 @@ const STACKS_MORE_LOOKS: u32 = 9;
 /// What the hands are given for an action: a macro, because they are borrowed at the same time.
 macro_rules! turn {
     ($driver:ident) => {
-        Turn {
+        Context {
             brain: &$driver.brain,
             registry: $driver.poller.registry(),
             reports: $driver.reports.numbers(),

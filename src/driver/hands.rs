@@ -46,7 +46,7 @@ pub(super) const UPGRADE: Token = Token(6);
 
 /// What the loop has, and an action may need.
 #[derive(Clone, Copy)]
-pub(super) struct Turn<'t> {
+pub(super) struct Context<'t> {
     pub(super) brain: &'t Arbiter,
     pub(super) registry: &'t Registry,
     /// The report socket: our end, and the end that templates inherit.
@@ -80,7 +80,7 @@ pub(super) struct Hands<'a> {
 
 impl<'a> Hands<'a> {
     /// Carries an action out. Failures become events: the arbiter decides what they mean.
-    pub(super) fn perform(&mut self, turn: Turn<'_>, action: Action) {
+    pub(super) fn perform(&mut self, turn: Context<'_>, action: Action) {
         match action {
             Action::Load => self.load(turn),
             Action::StartTemplate(generation) => self.start_template(turn, generation),
@@ -171,7 +171,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Logs what the arbiter says, and passes it on to others who want to know.
-    fn say(&mut self, turn: Turn<'_>, note: &Note) {
+    fn say(&mut self, turn: Context<'_>, note: &Note) {
         log::record(note.level(), format_args!("{note}"));
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -201,7 +201,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Tells the service manager of the first worker that serves, and of the end of a reload.
-    pub(super) fn inform_manager(&mut self, turn: Turn<'_>) {
+    pub(super) fn inform_manager(&mut self, turn: Context<'_>) {
         if !self.manager.is_announced() && self.children.serving().next().is_some() {
             self.manager.serving(self.predecessor.is_some());
             give_memory_back();
@@ -219,7 +219,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn tell_stopping(&self, turn: Turn<'_>) {
+    fn tell_stopping(&self, turn: Context<'_>) {
         // While another arbiter serves, the service does not stop.
         if !self.shares_sockets(turn) {
             self.manager.stopping(stop_limit(&self.settings));
@@ -227,7 +227,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Refuses new connections; workers empty the queue.
-    fn close_listeners(&mut self, turn: Turn<'_>) {
+    fn close_listeners(&mut self, turn: Context<'_>) {
         self.successor = None;
         self.tell_stopping(turn);
         // Of sockets that another arbiter shares, its workers serve the queue.
@@ -241,11 +241,11 @@ impl<'a> Hands<'a> {
     }
 
     /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor removed.
-    pub(super) fn shares_sockets(&self, turn: Turn<'_>) -> bool {
+    pub(super) fn shares_sockets(&self, turn: Context<'_>) -> bool {
         turn.brain.upgrade().is_some() || self.predecessor.is_some()
     }
 
-    fn start_template(&mut self, turn: Turn<'_>, generation: Generation) {
+    fn start_template(&mut self, turn: Context<'_>, generation: Generation) {
         let event = match self.try_start_template(turn, generation) {
             Ok(pid) => Event::TemplateStarted(generation, pid),
             Err(error) => Event::TemplateNotStarted(generation, error),
@@ -255,7 +255,7 @@ impl<'a> Hands<'a> {
 
     fn try_start_template(
         &mut self,
-        turn: Turn<'_>,
+        turn: Context<'_>,
         generation: Generation,
     ) -> Result<Pid, String> {
         let pending = self.reload.pending_for(generation);
@@ -297,13 +297,13 @@ impl<'a> Hands<'a> {
         started.map_err(|error| format!("cannot start {shown}: {error}"))
     }
 
-    fn load(&mut self, turn: Turn<'_>) {
+    fn load(&mut self, turn: Context<'_>) {
         let (reload, context) = self.reload_parts(turn);
         let event = reload.begin(&context);
         self.queue.extend(event);
     }
 
-    pub(super) fn advance_reload(&mut self, turn: Turn<'_>) {
+    pub(super) fn advance_reload(&mut self, turn: Context<'_>) {
         let (reload, context) = self.reload_parts(turn);
         let event = reload.advance(&context);
         self.queue.extend(event);
@@ -312,7 +312,7 @@ impl<'a> Hands<'a> {
     /// The reload, and what it is made with.
     fn reload_parts<'s>(
         &'s mut self,
-        turn: Turn<'s>,
+        turn: Context<'s>,
     ) -> (&'s mut ReloadTransaction<'a>, reload::Context<'s>) {
         let context = reload::Context {
             arguments: &self.origin.arguments,
@@ -325,7 +325,7 @@ impl<'a> Hands<'a> {
         (&mut self.reload, context)
     }
 
-    fn commit(&mut self, turn: Turn<'_>) {
+    fn commit(&mut self, turn: Context<'_>) {
         let Some(Pending { settings, plan, .. }) = self.reload.commit() else {
             return;
         };
@@ -351,7 +351,7 @@ impl<'a> Hands<'a> {
     }
 
     /// What a successor gets: with `in_place` everything.
-    pub(super) fn handover(&self, turn: Turn<'_>, in_place: bool) -> io::Result<Handover> {
+    pub(super) fn handover(&self, turn: Context<'_>, in_place: bool) -> io::Result<Handover> {
         let state = || -> io::Result<InPlaceState> {
             // Written and read again: what is handed over is what can be read.
             let brain = serde_json::to_value(turn.brain)?;
@@ -373,7 +373,7 @@ impl<'a> Hands<'a> {
         ))
     }
 
-    fn upgrade(&mut self, turn: Turn<'_>) {
+    fn upgrade(&mut self, turn: Context<'_>) {
         if self.successor.is_some() {
             return;
         }
@@ -391,7 +391,7 @@ impl<'a> Hands<'a> {
         self.queue.push_back(Event::UpgradeNotStarted(what));
     }
 
-    fn upgrade_beside(&mut self, turn: Turn<'_>) -> io::Result<()> {
+    fn upgrade_beside(&mut self, turn: Context<'_>) -> io::Result<()> {
         self.call_hook(HookEvent::PreExec);
         let pid = upgrade::start_beside(&self.origin, &self.handover(turn, false)?)?;
         self.children.upgrade = Some(pid);
@@ -399,7 +399,7 @@ impl<'a> Hands<'a> {
         Ok(())
     }
 
-    pub(super) fn begin_upgrade_in_place(&mut self, turn: Turn<'_>) -> io::Result<()> {
+    pub(super) fn begin_upgrade_in_place(&mut self, turn: Context<'_>) -> io::Result<()> {
         let handover = self.handover(turn, true)?;
         let registry = turn.registry;
         let begun = InPlaceUpgrade::begin(&self.origin, handover, registry, UPGRADE)?;
@@ -437,7 +437,7 @@ impl<'a> Hands<'a> {
         process::set_title(&format!("rcorn: master [{name}{second}]"));
     }
 
-    pub(super) fn view<'v>(&'v self, turn: Turn<'v>) -> View<'v> {
+    pub(super) fn view<'v>(&'v self, turn: Context<'v>) -> View<'v> {
         View {
             arbiter: turn.brain,
             settings: &self.settings,
@@ -449,7 +449,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Leaves nothing behind.
-    pub(super) fn tidy_up(&mut self, turn: Turn<'_>) {
+    pub(super) fn tidy_up(&mut self, turn: Context<'_>) {
         if !self.shares_sockets(turn) {
             self.sockets.tidy_up();
         }
