@@ -79,7 +79,7 @@ impl SharedMemory {
     /// Makes the slot of a worker that has ended ready for another; its counts go into the totals.
     pub(super) fn free(&mut self, slot: Slot) {
         let counts = self.scoreboard.free(slot.0);
-        self.totals.retire(&counts);
+        self.totals.add_ended(&counts);
     }
 }
 

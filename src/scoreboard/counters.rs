@@ -84,6 +84,9 @@ macro_rules! counters {
 }
 
 // Append only: the place of a row is its place in the memory that old and new workers share.
+//
+// `by Loop` if only the thread that runs the event loop counts it, `by AnyThread` if the I/O thread or
+// a thread of the app does too. `by Cell` is closed: no new row may use it.
 counters! {
     /// Requests for which the app was called.
     Requests = requests: Counter by Cell;
@@ -101,7 +104,7 @@ counters! {
     AppErrors = app_errors: Counter by Loop;
     /// Requests whose client left before it had the whole response.
     ClientDisconnects = client_disconnects: Counter by Loop;
-    /// Requests that the parser refused: the app was not called.
+    /// Requests that the server refused: the head, or the body that the app was reading, is malformed or not allowed.
     RefusedRequests = refused_requests: Counter by Loop;
     /// Connections accepted from a listening socket.
     AcceptedConnections = accepted_connections: Counter by Loop;
@@ -113,7 +116,7 @@ counters! {
     TimedOutConnections = timed_out_connections: Counter by Loop;
     /// Bytes received from clients.
     ReceivedBytes = received_bytes: Counter by AnyThread;
-    /// Bytes of response bodies.
+    /// Bytes of response bodies, those of error pages among them.
     SentBodyBytes = sent_body_bytes: Counter by Loop;
     /// Connections held now.
     Connections = connections: Gauge by Cell;
@@ -168,7 +171,7 @@ pub struct Totals(Counts);
 
 impl Totals {
     /// Adds what a worker that has ended counted; its gauges ended with it.
-    pub fn retire(&mut self, worker: &Counts) {
+    pub fn add_ended(&mut self, worker: &Counts) {
         let mut counted = *worker;
         for metric in Metric::ALL {
             match metric.kind() {
@@ -258,7 +261,7 @@ mod tests {
     #[test]
     fn rows_are_only_appended() {
         let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-        let first = [
+        let expected = [
             "requests",
             "responses_1xx",
             "responses_2xx",
@@ -276,7 +279,7 @@ mod tests {
             "sent_body_bytes",
             "connections",
         ];
-        assert_eq!(names.get(..first.len()), Some(&first[..]));
+        assert_eq!(names, expected, "append a new row here too");
         for (place, metric) in Metric::ALL.iter().enumerate() {
             assert_eq!(metric.place(), place);
             assert!(metric.help().ends_with('.'), "{}", metric.help());
@@ -310,8 +313,8 @@ mod tests {
             connections: 7,
             ..Counts::default()
         };
-        totals.retire(&worker);
-        totals.retire(&worker);
+        totals.add_ended(&worker);
+        totals.add_ended(&worker);
         worker.connections = 1;
         let sums = totals.with_living([worker]);
         assert_eq!((sums.requests, sums.responses_2xx), (9, 6));

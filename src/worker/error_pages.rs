@@ -1,4 +1,4 @@
-//! Replies of the server's own: refused requests, apps that failed, clients that were too slow.
+//! Error pages that the server sends: to refused requests, failures of the app, and slow clients.
 
 use rcorn_http::{Refusal, reply};
 use rcorn_log as log;
@@ -32,7 +32,7 @@ pub(super) fn send(
     u64::try_from(body).unwrap_or(u64::MAX)
 }
 
-/// Answers what is no valid request.
+/// Refuses an invalid request; gives the length of the page.
 pub(super) fn refuse(common: &CommonHeaders, connection: &Connection, refusal: &Refusal) -> u64 {
     let peer = connection.client_address();
     log::warning(format_args!("Invalid request from ip={peer}: {refusal}"));
@@ -45,8 +45,8 @@ pub(super) fn refuse(common: &CommonHeaders, connection: &Connection, refusal: &
     )
 }
 
-/// Answers a head or body that did not come in time.
-pub(super) fn too_slow(common: &CommonHeaders, connection: &Connection) {
+/// Answers a head or body that did not come in time; gives the length of the page.
+pub(super) fn too_slow(common: &CommonHeaders, connection: &Connection) -> u64 {
     let peer = connection.client_address();
     log::info(format_args!(
         "Request from ip={peer} took too long to arrive"
@@ -57,7 +57,7 @@ pub(super) fn too_slow(common: &CommonHeaders, connection: &Connection) {
         LATE_STATUS,
         "The request took too long to arrive.",
         false,
-    );
+    )
 }
 
 /// Answers a request for which there is no environ.

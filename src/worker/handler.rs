@@ -41,10 +41,10 @@ pub(super) struct RequestHandler {
     dated: WallClock,
 }
 
-/// What became of one call of the app.
+/// The result of one call of the app.
 struct Answered<'py> {
     served: Served,
-    /// What a streamed body's decoder had too much, if the body was read to its end.
+    /// Bytes that were received behind a streamed body; `None` if the body was not read to its end.
     left: Option<Vec<u8>>,
     /// What was wrong with the body's framing.
     malformed: Option<Refusal>,
@@ -141,7 +141,7 @@ impl RequestHandler {
         if self.coalescing.begin(begun, may_wait) {
             self.io.flush();
         }
-        // The helper thread looks after the other connections, if there are any.
+        // The I/O thread looks after the other connections, if there are any.
         let in_hand = u32::from(connection.has_place());
         if self.entry.cell.connections() > in_hand {
             self.io.attend();
@@ -283,20 +283,32 @@ impl RequestHandler {
         }
     }
 
-    /// Answers what is no valid request.
+    /// Refuses a request before the app is called.
     pub(super) fn refuse(&self, connection: &Connection, refusal: &Refusal) {
+        let sent = self.send_refusal(connection, refusal);
+        self.count_page(refusal.status(), sent);
+    }
+
+    /// Sends the page of a refusal and counts the refused request; gives the length of the page. The
+    /// caller counts the response.
+    fn send_refusal(&self, connection: &Connection, refusal: &Refusal) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
-        self.entry.counters.count_response(refusal.status());
-        error_pages::refuse(&self.common_headers(), connection, refusal);
+        error_pages::refuse(&self.common_headers(), connection, refusal)
+    }
+
+    /// Counts an error page that answers no call of the app.
+    fn count_page(&self, status: u16, sent: u64) {
+        self.entry.counters.count_response(status);
+        self.entry.counters.add(Metric::SentBodyBytes, sent);
     }
 
     /// Answers a head or body that did not come in time.
     pub(super) fn refuse_late(&self, connection: &Connection) {
-        self.entry.counters.count_response(error_pages::LATE_STATUS);
-        error_pages::too_slow(&self.common_headers(), connection);
+        let sent = error_pages::too_slow(&self.common_headers(), connection);
+        self.count_page(error_pages::LATE_STATUS, sent);
     }
 
-    /// What the server says where the app gave no answer.
+    /// Sends an error page if the app gave no response: 400 for a malformed body, else 500.
     fn own_answer(
         &self,
         connection: &Connection,
@@ -307,8 +319,8 @@ impl RequestHandler {
         if served.ending != Ending::Unanswered {
             return served;
         }
-        let common = self.common_headers();
         let Some(refusal) = malformed else {
+            let common = self.common_headers();
             let message = "The app failed to answer this request.";
             let sent = error_pages::send(&common, connection, 500, message, request.is_head());
             return Served { sent, ..served };
@@ -316,7 +328,7 @@ impl RequestHandler {
         // The client's fault, whatever the app made of it.
         Served {
             status: refusal.status(),
-            sent: error_pages::refuse(&common, connection, &refusal),
+            sent: self.send_refusal(connection, &refusal),
             error: None,
             ..served
         }
@@ -373,8 +385,9 @@ impl RequestHandler {
     }
 }
 
-/// Whether the client said that this was its last request, and has the reply. Should it send something all the same, a
-/// close would cost what of the reply it has not taken yet: a short one it has.
+/// Whether the client has announced its last request and the reply is short. If the client sends more
+/// all the same, closing the connection resets it, and the unread part of the reply is lost. A short
+/// reply is in the client's kernel by then.
 fn is_last(request: &Request<'_>, served: &Served) -> bool {
     !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
 }

@@ -84,6 +84,8 @@ fn each_end_of_a_request_has_a_count() {
             "
 def app(environ, start_response):
     path = environ['PATH_INFO']
+    if path == '/reads':
+        environ['wsgi.input'].read()
     if path == '/raises':
         raise ValueError('on purpose')
     start_response({'/moved': '302 Found', '/missing': '404 Not Found'}.get(path, '200 OK'), [])
@@ -105,19 +107,23 @@ def app(environ, start_response):
     let mut wire = server.connect();
     wire.send("GET / HTTP/1.1\r\n\r\n");
     assert_eq!(wire.read_reply().status, 400);
+    // The app is called for this one, and reads a chunk that is none.
+    let mut wire = server.connect();
+    wire.send("POST /reads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    assert_eq!(wire.read_reply().status, 400);
     wait_until(server.deadline(), "all are counted", || {
-        count(&server, "refused_requests") == 1
+        count(&server, "refused_requests") == 2 && count(&server, "requests") == 5
     });
     let counts: Value = server.status()["counts"].clone();
     let expected = [
-        ("requests", 4),
+        ("requests", 5),
         ("responses_2xx", 1),
         ("responses_3xx", 1),
-        ("responses_4xx", 2),
+        ("responses_4xx", 3),
         ("responses_5xx", 1),
         ("app_errors", 1),
-        ("refused_requests", 1),
-        ("accepted_connections", 2),
+        ("refused_requests", 2),
+        ("accepted_connections", 3),
         ("client_disconnects", 0),
     ];
     for (name, count) in expected {
