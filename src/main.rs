@@ -20,7 +20,10 @@ use rcorn_types::{CommandError, ExitStatus};
 fn main() -> ExitCode {
     // There is one thread. Should there be more after all, the title is shorter.
     process::widen_title_area().ok();
-    // Copied: the process title is written over the memory of the arguments.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "copied here, before the process title is written over that memory"
+    )]
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match run(&arguments) {
         Ok(status) => status.into(),
