@@ -1,6 +1,6 @@
-//! Builds the native module (the workspace member `rcorn-native`, an extension module) and tells the
-//! executable where it is, to be embedded. The executable itself has no pyo3 in its dependencies, and no
-//! Python is needed to build.
+//! Builds the native module (the workspace member `rcorn-native`, an extension module) and tells
+//! the executable where it is, to be embedded. The executable itself has no pyo3 in its
+//! dependencies, and no Python is needed to build.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ fn build_module() -> PathBuf {
         .current_dir(&root)
         // The hot path is in the module; the executable's own profile is for a small arbiter.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
-        // The crates of a request's way are optimised as one: 3 % fewer instructions than with "thin".
+        // The crates of a request's way are optimised as one: 3 % fewer instructions than with
+        // "thin".
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .args([
             "build",

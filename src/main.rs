@@ -1,5 +1,4 @@
 //! Words of the command line → command; error → message and exit code; nothing else.
-//!
 #![doc = include_str!("ARCHITECTURE.md")]
 
 mod explain;
@@ -66,7 +65,8 @@ fn print(text: &str) -> ExitStatus {
     ExitStatus::Success
 }
 
-/// Prints an error in one line (what, why, and the way out), after the traceback of Python code that failed.
+/// Prints an error in one line (what, why, and the way out), after the traceback of Python code
+/// that failed.
 fn complain(error: &CommandError) {
     let detail = error.detail.as_deref().unwrap_or_default();
     let mut stderr = std::io::stderr();

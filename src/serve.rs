@@ -67,8 +67,8 @@ fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Settings, Err
     Ok(resolved.settings)
 }
 
-/// After an upgrade in place the workers that were taken over keep serving, whatever is wrong with the settings; the
-/// reload that follows says the same in the log.
+/// After an upgrade in place the workers that were taken over keep serving, whatever is wrong with
+/// the settings; the reload that follows says the same in the log.
 fn settings_of_predecessor(
     handover: Option<&Handover>,
     error: &Error,

@@ -1,5 +1,5 @@
-//! `--reload` in a process that loads the app: no stale bytecode (`develop.py`), a word to the arbiter about where
-//! the app was loaded from, and a stand-in that shows why an app could not be.
+//! `--reload` in a process that loads the app: no stale bytecode (`develop.py`), a word to the
+//! arbiter about where the app was loaded from, and a stand-in that shows why an app could not be.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;

@@ -1,5 +1,6 @@
-//! The hooks of a `gunicorn.conf.py`. The arbiter has only the data of that file: the template executes it again, and
-//! every worker is forked with its functions. The objects that hooks get are in `hooks.py`; they are called from here.
+//! The hooks of a `gunicorn.conf.py`. The arbiter has only the data of that file: the template
+//! executes it again, and every worker is forked with its functions. The objects that hooks get are
+//! in `hooks.py`; they are called from here.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
@@ -34,7 +35,8 @@ fn write(level: &str, text: &str) {
     log::record(level, format_args!("{text}"));
 }
 
-/// The text of the Python config file, if it can be read. The user of the workers may not be allowed to.
+/// The text of the Python config file, if it can be read. The user of the workers may not be
+/// allowed to.
 pub fn source(settings: &Settings) -> Option<Vec<u8>> {
     match &settings.config {
         Some(ConfigFile::Python(path)) => std::fs::read(path).ok(),
@@ -120,8 +122,8 @@ impl Hooks {
             .ok()
     }
 
-    /// Calls `on_starting`, before the app is imported; also in place of a template that has died, and what the hook had set
-    /// with it. `again`: this process has called it before.
+    /// Calls `on_starting`, before the app is imported; also in place of a template that has died,
+    /// and what the hook had set with it. `again`: this process has called it before.
     ///
     /// # Errors
     ///
@@ -252,7 +254,8 @@ impl WorkerHooks {
             .map_err(|error| failure(py, &error, "post_worker_init"))
     }
 
-    /// Installs `worker_abort` as the handler of SIGABRT. It runs in the main thread, unless that is killed before.
+    /// Installs `worker_abort` as the handler of SIGABRT. It runs in the main thread, unless that
+    /// is killed before.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ use rcorn_settings::Settings;
 use super::develop;
 use super::load::{LoadError, load};
 
-/// Imports the app. With `reload` there is always an app: until the next reload, one that shows the error.
+/// Imports the app. With `reload` there is always an app: until the next reload, one that shows the
+/// error.
 ///
 /// # Errors
 ///

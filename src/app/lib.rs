@@ -1,5 +1,5 @@
-//! The user's code: importing it, the hooks of its configuration file, Python's loggers as the settings
-//! shape them, and what `--reload` needs. Called by `template` and `worker`.
+//! The user's code: importing it, the hooks of its configuration file, Python's loggers as the
+//! settings shape them, and what `--reload` needs. Called by `template` and `worker`.
 #![forbid(unsafe_code)]
 
 pub mod develop;
@@ -10,8 +10,8 @@ pub mod loggers;
 
 use pyo3::prelude::*;
 
-/// Executes Python source that is part of rcorn as the module `name`. It stays in `sys.modules`, so that workers,
-/// which are forked later, import it by this name.
+/// Executes Python source that is part of rcorn as the module `name`. It stays in `sys.modules`, so
+/// that workers, which are forked later, import it by this name.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! Loading the app: `module`, `module:attribute.path`, `module:factory("literal", k=1)`. Errors tell an app
-//! that raised while it was imported (exit code 3) from a name that is wrong (4), as gunicorn does.
+//! Loading the app: `module`, `module:attribute.path`, `module:factory("literal", k=1)`. Errors
+//! tell an app that raised while it was imported (exit code 3) from a name that is wrong (4), as
+//! gunicorn does.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -85,7 +86,8 @@ fn raised(py: Python<'_>, error: &PyErr) -> LoadError {
 ///
 /// See [`LoadError`].
 pub fn load<'py>(py: Python<'py>, app: &AppRef) -> Result<Bound<'py, PyAny>, LoadError> {
-    // PyImport_Import (and not importlib.import_module): its tracebacks leave the import machinery out.
+    // PyImport_Import (and not importlib.import_module): its tracebacks leave the import machinery
+    // out.
     let module = py
         .import(app.module.as_str())
         .map_err(|error| raised(py, &error))?;

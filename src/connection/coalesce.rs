@@ -1,10 +1,11 @@
-//! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs the worker about
-//! 20 us where processors are virtual, a third of what a small Flask app needs for a request. So when requests of
-//! several clients are ready at once, the kernel may keep whole replies (`MSG_MORE`), and they are flushed together: a
-//! client that waits for many wakes once. Interrupts of network cards are coalesced in the same way, for the same reason.
+//! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs
+//! the worker about 20 us where processors are virtual, a third of what a small Flask app needs for
+//! a request. So when requests of several clients are ready at once, the kernel may keep whole
+//! replies (`MSG_MORE`), and they are flushed together: a client that waits for many wakes once.
+//! Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
-//! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms in any case (tcp(7),
-//! `TCP_CORK`). The I/O thread flushes when a request takes long.
+//! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms
+//! in any case (tcp(7), `TCP_CORK`). The I/O thread flushes when a request takes long.
 
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ impl Coalescing {
         self.others = others;
     }
 
-    /// A request begins. `allowed`: its reply may wait. Gives whether those that wait already must leave now.
+    /// A request begins. `allowed`: its reply may wait. Gives whether those that wait already must
+    /// leave now.
     pub fn begin(&mut self, now: Monotonic, allowed: bool) -> bool {
         if let Some(before) = self.begun.replace(now) {
             self.learn(now.since(before));
@@ -80,8 +82,8 @@ impl Coalescing {
     }
 }
 
-/// The mean of durations below a second, of which later ones count more. Whole nanoseconds: it is brought up to date for
-/// each request.
+/// The mean of durations below a second, of which later ones count more. Whole nanoseconds: it is
+/// brought up to date for each request.
 #[derive(Clone, Copy, Debug, Default)]
 struct RunningMean {
     nanoseconds: u32,
@@ -106,8 +108,8 @@ impl RunningMean {
 mod tests {
     use super::*;
 
-    /// A turn of `requests`, each of which takes `took` us; gives how many of their replies waited, and how many flushes
-    /// there were.
+    /// A turn of `requests`, each of which takes `took` us; gives how many of their replies waited,
+    /// and how many flushes there were.
     fn turn(coalescing: &mut Coalescing, requests: u32, took: u64) -> (u32, u32) {
         let took = Duration::from_micros(took);
         let (mut now, mut waited, mut flushes) = (Monotonic::from_nanos(1_000_000), 0, 0);

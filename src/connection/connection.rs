@@ -1,5 +1,5 @@
-//! One accepted connection while no worker time is spent on it: what it waits for, and the bytes that have come. One
-//! that has sent nothing costs a few hundred bytes.
+//! One accepted connection while no worker time is spent on it: what it waits for, and the bytes
+//! that have come. One that has sent nothing costs a few hundred bytes.
 
 use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
@@ -47,8 +47,8 @@ impl WaitTimeouts {
     }
 }
 
-/// One connection. `E` is what the server keeps with it for its requests and only the server's own thread may drop
-/// (Python objects).
+/// One connection. `E` is what the server keeps with it for its requests and only the server's own
+/// thread may drop (Python objects).
 #[derive(Debug)]
 pub struct Connection<E> {
     /// What it sends and receives.
@@ -193,7 +193,8 @@ impl<E> Connection<E> {
     }
 }
 
-/// The address without the IPv6 form of an IPv4 peer (`::ffff:1.2.3.4`): allow lists name the latter.
+/// The address without the IPv6 form of an IPv4 peer (`::ffff:1.2.3.4`): allow lists name the
+/// latter.
 fn canonical(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }

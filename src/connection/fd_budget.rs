@@ -1,4 +1,5 @@
-//! How many connections there may be: by `worker_connections`, and by the descriptors that the process may have.
+//! How many connections there may be: by `worker_connections`, and by the descriptors that the
+//! process may have.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -9,7 +10,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use rcorn_types::Monotonic;
 
-/// How often the log may say the same, and for how long it is believed that there is no room for more.
+/// How often the log may say the same, and for how long it is believed that there is no room for
+/// more.
 const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a connection must be closed.
@@ -28,9 +30,11 @@ pub struct FdBudget {
     max_connections: usize,
     /// How many descriptors the process may have (getrlimit(2), `RLIMIT_NOFILE`).
     max_descriptors: u64,
-    /// The kernel gives the lowest number that is free. This one and those above it are left to the app.
+    /// The kernel gives the lowest number that is free. This one and those above it are left to
+    /// the app.
     ceiling: RawFd,
-    /// How many connections there was room for when the ceiling was reached; and until when that counts.
+    /// How many connections there was room for when the ceiling was reached; and until when that
+    /// counts.
     room: usize,
     room_until: Monotonic,
     /// Idle connections closed since the log was told.
@@ -64,7 +68,8 @@ impl FdBudget {
         }
     }
 
-    /// One more connection is parked, with this descriptor; `held`: how many there are now. Whether one is to be closed.
+    /// One more connection is parked, with this descriptor; `held`: how many there are now. Whether
+    /// one is to be closed.
     pub(crate) fn excess(
         &mut self,
         held: usize,
@@ -86,7 +91,8 @@ impl FdBudget {
         }
     }
 
-    /// Whether a connection cannot be taken for want of something that closing another one gives back.
+    /// Whether a connection cannot be taken for want of something that closing another one gives
+    /// back.
     pub(crate) fn is_lack(error: &io::Error) -> bool {
         let errno = error.raw_os_error();
         matches!(errno, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))

@@ -1,8 +1,9 @@
-//! The hand-off queue, shared by all workers: through it a worker hands on connections that it cannot serve (it retires,
-//! or is busy with a long request). Whoever is free takes them, with the bytes that were read; the client notices
-//! nothing.
+//! The hand-off queue, shared by all workers: through it a worker hands on connections that it
+//! cannot serve (it retires, or is busy with a long request). Whoever is free takes them, with the
+//! bytes that were read; the client notices nothing.
 //!
-//! A message is the socket (`SCM_RIGHTS`), the length of the state as a native `u16`, the state as JSON, and the bytes.
+//! A message is the socket (`SCM_RIGHTS`), the length of the state as a native `u16`, the state as
+//! JSON, and the bytes.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -47,7 +48,8 @@ impl HandoffQueue {
         Self { sender, receiver }
     }
 
-    /// Hands a connection on. `false`: the queue is full or the connection carries too much; it stays ours.
+    /// Hands a connection on. `false`: the queue is full or the connection carries too much; it
+    /// stays ours.
     #[must_use]
     pub fn send(&self, transport: &Transport, state: &ConnectionState, buffer: &[u8]) -> bool {
         let Ok(state) = serde_json::to_vec(state) else {
@@ -66,7 +68,8 @@ impl HandoffQueue {
         send_with(self.sender.as_fd(), &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok()
     }
 
-    /// Takes one connection; `None` when the queue is empty, or has only the arbiter's hint to look at the listeners.
+    /// Takes one connection; `None` when the queue is empty, or has only the arbiter's hint to look
+    /// at the listeners.
     ///
     /// # Errors
     ///
@@ -97,7 +100,8 @@ impl HandoffQueue {
         }))
     }
 
-    /// Whether this process has room for one more descriptor: the kernel drops one for which there is none (unix(7)).
+    /// Whether this process has room for one more descriptor: the kernel drops one for which there
+    /// is none (unix(7)).
     ///
     /// # Errors
     ///

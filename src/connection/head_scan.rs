@@ -1,12 +1,13 @@
-//! When to parse a head that comes in pieces. To parse it anew for each piece would be quadratic work for a client
-//! that sends byte by byte, on the one thread that serves everybody; to wait for its end would leave a malformed or
-//! oversized head unrefused. So it is parsed when its end may have come, and otherwise as long as all parsing together
-//! stays below a fixed multiple of what has been received.
+//! When to parse a head that comes in pieces. To parse it anew for each piece would be quadratic
+//! work for a client that sends byte by byte, on the one thread that serves everybody; to wait for
+//! its end would leave a malformed or oversized head unrefused. So it is parsed when its end may
+//! have come, and otherwise as long as all parsing together stays below a fixed multiple of what
+//! has been received.
 
 use super::write_buffer::wide;
 
-/// How many bytes may be parsed, all in all, for each one received, before the head is complete. A wrong head is refused
-/// when it has grown by an eighth behind the fault at the latest.
+/// How many bytes may be parsed, all in all, for each one received, before the head is complete. A
+/// wrong head is refused when it has grown by an eighth behind the fault at the latest.
 const MAX_PARSED_PER_BYTE: u64 = 8;
 
 /// How far the head at the beginning of a buffer was looked at.
@@ -34,7 +35,8 @@ impl HeadScan {
         self.parsed == 0
     }
 
-    /// Whether to parse the head now; `bytes` are all that have come of it, and more of them than the last time.
+    /// Whether to parse the head now; `bytes` are all that have come of it, and more of them than
+    /// the last time.
     pub fn is_worth_parsing(&mut self, bytes: &[u8]) -> bool {
         let ends = self.may_end(bytes);
         let here = wide(bytes.len());
@@ -46,7 +48,8 @@ impl HeadScan {
         worth
     }
 
-    /// Whether an empty line has come since the last look. A bare LF counts: it is for the parser to refuse.
+    /// Whether an empty line has come since the last look. A bare LF counts: it is for the parser
+    /// to refuse.
     fn may_end(&mut self, bytes: &[u8]) -> bool {
         // The line end before the empty line may have been seen already.
         let from = self.scanned.saturating_sub(3).min(bytes.len());
@@ -63,7 +66,8 @@ impl HeadScan {
 mod tests {
     use super::*;
 
-    /// Feeds a head byte by byte; gives how many bytes were parsed, and the lengths at which that was done.
+    /// Feeds a head byte by byte; gives how many bytes were parsed, and the lengths at which that
+    /// was done.
     fn feed(head: &[u8]) -> (usize, Vec<usize>) {
         let mut scan = HeadScan::default();
         let lengths = (1..=head.len()).filter(|length| scan.is_worth_parsing(&head[..*length]));

@@ -1,6 +1,7 @@
-//! The half of a worker that knows no Python: where connections come from ([`Acceptor`]), what their bytes go through
-//! ([`Transport`], [`Channel`]), where they wait ([`Connections`]), how they change workers ([`HandoffQueue`]), and the
-//! thread that looks after them while the app runs ([`IoThread`]). Called by `wsgi` and `worker`.
+//! The half of a worker that knows no Python: where connections come from ([`Acceptor`]), what
+//! their bytes go through ([`Transport`], [`Channel`]), where they wait ([`Connections`]), how they
+//! change workers ([`HandoffQueue`]), and the thread that looks after them while the app runs
+//! ([`IoThread`]). Called by `wsgi` and `worker`.
 #![forbid(unsafe_code)]
 
 mod acceptor;

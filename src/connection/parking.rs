@@ -1,8 +1,8 @@
-//! The places of parked connections: shared by the worker and its I/O thread, each of whom takes a connection out
-//! of its place for as long as it deals with it.
+//! The places of parked connections: shared by the worker and its I/O thread, each of whom takes a
+//! connection out of its place for as long as it deals with it.
 //!
-//! A place keeps the deadline of its connection also while that is taken out, so that no deadline is lost, whichever
-//! thread puts it back, and when.
+//! A place keeps the deadline of its connection also while that is taken out, so that no deadline
+//! is lost, whichever thread puts it back, and when.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -122,7 +122,8 @@ impl<T> Parking<T> {
         Monotonic::from_nanos(self.next_deadline.load(Ordering::Relaxed))
     }
 
-    /// The places whose connections have waited too long. One that is taken out is looked at again when it is back.
+    /// The places whose connections have waited too long. One that is taken out is looked at again
+    /// when it is back.
     pub(crate) fn expired(&self, now: Monotonic) -> Vec<usize> {
         let all = self.places();
         let (mut expired, mut next) = (Vec::new(), Monotonic::NEVER);

@@ -159,7 +159,8 @@ impl Poller {
         }
     }
 
-    /// Watches it no longer. Needed where others hold the same socket: closing ours would not do it.
+    /// Watches it no longer. Needed where others hold the same socket: closing ours would not do
+    /// it.
     ///
     /// # Errors
     ///
@@ -168,8 +169,8 @@ impl Poller {
         self.epoll.delete(descriptor)
     }
 
-    /// Waits until something is ready, for at most `timeout`, rounded up to milliseconds; `None`: for ever.
-    /// A signal ends the wait with no event.
+    /// Waits until something is ready, for at most `timeout`, rounded up to milliseconds; `None`:
+    /// for ever. A signal ends the wait with no event.
     ///
     /// # Errors
     ///

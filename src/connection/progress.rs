@@ -1,5 +1,6 @@
-//! Whether a peer is too slow: it may pause only for a limited time, and over all it must move a minimum of bytes
-//! a second. Without the second rule one byte now and then would keep a connection busy for ever.
+//! Whether a peer is too slow: it may pause only for a limited time, and over all it must move a
+//! minimum of bytes a second. Without the second rule one byte now and then would keep a connection
+//! busy for ever.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use rcorn_types::Monotonic;
 use rcorn_types::as_nanoseconds;
 
-/// The least rate, in bytes a second (as the `MinRate` of Apache's `mod_reqtimeout`). A transfer may take the time
-/// limit, and a second more for each of these.
+/// The least rate, in bytes a second (as the `MinRate` of Apache's `mod_reqtimeout`). A transfer
+/// may take the time limit, and a second more for each of these.
 pub const MIN_BYTES_PER_SECOND: u64 = 500;
 
 const NANOS_PER_BYTE: u64 = 1_000_000_000 / MIN_BYTES_PER_SECOND;

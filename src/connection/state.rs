@@ -7,7 +7,8 @@ use rcorn_settings::Protocol;
 
 use super::progress::TransferProgress;
 
-/// What a parked connection waits for. The names of the variants are fixed: they travel between workers.
+/// What a parked connection waits for. The names of the variants are fixed: they travel between
+/// workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// The first byte of its first request.
@@ -23,13 +24,14 @@ pub enum Waiting {
     NextRequest,
     /// The client, which has not taken all of a reply yet.
     Reply(AfterReply),
-    /// The client's close, after ours: what still comes is thrown away, so that the kernel does not answer
-    /// it with a reset that would destroy our reply on its way (RFC 9112 section 9.6).
+    /// The client's close, after ours: what still comes is thrown away, so that the kernel does not
+    /// answer it with a reset that would destroy our reply on its way (RFC 9112 section 9.6).
     Close,
 }
 
 impl Waiting {
-    /// Whether `next` continues this wait, with the time that is left of it. Each wait for a request is a new one.
+    /// Whether `next` continues this wait, with the time that is left of it. Each wait for a
+    /// request is a new one.
     #[must_use]
     pub fn goes_on_as(self, next: Self) -> bool {
         (self == next && next != Self::NextRequest) || (self.is_for_body() && next.is_for_body())
@@ -55,7 +57,8 @@ impl Waiting {
         }
     }
 
-    /// How dispensable the connection is when there are too many, 0 the most; `None` while a reply is on its way.
+    /// How dispensable the connection is when there are too many, 0 the most; `None` while a reply
+    /// is on its way.
     pub(crate) fn rank(self) -> Option<u8> {
         match self {
             Self::Close => Some(0),
@@ -111,8 +114,9 @@ impl Next {
     }
 }
 
-/// What travels with a connection that is handed to another worker, beside its socket and its bytes. The names on the
-/// wire are fixed: during an upgrade, workers of two builds share one queue.
+/// What travels with a connection that is handed to another worker, beside its socket and its
+/// bytes. The names on the wire are fixed: during an upgrade, workers of two builds share one
+/// queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionState {
     /// Which listener it came by.

@@ -1,6 +1,6 @@
-//! The one way by which a connection's bytes come and go. Everything above (replies, bodies, parking, the
-//! I/O thread) calls these methods and never touches the socket, so that another kind of transport has one
-//! place to go to.
+//! The one way by which a connection's bytes come and go. Everything above (replies, bodies,
+//! parking, the I/O thread) calls these methods and never touches the socket, so that another kind
+//! of transport has one place to go to.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -22,7 +22,8 @@ pub enum Flush {
     Later,
 }
 
-/// An accepted, non-blocking stream socket: TCP or unix, plain text. No method waits, but [`Transport::wait`].
+/// An accepted, non-blocking stream socket: TCP or unix, plain text. No method waits, but
+/// [`Transport::wait`].
 #[derive(Debug)]
 pub struct Transport {
     socket: OwnedFd,
@@ -71,7 +72,8 @@ impl Transport {
         retried(|| net::send_gathered(self.socket.as_fd(), parts))
     }
 
-    /// Sends at most `count` bytes of a file, from `offset` on, which moves along; 0 at the file's end.
+    /// Sends at most `count` bytes of a file, from `offset` on, which moves along; 0 at the file's
+    /// end.
     ///
     /// # Errors
     ///
@@ -93,13 +95,14 @@ impl Transport {
         })
     }
 
-    /// Lets the kernel send what it was given with [`Flush::Later`]. A failure is for the next call that
-    /// sends or receives to find.
+    /// Lets the kernel send what it was given with [`Flush::Later`]. A failure is for the next call
+    /// that sends or receives to find.
     pub fn flush(&self) {
         net::flush(self.socket.as_fd()).ok();
     }
 
-    /// How many sent bytes the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix socket, has not read.
+    /// How many sent bytes the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix socket,
+    /// has not read.
     #[must_use]
     pub fn unacknowledged(&self) -> u64 {
         net::unacknowledged(self.socket.as_fd()).unwrap_or(0)
@@ -114,8 +117,8 @@ impl Transport {
         Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
     }
 
-    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a reply for a
-    /// whole one.
+    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a reply
+    /// for a whole one.
     pub fn reset_on_close(&self) {
         net::reset_on_close(self.socket.as_fd()).ok();
     }

@@ -1,8 +1,8 @@
-//! What a connection must know of the interpreter, which it does not know: how to let others run while it
-//! waits.
+//! What a connection must know of the interpreter, which it does not know: how to let others run
+//! while it waits.
 
-/// Who runs the app, seen from a connection: holds a lock (CPython's GIL) that must not be held while
-/// waiting.
+/// Who runs the app, seen from a connection: holds a lock (CPython's GIL) that must not be held
+/// while waiting.
 pub trait Unlocked {
     /// Runs a call that may block, without the lock.
     fn unlocked<R: Send>(&self, call: impl FnOnce() -> R + Send) -> R;

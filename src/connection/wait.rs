@@ -15,7 +15,8 @@ use super::progress::{RateCheck, TransferProgress};
 use super::transport::Transport;
 use super::unlocked::Unlocked;
 
-/// poll(2) counts in milliseconds: what is left is rounded up, so that it is over when the call comes back.
+/// poll(2) counts in milliseconds: what is left is rounded up, so that it is over when the call
+/// comes back.
 const POLL_RESOLUTION: Duration = Duration::from_millis(1);
 
 /// One transfer, by a clock that runs only while the client is waited for.
@@ -42,7 +43,8 @@ impl WaitProgress {
         self.transfer.moved(self.clock, moved);
     }
 
-    /// Waits, without the GIL, until the transport is ready; `false` when the client's time is over before.
+    /// Waits, without the GIL, until the transport is ready; `false` when the client's time is over
+    /// before.
     pub(crate) fn wait(
         &mut self,
         py: &impl Unlocked,

@@ -1,6 +1,7 @@
-//! What of a reply waits to be sent, in order: small parts that are put together, and what the client has not taken
-//! yet, so that the worker can go on without it. Emptied by the worker, and by the I/O thread while the app runs;
-//! each holds the lock while it sends, so that their bytes never mix.
+//! What of a reply waits to be sent, in order: small parts that are put together, and what the
+//! client has not taken yet, so that the worker can go on without it. Emptied by the worker, and by
+//! the I/O thread while the app runs; each holds the lock while it sends, so that their bytes never
+//! mix.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
@@ -80,8 +81,8 @@ impl WriteBuffer {
         self.file = Some(file);
     }
 
-    /// Sends what waits and then these parts, as far as it goes without waiting. With [`Flush::Later`] the kernel may
-    /// keep a single part.
+    /// Sends what waits and then these parts, as far as it goes without waiting. With
+    /// [`Flush::Later`] the kernel may keep a single part.
     pub(crate) fn push<'p, 'b>(
         &mut self,
         transport: &Transport,

@@ -1,5 +1,5 @@
-//! The protocol of the control socket, and its client (`rcorn ctl`). One line of JSON each way; the answer may come
-//! late (`reload --wait`).
+//! The protocol of the control socket, and its client (`rcorn ctl`). One line of JSON each way; the
+//! answer may come late (`reload --wait`).
 #![forbid(unsafe_code)]
 
 mod client;

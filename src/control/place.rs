@@ -40,7 +40,8 @@ pub fn default(environment: &dyn Fn(&str) -> Option<String>, pid: u32) -> io::Re
     Err(last)
 }
 
-/// Makes a folder that is ours alone. One that somebody else prepared for us (`/tmp` is everyone's) is refused.
+/// Makes a folder that is ours alone. One that somebody else prepared for us (`/tmp` is everyone's)
+/// is refused.
 fn prepare(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),
@@ -56,8 +57,8 @@ fn prepare(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what instances that were killed have left. One whose pid means nothing here (another container) is only
-/// removed when nobody answers either.
+/// Removes what instances that were killed have left. One whose pid means nothing here (another
+/// container) is only removed when nobody answers either.
 fn sweep(folder: &Path) {
     for path in sockets(folder) {
         let pid = path

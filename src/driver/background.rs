@@ -1,5 +1,5 @@
-//! `--daemon`: the process that was started waits until the server has bound its addresses, and exits with a code
-//! that tells whether it has. So an error is seen where it was caused.
+//! `--daemon`: the process that was started waits until the server has bound its addresses, and
+//! exits with a code that tells whether it has. So an error is seen where it was caused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,7 +19,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Leaves the caller's session. Returns in the process that is to serve; the first one ends here.
+    /// Leaves the caller's session. Returns in the process that is to serve; the first one ends
+    /// here.
     pub fn prepare() -> io::Result<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
         match fork()? {

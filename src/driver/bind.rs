@@ -1,5 +1,5 @@
-//! The first sockets: from systemd, from a predecessor, or bound, with retries while another process is just
-//! leaving.
+//! The first sockets: from systemd, from a predecessor, or bound, with retries while another
+//! process is just leaving.
 
 use std::io;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use super::systemd;
 const ATTEMPTS: u32 = 5;
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kernel ends the processes of an arbiter that was killed when it comes to them. For this long, and this
-/// often, an address is tried again without a log line.
+/// The kernel ends the processes of an arbiter that was killed when it comes to them. For this
+/// long, and this often, an address is tried again without a log line.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -1,6 +1,6 @@
-//! The arbiter's children: templates are started here, workers are forked from them, and all of them are
-//! reaped here. Only this thread reaps, so a pid that was not reaped yet belongs to its child, and kill(2)
-//! cannot hit another process: pidfds would add descriptors and nothing else.
+//! The arbiter's children: templates are started here, workers are forked from them, and all of
+//! them are reaped here. Only this thread reaps, so a pid that was not reaped yet belongs to its
+//! child, and kill(2) cannot hit another process: pidfds would add descriptors and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -52,7 +52,8 @@ pub(super) struct Children {
     pub(super) upgrade: Option<Pid>,
     /// Workers that were reaped, for the hooks.
     pub(super) ended: Vec<(Pid, WorkerId)>,
-    /// Children reaped before it was known what they are: a worker may end before its fork is reported.
+    /// Children reaped before it was known what they are: a worker may end before its fork is
+    /// reported.
     pub(super) unclaimed_exits: BTreeMap<Pid, Exit>,
 }
 
@@ -167,8 +168,8 @@ impl Children {
         }
     }
 
-    /// Registers a worker at its first report, or at that of its template, which comes with the memfd for its stack
-    /// dumps. The memfd of a worker that is gone is closed.
+    /// Registers a worker at its first report, or at that of its template, which comes with the
+    /// memfd for its stack dumps. The memfd of a worker that is gone is closed.
     pub(super) fn register(
         &mut self,
         id: WorkerId,
@@ -182,8 +183,8 @@ impl Children {
             return Registered::Ended(exit);
         }
         self.forget_unclaimed();
-        // A slow template may report a worker that told of itself, ended, and was reaped and forgotten since. Its
-        // number belongs to nobody now, or to somebody else.
+        // A slow template may report a worker that told of itself, ended, and was reaped and
+        // forgotten since. Its number belongs to nobody now, or to somebody else.
         if !is_child(pid) {
             return Registered::Gone;
         }
@@ -205,8 +206,8 @@ impl Children {
         self.ready.insert(id);
     }
 
-    /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that; then its number
-    /// may belong to somebody else, and must not be signalled.
+    /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that;
+    /// then its number may belong to somebody else, and must not be signalled.
     pub(super) fn has_worker(&self, pid: Pid) -> bool {
         self.workers.contains_key(&pid)
     }

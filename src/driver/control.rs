@@ -1,5 +1,5 @@
-//! The control socket, served by the arbiter's own loop: a client sends one request in one line and gets one line
-//! back, at once or when what it waits for is over.
+//! The control socket, served by the arbiter's own loop: a client sends one request in one line and
+//! gets one line back, at once or when what it waits for is over.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -75,8 +75,9 @@ pub(super) struct ControlServer {
 }
 
 impl ControlServer {
-    /// Binds the socket that the settings want; beside a predecessor, which has it, under its name with `.2`. A place of
-    /// our own choice that cannot be had is no reason not to serve; one that the operator named is.
+    /// Binds the socket that the settings want; beside a predecessor, which has it, under its name
+    /// with `.2`. A place of our own choice that cannot be had is no reason not to serve; one
+    /// that the operator named is.
     pub(super) fn open(
         settings: &Settings,
         environment: &dyn Fn(&str) -> Option<String>,
@@ -171,7 +172,8 @@ impl ControlServer {
     /// Accepts the clients that wait.
     pub(super) fn accept(&mut self, registry: &Registry) {
         while let Ok((mut stream, _address)) = self.listener.accept() {
-            // The permissions keep others out; a socket with wider ones still obeys only us and root.
+            // The permissions keep others out; a socket with wider ones still obeys only us and
+            // root.
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
             if !allowed {
@@ -179,7 +181,8 @@ impl ControlServer {
                 continue;
             }
             if self.clients.len() >= MAX_CLIENTS {
-                // A client that has sent nothing makes room for one that may; those that wait for an answer stay.
+                // A client that has sent nothing makes room for one that may; those that wait for
+                // an answer stay.
                 let silent = self.waiting(|waits| waits == Waits::Request);
                 let Some(oldest) = silent.first() else {
                     drop(stream.write_all(&line(&Answer::failed("too many clients"))));
@@ -275,7 +278,8 @@ impl ControlServer {
         self.clients.remove(&token);
     }
 
-    /// Answers those whose look at a stack dump is due. `stacks`: what a process has dumped, if it is still there.
+    /// Answers those whose look at a stack dump is due. `stacks`: what a process has dumped, if it
+    /// is still there.
     pub(super) fn answer_stacks(
         &mut self,
         now: Monotonic,

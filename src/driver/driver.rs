@@ -1,6 +1,6 @@
-//! The loop of the arbiter's process. It waits for signals, reports, clients, helpers, changed files and
-//! deadlines; each becomes an event, each event a step of the arbiter, and each step's actions are carried out
-//! by the hands (`hands.rs`). Nothing else waits, nothing sleeps.
+//! The loop of the arbiter's process. It waits for signals, reports, clients, helpers, changed
+//! files and deadlines; each becomes an event, each event a step of the arbiter, and each step's
+//! actions are carried out by the hands (`hands.rs`). Nothing else waits, nothing sleeps.
 
 use std::io;
 use std::time::Duration;
@@ -189,7 +189,8 @@ impl Driver<'_> {
     fn take_order(&mut self, signal: Signal) {
         let name = signal.as_str().trim_start_matches("SIG");
         let name = name.to_ascii_lowercase();
-        // WINCH also comes from terminals: it is an order where there is none, or while another arbiter serves.
+        // WINCH also comes from terminals: it is an order where there is none, or while another
+        // arbiter serves.
         let is_order = signal != Signal::SIGWINCH
             || self.hands.settings.daemon
             || self.brain.upgrade().is_some();
@@ -223,7 +224,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Goes on with an upgrade in place once the new build has answered. Does not return if it takes over.
+    /// Goes on with an upgrade in place once the new build has answered. Does not return if it
+    /// takes over.
     fn advance_upgrade(&mut self) -> io::Result<()> {
         let Some(successor) = &mut self.hands.successor else {
             return Ok(());
@@ -257,7 +259,8 @@ impl Driver<'_> {
         if self.brain.is_reloading() {
             return Err(io::Error::other("a reload is under way"));
         }
-        // Signals that came before they were blocked would be lost with our pipe: they have their turn first.
+        // Signals that came before they were blocked would be lost with our pipe: they have their
+        // turn first.
         let late = self.poller.take_signals();
         if !late.is_empty() {
             let orders = late.into_iter().filter(|one| *one != Signal::SIGCHLD);

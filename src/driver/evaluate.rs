@@ -1,5 +1,5 @@
-//! The evaluation of a `gunicorn.conf.py` by the Python that runs the app, in a helper process that answers
-//! with data.
+//! The evaluation of a `gunicorn.conf.py` by the Python that runs the app, in a helper process that
+//! answers with data.
 
 use std::ffi::OsString;
 use std::io;
@@ -111,13 +111,14 @@ fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Err
     }
 }
 
-/// The settings that the sources come to, after a Python file has been evaluated where there is one: for a
-/// start, and for commands that have no loop. `arguments`: rcorn's own command line, the file's `sys.argv`.
+/// The settings that the sources come to, after a Python file has been evaluated where there is
+/// one: for a start, and for commands that have no loop. `arguments`: rcorn's own command line, the
+/// file's `sys.argv`.
 ///
 /// # Errors
 ///
-/// The file cannot be read or evaluated; there is no Python; it took longer than a minute; or something is
-/// wrong with the settings.
+/// The file cannot be read or evaluated; there is no Python; it took longer than a minute; or
+/// something is wrong with the settings.
 pub fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Resolved, Error> {
     let file = sources.python_file();
     let answer = file.map(|file| evaluate(&file, arguments)).transpose()?;

@@ -1,10 +1,12 @@
-//! What one arbiter hands to the next at an upgrade, in a memfd named by a variable: sockets only, to a second
-//! arbiter beside it; or everything, to a new build that takes its place under the same pid.
+//! What one arbiter hands to the next at an upgrade, in a memfd named by a variable: sockets only,
+//! to a second arbiter beside it; or everything, to a new build that takes its place under the same
+//! pid.
 //!
-//! It is an envelope, of which every build can read the protocol's number, around a body of that protocol.
-//! Within one protocol the body only grows: a new field has a default, a renamed one keeps its name on the
-//! wire. The tests read a hand-over as the first build (cb54ddf) wrote it. Before an exec that cannot be
-//! taken back, the new build reads the very memfd that it will get (`--handover-check`).
+//! It is an envelope, of which every build can read the protocol's number, around a body of that
+//! protocol. Within one protocol the body only grows: a new field has a default, a renamed one
+//! keeps its name on the wire. The tests read a hand-over as the first build (cb54ddf) wrote it.
+//! Before an exec that cannot be taken back, the new build reads the very memfd that it will get
+//! (`--handover-check`).
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -24,9 +26,9 @@ use super::saved_children::SavedChildren;
 
 /// The variable that names the memfd.
 pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
-/// The protocol of the hand-over, of the scoreboard and of the link's messages. It changes when a build could
-/// not take over the workers of the one before, though it can read every field: then an upgrade in place from
-/// one to the other is refused. A field that is added does not change it.
+/// The protocol of the hand-over, of the scoreboard and of the link's messages. It changes when a
+/// build could not take over the workers of the one before, though it can read every field: then an
+/// upgrade in place from one to the other is refused. A field that is added does not change it.
 pub const PROTOCOL: u32 = 6;
 
 /// Why a hand-over cannot be taken.
@@ -224,7 +226,8 @@ mod tests {
         let handover = Handover::decode(SAMPLE.as_bytes()).unwrap();
         assert_eq!(handover.predecessor(), None);
         assert_eq!(handover.listeners.len(), 2);
-        // Two listeners, the queue, the scoreboard, the reports; a template with two, a worker with one each.
+        // Two listeners, the queue, the scoreboard, the reports; a template with two, a worker with
+        // one each.
         assert_eq!(handover.descriptors().len(), 2 + 2 + 1 + 2 + 2 + 2);
         let state = handover.in_place.unwrap();
         assert_eq!(state.brain.pool().workers.len(), 2);
@@ -232,8 +235,9 @@ mod tests {
         assert!(state.is_announced);
     }
 
-    /// This fails when a name or a form on the wire has changed: give it its old name with `#[serde(rename)]`. If
-    /// builds cannot take over each other's workers any more, raise [`PROTOCOL`] and make a new sample.
+    /// This fails when a name or a form on the wire has changed: give it its old name with
+    /// `#[serde(rename)]`. If builds cannot take over each other's workers any more, raise
+    /// [`PROTOCOL`] and make a new sample.
     #[test]
     fn what_protocol_6_has_is_written_as_it_was() {
         let handover = Handover::decode(SAMPLE.as_bytes()).unwrap();

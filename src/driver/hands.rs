@@ -240,7 +240,8 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor removed.
+    /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor
+    /// removed.
     pub(super) fn shares_sockets(&self, turn: Context<'_>) -> bool {
         turn.brain.upgrade().is_some() || self.predecessor.is_some()
     }
@@ -462,7 +463,8 @@ impl<'a> Hands<'a> {
     }
 }
 
-/// What only a start or a reload needs (the parsers of words and files above all) makes most of the arbiter's memory.
+/// What only a start or a reload needs (the parsers of words and files above all) makes most of the
+/// arbiter's memory.
 fn give_memory_back() {
     if let Err(error) = process::release_file_pages() {
         log::debug(format_args!("cannot give memory back: {error}"));

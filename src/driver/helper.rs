@@ -1,6 +1,6 @@
-//! Helpers: child processes that do for the loop what may block (run Python, look up a name, try a new
-//! build), and answer with text on a pipe. The loop waits for the pipe as it waits for everything else,
-//! and no longer than until a fixed deadline.
+//! Helpers: child processes that do for the loop what may block (run Python, look up a name, try a
+//! new build), and answer with text on a pipe. The loop waits for the pipe as it waits for
+//! everything else, and no longer than until a fixed deadline.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -47,7 +47,8 @@ pub(super) struct Helper {
     deadline: Monotonic,
 }
 
-/// A pipe for a helper's answer: our end, which never blocks, and the helper's. Both are closed at exec.
+/// A pipe for a helper's answer: our end, which never blocks, and the helper's. Both are closed at
+/// exec.
 ///
 /// # Errors
 ///
@@ -85,7 +86,8 @@ impl Helper {
         self.deadline
     }
 
-    /// Reads what is there; the whole answer once the helper has closed its end, or why there is none.
+    /// Reads what is there; the whole answer once the helper has closed its end, or why there is
+    /// none.
     pub(super) fn poll(&mut self, now: Monotonic) -> Option<Result<Vec<u8>, HelperError>> {
         let mut chunk = [0; 4096];
         loop {

@@ -59,8 +59,8 @@ pub(super) struct Found {
     pub(super) missed: Vec<String>,
 }
 
-/// Finds the interpreter: `--python`; the virtual environment or the Python rcorn is installed in; the active
-/// environment; the first `python3` on the path.
+/// Finds the interpreter: `--python`; the virtual environment or the Python rcorn is installed in;
+/// the active environment; the first `python3` on the path.
 pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
@@ -117,8 +117,9 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     Ok(Found { python, missed })
 }
 
-/// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of a conda environment
-/// or of one of pyenv's Pythons uses that one when it is called by its path. A distribution's rcorn has no such package.
+/// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of
+/// a conda environment or of one of pyenv's Pythons uses that one when it is called by its path. A
+/// distribution's rcorn has no such package.
 fn installed_by_pip(bin: &Path) -> Option<PathBuf> {
     let lib = std::fs::read_dir(bin.join("../lib")).ok()?;
     lib.flatten()
@@ -157,8 +158,8 @@ fn is_program(file: &Path) -> bool {
     file.is_file() && access(file, AccessFlags::X_OK).is_ok()
 }
 
-/// Checks the interpreter, imports the native module from its descriptor and enters it, for good. Exit code
-/// 78 (`EX_CONFIG` of sysexits.h): this Python cannot be used, and it has said why.
+/// Checks the interpreter, imports the native module from its descriptor and enters it, for good.
+/// Exit code 78 (`EX_CONFIG` of sysexits.h): this Python cannot be used, and it has said why.
 const BOOTSTRAP: &str = r#"
 import sys
 def no(why):

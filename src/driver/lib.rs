@@ -1,8 +1,11 @@
-//! The arbiter's process: the hands of the pure `rcorn_arbiter`. One loop (`driver`) owns one object for each
-//! thing that can be touched, and passes to each what it needs. Called by `main`; knows no Python.
+//! The arbiter's process: the hands of the pure `rcorn_arbiter`. One loop (`driver`) owns one
+//! object for each thing that can be touched, and passes to each what it needs. Called by `main`;
+//! knows no Python.
 //!
-//! * the loop and its start: `driver`, `hands`, `start`, `poller`, `signals`, `policy`, `background`, `pidfile`;
-//! * processes: `children`, `process`, `reports`, `helper`, `interpreter`, `native`, `evaluate`, `check`;
+//! * the loop and its start: `driver`, `hands`, `start`, `poller`, `signals`, `policy`,
+//!   `background`, `pidfile`;
+//! * processes: `children`, `process`, `reports`, `helper`, `interpreter`, `native`, `evaluate`,
+//!   `check`;
 //! * sockets: `sockets`, `listener`, `open`, `plan`, `bind`, `lookup`, `systemd`, `unix_socket`;
 //! * a reload: `reload`, `logs`, `watch`;
 //! * an upgrade: `upgrade`, `successor`, `handover`, `saved_children`;

@@ -1,4 +1,5 @@
-//! One listening socket: bound here, inherited or handed over; known to templates and workers by its number.
+//! One listening socket: bound here, inherited or handed over; known to templates and workers by
+//! its number.
 
 use std::io;
 use std::net::IpAddr;
@@ -124,8 +125,8 @@ impl Listener {
             .map_err(|_odd| ListenError::NotListening(fd, ": it has no address"))
     }
 
-    /// Takes a socket from another arbiter: from the one in whose place we are (then its file is ours), or from
-    /// the one beside us.
+    /// Takes a socket from another arbiter: from the one in whose place we are (then its file is
+    /// ours), or from the one beside us.
     ///
     /// # Errors
     ///
@@ -143,8 +144,8 @@ impl Listener {
         Ok(listener)
     }
 
-    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it; with `uwsgi://` where that
-    /// is spoken.
+    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it; with
+    /// `uwsgi://` where that is spoken.
     #[must_use]
     pub(super) fn shown(&self, settings: &Settings) -> String {
         match self.protocol(settings) {
@@ -248,8 +249,8 @@ impl Listener {
         }
     }
 
-    /// Removes the unix socket's file, if it is still ours. One that systemd keeps stays: clients find the socket
-    /// by it.
+    /// Removes the unix socket's file, if it is still ours. One that systemd keeps stays: clients
+    /// find the socket by it.
     pub(super) fn remove_file(&mut self) {
         if let Some(file) = self.file.take().filter(|_| !self.is_systemds) {
             file.remove();
@@ -257,11 +258,12 @@ impl Listener {
     }
 }
 
-/// Sets what the sockets inherit that `socket` will accept, so that no connection costs a call for it.
+/// Sets what the sockets inherit that `socket` will accept, so that no connection costs a call for
+/// it.
 fn prepare_for_clients(socket: &Socket, local: IpAddr) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    // Where the system's choice is BBR, the kernel sends a large reply by the ticks of a timer. On the loopback,
-    // which has no queue, this only costs: a fifth of the CPU of a file of 1 MiB.
+    // Where the system's choice is BBR, the kernel sends a large reply by the ticks of a timer. On
+    // the loopback, which has no queue, this only costs: a fifth of the CPU of a file of 1 MiB.
     if local.to_canonical().is_loopback()
         && let Err(error) = socket.set_tcp_congestion(UNPACED)
     {
@@ -270,7 +272,8 @@ fn prepare_for_clients(socket: &Socket, local: IpAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Where this address is found; else one with the same socket, on which another protocol was or will be spoken.
+/// Where this address is found; else one with the same socket, on which another protocol was or
+/// will be spoken.
 pub(super) fn same_socket(among: &[Option<&Address>], address: &Address) -> Option<usize> {
     let exactly = among.iter().position(|one| *one == Some(address));
     exactly.or_else(|| {
@@ -288,7 +291,8 @@ mod tests {
 
     use super::*;
 
-    /// The congestion control of a socket for `ip` once it is ours. Nobody can connect to it: it does not listen.
+    /// The congestion control of a socket for `ip` once it is ours. Nobody can connect to it: it
+    /// does not listen.
     fn control(ip: impl Into<IpAddr>, before: &str) -> String {
         let address = SocketAddr::new(ip.into(), 0);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();

@@ -15,8 +15,8 @@ pub(super) struct Logs {
     access: Option<OwnedFd>,
 }
 
-/// Everything that the settings say of the arbiter's logs. The form of the access log is not among it:
-/// each process asks its settings for that.
+/// Everything that the settings say of the arbiter's logs. The form of the access log is not among
+/// it: each process asks its settings for that.
 #[derive(Debug, PartialEq, Eq)]
 struct LogSettings<'a> {
     error: ErrorLogSettings,
@@ -83,7 +83,8 @@ impl Logs {
     /// Opens the files by their names again, after they were moved away.
     pub(super) fn reopen(settings: &Settings) {
         log::reopen();
-        // Workers that gave up their rights open what is there, in a directory where they may make nothing.
+        // Workers that gave up their rights open what is there, in a directory where they may make
+        // nothing.
         if let Err(error) = Self::open(settings) {
             log::error(format_args!("{error}"));
         }

@@ -1,5 +1,5 @@
-//! The addresses behind host names. getaddrinfo(3) may ask servers and take as long as they like, and it
-//! cannot be interrupted: a helper process calls it, forked for the purpose.
+//! The addresses behind host names. getaddrinfo(3) may ask servers and take as long as they like,
+//! and it cannot be interrupted: a helper process calls it, forked for the purpose.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -24,7 +24,8 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 /// A host and a port.
 type Name = (String, u16);
 
-/// The address of each name, or why there is none. Numeric hosts need no look-up and are not in here.
+/// The address of each name, or why there is none. Numeric hosts need no look-up and are not in
+/// here.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     found: BTreeMap<Name, Result<SocketAddr, String>>,

@@ -1,4 +1,5 @@
-//! The native module, which this executable carries in itself, as a descriptor that Python can import from.
+//! The native module, which this executable carries in itself, as a descriptor that Python can
+//! import from.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +9,8 @@ use std::path::PathBuf;
 
 use rcorn_sys::memfd::{self, Content};
 
-/// The native module: a shared library that the user's Python imports, as the executable carries it.
+/// The native module: a shared library that the user's Python imports, as the executable carries
+/// it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NativeModule(pub &'static [u8]);
 

@@ -16,7 +16,8 @@ use super::listener::{ListenError, Listener};
 use super::lookup::Addresses;
 use super::unix_socket::{Occupied, remove_stale, with_umask};
 
-/// How long the kernel may keep a connection without bytes from us: it wakes us with the request instead.
+/// How long the kernel may keep a connection without bytes from us: it wakes us with the request
+/// instead.
 const DEFER_ACCEPT: Duration = Duration::from_secs(1);
 
 /// Opens the socket of one address.
@@ -76,8 +77,8 @@ fn tcp(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listene
             socket.set_reuse_port(true)?;
         }
         if let SocketAddr::V6(v6) = ip {
-            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7), bindv6only). Not
-            // beside an address for IPv4 alone.
+            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7),
+            // bindv6only). Not beside an address for IPv4 alone.
             if v6.ip().is_unspecified() && has_v4(settings, v6.port()) {
                 socket.set_only_v6(true)?;
             }
@@ -126,7 +127,8 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
     bind().map_err(|source| refused(address, source))
 }
 
-/// The socket belongs to the user and group of the workers, as gunicorn's does: a proxy in that group may connect.
+/// The socket belongs to the user and group of the workers, as gunicorn's does: a proxy in that
+/// group may connect.
 fn give_to_worker_user(path: &Path, settings: &Settings) -> io::Result<()> {
     let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref())?;
     if identity.is_current() {

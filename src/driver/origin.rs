@@ -26,8 +26,8 @@ impl Origin {
         let directory = std::env::current_dir()?;
         let word = arguments.first().map(PathBuf::from).unwrap_or_default();
         let folders = std::env::var_os("PATH").unwrap_or_default();
-        // After an installation the new build has the same name, and another inode: so the name is kept, not what
-        // /proc/self/exe leads to.
+        // After an installation the new build has the same name, and another inode: so the name is
+        // kept, not what /proc/self/exe leads to.
         let program =
             match named(&word, &directory, &folders).filter(|path| is_this_executable(path)) {
                 Some(path) => path,
@@ -41,7 +41,8 @@ impl Origin {
     }
 }
 
-/// The path that a shell finds for a word: with a slash it is one, without it is looked for in PATH.
+/// The path that a shell finds for a word: with a slash it is one, without it is looked for in
+/// PATH.
 fn named(word: &Path, directory: &Path, folders: &OsString) -> Option<PathBuf> {
     if word.components().count() > 1 {
         return Some(directory.join(word));

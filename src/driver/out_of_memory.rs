@@ -14,7 +14,8 @@ pub(super) struct OutOfMemory {
 }
 
 impl OutOfMemory {
-    /// Finds the counter (cgroups(7): `memory.events` of version 2, `memory.oom_control` of version 1).
+    /// Finds the counter (cgroups(7): `memory.events` of version 2, `memory.oom_control` of version
+    /// 1).
     pub(super) fn find() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mut files = groups.lines().filter_map(counter_files);

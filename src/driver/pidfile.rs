@@ -1,4 +1,5 @@
-//! The pid file: written whole or not at all, refused while its owner lives, removed only by its owner.
+//! The pid file: written whole or not at all, refused while its owner lives, removed only by its
+//! owner.
 
 use std::fs;
 use std::io::{self, Write};
@@ -35,7 +36,8 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Writes it: a temporary file in the same folder, then a rename, so that nobody ever reads half of it.
+    /// Writes it: a temporary file in the same folder, then a rename, so that nobody ever reads
+    /// half of it.
     pub(super) fn create(path: &Path) -> Result<Self, PidFileError> {
         let pid = std::process::id();
         if let Some(other) = read(path)
@@ -99,7 +101,8 @@ fn read(path: &Path) -> Option<i32> {
         .filter(|pid| *pid > 0)
 }
 
-/// Whether a process of this pid lives; one that we may not signal does, one that only waits to be reaped does not.
+/// Whether a process of this pid lives; one that we may not signal does, one that only waits to be
+/// reaped does not.
 fn is_alive(pid: i32) -> bool {
     if Stat::of(pid).is_some_and(|stat| stat.is_zombie()) {
         return false;

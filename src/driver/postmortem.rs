@@ -1,5 +1,5 @@
-//! What is logged of a worker that hung, or ended while it served a request: where its Python was, which request,
-//! whose, for how long, and its state in the kernel.
+//! What is logged of a worker that hung, or ended while it served a request: where its Python was,
+//! which request, whose, for how long, and its state in the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -33,7 +33,8 @@ pub(super) fn read_stacks(stack_dump: &OwnedFd) -> String {
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
-/// `state S, in futex_wait_queue`: what the kernel says of a process (`proc_pid_stat(5)`, `proc_pid_wchan(5)`).
+/// `state S, in futex_wait_queue`: what the kernel says of a process (`proc_pid_stat(5)`,
+/// `proc_pid_wchan(5)`).
 fn kernel_state(pid: Pid) -> String {
     let state = Stat::of(pid.0).and_then(|stat| stat.state());
     let state = state.unwrap_or('?');

@@ -1,5 +1,6 @@
-//! New settings at a reload, as a transaction: read, checked, then either put in force or thrown away. A Python
-//! file is evaluated and names are looked up by helper processes, while all else goes on.
+//! New settings at a reload, as a transaction: read, checked, then either put in force or thrown
+//! away. A Python file is evaluated and names are looked up by helper processes, while all else
+//! goes on.
 
 use std::ffi::OsString;
 
@@ -129,7 +130,8 @@ impl<'a> ReloadTransaction<'a> {
         }
     }
 
-    /// Sockets for new addresses are opened at once, so that a failure shows before anything changes.
+    /// Sockets for new addresses are opened at once, so that a failure shows before anything
+    /// changes.
     fn check(&mut self, settings: Settings, addresses: &Addresses, context: &Context<'_>) -> Event {
         match check(&settings, addresses, context.listeners) {
             Ok(plan) => {
@@ -157,8 +159,9 @@ impl<'a> ReloadTransaction<'a> {
         }
     }
 
-    /// The settings on trial, if they are those of this generation: the first one that asks. While a reload is on
-    /// trial, the generation before may need a template too, with its own settings.
+    /// The settings on trial, if they are those of this generation: the first one that asks. While
+    /// a reload is on trial, the generation before may need a template too, with its own
+    /// settings.
     pub(super) fn pending_for(&mut self, generation: Generation) -> Option<&Pending> {
         let Stage::Loaded(pending) = &mut self.stage else {
             return None;

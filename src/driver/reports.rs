@@ -1,5 +1,5 @@
-//! What templates and workers report: received from the socket that they share, and translated into events
-//! for the arbiter.
+//! What templates and workers report: received from the socket that they share, and translated into
+//! events for the arbiter.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -68,8 +68,8 @@ impl Receiver<ReportSocket> {
     }
 }
 
-/// Receives reports. A failure that may pass (no memory, no free descriptor) is logged, and tried again after a
-/// pause: the supervisor of a site does not end for want of a buffer.
+/// Receives reports. A failure that may pass (no memory, no free descriptor) is logged, and tried
+/// again after a pause: the supervisor of a site does not end for want of a buffer.
 #[derive(Debug)]
 pub(super) struct Receiver<S> {
     source: S,

@@ -1,4 +1,5 @@
-//! What a request on the control socket means: a decision without side effects, which the loop carries out.
+//! What a request on the control socket means: a decision without side effects, which the loop
+//! carries out.
 
 use rcorn_arbiter::{Arbiter, Order, Phase, Pid, WorkerId};
 use rcorn_control::{Request, Scale};

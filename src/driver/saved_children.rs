@@ -12,7 +12,8 @@ use rcorn_sys::descriptor::set_inherited;
 
 use super::children::{Children, Template};
 
-/// All children, in a form that another build can read. The names on the wire are those of protocol 6.
+/// All children, in a form that another build can read. The names on the wire are those of protocol
+/// 6.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SavedChildren {
     templates: BTreeMap<Generation, SavedTemplate>,

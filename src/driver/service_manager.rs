@@ -1,4 +1,5 @@
-//! Messages to a service manager (`sd_notify(3)`): datagrams to the socket that `NOTIFY_SOCKET` names, if any.
+//! Messages to a service manager (`sd_notify(3)`): datagrams to the socket that `NOTIFY_SOCKET`
+//! names, if any.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,7 +37,8 @@ pub(super) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// `NOTIFY_SOCKET` (a path, or an abstract name after `@`), `WATCHDOG_USEC` with `WATCHDOG_PID`, `FDSTORE`.
+    /// `NOTIFY_SOCKET` (a path, or an abstract name after `@`), `WATCHDOG_USEC` with
+    /// `WATCHDOG_PID`, `FDSTORE`.
     pub(super) fn new(environment: &dyn Fn(&str) -> Option<String>, is_announced: bool) -> Self {
         let socket = environment("NOTIFY_SOCKET").and_then(|address| {
             let failed = |error| {
@@ -89,7 +91,8 @@ impl ServiceManager {
         self.is_reloading
     }
 
-    /// The first worker serves. `is_new_main`: this process takes over from the one that the manager knows.
+    /// The first worker serves. `is_new_main`: this process takes over from the one that the
+    /// manager knows.
     pub(super) fn serving(&mut self, is_new_main: bool) {
         self.is_announced = true;
         let main = if is_new_main {
@@ -151,7 +154,8 @@ impl ServiceManager {
         self.watchdog_interval.map(|_interval| self.next_sign)
     }
 
-    /// Gives a sign of life, if one is due. Called by the main loop alone: a loop that hangs gives none.
+    /// Gives a sign of life, if one is due. Called by the main loop alone: a loop that hangs gives
+    /// none.
     pub(super) fn show_life(&mut self, now: Monotonic) {
         if let Some(interval) = self.watchdog_interval
             && self.next_sign <= now

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rcorn_arbiter::Slot;
 use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 
-/// Cells of the scoreboard: the highest number of workers that settings allow, and room for replacements.
+/// Cells of the scoreboard: the highest number of workers that settings allow, and room for
+/// replacements.
 const CELLS: u16 = 4096 + 64;
 
 /// The scoreboard, the memfd by which templates map it, and what is kept of it when a worker ends.

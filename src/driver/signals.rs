@@ -1,5 +1,5 @@
-//! Signals: the handlers only write to a pipe, from which the loop takes them in order; and what each one
-//! orders.
+//! Signals: the handlers only write to a pipe, from which the loop takes them in order; and what
+//! each one orders.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;

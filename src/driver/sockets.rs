@@ -1,5 +1,5 @@
-//! The sockets that arbiter and workers share: the listeners, and the queue through which workers hand
-//! connections to each other.
+//! The sockets that arbiter and workers share: the listeners, and the queue through which workers
+//! hand connections to each other.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -16,7 +16,8 @@ use super::listener::Listener;
 use super::plan::Plan;
 use super::service_manager::ServiceManager;
 
-/// The listeners, in the order of `bind`, and both ends of the hand-off queue (write end, read end).
+/// The listeners, in the order of `bind`, and both ends of the hand-off queue (write end, read
+/// end).
 #[derive(Debug)]
 pub(super) struct Sockets {
     listeners: Vec<Listener>,
@@ -112,8 +113,8 @@ impl Sockets {
     }
 
     /// Makes one worker look at the listeners. The kernel wakes one worker for a new connection
-    /// (`EPOLLEXCLUSIVE`). If that was one that has just ended, no other knows of the connection: an empty message
-    /// in the hand-off queue wakes the next.
+    /// (`EPOLLEXCLUSIVE`). If that was one that has just ended, no other knows of the connection:
+    /// an empty message in the hand-off queue wakes the next.
     pub(super) fn wake_worker(&self) {
         let empty = [IoSlice::new(&[0])];
         let queue = self.handoff_queue.0.as_fd();

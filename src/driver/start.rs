@@ -132,7 +132,8 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     Ok(Prepared { logs, signals })
 }
 
-/// What arbiter, templates and workers share, made anew or taken over; and where the arbiter begins.
+/// What arbiter, templates and workers share, made anew or taken over; and where the arbiter
+/// begins.
 struct Inherited {
     brain: Arbiter,
     children: Children,

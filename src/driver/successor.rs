@@ -1,5 +1,5 @@
-//! The check of a new build before an exec that cannot be taken back: it reads the very hand-over that it
-//! will get, in a helper process, and says whether it understands it.
+//! The check of a new build before an exec that cannot be taken back: it reads the very hand-over
+//! that it will get, in a helper process, and says whether it understands it.
 
 use std::fs::File;
 use std::io;
@@ -16,8 +16,8 @@ use rcorn_types::Monotonic;
 use super::handover::{self, Handover, HandoverError};
 use super::helper::{Helper, HelperError, answer_pipe};
 
-/// The hidden flag of the check: the hand-over is on standard input; a line on standard output and the exit code
-/// tell the outcome.
+/// The hidden flag of the check: the hand-over is on standard input; a line on standard output and
+/// the exit code tell the outcome.
 pub const CHECK_FLAG: &str = "--handover-check";
 /// The hidden flag by which builds before the check ask for the protocol's number.
 pub const PROTOCOL_FLAG: &str = "--handover-protocol";
@@ -29,8 +29,8 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// The longest reason of a new build that is passed on, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Reads a hand-over from standard input without acting on it: the new build's half of the check. Gives the line to
-/// print, which tells success or the reason of a failure.
+/// Reads a hand-over from standard input without acting on it: the new build's half of the check.
+/// Gives the line to print, which tells success or the reason of a failure.
 ///
 /// # Errors
 ///
@@ -97,7 +97,8 @@ impl SuccessorCheck {
         self.helper.deadline()
     }
 
-    /// The outcome, once there is one: the hand-over that the new build understands, or why it does not.
+    /// The outcome, once there is one: the hand-over that the new build understands, or why it does
+    /// not.
     pub(super) fn poll(&mut self, now: Monotonic) -> Option<io::Result<()>> {
         let answer = self.helper.poll(now)?;
         Some(judge(answer))

@@ -1,4 +1,5 @@
-//! Sockets that systemd passes to a service (`sd_listen_fds(3)`), fresh ones and those of its store.
+//! Sockets that systemd passes to a service (`sd_listen_fds(3)`), fresh ones and those of its
+//! store.
 
 use std::os::fd::RawFd;
 
@@ -40,8 +41,8 @@ pub(super) fn are_stored(environment: &dyn Fn(&str) -> Option<String>) -> bool {
         .is_some_and(|names| names.split(':').all(|name| name == STORED_NAME))
 }
 
-/// Sockets that we left in the store before a restart: each gets back the address of `bind` that it has. One
-/// whose address is not wanted any more is closed.
+/// Sockets that we left in the store before a restart: each gets back the address of `bind` that it
+/// has. One whose address is not wanted any more is closed.
 pub(super) fn recognised(
     stored: Vec<Listener>,
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! Files of unix sockets, for listeners and for the control socket: a stale one is taken over, a new one is
-//! bound under a umask, one that is still ours is removed.
+//! Files of unix sockets, for listeners and for the control socket: a stale one is taken over, a
+//! new one is bound under a umask, one that is still ours is removed.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -24,7 +24,8 @@ pub(super) enum Occupied {
     Stays(#[from] io::Error),
 }
 
-/// Makes room for a new socket: removes the file of one that nobody listens on, left over from a crash.
+/// Makes room for a new socket: removes the file of one that nobody listens on, left over from a
+/// crash.
 ///
 /// # Errors
 ///
@@ -42,7 +43,8 @@ pub(super) fn remove_stale(path: &Path) -> Result<(), Occupied> {
     Ok(std::fs::remove_file(path)?)
 }
 
-/// Whether a process listens there. Never waits: a full queue (EAGAIN, connect(2)) is an answer, too.
+/// Whether a process listens there. Never waits: a full queue (EAGAIN, connect(2)) is an answer,
+/// too.
 fn is_answered(path: &Path) -> bool {
     let connect = || -> io::Result<()> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -63,8 +65,8 @@ pub(super) fn with_umask<T>(mask: u32, bind: impl FnOnce() -> T) -> T {
     bound
 }
 
-/// The file of a socket that we have bound, known by device and inode: another process may have put its own
-/// in the same place since.
+/// The file of a socket that we have bound, known by device and inode: another process may have put
+/// its own in the same place since.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,

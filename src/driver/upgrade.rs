@@ -1,6 +1,7 @@
-//! USR2: the build that is installed now takes over. Beside this arbiter, as gunicorn and nginx do it (the
-//! operator ends one of the two), or in its place, under the same pid: then the workers serve on, and the new build
-//! begins with an ordinary reload, which can be taken back like any other.
+//! USR2: the build that is installed now takes over. Beside this arbiter, as gunicorn and nginx do
+//! it (the operator ends one of the two), or in its place, under the same pid: then the workers
+//! serve on, and the new build begins with an ordinary reload, which can be taken back like any
+//! other.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -25,11 +26,12 @@ use super::handover::{self, Handover, VARIABLE};
 use super::origin::Origin;
 use super::successor::{Checked, SuccessorCheck};
 
-/// How often a new build is checked anew because the state changed meanwhile, before the upgrade is given up.
+/// How often a new build is checked anew because the state changed meanwhile, before the upgrade is
+/// given up.
 const MAX_CHECKS: u32 = 5;
 
-/// The name of a file that an arbiter and the one beside it both want: the newer one has it with `.2`, as gunicorn's pid
-/// file, until the other is gone.
+/// The name of a file that an arbiter and the one beside it both want: the newer one has it with
+/// `.2`, as gunicorn's pid file, until the other is gone.
 pub(super) fn name_beside(path: &Path, beside: bool) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     if beside {
@@ -105,12 +107,13 @@ impl InPlaceUpgrade {
         self.check.poll(now)
     }
 
-    /// Goes on after the new build has understood the hand-over. `current` is what would be handed over now: if that
-    /// is another, the new build must read it, too.
+    /// Goes on after the new build has understood the hand-over. `current` is what would be handed
+    /// over now: if that is another, the new build must read it, too.
     ///
     /// # Errors
     ///
-    /// The state changes faster than the new build can read it, or the new build cannot be started again.
+    /// The state changes faster than the new build can read it, or the new build cannot be started
+    /// again.
     pub(super) fn conclude(
         self,
         current: Handover,

@@ -43,7 +43,8 @@ pub(super) static TOKEN: Class = {
 /// Bytes of a field's value: visible ASCII, SP, HTAB and obs-text (RFC 9110 section 5.5).
 pub(super) static VALUE: Class = union(&class(b"\t", b' ', b'~'), &class(b"", 0x80, 0xFF));
 
-/// Bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2: a fragment is never sent).
+/// Bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2: a fragment is never
+/// sent).
 pub(super) static TARGET: Class = {
     let mut table = class(b"", b'!', b'~');
     table[35] = false;
@@ -79,7 +80,8 @@ pub(super) fn all(bytes: &[u8], class: &Class) -> bool {
         .all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
 }
 
-/// The refusal of a line that is refused anyhow: a CR in it is what is wrong first, as it is while its end has not come.
+/// The refusal of a line that is refused anyhow: a CR in it is what is wrong first, as it is while
+/// its end has not come.
 pub(super) fn unless_cr(line: &[u8], refusal: Refusal) -> Refusal {
     if line.contains(&b'\r') {
         Refusal::LineEnd
@@ -88,8 +90,8 @@ pub(super) fn unless_cr(line: &[u8], refusal: Refusal) -> Refusal {
     }
 }
 
-/// The refusal of a line that is longer than its limit: for what is wrong first, so that it does not matter how much
-/// of it came at once.
+/// The refusal of a line that is longer than its limit: for what is wrong first, so that it does
+/// not matter how much of it came at once.
 pub(super) fn over_limit(line: &[u8], limit: usize, too_long: Refusal) -> Refusal {
     // A CR is wrong when the byte after it has come.
     let seen = if line.get(limit) == Some(&b'\r') {
@@ -126,8 +128,9 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether a field would get this name in the environ, whichever way its words are joined and spelled:
-/// `Content_Length` and `content-length` are both `CONTENT_LENGTH` (RFC 3875, section 4.1.18).
+/// Whether a field would get this name in the environ, whichever way its words are joined and
+/// spelled: `Content_Length` and `content-length` are both `CONTENT_LENGTH` (RFC 3875, section
+/// 4.1.18).
 pub(super) fn same_cgi_name(name: &[u8], cgi_name: &[u8]) -> bool {
     let as_cgi = |byte: &u8| match byte {
         b'-' => b'_',

@@ -1,5 +1,6 @@
-//! A request as variables (RFC 3875 section 4.1), as a proxy sends it: checked, and written as a head of HTTP, so
-//! that all that is said about heads is said once. Knows no wire form; `uwsgi` does.
+//! A request as variables (RFC 3875 section 4.1), as a proxy sends it: checked, and written as a
+//! head of HTTP, so that all that is said about heads is said once. Knows no wire form; `uwsgi`
+//! does.
 
 use super::bytes::{self, TOKEN};
 use super::{Framing, Head, Limits, Progress, Refusal, Span, parse_head};
@@ -13,7 +14,8 @@ pub struct Variable {
     pub value: Span,
 }
 
-/// What the head is made of; of a variable that comes several times the last one counts, as with uWSGI.
+/// What the head is made of; of a variable that comes several times the last one counts, as with
+/// uWSGI.
 #[derive(Debug, Default)]
 struct Parts<'a> {
     method: &'a [u8],
@@ -28,8 +30,8 @@ struct Parts<'a> {
 
 /// Names that the environ keeps for the server.
 const RESERVED: [&[u8]; 2] = [b"wsgi.", b"rcorn."];
-/// Fields that the proxy has dealt with: `CONTENT_LENGTH` and `CONTENT_TYPE` have their own names, and what frames
-/// the body is `CONTENT_LENGTH` alone.
+/// Fields that the proxy has dealt with: `CONTENT_LENGTH` and `CONTENT_TYPE` have their own names,
+/// and what frames the body is `CONTENT_LENGTH` alone.
 const DEALT_WITH: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"TRANSFER_ENCODING"];
 /// What stands in the request line until the proxy's own word is put over it.
 const VERSION: &[u8] = b"HTTP/1.0";
@@ -40,10 +42,11 @@ pub fn field_of(name: &[u8]) -> Option<&[u8]> {
     name.strip_prefix(b"HTTP_")
 }
 
-/// Writes the variables, which are parts of `bytes`, as a head into `text`, and parses it into `head`.
+/// Writes the variables, which are parts of `bytes`, as a head into `text`, and parses it into
+/// `head`.
 ///
-/// The head is one of HTTP/1.0 that does not go on: no chunks, no `100 Continue`, no second request. Its request
-/// line shows the version that the client spoke.
+/// The head is one of HTTP/1.0 that does not go on: no chunks, no `100 Continue`, no second
+/// request. Its request line shows the version that the client spoke.
 pub(super) fn translate(
     bytes: &[u8],
     variables: &[Variable],

@@ -1,5 +1,5 @@
-//! The chunked coding (RFC 9112 section 7.1), decoded where it lies: data is given as slices of the input.
-//! Trailers are held to the rules of fields and dropped.
+//! The chunked coding (RFC 9112 section 7.1), decoded where it lies: data is given as slices of the
+//! input. Trailers are held to the rules of fields and dropped.
 
 use super::bytes::{self, TOKEN, VALUE};
 use super::{Limits, Refusal};
@@ -101,8 +101,8 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Adds to the line up to its end; gives how much of the input it took, or `None` when all of it did and
-    /// the end has not come.
+    /// Adds to the line up to its end; gives how much of the input it took, or `None` when all of
+    /// it did and the end has not come.
     fn take_line(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
         let (limit, too_long) = match self.state {
             State::DataEnd => (0, Refusal::ChunkEnd),
@@ -156,7 +156,8 @@ impl ChunkedDecoder {
     }
 }
 
-/// Looks for the end of a request with a chunked body that comes piece by piece, without keeping its data.
+/// Looks for the end of a request with a chunked body that comes piece by piece, without keeping
+/// its data.
 #[derive(Clone, Debug)]
 pub struct ChunkScan {
     decoder: ChunkedDecoder,
@@ -175,7 +176,8 @@ impl ChunkScan {
         }
     }
 
-    /// Looks at what is new in `request`, which has all that has come; whether that is the whole body.
+    /// Looks at what is new in `request`, which has all that has come; whether that is the whole
+    /// body.
     pub fn ends(&mut self, request: &[u8]) -> Result<bool, Refusal> {
         loop {
             if let Some(refusal) = self.refused {

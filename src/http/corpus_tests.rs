@@ -1,6 +1,6 @@
-//! The corpus (tests/corpus) against the parsers alone: each connection's bytes whole, byte by byte, and cut in two
-//! at every place. However they are cut, the same comes out. Then the same bytes, spoilt, against what must hold for
-//! any (`fuzz`; tests/fuzz goes on for longer).
+//! The corpus (tests/corpus) against the parsers alone: each connection's bytes whole, byte by
+//! byte, and cut in two at every place. However they are cut, the same comes out. Then the same
+//! bytes, spoilt, against what must hold for any (`fuzz`; tests/fuzz goes on for longer).
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -107,7 +107,8 @@ fn the_corpus_is_read_as_it_says_however_it_is_cut() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Bytes of the corpus, of the files whose names begin so, with the first of these texts and all before it left out.
+/// Bytes of the corpus, of the files whose names begin so, with the first of these texts and all
+/// before it left out.
 fn seeds(prefix: &str, without: &[u8]) -> Vec<Vec<u8>> {
     let cases = Case::all().into_iter();
     let cases = cases.filter(|case| case.name.starts_with(prefix) && case.sent.len() < 1000);

@@ -1,5 +1,5 @@
-//! Which environ key a header field has, and what the field means there (PEP 3333 "environ Variables", RFC 3875
-//! section 4.1.18).
+//! Which environ key a header field has, and what the field means there (PEP 3333 "environ
+//! Variables", RFC 3875 section 4.1.18).
 
 /// What a header field means for the environ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,8 @@ pub enum Meaning {
     Cookie,
     /// A field of `secure_scheme_headers`, by its index.
     Scheme(usize),
-    /// A field of `forwarder_headers`, by its index: overrides an environ key when a trusted peer sends it.
+    /// A field of `forwarder_headers`, by its index: overrides an environ key when a trusted peer
+    /// sends it.
     Forwarder(usize),
     /// Has an underscore, which could pass for a hyphen: the app never sees it.
     Dropped,
@@ -37,8 +38,9 @@ pub struct FieldRules {
 }
 
 impl FieldRules {
-    /// From the settings: `secure_scheme_headers` (name, value that means https), `forwarder_headers` in upper
-    /// case, and whether every other name with an underscore is let through (`header_map: dangerous`).
+    /// From the settings: `secure_scheme_headers` (name, value that means https),
+    /// `forwarder_headers` in upper case, and whether every other name with an underscore is
+    /// let through (`header_map: dangerous`).
     #[must_use]
     pub fn new(scheme: &[(String, String)], forwarder: &[String], underscores: bool) -> Self {
         Self {
@@ -117,7 +119,8 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     parts.join(&b' ')
 }
 
-/// `SERVER_NAME` and `SERVER_PORT` of a listener that has neither (a unix socket): what the client asked for.
+/// `SERVER_NAME` and `SERVER_PORT` of a listener that has neither (a unix socket): what the client
+/// asked for.
 #[must_use]
 pub fn server_of_host(host: Option<&[u8]>, https: bool) -> (&[u8], &[u8]) {
     let host = host.unwrap_or(b"localhost");

@@ -1,6 +1,6 @@
-//! What must hold for any bytes, as functions that panic when it does not: for `tests/fuzz`, which searches with
-//! coverage, and for the tests, which try some. One of the two readings is always a lenient one, as some proxy may
-//! have: whatever we accept, it must have taken for the same.
+//! What must hold for any bytes, as functions that panic when it does not: for `tests/fuzz`, which
+//! searches with coverage, and for the tests, which try some. One of the two readings is always a
+//! lenient one, as some proxy may have: whatever we accept, it must have taken for the same.
 
 use super::reader::{Heard, Reader, Rules};
 use super::{ChunkedDecoder, Framing, Head, Limits, Packet, Preface, Progress, ProxyVersions};

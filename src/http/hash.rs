@@ -2,8 +2,9 @@
 
 use std::hash::Hasher;
 
-/// Multiplies and rotates, eight bytes at a time, as rustc's `FxHasher` does. No defence against keys that are
-/// made to collide: the caches that use it are bounded, so that a collision costs one look-up among few.
+/// Multiplies and rotates, eight bytes at a time, as rustc's `FxHasher` does. No defence against
+/// keys that are made to collide: the caches that use it are bounded, so that a collision costs one
+/// look-up among few.
 #[derive(Debug, Default)]
 pub struct FxHasher(u64);
 

@@ -1,6 +1,6 @@
-//! A request's head: request line and fields, and from them how the body is framed (RFC 9112 sections 2–6).
-//! One pass over the bytes, no allocation. The fields of a head that is the same as the one before, byte for
-//! byte, are not parsed again.
+//! A request's head: request line and fields, and from them how the body is framed (RFC 9112
+//! sections 2–6). One pass over the bytes, no allocation. The fields of a head that is the same as
+//! the one before, byte for byte, are not parsed again.
 
 use super::bytes::{self, TOKEN, VALUE};
 use super::line;
@@ -154,8 +154,8 @@ fn reuse(head: &mut Head, block: usize, length: usize) {
     head.length = end;
 }
 
-/// The line at the beginning, without its CR LF; `None` when its end has not come. `too_long` when it is
-/// longer than the limit, or must become so.
+/// The line at the beginning, without its CR LF; `None` when its end has not come. `too_long` when
+/// it is longer than the limit, or must become so.
 fn next_line(bytes: &[u8], limit: usize, too_long: Refusal) -> Result<Option<&[u8]>, Refusal> {
     let end = memchr::memchr(b'\n', bytes);
     let whole = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
@@ -344,7 +344,8 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
                 return Err(Refusal::Twice("Transfer-Encoding"));
             }
             if !value.eq_ignore_ascii_case(b"chunked") {
-                // A list that ends well names codings that we do not have; anything else is ambiguous.
+                // A list that ends well names codings that we do not have; anything else is
+                // ambiguous.
                 let last = value
                     .rsplit(|byte| *byte == b',')
                     .next()

@@ -1,6 +1,6 @@
-//! The language: bytes ⇄ values, RFC 9112 and RFC 9110. Pure: no I/O, no clock. Strict: whatever two parsers
-//! could read in two ways is refused, because a proxy in front may read it the other way. Three outcomes:
-//! done, need more, refused; and every refusal has a name and a status.
+//! The language: bytes ⇄ values, RFC 9112 and RFC 9110. Pure: no I/O, no clock. Strict: whatever
+//! two parsers could read in two ways is refused, because a proxy in front may read it the other
+//! way. Three outcomes: done, need more, refused; and every refusal has a name and a status.
 #![forbid(unsafe_code)]
 
 pub mod body;

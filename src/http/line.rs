@@ -15,8 +15,8 @@ pub(super) struct Line {
     pub(super) version: Version,
 }
 
-/// Parses a line without its end; `at`: where it begins in the buffer. `upper` takes the method in upper case where
-/// it is to be used instead.
+/// Parses a line without its end; `at`: where it begins in the buffer. `upper` takes the method in
+/// upper case where it is to be used instead.
 pub(super) fn parse(
     line: &[u8],
     at: usize,
@@ -141,8 +141,8 @@ pub(super) fn is_host(host: &[u8]) -> bool {
     bytes::all(host, &bytes::HOST)
 }
 
-/// Decodes a path's percent escapes into the bytes of `PATH_INFO`. What is no escape stays as it is, as in
-/// Python's `urllib.parse.unquote`.
+/// Decodes a path's percent escapes into the bytes of `PATH_INFO`. What is no escape stays as it
+/// is, as in Python's `urllib.parse.unquote`.
 pub fn path_info(path: &[u8], out: &mut Vec<u8>) {
     let mut rest = path;
     while let Some(at) = memchr::memchr(b'%', rest) {

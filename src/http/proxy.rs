@@ -1,5 +1,6 @@
-//! The PROXY header, v1 and v2, at the beginning of a connection (`proxy-protocol.txt` of `HAProxy`): whom a proxy
-//! that passes bytes on speaks for. Only the first bytes of a connection are ever looked at.
+//! The PROXY header, v1 and v2, at the beginning of a connection (`proxy-protocol.txt` of
+//! `HAProxy`): whom a proxy that passes bytes on speaks for. Only the first bytes of a connection
+//! are ever looked at.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -41,12 +42,13 @@ pub struct ProxiedAddresses {
 pub struct Preface {
     /// Its bytes; 0 when the connection begins with something else.
     pub length: usize,
-    /// The ends; `None` when the header names none: the proxy speaks for itself (LOCAL), or for somebody without
-    /// an IP address (UNKNOWN, UNSPEC, a unix socket).
+    /// The ends; `None` when the header names none: the proxy speaks for itself (LOCAL), or for
+    /// somebody without an IP address (UNKNOWN, UNSPEC, a unix socket).
     pub addresses: Option<ProxiedAddresses>,
 }
 
-/// Reads the header at the beginning of a connection, if there is one. `allowed`: the peer may send one.
+/// Reads the header at the beginning of a connection, if there is one. `allowed`: the peer may send
+/// one.
 pub fn parse_preface(
     bytes: &[u8],
     versions: ProxyVersions,
@@ -145,7 +147,8 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         _ if is_local => None,
         0x11 => Some(ends::<4>(rest)?),
         0x21 => Some(ends::<16>(rest)?),
-        // A family or a transport that cannot be this connection's: it keeps its own peer, as with `HAProxy`.
+        // A family or a transport that cannot be this connection's: it keeps its own peer, as with
+        // `HAProxy`.
         _ => None,
     };
     Ok(Progress::Done(Preface { length, addresses }))

@@ -101,7 +101,8 @@ fn proxy_headers_in_bytes() {
             "[::1]:256"
         )
     );
-    // Extensions are skipped, and so is whatever comes with families that are not ours, and with LOCAL.
+    // Extensions are skipped, and so is whatever comes with families that are not ours, and with
+    // LOCAL.
     let extended = [FOUR, &[4, 0, 1, 0]].concat();
     assert_eq!(
         preface(&v2([0x21, 0x11], &extended)),

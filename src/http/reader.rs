@@ -1,4 +1,5 @@
-//! A connection read by the parsers alone, bytes in and requests out, as `worker` reads one: for tests and fuzzing.
+//! A connection read by the parsers alone, bytes in and requests out, as `worker` reads one: for
+//! tests and fuzzing.
 
 use super::{
     ChunkedDecoder, Framing, Head, Limits, Packet, Preface, Progress, ProxyVersions, Refusal,

@@ -31,8 +31,8 @@ impl fmt::Display for ReplyError {
     }
 }
 
-/// A status line's second half: `200 OK`; a reason may be missing (RFC 9112 section 4; PEP 3333 demands one, gunicorn does
-/// not). Gives the code.
+/// A status line's second half: `200 OK`; a reason may be missing (RFC 9112 section 4; PEP 3333
+/// demands one, gunicorn does not). Gives the code.
 pub fn check_status(status: &[u8]) -> Result<u16, ReplyError> {
     let (code, rest) = status.split_at_checked(3).ok_or(ReplyError::StatusForm)?;
     let number = bytes::decimal(code).and_then(|code| u16::try_from(code).ok());
@@ -67,7 +67,8 @@ pub fn check_value(value: &[u8]) -> Result<(), ReplyError> {
     }
 }
 
-/// Fields that belong to one connection, and so to the server (RFC 9110 section 7.6.1; PEP 3333 forbids them).
+/// Fields that belong to one connection, and so to the server (RFC 9110 section 7.6.1; PEP 3333
+/// forbids them).
 #[must_use]
 pub fn hop_by_hop(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [
@@ -103,8 +104,8 @@ pub fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Appends a whole reply: a small page with the reason as its title. `date` and `server` are whole field
-/// lines. The connection is closed after it.
+/// Appends a whole reply: a small page with the reason as its title. `date` and `server` are whole
+/// field lines. The connection is closed after it.
 pub fn error_page(
     out: &mut Vec<u8>,
     status: u16,

@@ -1,5 +1,6 @@
-//! The uwsgi protocol's request packet, as nginx's `uwsgi_pass` sends it: four bytes of header, then variables,
-//! each with its lengths before it. The body follows the packet, the reply is one of HTTP.
+//! The uwsgi protocol's request packet, as nginx's `uwsgi_pass` sends it: four bytes of header,
+//! then variables, each with its lengths before it. The body follows the packet, the reply is one
+//! of HTTP.
 
 use super::cgi::{self, Variable};
 use super::{Head, Limits, Progress, Refusal, Span};
@@ -18,14 +19,16 @@ pub struct Packet {
     pub length: usize,
 }
 
-/// Parses the packet at the beginning of `bytes`, and its request into `head`. Its format bounds it to 64 KiB.
+/// Parses the packet at the beginning of `bytes`, and its request into `head`. Its format bounds it
+/// to 64 KiB.
 pub fn parse_packet(
     bytes: &[u8],
     limits: &Limits,
     packet: &mut Packet,
     head: &mut Head,
 ) -> Result<Progress<()>, Refusal> {
-    // The first modifier chooses what a uWSGI server does; 0 is a WSGI request. The second is for others.
+    // The first modifier chooses what a uWSGI server does; 0 is a WSGI request. The second is for
+    // others.
     match bytes.first() {
         None => return Ok(Progress::More),
         Some(0) => {}

@@ -1,12 +1,14 @@
 //! The messages between arbiter, template and workers: one enum for each direction.
 //!
-//! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] per datagram on the command
-//! socket. Template and workers → arbiter: one [`Report`] per datagram on the report socket, which all of
-//! them share. Messages are JSON: they are rare, and a trace of them can be read.
+//! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] per datagram on
+//! the command socket. Template and workers → arbiter: one [`Report`] per datagram on the report
+//! socket, which all of them share. Messages are JSON: they are rare, and a trace of them can be
+//! read.
 //!
-//! After an upgrade in place a new arbiter talks to templates and workers of the build before. So a name on
-//! the wire never changes: a renamed field or variant keeps its old name by `#[serde(rename)]`, a new field
-//! has a `#[serde(default)]`. The tests read what the first build (cb54ddf) wrote.
+//! After an upgrade in place a new arbiter talks to templates and workers of the build before. So a
+//! name on the wire never changes: a renamed field or variant keeps its old name by
+//! `#[serde(rename)]`, a new field has a `#[serde(default)]`. The tests read what the first build
+//! (cb54ddf) wrote.
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
 
@@ -24,7 +26,8 @@ use rcorn_settings::{Protocol, Settings};
 /// The longest datagram on either socket, in bytes. A longer summary is cut before it is sent.
 pub const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
 
-/// The exit code of a `--check-config` process that imported the app: one that no program uses by itself.
+/// The exit code of a `--check-config` process that imported the app: one that no program uses by
+/// itself.
 pub const IMPORTED_EXIT_CODE: i32 = 113;
 
 /// What a template needs to know, given at exec.
@@ -42,8 +45,8 @@ pub struct Start {
     pub commands: RawFd,
     /// The report socket (datagrams out).
     pub reports: RawFd,
-    /// Both ends of the hand-off queue, through which workers give connections to each other (write end,
-    /// read end).
+    /// Both ends of the hand-off queue, through which workers give connections to each other
+    /// (write end, read end).
     #[serde(rename = "lot")]
     pub handoff_queue: (RawFd, RawFd),
     /// The memfd into which the template dumps the stacks of its threads on request.
@@ -218,7 +221,8 @@ pub enum Report {
         #[serde(rename = "places")]
         directories: Vec<CodeDirectory>,
     },
-    /// The worker has served `max_requests` or exceeds `max_worker_memory`, and asks to be replaced.
+    /// The worker has served `max_requests` or exceeds `max_worker_memory`, and asks to be
+    /// replaced.
     WantsRetirement {
         /// The worker's id.
         id: u64,
@@ -299,7 +303,8 @@ mod tests {
         }
     }
 
-    /// One line for each variant, as the first build (cb54ddf) wrote it: its templates understand nothing else.
+    /// One line for each variant, as the first build (cb54ddf) wrote it: its templates understand
+    /// nothing else.
     #[test]
     fn commands_and_reports_of_protocol_6_keep_their_names() {
         let commands = [

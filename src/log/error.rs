@@ -1,5 +1,5 @@
-//! What can go wrong with a log file, and what the operator can do about it. Formatting errors of the
-//! access log have their own type, `access::FormatError`.
+//! What can go wrong with a log file, and what the operator can do about it. Formatting errors of
+//! the access log have their own type, `access::FormatError`.
 
 use std::error::Error as _;
 use std::io;

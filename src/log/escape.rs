@@ -1,5 +1,5 @@
-//! Makes bytes from outside safe to print on one line of a log. A peer that can put CR, LF or ESC in a
-//! log forges records or drives the terminal of whoever reads it.
+//! Makes bytes from outside safe to print on one line of a log. A peer that can put CR, LF or ESC
+//! in a log forges records or drives the terminal of whoever reads it.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(&'a [u8]);
 
-/// Shows bytes from outside: printable ASCII as it is, a backslash doubled (so that the original can be
-/// told again), everything else as `\xNN`.
+/// Shows bytes from outside: printable ASCII as it is, a backslash doubled (so that the original
+/// can be told again), everything else as `\xNN`.
 pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     Escaped(bytes)
 }
@@ -36,9 +36,9 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'\\'
 }
 
-/// Escapes what stands in `out` from `mark` on, for a value between double quotes in the access log: as
-/// [`escaped`], and the double quote with a backslash. Does nothing, and allocates nothing, when there is
-/// nothing to escape.
+/// Escapes what stands in `out` from `mark` on, for a value between double quotes in the access
+/// log: as [`escaped`], and the double quote with a backslash. Does nothing, and allocates nothing,
+/// when there is nothing to escape.
 pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
     let is_safe = |byte: &u8| is_plain(*byte) && *byte != b'"';
     let Some(first) = out

@@ -30,8 +30,8 @@ impl ErrorLogSettings {
     }
 }
 
-/// The forms of a record of the error log. To add one, add it to [`ErrorForm::ALL`] and select it in
-/// [`ErrorLogSettings::of`].
+/// The forms of a record of the error log. To add one, add it to [`ErrorForm::ALL`] and select it
+/// in [`ErrorLogSettings::of`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ErrorForm {
     /// gunicorn's lines.

@@ -20,8 +20,8 @@ pub struct ErrorRecord<'a> {
     pub text: fmt::Arguments<'a>,
 }
 
-/// Turns a record into bytes, which a sink writes in one go. To add a form, implement this and add it
-/// to [`ErrorForm`](super::ErrorForm).
+/// Turns a record into bytes, which a sink writes in one go. To add a form, implement this and add
+/// it to [`ErrorForm`](super::ErrorForm).
 pub trait Formatter: fmt::Debug + Send + Sync {
     /// Appends the record with its end, as a rule a line feed.
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>);
@@ -35,8 +35,8 @@ impl Formatter for GunicornFormatter {
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(stamp::error_log(record.time.0).as_bytes());
         let (pid, label) = (record.pid, record.level.label());
-        // Writing to a Vec fails only when a Display in the text does; then the record is as far as it
-        // came.
+        // Writing to a Vec fails only when a Display in the text does; then the record is as far as
+        // it came.
         write!(out, " [{pid}] [{label}] {}", record.text).ok();
         if out.last() != Some(&b'\n') {
             out.push(b'\n');

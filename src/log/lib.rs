@@ -1,14 +1,15 @@
-//! The error log: what rcorn says about itself. A record has a form ([`Formatter`], gunicorn's lines
-//! today) and a destination ([`Sink`], a descriptor today), and neither knows the other: a new form or a
-//! new destination is one more implementation. The access log is in [`access`].
+//! The error log: what rcorn says about itself. A record has a form ([`Formatter`], gunicorn's
+//! lines today) and a destination ([`Sink`], a descriptor today), and neither knows the other: a
+//! new form or a new destination is one more implementation. The access log is in [`access`].
 //!
-//! The pure crates (`arbiter`, `http`) and those that this crate uses (`types`, `settings`, `sys`) do
-//! not log; they return values. A log never panics,
-//! never waits for a lock that a fork could leave locked, and never loses a failure silently: records
-//! that could not be written are counted, and the count is logged as soon as there is room again.
+//! The pure crates (`arbiter`, `http`) and those that this crate uses (`types`, `settings`, `sys`)
+//! do not log; they return values. A log never panics,
+//! never waits for a lock that a fork could leave locked, and never loses a failure silently:
+//! records that could not be written are counted, and the count is logged as soon as there is room
+//! again.
 //!
-//! The pid of a record is asked of the kernel each time, so it is right after any fork, also one that the
-//! app made.
+//! The pid of a record is asked of the kernel each time, so it is right after any fork, also one
+//! that the app made.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -41,7 +42,8 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// An error log: the form of its records, where they go, and from which level on.
 #[derive(Debug)]
 pub struct Log {
-    /// The form: an index of [`ErrorForm::ALL`]. Not behind a lock, which a fork could leave locked.
+    /// The form: an index of [`ErrorForm::ALL`]. Not behind a lock, which a fork could leave
+    /// locked.
     form: AtomicUsize,
     sink: Box<dyn Sink>,
     threshold: AtomicU8,
@@ -52,8 +54,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that writes to `fd`, which is `settings.target` opened. [`Log::reopen`] opens the path of
-    /// the target again; a standard stream has none, and is not reopened.
+    /// A log that writes to `fd`, which is `settings.target` opened. [`Log::reopen`] opens the path
+    /// of the target again; a standard stream has none, and is not reopened.
     pub fn new(fd: OwnedFd, settings: &ErrorLogSettings) -> Self {
         let sink = DescriptorSink::new(fd, settings.target.path());
         Self::with(Box::new(sink), settings.form, settings.level)
@@ -114,16 +116,17 @@ impl Log {
         }
     }
 
-    /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. If the
-    /// file cannot be opened, the log stays on the old one and records the error there.
+    /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. If
+    /// the file cannot be opened, the log stays on the old one and records the error there.
     pub fn reopen(&self) {
         let result = self.sink.reopen();
         self.follow(result);
     }
 
-    /// Applies new settings: level, form, and the destination, which is `fd`: `settings.target` opened.
-    /// The log's descriptor keeps its number, so that children which inherited it write to the new file.
-    /// If the file cannot be replaced, the log stays on the old one and records the error there.
+    /// Applies new settings: level, form, and the destination, which is `fd`: `settings.target`
+    /// opened. The log's descriptor keeps its number, so that children which inherited it write
+    /// to the new file. If the file cannot be replaced, the log stays on the old one and
+    /// records the error there.
     pub fn redirect(&self, fd: &OwnedFd, settings: &ErrorLogSettings) {
         self.threshold
             .store(settings.level.python_number(), Ordering::Relaxed);
@@ -132,8 +135,8 @@ impl Log {
         self.follow(result);
     }
 
-    /// Lets standard output and standard error go to this log from now on (`--capture-output`), also
-    /// after it was reopened.
+    /// Lets standard output and standard error go to this log from now on (`--capture-output`),
+    /// also after it was reopened.
     pub fn capture_output(&self) {
         self.captures.store(true, Ordering::Relaxed);
         self.follow(Ok(()));
@@ -200,7 +203,8 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes bytes as they are, without a prefix and at any level: what an app writes to `wsgi.errors`.
+/// Writes bytes as they are, without a prefix and at any level: what an app writes to
+/// `wsgi.errors`.
 pub fn raw(bytes: &[u8]) {
     match LOG.get() {
         Some(log) => log.raw(bytes),

@@ -17,13 +17,13 @@ use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
 use super::FileError;
 use rcorn_sys::descriptor::{replace, set_inherited};
 
-/// How long a record waits for room in a non-blocking pipe before it is given up, in milliseconds. Someone
-/// else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
+/// How long a record waits for room in a non-blocking pipe before it is given up, in milliseconds.
+/// Someone else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
 const MAX_WAIT_MS: u16 = 1000;
 
-/// Where the bytes of records go. Used by the error log and the access log, which report its failures; it
-/// prints nothing itself. It must not take a lock in [`write`](Sink::write): a fork meanwhile would leave
-/// it locked in the child for ever.
+/// Where the bytes of records go. Used by the error log and the access log, which report its
+/// failures; it prints nothing itself. It must not take a lock in [`write`](Sink::write): a fork
+/// meanwhile would leave it locked in the child for ever.
 pub trait Sink: fmt::Debug + Send + Sync {
     /// Writes all of one record, as a rule in one go.
     ///
@@ -50,13 +50,13 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A descriptor, and the path to open it by again when it is a file. One write(2) a record, so that the
-/// records of several processes do not mix.
+/// A descriptor, and the path to open it by again when it is a file. One write(2) a record, so that
+/// the records of several processes do not mix.
 #[derive(Debug)]
 pub struct DescriptorSink {
     fd: OwnedFd,
-    /// Only reopening and redirecting take this lock: the order comes to one thread. Writing takes none,
-    /// because a fork in between would leave it locked in the child for ever.
+    /// Only reopening and redirecting take this lock: the order comes to one thread. Writing takes
+    /// none, because a fork in between would leave it locked in the child for ever.
     path: Mutex<Option<PathBuf>>,
 }
 
@@ -70,8 +70,9 @@ impl DescriptorSink {
         }
     }
 
-    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by another
-    /// thread goes to the old or the new file, and children that inherited the number stay right.
+    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by
+    /// another thread goes to the old or the new file, and children that inherited the number
+    /// stay right.
     fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
         replace(&self.fd, new).map_err(|source| FileError::Replace { source })
     }
@@ -122,12 +123,13 @@ pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
     })
 }
 
-/// Opens a log file for appending and creates it if need be, with mode 0644 (less the umask), owned by
-/// `owner` when it was created: after a privilege drop the workers must be able to reopen it. gunicorn's
-/// mode is 0666, which with its umask of 0 lets everyone forge records.
+/// Opens a log file for appending and creates it if need be, with mode 0644 (less the umask), owned
+/// by `owner` when it was created: after a privilege drop the workers must be able to reopen it.
+/// gunicorn's mode is 0666, which with its umask of 0 lets everyone forge records.
 pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError> {
-    // The path would be opened anew, which fails for sockets (journald) and after a privilege drop, and
-    // for a file would not share the position with other writers of the same standard output.
+    // The path would be opened anew, which fails for sockets (journald) and after a privilege drop,
+    // and for a file would not share the position with other writers of the same standard
+    // output.
     let standard = match path.to_str() {
         Some("/dev/stdout" | "/proc/self/fd/1") => Some(unistd::dup(io::stdout())),
         Some("/dev/stderr" | "/proc/self/fd/2") => Some(unistd::dup(io::stderr())),

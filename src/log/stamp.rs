@@ -1,6 +1,6 @@
-//! The two spellings of local time in the logs. Each is made once a second and thread, then copied: a
-//! worker writes thousands of lines with the same one. A thread's cache is no lock, so a fork cannot
-//! leave it taken.
+//! The two spellings of local time in the logs. Each is made once a second and thread, then copied:
+//! a worker writes thousands of lines with the same one. A thread's cache is no lock, so a fork
+//! cannot leave it taken.
 
 use std::cell::Cell;
 use std::io::Write as _;

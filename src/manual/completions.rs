@@ -34,7 +34,8 @@ fn made(shell: impl Generator) -> String {
     format!("{}\n", lines.join("\n").trim_end())
 }
 
-/// The parser without what is accepted only for gunicorn's sake, and with hints where a path is wanted.
+/// The parser without what is accepted only for gunicorn's sake, and with hints where a path is
+/// wanted.
 fn command() -> Command {
     let described = described();
     let shown = described.get_arguments().filter(|arg| !arg.is_hide_set());

@@ -1,5 +1,6 @@
-//! The prose files: headings after `# ` and `## `, paragraphs of one line, code indented by four blanks, a term
-//! with its explanation in the next line after `: `, and `{{name}}` for what comes from the table.
+//! The prose files: headings after `# ` and `## `, paragraphs of one line, code indented by four
+//! blanks, a term with its explanation in the next line after `: `, and `{{name}}` for what comes
+//! from the table.
 
 use super::block::Block;
 

@@ -1,5 +1,6 @@
-//! The plain values of a gunicorn.conf.py in rcorn's settings. The file is a program; here only literals are read,
-//! and whatever would have to be run is listed. rcorn runs such a file as it is (but for what it refuses), so nothing is lost.
+//! The plain values of a gunicorn.conf.py in rcorn's settings. The file is a program; here only
+//! literals are read, and whatever would have to be run is listed. rcorn runs such a file as it is
+//! (but for what it refuses), so nothing is lost.
 
 use std::path::Path;
 

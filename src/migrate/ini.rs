@@ -1,5 +1,5 @@
-//! A uwsgi.ini as uWSGI reads it: lines of the section `[uwsgi]`, no comments but whole lines, keys without a value,
-//! and texts in which other texts are put (`%(key)`, `$(VARIABLE)`, `%d`).
+//! A uwsgi.ini as uWSGI reads it: lines of the section `[uwsgi]`, no comments but whole lines, keys
+//! without a value, and texts in which other texts are put (`%(key)`, `$(VARIABLE)`, `%d`).
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ pub(super) struct IniLine {
     pub(super) value: String,
 }
 
-/// The lines of uWSGI's section, and the names of the other sections; `None` without such a section.
+/// The lines of uWSGI's section, and the names of the other sections; `None` without such a
+/// section.
 pub(super) fn read(text: &str) -> Option<(Vec<IniLine>, Vec<String>)> {
     let (mut lines, mut others, mut found) = (Vec::new(), Vec::new(), false);
     let mut ours = false;

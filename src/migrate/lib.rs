@@ -1,9 +1,9 @@
 //! `rcorn migrate FILE`: translates a uwsgi.ini, or the plain values of a gunicorn.conf.py, into a
 //! rcorn.yaml.
 //!
-//! Text in, text out; nothing in the file is executed. Every line that is not translated is listed in a
-//! comment with the reason. Every value is checked against the settings table, and one that rcorn would
-//! refuse is listed, too. Only `run`, which `main` calls, reads a file.
+//! Text in, text out; nothing in the file is executed. Every line that is not translated is listed
+//! in a comment with the reason. Every value is checked against the settings table, and one that
+//! rcorn would refuse is listed, too. Only `run`, which `main` calls, reads a file.
 #![forbid(unsafe_code)]
 
 mod gunicorn;
@@ -66,8 +66,8 @@ pub fn command() -> Command {
 ///
 /// # Errors
 ///
-/// [`Failure`](rcorn_types::ExitStatus::Failure) if the file cannot be read, [`Usage`](rcorn_types::ExitStatus::Usage) if it
-/// cannot be migrated or the command line is wrong.
+/// [`Failure`](rcorn_types::ExitStatus::Failure) if the file cannot be read,
+/// [`Usage`](rcorn_types::ExitStatus::Usage) if it cannot be migrated or the command line is wrong.
 pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError> {
     const EXAMPLE: &str = "rcorn migrate uwsgi.ini > rcorn.yaml";
     let words = std::iter::once(OsString::from("rcorn migrate")).chain(words);
@@ -93,8 +93,8 @@ pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError
     })
 }
 
-/// Translates a file's text into a rcorn.yaml. The absolute path tells what kind of file it is; uWSGI's
-/// own variables are made of it.
+/// Translates a file's text into a rcorn.yaml. The absolute path tells what kind of file it is;
+/// uWSGI's own variables are made of it.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! The statements of a Python file, as far as one can tell them apart without running anything: where each begins,
-//! its first line without comments, and whether it has a block.
+//! The statements of a Python file, as far as one can tell them apart without running anything:
+//! where each begins, its first line without comments, and whether it has a block.
 
 use super::sheet::Source;
 

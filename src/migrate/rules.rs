@@ -1,5 +1,5 @@
-//! What becomes of a line of a uwsgi.ini that can be understood alone. The first rule whose key fits holds; a star at
-//! the end of a key stands for anything.
+//! What becomes of a line of a uwsgi.ini that can be understood alone. The first rule whose key
+//! fits holds; a star at the end of a key stands for anything.
 
 use super::options::IniOption;
 use super::sheet::Sheet;
@@ -268,7 +268,8 @@ fn variable(given: &IniOption, sheet: &mut Sheet) {
         return sheet.leave(&given.source, "it has no value: write NAME=VALUE");
     };
     let text = match &given.value {
-        // The name and the value were completed together; the value may have no variable of its own.
+        // The name and the value were completed together; the value may have no variable of its
+        // own.
         Text::Expanded(_) if value.contains("${") => Text::Expanded(value.trim().to_owned()),
         Text::Plain(_) | Text::Expanded(_) => Text::Plain(value.trim().to_owned()),
     };

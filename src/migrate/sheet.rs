@@ -1,5 +1,5 @@
-//! What becomes of the lines of a file: settings, and comments about all the rest. Every value goes through the
-//! settings table before it is written.
+//! What becomes of the lines of a file: settings, and comments about all the rest. Every value goes
+//! through the settings table before it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! A uwsgi.ini in rcorn's settings. What depends on several lines is in `places` and `limits`, one function
-//! for each matter; what depends on one line alone is in `rules`.
+//! A uwsgi.ini in rcorn's settings. What depends on several lines is in `places` and `limits`, one
+//! function for each matter; what depends on one line alone is in `rules`.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The command lines of the one-shot commands. The flags that they share with the server are passed on
-//! to `settings`, which knows them; the others, and all help texts, are here.
+//! The command lines of the one-shot commands. The flags that they share with the server are passed
+//! on to `settings`, which knows them; the others, and all help texts, are here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -178,7 +178,8 @@ fn flags(which: OneShot, matches: &ArgMatches) -> Result<Vec<OsString>, String> 
     }
     words.extend(app.cloned());
     match apps.next().map(|next| next.to_string_lossy()) {
-        // A script that names us in its first line stands here, and behind it what the web server adds.
+        // A script that names us in its first line stands here, and behind it what the web server
+        // adds.
         Some(next) if which == OneShot::Cgi && next.starts_with('-') => Err(format!(
             "{next} follows the app; options of rcorn cgi must precede it, because words after it may be a client's query"
         )),

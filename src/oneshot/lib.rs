@@ -1,8 +1,8 @@
 //! `rcorn cgi`, `rcorn invoke`, `rcorn pack`: one request or one bundle, without a server.
 //!
-//! This process becomes the user's own Python, with its orders and rcorn's Python modules in a memfd;
-//! workers and the native module would only cost time here. The modules are those that `rcorn pack` puts
-//! into a bundle, so a function service and `rcorn invoke` run the same code.
+//! This process becomes the user's own Python, with its orders and rcorn's Python modules in a
+//! memfd; workers and the native module would only cost time here. The modules are those that
+//! `rcorn pack` puts into a bundle, so a function service and `rcorn invoke` run the same code.
 #![forbid(unsafe_code)]
 
 mod argv;
@@ -132,8 +132,8 @@ pub fn run(
     match become_python(command, &resolved.settings, &details, words)? {}
 }
 
-/// The settings, unless the words ask for help. A file is read only if it is named: whoever starts a CGI
-/// program does not choose its directory.
+/// The settings, unless the words ask for help. A file is read only if it is named: whoever starts
+/// a CGI program does not choose its directory.
 fn resolve(
     words: &[OsString],
     flags: Vec<OsString>,

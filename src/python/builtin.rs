@@ -1,5 +1,6 @@
-//! Built-in functions with the fast calling convention (`METH_FASTCALL`): no argument tuple is built for a
-//! call. Worth 400 to 1,100 instructions a request against a `#[pyclass]` with `__call__`.
+//! Built-in functions with the fast calling convention (`METH_FASTCALL`): no argument tuple is
+//! built for a call. Worth 400 to 1,100 instructions a request against a `#[pyclass]` with
+//! `__call__`.
 #![expect(
     unsafe_code,
     reason = "a C function pointer that CPython calls has no safe form"
@@ -14,7 +15,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-/// The flag's value, which the stable ABI's headers name from 3.10 on but every CPython since 3.7 knows.
+/// The flag's value, which the stable ABI's headers name from 3.10 on but every CPython since 3.7
+/// knows.
 const METH_FASTCALL: c_int = 0x0080;
 
 /// A function that Python can call, bound to one object.
@@ -145,8 +147,8 @@ unsafe extern "C" fn trampoline<B: Builtin>(
         let all = if all == 0 {
             &[]
         } else {
-            // SAFETY: the protocol gives `count` positional values followed by one for each name, alive
-            // through the call.
+            // SAFETY: the protocol gives `count` positional values followed by one for each name,
+            // alive through the call.
             unsafe { std::slice::from_raw_parts(arguments, all) }
         };
         let (positional, keywords) = all.split_at_checked(positional).unwrap_or((&[], &[]));

@@ -1,5 +1,5 @@
-//! Calls into Python at their lowest cost: vectorcall where this CPython exports it (from 3.11 on), and
-//! attribute look-up without an exception.
+//! Calls into Python at their lowest cost: vectorcall where this CPython exports it (from 3.11 on),
+//! and attribute look-up without an exception.
 #![expect(unsafe_code, reason = "raw C API on the hot path")]
 
 use std::ffi::{CStr, c_int};
@@ -99,8 +99,8 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
 /// Whether an [`Interrupt`] came: blocking calls give up then. One for the process, which leaves.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the app's code is running: only then is there something to interrupt. One for the process, as is the
-/// handler of the signal: an interrupt is for the main thread's request.
+/// Whether the app's code is running: only then is there something to interrupt. One for the
+/// process, as is the handler of the signal: an interrupt is for the main thread's request.
 static IN_APP: AtomicBool = AtomicBool::new(false);
 
 /// Runs the app's code, open to [`Interrupt`].
@@ -125,13 +125,13 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Asks the interpreter to run its handler of SIGINT, which [`catch_interrupts`] has set, in the main thread:
-/// at the next bytecode, or when a blocking call was interrupted by the signal.
+/// Asks the interpreter to run its handler of SIGINT, which [`catch_interrupts`] has set, in the
+/// main thread: at the next bytecode, or when a blocking call was interrupted by the signal.
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupt;
 
-// SAFETY: two atomics, and `PyErr_SetInterrupt`, of which the C API's documentation says: "This function is
-// async-signal-safe. It can be called without the GIL and from a C signal handler."
+// SAFETY: two atomics, and `PyErr_SetInterrupt`, of which the C API's documentation says: "This
+// function is async-signal-safe. It can be called without the GIL and from a C signal handler."
 unsafe impl AsyncSignalSafe for Interrupt {
     fn run(&self) {
         INTERRUPTED.store(true, Ordering::Relaxed);
@@ -142,8 +142,8 @@ unsafe impl AsyncSignalSafe for Interrupt {
     }
 }
 
-/// Makes an interrupt raise `SystemExit`. Changes the C-level handler of SIGINT too: the caller sets its own
-/// after this.
+/// Makes an interrupt raise `SystemExit`. Changes the C-level handler of SIGINT too: the caller
+/// sets its own after this.
 pub fn catch_interrupts(py: Python<'_>) -> PyResult<()> {
     let handler = bind_builtin::<Leave>(py.None().bind(py))?;
     // Not `signal`: the app may have a module of that name.

@@ -1,5 +1,5 @@
-//! A fork of a running interpreter: CPython's hooks around it, and the double fork by which a worker becomes
-//! the arbiter's child.
+//! A fork of a running interpreter: CPython's hooks around it, and the double fork by which a
+//! worker becomes the arbiter's child.
 #![expect(unsafe_code, reason = "CPython's fork hooks")]
 
 use std::fs::File;
@@ -26,20 +26,23 @@ pub enum Forked {
     Worker,
 }
 
-/// Forks twice. The middle process exits at once, so that the grandchild is re-parented to the nearest
-/// subreaper: the arbiter.
+/// Forks twice. The middle process exits at once, so that the grandchild is re-parented to the
+/// nearest subreaper: the arbiter.
 ///
-/// The grandchild's pid comes through a pipe, not through shared memory, which others may have written to
-/// by the time the template reads it. The pipe alone decides about success: whether the middle process can
-/// be waited for depends on what the app made of SIGCHLD, and on who else waits for children.
+/// The grandchild's pid comes through a pipe, not through shared memory, which others may have
+/// written to by the time the template reads it. The pipe alone decides about success: whether the
+/// middle process can be waited for depends on what the app made of SIGCHLD, and on who else waits
+/// for children.
 ///
-/// What runs where: the middle process makes one fork(2), one write(2) and one _exit(2), all async-signal-safe. The
-/// grandchild restores its signal mask and hands over to `PyOS_AfterFork_Child` before anything else, as `os.fork()`
-/// does; it goes on as a Python process. Threads of the template are not there any more in either of them: a template
+/// What runs where: the middle process makes one fork(2), one write(2) and one _exit(2), all
+/// async-signal-safe. The grandchild restores its signal mask and hands over to
+/// `PyOS_AfterFork_Child` before anything else, as `os.fork()` does; it goes on as a Python
+/// process. Threads of the template are not there any more in either of them: a template
 /// has some only when the operator insists on preloading (`--preload`) an app that started them.
 ///
-/// All signals are blocked while there is a middle process: one that is sent to all of rcorn's processes
-/// (`pkill -HUP rcorn`) must not end it, nor the grandchild before its handlers are its own.
+/// All signals are blocked while there is a middle process: one that is sent to all of rcorn's
+/// processes (`pkill -HUP rcorn`) must not end it, nor the grandchild before its handlers are its
+/// own.
 ///
 /// # Errors
 ///
@@ -69,7 +72,8 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             grandchild.map(Forked::Template)
         }
         // The middle process holds CPython's fork locks and runs no Python at all.
-        // SAFETY: this process has one thread; the grandchild puts the interpreter's locks in order.
+        // SAFETY: this process has one thread; the grandchild puts the interpreter's locks in
+        // order.
         Ok(Fork::Child) => match unsafe { fork_with_threads() } {
             Ok(Fork::Parent(grandchild)) => leave_with(writer, grandchild.as_raw()),
             Ok(Fork::Child) => {
@@ -89,9 +93,10 @@ fn fork_interpreter(_py: Python<'_>) -> io::Result<Fork> {
     if count_threads().is_ok_and(|count| count == 1) {
         return fork();
     }
-    // SAFETY: what the children call is said at `fork_twice`. glibc has put the locks of `malloc` and stdio in order in
-    // the child, `PyOS_AfterFork_Child` does so for the interpreter's. A lock of the app or of a C library that one of
-    // the app's threads held stays held, as after Python's own `os.fork()`: the log warns of it.
+    // SAFETY: what the children call is said at `fork_twice`. glibc has put the locks of `malloc`
+    // and stdio in order in the child, `PyOS_AfterFork_Child` does so for the interpreter's. A
+    // lock of the app or of a C library that one of the app's threads held stays held, as after
+    // Python's own `os.fork()`: the log warns of it.
     unsafe { fork_with_threads() }
 }
 
@@ -99,8 +104,8 @@ fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(nix::libc::EIO)
 }
 
-/// The middle process says what became of the second fork, in one piece (pipe(7)): a pid, or an errno
-/// below zero.
+/// The middle process says what became of the second fork, in one piece (pipe(7)): a pid, or an
+/// errno below zero.
 fn leave_with(writer: OwnedFd, outcome: i32) -> ! {
     // The template sees the end of the pipe if this fails.
     File::from(writer).write_all(&outcome.to_ne_bytes()).ok();
@@ -126,8 +131,8 @@ fn read_outcome(reader: OwnedFd) -> io::Result<i32> {
     }
 }
 
-/// Waits for the middle process, which is leaving. With SIGCHLD ignored the kernel reaps it, and a thread of
-/// the app may wait for any child: ECHILD means that it is gone.
+/// Waits for the middle process, which is leaving. With SIGCHLD ignored the kernel reaps it, and a
+/// thread of the app may wait for any child: ECHILD means that it is gone.
 fn reap(middle: Pid) {
     while waitpid(middle, None) == Err(Errno::EINTR) {}
 }

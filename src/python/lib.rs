@@ -1,5 +1,6 @@
-//! The only `unsafe` towards CPython: what the hot path needs and PyO3 does not offer at its price, each as
-//! a small safe function. Knows nothing of HTTP or WSGI. Called by `template`, `worker` and `wsgi`.
+//! The only `unsafe` towards CPython: what the hot path needs and PyO3 does not offer at its price,
+//! each as a small safe function. Knows nothing of HTTP or WSGI. Called by `template`, `worker` and
+//! `wsgi`.
 
 pub mod builtin;
 pub mod call;

@@ -1,5 +1,5 @@
-//! Stack dumps: on a signal, CPython's `faulthandler` writes the stack of every Python thread. Its handler is C
-//! and needs no GIL: it also works while C code holds the GIL, and in a deadlock.
+//! Stack dumps: on a signal, CPython's `faulthandler` writes the stack of every Python thread. Its
+//! handler is C and needs no GIL: it also works while C code holds the GIL, and in a deadlock.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -8,8 +8,8 @@ use pyo3::types::PyDict;
 
 use rcorn_sys::signal;
 
-/// Lets the signal [`signal::stack_dump`] write this process's Python stacks into the descriptor, which must stay
-/// open.
+/// Lets the signal [`signal::stack_dump`] write this process's Python stacks into the descriptor,
+/// which must stay open.
 ///
 /// # Errors
 ///

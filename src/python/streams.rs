@@ -2,7 +2,8 @@
 
 use pyo3::prelude::*;
 
-/// Flushes `sys.stdout` and `sys.stderr`, as an interpreter does at its end. What fails is told to `failed`.
+/// Flushes `sys.stdout` and `sys.stderr`, as an interpreter does at its end. What fails is told to
+/// `failed`.
 pub fn flush_standard_streams(py: Python<'_>, mut failed: impl FnMut(&PyErr)) {
     for name in ["stdout", "stderr"] {
         if let Err(error) = flush(py, name) {

@@ -1,5 +1,5 @@
-//! Strings between the wire and Python: WSGI's "native strings" are `str` whose characters are bytes
-//! (latin-1), PEP 3333 "A Note on String Types".
+//! Strings between the wire and Python: WSGI's "native strings" are `str` whose characters are
+//! bytes (latin-1), PEP 3333 "A Note on String Types".
 #![expect(unsafe_code, reason = "raw C API on the hot path")]
 
 use std::ffi::c_char;
@@ -19,7 +19,8 @@ unsafe extern "C" {
 /// A `str` with one character for each byte.
 pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let length = ffi::Py_ssize_t::try_from(bytes.len()).unwrap_or(ffi::Py_ssize_t::MAX);
-    // SAFETY: pointer and length of a live slice; the error handler is never needed (all bytes map).
+    // SAFETY: pointer and length of a live slice; the error handler is never needed (all bytes
+    // map).
     let made =
         unsafe { ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), length, std::ptr::null()) };
     // SAFETY: a new reference, or null with an exception set.

@@ -1,5 +1,5 @@
-//! Exceptions as text for the log: the app's frames and none of ours (our calls come from Rust, so there
-//! are none to hide).
+//! Exceptions as text for the log: the app's frames and none of ours (our calls come from Rust, so
+//! there are none to hide).
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

@@ -8,8 +8,8 @@ use std::ptr;
 pub(crate) type Vectorcall<T> =
     unsafe extern "C" fn(*mut T, *const *mut T, usize, *mut T) -> *mut T;
 
-/// `PY_VECTORCALL_ARGUMENTS_OFFSET`: the callee may use the slot before the first argument, and has to
-/// restore what was in it. Bound methods put `self` there.
+/// `PY_VECTORCALL_ARGUMENTS_OFFSET`: the callee may use the slot before the first argument, and has
+/// to restore what was in it. Bound methods put `self` there.
 const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
 
 /// Calls `callable(first, second)` and gives what the function gave.
@@ -24,9 +24,11 @@ pub(crate) unsafe fn call2<T>(
     second: *mut T,
 ) -> *mut T {
     let mut slots = [ptr::null_mut(), first, second];
-    // Derived from the whole array, mutably: the callee may write to the slot before the first argument.
+    // Derived from the whole array, mutably: the callee may write to the slot before the first
+    // argument.
     let arguments = (&raw mut slots).cast::<*mut T>().wrapping_add(1);
-    // SAFETY: the caller's promise; two arguments, and one writable slot before them as the flag says.
+    // SAFETY: the caller's promise; two arguments, and one writable slot before them as the flag
+    // says.
     unsafe { function(callable, arguments, 2 | ARGUMENTS_OFFSET, ptr::null_mut()) }
 }
 

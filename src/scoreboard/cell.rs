@@ -21,8 +21,8 @@ pub struct Shared {
     wanted: AtomicU32,
     /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`].
     stopping: AtomicU32,
-    /// How many cells there are; 0 in a scoreboard of the first build (cb54ddf), which has cells up
-    /// to its end and no counters. Written before anybody else maps the file.
+    /// How many cells there are; 0 in a scoreboard of the first build (cb54ddf), which has cells
+    /// up to its end and no counters. Written before anybody else maps the file.
     pub(crate) cells: AtomicU32,
     /// How many counters each cell has behind the cells.
     pub(crate) counters: AtomicU32,
@@ -76,8 +76,9 @@ impl Shared {
 
 /// One worker. Written by that worker only, and reset by the process that gives it the slot.
 ///
-/// Part of it is about the worker, part of it about the request in hand, which is reached by [`Cell::request_entry`]:
-/// a worker that serves several requests at once will have several of those.
+/// Part of it is about the worker, part of it about the request in hand, which is reached by
+/// [`Cell::request_entry`]: a worker that serves several requests at once will have several of
+/// those.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Cell {
@@ -85,7 +86,8 @@ pub struct Cell {
     worker: AtomicU64,
     /// Request entry: when the request in hand began, ns of the monotonic clock; 0 when none is.
     busy_since: AtomicU64,
-    /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it sleeps.
+    /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it
+    /// sleeps.
     awake_since: AtomicU64,
     /// Request entry: not 0 while the app waits for its client; that time is not the app's.
     waits: AtomicU32,
@@ -122,7 +124,8 @@ fn time(nanoseconds: u64) -> Option<Monotonic> {
 }
 
 impl Cell {
-    /// Makes the cell ready for another worker. Its counters are reset by [`crate::Scoreboard::free`].
+    /// Makes the cell ready for another worker. Its counters are reset by
+    /// [`crate::Scoreboard::free`].
     pub fn reset(&self) {
         let numbers = [
             &self.worker,
@@ -199,8 +202,9 @@ impl Cell {
         RequestEntry { cell: self }
     }
 
-    /// Since when this worker has made no progress, as far as can be seen: with its request, or with its own turn
-    /// between two requests. `None` while it sleeps or waits for a client, which have limits of their own.
+    /// Since when this worker has made no progress, as far as can be seen: with its request, or
+    /// with its own turn between two requests. `None` while it sleeps or waits for a client,
+    /// which have limits of their own.
     #[must_use]
     pub fn no_progress_since(&self) -> Option<Monotonic> {
         if self.waits.load(Ordering::Acquire) != 0 {
@@ -219,8 +223,8 @@ pub struct RequestEntry<'a> {
 }
 
 impl RequestEntry<'_> {
-    /// A request begins. Its line and peer are written first and the time last: who sees the time also sees the
-    /// text.
+    /// A request begins. Its line and peer are written first and the time last: who sees the time
+    /// also sees the text.
     pub fn begin(self, now: Monotonic, line: &[u8], peer: &[u8]) {
         self.write_text(line, peer);
         self.cell.answered.store(0, Ordering::Relaxed);
@@ -229,7 +233,8 @@ impl RequestEntry<'_> {
             .store(now.as_nanos(), Ordering::Release);
     }
 
-    /// When the request in hand began, moved on by the time that it waited for its client; `None` when there is none.
+    /// When the request in hand began, moved on by the time that it waited for its client; `None`
+    /// when there is none.
     #[must_use]
     pub fn begun(self) -> Option<Monotonic> {
         time(self.cell.busy_since.load(Ordering::Acquire))
@@ -285,8 +290,8 @@ impl RequestEntry<'_> {
     }
 }
 
-// Workers of the first build (cb54ddf) go on writing their cells after an upgrade in place. New data
-// goes into the counters, or behind them.
+// Workers of the first build (cb54ddf) go on writing their cells after an upgrade in place. New
+// data goes into the counters, or behind them.
 #[cfg(not(all(loom, test)))]
 const _: () = {
     use std::mem::offset_of;

@@ -1,5 +1,6 @@
-//! What workers count: one table, from which the memory of a worker's counters, the plain struct of their values and
-//! the names and help of `rcorn ctl status --json` are made. An exposition format would read the same table.
+//! What workers count: one table, from which the memory of a worker's counters, the plain struct of
+//! their values and the names and help of `rcorn ctl status --json` are made. An exposition format
+//! would read the same table.
 //!
 //! To add one, append a row to the table, and count it where it happens.
 
@@ -85,8 +86,8 @@ macro_rules! counters {
 
 // Append only: the place of a row is its place in the memory that old and new workers share.
 //
-// `by Loop` if only the thread that runs the event loop counts it, `by AnyThread` if the I/O thread or
-// a thread of the app does too. `by Cell` is closed: no new row may use it.
+// `by Loop` if only the thread that runs the event loop counts it, `by AnyThread` if the I/O thread
+// or a thread of the app does too. `by Cell` is closed: no new row may use it.
 counters! {
     /// Requests for which the app was called.
     Requests = requests: Counter by Cell;
@@ -104,7 +105,8 @@ counters! {
     AppErrors = app_errors: Counter by Loop;
     /// Requests whose client left before it had the whole response.
     ClientDisconnects = client_disconnects: Counter by Loop;
-    /// Requests that the server refused: the head, or the body that the app was reading, is malformed or not allowed.
+    /// Requests that the server refused: the head, or the body that the app was reading, is
+    /// malformed or not allowed.
     RefusedRequests = refused_requests: Counter by Loop;
     /// Connections accepted from a listening socket.
     AcceptedConnections = accepted_connections: Counter by Loop;
@@ -112,7 +114,8 @@ counters! {
     HandedOffConnections = handed_off_connections: Counter by AnyThread;
     /// Connections taken from the hand-off queue.
     TakenConnections = taken_connections: Counter by Loop;
-    /// Connections closed because their client was too slow to send a request or to take a response.
+    /// Connections closed because their client was too slow to send a request or to take a
+    /// response.
     TimedOutConnections = timed_out_connections: Counter by Loop;
     /// Bytes received from clients.
     ReceivedBytes = received_bytes: Counter by AnyThread;
@@ -123,7 +126,8 @@ counters! {
 }
 
 impl Metric {
-    /// The counter of responses of this status; `None` for a number that is no status (RFC 9110 section 15).
+    /// The counter of responses of this status; `None` for a number that is no status (RFC 9110
+    /// section 15).
     #[must_use]
     pub const fn of_status(status: u16) -> Option<Self> {
         match status {
@@ -163,8 +167,8 @@ impl Counts {
     }
 }
 
-/// The counts of all workers that have ended. The arbiter keeps it and hands it over at an upgrade in place, so that
-/// the sums over all workers never go back.
+/// The counts of all workers that have ended. The arbiter keeps it and hands it over at an upgrade
+/// in place, so that the sums over all workers never go back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Totals(Counts);
@@ -193,7 +197,8 @@ impl Totals {
     }
 }
 
-/// The counters of one worker, in shared memory. Counts nothing where there is no memory for a counter.
+/// The counters of one worker, in shared memory. Counts nothing where there is no memory for a
+/// counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters<'a> {
     places: &'a [AtomicU64],

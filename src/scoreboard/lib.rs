@@ -1,9 +1,11 @@
-//! The scoreboard: one memfd mapped by the arbiter, its templates and its workers. Each worker says in its
-//! [`Cell`] what it does and counts in its [`Counters`]; timeouts, `rcorn ctl status` and the post-mortem of a
-//! killed worker read it. Atomics only: there is no lock that a process could die with.
+//! The scoreboard: one memfd mapped by the arbiter, its templates and its workers. Each worker says
+//! in its [`Cell`] what it does and counts in its [`Counters`]; timeouts, `rcorn ctl status` and
+//! the post-mortem of a killed worker read it. Atomics only: there is no lock that a process could
+//! die with.
 //!
-//! The file holds [`Shared`], then the cells, then the counters of each cell. The first two are laid out as in
-//! the first build (cb54ddf), whose workers go on using them after an upgrade in place; see [`Scoreboard::take_over`].
+//! The file holds [`Shared`], then the cells, then the counters of each cell. The first two are
+//! laid out as in the first build (cb54ddf), whose workers go on using them after an upgrade in
+//! place; see [`Scoreboard::take_over`].
 #![warn(clippy::missing_errors_doc)]
 
 mod cell;

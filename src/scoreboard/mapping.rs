@@ -56,8 +56,8 @@ impl Layout {
     }
 }
 
-/// Memory that starts at a multiple of [`PART_BYTES`] and holds nothing but atomics: for those every bit pattern is
-/// valid, and any thread or process may write them at any time.
+/// Memory that starts at a multiple of [`PART_BYTES`] and holds nothing but atomics: for those
+/// every bit pattern is valid, and any thread or process may write them at any time.
 #[derive(Debug)]
 struct Memory {
     base: NonNull<u8>,
@@ -75,9 +75,9 @@ impl Memory {
     fn map(fd: BorrowedFd<'_>, length: NonZeroUsize) -> io::Result<Self> {
         use nix::sys::mman::{MapFlags, ProtFlags, mmap};
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, at an address the kernel chooses. The file is at least that long (the
-        // caller looked) and stays so: it is sealed against shrinking. One from the first build (cb54ddf)
-        // is not, but no program of ours shrinks it.
+        // SAFETY: a new mapping, at an address the kernel chooses. The file is at least that long
+        // (the caller looked) and stays so: it is sealed against shrinking. One from the
+        // first build (cb54ddf) is not, but no program of ours shrinks it.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0) }?;
         Ok(Self {
             base: base.cast(),
@@ -111,7 +111,8 @@ impl Memory {
         unsafe { self.slice::<T>(offset, 1) }?.first()
     }
 
-    /// `count` values of type `T` from `offset` on; `None` when they are not within, or not aligned.
+    /// `count` values of type `T` from `offset` on; `None` when they are not within, or not
+    /// aligned.
     ///
     /// # Safety
     ///
@@ -124,8 +125,9 @@ impl Memory {
         }
         // SAFETY: the offset is inside the memory.
         let first = unsafe { self.base.add(offset) }.cast::<T>();
-        // SAFETY: all of it is inside the memory, aligned (the base is, to more), initialised (a file's bytes are, and
-        // atomics take each pattern), lives as long as `self`, and is only written through atomics.
+        // SAFETY: all of it is inside the memory, aligned (the base is, to more), initialised (a
+        // file's bytes are, and atomics take each pattern), lives as long as `self`, and is
+        // only written through atomics.
         Some(unsafe { std::slice::from_raw_parts(first.as_ptr(), count) })
     }
 }
@@ -133,7 +135,8 @@ impl Memory {
 impl Drop for Memory {
     #[cfg(not(miri))]
     fn drop(&mut self) {
-        // SAFETY: `base` and `length` are of the mapping that `map` made; references to it end with self.
+        // SAFETY: `base` and `length` are of the mapping that `map` made; references to it end with
+        // self.
         let unmapped = unsafe { nix::sys::mman::munmap(self.base.cast(), self.length.get()) };
         debug_assert!(unmapped.is_ok());
     }
@@ -155,8 +158,9 @@ pub struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// Makes a scoreboard of this many cells, with the descriptor by which others map it. Its size is sealed
-    /// (`F_ADD_SEALS` of fcntl(2)): none of those who have it can cut it off under the others.
+    /// Makes a scoreboard of this many cells, with the descriptor by which others map it. Its size
+    /// is sealed (`F_ADD_SEALS` of fcntl(2)): none of those who have it can cut it off under
+    /// the others.
     ///
     /// # Errors
     ///
@@ -178,7 +182,8 @@ impl Scoreboard {
     ///
     /// # Errors
     ///
-    /// Those of fstat(2) and mmap(2); `Other` when the file is too small for what its header says, or is none.
+    /// Those of fstat(2) and mmap(2); `Other` when the file is too small for what its header says,
+    /// or is none.
     pub fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let none = || io::Error::other("not a scoreboard");
         let size = usize::try_from(fstat(fd)?.st_size).map_err(io::Error::other)?;
@@ -212,8 +217,9 @@ impl Scoreboard {
         Ok(scoreboard)
     }
 
-    /// Takes over the scoreboard of a predecessor, whose workers go on using it. That of the first build
-    /// (cb54ddf) has no counters and is not sealed: it gets counters behind the cells. Its old workers do not count there, the new ones do.
+    /// Takes over the scoreboard of a predecessor, whose workers go on using it. That of the first
+    /// build (cb54ddf) has no counters and is not sealed: it gets counters behind the cells.
+    /// Its old workers do not count there, the new ones do.
     ///
     /// # Errors
     ///
@@ -277,7 +283,8 @@ impl Scoreboard {
         unsafe { self.memory.at(offset) }
     }
 
-    /// One worker's counters. There are none past the end, and in a scoreboard that has no place for them.
+    /// One worker's counters. There are none past the end, and in a scoreboard that has no place
+    /// for them.
     #[must_use]
     pub fn counters(&self, slot: u16) -> Counters<'_> {
         let layout = self.layout;
@@ -303,8 +310,8 @@ impl Scoreboard {
         counts
     }
 
-    /// Makes the slot of a worker that has ended ready for another; gives what it had counted, which is to be added to
-    /// the [`crate::Totals`].
+    /// Makes the slot of a worker that has ended ready for another; gives what it had counted,
+    /// which is to be added to the [`crate::Totals`].
     #[must_use = "what it had counted is lost otherwise"]
     pub fn free(&self, slot: u16) -> Counts {
         let counts = self.counts(slot);
@@ -476,7 +483,8 @@ mod tests {
             assert!(Scoreboard::open(sealed.as_fd()).is_err());
         }
 
-        /// An upgrade in place from the first build (cb54ddf): its workers keep their mapping of the smaller file.
+        /// An upgrade in place from the first build (cb54ddf): its workers keep their mapping of
+        /// the smaller file.
         #[test]
         fn the_scoreboard_of_an_old_build_is_taken_over_and_grows_counters() {
             let fd = memfd_create(c"", MFdFlags::empty()).unwrap();

@@ -1,6 +1,6 @@
-//! A sequence lock over text in shared memory: one writer, which may be killed at any moment, and readers that
-//! neither wait nor see half of a text. Hans-J. Boehm, "Can Seqlocks Get Along With Programming Language Memory
-//! Models?" (MSPC 2012) has the fences. `loom_tests.rs` explores them.
+//! A sequence lock over text in shared memory: one writer, which may be killed at any moment, and
+//! readers that neither wait nor see half of a text. Hans-J. Boehm, "Can Seqlocks Get Along With
+//! Programming Language Memory Models?" (MSPC 2012) has the fences. `loom_tests.rs` explores them.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -19,8 +19,8 @@ pub(crate) fn write<const N: usize>(sequence: &AtomicU32, texts: [(&[AtomicU64],
     sequence.store(before.wrapping_add(2), Ordering::Release);
 }
 
-/// Reads the texts of one moment; `None` when they changed during each attempt, or their writer was killed
-/// while it wrote.
+/// Reads the texts of one moment; `None` when they changed during each attempt, or their writer was
+/// killed while it wrote.
 pub(crate) fn read<const N: usize>(
     sequence: &AtomicU32,
     texts: [&[AtomicU64]; N],
@@ -37,7 +37,8 @@ pub(crate) fn read<const N: usize>(
     None
 }
 
-/// Stores text in 8-byte words, ended by a zero byte unless it fills them all. What does not fit is cut.
+/// Stores text in 8-byte words, ended by a zero byte unless it fills them all. What does not fit is
+/// cut.
 fn write_words(words: &[AtomicU64], text: &[u8]) {
     let (whole, rest) = text.as_chunks::<8>();
     let mut last = [0_u8; 8];

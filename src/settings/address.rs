@@ -1,5 +1,5 @@
-//! What to listen on. Only the form is judged here; whether a name resolves or a file can be made is the
-//! driver's to find out.
+//! What to listen on. Only the form is judged here; whether a name resolves or a file can be made
+//! is the driver's to find out.
 
 use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
@@ -33,7 +33,8 @@ const DEFAULT_PORT: u16 = 8000;
 /// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
 const LONGEST_PATH: usize = 107;
 
-/// Before an address where uwsgi is spoken. nginx writes it this way too: `uwsgi_pass uwsgi://unix:/run/app.sock`.
+/// Before an address where uwsgi is spoken. nginx writes it this way too: `uwsgi_pass
+/// uwsgi://unix:/run/app.sock`.
 const UWSGI: &str = "uwsgi://";
 
 const FORMS: &str = "write 127.0.0.1:8000, :8000 for all interfaces, [::1]:8000 for IPv6, unix:/run/app.sock, \
@@ -100,7 +101,8 @@ impl Value for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Self::Tcp { host, port } => format!("{host}:{port}"),
-            // Two slashes after the colon are the form of a URL, not of a path: such a path needs them again.
+            // Two slashes after the colon are the form of a URL, not of a path: such a path needs
+            // them again.
             Self::Unix(path) if path.to_string_lossy().starts_with("//") => {
                 format!("unix://{}", path.display())
             }

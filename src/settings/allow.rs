@@ -8,7 +8,8 @@ use super::refusal::Cause;
 use super::table::Shape;
 use super::value::{Value, text_form};
 
-/// A list of addresses and networks. Peers on unix sockets have no address and are not its business.
+/// A list of addresses and networks. Peers on unix sockets have no address and are not its
+/// business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList {
     everyone: bool,
@@ -24,8 +25,8 @@ impl AllowList {
         }
     }
 
-    /// Whether the peer is on the list. A dual-stack socket shows IPv4 peers as `::ffff:127.0.0.1`: such a one
-    /// is looked up as what it is.
+    /// Whether the peer is on the list. A dual-stack socket shows IPv4 peers as `::ffff:127.0.0.1`:
+    /// such a one is looked up as what it is.
     pub fn allows(&self, peer: IpAddr) -> bool {
         let canonical = peer.to_canonical();
         self.everyone

@@ -1,4 +1,5 @@
-//! `APP_MODULE`: which app to serve. Read here, by our own rules; imported only in a template or a worker.
+//! `APP_MODULE`: which app to serve. Read here, by our own rules; imported only in a template or a
+//! worker.
 
 use super::literal::Literal;
 use super::python_literal::Scanner;
@@ -106,7 +107,8 @@ fn form(scanner: &Scanner, what: &str) -> Cause {
     )
 }
 
-/// The import system takes more than identifiers (`my-app` is fine), so only what cannot be meant is refused.
+/// The import system takes more than identifiers (`my-app` is fine), so only what cannot be meant
+/// is refused.
 fn check_module(module: &str, expression: &str) -> Result<(), Cause> {
     let file = module.strip_suffix(".py");
     if file.is_some() || module.contains(['/', '\\']) {

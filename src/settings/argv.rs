@@ -1,5 +1,5 @@
-//! Turns a command line, that of the process or of a variable, into a layer. clap splits the words; the
-//! table says what flags there are, and the types of the values do the parsing.
+//! Turns a command line, that of the process or of a variable, into a layer. clap splits the words;
+//! the table says what flags there are, and the types of the values do the parsing.
 
 use std::ffi::OsString;
 
@@ -65,7 +65,8 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// All flags before a value are one flag with other names; a flag that sets a fixed text is one of its own.
+/// All flags before a value are one flag with other names; a flag that sets a fixed text is one of
+/// its own.
 fn flags_of(row: &'static Setting) -> Vec<Arg> {
     let mut args: Vec<Arg> = Vec::new();
     let mut valued: Option<Arg> = None;
@@ -229,7 +230,8 @@ fn read_unsupported(
     Ok(())
 }
 
-/// Reads the words without a flag into the setting that has them. There is one, and it takes one word.
+/// Reads the words without a flag into the setting that has them. There is one, and it takes one
+/// word.
 fn read_positional(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error> {
     let mut words = matches.get_many::<OsString>(WORDS).into_iter().flatten();
     let Some(first) = words.next() else {

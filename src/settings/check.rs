@@ -1,5 +1,5 @@
-//! The last look at the merged settings: what one value alone cannot tell, and what depends on where rcorn was
-//! started. Reads the file system, changes nothing in it.
+//! The last look at the merged settings: what one value alone cannot tell, and what depends on
+//! where rcorn was started. Reads the file system, changes nothing in it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -217,8 +217,8 @@ fn log_files(settings: &Settings, warnings: &mut Vec<String>) {
     }
 }
 
-/// Where we were started, by the name the shell knows it by: with deploys through a symbolic link, the link must
-/// stay in the path, or a reload would load the old release.
+/// Where we were started, by the name the shell knows it by: with deploys through a symbolic link,
+/// the link must stay in the path, or a reload would load the old release.
 pub fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
     let real = env::current_dir().map_err(|source| Error::LaunchDirectory { source })?;
     let spelled = non_empty(environment, "PWD")

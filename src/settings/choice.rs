@@ -99,8 +99,8 @@ choices! {
 }
 
 choices! {
-    /// Which PROXY headers are taken at the beginning of a connection. gunicorn's older settings files say true or
-    /// false.
+    /// Which PROXY headers are taken at the beginning of a connection. gunicorn's older settings
+    /// files say true or false.
     ProxyProtocol, "off, v1, v2 or auto", "MODE" {
         /// None.
         Off = "off" | "false",
@@ -114,7 +114,8 @@ choices! {
 }
 
 choices! {
-    /// What becomes of a field whose name has an underscore: in the environ it could pass for another.
+    /// What becomes of a field whose name has an underscore: in the environ it could pass for
+    /// another.
     HeaderMap, "a way to treat header names with underscores", "HOW" {
         /// The app does not see it.
         Drop = "drop",

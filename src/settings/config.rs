@@ -94,8 +94,9 @@ impl Value for ConfigFile {
     }
 }
 
-/// A mapping of names to anything: kept as JSON. One that lives in a `gunicorn.conf.py` stays there, because it may have
-/// functions and classes in it; the workers find it when they execute that file.
+/// A mapping of names to anything: kept as JSON. One that lives in a `gunicorn.conf.py` stays
+/// there, because it may have functions and classes in it; the workers find it when they execute
+/// that file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping(String);
 

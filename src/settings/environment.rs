@@ -1,5 +1,5 @@
-//! Settings from environment variables. An empty variable counts as unset: start scripts and container
-//! platforms set such ones, and nobody means "no workers" by them.
+//! Settings from environment variables. An empty variable counts as unset: start scripts and
+//! container platforms set such ones, and nobody means "no workers" by them.
 
 use std::borrow::Cow;
 

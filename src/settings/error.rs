@@ -250,9 +250,9 @@ impl Error {
         }
     }
 
-    /// How rcorn exits with it: [`Usage`](ExitStatus::Usage) for words that cannot be understood, as
-    /// gunicorn's parser does, and [`Failure`](ExitStatus::Failure) for those that are understood but
-    /// cannot be followed, as its checks do.
+    /// How rcorn exits with it: [`Usage`](ExitStatus::Usage) for words that cannot be understood,
+    /// as gunicorn's parser does, and [`Failure`](ExitStatus::Failure) for those that are
+    /// understood but cannot be followed, as its checks do.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             // gunicorn exits with 1 for all errors in its file, and scripts rely on that.

@@ -28,7 +28,8 @@ impl PythonFile {
     }
 }
 
-/// The program that evaluates it. Arguments: a descriptor to write the answer to; `file` or `module`; its path or name.
+/// The program that evaluates it. Arguments: a descriptor to write the answer to; `file` or
+/// `module`; its path or name.
 pub const EVALUATOR: &str = include_str!("evaluate.py");
 
 #[derive(Deserialize)]

@@ -10,7 +10,8 @@ use super::rows::{Setting, Settings, TABLE};
 use super::sources::Resolved;
 use super::table::InPython;
 
-/// Every setting of ours and of gunicorn with its value as Python writes it, sorted by name. Hooks are not among them.
+/// Every setting of ours and of gunicorn with its value as Python writes it, sorted by name. Hooks
+/// are not among them.
 pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     let ours = TABLE
         .iter()
@@ -46,7 +47,8 @@ fn pair(literal: Literal) -> Option<(Literal, Literal)> {
     ))
 }
 
-/// The settings in the form of gunicorn's `--print-config`: `name = value`, the names padded, sorted.
+/// The settings in the form of gunicorn's `--print-config`: `name = value`, the names padded,
+/// sorted.
 pub fn print_config(settings: &Settings) -> String {
     let mut all = values(settings);
     let config = settings
@@ -102,7 +104,8 @@ fn plain_name(name: &str) -> String {
         .to_lowercase()
 }
 
-/// Whether the name is that of the app, which has no default: its value cannot be shown without one.
+/// Whether the name is that of the app, which has no default: its value cannot be shown without
+/// one.
 pub fn is_app(name: &str) -> bool {
     let name = plain_name(name);
     name == "app" || row_called(&name).is_some_and(|row| row.positional.is_some())

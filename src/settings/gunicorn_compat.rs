@@ -1,8 +1,8 @@
-//! The settings of gunicorn that rcorn does not have. All are recognised, so that a command line or a
-//! configuration file of gunicorn is answered with a reason and never with "unknown".
+//! The settings of gunicorn that rcorn does not have. All are recognised, so that a command line or
+//! a configuration file of gunicorn is answered with a reason and never with "unknown".
 //!
-//! A setting whose absence would change the service or its safety stops the start; one that only tunes
-//! a part that rcorn does not have is ignored with one warning.
+//! A setting whose absence would change the service or its safety stops the start; one that only
+//! tunes a part that rcorn does not have is ignored with one warning.
 
 use super::error::Error;
 

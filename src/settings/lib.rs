@@ -1,9 +1,9 @@
-//! The settings table, and all sources of settings in rising precedence: defaults, the configuration
-//! file, the environment with the command lines in `GUNICORN_CMD_ARGS` and `RCORN_CMD_ARGS`, the
-//! arguments.
+//! The settings table, and all sources of settings in rising precedence: defaults, the
+//! configuration file, the environment with the command lines in `GUNICORN_CMD_ARGS` and
+//! `RCORN_CMD_ARGS`, the arguments.
 //!
-//! All settings are rows of one table, in `rows`. Nothing here prints, forks or opens a socket. `main`
-//! and the driver call [`collect`]; everyone else gets [`Settings`].
+//! All settings are rows of one table, in `rows`. Nothing here prints, forks or opens a socket.
+//! `main` and the driver call [`collect`]; everyone else gets [`Settings`].
 
 #![forbid(unsafe_code)]
 

@@ -60,7 +60,8 @@ impl Bounds {
         }
     }
 
-    /// A larger one is lowered. For limits that gunicorn lowers too: its command lines must go on working.
+    /// A larger one is lowered. For limits that gunicorn lowers too: its command lines must go on
+    /// working.
     pub const fn lowered_to(most: u64) -> Self {
         Self {
             least: 0,

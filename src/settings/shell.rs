@@ -1,8 +1,9 @@
-//! Splitting `GUNICORN_CMD_ARGS` into words by the quoting rules of a POSIX shell, without any expansion: as
-//! Python's `shlex.split` does, which gunicorn calls.
+//! Splitting `GUNICORN_CMD_ARGS` into words by the quoting rules of a POSIX shell, without any
+//! expansion: as Python's `shlex.split` does, which gunicorn calls.
 //!
-//! The crates `shlex` and `shell-words` take `#` for the beginning of a comment, which `shlex.split` does not: with
-//! them `--name "#1"` would pass and `--name #1` would lose its value. They do not say what is wrong, either.
+//! The crates `shlex` and `shell-words` take `#` for the beginning of a comment, which
+//! `shlex.split` does not: with them `--name "#1"` would pass and `--name #1` would lose its value.
+//! They do not say what is wrong, either.
 
 /// The words of a line, or what is wrong with it.
 pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {

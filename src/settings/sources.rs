@@ -1,5 +1,5 @@
-//! All sources of settings in rising precedence: the defaults, the configuration file, the environment,
-//! the command lines in variables, the arguments.
+//! All sources of settings in rising precedence: the defaults, the configuration file, the
+//! environment, the command lines in variables, the arguments.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Sources<'_> {
 /// The variables that hold a command line, in rising order of precedence.
 const COMMAND_LINES: [&str; 2] = ["GUNICORN_CMD_ARGS", "RCORN_CMD_ARGS"];
 
-/// Collects what the arguments (without the program's own name) and the environment say. `directory`:
-/// where rcorn was started.
+/// Collects what the arguments (without the program's own name) and the environment say.
+/// `directory`: where rcorn was started.
 ///
 /// # Errors
 ///

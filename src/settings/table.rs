@@ -46,7 +46,8 @@ pub struct Row<S, L> {
     pub value: fn(&S) -> String,
     /// Its value in these settings, as Python would have it.
     pub literal: fn(&S) -> Literal,
-    /// Reads texts, in the order given, into a layer; gives a remark when a value had to be changed.
+    /// Reads texts, in the order given, into a layer; gives a remark when a value had to be
+    /// changed.
     pub(super) read: Read<S, L>,
 }
 
@@ -253,9 +254,9 @@ impl Effect {
 /// Turns the rows into `Settings`, `Layer` and `TABLE`.
 ///
 /// A row is its doc comment, `name: Type = default => Section, Effect`, then, in this order, what
-/// applies of: `bounds`, `split` (the separator of a list), `named` and `completes` (instead of what
-/// the type says), `positional`, `in_python`, `variable NAME` (`as FORM DOC`), and any number of
-/// flags.
+/// applies of: `bounds`, `split` (the separator of a list), `named` and `completes` (instead of
+/// what the type says), `positional`, `in_python`, `variable NAME` (`as FORM DOC`), and any number
+/// of flags.
 macro_rules! settings {
     ($(
         $(#[doc = $doc:literal])+
@@ -271,9 +272,10 @@ macro_rules! settings {
     )+) => {
         /// Every setting with its value.
         ///
-        /// As JSON it travels between builds (the hand-over of an upgrade) and to templates and workers.
-        /// A build may have settings that the other one lacks: a missing one has its default, and an
-        /// unknown one is ignored, so that adding or removing a row breaks no upgrade.
+        /// As JSON it travels between builds (the hand-over of an upgrade) and to templates and
+        /// workers. A build may have settings that the other one lacks: a missing one has its
+        /// default, and an unknown one is ignored, so that adding or removing a row breaks no
+        /// upgrade.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Settings {
@@ -286,8 +288,8 @@ macro_rules! settings {
             }
         }
 
-        /// What one source says: only what it names. A setting can be named as nothing, which is not the
-        /// same as not being named: hence options of options.
+        /// What one source says: only what it names. A setting can be named as nothing, which is
+        /// not the same as not being named: hence options of options.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Layer {
             $($(#[doc = $doc])+ pub $name: Option<$type>,)+

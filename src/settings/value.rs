@@ -1,5 +1,6 @@
-//! How a value is read from text and shown as text: the trait that every type of the settings table has, and
-//! it for the types of the standard library. The same text is the form of our own types in JSON.
+//! How a value is read from text and shown as text: the trait that every type of the settings table
+//! has, and it for the types of the standard library. The same text is the form of our own types in
+//! JSON.
 //!
 //! Parsing here looks at nothing but the text: no file, no user database, no clock.
 
@@ -89,7 +90,8 @@ fn refused<T: Value>(text: &str, cause: Cause, bounds: Bounds) -> Refused {
     }
 }
 
-/// Whole numbers, as Python's `int()` takes them from a command line: blanks around them and a plus are no harm.
+/// Whole numbers, as Python's `int()` takes them from a command line: blanks around them and a plus
+/// are no harm.
 macro_rules! whole_numbers {
     ($($type:ty),+) => {$(
         impl Value for $type {
@@ -273,7 +275,8 @@ impl<T: Value> Value for Vec<T> {
         for text in texts {
             let parts = text.split(|sign| Some(sign) == separator);
             for part in parts {
-                // `a, b,` is two things; but an empty part of an undivided list is a mistake to be named.
+                // `a, b,` is two things; but an empty part of an undivided list is a mistake to be
+                // named.
                 let part = if separator.is_some() {
                     part.trim()
                 } else {

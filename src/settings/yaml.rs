@@ -1,7 +1,8 @@
 //! `rcorn.yaml`. The only place that knows the YAML library.
 //!
-//! A mapping of settings to values. `!env "text with ${NAME}"` is replaced by what the environment says; nothing else is
-//! expanded. A name that is unknown, or said twice, is refused with its place.
+//! A mapping of settings to values. `!env "text with ${NAME}"` is replaced by what the environment
+//! says; nothing else is expanded. A name that is unknown, or said twice, is refused with its
+//! place.
 
 use std::cell::RefCell;
 use std::fmt;

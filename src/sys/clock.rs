@@ -1,5 +1,5 @@
-//! The clocks: monotonic for everything that is compared, wall time for what people read. Callers pass the
-//! values on; only drivers, workers and logs read a clock.
+//! The clocks: monotonic for everything that is compared, wall time for what people read. Callers
+//! pass the values on; only drivers, workers and logs read a clock.
 #![expect(
     unsafe_code,
     reason = "localtime_r has no safe form that sees the app's tzset()"
@@ -34,8 +34,8 @@ pub fn now() -> Monotonic {
     Monotonic::from_nanos(read(ClockId::CLOCK_MONOTONIC))
 }
 
-/// The monotonic clock as of the kernel's last tick, up to 4 ms ago, at a tenth of the cost of [`now`]
-/// (`CLOCK_MONOTONIC_COARSE`): for time limits. Never ahead of [`now`].
+/// The monotonic clock as of the kernel's last tick, up to 4 ms ago, at a tenth of the cost of
+/// [`now`] (`CLOCK_MONOTONIC_COARSE`): for time limits. Never ahead of [`now`].
 #[must_use]
 pub fn coarse_now() -> Monotonic {
     Monotonic::from_nanos(read(ClockId::CLOCK_MONOTONIC_COARSE))
@@ -48,7 +48,8 @@ pub fn wall() -> WallClock {
 }
 
 fn read(clock: ClockId) -> u64 {
-    // These clocks exist on every kernel that runs this program; a failure would mean a bad clock id.
+    // These clocks exist on every kernel that runs this program; a failure would mean a bad clock
+    // id.
     clock_gettime(clock).map_or(0, |t| {
         u64::try_from(t.tv_sec())
             .unwrap_or(0)
@@ -57,8 +58,8 @@ fn read(clock: ClockId) -> u64 {
     })
 }
 
-/// Local time by the C library's zone, so that an app that calls `time.tzset()` (Django does) moves the
-/// log lines of its worker too, as it does under gunicorn.
+/// Local time by the C library's zone, so that an app that calls `time.tzset()` (Django does) moves
+/// the log lines of its worker too, as it does under gunicorn.
 #[must_use]
 pub fn local(unix_seconds: i64) -> LocalTime {
     // SAFETY: `tm` is plain data for which all zeroes is a valid value.

@@ -1,9 +1,11 @@
-//! File descriptors: which came through the exec and are nobody's yet, who takes them, and their flags.
+//! File descriptors: which came through the exec and are nobody's yet, who takes them, and their
+//! flags.
 //!
-//! Messages name inherited descriptors by number, and any code can make up a number. So the number is not what is
-//! believed. All that this program opens is close-on-exec, hence a descriptor above 2 without that flag came through
-//! the exec and has no owner; taking it sets the flag, hence it can be taken once. The exceptions, descriptors of ours
-//! that the next exec is to inherit and inherited ones that are taken later, are kept in a list.
+//! Messages name inherited descriptors by number, and any code can make up a number. So the number
+//! is not what is believed. All that this program opens is close-on-exec, hence a descriptor above
+//! 2 without that flag came through the exec and has no owner; taking it sets the flag, hence it
+//! can be taken once. The exceptions, descriptors of ours that the next exec is to inherit and
+//! inherited ones that are taken later, are kept in a list.
 #![expect(
     unsafe_code,
     reason = "an inherited descriptor is a number until somebody owns it"
@@ -54,12 +56,14 @@ fn in_use(fd: RawFd) -> io::Error {
     io::Error::other(format!("descriptor {fd} is in use by this process"))
 }
 
-/// Makes an inherited descriptor close-on-exec and marks it as one that is taken later, by [`adopt`]. To be called
-/// before anything else can start a program, which would inherit it. May be repeated.
+/// Makes an inherited descriptor close-on-exec and marks it as one that is taken later, by
+/// [`adopt`]. To be called before anything else can start a program, which would inherit it. May be
+/// repeated.
 ///
 /// # Errors
 ///
-/// Those of fcntl(2): it is not open. `Other` when it did not come through the exec, or has an owner.
+/// Those of fcntl(2): it is not open. `Other` when it did not come through the exec, or has an
+/// owner.
 pub fn claim(fd: RawFd) -> io::Result<()> {
     claim_in(&mut known(), fd)
 }
@@ -79,12 +83,13 @@ fn claim_in(known: &mut BTreeMap<RawFd, Known>, fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes ownership of a descriptor that came through the exec, once; it is close-on-exec from then on. Of a standard
-/// stream (0 to 2), which stays what it is, this gives a duplicate.
+/// Takes ownership of a descriptor that came through the exec, once; it is close-on-exec from then
+/// on. Of a standard stream (0 to 2), which stays what it is, this gives a duplicate.
 ///
 /// # Errors
 ///
-/// Those of fcntl(2): it is not open. `Other` when it did not come through the exec, or was taken before.
+/// Those of fcntl(2): it is not open. `Other` when it did not come through the exec, or was taken
+/// before.
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     if (libc::STDIN_FILENO..=libc::STDERR_FILENO).contains(&fd) {
         return duplicate(fd);
@@ -92,13 +97,13 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     let mut known = known();
     claim_in(&mut known, fd)?;
     known.remove(&fd);
-    // SAFETY: it is open, came through the exec, and nobody has taken it before: see the head of the module. From here
-    // on it is close-on-exec and unknown, so that nobody takes it again.
+    // SAFETY: it is open, came through the exec, and nobody has taken it before: see the head of
+    // the module. From here on it is close-on-exec and unknown, so that nobody takes it again.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Keeps a descriptor that came through the exec open for the rest of this process's life, for code that knows it by
-/// its number.
+/// Keeps a descriptor that came through the exec open for the rest of this process's life, for code
+/// that knows it by its number.
 ///
 /// # Errors
 ///
@@ -111,7 +116,8 @@ pub fn keep_open(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// A second descriptor, close-on-exec, of what a number means to other code of this process (a Python file object).
+/// A second descriptor, close-on-exec, of what a number means to other code of this process (a
+/// Python file object).
 ///
 /// # Errors
 ///
@@ -126,8 +132,8 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Lets a descriptor survive the next exec under its number, or closes it there (`FD_CLOEXEC`, fcntl(2)).
-/// The flag belongs to the descriptor, not to what it refers to: duplicates keep theirs.
+/// Lets a descriptor survive the next exec under its number, or closes it there (`FD_CLOEXEC`,
+/// fcntl(2)). The flag belongs to the descriptor, not to what it refers to: duplicates keep theirs.
 ///
 /// # Errors
 ///
@@ -136,8 +142,8 @@ pub fn set_inherited(fd: impl AsFd, is_inherited: bool) -> io::Result<()> {
     set_number_inherited(fd.as_fd().as_raw_fd(), is_inherited)
 }
 
-/// The same by number, for those who pass numbers on to the program that they are about to exec. A descriptor that
-/// is closed at exec cannot be lost by this, nor taken over by [`adopt`].
+/// The same by number, for those who pass numbers on to the program that they are about to exec. A
+/// descriptor that is closed at exec cannot be lost by this, nor taken over by [`adopt`].
 ///
 /// # Errors
 ///
@@ -156,8 +162,8 @@ pub fn set_number_inherited(fd: RawFd, is_inherited: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a descriptor refer to what `with` refers to, in one step (dup3(2)): whoever uses its number meanwhile reaches
-/// the old or the new file. Its owner and its close-on-exec flag stay.
+/// Makes a descriptor refer to what `with` refers to, in one step (dup3(2)): whoever uses its
+/// number meanwhile reaches the old or the new file. Its owner and its close-on-exec flag stay.
 ///
 /// # Errors
 ///
@@ -176,7 +182,8 @@ pub fn replace(fd: &OwnedFd, with: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// How a file was opened (`F_GETFL` of fcntl(2)), by a number that other code of this process may own.
+/// How a file was opened (`F_GETFL` of fcntl(2)), by a number that other code of this process may
+/// own.
 ///
 /// # Errors
 ///

@@ -1,14 +1,15 @@
 //! `fork`, and what is left of a process in the child.
 //!
-//! Between a fork and an exec or exit, and for good in a child that goes on, only the forking thread exists. What
-//! other threads held stays held: POSIX (fork(3p)) therefore allows the child of a process with several threads
-//! async-signal-safe calls only. The places that fork:
+//! Between a fork and an exec or exit, and for good in a child that goes on, only the forking
+//! thread exists. What other threads held stays held: POSIX (fork(3p)) therefore allows the child
+//! of a process with several threads async-signal-safe calls only. The places that fork:
 //!
-//! - `driver::background`, `driver::lookup`: the arbiter, by [`fork`], which refuses when there are more threads. The
-//!   child may do anything.
-//! - `python::fork`: the template, twice. With one thread, as above. With threads that a preloaded app started, by the
-//!   operator's explicit order, as [`fork_with_threads`] says.
-//! - `sys::spawn`: by the standard library, which allocates before the fork; what runs after it is listed there.
+//! - `driver::background`, `driver::lookup`: the arbiter, by [`fork`], which refuses when there are
+//!   more threads. The child may do anything.
+//! - `python::fork`: the template, twice. With one thread, as above. With threads that a preloaded
+//!   app started, by the operator's explicit order, as [`fork_with_threads`] says.
+//! - `sys::spawn`: by the standard library, which allocates before the fork; what runs after it is
+//!   listed there.
 #![expect(
     unsafe_code,
     reason = "fork is unsafe by nature; the contract is on the function"
@@ -29,7 +30,8 @@ pub enum Fork {
     Child,
 }
 
-/// How many threads this process has (`/proc/self/task`, proc(5)). A thread that is ending may be among them.
+/// How many threads this process has (`/proc/self/task`, proc(5)). A thread that is ending may be
+/// among them.
 ///
 /// # Errors
 ///
@@ -38,7 +40,8 @@ pub fn count_threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-/// Errors unless the calling thread is the only one: then nobody else can start another before it goes on.
+/// Errors unless the calling thread is the only one: then nobody else can start another before it
+/// goes on.
 pub(crate) fn require_one_thread(for_what: &str) -> io::Result<()> {
     match count_threads()? {
         1 => Ok(()),
@@ -96,9 +99,10 @@ pub fn fork() -> io::Result<Fork> {
 ///
 /// # Safety
 ///
-/// If there are other threads, the child calls nothing but async-signal-safe functions (signal-safety(7)) until it
-/// execs or exits, or puts in order every lock that it then takes. glibc does so for `malloc` and stdio in its own
-/// fork; a Python process does so for the interpreter by `PyOS_BeforeFork` and `PyOS_AfterFork_Child` around the call.
+/// If there are other threads, the child calls nothing but async-signal-safe functions
+/// (signal-safety(7)) until it execs or exits, or puts in order every lock that it then takes.
+/// glibc does so for `malloc` and stdio in its own fork; a Python process does so for the
+/// interpreter by `PyOS_BeforeFork` and `PyOS_AfterFork_Child` around the call.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that forks"

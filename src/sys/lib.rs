@@ -1,9 +1,11 @@
-//! The only `unsafe` towards the operating system: calls for which no library offers a safe form, each
-//! with the condition that makes it sound. Policy lives elsewhere; nothing here decides anything.
+//! The only `unsafe` towards the operating system: calls for which no library offers a safe form,
+//! each with the condition that makes it sound. Policy lives elsewhere; nothing here decides
+//! anything.
 //!
-//! A function here is safe whatever its caller does, or it is an `unsafe fn`. Where the system cannot tell, a type
-//! carries the proof ([`signal::AsyncSignalSafe`]), or the function looks for itself: [`descriptor::adopt`] at the
-//! descriptor's flag, [`fork::fork`] and [`environment::set`] at the number of threads.
+//! A function here is safe whatever its caller does, or it is an `unsafe fn`. Where the system
+//! cannot tell, a type carries the proof ([`signal::AsyncSignalSafe`]), or the function looks for
+//! itself: [`descriptor::adopt`] at the descriptor's flag, [`fork::fork`] and [`environment::set`]
+//! at the number of threads.
 #![warn(clippy::missing_errors_doc)]
 
 pub mod clock;

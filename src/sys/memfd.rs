@@ -10,7 +10,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// What is in the file. Says the kernel what it may be used for where `vm.memfd_noexec` asks for that.
+/// What is in the file. Says the kernel what it may be used for where `vm.memfd_noexec` asks for
+/// that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Data.
@@ -19,12 +20,13 @@ pub enum Content {
     Program,
 }
 
-/// Makes a file that holds `bytes` for good: sealed against writing and any change of its size (`F_ADD_SEALS` of
-/// fcntl(2)). It is close-on-exec, and its position is at the beginning.
+/// Makes a file that holds `bytes` for good: sealed against writing and any change of its size
+/// (`F_ADD_SEALS` of fcntl(2)). It is close-on-exec, and its position is at the beginning.
 ///
 /// # Errors
 ///
-/// Those of `memfd_create(2)`, write(2) and fcntl(2); EACCES for a program where `vm.memfd_noexec` is 2.
+/// Those of `memfd_create(2)`, write(2) and fcntl(2); EACCES for a program where `vm.memfd_noexec`
+/// is 2.
 pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let purpose = MFdFlags::from_bits_retain(match content {

@@ -1,5 +1,5 @@
-//! Socket calls on the hot path, and those that no library offers: accept with the peer's address, one
-//! gathered send, the SYN filter of a loss-free stop.
+//! Socket calls on the hot path, and those that no library offers: accept with the peer's address,
+//! one gathered send, the SYN filter of a loss-free stop.
 #![expect(
     unsafe_code,
     reason = "accept4 with address, sendmsg, SIOCOUTQ, SO_ATTACH_FILTER"
@@ -75,7 +75,8 @@ pub fn peer_of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
 fn peer(address: &libc::sockaddr_storage) -> Peer {
     match libc::c_int::from(address.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that the kernel wrote a sockaddr_in, which is smaller than storage.
+            // SAFETY: the family says that the kernel wrote a sockaddr_in, which is smaller than
+            // storage.
             let v4 = unsafe { &*(&raw const *address).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             Peer::Inet(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)))
@@ -91,7 +92,8 @@ fn peer(address: &libc::sockaddr_storage) -> Peer {
     }
 }
 
-/// Reads what is there into `buffer`; 0 at the end of the stream. Never blocks, never raises SIGPIPE.
+/// Reads what is there into `buffer`; 0 at the end of the stream. Never blocks, never raises
+/// SIGPIPE.
 ///
 /// # Errors
 ///
@@ -109,10 +111,11 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     usize::try_from(got).map_err(|_negative| io::Error::last_os_error())
 }
 
-/// Appends what is there to `buffer`, at most `max` bytes of it; 0 at the end of the stream. Never blocks.
+/// Appends what is there to `buffer`, at most `max` bytes of it; 0 at the end of the stream. Never
+/// blocks.
 ///
-/// The bytes go into the vector's spare capacity, which grows to `max` if it is smaller and is never cleared
-/// first. What the vector held stays.
+/// The bytes go into the vector's spare capacity, which grows to `max` if it is smaller and is
+/// never cleared first. What the vector held stays.
 ///
 /// # Errors
 ///
@@ -121,7 +124,8 @@ pub fn receive_into(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) ->
     buffer.reserve(max);
     let spare = buffer.spare_capacity_mut();
     let space = max.min(spare.len());
-    // SAFETY: the pointer and length are of a live, exclusively borrowed slice; recv(2) only writes to it.
+    // SAFETY: the pointer and length are of a live, exclusively borrowed slice; recv(2) only writes
+    // to it.
     let got = unsafe {
         libc::recv(
             socket.as_raw_fd(),
@@ -132,12 +136,14 @@ pub fn receive_into(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) ->
     };
     let got = usize::try_from(got).map_err(|_negative| io::Error::last_os_error())?;
     let length = buffer.len().saturating_add(got);
-    // SAFETY: recv(2) has written `got` bytes behind the old length, at most as many as the spare capacity.
+    // SAFETY: recv(2) has written `got` bytes behind the old length, at most as many as the spare
+    // capacity.
     unsafe { buffer.set_len(length) };
     Ok(got)
 }
 
-/// Sends what fits. Never blocks, never raises SIGPIPE. With `more` the kernel may wait for the rest.
+/// Sends what fits. Never blocks, never raises SIGPIPE. With `more` the kernel may wait for the
+/// rest.
 ///
 /// # Errors
 ///
@@ -167,13 +173,14 @@ pub fn send_gathered(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
     message.msg_iov = parts.as_ptr().cast::<libc::iovec>().cast_mut();
     message.msg_iovlen = parts.len();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: IoSlice is guaranteed to have iovec's layout; the slices live through the call, and sendmsg
-    // only reads them.
+    // SAFETY: IoSlice is guaranteed to have iovec's layout; the slices live through the call, and
+    // sendmsg only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
     usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
 }
 
-/// Lets the kernel send what it was given with `more` (tcp(7): setting `TCP_NODELAY` flushes what is pending).
+/// Lets the kernel send what it was given with `more` (tcp(7): setting `TCP_NODELAY` flushes what
+/// is pending).
 ///
 /// # Errors
 ///
@@ -182,8 +189,8 @@ pub fn flush(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
 }
 
-/// How many bytes the kernel was given to send and the peer has not acknowledged (tcp(7), `SIOCOUTQ`); on a unix
-/// socket, has not read.
+/// How many bytes the kernel was given to send and the peer has not acknowledged (tcp(7),
+/// `SIOCOUTQ`); on a unix socket, has not read.
 ///
 /// # Errors
 ///
@@ -198,7 +205,8 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole one.
+/// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole
+/// one.
 ///
 /// # Errors
 ///
@@ -215,11 +223,11 @@ pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     )
 }
 
-/// Drops every packet that would begin a new connection to this TCP listener, while handshakes in progress
-/// and the accept queue live on. A stopping server thus loses nobody: who is in is served, who comes later
-/// repeats its SYN and meets the next server, or a clear refusal. Needs no privilege (socket(7),
-/// `SO_ATTACH_FILTER`); the filter of a TCP socket sees packets from the TCP header on, where byte 13 has
-/// the flags (RFC 9293 section 3.1).
+/// Drops every packet that would begin a new connection to this TCP listener, while handshakes in
+/// progress and the accept queue live on. A stopping server thus loses nobody: who is in is served,
+/// who comes later repeats its SYN and meets the next server, or a clear refusal. Needs no
+/// privilege (socket(7), `SO_ATTACH_FILTER`); the filter of a TCP socket sees packets from the TCP
+/// header on, where byte 13 has the flags (RFC 9293 section 3.1).
 ///
 /// # Errors
 ///
@@ -297,7 +305,8 @@ pub fn accept_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
 
 fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
-    // SAFETY: the pointer and length are of a live value of the type the option takes (callers above).
+    // SAFETY: the pointer and length are of a live value of the type the option takes (callers
+    // above).
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -1,4 +1,5 @@
-//! Messages that carry a descriptor (`SCM_RIGHTS`, unix(7)) over sockets that keep message boundaries.
+//! Messages that carry a descriptor (`SCM_RIGHTS`, unix(7)) over sockets that keep message
+//! boundaries.
 #![expect(unsafe_code, reason = "a received descriptor is a number")]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -31,8 +32,8 @@ pub fn send_with(
     Ok(())
 }
 
-/// Receives one message without waiting, with the descriptor that came with it: `None` when there is none. The
-/// descriptor is missing when this process has no room for one more.
+/// Receives one message without waiting, with the descriptor that came with it: `None` when there
+/// is none. The descriptor is missing when this process has no room for one more.
 ///
 /// # Errors
 ///

@@ -15,10 +15,12 @@ use crate::procfs::Stat;
 
 /// What `prctl(PR_SET_NAME)` takes, with the NUL.
 const COMMAND_NAME_BYTES: usize = 16;
-/// The unit in which memory is given back, on each platform that this program runs on or a part of it.
+/// The unit in which memory is given back, on each platform that this program runs on or a part of
+/// it.
 const PAGE_BYTES: usize = 4096;
 
-/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio. Async-signal-safe.
+/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio.
+/// Async-signal-safe.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any integer and never returns.
     unsafe { libc::_exit(code) }
@@ -50,8 +52,9 @@ pub fn watch(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Gives the pages of a part of this program's file back: it was read once and is not needed again. What is read later
-/// comes from the file. Does nothing where the kernel does not show that the pages are as the file has them.
+/// Gives the pages of a part of this program's file back: it was read once and is not needed again.
+/// What is read later comes from the file. Does nothing where the kernel does not show that the
+/// pages are as the file has them.
 pub fn forget_pages(bytes: &'static [u8]) {
     let Ok(mappings) = std::fs::read_to_string("/proc/self/smaps") else {
         return;
@@ -66,8 +69,9 @@ pub fn forget_pages(bytes: &'static [u8]) {
         return;
     };
     let length = end.saturating_sub(start);
-    // SAFETY: whole pages of a file that is mapped read-only, none of which was ever written to: after MADV_DONTNEED
-    // they read as before. Without the right to write nobody in this process can have changed them since.
+    // SAFETY: whole pages of a file that is mapped read-only, none of which was ever written to:
+    // after MADV_DONTNEED they read as before. Without the right to write nobody in this
+    // process can have changed them since.
     unsafe {
         libc::madvise(
             first.as_ptr().cast_mut().cast(),
@@ -84,20 +88,21 @@ fn is_unchanged_file(mappings: &str, start: usize, end: usize) -> bool {
         .any(|(first, last)| *first <= start && end <= *last)
 }
 
-/// Gives the pages of this program's and its libraries' files back: most of their code runs once, at the start. What is
-/// used again comes from the page cache by itself.
+/// Gives the pages of this program's and its libraries' files back: most of their code runs once,
+/// at the start. What is used again comes from the page cache by itself.
 ///
-/// A mapping of which the kernel shows a changed copy of a page (a debugger's breakpoint, a relocation) is left alone
-/// whole.
+/// A mapping of which the kernel shows a changed copy of a page (a debugger's breakpoint, a
+/// relocation) is left alone whole.
 ///
 /// # Errors
 ///
 /// `/proc/self/smaps` cannot be read (`proc_pid_smaps(5)`); nothing has changed then.
 pub fn release_file_pages() -> io::Result<()> {
     for (start, end) in unchanged_files(&std::fs::read_to_string("/proc/self/smaps")?) {
-        // SAFETY: whole pages of a file that is mapped without the right to write, and of which no page is a changed
-        // copy: after MADV_DONTNEED they read and run as before. Without that right nobody in this process can have
-        // changed one since; a debugger that has, just now, loses a breakpoint.
+        // SAFETY: whole pages of a file that is mapped without the right to write, and of which no
+        // page is a changed copy: after MADV_DONTNEED they read and run as before. Without
+        // that right nobody in this process can have changed one since; a debugger that
+        // has, just now, loses a breakpoint.
         unsafe {
             libc::madvise(
                 std::ptr::with_exposed_provenance_mut(start),
@@ -109,8 +114,8 @@ pub fn release_file_pages() -> io::Result<()> {
     Ok(())
 }
 
-/// The ranges of files that are mapped without the right to write and of which no page is a changed copy
-/// (`proc_pid_smaps(5)`).
+/// The ranges of files that are mapped without the right to write and of which no page is a changed
+/// copy (`proc_pid_smaps(5)`).
 fn unchanged_files(mappings: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut candidate = None;
@@ -147,11 +152,13 @@ pub fn trim_heap() {
     }
 }
 
-/// Start and end of the memory that `/proc/PID/cmdline` shows. The lock lets one thread at a time write there.
+/// Start and end of the memory that `/proc/PID/cmdline` shows. The lock lets one thread at a time
+/// write there.
 static TITLE_AREA: OnceLock<Option<Mutex<(usize, usize)>>> = OnceLock::new();
 
-/// Moves the environment to the heap, so that the title may also use the memory that it had at exec. For the arbiter,
-/// whose own arguments are short. Does nothing after the first call of [`set_title`].
+/// Moves the environment to the heap, so that the title may also use the memory that it had at
+/// exec. For the arbiter, whose own arguments are short. Does nothing after the first call of
+/// [`set_title`].
 ///
 /// # Errors
 ///
@@ -162,26 +169,29 @@ pub fn widen_title_area() -> io::Result<()> {
     Ok(())
 }
 
-/// From `arg_start` of `proc_pid_stat(5)` to the address in that field: 49 is `arg_end`, 51 `env_end`.
+/// From `arg_start` of `proc_pid_stat(5)` to the address in that field: 49 is `arg_end`, 51
+/// `env_end`.
 fn title_area(end_field: usize) -> Option<Mutex<(usize, usize)>> {
     let stat = Stat::of_self()?;
     let (start, end) = (stat.address(48)?, stat.address(end_field)?);
     (start < end).then_some(Mutex::new((start, end)))
 }
 
-/// Sets what `ps` shows for this process from now on. Does nothing where the kernel does not tell the area.
+/// Sets what `ps` shows for this process from now on. Does nothing where the kernel does not tell
+/// the area.
 ///
-/// The text is written over the memory of the command line. [`std::env::args_os`] reads there: it is called once, at
-/// the start of `main` (elsewhere clippy refuses it: `.clippy.toml`).
+/// The text is written over the memory of the command line. [`std::env::args_os`] reads there: it
+/// is called once, at the start of `main` (elsewhere clippy refuses it: `.clippy.toml`).
 pub fn set_title(text: &str) {
     let Some(area) = TITLE_AREA.get_or_init(|| title_area(49)) else {
         return;
     };
     let area = area.lock().unwrap_or_else(PoisonError::into_inner);
     let (start, end) = *area;
-    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when widened, environment)
-    // area, which the kernel has mapped writable at exec. Nothing refers to it any more: CPython and `main` have copied
-    // the arguments, `widen_title_area` has copied the environment. The lock is held: there is no second reference.
+    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when
+    // widened, environment) area, which the kernel has mapped writable at exec. Nothing refers
+    // to it any more: CPython and `main` have copied the arguments, `widen_title_area` has
+    // copied the environment. The lock is held: there is no second reference.
     let bytes = unsafe {
         std::slice::from_raw_parts_mut(
             std::ptr::with_exposed_provenance_mut::<u8>(start),

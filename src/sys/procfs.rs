@@ -5,7 +5,8 @@ use std::fs;
 /// `/proc/PID/stat` of one process (`proc_pid_stat(5)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// All fields from the third on: the second is a command in parentheses, which may hold anything.
+    /// All fields from the third on: the second is a command in parentheses, which may hold
+    /// anything.
     fields: Vec<String>,
 }
 
@@ -47,8 +48,8 @@ impl Stat {
     }
 }
 
-/// Where in the kernel a process sleeps (`proc_pid_wchan(5)`); `None` when it does not, or it is not ours
-/// to know.
+/// Where in the kernel a process sleeps (`proc_pid_wchan(5)`); `None` when it does not, or it is
+/// not ours to know.
 #[must_use]
 pub fn wait_channel(pid: i32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/wchan")).ok()?;

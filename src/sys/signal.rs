@@ -1,12 +1,13 @@
 //! Signal handlers and dispositions.
 //!
-//! A handler runs at any moment, in any thread, also while `malloc` holds its lock: it may only do what is
-//! async-signal-safe (signal-safety(7)). Hence [`handle`] takes no closure but an [`AsyncSignalSafe`] action: the few of
-//! this module, and what crates with unsafe code declare to be one. All handlers of this program:
+//! A handler runs at any moment, in any thread, also while `malloc` holds its lock: it may only do
+//! what is async-signal-safe (signal-safety(7)). Hence [`handle`] takes no closure but an
+//! [`AsyncSignalSafe`] action: the few of this module, and what crates with unsafe code declare to
+//! be one. All handlers of this program:
 //!
-//! - [`handle`]: `getpid`, then the action, or the signal's default effect in a process forked without exec. signal-hook,
-//!   which calls it, keeps `errno`. The actions store into atomics ([`SetFlag`]), send(2) a byte ([`SendByte`]), and
-//!   call getppid and dup2 ([`WhenOrphaned`]).
+//! - [`handle`]: `getpid`, then the action, or the signal's default effect in a process forked
+//!   without exec. signal-hook, which calls it, keeps `errno`. The actions store into atomics
+//!   ([`SetFlag`]), send(2) a byte ([`SendByte`]), and call getppid and dup2 ([`WhenOrphaned`]).
 //! - `swallow`: `getpid`, and an atomic; `errno` is not touched by either.
 //! - `faulthandler` of CPython, for [`stack_dump`]: made to be called at any moment.
 #![expect(unsafe_code, reason = "sigaction, and handlers that run at any moment")]
@@ -35,8 +36,8 @@ pub fn number(signal: Signal) -> c_int {
 ///
 /// # Safety
 ///
-/// [`AsyncSignalSafe::run`] calls async-signal-safe functions only (signal-safety(7)): no lock, no memory from the
-/// heap given or taken, no panic; and leaves `errno` to signal-hook.
+/// [`AsyncSignalSafe::run`] calls async-signal-safe functions only (signal-safety(7)): no lock, no
+/// memory from the heap given or taken, no panic; and leaves `errno` to signal-hook.
 pub unsafe trait AsyncSignalSafe: Send + Sync + 'static {
     /// Called in the handler.
     fn run(&self);
@@ -60,7 +61,8 @@ unsafe impl AsyncSignalSafe for &'static AtomicBool {
     }
 }
 
-/// Sends a byte, for a loop that waits on the other end. Does not wait: a full socket means that the loop will wake.
+/// Sends a byte, for a loop that waits on the other end. Does not wait: a full socket means that
+/// the loop will wake.
 #[derive(Debug)]
 pub struct SendByte {
     /// A socket.
@@ -76,8 +78,8 @@ unsafe impl AsyncSignalSafe for SendByte {
     }
 }
 
-/// When `parent` is not the parent of this process any more, makes all `sockets` refer to `null`, so that what they
-/// were is closed that instant.
+/// When `parent` is not the parent of this process any more, makes all `sockets` refer to `null`,
+/// so that what they were is closed that instant.
 #[derive(Debug)]
 pub struct WhenOrphaned {
     /// The parent as it was.
@@ -130,9 +132,10 @@ unsafe impl<A: AsyncSignalSafe> AsyncSignalSafe for Option<A> {
     }
 }
 
-/// Runs `action` in the handler of a signal, after what was installed before. System calls that the signal interrupts
-/// are repeated. Programs that this process starts do not inherit it, and in processes that it forks without exec (an
-/// app's multiprocessing) the signal has its default effect.
+/// Runs `action` in the handler of a signal, after what was installed before. System calls that the
+/// signal interrupts are repeated. Programs that this process starts do not inherit it, and in
+/// processes that it forks without exec (an app's multiprocessing) the signal has its default
+/// effect.
 ///
 /// # Errors
 ///
@@ -147,14 +150,15 @@ pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
             signal_hook::low_level::emulate_default_handler(signal).ok();
         }
     };
-    // SAFETY: getpid, the action (by its type) and the emulation (sigaction, raise) are async-signal-safe. signal-hook
-    // refuses the signals of faults, after whose handler nothing may go on.
+    // SAFETY: getpid, the action (by its type) and the emulation (sigaction, raise) are
+    // async-signal-safe. signal-hook refuses the signals of faults, after whose handler nothing
+    // may go on.
     unsafe { signal_hook::low_level::register(signal, guarded) }?;
     Ok(())
 }
 
-/// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is pending stays
-/// so: the disposition is read without a detour over "ignore", which would drop it.
+/// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is
+/// pending stays so: the disposition is read without a detour over "ignore", which would drop it.
 ///
 /// # Errors
 ///
@@ -178,14 +182,15 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Whose handlers they are: in a process that this one forks without exec (an app's multiprocessing) the signal has its
-/// default effect.
+/// Whose handlers they are: in a process that this one forks without exec (an app's
+/// multiprocessing) the signal has its default effect.
 static SWALLOWER: AtomicU32 = AtomicU32::new(0);
 
 /// Signals that [`disregard`] swallowed, as a bit set by number.
 static SWALLOWED: AtomicU64 = AtomicU64::new(0);
 
-/// Async-signal-safe: getpid and an atomic; in a forked process what signal-hook does for the default effect.
+/// Async-signal-safe: getpid and an atomic; in a forked process what signal-hook does for the
+/// default effect.
 extern "C" fn swallow(signal: c_int) {
     if std::process::id() != SWALLOWER.load(Ordering::Relaxed) {
         // Fails only for signals that cannot be caught, which never get here.
@@ -203,8 +208,8 @@ fn bit(number: c_int) -> u64 {
         .unwrap_or(0)
 }
 
-/// Installs a handler that does nothing but note that the signal came ([`was_swallowed`]). Not `SIG_IGN`: programs that
-/// this process starts would inherit that.
+/// Installs a handler that does nothing but note that the signal came ([`was_swallowed`]). Not
+/// `SIG_IGN`: programs that this process starts would inherit that.
 ///
 /// # Errors
 ///
@@ -226,8 +231,8 @@ pub fn was_swallowed(signal: Signal) -> bool {
     SWALLOWED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
 }
 
-/// The signal at which our Pythons write down where all their threads are: the last real-time signal but one, which
-/// hardly any program uses.
+/// The signal at which our Pythons write down where all their threads are: the last real-time
+/// signal but one, which hardly any program uses.
 #[must_use]
 pub fn stack_dump() -> c_int {
     libc::SIGRTMAX().saturating_sub(1)
@@ -286,7 +291,8 @@ pub fn replace_by_default(signal: Signal) -> io::Result<Disposition> {
 }
 
 impl Disposition {
-    /// Puts it back: in the process that it was taken from, or in a fork of it, which has the same code.
+    /// Puts it back: in the process that it was taken from, or in a fork of it, which has the same
+    /// code.
     ///
     /// # Errors
     ///
@@ -301,7 +307,8 @@ impl Disposition {
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // System calls go on after a signal that is swallowed.
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module is async-signal-safe.
+    // SAFETY: SIG_IGN and SIG_DFL run no code of ours; the one handler of this module is
+    // async-signal-safe.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }

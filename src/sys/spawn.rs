@@ -25,8 +25,8 @@ pub struct Spawn {
     pub without: Vec<OsString>,
     /// Descriptors that survive the exec under the same number.
     pub inherit: Vec<RawFd>,
-    /// SIGINT is ignored from the start: Ctrl-C in a terminal goes to the whole group, and the arbiter
-    /// alone decides what it means.
+    /// SIGINT is ignored from the start: Ctrl-C in a terminal goes to the whole group, and the
+    /// arbiter alone decides what it means.
     pub ignore_interrupt: bool,
     /// The child gets SIGTERM when the thread that started it dies.
     pub die_with_parent: bool,
@@ -39,8 +39,9 @@ impl Spawn {
     ///
     /// # Errors
     ///
-    /// Those of fork(2) and execve(2): that the program cannot be executed is an error here, not an exit code. ESRCH when
-    /// this process ended before the child could ask for a signal at its death.
+    /// Those of fork(2) and execve(2): that the program cannot be executed is an error here, not an
+    /// exit code. ESRCH when this process ended before the child could ask for a signal at its
+    /// death.
     pub fn start(self) -> io::Result<i32> {
         let Self {
             program,
@@ -86,11 +87,12 @@ impl Spawn {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
             Ok(())
         };
-        // SAFETY: between fork and exec this process may have had other threads, so the closure may only do what is
-        // async-signal-safe (signal-safety(7)). It calls fcntl, prctl, getppid, sigaction and sigprocmask, which are
-        // system calls, and neither allocates nor frees: `inherit` is only read, and each error is an errno, which an
-        // `io::Error` holds in itself. All else was allocated before the fork; the standard library reports the error
-        // through a pipe and calls _exit(2).
+        // SAFETY: between fork and exec this process may have had other threads, so the closure may
+        // only do what is async-signal-safe (signal-safety(7)). It calls fcntl, prctl,
+        // getppid, sigaction and sigprocmask, which are system calls, and neither allocates
+        // nor frees: `inherit` is only read, and each error is an errno, which an
+        // `io::Error` holds in itself. All else was allocated before the fork; the standard library
+        // reports the error through a pipe and calls _exit(2).
         unsafe { command.pre_exec(prepare) };
         let child = command.spawn()?;
         // Dropping a std Child neither kills nor waits: the arbiter reaps by pid.

@@ -1,5 +1,6 @@
-//! What the app's import made of the process: what its children's deaths do, and who adopts its orphans. The
-//! template does without, because its own forks depend on both; each worker gets them back.
+//! What the app's import made of the process: what its children's deaths do, and who adopts its
+//! orphans. The template does without, because its own forks depend on both; each worker gets them
+//! back.
 
 use std::io;
 
@@ -11,8 +12,8 @@ use rcorn_sys::signal::{Disposition, replace_by_default};
 /// The app's own choices about child processes.
 #[derive(Debug)]
 pub(super) struct AppState {
-    /// Ignored, or a handler: the app's, for workers. In the template a handler of the app would be called
-    /// for processes that it knows nothing of.
+    /// Ignored, or a handler: the app's, for workers. In the template a handler of the app would
+    /// be called for processes that it knows nothing of.
     sigchld: Disposition,
     /// With it in force, workers would become the template's children instead of the arbiter's.
     is_subreaper: bool,

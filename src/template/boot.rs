@@ -1,5 +1,5 @@
-//! The boot of a template, from the start message to the report that it can fork. The order of the steps
-//! matters; each says why.
+//! The boot of a template, from the start message to the report that it can fork. The order of the
+//! steps matters; each says why.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -105,8 +105,8 @@ fn load(
     Ok((app, hooks))
 }
 
-/// The config file's functions, and the loggers: there before anything of the app. `again`: this process has been
-/// a template before.
+/// The config file's functions, and the loggers: there before anything of the app. `again`: this
+/// process has been a template before.
 pub(super) fn load_hooks(
     py: Python<'_>,
     start: &Start,
@@ -137,20 +137,21 @@ fn fail(start: &Start, mut failure: Failure, reports: BorrowedFd<'_>) -> io::Res
     Ok(code)
 }
 
-/// Changes to the directory and umask of the settings. Before the privileges go: the directory may need them.
+/// Changes to the directory and umask of the settings. Before the privileges go: the directory may
+/// need them.
 pub(super) fn enter_working_directory(settings: &Settings) -> io::Result<()> {
     chdir(&settings.chdir)?;
     umask(Mode::from_bits_truncate(settings.umask.bits()));
     Ok(())
 }
 
-/// `sys.path` and `sys.argv` as an app under gunicorn finds them: the working directory first, the command
-/// line of the server.
+/// `sys.path` and `sys.argv` as an app under gunicorn finds them: the working directory first, the
+/// command line of the server.
 pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
-    // `python -c` puts an empty string first (unless PYTHONSAFEPATH): whatever directory is current at an import.
-    // The working directory is named instead.
+    // `python -c` puts an empty string first (unless PYTHONSAFEPATH): whatever directory is current
+    // at an import. The working directory is named instead.
     let first = path.get_item(0).and_then(|first| first.extract::<String>());
     if first.is_ok_and(|first| first.is_empty()) {
         path.del_item(0)?;

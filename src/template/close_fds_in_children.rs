@@ -1,5 +1,6 @@
-//! Processes that a hook or the app's import forks (multiprocessing) must not keep the server's sockets: with a
-//! listening socket in such a process, clients would connect to nobody, and no successor could bind.
+//! Processes that a hook or the app's import forks (multiprocessing) must not keep the server's
+//! sockets: with a listening socket in such a process, clients would connect to nobody, and no
+//! successor could bind.
 
 use std::os::fd::RawFd;
 
@@ -9,7 +10,8 @@ use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_link::Start;
 
-/// Lets processes that the template forks close the server's sockets. Its workers are children of the arbiter.
+/// Lets processes that the template forks close the server's sockets. Its workers are children of
+/// the arbiter.
 pub(super) fn register(py: Python<'_>, start: &Start) -> PyResult<()> {
     let template = getpid();
     let ours: Vec<RawFd> = start

@@ -1,5 +1,5 @@
-//! Processes that an import has started, when that import is not used: nobody else would end them, and each reload
-//! would add more.
+//! Processes that an import has started, when that import is not used: nobody else would end them,
+//! and each reload would add more.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The template: the user's own Python with the app imported. It serves nothing and forks workers on order.
-//! The bootstrap enters here, and never gets back to Python.
+//! The template: the user's own Python with the app imported. It serves nothing and forks workers
+//! on order. The bootstrap enters here, and never gets back to Python.
 #![forbid(unsafe_code)]
 
 mod app_state;
@@ -29,7 +29,8 @@ use reexec::Invocation;
 ///
 /// - `native`: the memfd that this module was loaded from; kept for a second exec, then closed.
 /// - `start`: the memfd of the start message.
-/// - `mode`: `first`; `no-preload` after the app proved unsafe to preload; `check` only imports the app.
+/// - `mode`: `first`; `no-preload` after the app proved unsafe to preload; `check` only imports the
+///   app.
 pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     match begin(py, native, start, mode) {
         Ok(code) => code,

@@ -15,8 +15,8 @@ use super::leftover_children::end_children;
 use super::reexec::Invocation;
 use super::safety::Before;
 
-/// Imports the app, if the settings say so. With `preload_app: auto` an app that is not safe to fork from makes
-/// this process start again without it; that does not return.
+/// Imports the app, if the settings say so. With `preload_app: auto` an app that is not safe to
+/// fork from makes this process start again without it; that does not return.
 pub(super) fn preload(
     py: Python<'_>,
     start: &Start,
@@ -63,8 +63,8 @@ struct PausedCollection<'py> {
 }
 
 impl<'py> PausedCollection<'py> {
-    /// Sets a threshold of 0. Not `gc.disable()`: the wish of an app that disables collection itself would be
-    /// lost at the end.
+    /// Sets a threshold of 0. Not `gc.disable()`: the wish of an app that disables collection
+    /// itself would be lost at the end.
     fn new(py: Python<'py>) -> PyResult<Self> {
         let gc = py.import("gc")?;
         let threshold = gc.call_method0("get_threshold")?;
@@ -72,8 +72,9 @@ impl<'py> PausedCollection<'py> {
         Ok(Self { gc, threshold })
     }
 
-    /// Collects once, freezes what is left, and lets workers collect as they would have. Without the freeze, one
-    /// full collection in each worker would copy every page with an object on it.
+    /// Collects once, freezes what is left, and lets workers collect as they would have. Without
+    /// the freeze, one full collection in each worker would copy every page with an object on
+    /// it.
     fn resume(self) -> PyResult<()> {
         let Self { gc, threshold } = self;
         let (first, _, _): (i64, i64, i64) = gc.call_method0("get_threshold")?.extract()?;

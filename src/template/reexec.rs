@@ -40,7 +40,8 @@ impl Invocation {
         })
     }
 
-    /// Keeps the server's descriptors from programs that the app starts. Before the first of them is taken.
+    /// Keeps the server's descriptors from programs that the app starts. Before the first of them
+    /// is taken.
     pub(super) fn claim_descriptors(&self, start: &Start) -> io::Result<()> {
         descriptors(start).chain([self.native]).try_for_each(claim)
     }
@@ -51,8 +52,8 @@ impl Invocation {
         Ok(())
     }
 
-    /// Execs the same interpreter again, to run without the app. The pid stays: the arbiter sees nothing. Returns
-    /// only if it fails.
+    /// Execs the same interpreter again, to run without the app. The pid stays: the arbiter sees
+    /// nothing. Returns only if it fails.
     pub(super) fn exec_without_app(&self, start: &Start) -> Failure {
         match self.exec(start) {
             Ok(never) => match never {},

@@ -1,5 +1,5 @@
-//! Is this a safe thing to fork from? What an import leaves behind that a fork would share or lose: threads,
-//! connections, half-written files, random generators seeded once for all workers.
+//! Is this a safe thing to fork from? What an import leaves behind that a fork would share or lose:
+//! threads, connections, half-written files, random generators seeded once for all workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -105,7 +105,8 @@ fn descriptors() -> BTreeMap<RawFd, String> {
     entries.filter_map(|entry| one(entry.ok()?)).collect()
 }
 
-/// What a fork would share with this descriptor; `None` when that does no harm (files that are only written).
+/// What a fork would share with this descriptor; `None` when that does no harm (files that are only
+/// written).
 fn shared(number: RawFd, target: &str) -> Option<String> {
     if target.starts_with("socket:") {
         return Some(format!("a socket (descriptor {number})"));

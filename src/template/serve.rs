@@ -35,7 +35,8 @@ pub(super) struct Template<'a> {
     has_warned: Cell<bool>,
 }
 
-/// On which side of the fork of a worker this process is. Both have the descriptor of the worker's stack dump.
+/// On which side of the fork of a worker this process is. Both have the descriptor of the worker's
+/// stack dump.
 enum Side {
     /// The template, with the pid of the worker.
     Template(i32, OwnedFd),
@@ -117,8 +118,8 @@ impl<'a> Template<'a> {
             hooks.forks(py, id);
         }
         self.warn_of_threads();
-        // A worker that is told to leave before its handlers are installed must not die of it unnoticed: the
-        // signals wait until then (`worker::boot`).
+        // A worker that is told to leave before its handlers are installed must not die of it
+        // unnoticed: the signals wait until then (`worker::boot`).
         block()?;
         let forked = fork_twice(py);
         if !matches!(forked, Ok(Forked::Worker)) {
@@ -130,8 +131,8 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// In a fork only the forking thread lives on. An import that starts threads is not preloaded, but a hook or
-    /// a library may start one later.
+    /// In a fork only the forking thread lives on. An import that starts threads is not preloaded,
+    /// but a hook or a library may start one later.
     fn warn_of_threads(&self) {
         let others = count_threads().map_or(0, |threads| threads.saturating_sub(1));
         if others > 0 && !self.has_warned.replace(true) {

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::ExitStatus;
 
-/// Why a command failed. `main` prints it, and nobody else: [`Display`](fmt::Display) is the one line after
-/// `rcorn: error: `.
+/// Why a command failed. `main` prints it, and nobody else: [`Display`](fmt::Display) is the one
+/// line after `rcorn: error: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
     /// What is wrong.

@@ -1,4 +1,5 @@
-//! The exit statuses of `rcorn`, each with its name. Only `main` turns one into the end of the process.
+//! The exit statuses of `rcorn`, each with its name. Only `main` turns one into the end of the
+//! process.
 
 /// How a command of rcorn ends. 3 and 4 are gunicorn's; the rest is usual on Unix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The severity of a log record, from the least to the most severe: gunicorn's (and Python's) five levels.
+/// The severity of a log record, from the least to the most severe: gunicorn's (and Python's) five
+/// levels.
 ///
 /// On the wire and in settings it is a lower-case word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,5 @@
-//! Types that all crates share: points in time, log levels, exit statuses and the errors of commands.
+//! Types that all crates share: points in time, log levels, exit statuses and the errors of
+//! commands.
 #![forbid(unsafe_code)]
 
 mod command_error;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A point in time by the system's monotonic clock (`CLOCK_MONOTONIC` of `clock_gettime(2)`): the same for
-/// all processes of this machine, never set back. Free: one 64-bit number.
+/// A point in time by the system's monotonic clock (`CLOCK_MONOTONIC` of `clock_gettime(2)`): the
+/// same for all processes of this machine, never set back. Free: one 64-bit number.
 ///
 /// On the wire it is a duration since the clock's beginning, in seconds and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
-//! The access log by Python's logger `gunicorn.access`: the fields of each line are its arguments, as with gunicorn, so that
-//! formatters of users find them.
+//! The access log by Python's logger `gunicorn.access`: the fields of each line are its arguments,
+//! as with gunicorn, so that formatters of users find them.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

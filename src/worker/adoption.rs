@@ -10,14 +10,15 @@ use nix::unistd::getppid;
 
 use rcorn_sys::{clock, process};
 
-/// The middle process of the double fork leaves within microseconds. This long only when the arbiter is dead and another
-/// process has adopted us.
+/// The middle process of the double fork leaves within microseconds. This long only when the
+/// arbiter is dead and another process has adopted us.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How long one wait for the parent's end takes at most.
 const MAX_POLL_MILLISECONDS: u8 = 100;
 
-/// Waits until the middle process of the double fork is gone and the arbiter is our parent; only then asks for a signal at
-/// the parent's death. Asked for earlier, the middle process's leaving would be that death. `false`: the arbiter is gone.
+/// Waits until the middle process of the double fork is gone and the arbiter is our parent; only
+/// then asks for a signal at the parent's death. Asked for earlier, the middle process's leaving
+/// would be that death. `false`: the arbiter is gone.
 pub(super) fn wait(arbiter: i32) -> io::Result<bool> {
     let limit = clock::now().after(MAX_WAIT);
     loop {
@@ -37,7 +38,8 @@ pub(super) fn wait(arbiter: i32) -> io::Result<bool> {
 /// Waits until this process has another parent; perhaps less.
 fn await_end(parent: i32) -> io::Result<()> {
     let watched = process::watch(parent);
-    // One that left before is not what we watch; and the kernel gives us a new parent before it tells of the old one's end.
+    // One that left before is not what we watch; and the kernel gives us a new parent before it
+    // tells of the old one's end.
     if getppid().as_raw() != parent {
         return Ok(());
     }

@@ -1,4 +1,5 @@
-//! Where the body of a request is awaited: here already, parked, or with the app, which reads it while it comes.
+//! Where the body of a request is awaited: here already, parked, or with the app, which reads it
+//! while it comes.
 
 use pyo3::prelude::*;
 

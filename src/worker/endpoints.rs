@@ -10,7 +10,8 @@ use rcorn_wsgi::{Endpoints, ProxyEndpoints};
 
 use super::Connection;
 
-/// The client and the server as the environ needs them. `trusted`: the peers whose forwarding headers count.
+/// The client and the server as the environ needs them. `trusted`: the peers whose forwarding
+/// headers count.
 #[expect(clippy::expect_used, reason = "made where it was missing")]
 pub(super) fn of<'c>(
     py: Python<'_>,

@@ -10,8 +10,8 @@ use super::request::Request;
 /// To a request that did not come in time: Request Timeout (RFC 9110 section 15.5.9).
 pub(super) const LATE_STATUS: u16 = 408;
 
-/// Sends a small page and gives the length of its body; what does not fit into the socket's buffer at
-/// once is given up.
+/// Sends a small page and gives the length of its body; what does not fit into the socket's buffer
+/// at once is given up.
 pub(super) fn send(
     common: &CommonHeaders,
     connection: &Connection,

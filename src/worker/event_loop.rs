@@ -1,5 +1,6 @@
-//! The loop of a worker's life: it waits, finds out what is ready, and lets a request slot serve it. A connection holds
-//! the slot only while the app runs; all waiting is parked ([`Connections`]).
+//! The loop of a worker's life: it waits, finds out what is ready, and lets a request slot serve
+//! it. A connection holds the slot only while the app runs; all waiting is parked
+//! ([`Connections`]).
 
 use std::io;
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use super::slot::RequestSlot;
 
 /// Events taken by one wait.
 const MAX_EVENTS: usize = 256;
-/// New connections, and connections of the hand-off queue, that are served in one turn at least, if that many wait.
+/// New connections, and connections of the hand-off queue, that are served in one turn at least, if
+/// that many wait.
 const MIN_NEW_PER_TURN: usize = 16;
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
-/// A worker between two requests: who accepts, who keeps the waiting connections, who decides about leaving, and the
-/// slot that serves.
+/// A worker between two requests: who accepts, who keeps the waiting connections, who decides about
+/// leaving, and the slot that serves.
 #[derive(Debug)]
 pub(super) struct EventLoop<'a> {
     pub(super) poller: Arc<Poller>,
@@ -70,10 +72,11 @@ impl EventLoop<'_> {
         self.wait(py, events)?;
         let now = clock::coarse_now();
         self.slot.handler.refresh_common_headers();
-        // Discarded connections own Python objects, which only this thread may drop: it holds the GIL.
+        // Discarded connections own Python objects, which only this thread may drop: it holds the
+        // GIL.
         drop(self.io.take_discarded());
-        // Connections of the hand-off queue have waited for longest. Then our own; then as many new ones: those let in would
-        // be served again and again before those who are not.
+        // Connections of the hand-off queue have waited for longest. Then our own; then as many new
+        // ones: those let in would be served again and again before those who are not.
         let own = events.connections().count();
         let most = own.max(MIN_NEW_PER_TURN);
         if events.iter().any(|source| source == Source::Handoff)
@@ -91,8 +94,8 @@ impl EventLoop<'_> {
             match source {
                 Source::Wake => self.follow_orders(),
                 Source::Listener(index) => {
-                    // Without other clients that wait, a second new connection is rare: to look for one costs a
-                    // system call.
+                    // Without other clients that wait, a second new connection is rare: to look for
+                    // one costs a system call.
                     let alone = own == 0 && self.connections.held() > 0;
                     self.listener_is_ready(py, index, if alone { 1 } else { most })?;
                 }
@@ -158,8 +161,8 @@ impl EventLoop<'_> {
         true
     }
 
-    /// Serves a connection that has no place yet. With `TCP_DEFER_ACCEPT` its request is there already: no need to ask the
-    /// poller.
+    /// Serves a connection that has no place yet. With `TCP_DEFER_ACCEPT` its request is there
+    /// already: no need to ask the poller.
     pub(super) fn serve_new(&mut self, py: Python<'_>, mut connection: Connection) {
         let next = receive(py, &self.rules, &mut self.slot, &mut connection);
         self.connections.settle_new(connection, next);
@@ -173,8 +176,8 @@ impl EventLoop<'_> {
             }
             match self.acceptor.handoff().receive()? {
                 Some(handed) => self.serve_new(py, self.acceptor.welcome(handed)),
-                // A sibling was quicker, or the arbiter wants us to look at the listeners: a worker that was woken for a
-                // connection is gone.
+                // A sibling was quicker, or the arbiter wants us to look at the listeners: a worker
+                // that was woken for a connection is gone.
                 None if taken == 0 && self.may_accept() => {
                     self.accept_any(py)?;
                     break;
@@ -248,7 +251,8 @@ impl EventLoop<'_> {
         Ok(false)
     }
 
-    /// Whether a connection can be received from the hand-off queue; if not, that is tried again later.
+    /// Whether a connection can be received from the hand-off queue; if not, that is tried again
+    /// later.
     fn has_room_for_one(&mut self) -> io::Result<bool> {
         let has_room = self.connections.has_room_for_one(self.acceptor.handoff());
         if !has_room {
@@ -282,8 +286,8 @@ impl EventLoop<'_> {
         }
     }
 
-    /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive clients go
-    /// to a sibling, or get a last answer.
+    /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive
+    /// clients go to a sibling, or get a last answer.
     fn begin_to_leave(&mut self, now: Monotonic) -> io::Result<()> {
         self.rules.keeps_alive = false;
         match self.lifecycle.begin_to_leave(now) {
@@ -291,14 +295,16 @@ impl EventLoop<'_> {
             Leaving::Orphaned => self.acceptor.close()?,
             Leaving::Retired => {
                 self.acceptor.close()?;
-                // Also those whose requests have just come: a sibling answers them, and need not end their connections.
+                // Also those whose requests have just come: a sibling answers them, and need not
+                // end their connections.
                 self.connections.hand_all_on(self.acceptor.handoff());
             }
         }
         Ok(())
     }
 
-    /// In each turn of a leaving worker: some connections came with the very events that brought the order.
+    /// In each turn of a leaving worker: some connections came with the very events that brought
+    /// the order.
     fn go_on_leaving(&mut self, now: Monotonic) {
         match self.lifecycle.leaving() {
             None => {}

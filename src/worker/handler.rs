@@ -44,7 +44,8 @@ pub(super) struct RequestHandler {
 /// The result of one call of the app.
 struct Answered<'py> {
     served: Served,
-    /// Bytes that were received behind a streamed body; `None` if the body was not read to its end.
+    /// Bytes that were received behind a streamed body; `None` if the body was not read to its
+    /// end.
     left: Option<Vec<u8>>,
     /// What was wrong with the body's framing.
     malformed: Option<Refusal>,
@@ -112,7 +113,8 @@ impl RequestHandler {
                 Outcome::Served(request.length.saturating_add(used))
             }
             (_, Ending::KeepAlive) => left.map_or(
-                // The app left part of the body unread and the rest is not here: nothing after it can be found.
+                // The app left part of the body unread and the rest is not here: nothing after it
+                // can be found.
                 Outcome::Leave(Next::Close),
                 Outcome::ServedStream,
             ),
@@ -289,8 +291,8 @@ impl RequestHandler {
         self.count_page(refusal.status(), sent);
     }
 
-    /// Sends the page of a refusal and counts the refused request; gives the length of the page. The
-    /// caller counts the response.
+    /// Sends the page of a refusal and counts the refused request; gives the length of the page.
+    /// The caller counts the response.
     fn send_refusal(&self, connection: &Connection, refusal: &Refusal) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
         error_pages::refuse(&self.common_headers(), connection, refusal)
@@ -385,9 +387,9 @@ impl RequestHandler {
     }
 }
 
-/// Whether the client has announced its last request and the reply is short. If the client sends more
-/// all the same, closing the connection resets it, and the unread part of the reply is lost. A short
-/// reply is in the client's kernel by then.
+/// Whether the client has announced its last request and the reply is short. If the client sends
+/// more all the same, closing the connection resets it, and the unread part of the reply is lost. A
+/// short reply is in the client's kernel by then.
 fn is_last(request: &Request<'_>, served: &Served) -> bool {
     !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
 }

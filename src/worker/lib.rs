@@ -1,8 +1,9 @@
-//! A worker: one process that answers one request at a time. Forked from the template; tells the arbiter when it is
-//! ready; leaves when told, when its parent is gone, or replaced after `max_requests`.
+//! A worker: one process that answers one request at a time. Forked from the template; tells the
+//! arbiter when it is ready; leaves when told, when its parent is gone, or replaced after
+//! `max_requests`.
 //!
-//! The [`event_loop`] waits and accepts; [`receive`] reads; [`http`] and [`uwsgi`] find requests in what was received;
-//! the [`handler`] of a request [`slot`] serves them.
+//! The [`event_loop`] waits and accepts; [`receive`] reads; [`http`] and [`uwsgi`] find requests in
+//! what was received; the [`handler`] of a request [`slot`] serves them.
 #![forbid(unsafe_code)]
 
 pub mod orders;
@@ -193,8 +194,8 @@ fn boot<'a>(
     Ok(event_loop)
 }
 
-/// The visible part of an interpreter's end, without tearing down a heap that the kernel frees anyway:
-/// threads are joined, exit handlers run, standard streams flushed.
+/// The visible part of an interpreter's end, without tearing down a heap that the kernel frees
+/// anyway: threads are joined, exit handlers run, standard streams flushed.
 fn leave(py: Python<'_>) {
     let warn = |error: &PyErr| {
         let text = traceback::format(py, error);

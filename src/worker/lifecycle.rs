@@ -1,5 +1,5 @@
-//! When a worker leaves, and why: by the arbiter's order, because the arbiter is gone, or because it has asked to be
-//! replaced.
+//! When a worker leaves, and why: by the arbiter's order, because the arbiter is gone, or because
+//! it has asked to be replaced.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use rcorn_types::Monotonic;
 use super::orders::Orders;
 use super::retirement::Retirement;
 
-/// How long an idle connection is kept for a last request when the server stops. A client that is just
-/// sending would meet a closed connection otherwise.
+/// How long an idle connection is kept for a last request when the server stops. A client that is
+/// just sending would meet a closed connection otherwise.
 pub(super) const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
-/// How long the accept queue is watched at least when the server stops: handshakes that were under way
-/// when the listener was shut end up in it.
+/// How long the accept queue is watched at least when the server stops: handshakes that were under
+/// way when the listener was shut end up in it.
 const MIN_QUEUE_WATCH: Duration = Duration::from_millis(100);
 /// How often it is looked at meanwhile.
 const QUEUE_LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -109,9 +109,10 @@ impl<'a> Lifecycle<'a> {
         self.scoreboard.shared().stop_mode()
     }
 
-    /// Whether a worker that does not watch the listeners takes a connection that waits there all the same. The order to
-    /// leave, or to pause, may have come with the very event that told of it, and no other worker was woken: a worker that
-    /// leaves hands it on. Not when the queue is not to be served.
+    /// Whether a worker that does not watch the listeners takes a connection that waits there all
+    /// the same. The order to leave, or to pause, may have come with the very event that told
+    /// of it, and no other worker was woken: a worker that leaves hands it on. Not when the
+    /// queue is not to be served.
     pub(super) fn takes_late_connections(&self) -> bool {
         self.leaving != Some(Leaving::Orphaned) && self.stop_mode() != Some(StopMode::AtOnce)
     }
@@ -129,7 +130,8 @@ impl<'a> Lifecycle<'a> {
         self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL)
     }
 
-    /// Asks the arbiter for a replacement when it is time for one, once. The worker serves on until that is ready.
+    /// Asks the arbiter for a replacement when it is time for one, once. The worker serves on until
+    /// that is ready.
     pub(super) fn retire_if_due(&mut self) {
         let Some(reason) = self.retirement.take_reason() else {
             return;

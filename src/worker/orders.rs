@@ -31,8 +31,8 @@ const WORKER_SIGNALS: [Signal; 4] = [
     Signal::SIGUSR1,
 ];
 
-/// Blocks the orders to a worker: one that comes before its handler is installed waits in the kernel instead of killing
-/// the process.
+/// Blocks the orders to a worker: one that comes before its handler is installed waits in the
+/// kernel instead of killing the process.
 ///
 /// # Errors
 ///
@@ -41,8 +41,9 @@ pub fn block() -> io::Result<()> {
     Ok(SigSet::from_iter(WORKER_SIGNALS).thread_block()?)
 }
 
-/// Ignores orders in a template, but remembers a reopen for the worker that it becomes. A signal to the whole process
-/// group (by a terminal, or `stopasgroup`) is meant for the arbiter, which ends its templates.
+/// Ignores orders in a template, but remembers a reopen for the worker that it becomes. A signal to
+/// the whole process group (by a terminal, or `stopasgroup`) is meant for the arbiter, which ends
+/// its templates.
 ///
 /// # Errors
 ///
@@ -75,11 +76,13 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be called after the app was
-    /// imported, which may have installed others (`import signal` alone installs one for SIGINT).
+    /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be
+    /// called after the app was imported, which may have installed others (`import signal`
+    /// alone installs one for SIGINT).
     ///
-    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `listeners` are closed that instant,
-    /// whatever the app does, so that a new arbiter can bind their addresses.
+    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `listeners` are
+    /// closed that instant, whatever the app does, so that a new arbiter can bind their
+    /// addresses.
     ///
     /// # Errors
     ///

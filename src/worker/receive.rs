@@ -36,8 +36,8 @@ pub(super) fn serve_ready(
     }
 }
 
-/// Reads what is there and serves the requests that are complete. A partial request is kept with its connection; a whole
-/// one never leaves the slot's buffer.
+/// Reads what is there and serves the requests that are complete. A partial request is kept with
+/// its connection; a whole one never leaves the slot's buffer.
 pub(super) fn receive(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -85,8 +85,8 @@ fn receive_more(
     serve(py, rules, parser, handler, connection, bytes)
 }
 
-/// Appends what is there to the connection's buffer. A body has its room there already; what else is awaited takes no
-/// more memory than it has bytes.
+/// Appends what is there to the connection's buffer. A body has its room there already; what else
+/// is awaited takes no more memory than it has bytes.
 fn append(slot: &mut RequestSlot, connection: &mut Connection) -> Result<Option<usize>, Lost> {
     let buffer = &mut connection.buffer;
     if let Waiting::Body(needed) = connection.state.waiting {

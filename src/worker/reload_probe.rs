@@ -1,5 +1,5 @@
-//! `reload_probe`: the first worker of a reload asks its own app for a path before it says that it is ready. The
-//! request takes the way of every other one, over a socket pair.
+//! `reload_probe`: the first worker of a reload asks its own app for a path before it says that it
+//! is ready. The request takes the way of every other one, over a socket pair.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,8 @@ use rcorn_sys::net::Peer;
 use super::Connection;
 use super::event_loop::EventLoop;
 
-/// How long the reader waits for the rest of a reply that has begun; a call of the app itself is bounded by `boot_timeout`.
+/// How long the reader waits for the rest of a reply that has begun; a call of the app itself is
+/// bounded by `boot_timeout`.
 const MAX_READ_WAIT: Duration = Duration::from_secs(10);
 
 /// Asks the worker for `path`; anything but a status below 400 is a failure to boot.

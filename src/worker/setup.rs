@@ -1,4 +1,5 @@
-//! A worker's event loop is put together: settings become limits, inherited descriptors become sockets.
+//! A worker's event loop is put together: settings become limits, inherited descriptors become
+//! sockets.
 
 use std::io;
 use std::os::fd::AsFd;

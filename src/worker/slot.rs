@@ -1,5 +1,5 @@
-//! A request slot: all that one request in flight needs. The worker has one today; each more would let it serve one
-//! more request at a time.
+//! A request slot: all that one request in flight needs. The worker has one today; each more would
+//! let it serve one more request at a time.
 
 use rcorn_http::{Head, Packet};
 
@@ -10,7 +10,8 @@ pub(super) const READ_BYTES: usize = 64 * 1024;
 /// With a body of the size that buffers have behind a head: in one piece.
 const SCRATCH_BYTES: usize = READ_BYTES + 16 * 1024;
 
-/// Its parts are apart, so that a request can lie in the scratch buffer while the handler serves it.
+/// Its parts are apart, so that a request can lie in the scratch buffer while the handler serves
+/// it.
 #[derive(Debug)]
 pub(super) struct RequestSlot {
     /// What was received last, unless a connection keeps it.

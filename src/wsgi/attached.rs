@@ -27,8 +27,8 @@ impl Unlocked for Attached<'_> {
     }
 }
 
-/// The exception that an app gets when its client is lost: a subclass of `OSError`, which frameworks (Werkzeug,
-/// Django) take for "client disconnected".
+/// The exception that an app gets when its client is lost: a subclass of `OSError`, which
+/// frameworks (Werkzeug, Django) take for "client disconnected".
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn lost_error(lost: Lost) -> PyErr {

@@ -1,6 +1,6 @@
-//! The body of one request: bytes that came with the head, then what the connection brings, decoded by its
-//! framing. Never gives a byte of the next request, never lets a torn body look complete. Never blocks: the
-//! reader (`wsgi::input`) waits.
+//! The body of one request: bytes that came with the head, then what the connection brings, decoded
+//! by its framing. Never gives a byte of the next request, never lets a torn body look complete.
+//! Never blocks: the reader (`wsgi::input`) waits.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -60,7 +60,8 @@ enum Framing {
 /// One request's body.
 #[derive(Debug)]
 pub struct Body {
-    /// The whole body, as the object that a `read()` of everything gives; nothing is in `decoded` then.
+    /// The whole body, as the object that a `read()` of everything gives; nothing is in `decoded`
+    /// then.
     whole: Option<Py<PyBytes>>,
     decoded: Vec<u8>,
     at: usize,
@@ -84,8 +85,8 @@ impl Body {
         body
     }
 
-    /// All of it at once, if nothing was read yet and it is no longer than `limit`. Most apps read so, and no byte is
-    /// copied again then.
+    /// All of it at once, if nothing was read yet and it is no longer than `limit`. Most apps read
+    /// so, and no byte is copied again then.
     pub fn take_whole<'py>(&mut self, py: Python<'py>, limit: u64) -> Option<Bound<'py, PyBytes>> {
         let whole = self.whole.take()?.into_bound(py);
         let length = u64::try_from(whole.as_bytes().len()).unwrap_or(u64::MAX);
@@ -280,8 +281,8 @@ impl Body {
         }
     }
 
-    /// Reads straight into the app's buffer, without a copy; only for a body of known length of which
-    /// nothing is buffered. `None`: nothing yet; 0: the body is complete.
+    /// Reads straight into the app's buffer, without a copy; only for a body of known length of
+    /// which nothing is buffered. `None`: nothing yet; 0: the body is complete.
     pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let channel = self.channel()?;
         let Framing::Length(to_come) = &mut self.framing else {
@@ -310,8 +311,8 @@ impl Body {
         }
     }
 
-    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when the
-    /// body was not received to its end, so that the connection cannot be used again.
+    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when
+    /// the body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         // What is already in the socket's buffer may complete it.
         for _ in 0..MAX_DRAIN_READS {

@@ -1,5 +1,5 @@
-//! What `start_response` is given, checked and put into wire form at once: status and fields that cannot be
-//! sent are refused while the app can still react, and nothing is converted twice.
+//! What `start_response` is given, checked and put into wire form at once: status and fields that
+//! cannot be sent are refused while the app can still react, and nothing is converted twice.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
@@ -16,8 +16,9 @@ const REMEMBERED_FIELDS: usize = 32;
 /// The longest wire form of a field that is remembered.
 const MAX_REMEMBERED_BYTES: usize = 1024;
 
-/// What the last reply declared. Apps declare the same objects again and again (literals, constants of a
-/// framework), and what is the same object needs no second look: it cannot have changed, as it is kept alive.
+/// What the last reply declared. Apps declare the same objects again and again (literals, constants
+/// of a framework), and what is the same object needs no second look: it cannot have changed, as it
+/// is kept alive.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     status: Known,
@@ -46,7 +47,8 @@ enum Kind {
     Date,
     Server,
     Length,
-    /// Of the connection, and so the server's (PEP 3333: apps must not use these). As gunicorn, drop them.
+    /// Of the connection, and so the server's (PEP 3333: apps must not use these). As gunicorn,
+    /// drop them.
     Hop,
     /// As `Hop`, but the wish to close is honoured.
     Connection,
@@ -65,9 +67,9 @@ impl Kind {
     }
 }
 
-/// Why a declaration is refused. Has the app's own objects: to put them into words runs code of theirs, which
-/// may call `start_response` again or wait for a thread that does. So that is done when the reply is no longer
-/// locked, by [`Refused::into_error`].
+/// Why a declaration is refused. Has the app's own objects: to put them into words runs code of
+/// theirs, which may call `start_response` again or wait for a thread that does. So that is done
+/// when the reply is no longer locked, by [`Refused::into_error`].
 #[derive(Debug)]
 pub(super) enum Refused<'py> {
     StatusType(Bound<'py, PyAny>),
@@ -121,7 +123,8 @@ fn is_same(known: Option<&Py<PyString>>, text: &Bound<'_, PyString>) -> bool {
     known.is_some_and(|known| known.as_ptr() == text.as_ptr())
 }
 
-/// What is remembered of a text: a `str`, but no subclass, whose `__del__` would run when it is replaced.
+/// What is remembered of a text: a `str`, but no subclass, whose `__del__` would run when it is
+/// replaced.
 fn remembered(text: &Bound<'_, PyString>) -> Option<Py<PyString>> {
     text.is_exact_instance_of::<PyString>()
         .then(|| text.clone().unbind())
@@ -192,8 +195,9 @@ impl Known {
 }
 
 impl Reply {
-    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first. Nothing of a
-    /// declaration that is refused is sent: the server's error page takes its place.
+    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
+    /// Nothing of a declaration that is refused is sent: the server's error page takes its
+    /// place.
     ///
     /// Runs no code of the app: the reply is locked meanwhile.
     pub(super) fn declare<'py>(
@@ -300,7 +304,8 @@ impl Reply {
                 if self.length.is_some_and(|length| length != number) {
                     return Err("it is given twice with different values".into());
                 }
-                // Not with these (RFC 9110 section 8.6); a 205 has length 0 whatever the app says (15.3.6).
+                // Not with these (RFC 9110 section 8.6); a 205 has length 0 whatever the app says
+                // (15.3.6).
                 if self.status < 200 || matches!(self.status, 204 | 205) {
                     return Ok(false);
                 }

@@ -1,5 +1,5 @@
-//! One call of the app and what becomes of its result: a complete reply for a list, block by block for an
-//! iterator, sendfile for a file. `close()` is called on every path.
+//! One call of the app and what becomes of its result: a complete reply for a list, block by block
+//! for an iterator, sendfile for a file. `close()` is called on every path.
 
 use std::io::IoSlice;
 
@@ -40,7 +40,8 @@ pub enum Ending {
     Close,
     /// Nothing was sent: the server answers 500 and closes.
     Unanswered,
-    /// The reply is torn. The connection is reset, so that no client takes the reply for a complete one.
+    /// The reply is torn. The connection is reset, so that no client takes the reply for a complete
+    /// one.
     Abort,
 }
 
@@ -145,8 +146,8 @@ impl WsgiApp {
     }
 }
 
-/// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found before
-/// anything is sent.
+/// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found
+/// before anything is sent.
 fn parts<'py>(
     items: impl Iterator<Item = Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {

@@ -1,5 +1,5 @@
-//! `wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling"): an iterator over blocks, and,
-//! when the app returns it untouched around a real file, one sendfile(2).
+//! `wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling"): an iterator over
+//! blocks, and, when the app returns it untouched around a real file, one sendfile(2).
 
 use std::os::fd::OwnedFd;
 
@@ -32,8 +32,9 @@ pub(super) struct RegularFile {
 }
 
 impl FileWrapper {
-    /// The file behind it, if sendfile(2) sends the bytes that `read()` would give. True of the binary files of the
-    /// `io` module only: a `GzipFile` or a text file has a descriptor too, with other bytes behind it.
+    /// The file behind it, if sendfile(2) sends the bytes that `read()` would give. True of the
+    /// binary files of the `io` module only: a `GzipFile` or a text file has a descriptor too,
+    /// with other bytes behind it.
     pub(super) fn regular_file(&self, py: Python<'_>) -> PyResult<Option<RegularFile>> {
         let mut file = self.file.bind(py).clone();
         if !is_real(&file)? {

@@ -1,8 +1,8 @@
-//! A process that the app forked, and that comes back from the app's code. The connection, the listeners and the
-//! link to the arbiter belong to its parent: it must neither send nor receive.
+//! A process that the app forked, and that comes back from the app's code. The connection, the
+//! listeners and the link to the arbiter belong to its parent: it must neither send nor receive.
 //!
-//! Nor may it take the lock of a write buffer: the worker's I/O thread, which is not in this process, may have
-//! held it at the fork.
+//! Nor may it take the lock of a write buffer: the worker's I/O thread, which is not in this
+//! process, may have held it at the fork.
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;

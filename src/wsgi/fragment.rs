@@ -11,10 +11,12 @@ use super::attached::Attached;
 use rcorn_connection::Flush;
 use rcorn_connection::{Channel, Lost};
 
-/// The longest body that is copied behind its head into one buffer; a gathered write is cheaper for longer ones.
+/// The longest body that is copied behind its head into one buffer; a gathered write is cheaper for
+/// longer ones.
 pub(super) const MAX_COPIED_BYTES: usize = 16 * 1024;
 
-/// One part of a reply as it goes on the wire: the head if it is the first, a part of the body, the chunk around it.
+/// One part of a reply as it goes on the wire: the head if it is the first, a part of the body, the
+/// chunk around it.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
     pub(super) head: Vec<u8>,

@@ -1,4 +1,5 @@
-//! `wsgi.early_hints`, as gunicorn has it: a callable that sends `103 Early Hints` before the reply (RFC 8297).
+//! `wsgi.early_hints`, as gunicorn has it: a callable that sends `103 Early Hints` before the reply
+//! (RFC 8297).
 
 use std::ffi::CStr;
 use std::io::IoSlice;
@@ -16,8 +17,9 @@ use super::start::Exchange;
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
 
-/// What the callable is bound to. A request slot has one for its life, so that a request that does not use it pays
-/// nothing. It knows the slot's exchange, which changes when an app has kept the last one.
+/// What the callable is bound to. A request slot has one for its life, so that a request that does
+/// not use it pays nothing. It knows the slot's exchange, which changes when an app has kept the
+/// last one.
 #[pyclass(frozen, name = "Hints", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Hints {

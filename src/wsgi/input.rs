@@ -1,6 +1,6 @@
-//! `wsgi.input` (PEP 3333 "Input and Error Streams"): read, readline, readlines, iteration, with an end of
-//! file at the end of the body for both framings (`wsgi.input_terminated`). Raises when the client leaves:
-//! a torn body never looks complete.
+//! `wsgi.input` (PEP 3333 "Input and Error Streams"): read, readline, readlines, iteration, with an
+//! end of file at the end of the body for both framings (`wsgi.input_terminated`). Raises when the
+//! client leaves: a torn body never looks complete.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,8 +18,8 @@ use super::body::{Body, BodyError, Pull};
 use super::turn::ReceivingTurn;
 use rcorn_connection::{Flush, Lost, Unlocked};
 
-/// The longest read that is allocated before its bytes have come: a client must not make the server reserve
-/// what it only announces.
+/// The longest read that is allocated before its bytes have come: a client must not make the server
+/// reserve what it only announces.
 const MAX_ADVANCE_BYTES: u64 = 1024 * 1024;
 
 /// The interim reply that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
@@ -83,7 +83,8 @@ impl Input {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An input that outlived its request gives nothing: neither the old body nor the next request's.
+    /// An input that outlived its request gives nothing: neither the old body nor the next
+    /// request's.
     fn check_open(&self) -> PyResult<()> {
         if let Some(body) = self.lock().as_ref() {
             body.channel()?;
@@ -95,8 +96,8 @@ impl Input {
         self.lock().as_mut()?.take_whole(py, limit)
     }
 
-    /// Brings more bytes, waiting for them; `false` at the end. For a caller that finds nothing available; it
-    /// looks again after `true`, because another thread may have taken what came.
+    /// Brings more bytes, waiting for them; `false` at the end. For a caller that finds nothing
+    /// available; it looks again after `true`, because another thread may have taken what came.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         check_not_forked()?;
         let Some(_turn) = self.turn.take() else {
@@ -187,8 +188,8 @@ impl Input {
         }
     }
 
-    /// `count` bytes of a body that has them, received into the result itself; fewer when another thread that
-    /// reads the same input takes some of them.
+    /// `count` bytes of a body that has them, received into the result itself; fewer when another
+    /// thread that reads the same input takes some of them.
     fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
         text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
             while !buffer.is_empty() {
@@ -240,8 +241,8 @@ impl Input {
     }
 }
 
-/// A process that the app forked reads what is here, but not from the connection: that is its parent's, whose
-/// bytes would be lost.
+/// A process that the app forked reads what is here, but not from the connection: that is its
+/// parent's, whose bytes would be lost.
 fn check_not_forked() -> PyResult<()> {
     if is_forked_child() {
         Err(PyOSError::new_err(
@@ -252,7 +253,8 @@ fn check_not_forked() -> PyResult<()> {
     }
 }
 
-/// A Python size argument: `None` or a negative number means all, and so does one beyond all memory.
+/// A Python size argument: `None` or a negative number means all, and so does one beyond all
+/// memory.
 fn size(size: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(size) = size.filter(|size| !size.is_none()) else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! PEP 3333: one exchange with the app, from the environ to the last byte of the reply. Knows the channel of
-//! one connection, not the loop that waits for connections. Called by `worker`.
+//! PEP 3333: one exchange with the app, from the environ to the last byte of the reply. Knows the
+//! channel of one connection, not the loop that waits for connections. Called by `worker`.
 //!
-//! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an [`ExchangeSlot`]. The
-//! [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole process, because a signal
-//! handler sets it.
+//! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an
+//! [`ExchangeSlot`]. The [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole
+//! process, because a signal handler sets it.
 #![forbid(unsafe_code)]
 
 mod attached;

@@ -1,5 +1,5 @@
-//! One reply: what `start_response` declared, as bytes, with the framing of its body and the fields that the
-//! server adds.
+//! One reply: what `start_response` declared, as bytes, with the framing of its body and the fields
+//! that the server adds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,11 +15,12 @@ use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
 use rcorn_connection::Flush;
 
-/// The worker leaves after its last requests: replies whose head is not sent yet close their connections. One for the
-/// process, because a signal handler sets it.
+/// The worker leaves after its last requests: replies whose head is not sent yet close their
+/// connections. One for the process, because a signal handler sets it.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The flag that makes every reply of this process close its connection once it is set: for a signal handler.
+/// The flag that makes every reply of this process close its connection once it is set: for a
+/// signal handler.
 #[must_use]
 pub fn close_flag() -> &'static AtomicBool {
     &CLOSING
@@ -129,7 +130,8 @@ impl Reply {
         self.complete
     }
 
-    /// The channel for an interim reply (1xx); none if the client does not know them (RFC 9110 section 15.2).
+    /// The channel for an interim reply (1xx); none if the client does not know them (RFC 9110
+    /// section 15.2).
     pub(super) fn interim_channel(&self) -> Option<Channel> {
         self.channel.clone().filter(|_| self.constraints.http11)
     }
@@ -221,7 +223,8 @@ impl Reply {
         if !self.has_date {
             self.head.extend_from_slice(&common.date);
         }
-        // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112 9.3).
+        // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112
+        // 9.3).
         if !self.keeps_connection() {
             self.head.extend_from_slice(b"Connection: close\r\n");
         } else if !self.constraints.http11 {
@@ -244,7 +247,8 @@ impl Reply {
         usize::try_from(take).unwrap_or(given)
     }
 
-    /// Prepares to send one part of the body. The channel is given back for sending without the lock.
+    /// Prepares to send one part of the body. The channel is given back for sending without the
+    /// lock.
     pub(super) fn part(
         &mut self,
         given: usize,
@@ -352,7 +356,8 @@ impl Reply {
         let mut fragment = Fragment::default();
         match self.stage {
             Stage::Headed => {
-                // For HEAD the length of what GET would give is not known: say nothing (RFC 9110 9.3.2).
+                // For HEAD the length of what GET would give is not known: say nothing (RFC 9110
+                // 9.3.2).
                 self.complete_head(Some(0), common);
                 fragment.head = std::mem::take(&mut self.head);
             }

@@ -1,5 +1,5 @@
-//! What a request slot needs to call the app: one exchange object with its `start_response`, used for request
-//! after request.
+//! What a request slot needs to call the app: one exchange object with its `start_response`, used
+//! for request after request.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::hints::{EarlyHints, Hints};
 use super::reply::CommonHeaders;
 use super::start::Exchange;
 
-/// References to an exchange that the server itself holds: the slot's, and those of `start_response` and of
-/// `wsgi.early_hints`.
+/// References to an exchange that the server itself holds: the slot's, and those of
+/// `start_response` and of `wsgi.early_hints`.
 const OWN_REFERENCES: isize = 3;
 
 /// The exchange of one request slot. It is used again while nobody else holds it: an app that keeps
@@ -60,8 +60,8 @@ impl ExchangeSlot {
         self.exchange.get().common_headers().set(server, date);
     }
 
-    /// Shows the status line and fields of the last reply, as they were sent, to code that may do anything:
-    /// nothing is locked meanwhile.
+    /// Shows the status line and fields of the last reply, as they were sent, to code that may do
+    /// anything: nothing is locked meanwhile.
     pub fn with_reply_head<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         let head = self.exchange.get().reply().take_head();
         let result = read(&head);

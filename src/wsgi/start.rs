@@ -1,5 +1,5 @@
-//! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in functions that are
-//! bound to one object, which holds the state of the reply.
+//! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in
+//! functions that are bound to one object, which holds the state of the reply.
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,8 @@ impl Exchange {
         }
         let prepared = self.reply().part(part.len(), &self.common_headers());
         let (channel, mut fragment) = prepared?;
-        // The first part is sent at once. What follows waits, for a short time, for the app's next part.
+        // The first part is sent at once. What follows waits, for a short time, for the app's next
+        // part.
         if !fragment.begins() && part.len() <= MAX_HELD_PART_BYTES {
             let here = fragment.hold(&channel, part);
             if here <= MAX_HELD_BYTES {

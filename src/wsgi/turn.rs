@@ -3,12 +3,13 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a thread waits for another one's turn before it looks at the order to leave, which it cannot be
-/// woken for.
+/// How long a thread waits for another one's turn before it looks at the order to leave, which it
+/// cannot be woken for.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// The turn to receive from a connection, and to wait for it. If a thread took the last bytes between another
-/// one's look at the socket and its wait, that one would wait for bytes that never come.
+/// The turn to receive from a connection, and to wait for it. If a thread took the last bytes
+/// between another one's look at the socket and its wait, that one would wait for bytes that never
+/// come.
 #[derive(Debug, Default)]
 pub(super) struct ReceivingTurn {
     is_taken: Mutex<bool>,

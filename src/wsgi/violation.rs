@@ -1,5 +1,5 @@
-//! Violations of PEP 3333, with the rule and a hint for the author of the app. Raised inside the app where it can
-//! still react, logged with the traceback otherwise.
+//! Violations of PEP 3333, with the rule and a hint for the author of the app. Raised inside the
+//! app where it can still react, logged with the traceback otherwise.
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;

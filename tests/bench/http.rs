@@ -1,8 +1,9 @@
-//! The pure parts of the hot path in nanoseconds: parsing a head, decoding chunks and paths, checking what an app
-//! declares. For comparing commits on a quiet machine; what needs a CPython is counted in instructions instead
-//! (`tests/bench/instructions.py`).
+//! The pure parts of the hot path in nanoseconds: parsing a head, decoding chunks and paths,
+//! checking what an app declares. For comparing commits on a quiet machine; what needs a CPython is
+//! counted in instructions instead (`tests/bench/instructions.py`).
 //!
-//! `RCORN_NATIVE=/dev/null cargo bench`: the variable saves building the native module, which is not run here.
+//! `RCORN_NATIVE=/dev/null cargo bench`: the variable saves building the native module, which is
+//! not run here.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -1,5 +1,6 @@
-//! The corpus as values: what is sent on one connection, and what must come of it. Shared by the tests of the parser
-//! and those over a socket; README.md beside it tells the format. Knows nothing of the parser.
+//! The corpus as values: what is sent on one connection, and what must come of it. Shared by the
+//! tests of the parser and those over a socket; README.md beside it tells the format. Knows nothing
+//! of the parser.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Where connections come from: the listeners and the hand-off queue; and when the worker leaves them to its siblings.
+//! Where connections come from: the listeners and the hand-off queue; and when the worker leaves
+//! them to its siblings.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,18 +21,21 @@ use crate::progress::TransferProgress;
 use crate::state::{ConnectionState, Waiting};
 use crate::transport::Transport;
 
-/// How long a worker with more than its share of connections leaves the listeners to others. They may have done the same.
+/// How long a worker with more than its share of connections leaves the listeners to others. They
+/// may have done the same.
 const FAIR_SHARE_PAUSE: Duration = Duration::from_millis(1);
 /// How long a worker that can take no connection leaves them to wait, or to its siblings.
 const LACK_PAUSE: Duration = Duration::from_millis(100);
-/// A worker whose request takes longer takes no connections now (by the coarse clock, which may be 4 ms late).
+/// A worker whose request takes longer takes no connections now (by the coarse clock, which may be
+/// 4 ms late).
 const BUSY_REQUEST: Duration = Duration::from_millis(8);
 
 /// One listening socket.
 #[derive(Debug)]
 pub struct Listener {
     /// Non-blocking, shared with the siblings.
-    /// Also in the hands of a signal handler, which makes it refer to nothing when the arbiter has died.
+    /// Also in the hands of a signal handler, which makes it refer to nothing when the arbiter has
+    /// died.
     pub socket: Arc<OwnedFd>,
     /// What is spoken on its connections.
     pub protocol: Protocol,
@@ -272,8 +276,9 @@ fn refused<E>(error: io::Error) -> Accepted<E> {
     }
 }
 
-/// Whether a worker with `held` connections has more than a fair share of all. The kernel wakes the same worker for each
-/// new connection, as long as it sleeps; kept ones would all come to be its own.
+/// Whether a worker with `held` connections has more than a fair share of all. The kernel wakes the
+/// same worker for each new connection, as long as it sleeps; kept ones would all come to be its
+/// own.
 #[must_use]
 pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monotonic) -> bool {
     let wanted = scoreboard.shared().wanted();

@@ -1,6 +1,7 @@
-//! The connection as an exchange sees it: what it sends and receives while the app runs. Every call tries
-//! without blocking first, with the GIL held; only a call that would block releases it (releasing around
-//! every call costs milliseconds a request when the app has a busy thread: the GIL convoy).
+//! The connection as an exchange sees it: what it sends and receives while the app runs. Every call
+//! tries without blocking first, with the GIL held; only a call that would block releases it
+//! (releasing around every call costs milliseconds a request when the app has a busy thread: the
+//! GIL convoy).
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -170,8 +171,8 @@ impl Channel {
         self.received(self.0.transport.receive(buffer))
     }
 
-    /// Appends what is there, at most `max` bytes, to `buffer`; `None` when that is nothing yet, 0 at the end of the
-    /// stream.
+    /// Appends what is there, at most `max` bytes, to `buffer`; `None` when that is nothing yet, 0
+    /// at the end of the stream.
     ///
     /// # Errors
     ///
@@ -211,15 +212,16 @@ impl Channel {
         !self.write_buffer().is_empty()
     }
 
-    /// Bytes that the client has taken since the connection began: not those that the kernel still has.
+    /// Bytes that the client has taken since the connection began: not those that the kernel still
+    /// has.
     #[must_use]
     pub fn taken(&self) -> u64 {
         let unsent = self.0.transport.unacknowledged();
         self.write_buffer().taken().saturating_sub(unsent)
     }
 
-    /// Sends all parts, behind what waits; `true` when all is out, `false` when the rest is short enough to leave by
-    /// itself ([`ClientTimeouts::buffer`]).
+    /// Sends all parts, behind what waits; `true` when all is out, `false` when the rest is short
+    /// enough to leave by itself ([`ClientTimeouts::buffer`]).
     ///
     /// # Errors
     ///
@@ -254,8 +256,8 @@ impl Channel {
         self.0.transport.send(message, Flush::Now).ok();
     }
 
-    /// Keeps parts that others may follow at once; the caller has them sent soon ([`WriteOffload::send_soon`]). Gives
-    /// the number of bytes that wait now.
+    /// Keeps parts that others may follow at once; the caller has them sent soon
+    /// ([`WriteOffload::send_soon`]). Gives the number of bytes that wait now.
     pub fn hold(&self, parts: &[IoSlice<'_>]) -> usize {
         let mut buffer = self.write_buffer();
         buffer.keep(parts);
@@ -277,7 +279,8 @@ impl Channel {
         Ok(matches!(pushed, Pushed::Done))
     }
 
-    /// The same for the I/O thread: a failure is kept for the worker, and counts as all that can be done.
+    /// The same for the I/O thread: a failure is kept for the worker, and counts as all that can be
+    /// done.
     #[must_use]
     pub fn pump_aside(&self) -> bool {
         let mut buffer = self.write_buffer();
@@ -290,8 +293,8 @@ impl Channel {
         }
     }
 
-    /// Sends a head and a file by sendfile(2), which reads it as the client takes it: of a large file most leaves after
-    /// the worker has gone on.
+    /// Sends a head and a file by sendfile(2), which reads it as the client takes it: of a large
+    /// file most leaves after the worker has gone on.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! The connections of one worker while no worker time is spent on them: parked until what they wait for has come or
-//! their time is over, closed when there are too many, handed on when the worker leaves.
+//! The connections of one worker while no worker time is spent on them: parked until what they wait
+//! for has come or their time is over, closed when there are too many, handed on when the worker
+//! leaves.
 
 use std::io;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl<E> Connections<E> {
         self.timeouts.idle.is_some()
     }
 
-    /// Takes a connection out of its place, to deal with it and [`Self::settle`] it; `None`: the I/O thread has it.
+    /// Takes a connection out of its place, to deal with it and [`Self::settle`] it; `None`: the
+    /// I/O thread has it.
     #[must_use]
     pub fn take(&self, place: usize) -> Option<Box<Connection<E>>> {
         self.parking.take(place)
@@ -172,7 +174,8 @@ impl<E> Connections<E> {
             return Expired::Nothing;
         };
         match connection.state.waiting {
-            // Nothing was asked, nothing is owed; or the client had its time to read our last reply.
+            // Nothing was asked, nothing is owed; or the client had its time to read our last
+            // reply.
             Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => {
                 self.close(connection);
                 Expired::Nothing
@@ -209,7 +212,8 @@ impl<E> Connections<E> {
         let mut handed = Vec::new();
         for (place, connection) in self.parking.places().parked() {
             if connection.hand_on(queue) {
-                // Closing does not end it: the connection lives on in the queue, and would stay in our poller.
+                // Closing does not end it: the connection lives on in the queue, and would stay in
+                // our poller.
                 let socket = connection.channel.transport().descriptor();
                 if connection.watched.is_some()
                     && let Err(errno) = self.poller.remove(socket)
@@ -226,7 +230,8 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Whether room was made for a connection that cannot be taken because of `error`: one that was idle is closed.
+    /// Whether room was made for a connection that cannot be taken because of `error`: one that was
+    /// idle is closed.
     pub fn make_room(&mut self, error: &io::Error) -> bool {
         let now = clock::coarse_now();
         if FdBudget::is_lack(error) && self.forget_most_idle(None) {
@@ -239,7 +244,8 @@ impl<E> Connections<E> {
         false
     }
 
-    /// Whether a connection can be received from the queue, if need be after others were closed for it.
+    /// Whether a connection can be received from the queue, if need be after others were closed for
+    /// it.
     pub fn has_room_for_one(&mut self, queue: &HandoffQueue) -> bool {
         loop {
             match queue.probe_descriptor() {
@@ -256,8 +262,8 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Closes the connection of the most dispensable kind that has waited longest; `false`: none can be spared. None that
-    /// a reply is on its way to.
+    /// Closes the connection of the most dispensable kind that has waited longest; `false`: none
+    /// can be spared. None that a reply is on its way to.
     fn forget_most_idle(&self, spared: Option<usize>) -> bool {
         let most_idle = {
             let places = self.parking.places();

@@ -1,9 +1,10 @@
-//! The I/O thread of a worker: it does what needs no Python while the worker is in the app. It sends what the app
-//! has given and does not add to, and when a request takes long it looks after the connections that are parked
-//! meanwhile: it lets replies leave, and hands those that have a request on to the siblings.
+//! The I/O thread of a worker: it does what needs no Python while the worker is in the app. It
+//! sends what the app has given and does not add to, and when a request takes long it looks after
+//! the connections that are parked meanwhile: it lets replies leave, and hands those that have a
+//! request on to the siblings.
 //!
-//! Started when it is needed for the first time; asleep while nothing happens. It never touches Python, and drops
-//! nothing that might be Python's: see [`IoThread::take_discarded`].
+//! Started when it is needed for the first time; asleep while nothing happens. It never touches
+//! Python, and drops nothing that might be Python's: see [`IoThread::take_discarded`].
 
 use std::fmt::Debug;
 use std::io;
@@ -34,12 +35,14 @@ use crate::sync::Lock;
 
 /// How long a part of a reply waits for the next one.
 const MAX_HOLD: Duration = Duration::from_millis(1);
-/// How long a request may take before the thread looks after the other connections; and how often it looks then.
+/// How long a request may take before the thread looks after the other connections; and how often
+/// it looks then.
 const BUSY_REQUEST: Duration = Duration::from_millis(2);
 /// What the first look's interval is doubled from.
 const FIRST_LOOK_INTERVAL: Duration = Duration::from_millis(1);
-/// The longest time between two looks at a worker whose requests are quick: each look doubles it. Under load every
-/// look interrupts the worker; in a virtual machine that costs as much as several requests.
+/// The longest time between two looks at a worker whose requests are quick: each look doubles it.
+/// Under load every look interrupts the worker; in a virtual machine that costs as much as several
+/// requests.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(16);
 /// The least wait: what is due any moment is done together.
 const MIN_WAIT: Duration = Duration::from_micros(50);
@@ -158,7 +161,8 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         self.0.flush();
     }
 
-    /// What connections had that the thread has handed on. To be dropped by the worker's own thread.
+    /// What connections had that the thread has handed on. To be dropped by the worker's own
+    /// thread.
     #[must_use]
     pub fn take_discarded(&self) -> Vec<E> {
         // A swap alone would cost more, in each turn of the loop.
@@ -276,7 +280,8 @@ impl<E> Shared<E> {
             return false;
         }
         self.flush();
-        // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that we do not take.
+        // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that
+        // we do not take.
         if self.poller.wait(events, Some(Duration::ZERO)).is_ok() {
             events.connections().for_each(|place| self.service(place));
         }
@@ -299,7 +304,8 @@ impl<E> Shared<E> {
             | Waiting::Chunks
             | Waiting::NextRequest => {
                 if self.may_hand_on() && connection.hand_on(&self.handoff) {
-                    // Closing would not end it: it lives on in the queue, and would stay in our poller.
+                    // Closing would not end it: it lives on in the queue, and would stay in our
+                    // poller.
                     let socket = connection.channel.transport().descriptor();
                     self.poller.remove(socket).ok();
                     self.discard(connection.endpoints.take());

@@ -1,5 +1,5 @@
-//! When to look at files: inotify(7) says at once, and at no cost, that something happened in a directory. What
-//! happened is found out by looking.
+//! When to look at files: inotify(7) says at once, and at no cost, that something happened in a
+//! directory. What happened is found out by looking.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,8 +63,8 @@ impl InotifyWatcher {
         self.inotify.as_fd()
     }
 
-    /// Watches these directories and no others; tells whether one of them is new, so that changes in it until now
-    /// went unnoticed.
+    /// Watches these directories and no others; tells whether one of them is new, so that changes
+    /// in it until now went unnoticed.
     pub(super) fn watch(
         &mut self,
         directories: &BTreeMap<PathBuf, Interest>,
@@ -72,7 +72,8 @@ impl InotifyWatcher {
         let mut interests: BTreeMap<WatchDescriptor, Interest> = BTreeMap::new();
         let mut is_new = false;
         for (path, interest) in directories {
-            // Asked again, the kernel gives the same number for the same directory, whatever its name is now.
+            // Asked again, the kernel gives the same number for the same directory, whatever its
+            // name is now.
             let Some(number) = self.add(path)? else {
                 continue;
             };

@@ -1,6 +1,7 @@
-//! `--reload`: a change of the app's files orders a reload, the same that HUP orders. Files are compared with how
-//! they were (`tree.rs`); when to compare them is what inotify says (`inotify.rs`), or once a second. No thread:
-//! the arbiter's loop waits for both. Without `reload` nothing of this exists.
+//! `--reload`: a change of the app's files orders a reload, the same that HUP orders. Files are
+//! compared with how they were (`tree.rs`); when to compare them is what inotify says
+//! (`inotify.rs`), or once a second. No thread: the arbiter's loop waits for both. Without `reload`
+//! nothing of this exists.
 
 mod inotify;
 mod pattern;
@@ -28,8 +29,8 @@ use rcorn_types::Monotonic;
 use inotify::{InotifyWatcher, NoInotify};
 use tree::{Scope, Stamp};
 
-/// A change is acted upon when nothing has changed for this long: one save is several events, a checkout is
-/// thousands.
+/// A change is acted upon when nothing has changed for this long: one save is several events, a
+/// checkout is thousands.
 const QUIET_TIME: Duration = Duration::from_millis(60);
 /// Changes that never stop put the reload off for this long at most.
 const MAX_DELAY: Duration = Duration::from_secs(1);
@@ -253,7 +254,8 @@ impl Watch {
         self.scope.roots.extend(new);
         let (before, found) = (self.files.clone(), self.found.clone());
         self.scan(now);
-        // A file that is seen for the first time has not changed, unless it did while the app was loaded.
+        // A file that is seen for the first time has not changed, unless it did while the app was
+        // loaded.
         let (files, loaded) = (&self.files, self.loaded);
         self.found.retain(|path| {
             let is_late = files.get(path).is_none_or(|stamp| stamp.is_after(loaded));

@@ -1,5 +1,6 @@
-//! Paths with wildcards, as shells and Python's `glob` know them: `*`, `?`, `[a-z]`, `[!a-z]`, and `**` for any number
-//! of directories. A wildcard does not stand for the dot of a hidden file. Looks at nothing but texts.
+//! Paths with wildcards, as shells and Python's `glob` know them: `*`, `?`, `[a-z]`, `[!a-z]`, and
+//! `**` for any number of directories. A wildcard does not stand for the dot of a hidden file.
+//! Looks at nothing but texts.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};

@@ -1,5 +1,6 @@
-//! What is watched, and its present state: the Python files below some directories, and the files that patterns
-//! name. Both engines compare what is scanned here; inotify only says when to scan again.
+//! What is watched, and its present state: the Python files below some directories, and the files
+//! that patterns name. Both engines compare what is scanned here; inotify only says when to scan
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -12,8 +13,8 @@ use rcorn_link::CodeDirectory;
 
 use super::pattern::{Segment, is_hidden};
 
-/// The number of directories that are scanned at most: a start in `/` or beside a store of data must not take for
-/// ever.
+/// The number of directories that are scanned at most: a start in `/` or beside a store of data
+/// must not take for ever.
 const MAX_DIRECTORIES: usize = 10_000;
 /// Directories without code of the developer, beside hidden ones and virtual environments.
 const FOREIGN_NAMES: [&str; 4] = [
@@ -142,7 +143,8 @@ impl View {
         );
     }
 
-    /// A path may come, go, or be put in another's place: the directory nearest to it that there is knows.
+    /// A path may come, go, or be put in another's place: the directory nearest to it that there is
+    /// knows.
     fn await_entry(&mut self, path: &Path) {
         for entry in path.ancestors() {
             if let (Some(parent), Some(name)) = (entry.parent(), entry.file_name())
@@ -159,7 +161,8 @@ impl View {
         self.is_cut
     }
 
-    /// The Python files of these directories, and, if `whole`, of those below them: the nearest first.
+    /// The Python files of these directories, and, if `whole`, of those below them: the nearest
+    /// first.
     fn look_for_code(&mut self, mut queue: VecDeque<PathBuf>, whole: bool) {
         while let Some(directory) = queue.pop_front() {
             let Ok(about) = fs::metadata(&directory) else {

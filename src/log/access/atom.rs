@@ -1,5 +1,5 @@
-//! The atoms of the access-log format: what each name in `%(name)s` stands for, and how its raw value is
-//! got from a [`Record`]. Nothing here escapes or pads; `render` does.
+//! The atoms of the access-log format: what each name in `%(name)s` stands for, and how its raw
+//! value is got from a [`Record`]. Nothing here escapes or pads; `render` does.
 
 use super::Record;
 

@@ -1,5 +1,6 @@
-//! Compiles an access-log format: Python's `%(name)s` formatting over the atoms of `atom`. Called once
-//! when settings are read; a mistake is an error there, naming its place, and never one for each request.
+//! Compiles an access-log format: Python's `%(name)s` formatting over the atoms of `atom`. Called
+//! once when settings are read; a mistake is an error there, naming its place, and never one for
+//! each request.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -221,7 +222,8 @@ impl FormatParser<'_> {
         })
     }
 
-    /// The name, up to the parenthesis that closes it; as in Python, parentheses inside are counted.
+    /// The name, up to the parenthesis that closes it; as in Python, parentheses inside are
+    /// counted.
     fn name(&mut self) -> Option<String> {
         let mut name = String::new();
         let mut inner: usize = 0;

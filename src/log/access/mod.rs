@@ -1,11 +1,12 @@
-//! The access log: one record for each request, by default a line in a format that the operator chose.
-//! `format` compiles it, `render` fills it in, and here are the request's side ([`Record`]), the form
-//! ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when the reply is
-//! complete, and by the arbiter for a request whose worker died.
+//! The access log: one record for each request, by default a line in a format that the operator
+//! chose. `format` compiles it, `render` fills it in, and here are the request's side ([`Record`]),
+//! the form ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when
+//! the reply is complete, and by the arbiter for a request whose worker died.
 //!
-//! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and backslashes
-//! that come from the peer are escaped (`\x0a`, `\\`), not only the double quote: nobody can forge a line.
-//! And a conversion that does not fit its value (`%(h)d`) prints the value as text instead of raising.
+//! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and
+//! backslashes that come from the peer are escaped (`\x0a`, `\\`), not only the double quote:
+//! nobody can forge a line. And a conversion that does not fit its value (`%(h)d`) prints the value
+//! as text instead of raising.
 
 mod atom;
 mod format;
@@ -44,13 +45,13 @@ pub trait Record {
     fn duration_ns(&self) -> u64;
     /// The process that served it.
     fn pid(&self) -> u32;
-    /// Appends the value of this request field (the last one of that name; the name is in lower case and
-    /// to be compared without case) and says whether there is one.
+    /// Appends the value of this request field (the last one of that name; the name is in lower
+    /// case and to be compared without case) and says whether there is one.
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
     /// The same for a field of the reply.
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
-    /// The same for a value of the environ; the name is as the operator wrote it, to be compared without
-    /// case.
+    /// The same for a value of the environ; the name is as the operator wrote it, to be compared
+    /// without case.
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool;
 }
 
@@ -78,8 +79,8 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// An access log that writes to `fd`. `path` is what [`AccessLog::reopen`] opens; without it there is
-    /// nothing to reopen.
+    /// An access log that writes to `fd`. `path` is what [`AccessLog::reopen`] opens; without it
+    /// there is nothing to reopen.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
         Self::with(Box::new(DescriptorSink::new(fd, path)))
     }
@@ -92,8 +93,8 @@ impl AccessLog {
         }
     }
 
-    /// Writes a record, which its formatter has ended, in one go, and leaves `record` empty for the next.
-    /// Failures go to the error log, once when they begin and once when they are over.
+    /// Writes a record, which its formatter has ended, in one go, and leaves `record` empty for the
+    /// next. Failures go to the error log, once when they begin and once when they are over.
     pub fn write(&self, record: &mut Vec<u8>) {
         let result = self.sink.write(record);
         record.clear();
@@ -121,7 +122,8 @@ impl AccessLog {
         Self::report(self.sink.reopen());
     }
 
-    /// Changes where lines go (new settings) to the file of `fd`; the log's descriptor keeps its number.
+    /// Changes where lines go (new settings) to the file of `fd`; the log's descriptor keeps its
+    /// number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
         Self::report(self.sink.redirect(fd, path));
     }

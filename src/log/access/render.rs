@@ -1,5 +1,5 @@
-//! Fills a compiled format in for one request. The default format costs no allocation but the growth of
-//! the caller's buffer, which is re-used for all lines.
+//! Fills a compiled format in for one request. The default format costs no allocation but the
+//! growth of the caller's buffer, which is re-used for all lines.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -33,8 +33,8 @@ fn plain(atom: &Atom, record: &impl Record, longest: Option<usize>, out: &mut Ve
     match atom {
         Atom::Foreign(foreign) => {
             foreign.of(record, out);
-            // Before escaping: a cut through an escape could leave a lone backslash, which would take
-            // the quote behind it.
+            // Before escaping: a cut through an escape could leave a lone backslash, which would
+            // take the quote behind it.
             cut(out);
             escape::quote_from(out, mark);
         }

@@ -1,10 +1,10 @@
-//! Parses Python literals: what may stand between the parentheses of `module:factory(…)`, and the plain
-//! values of a `gunicorn.conf.py` that `rcorn migrate` translates.
+//! Parses Python literals: what may stand between the parentheses of `module:factory(…)`, and the
+//! plain values of a `gunicorn.conf.py` that `rcorn migrate` translates.
 //!
-//! Why not Python's own `ast.literal_eval`: both run where no Python is. The arbiter reads `APP_MODULE`
-//! before it has looked for an interpreter, names the character that is wrong, and exits with 2;
-//! `rcorn migrate` needs none at all, and reads files whose other lines must not be executed. Nothing is
-//! evaluated: an operator's text must not be able to run code in the arbiter.
+//! Why not Python's own `ast.literal_eval`: both run where no Python is. The arbiter reads
+//! `APP_MODULE` before it has looked for an interpreter, names the character that is wrong, and
+//! exits with 2; `rcorn migrate` needs none at all, and reads files whose other lines must not be
+//! executed. Nothing is evaluated: an operator's text must not be able to run code in the arbiter.
 
 mod quoted;
 mod scanner;
@@ -17,8 +17,8 @@ pub(crate) use scanner::Scanner;
 const MAX_DEPTH: usize = 32;
 
 impl Literal {
-    /// The literal that a text begins with, and what follows it; `None` when it begins with something
-    /// else.
+    /// The literal that a text begins with, and what follows it; `None` when it begins with
+    /// something else.
     pub fn parse_prefix(text: &str) -> Option<(Self, String)> {
         let mut scanner = Scanner::new(text, 0);
         let literal = scanner.literal().ok()?;
@@ -144,7 +144,8 @@ impl Scanner {
         }
         self.blanks();
         let mut digits = self.run(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '_'));
-        // The sign of an exponent is part of the number, but not in hexadecimal, where `e` is a digit.
+        // The sign of an exponent is part of the number, but not in hexadecimal, where `e` is a
+        // digit.
         let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
         if !hexadecimal
             && digits.ends_with(['e', 'E'])
@@ -172,7 +173,8 @@ fn is_hashable(key: &Literal) -> bool {
     }
 }
 
-/// Python's rules: underscores only between digits, no leading zeros but in front of nothing but zeros.
+/// Python's rules: underscores only between digits, no leading zeros but in front of nothing but
+/// zeros.
 fn number_of(text: &str, minus: &str) -> Option<Literal> {
     let lower = text.to_ascii_lowercase();
     let radix = match lower.as_bytes() {

@@ -8,7 +8,8 @@ use crate::{
     print_config,
 };
 
-/// Resolves with a file of this name and text (for Python: the evaluator's answer) where rcorn is started.
+/// Resolves with a file of this name and text (for Python: the evaluator's answer) where rcorn is
+/// started.
 fn with(
     name: &str,
     text: &str,

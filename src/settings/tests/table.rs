@@ -26,7 +26,8 @@ fn no_two_flags_are_alike() {
             short.is_none_or(|short| seen.insert(short.to_string())),
             "-{short:?} is there twice"
         );
-        // gunicorn's own --limit-request-field_size has an underscore, and people have it in their scripts.
+        // gunicorn's own --limit-request-field_size has an underscore, and people have it in their
+        // scripts.
         let fits = |sign: char| sign.is_ascii_lowercase() || matches!(sign, '-' | '2' | '_');
         assert!(long.chars().all(fits), "--{long}");
         assert!(

@@ -1,5 +1,5 @@
-//! Who is at the two ends of a connection, as environ values: the client, the server, and what a proxy between
-//! them said.
+//! Who is at the two ends of a connection, as environ values: the client, the server, and what a
+//! proxy between them said.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};

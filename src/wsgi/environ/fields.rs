@@ -80,7 +80,8 @@ impl FieldWriter {
         Ok(overrides)
     }
 
-    /// One field; gives whether it says that the client came by https, if it says anything about that.
+    /// One field; gives whether it says that the client came by https, if it says anything about
+    /// that.
     fn set_field(
         &mut self,
         py: Python<'_>,

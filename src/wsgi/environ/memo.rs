@@ -29,8 +29,8 @@ impl Likeness {
     }
 }
 
-/// Remembers one request. Its environ is kept when its fields came for the second time: then they are likely to
-/// come again, and a copy pays.
+/// Remembers one request. Its environ is kept when its fields came for the second time: then they
+/// are likely to come again, and a copy pays.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     /// `None`: no request that may be used again.

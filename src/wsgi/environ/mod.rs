@@ -1,6 +1,6 @@
-//! Head, peer and listener → the environ dict (PEP 3333 "environ Variables", RFC 3875 names). What is the
-//! same for all requests of a listener is copied from a template; what was the same in the last request is
-//! copied from that one.
+//! Head, peer and listener → the environ dict (PEP 3333 "environ Variables", RFC 3875 names). What
+//! is the same for all requests of a listener is copied from a template; what was the same in the
+//! last request is copied from that one.
 
 mod endpoints;
 mod fields;
@@ -46,7 +46,8 @@ pub enum EnvironError {
     Python(#[from] PyErr),
 }
 
-/// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of these.
+/// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of
+/// these.
 #[derive(Debug)]
 pub struct EnvironBuilder {
     keys: Keys,
@@ -204,8 +205,9 @@ impl EnvironBuilder {
         environ.set_item(&self.keys.server_port, self.values.get(py, port)?)
     }
 
-    /// The environ of a request whose head was made from variables (uwsgi): what the proxy says of the request
-    /// is put in as it was said, beside the header fields, which are treated as over HTTP.
+    /// The environ of a request whose head was made from variables (uwsgi): what the proxy says of
+    /// the request is put in as it was said, beside the header fields, which are treated as
+    /// over HTTP.
     ///
     /// # Errors
     ///
@@ -220,7 +222,8 @@ impl EnvironBuilder {
         input: Option<&Bound<'py, Input>>,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let (environ, _none) = self.begin(py, bytes, head, endpoints)?;
-        // How the client came is the proxy's word, not that of a header field, which the client might have sent.
+        // How the client came is the proxy's word, not that of a header field, which the client
+        // might have sent.
         if let Some(https) = variables.is_https() {
             let scheme = if https { "https" } else { "http" };
             environ.set_item(&self.keys.scheme, scheme)?;

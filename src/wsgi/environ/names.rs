@@ -11,8 +11,8 @@ use rcorn_http::environ::{FieldRules, Meaning, environ_key};
 use rcorn_http::hash::FxHasher;
 use rcorn_python::text;
 
-/// How many names are kept; more than any honest set of clients uses. A flood of odd names costs time, never
-/// memory.
+/// How many names are kept; more than any honest set of clients uses. A flood of odd names costs
+/// time, never memory.
 const MAX_NAMES: usize = 512;
 
 /// A field name that was seen.

@@ -58,9 +58,9 @@ impl TargetWriter {
         self.set_path(py, environ, (keys, values), script)
     }
 
-    /// Sets `SCRIPT_NAME` and `PATH_INFO` of a request that came as variables: as they were given, if a script
-    /// name was. Otherwise the path is looked at as over HTTP, where the process's own `SCRIPT_NAME` says which
-    /// part of it is the app's.
+    /// Sets `SCRIPT_NAME` and `PATH_INFO` of a request that came as variables: as they were given,
+    /// if a script name was. Otherwise the path is looked at as over HTTP, where the process's
+    /// own `SCRIPT_NAME` says which part of it is the app's.
     pub(super) fn set_given(
         &mut self,
         py: Python<'_>,
@@ -83,7 +83,8 @@ impl TargetWriter {
         self.set_path(py, environ, (keys, values), None)
     }
 
-    /// Sets `SCRIPT_NAME`, the process's own unless one is given, and the part of the path behind it.
+    /// Sets `SCRIPT_NAME`, the process's own unless one is given, and the part of the path behind
+    /// it.
     fn set_path(
         &self,
         py: Python<'_>,

@@ -88,8 +88,8 @@ impl Templates {
     }
 }
 
-/// Has every key that each request sets, in the order in which apps see them, but no key of a field that was
-/// not sent.
+/// Has every key that each request sets, in the order in which apps see them, but no key of a field
+/// that was not sent.
 fn template<'py>(
     py: Python<'py>,
     listener: &Listener,

@@ -26,8 +26,9 @@ impl<'a> Variables<'a> {
         Some(found.value.of(self.bytes)).filter(|value| !value.is_empty())
     }
 
-    /// Whether the client came by https, if the proxy says so or the contrary. Each name is somebody's custom: nginx
-    /// sends `REQUEST_SCHEME`, and `HTTPS` when it is `on`; `UWSGI_SCHEME` is for uWSGI.
+    /// Whether the client came by https, if the proxy says so or the contrary. Each name is
+    /// somebody's custom: nginx sends `REQUEST_SCHEME`, and `HTTPS` when it is `on`;
+    /// `UWSGI_SCHEME` is for uWSGI.
     pub(super) fn is_https(&self) -> Option<bool> {
         if let Some(https) = self.get(b"HTTPS") {
             let yes = [&b"on"[..], b"1", b"true"];

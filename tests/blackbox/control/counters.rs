@@ -1,4 +1,5 @@
-//! What workers count (`rcorn ctl --json status`): the sums over all workers, those that have ended too.
+//! What workers count (`rcorn ctl --json status`): the sums over all workers, those that have ended
+//! too.
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -12,8 +13,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Sends requests, each on a connection of its own, and waits until all that were sent so far are counted: a
-    /// worker counts a request a moment after its client has the reply.
+    /// Sends requests, each on a connection of its own, and waits until all that were sent so far
+    /// are counted: a worker counts a request a moment after its client has the reply.
     fn serve(&mut self, server: &Server, requests: u64) {
         for _ in 0..requests {
             assert_eq!(server.get("/hello").status, 200);

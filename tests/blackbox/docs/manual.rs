@@ -1,5 +1,5 @@
-//! The pages in the source tree are those that the program prints (the tests of `rcorn-manual` renew
-//! them), and mandoc finds no fault with them.
+//! The pages in the source tree are those that the program prints (the tests of `rcorn-manual`
+//! renew them), and mandoc finds no fault with them.
 
 use std::fs;
 use std::path::Path;

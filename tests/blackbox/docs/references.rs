@@ -174,3 +174,23 @@ fn the_page_of_benchmarks_shows_the_published_run() {
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
 }
+
+#[test]
+fn comments_are_at_most_a_hundred_columns_wide() {
+    let listed = Command::new("find")
+        .current_dir(ROOT)
+        .args(["src", "tests", "build.rs", "-name", "*.rs"])
+        .output()
+        .unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    assert!(files.lines().count() > 200, "{files}");
+    let mut wide = Vec::new();
+    for file in files.lines() {
+        for (number, line) in read(Path::new(file)).lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.chars().count() > 100 {
+                wide.push(format!("{file}:{}", number + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "rustfmt leaves these to us: {wide:#?}");
+}

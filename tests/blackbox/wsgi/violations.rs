@@ -1,5 +1,5 @@
-//! What the server and `rcorn cgi` say about violations of PEP 3333. The rules stand twice, in Rust and in
-//! Python; the table of cases in `tests/apps/violations.py` is one.
+//! What the server and `rcorn cgi` say about violations of PEP 3333. The rules stand twice, in Rust
+//! and in Python; the table of cases in `tests/apps/violations.py` is one.
 
 use super::text;
 use crate::oneshot::cgi;
