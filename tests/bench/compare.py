@@ -445,7 +445,9 @@ def draw(run, file):
 
 
 def publish(run):
-    """Renews the page, its picture, and the results kept with them."""
+    """Renews the page, its picture, and the results kept with them; without those of `--before`, a private build."""
+    run = {**run, "servers": [name for name in run["servers"] if name != "before"],
+           "results": [entry for entry in run["results"] if entry["server"] != "before"]}
     PUBLISHED.write_text(json.dumps(run, indent=1) + "\n")
     # matplotlib is in the virtual environment, and possibly not in this Python.
     words = [VENV / "bin/python", Path(__file__).resolve(), "--load", PUBLISHED, "--draw", PICTURE]
