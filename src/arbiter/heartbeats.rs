@@ -9,10 +9,7 @@ use std::collections::BTreeSet;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::Arbiter;
-use super::event::{Action, Ask, Pid, WorkerId};
-use super::note::{KillReason, WorkerNote};
-use super::pool::{Hang, Worker, WorkerStage};
+use super::event::WorkerId;
 
 /// Time to write a stack dump. On a busy machine the worker may have to wait for a processor first.
 pub(super) const STACK_DUMP_TIME: Duration = Duration::from_millis(300);
@@ -24,7 +21,7 @@ const LATE_TICK_TIMEOUTS: u32 = 2;
 const GRACE_INTERVAL_TIMEOUTS: u32 = 4;
 
 /// When the scoreboard was read, and whose marks on it are not to be believed.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Heartbeats {
     /// When all marks were read last.
     #[serde(rename = "looked")]
@@ -68,132 +65,13 @@ impl Heartbeats {
         self.stopped.contains(&id)
     }
 
-    /// The worker is gone.
+    /// This worker was stopped.
+    pub(super) fn stop(&mut self, id: WorkerId) {
+        self.stopped.insert(id);
+    }
+
+    /// The worker was continued, or is gone.
     pub(super) fn forget(&mut self, id: WorkerId) {
         self.stopped.remove(&id);
-    }
-}
-
-impl Arbiter {
-    /// The scoreboard shows that the worker's current request began at `since`, or that it has
-    /// none.
-    pub(super) fn beat(
-        &mut self,
-        now: Monotonic,
-        id: WorkerId,
-        since: Option<Monotonic>,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.heartbeats.is_stopped(id) {
-            // Its mark is not new, but true: if it was stopped in a request, it is busy since that
-            // began.
-            if let (Some(busy), Some(since)) = (self.pool.busy_mut(id), since) {
-                *busy = busy.map(|stopped| stopped.min(since));
-            }
-            return;
-        }
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            return;
-        };
-        match &mut worker.stage {
-            WorkerStage::Serving { busy, .. } => *busy = since,
-            // It made progress after all (the question itself may have interrupted a call), and may
-            // hold another request by now.
-            WorkerStage::Dumping {
-                pid,
-                hang: Some(hang),
-                ..
-            } if since != Some(hang.busy) => {
-                actions.push(WorkerNote::Recovered.say(*pid));
-                worker.stage = WorkerStage::Serving {
-                    pid: *pid,
-                    since: hang.serving,
-                    busy: since,
-                };
-                // It was not told when everyone else was.
-                self.tell_if_stopping(now, id, actions);
-            }
-            WorkerStage::Forking { .. }
-            | WorkerStage::Booting { .. }
-            | WorkerStage::Leaving { .. }
-            | WorkerStage::Dumping { .. }
-            | WorkerStage::Killed { .. } => {}
-        }
-    }
-
-    /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark
-    /// says that it is idle. What the last beat said may be over.
-    pub(super) fn worker_stopped(&mut self, now: Monotonic, pid: Pid) {
-        let Some(id) = self.pool.by_pid(pid) else {
-            return;
-        };
-        self.heartbeats.stopped.insert(id);
-        if let Some(busy) = self.pool.busy_mut(id) {
-            *busy = Some(now);
-        }
-    }
-
-    /// A worker was continued (SIGCONT). The next beat tells what it does.
-    pub(super) fn worker_continued(&mut self, pid: Pid) {
-        let Some(id) = self.pool.by_pid(pid) else {
-            return;
-        };
-        self.heartbeats.stopped.remove(&id);
-        if let Some(busy) = self.pool.busy_mut(id) {
-            *busy = None;
-        }
-    }
-}
-
-impl Worker {
-    /// Asks a worker that takes too long where it is. `hang`: what it was doing, if it was serving.
-    pub(super) fn dump_stacks(
-        &mut self,
-        now: Monotonic,
-        pid: Pid,
-        why: KillReason,
-        hang: Option<Hang>,
-        actions: &mut Vec<Action>,
-    ) {
-        actions.push(Action::Ask(pid, Ask::DumpStacks));
-        self.stage = WorkerStage::Dumping {
-            pid,
-            why,
-            hang,
-            until: now.after(STACK_DUMP_TIME),
-        };
-    }
-
-    /// The time for the stack dump is over: ends the worker. One that hung in a request gets ABRT
-    /// first, as gunicorn's; one that never served has nothing of the app's to wind up.
-    pub(super) fn end_after_dump(
-        &mut self,
-        now: Monotonic,
-        id: WorkerId,
-        pid: Pid,
-        why: KillReason,
-        actions: &mut Vec<Action>,
-    ) {
-        actions.push(Action::PostMortem(id, self.slot, pid));
-        match why {
-            KillReason::Hung => {
-                actions.push(Action::Ask(pid, Ask::Abort));
-                let kill_at = Some(now.after(ABORT_TIME));
-                self.stage = WorkerStage::Killed { pid, why, kill_at };
-            }
-            KillReason::BootTimeout | KillReason::GracefulTimeout | KillReason::QuickTimeout => {
-                self.kill(pid, why, actions);
-            }
-        }
-    }
-
-    /// Kills the worker; nothing is left but to reap it.
-    pub(super) fn kill(&mut self, pid: Pid, why: KillReason, actions: &mut Vec<Action>) {
-        actions.push(Action::Ask(pid, Ask::Kill));
-        self.stage = WorkerStage::Killed {
-            pid,
-            why,
-            kill_at: None,
-        };
     }
 }

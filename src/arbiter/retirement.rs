@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::event::WorkerId;
 
 /// Who waits for the retire token, and who holds it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Retirement {
     /// Workers that wait for the token, in order.
     #[serde(rename = "retiring")]

@@ -1,111 +1,186 @@
-//! What happens to templates: started, ready, failed, ended; and how they are let go.
+//! The templates: which there are, and how they are let go.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
 
-use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Outcome, Pid, WorkerId,
-};
+use super::event::{Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Pid};
 use super::heartbeats::STACK_DUMP_TIME;
-use super::note::{Note, TemplateNote};
-use super::pool::{TemplateStage, WorkerStage};
-use super::stop::QUICK_STOP_TIME;
-use super::{Arbiter, Phase};
+use super::note::TemplateNote;
+use super::step::Step;
 
-impl Arbiter {
-    /// The template runs as this process.
-    pub(super) fn template_started(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
+/// Where a template is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TemplateStage {
+    /// The driver was told to start it; it has no pid yet.
+    Ordered,
+    /// Importing the app.
+    Starting {
+        /// Its pid.
         pid: Pid,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stage) = self.pool.templates.get_mut(&generation) else {
-            return;
-        };
-        *stage = TemplateStage::Starting { pid, since: now };
-        let is_wanted =
-            generation == self.generation || self.rollout.candidate() == Some(generation);
-        if self.phase != Phase::Running || !is_wanted {
-            self.end_template(now, generation, actions);
+        /// When it was started.
+        since: Monotonic,
+    },
+    /// Forks workers on order.
+    Ready {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// Not needed any more, or failed; not reaped yet.
+    Leaving {
+        /// Its pid.
+        pid: Pid,
+        /// When it is killed; `None` once it was.
+        until: Option<Monotonic>,
+        /// It reads orders, and should leave by itself: the log says so if it has to be killed.
+        listens: bool,
+    },
+}
+
+impl TemplateStage {
+    /// Its name in `rcorn ctl status`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Starting { .. } => "starting",
+            Self::Ready { .. } => "ready",
+            Self::Leaving { .. } => "leaving",
+        }
+    }
+
+    /// Its pid, once it has one.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Ordered => None,
+            Self::Starting { pid, .. } | Self::Ready { pid } | Self::Leaving { pid, .. } => {
+                Some(*pid)
+            }
+        }
+    }
+}
+
+/// How long templates may take to leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaveLimits {
+    /// One that reads orders.
+    pub(super) ready: Duration,
+    /// One that imports the app.
+    pub(super) importing: Duration,
+}
+
+impl LeaveLimits {
+    fn of(self, listens: bool) -> Duration {
+        if listens { self.ready } else { self.importing }
+    }
+}
+
+/// What the end of a template means.
+#[derive(Debug)]
+pub(super) enum TemplateEnd {
+    /// It was not needed any more.
+    Wanted,
+    /// It was ready, and is missing now.
+    Lost,
+    /// It could not load the app.
+    Failed(BootFailure),
+}
+
+/// All templates that have not been reaped.
+#[derive(Clone, Debug, Default)]
+pub struct Templates {
+    pub(super) by_generation: BTreeMap<Generation, TemplateStage>,
+}
+
+impl Templates {
+    /// The templates by generation.
+    pub fn iter(&self) -> impl Iterator<Item = (Generation, TemplateStage)> {
+        self.by_generation
+            .iter()
+            .map(|(generation, stage)| (*generation, *stage))
+    }
+
+    /// The generations of those in certain stages.
+    pub(super) fn generations(
+        &self,
+        condition: impl Fn(&TemplateStage) -> bool,
+    ) -> Vec<Generation> {
+        self.iter()
+            .filter(|(_, stage)| condition(stage))
+            .map(|(generation, _)| generation)
+            .collect()
+    }
+
+    /// Whether there is none.
+    pub(super) fn are_gone(&self) -> bool {
+        self.by_generation.is_empty()
+    }
+
+    /// Whether this generation has one, in whatever stage.
+    pub(super) fn contains(&self, generation: Generation) -> bool {
+        self.by_generation.contains_key(&generation)
+    }
+
+    /// The template with this pid.
+    pub(super) fn by_pid(&self, pid: Pid) -> Option<Generation> {
+        self.iter()
+            .find_map(|(generation, stage)| (stage.pid() == Some(pid)).then_some(generation))
+    }
+
+    /// Whether the template of this generation can fork.
+    pub(super) fn can_fork(&self, generation: Generation) -> bool {
+        matches!(
+            self.by_generation.get(&generation),
+            Some(TemplateStage::Ready { .. })
+        )
+    }
+
+    /// Orders a template for this generation.
+    pub(super) fn order(&mut self, generation: Generation, step: &mut Step<'_>) {
+        self.by_generation
+            .insert(generation, TemplateStage::Ordered);
+        step.act(Action::StartTemplate(generation));
+    }
+
+    /// The template runs as this process.
+    pub(super) fn started(&mut self, generation: Generation, pid: Pid, now: Monotonic) {
+        if let Some(stage) = self.by_generation.get_mut(&generation) {
+            *stage = TemplateStage::Starting { pid, since: now };
         }
     }
 
     /// The template could not even be started.
-    pub(super) fn template_not_started(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        reason: String,
-        actions: &mut Vec<Action>,
-    ) {
-        self.pool.templates.remove(&generation);
-        actions.push(Action::Say(Note::TemplateNotStarted(reason.clone())));
-        let failure = BootFailure {
-            kind: BootFailureKind::Host,
-            summary: reason,
-        };
-        self.template_failure(now, generation, &failure, actions);
+    pub(super) fn not_started(&mut self, generation: Generation) {
+        self.by_generation.remove(&generation);
     }
 
     /// The template can fork.
-    pub(super) fn template_ready(&mut self, generation: Generation) {
-        if let Some(stage) = self.pool.templates.get_mut(&generation)
+    pub(super) fn ready(&mut self, generation: Generation) {
+        if let Some(stage) = self.by_generation.get_mut(&generation)
             && let TemplateStage::Starting { pid, .. } = *stage
         {
             *stage = TemplateStage::Ready { pid };
         }
     }
 
-    /// The template reported why it cannot load the app; its exit follows.
-    pub(super) fn template_failed(
+    /// A template was reaped: tells what that means.
+    pub(super) fn reaped(
         &mut self,
-        now: Monotonic,
-        generation: Generation,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        self.end_template(now, generation, actions);
-        self.template_failure(now, generation, failure, actions);
-    }
-
-    fn template_failure(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        if generation == self.generation && self.ever_ready && self.phase == Phase::Running {
-            // The workers serve on. Another template is tried after a while.
-            self.strike(now, actions);
-        } else {
-            self.boot_failure(now, generation, failure, actions);
-        }
-    }
-
-    /// A template was reaped.
-    pub(super) fn template_exited(
-        &mut self,
-        now: Monotonic,
         generation: Generation,
         pid: Pid,
         exit: Exit,
-        actions: &mut Vec<Action>,
-    ) {
-        match self.pool.templates.remove(&generation) {
-            None | Some(TemplateStage::Ordered | TemplateStage::Leaving { .. }) => {}
-            Some(TemplateStage::Ready { .. }) => {
-                if self.phase == Phase::Running {
-                    actions.push(TemplateNote::Ended(exit).say(pid));
-                    self.forget_pending_forks(generation, actions);
-                }
-                self.candidate_failed(now, generation, "its template ended", actions);
+        step: &mut Step<'_>,
+    ) -> TemplateEnd {
+        match self.by_generation.remove(&generation) {
+            None | Some(TemplateStage::Ordered | TemplateStage::Leaving { .. }) => {
+                TemplateEnd::Wanted
             }
+            Some(TemplateStage::Ready { .. }) => TemplateEnd::Lost,
             Some(TemplateStage::Starting { .. }) => {
-                actions.push(TemplateNote::Ended(exit).say(pid));
+                step.act(TemplateNote::Ended(exit).say(pid));
                 let kind = match exit {
                     Exit::Code(4) => BootFailureKind::App,
                     // Python itself could not be used; it has logged why.
@@ -113,151 +188,130 @@ impl Arbiter {
                     Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
                 };
                 let summary = "the template ended before it was ready".to_owned();
-                let failure = BootFailure { kind, summary };
-                self.template_failure(now, generation, &failure, actions);
+                TemplateEnd::Failed(BootFailure { kind, summary })
             }
-        }
-    }
-
-    /// The forks that were ordered from this template will not come. A worker that was forked all
-    /// the same reports itself later, and is killed as unknown.
-    fn forget_pending_forks(&mut self, generation: Generation, actions: &mut Vec<Action>) {
-        let pending: Vec<WorkerId> = self
-            .pool
-            .ids(|_, worker| {
-                worker.generation == generation
-                    && matches!(worker.stage, WorkerStage::Forking { .. })
-            })
-            .collect();
-        for id in pending {
-            self.remove_worker(id, actions);
         }
     }
 
     /// Tells a template to leave; or shortens the time of one that was told before, if there is
     /// less time now.
-    pub(super) fn end_template(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stage) = self.pool.templates.get(&generation).copied() else {
+    pub(super) fn end(&mut self, generation: Generation, limits: LeaveLimits, step: &mut Step<'_>) {
+        let Some(stage) = self.by_generation.get_mut(&generation) else {
             return;
         };
-        let (stage, is_told) = match stage {
+        let leaving = |pid, listens| TemplateStage::Leaving {
+            pid,
+            until: Some(step.after(limits.of(listens))),
+            listens,
+        };
+        *stage = match *stage {
             // Told when it is started; or killed already.
             TemplateStage::Ordered | TemplateStage::Leaving { until: None, .. } => return,
-            TemplateStage::Starting { pid, .. } => (self.leaving(now, pid, false), false),
-            TemplateStage::Ready { pid } => (self.leaving(now, pid, true), false),
+            TemplateStage::Starting { pid, .. } => leaving(pid, false),
+            TemplateStage::Ready { pid } => leaving(pid, true),
             TemplateStage::Leaving {
                 pid,
                 until: Some(before),
                 listens,
             } => {
-                let until = Some(before.min(now.after(self.template_leave_time(listens))));
-                (
-                    TemplateStage::Leaving {
-                        pid,
-                        until,
-                        listens,
-                    },
-                    true,
-                )
-            }
-        };
-        if !is_told {
-            actions.push(Action::EndTemplate(generation));
-        }
-        self.pool.templates.insert(generation, stage);
-    }
-
-    fn leaving(&self, now: Monotonic, pid: Pid, listens: bool) -> TemplateStage {
-        TemplateStage::Leaving {
-            pid,
-            until: Some(now.after(self.template_leave_time(listens))),
-            listens,
-        }
-    }
-
-    /// How long a template may take to leave. In a graceful stop, one that is ready has time for
-    /// the app's `on_exit`. One that still imports reads no orders; but if it may be about to leave
-    /// with a reason of its own, it has a moment for that.
-    fn template_leave_time(&self, listens: bool) -> Duration {
-        match self.phase {
-            Phase::Stopping { quick: false, .. } if listens => {
-                QUICK_STOP_TIME.max(self.policy.graceful_timeout)
-            }
-            Phase::Stopping {
-                outcome: Outcome::Stopped,
-                ..
-            } if !listens => Duration::ZERO,
-            Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Gone => QUICK_STOP_TIME,
-        }
-    }
-
-    /// A template took too long to start or to leave.
-    pub(super) fn end_overdue_template(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
-        match self.pool.templates.get(&generation).copied() {
-            None | Some(TemplateStage::Ordered | TemplateStage::Ready { .. }) => {}
-            Some(TemplateStage::Starting { pid, .. }) => {
-                self.dump_and_end(now, generation, pid, TemplateNote::BootTimeout, actions);
-                let failure =
-                    BootFailure::timeout("the app's import was not done within boot_timeout");
-                self.template_failure(now, generation, &failure, actions);
-            }
-            Some(TemplateStage::Leaving { pid, listens, .. }) => {
-                if listens {
-                    actions.push(TemplateNote::DoesNotLeave.say(pid));
-                }
-                actions.push(Action::KillTemplate(generation, pid));
-                let killed = TemplateStage::Leaving {
+                let until = Some(before.min(step.after(limits.of(listens))));
+                *stage = TemplateStage::Leaving {
                     pid,
-                    until: None,
+                    until,
                     listens,
                 };
-                self.pool.templates.insert(generation, killed);
+                return;
+            }
+        };
+        step.act(Action::EndTemplate(generation));
+    }
+
+    /// When a template has been in its stage for too long.
+    fn due(stage: &TemplateStage, boot_timeout: Option<Duration>) -> Option<Monotonic> {
+        match stage {
+            TemplateStage::Starting { since, .. } => boot_timeout.map(|limit| since.after(limit)),
+            TemplateStage::Leaving { until, .. } => *until,
+            TemplateStage::Ordered | TemplateStage::Ready { .. } => None,
+        }
+    }
+
+    /// When the next of them is due.
+    pub(super) fn deadline(&self, boot_timeout: Option<Duration>) -> Option<Monotonic> {
+        self.by_generation
+            .values()
+            .filter_map(|stage| Self::due(stage, boot_timeout))
+            .min()
+    }
+
+    /// Those that take too long to start or to leave.
+    pub(super) fn overdue(
+        &self,
+        boot_timeout: Option<Duration>,
+        now: Monotonic,
+    ) -> Vec<Generation> {
+        self.generations(|stage| Self::due(stage, boot_timeout).is_some_and(|due| due <= now))
+    }
+
+    /// Ends a template that took too long to start or to leave. Returns why it failed, if it was
+    /// starting.
+    pub(super) fn end_overdue(
+        &mut self,
+        generation: Generation,
+        step: &mut Step<'_>,
+    ) -> Option<BootFailure> {
+        match self.by_generation.get_mut(&generation) {
+            None | Some(TemplateStage::Ordered | TemplateStage::Ready { .. }) => None,
+            Some(stage @ TemplateStage::Starting { .. }) => {
+                dump_and_end(stage, TemplateNote::BootTimeout, step);
+                let summary = "the app's import was not done within boot_timeout";
+                Some(BootFailure::timeout(summary))
+            }
+            Some(TemplateStage::Leaving {
+                pid,
+                listens,
+                until,
+            }) => {
+                if *listens {
+                    step.act(TemplateNote::DoesNotLeave.say(*pid));
+                }
+                step.act(Action::KillTemplate(generation, *pid));
+                *until = None;
+                None
             }
         }
     }
 
     /// A template that was ready does not answer any more (a hook hangs in it, or somebody stopped
-    /// it). Nothing can be forked from it, so another takes its place.
-    pub(super) fn end_silent_template(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Some(TemplateStage::Ready { pid }) = self.pool.templates.get(&generation).copied() {
-            self.dump_and_end(now, generation, pid, TemplateNote::DoesNotFork, actions);
-            self.forget_pending_forks(generation, actions);
+    /// it). Nothing can be forked from it, so another takes its place. Returns whether it was
+    /// ready.
+    pub(super) fn end_silent(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
+        match self.by_generation.get_mut(&generation) {
+            Some(stage @ TemplateStage::Ready { .. }) => {
+                dump_and_end(stage, TemplateNote::DoesNotFork, step);
+                true
+            }
+            Some(
+                TemplateStage::Ordered
+                | TemplateStage::Starting { .. }
+                | TemplateStage::Leaving { .. },
+            )
+            | None => false,
         }
     }
+}
 
-    /// Asks a template that takes too long where it is; then it is killed.
-    fn dump_and_end(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        pid: Pid,
-        note: TemplateNote,
-        actions: &mut Vec<Action>,
-    ) {
-        actions.push(note.say(pid));
-        actions.push(Action::Ask(pid, Ask::DumpStacks));
-        let stage = TemplateStage::Leaving {
-            pid,
-            until: Some(now.after(STACK_DUMP_TIME)),
-            listens: false,
-        };
-        self.pool.templates.insert(generation, stage);
-    }
+/// Asks a template that takes too long where it is; then it is killed.
+fn dump_and_end(stage: &mut TemplateStage, note: TemplateNote, step: &mut Step<'_>) {
+    let Some(pid) = stage.pid() else {
+        return;
+    };
+    step.act(note.say(pid));
+    step.ask(pid, Ask::DumpStacks);
+    *stage = TemplateStage::Leaving {
+        pid,
+        until: Some(step.after(STACK_DUMP_TIME)),
+        listens: false,
+    };
 }
 
 impl BootFailure {

@@ -7,6 +7,10 @@ use core::time::Duration;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
+use super::event::Action;
+use super::note::Note;
+use super::step::Step;
+
 /// The first wait.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait, before jitter.
@@ -21,7 +25,7 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 pub(super) const EARLY_DEATH_AGE: Duration = Duration::from_secs(1);
 
 /// Counts early deaths, and says when forking is allowed again.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Throttle {
     /// Early deaths in a row.
     strikes: u32,
@@ -43,8 +47,15 @@ impl Throttle {
         }
     }
 
+    /// Counts an early death, and says how long the next forks have to wait, if they do.
+    pub(super) fn count_early_death(&mut self, step: &mut Step<'_>) {
+        if let Some(wait) = self.strike(step.now) {
+            step.act(Action::Say(Note::Throttled(wait)));
+        }
+    }
+
     /// Counts an early death. Returns the wait that follows from it, if any.
-    pub(super) fn strike(&mut self, now: Monotonic) -> Option<Duration> {
+    fn strike(&mut self, now: Monotonic) -> Option<Duration> {
         if now.since(self.last) > FORGET_AFTER {
             self.strikes = 0;
         }

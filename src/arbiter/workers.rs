@@ -1,254 +1,380 @@
-//! What happens to workers: forked, ready, failed to boot, ended; and what their ends mean.
+//! The workers: which there are, what they report, whose turn it is to be replaced, and who takes
+//! too long. How many there are to be, and of which generation, is decided in `reconcile.rs`.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
 
-use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Outcome, Pid, WorkerId,
-};
-use super::note::{Note, UpgradeNote, WorkerNote};
-use super::pool::{Worker, WorkerStage};
-use super::stop::QUICK_STOP_TIME;
-use super::throttle::EARLY_DEATH_AGE;
-use super::{Arbiter, Phase, Upgrade};
+use super::event::{Action, Ask, Exit, Generation, Pid, Policy, RetireReason, Slot, WorkerId};
+use super::heartbeats::Heartbeats;
+use super::life::QUICK_STOP_TIME;
+use super::note::{Note, WorkerNote};
+use super::retirement::Retirement;
+use super::step::Step;
+use super::worker::{Death, Overdue, Worker, WorkerStage};
 
-/// `SIGQUIT`.
-const QUIT: Exit = Exit::Signal(3);
-/// `SIGKILL`.
-const KILL: Exit = Exit::Signal(9);
-/// `SIGTERM`.
-const TERM: Exit = Exit::Signal(15);
+/// All workers that have not been reaped.
+#[derive(Clone, Debug, Default)]
+pub struct Workers {
+    /// By id: the oldest first.
+    pub(super) by_id: BTreeMap<WorkerId, Worker>,
+    /// The id of the worker that was forked last.
+    pub(super) last_id: u64,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) retirement: Retirement,
+    /// Workers that reported themselves after they were given up; killed, but not reaped yet.
+    pub(super) unknown: BTreeSet<Pid>,
+}
 
-impl Arbiter {
-    /// The template has forked this worker.
-    pub(super) fn forked(
-        &mut self,
-        now: Monotonic,
-        id: WorkerId,
-        pid: Pid,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            self.kill_unknown_worker(pid, actions);
-            return;
-        };
-        if let WorkerStage::Forking { since } = worker.stage {
-            worker.stage = WorkerStage::Booting { pid, since };
-            self.tell_if_stopping(now, id, actions);
-        }
+/// A child that was reaped.
+#[derive(Debug)]
+pub(super) enum Reaped {
+    /// One that had been given up.
+    Unknown,
+    /// This worker, and what its end means.
+    Worker(Worker, Death),
+    /// No worker.
+    Other,
+}
+
+impl Workers {
+    /// The worker with this id.
+    #[must_use]
+    pub fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.by_id.get(&id)
     }
 
-    /// This worker accepts requests. The template may not have reported its fork yet.
+    /// The workers by id: the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.by_id.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// The worker with this pid.
+    #[must_use]
+    pub fn by_pid(&self, pid: Pid) -> Option<WorkerId> {
+        self.ids(|_, worker| worker.stage.pid() == Some(pid)).next()
+    }
+
+    /// The workers that meet a condition: the oldest first.
+    pub(super) fn ids(
+        &self,
+        condition: impl Fn(WorkerId, &Worker) -> bool,
+    ) -> impl Iterator<Item = WorkerId> {
+        self.iter()
+            .filter_map(move |(id, worker)| condition(id, worker).then_some(id))
+    }
+
+    /// How many workers meet a condition.
+    pub fn count(&self, condition: impl Fn(&Worker) -> bool) -> u32 {
+        let count = self.ids(|_, worker| condition(worker)).count();
+        // There are no more workers than slots.
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there is none, known or given up.
+    pub(super) fn are_gone(&self) -> bool {
+        self.by_id.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Orders a fork, with the lowest free slot. Returns `false` when no slot is free.
+    pub(super) fn fork(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
+        let taken: BTreeSet<Slot> = self.by_id.values().map(|worker| worker.slot).collect();
+        let mut slots = (0..=u16::MAX).map(Slot);
+        let (Some(slot), Some(last_id)) = (
+            slots.find(|slot| !taken.contains(slot)),
+            self.last_id.checked_add(1),
+        ) else {
+            return false;
+        };
+        self.last_id = last_id;
+        let id = WorkerId(last_id);
+        let stage = WorkerStage::Forking { since: step.now };
+        self.by_id.insert(
+            id,
+            Worker {
+                generation,
+                slot,
+                stage,
+            },
+        );
+        step.act(Action::Fork(id, slot, generation));
+        true
+    }
+
+    /// Its template has forked this worker. Returns whether that is news.
+    pub(super) fn forked(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) -> bool {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            self.kill_unknown(pid, step);
+            return false;
+        };
+        let WorkerStage::Forking { since } = worker.stage else {
+            return false;
+        };
+        worker.stage = WorkerStage::Booting { pid, since };
+        true
+    }
+
+    /// This worker accepts requests; its template may not have reported its fork yet. Returns its
+    /// generation, if that is news.
     pub(super) fn ready(
         &mut self,
-        now: Monotonic,
         id: WorkerId,
         pid: Pid,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
-            self.kill_unknown_worker(pid, actions);
-            return;
+        step: &mut Step<'_>,
+    ) -> Option<Generation> {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            self.kill_unknown(pid, step);
+            return None;
         };
         match worker.stage {
             WorkerStage::Forking { .. } | WorkerStage::Booting { .. } => {}
             WorkerStage::Serving { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
-            | WorkerStage::Killed { .. } => return,
+            | WorkerStage::Killed { .. } => return None,
         }
         worker.stage = WorkerStage::Serving {
             pid,
-            since: now,
+            since: step.now,
             // It may have been stopped just after it reported itself.
-            busy: self.heartbeats.is_stopped(id).then_some(now),
+            busy: self.heartbeats.is_stopped(id).then_some(step.now),
         };
-        let generation = worker.generation;
-        self.ever_ready = true;
-        if self.phase == Phase::Running {
-            self.candidate_is_ready(now, generation, actions);
-        } else {
-            self.tell_if_stopping(now, id, actions);
-        }
+        Some(worker.generation)
     }
 
     /// A worker reported itself that was given up before.
-    fn kill_unknown_worker(&mut self, pid: Pid, actions: &mut Vec<Action>) {
-        if self.unknown_workers.insert(pid) {
-            actions.push(Action::Ask(pid, Ask::Kill));
+    fn kill_unknown(&mut self, pid: Pid, step: &mut Step<'_>) {
+        if self.unknown.insert(pid) {
+            step.ask(pid, Ask::Kill);
         }
     }
 
-    /// A child was reaped.
-    pub(super) fn exited(
-        &mut self,
-        now: Monotonic,
-        pid: Pid,
-        exit: Exit,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.unknown_workers.remove(&pid) {
-            return;
+    /// A worker could not be forked. Returns its generation, unless it has reported itself all the
+    /// same.
+    pub(super) fn fork_failed(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Generation> {
+        let worker = self.by_id.get(&id)?;
+        if !matches!(worker.stage, WorkerStage::Forking { .. }) {
+            return None;
         }
-        if let Some(id) = self.pool.by_pid(pid) {
-            if let Some(worker) = self.remove_worker(id, actions) {
-                self.worker_exited(now, &worker, exit, actions);
+        self.remove(id, step).map(|worker| worker.generation)
+    }
+
+    /// The forks that were ordered from this template will not come. A worker that was forked all
+    /// the same reports itself later, and is killed as unknown.
+    pub(super) fn forget_pending_forks(&mut self, generation: Generation, step: &mut Step<'_>) {
+        let pending: Vec<WorkerId> = self
+            .ids(|_, worker| {
+                worker.generation == generation
+                    && matches!(worker.stage, WorkerStage::Forking { .. })
+            })
+            .collect();
+        for id in pending {
+            self.remove(id, step);
+        }
+    }
+
+    /// A worker reported why it cannot boot; its exit follows. Returns its generation, if it was
+    /// booting.
+    pub(super) fn boot_failed(&mut self, id: WorkerId, step: &Step<'_>) -> Option<Generation> {
+        let worker = self.by_id.get_mut(&id)?;
+        let WorkerStage::Booting { pid, .. } = worker.stage else {
+            return None;
+        };
+        worker.stage = WorkerStage::Leaving {
+            pid,
+            until: step.after(QUICK_STOP_TIME),
+            quick: true,
+        };
+        Some(worker.generation)
+    }
+
+    /// A child was reaped.
+    pub(super) fn reap(&mut self, pid: Pid, exit: Exit, step: &mut Step<'_>) -> Reaped {
+        if self.unknown.remove(&pid) {
+            return Reaped::Unknown;
+        }
+        let id = self.by_pid(pid);
+        match id.and_then(|id| self.remove(id, step)) {
+            Some(worker) => {
+                let death = worker.reaped(exit, step);
+                Reaped::Worker(worker, death)
             }
-        } else if let Some(generation) = self.pool.template_by_pid(pid) {
-            self.template_exited(now, generation, pid, exit, actions);
-        } else if self.upgrade == Upgrade::Beside(pid) {
-            self.upgrade = Upgrade::None;
-            actions.push(UpgradeNote::Ended(exit).say());
+            None => Reaped::Other,
         }
     }
 
     /// Forgets a worker that is gone, or will never be there.
-    pub(super) fn remove_worker(
-        &mut self,
-        id: WorkerId,
-        actions: &mut Vec<Action>,
-    ) -> Option<Worker> {
-        let worker = self.pool.workers.remove(&id)?;
-        actions.push(Action::FreeSlot(worker.slot));
+    fn remove(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Worker> {
+        let worker = self.by_id.remove(&id)?;
+        step.act(Action::FreeSlot(worker.slot));
         self.retirement.forget(id);
         self.heartbeats.forget(id);
         Some(worker)
     }
 
-    fn worker_exited(
+    /// Asks a worker to leave within `limit`.
+    pub(super) fn ask_to_leave(
         &mut self,
-        now: Monotonic,
-        worker: &Worker,
-        exit: Exit,
-        actions: &mut Vec<Action>,
-    ) {
-        match worker.stage {
-            WorkerStage::Killed { pid, why, .. } | WorkerStage::Dumping { pid, why, .. } => {
-                actions.push(WorkerNote::Killed(why).say(pid));
-            }
-            WorkerStage::Leaving { pid, quick, .. } => {
-                if !is_expected(exit, quick) {
-                    actions.push(WorkerNote::Ended(exit).say(pid));
-                }
-            }
-            WorkerStage::Serving { pid, since, .. } => {
-                actions.push(WorkerNote::Ended(exit).say(pid));
-                // A kill from outside is no sign of a bad app. Leaving or crashing at once is.
-                let from_outside = exit == KILL || exit == TERM;
-                if now.since(since) >= EARLY_DEATH_AGE {
-                    self.throttle.forgive();
-                } else if !from_outside {
-                    self.strike(now, actions);
-                }
-                self.died_on_probation(now, worker.generation, actions);
-            }
-            WorkerStage::Booting { pid, .. } => {
-                actions.push(WorkerNote::Ended(exit).say(pid));
-                let kind = match exit {
-                    Exit::Code(4) => BootFailureKind::App,
-                    Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
-                };
-                let summary = "a worker ended before it was ready".to_owned();
-                let failure = BootFailure { kind, summary };
-                self.boot_failure(now, worker.generation, &failure, actions);
-            }
-            // It has no pid that could have ended.
-            WorkerStage::Forking { .. } => {}
-        }
-    }
-
-    /// Counts an early death; the next forks may have to wait.
-    pub(super) fn strike(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        if let Some(wait) = self.throttle.strike(now) {
-            actions.push(Action::Say(Note::Throttled(wait)));
-        }
-    }
-
-    /// A worker could not be forked.
-    pub(super) fn fork_failed(
-        &mut self,
-        now: Monotonic,
         id: WorkerId,
-        reason: &str,
-        actions: &mut Vec<Action>,
+        quick: bool,
+        limit: Duration,
+        step: &mut Step<'_>,
     ) {
-        let Some(worker) = self.pool.workers.get(&id) else {
-            return;
-        };
-        // It has reported itself all the same.
-        if !matches!(worker.stage, WorkerStage::Forking { .. }) {
-            return;
-        }
-        let generation = worker.generation;
-        self.remove_worker(id, actions);
-        if self.phase == Phase::Running {
-            actions.push(Action::Say(Note::ForkFailed(reason.to_owned())));
-            self.strike(now, actions);
-            self.candidate_failed(now, generation, reason, actions);
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.ask_to_leave(quick, limit, step);
         }
     }
 
-    /// A worker reported why it cannot boot; its exit follows.
-    pub(super) fn boot_failed(
-        &mut self,
-        now: Monotonic,
-        id: WorkerId,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.pool.workers.get_mut(&id) else {
+    /// Lets a serving worker be replaced when its turn comes.
+    pub(super) fn retire(&mut self, id: WorkerId, why: RetireReason, step: &mut Step<'_>) {
+        let Some(worker) = self.by_id.get(&id) else {
             return;
         };
-        let WorkerStage::Booting { pid, .. } = worker.stage else {
-            return;
-        };
-        worker.stage = WorkerStage::Leaving {
-            pid,
-            until: now.after(QUICK_STOP_TIME),
-            quick: true,
-        };
-        let generation = worker.generation;
-        self.boot_failure(now, generation, failure, actions);
-    }
-
-    /// A worker or template could not boot. Before anything was ever ready this ends the server,
-    /// unless the policy tolerates it. Later it is waited out.
-    pub(super) fn boot_failure(
-        &mut self,
-        now: Monotonic,
-        generation: Generation,
-        failure: &BootFailure,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.phase != Phase::Running
-            || self.candidate_failed(now, generation, &failure.summary, actions)
-            // A reload that was given up, or an old worker: nobody waits for it.
-            || generation != self.generation
+        if worker.stage.is_serving()
+            && let Some(pid) = worker.stage.pid()
+            && self.retirement.request(id)
         {
-            return;
-        }
-        let outcome = match failure.kind {
-            BootFailureKind::Boot => Outcome::BootFailed,
-            BootFailureKind::App => Outcome::AppNotLoaded,
-            BootFailureKind::Host => Outcome::HostRefused,
-        };
-        // What the system refuses, no reload will fix.
-        let is_tolerated =
-            self.policy.tolerate_boot_failure && failure.kind != BootFailureKind::Host;
-        if self.ever_ready || is_tolerated {
-            self.strike(now, actions);
-            self.died_on_probation(now, generation, actions);
-        } else {
-            self.stop(now, outcome, true, actions);
+            step.act(Action::Say(Note::Retiring(pid, why)));
         }
     }
-}
 
-/// Whether a worker that was asked to leave may end like this. One that was still booting had no
-/// handlers, and the signal ended it. One that could not boot has logged why.
-fn is_expected(exit: Exit, quick: bool) -> bool {
-    match exit {
-        Exit::Code(0) | TERM => true,
-        QUIT | Exit::Code(1 | 3 | 4) => quick,
-        Exit::Code(_) | Exit::Signal(_) => false,
+    /// Lets those be replaced that have reached `max_worker_age`.
+    pub(super) fn retire_aged(&mut self, max_age: Option<Duration>, step: &mut Step<'_>) {
+        let now = step.now;
+        let aged: Vec<WorkerId> = self
+            .ids(|_, worker| worker.aged_at(max_age).is_some_and(|at| at <= now))
+            .collect();
+        for id in aged {
+            self.retire(id, RetireReason::Age, step);
+        }
+    }
+
+    /// Tells those that serve to reopen their logs.
+    pub(super) fn reopen_logs(&self, step: &mut Step<'_>) {
+        let serving = self
+            .by_id
+            .values()
+            .filter(|worker| worker.stage.is_serving());
+        for pid in serving.filter_map(|worker| worker.stage.pid()) {
+            step.ask(pid, Ask::Reopen);
+        }
+    }
+
+    /// The scoreboard shows that the worker's current request began at `since`, or that it has
+    /// none. Returns whether the worker was taken for hung, and serves on.
+    pub(super) fn beat(
+        &mut self,
+        id: WorkerId,
+        since: Option<Monotonic>,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        if self.heartbeats.is_stopped(id) {
+            // Its mark is not new, but true: if it was stopped in a request, it is busy since that
+            // began.
+            if let (Some(busy), Some(since)) = (worker.busy_mut(), since) {
+                *busy = busy.map(|stopped| stopped.min(since));
+            }
+            return false;
+        }
+        match &mut worker.stage {
+            WorkerStage::Serving { busy, .. } => *busy = since,
+            // It made progress after all (the question itself may have interrupted a call), and may
+            // hold another request by now.
+            WorkerStage::Dumping {
+                pid,
+                hang: Some(hang),
+                ..
+            } if since != Some(hang.busy) => {
+                step.act(WorkerNote::Recovered.say(*pid));
+                worker.stage = WorkerStage::Serving {
+                    pid: *pid,
+                    since: hang.serving,
+                    busy: since,
+                };
+                return true;
+            }
+            WorkerStage::Forking { .. }
+            | WorkerStage::Booting { .. }
+            | WorkerStage::Leaving { .. }
+            | WorkerStage::Dumping { .. }
+            | WorkerStage::Killed { .. } => {}
+        }
+        false
+    }
+
+    /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark
+    /// says that it is idle. What the last beat said may be over.
+    pub(super) fn stopped(&mut self, pid: Pid, now: Monotonic) {
+        if let Some(id) = self.by_pid(pid) {
+            self.heartbeats.stop(id);
+            self.set_busy(id, Some(now));
+        }
+    }
+
+    /// A worker was continued (SIGCONT). The next beat tells what it does.
+    pub(super) fn continued(&mut self, pid: Pid) {
+        if let Some(id) = self.by_pid(pid) {
+            self.heartbeats.forget(id);
+            self.set_busy(id, None);
+        }
+    }
+
+    fn set_busy(&mut self, id: WorkerId, since: Option<Monotonic>) {
+        if let Some(busy) = self.by_id.get_mut(&id).and_then(Worker::busy_mut) {
+            *busy = since;
+        }
+    }
+
+    /// The workers in stages that are to be judged, and have lasted too long.
+    pub(super) fn overdue(
+        &self,
+        policy: &Policy,
+        is_judged: impl Fn(&WorkerStage) -> bool,
+        now: Monotonic,
+    ) -> Vec<WorkerId> {
+        let is_due = |worker: &Worker| {
+            worker
+                .due(policy, &self.heartbeats)
+                .is_some_and(|due| due <= now)
+        };
+        self.ids(|_, worker| is_judged(&worker.stage) && is_due(worker))
+            .collect()
+    }
+
+    /// Brings a worker that takes too long one step nearer to its end.
+    pub(super) fn end_overdue(
+        &mut self,
+        id: WorkerId,
+        step: &mut Step<'_>,
+    ) -> Option<(Generation, Overdue)> {
+        let worker = self.by_id.get_mut(&id)?;
+        Some((worker.generation, worker.end_overdue(id, step)))
+    }
+
+    /// When the next of them is due. The scoreboard is read once a `timeout` while nothing is known
+    /// to be busy. So a hang is found exactly when it is due all the same: a request that began
+    /// after the last tick is not due before the next.
+    pub(super) fn deadline(&self, policy: &Policy) -> Option<Monotonic> {
+        let look = policy
+            .timeout
+            .filter(|_| self.by_id.values().any(|worker| worker.stage.is_serving()))
+            .map(|timeout| self.heartbeats.last_tick().after(timeout));
+        self.by_id
+            .values()
+            .filter_map(|worker| worker.due(policy, &self.heartbeats))
+            .chain(look)
+            .min()
+    }
+
+    /// When the next of them reaches `max_worker_age`.
+    pub(super) fn next_aged(&self, max_age: Option<Duration>) -> Option<Monotonic> {
+        self.iter()
+            .filter(|(id, _)| !self.retirement.includes(*id))
+            .filter_map(|(_, worker)| worker.aged_at(max_age))
+            .min()
     }
 }

@@ -230,7 +230,7 @@ mod tests {
         // one each.
         assert_eq!(handover.descriptors().len(), 2 + 2 + 1 + 2 + 2 + 2);
         let state = handover.in_place.unwrap();
-        assert_eq!(state.brain.pool().workers.len(), 2);
+        assert_eq!(state.brain.workers().iter().count(), 2);
         assert_eq!(state.settings.bind.len(), 2);
         assert!(state.is_announced);
     }

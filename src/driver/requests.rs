@@ -74,17 +74,17 @@ pub(super) fn decide(
 
 /// A worker by its id, else by its pid.
 fn worker(number: u64, arbiter: &Arbiter) -> Option<WorkerId> {
-    let pool = arbiter.pool();
-    if pool.workers.contains_key(&WorkerId(number)) {
+    let workers = arbiter.workers();
+    if workers.get(WorkerId(number)).is_some() {
         return Some(WorkerId(number));
     }
-    pool.by_pid(Pid(i32::try_from(number).ok()?))
+    workers.by_pid(Pid(i32::try_from(number).ok()?))
 }
 
 fn dump_stacks(number: u64, arbiter: &Arbiter, has_stacks: impl Fn(Pid) -> bool) -> Decision {
-    let workers = &arbiter.pool().workers;
+    let workers = arbiter.workers();
     let by_id =
-        worker(number, arbiter).and_then(|id| workers.get(&id).and_then(|one| one.stage.pid()));
+        worker(number, arbiter).and_then(|id| workers.get(id).and_then(|one| one.stage.pid()));
     let pid = by_id.or_else(|| i32::try_from(number).ok().map(Pid));
     match pid.filter(|pid| has_stacks(*pid)) {
         Some(pid) => Decision::DumpStacks(pid),

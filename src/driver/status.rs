@@ -24,22 +24,22 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// Makes it.
     pub(super) fn status(&self) -> Status {
-        let pool = self.arbiter.pool();
         let app = self.settings.wsgi_app.as_ref();
         let last_reload = self.last_reload.map(|outcome| match outcome {
             Ok(text) | Err(text) => text.clone(),
         });
-        let templates = pool
-            .templates
+        let templates = self
+            .arbiter
+            .templates()
             .iter()
             .map(|(generation, stage)| TemplateStatus {
                 generation: generation.0,
                 pid: stage.pid().map(|pid| pid.0),
                 stage: stage.name().to_owned(),
             });
-        let workers = pool.workers.iter();
-        let living = pool.workers.values();
-        let living = living.map(|worker| self.memory.counts(worker.slot));
+        let workers = self.arbiter.workers().iter();
+        let living = self.arbiter.workers().iter();
+        let living = living.map(|(_, worker)| self.memory.counts(worker.slot));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: i32::try_from(std::process::id()).unwrap_or(0),
@@ -53,7 +53,7 @@ impl View<'_> {
             counts: self.memory.totals().with_living(living),
             templates: templates.collect(),
             workers: workers
-                .map(|(id, worker)| self.worker(*id, worker))
+                .map(|(id, worker)| self.worker(id, worker))
                 .collect(),
         }
     }

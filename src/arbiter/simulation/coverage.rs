@@ -2,8 +2,9 @@
 //! stage.
 
 use core::fmt::Debug;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::rollout::Rollout;
 use super::super::*;
 
 /// A worker, a template or the arbiter itself.
@@ -118,20 +119,19 @@ pub(super) fn stages(arbiter: &Arbiter) -> BTreeMap<Subject, &'static str> {
     let phase = match arbiter.phase() {
         Phase::New => "new",
         Phase::Running if arbiter.is_stop_delayed() => "about to stop",
-        Phase::Running if arbiter.rollout == Rollout::Loading => "loading",
-        Phase::Running if arbiter.rollout.candidate().is_some() => "candidate",
+        Phase::Running if arbiter.generations.rollout == Rollout::Loading => "loading",
+        Phase::Running if arbiter.generations.rollout.candidate().is_some() => "candidate",
         Phase::Running if arbiter.is_on_probation() => "probation",
         Phase::Running => "running",
         Phase::Stopping { quick: false, .. } => "stopping",
         Phase::Stopping { quick: true, .. } => "stopping at once",
         Phase::Gone => "gone",
     };
-    let pool = arbiter.pool();
-    let workers = pool.workers.iter();
-    let templates = pool.templates.iter();
+    let workers = arbiter.workers().iter();
+    let templates = arbiter.templates().iter();
     workers
-        .map(|(id, worker)| (Subject::Worker(*id), worker.stage.name()))
-        .chain(templates.map(|(id, stage)| (Subject::Template(*id), stage.name())))
+        .map(|(id, worker)| (Subject::Worker(id), worker.stage.name()))
+        .chain(templates.map(|(id, stage)| (Subject::Template(id), stage.name())))
         .chain([(Subject::Arbiter, phase)])
         .collect()
 }

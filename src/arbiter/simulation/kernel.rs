@@ -1,8 +1,12 @@
 //! A pretend kernel and driver: performs the arbiter's actions, misbehaves on order, and asserts
 //! after each event what must hold whatever happens.
 
-use std::collections::BTreeMap;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rcorn_types::Monotonic;
+
+use super::super::upgrade::Upgrade;
 use super::super::*;
 use super::coverage::{self, Coverage};
 use super::steps::{SimFailure, SimOrder, SimStep};
@@ -164,8 +168,8 @@ impl FakeKernel {
             "two workers retire at the same time"
         );
         let in_use: BTreeSet<Slot> = self.slots.keys().copied().collect();
-        let workers = &self.arbiter.pool().workers;
-        let known: BTreeSet<Slot> = workers.values().map(|worker| worker.slot).collect();
+        let workers = self.arbiter.workers().iter();
+        let known: BTreeSet<Slot> = workers.map(|(_, worker)| worker.slot).collect();
         assert_eq!(in_use, known, "a slot is lost or given back too early");
         if self.arbiter.is_stopping() {
             self.check_everyone_is_told();
@@ -175,7 +179,7 @@ impl FakeKernel {
     /// Once the server stops, every worker has been asked to leave. One that writes a stack dump is
     /// about to be killed; if it makes progress, it is asked then.
     fn check_everyone_is_told(&self) {
-        for (id, worker) in &self.arbiter.pool().workers {
+        for (id, worker) in self.arbiter.workers().iter() {
             let is_exempt = matches!(
                 worker.stage,
                 WorkerStage::Dumping { .. } | WorkerStage::Forking { .. }
@@ -301,13 +305,13 @@ impl FakeKernel {
             let (serving, wanted) = (self.serving_now(), self.arbiter.wanted());
             assert!(serving >= wanted, "{serving} of {wanted} are left");
         }
-        if self.arbiter.retirement.holder() == Some(id) {
+        if self.arbiter.workers.retirement.holder() == Some(id) {
             self.retired.insert(pid);
         }
     }
 
     fn hangs(&self, id: WorkerId, pid: Pid) -> bool {
-        let timeout = self.arbiter.policy.timeout;
+        let timeout = self.arbiter.generations.policy.timeout;
         let timeout = timeout.expect("without a timeout nothing hangs");
         [self.busy.get(&id), self.stopped.get(&pid)]
             .into_iter()
@@ -400,7 +404,7 @@ impl FakeKernel {
             }
             Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
             Pending::Boot(id, pid) => {
-                let worker = self.arbiter.pool().workers.get(&id);
+                let worker = self.arbiter.workers().get(id);
                 self.has_been_ready |=
                     !self.is_closed && worker.is_some_and(|worker| worker.stage.is_active());
                 self.serving.insert(id, pid);
@@ -492,7 +496,7 @@ impl FakeKernel {
         self.send(Event::Exited(pid, exit));
         if let Process::Worker(id) = process {
             assert!(
-                !self.arbiter.heartbeats.is_stopped(id),
+                !self.arbiter.workers.heartbeats.is_stopped(id),
                 "something is kept of a worker that is gone"
             );
         }
@@ -621,7 +625,7 @@ impl FakeKernel {
         let order = match order {
             SimOrder::Plain(order) => order,
             SimOrder::Retire(which) => {
-                let id = nth(self.arbiter.pool().workers.keys(), which);
+                let id = nth(self.arbiter.workers().by_id.keys(), which);
                 Order::Retire(id.unwrap_or(WorkerId(0)))
             }
         };
@@ -639,7 +643,7 @@ impl FakeKernel {
             if self.outcome.is_some() {
                 return;
             }
-            self.arbiter.policy.max_age = None;
+            self.arbiter.generations.policy.max_age = None;
             self.leave();
             if self.pending.is_empty() {
                 self.pass(Duration::from_secs(2));
@@ -651,9 +655,9 @@ impl FakeKernel {
 
     /// How many workers serve, without a canary.
     pub(super) fn serving_now(&self) -> u32 {
-        let candidate = self.arbiter.rollout.candidate();
+        let candidate = self.arbiter.generations.rollout.candidate();
         self.arbiter
-            .pool()
+            .workers()
             .count(|worker| worker.stage.is_serving() && Some(worker.generation) != candidate)
     }
 }

@@ -6,6 +6,9 @@ mod coverage;
 mod kernel;
 mod steps;
 
+use core::time::Duration;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -78,12 +81,11 @@ proptest! {
         let arbiter = &kernel.arbiter;
         if kernel.outcome.is_none() && arbiter.phase() == Phase::Running {
             prop_assert_eq!(kernel.serving_now(), arbiter.wanted(), "{:?}", arbiter);
-            let pool = arbiter.pool();
             let generation = arbiter.generation();
-            prop_assert!(pool.workers.values().all(|worker| worker.generation == generation));
-            prop_assert_eq!(pool.templates.len(), 1, "{:?}", arbiter);
+            prop_assert!(arbiter.workers().iter().all(|(_, one)| one.generation == generation));
+            prop_assert_eq!(arbiter.templates().iter().count(), 1, "{:?}", arbiter);
             prop_assert!(!arbiter.is_reloading() && !arbiter.is_on_probation(), "{:?}", arbiter);
-            prop_assert_eq!(arbiter.retirement.holder(), None);
+            prop_assert_eq!(arbiter.workers.retirement.holder(), None);
         } else {
             prop_assert!(kernel.outcome.is_some(), "a stop does not end: {:?}", arbiter);
         }

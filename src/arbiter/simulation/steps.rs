@@ -1,5 +1,7 @@
 //! What a simulation draws: policies, and steps that happen to a server.
 
+use core::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::*;

@@ -4,6 +4,10 @@ mod reload;
 mod saved_states;
 mod silence;
 
+use core::time::Duration;
+
+use rcorn_types::Monotonic;
+
 use super::*;
 
 struct Scenario {

@@ -174,5 +174,5 @@ fn a_retire_wish_outlives_a_reload_that_is_rolled_back() {
             .iter()
             .any(|text| text.starts_with("Reload rolled back"))
     );
-    assert!(scenario.brain.retirement.includes(WorkerId(2)));
+    assert!(scenario.brain.workers.retirement.includes(WorkerId(2)));
 }

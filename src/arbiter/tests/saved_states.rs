@@ -1,4 +1,4 @@
-//! States that the build of commit cb54ddf wrote down. An upgrade in place hands such a state to
+//! States that the first build (cb54ddf) wrote down. An upgrade in place hands such a state to
 //! today's build (and, if that one is taken back, today's to the old one), so names and shapes on
 //! the wire stay.
 

@@ -1,0 +1,463 @@
+//! The arbiter: tells the owners what happened, and what that means for the others.
+
+use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
+
+use super::event::{
+    Action, BootFailure, BootFailureKind, Event, Exit, Generation, Outcome, Pid, Policy,
+    RetireReason, WorkerId,
+};
+use super::generations::Generations;
+use super::life::{Life, Phase, worker_limit};
+use super::note::{Note, StopNote, TemplateNote};
+use super::order::Order;
+use super::saved::Saved;
+use super::step::Step;
+use super::templates::{LeaveLimits, TemplateEnd, TemplateStage, Templates};
+use super::throttle::{EARLY_DEATH_AGE, Throttle};
+use super::upgrade::Upgrade;
+use super::worker::{Death, Worker};
+use super::workers::{Reaped, Workers};
+
+/// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter
+/// that execs a new build of itself continues where it was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
+pub struct Arbiter {
+    pub(super) life: Life,
+    /// How many workers there are to be: the policy's number, until TTIN, TTOU or WINCH.
+    pub(super) wanted: u32,
+    pub(super) generations: Generations,
+    pub(super) workers: Workers,
+    pub(super) templates: Templates,
+    pub(super) throttle: Throttle,
+    /// A worker of any generation was ready once.
+    pub(super) ever_ready: bool,
+    pub(super) upgrade: Upgrade,
+}
+
+/// What others may know.
+impl Arbiter {
+    /// An arbiter that nothing has happened to. `seed`: for the jitter of waits.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            life: Life {
+                phase: Phase::New,
+                stop_at: None,
+            },
+            wanted: 0,
+            generations: Generations::first(),
+            workers: Workers::default(),
+            templates: Templates::default(),
+            throttle: Throttle::new(seed),
+            ever_ready: false,
+            upgrade: Upgrade::None,
+        }
+    }
+
+    /// Where the arbiter is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.life.phase
+    }
+
+    /// How many workers there are to be.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        self.wanted
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generations.current
+    }
+
+    /// The new arbiter beside this one, if there is one.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Pid> {
+        self.upgrade.into()
+    }
+
+    /// Whether a reload is in force that may still be taken back.
+    #[must_use]
+    pub fn is_on_probation(&self) -> bool {
+        self.generations.rollout.probation().is_some()
+    }
+
+    /// Whether everything is being ended.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.life.stop_is_quick().is_some()
+    }
+
+    /// Whether a stop was ordered that has not begun.
+    #[must_use]
+    pub fn is_stop_delayed(&self) -> bool {
+        self.life.stop_at.is_some()
+    }
+
+    /// Whether a reload is being prepared or rolled out.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.generations.rollout.is_in_preparation()
+            || self.generations.reload_again
+            || self.outdated() > 0
+    }
+
+    /// The workers.
+    #[must_use]
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// The templates.
+    #[must_use]
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+}
+
+/// What happens.
+impl Arbiter {
+    /// Takes in what happened, and appends what to do. `now` never goes back from one step to the
+    /// next.
+    pub fn step(&mut self, now: Monotonic, event: Event, actions: &mut Vec<Action>) {
+        if self.life.phase == Phase::Gone {
+            return;
+        }
+        let mut step = Step::new(now, actions);
+        self.take_in(event, &mut step);
+        self.reconcile(&mut step);
+    }
+
+    fn take_in(&mut self, event: Event, step: &mut Step<'_>) {
+        match event {
+            Event::Started(policy) => self.start(policy, step),
+            Event::Ordered(order) => self.order(order, step),
+            Event::Loaded(policy) => self.generations.loaded(policy, &mut self.templates, step),
+            Event::NotLoaded(reason) => self.generations.not_loaded(reason, step),
+            Event::TemplateStarted(generation, pid) => self.template_started(generation, pid, step),
+            Event::TemplateNotStarted(generation, reason) => {
+                self.template_not_started(generation, reason, step);
+            }
+            Event::TemplateReady(generation) => self.templates.ready(generation),
+            Event::TemplateFailed(generation, failure) => {
+                let limits = self.template_limits();
+                self.templates.end(generation, limits, step);
+                self.template_failure(generation, &failure, step);
+            }
+            Event::Forked(id, pid) => {
+                if self.workers.forked(id, pid, step) {
+                    self.tell_if_stopping(id, step);
+                }
+            }
+            Event::ForkFailed(id, reason) => self.fork_failed(id, &reason, step),
+            Event::Ready(id, pid) => self.ready(id, pid, step),
+            Event::BootFailed(id, failure) => {
+                if let Some(generation) = self.workers.boot_failed(id, step) {
+                    self.boot_failure(generation, &failure, step);
+                }
+            }
+            Event::WantsRetirement(id, why) => self.workers.retire(id, why, step),
+            Event::Beat(id, since) => {
+                if self.workers.beat(id, since, step) {
+                    // It was not told when everyone else was.
+                    self.tell_if_stopping(id, step);
+                }
+            }
+            Event::Stopped(pid) => self.workers.stopped(pid, step.now),
+            Event::Continued(pid) => self.workers.continued(pid),
+            Event::Exited(pid, exit) => self.exited(pid, exit, step),
+            Event::UpgradeStarted(pid) => self.upgrade = Upgrade::Beside(pid),
+            Event::UpgradeNotStarted(reason) => self.upgrade.not_started(reason, step),
+            Event::Tick => {
+                let timeout = self.generations.policy.timeout;
+                self.workers.heartbeats.tick(step.now, timeout);
+                self.end_hung(step);
+            }
+        }
+    }
+
+    fn start(&mut self, policy: Policy, step: &mut Step<'_>) {
+        if self.life.phase == Phase::New {
+            self.life.phase = Phase::Running;
+            self.set_wanted(policy.workers, step);
+            self.generations.policy = policy;
+        }
+    }
+
+    fn order(&mut self, order: Order, step: &mut Step<'_>) {
+        if !self.life.takes_orders() && !order.is_taken_while_stopping() {
+            step.act(StopNote::Ignored(order.name()).say());
+            return;
+        }
+        match order {
+            Order::Stop => self.order_stop(step),
+            Order::Quit => self.stop(Outcome::Stopped, true, step),
+            Order::Reopen => {
+                step.act(Action::ReopenLogs);
+                self.workers.reopen_logs(step);
+            }
+            Order::Reload => self.order_reload(step),
+            Order::More => self.set_wanted(self.wanted.saturating_add(1), step),
+            Order::Fewer => {
+                // A server whose workers were all dismissed stays without.
+                let fewer = self.wanted.saturating_sub(1).max(1).min(self.wanted);
+                self.set_wanted(fewer, step);
+            }
+            Order::Scale(count) => self.set_wanted(count.max(1), step),
+            Order::Dismiss => {
+                step.act(Action::Say(Note::Dismissed));
+                self.set_wanted(0, step);
+            }
+            Order::Retire(id) => self.workers.retire(id, RetireReason::Ordered, step),
+            Order::Upgrade => self.order_upgrade(step),
+        }
+    }
+
+    /// Changes how many workers there are to be; `reconcile` forks or drains.
+    fn set_wanted(&mut self, count: u32, step: &mut Step<'_>) {
+        if self.wanted != count {
+            self.wanted = count;
+            step.act(Action::Wanted(count));
+            step.act(Action::Say(Note::Workers(count)));
+        }
+    }
+
+    pub(super) fn order_reload(&mut self, step: &mut Step<'_>) {
+        let is_rolling = self.outdated() > 0;
+        let limits = self.template_limits();
+        self.generations
+            .order_reload(is_rolling, &mut self.templates, limits, step);
+    }
+
+    /// An upgrade in place ends this process while it performs the action. So nothing may be under
+    /// way that only the driver knows of: a reload on probation is committed first.
+    fn order_upgrade(&mut self, step: &mut Step<'_>) {
+        if self.upgrade.may_start(self.is_reloading(), step) {
+            self.commit_reload(step);
+            self.upgrade.start(step);
+        }
+    }
+
+    pub(super) fn commit_reload(&mut self, step: &mut Step<'_>) {
+        let limits = self.template_limits();
+        self.generations.commit(&mut self.templates, limits, step);
+    }
+
+    /// TERM: stops at once, or after `drain_delay`.
+    fn order_stop(&mut self, step: &mut Step<'_>) {
+        if self
+            .life
+            .delay_stop(self.generations.policy.drain_delay, step)
+        {
+            self.generations.reload_again = false;
+        } else {
+            self.stop(Outcome::Stopped, false, step);
+        }
+    }
+
+    /// Ends everything. A second call makes it quick.
+    pub(super) fn stop(&mut self, outcome: Outcome, quick: bool, step: &mut Step<'_>) {
+        let Some(quick) = self.life.stop(outcome, quick, step) else {
+            return;
+        };
+        let workers: Vec<WorkerId> = self.workers.ids(|_, _| true).collect();
+        for id in workers {
+            self.ask_to_leave(id, quick, step);
+        }
+        // Templates that are ready stay to the end: the app's hooks run in them.
+        let is_unready = |stage: &TemplateStage| !matches!(stage, TemplateStage::Ready { .. });
+        for generation in self.templates.generations(is_unready) {
+            self.end_template(generation, step);
+        }
+        self.generations.stop();
+    }
+
+    pub(super) fn ask_to_leave(&mut self, id: WorkerId, quick: bool, step: &mut Step<'_>) {
+        let limit = worker_limit(quick, self.generations.policy.graceful_timeout);
+        self.workers.ask_to_leave(id, quick, limit, step);
+    }
+
+    /// Asks a worker to leave that was not there when all others were asked.
+    fn tell_if_stopping(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        if let Some(quick) = self.life.stop_is_quick() {
+            self.ask_to_leave(id, quick, step);
+        }
+    }
+
+    pub(super) fn end_template(&mut self, generation: Generation, step: &mut Step<'_>) {
+        let limits = self.template_limits();
+        self.templates.end(generation, limits, step);
+    }
+
+    fn template_limits(&self) -> LeaveLimits {
+        self.life
+            .template_limits(self.generations.policy.graceful_timeout)
+    }
+
+    fn template_started(&mut self, generation: Generation, pid: Pid, step: &mut Step<'_>) {
+        self.templates.started(generation, pid, step.now);
+        if !self.life.is_running() || !self.generations.wants(generation) {
+            self.end_template(generation, step);
+        }
+    }
+
+    fn template_not_started(
+        &mut self,
+        generation: Generation,
+        reason: String,
+        step: &mut Step<'_>,
+    ) {
+        self.templates.not_started(generation);
+        step.act(Action::Say(Note::TemplateNotStarted(reason.clone())));
+        let failure = BootFailure {
+            kind: BootFailureKind::Host,
+            summary: reason,
+        };
+        self.template_failure(generation, &failure, step);
+    }
+
+    pub(super) fn template_failure(
+        &mut self,
+        generation: Generation,
+        failure: &BootFailure,
+        step: &mut Step<'_>,
+    ) {
+        if generation == self.generation() && self.ever_ready && self.life.is_running() {
+            // The workers serve on. Another template is tried after a while.
+            self.throttle.count_early_death(step);
+        } else {
+            self.boot_failure(generation, failure, step);
+        }
+    }
+
+    fn ready(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
+        let Some(generation) = self.workers.ready(id, pid, step) else {
+            return;
+        };
+        self.ever_ready = true;
+        if !self.life.is_running() {
+            self.tell_if_stopping(id, step);
+        } else if self.generations.promote(generation, step.now) {
+            // HUP forgets TTIN and TTOU, as gunicorn's does.
+            self.set_wanted(self.generations.policy.workers, step);
+            self.throttle.forgive();
+        }
+    }
+
+    /// A child was reaped.
+    fn exited(&mut self, pid: Pid, exit: Exit, step: &mut Step<'_>) {
+        match self.workers.reap(pid, exit, step) {
+            Reaped::Unknown => {}
+            Reaped::Worker(worker, death) => self.worker_ended(&worker, death, step),
+            Reaped::Other => match self.templates.by_pid(pid) {
+                Some(generation) => self.template_ended(generation, pid, exit, step),
+                None => self.upgrade.reaped(pid, exit, step),
+            },
+        }
+    }
+
+    fn worker_ended(&mut self, worker: &Worker, death: Death, step: &mut Step<'_>) {
+        match death {
+            Death::Wanted => {}
+            Death::Serving { age, from_outside } => {
+                if age >= EARLY_DEATH_AGE {
+                    self.throttle.forgive();
+                } else if !from_outside {
+                    self.throttle.count_early_death(step);
+                }
+                self.died_on_probation(worker.generation, step);
+            }
+            Death::Booting(failure) => self.boot_failure(worker.generation, &failure, step),
+        }
+    }
+
+    fn template_ended(
+        &mut self,
+        generation: Generation,
+        pid: Pid,
+        exit: Exit,
+        step: &mut Step<'_>,
+    ) {
+        match self.templates.reaped(generation, pid, exit, step) {
+            TemplateEnd::Wanted => {}
+            TemplateEnd::Lost => {
+                if self.life.is_running() {
+                    step.act(TemplateNote::Ended(exit).say(pid));
+                    self.workers.forget_pending_forks(generation, step);
+                }
+                self.candidate_failed(generation, "its template ended", step);
+            }
+            TemplateEnd::Failed(failure) => self.template_failure(generation, &failure, step),
+        }
+    }
+
+    pub(super) fn fork_failed(&mut self, id: WorkerId, reason: &str, step: &mut Step<'_>) {
+        let Some(generation) = self.workers.fork_failed(id, step) else {
+            return;
+        };
+        if self.life.is_running() {
+            step.act(Action::Say(Note::ForkFailed(reason.to_owned())));
+            self.throttle.count_early_death(step);
+            self.candidate_failed(generation, reason, step);
+        }
+    }
+
+    /// A worker or template could not boot. Before anything was ever ready this ends the server,
+    /// unless the policy tolerates it. Later it is waited out.
+    pub(super) fn boot_failure(
+        &mut self,
+        generation: Generation,
+        failure: &BootFailure,
+        step: &mut Step<'_>,
+    ) {
+        if !self.life.is_running()
+            || self.candidate_failed(generation, &failure.summary, step)
+            // A reload that was given up, or an old worker: nobody waits for it.
+            || generation != self.generation()
+        {
+            return;
+        }
+        let outcome = match failure.kind {
+            BootFailureKind::Boot => Outcome::BootFailed,
+            BootFailureKind::App => Outcome::AppNotLoaded,
+            BootFailureKind::Host => Outcome::HostRefused,
+        };
+        // What the system refuses, no reload will fix.
+        let is_tolerated =
+            self.generations.policy.tolerate_boot_failure && failure.kind != BootFailureKind::Host;
+        if self.ever_ready || is_tolerated {
+            self.throttle.count_early_death(step);
+            self.died_on_probation(generation, step);
+        } else {
+            self.stop(outcome, true, step);
+        }
+    }
+
+    fn candidate_failed(
+        &mut self,
+        generation: Generation,
+        reason: &str,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let limits = self.template_limits();
+        self.generations
+            .candidate_failed(generation, reason, &mut self.templates, limits, step)
+    }
+
+    /// A worker of this generation died by itself. If that takes the reload back, what it had
+    /// changed here is taken back, too.
+    fn died_on_probation(&mut self, generation: Generation, step: &mut Step<'_>) {
+        let limits = self.template_limits();
+        if self
+            .generations
+            .count_death(generation, &mut self.templates, limits, step)
+        {
+            self.set_wanted(self.generations.policy.workers, step);
+            self.throttle.forgive();
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The generations: which is in force, which is being prepared, which could come back. A reload is
+//! a transaction: settings are loaded, a new template loads the app, its first worker (the canary)
+//! becomes ready; only then is anything old asked to leave. Until the probation is over the old
+//! template lives, and everything can be taken back without a look at the disk.
+
+use rcorn_types::Monotonic;
+
+use super::event::{Action, Generation, Policy};
+use super::note::ReloadNote;
+use super::rollout::{Candidate, Probation, Rollout};
+use super::step::Step;
+use super::templates::{LeaveLimits, Templates};
+
+/// This many deaths of new workers during the probation take a reload back.
+const ROLLBACK_DEATHS: u32 = 2;
+
+/// The generation in force, and the reload that changes it.
+#[derive(Clone, Debug)]
+pub(super) struct Generations {
+    /// The generation in force.
+    pub(super) current: Generation,
+    /// Its policy.
+    pub(super) policy: Policy,
+    /// The highest generation ever made.
+    pub(super) newest: Generation,
+    pub(super) rollout: Rollout,
+    /// A reload was ordered that begins after the one under way.
+    pub(super) reload_again: bool,
+}
+
+impl Generations {
+    /// The first generation, before its settings are known.
+    pub(super) fn first() -> Self {
+        Self {
+            current: Generation(1),
+            policy: Policy::NONE,
+            newest: Generation(1),
+            rollout: Rollout::None,
+            reload_again: false,
+        }
+    }
+
+    /// Whether this is the generation in force, or the one that is to follow.
+    pub(super) fn wants(&self, generation: Generation) -> bool {
+        generation == self.current || self.is_candidate(generation)
+    }
+
+    /// Whether this generation has not served yet.
+    pub(super) fn is_candidate(&self, generation: Generation) -> bool {
+        self.rollout.candidate() == Some(generation)
+    }
+
+    /// HUP. `is_rolling`: workers of an older generation still serve.
+    pub(super) fn order_reload(
+        &mut self,
+        is_rolling: bool,
+        templates: &mut Templates,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) {
+        match &self.rollout {
+            // Nothing of it serves yet: what is on the disk now is what is wanted.
+            Rollout::Candidate(candidate) => {
+                let generation = candidate.generation;
+                step.act(ReloadNote::Replaced.say());
+                abandon(generation, templates, limits, step);
+            }
+            Rollout::Loading => return self.order_reload_later(step),
+            Rollout::None | Rollout::Probation(_) if is_rolling => {
+                return self.order_reload_later(step);
+            }
+            Rollout::None | Rollout::Probation(_) => {}
+        }
+        self.commit(templates, limits, step);
+        step.act(ReloadNote::Begun.say());
+        step.act(Action::Load);
+        self.rollout = Rollout::Loading;
+    }
+
+    /// One reload after the other; several orders are one.
+    fn order_reload_later(&mut self, step: &mut Step<'_>) {
+        if !self.reload_again {
+            self.reload_again = true;
+            step.act(ReloadNote::Queued.say());
+        }
+    }
+
+    /// Takes the reload that waits for its turn, if that has come.
+    pub(super) fn take_next_reload(&mut self) -> bool {
+        let is_next = self.reload_again && !self.rollout.is_in_preparation();
+        self.reload_again &= !is_next;
+        is_next
+    }
+
+    /// The settings are valid: a template of the next generation is started with them.
+    pub(super) fn loaded(
+        &mut self,
+        policy: Policy,
+        templates: &mut Templates,
+        step: &mut Step<'_>,
+    ) {
+        if self.rollout != Rollout::Loading {
+            step.act(Action::Discard(self.newest));
+            return;
+        }
+        self.newest = Generation(self.newest.0.saturating_add(1));
+        let generation = self.newest;
+        self.rollout = Rollout::Candidate(Candidate { generation, policy });
+        templates.order(generation, step);
+    }
+
+    /// The settings cannot be used: nothing changes.
+    pub(super) fn not_loaded(&mut self, reason: String, step: &mut Step<'_>) {
+        if self.rollout == Rollout::Loading {
+            self.rollout = Rollout::None;
+        }
+        step.act(ReloadNote::NotLoaded(reason).say());
+    }
+
+    /// A worker of this generation serves. If it is the candidate's first, the candidate is in
+    /// force. Returns whether it is.
+    pub(super) fn promote(&mut self, generation: Generation, now: Monotonic) -> bool {
+        let Rollout::Candidate(candidate) = &self.rollout else {
+            return false;
+        };
+        if candidate.generation != generation {
+            return false;
+        }
+        let policy = core::mem::replace(&mut self.policy, candidate.policy.clone());
+        self.rollout = Rollout::Probation(Probation {
+            previous: self.current,
+            policy,
+            until: now.after(self.policy.reload_watch),
+            deaths: 0,
+        });
+        self.current = generation;
+        true
+    }
+
+    /// The template or the first worker of this generation failed. If it is the candidate, the
+    /// reload is given up. Returns whether it was.
+    pub(super) fn candidate_failed(
+        &mut self,
+        generation: Generation,
+        reason: &str,
+        templates: &mut Templates,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let is_candidate = self.is_candidate(generation);
+        if is_candidate {
+            self.rollout = Rollout::None;
+            step.act(ReloadNote::Failed(reason.to_owned(), self.current).say());
+            abandon(generation, templates, limits, step);
+        }
+        is_candidate
+    }
+
+    /// A worker of this generation died by itself. During a probation that may take the reload
+    /// back. Returns whether it did.
+    pub(super) fn count_death(
+        &mut self,
+        generation: Generation,
+        templates: &mut Templates,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let Rollout::Probation(probation) = &mut self.rollout else {
+            return false;
+        };
+        if generation != self.current {
+            return false;
+        }
+        probation.deaths = probation.deaths.saturating_add(1);
+        if probation.deaths < ROLLBACK_DEATHS {
+            return false;
+        }
+        let probation = probation.clone();
+        self.rollout = Rollout::None;
+        let can_return = templates.can_fork(probation.previous);
+        if can_return {
+            self.roll_back(probation, templates, limits, step);
+        } else {
+            // Without its template the old generation could not come back. One that is still
+            // starting is let go, because later nobody would.
+            step.act(Action::Commit(generation));
+            templates.end(probation.previous, limits, step);
+        }
+        can_return
+    }
+
+    /// Puts the previous generation into force again.
+    fn roll_back(
+        &mut self,
+        probation: Probation,
+        templates: &mut Templates,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) {
+        let failed = self.current;
+        step.act(ReloadNote::RolledBack(failed, probation.previous).say());
+        self.current = probation.previous;
+        self.policy = probation.policy;
+        abandon(failed, templates, limits, step);
+    }
+
+    /// When the probation ends, if there is one.
+    pub(super) fn probation_end(&self) -> Option<Monotonic> {
+        self.rollout.probation().map(|probation| probation.until)
+    }
+
+    /// The reload has proved itself, or another begins: it cannot be taken back any more.
+    pub(super) fn commit(
+        &mut self,
+        templates: &mut Templates,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) {
+        if let Rollout::Probation(probation) = &self.rollout {
+            let previous = probation.previous;
+            self.rollout = Rollout::None;
+            step.act(Action::Commit(self.current));
+            step.act(ReloadNote::Done(self.current).say());
+            templates.end(previous, limits, step);
+        }
+    }
+
+    /// The server stops: what is being prepared is not needed.
+    pub(super) fn stop(&mut self) {
+        match self.rollout {
+            Rollout::Loading | Rollout::Candidate(_) => self.rollout = Rollout::None,
+            Rollout::None | Rollout::Probation(_) => {}
+        }
+    }
+}
+
+/// Nothing of this generation is wanted any more.
+fn abandon(
+    generation: Generation,
+    templates: &mut Templates,
+    limits: LeaveLimits,
+    step: &mut Step<'_>,
+) {
+    templates.end(generation, limits, step);
+    step.act(Action::Discard(generation));
+}
+
+impl Policy {
+    /// No workers and no limits: before the settings are known.
+    const NONE: Self = Self {
+        workers: 0,
+        timeout: None,
+        boot_timeout: None,
+        graceful_timeout: core::time::Duration::ZERO,
+        reload_watch: core::time::Duration::ZERO,
+        max_age: None,
+        drain_delay: core::time::Duration::ZERO,
+        tolerate_boot_failure: false,
+    };
+}

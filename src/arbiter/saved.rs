@@ -1,0 +1,120 @@
+//! The arbiter as it is saved. An upgrade in place hands this to another build, so names and shapes
+//! stay those of the first build (cb54ddf; `tests/saved_states.rs`), whatever becomes of the owners
+//! of what is in it. A new field needs `#[serde(default)]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rcorn_types::Monotonic;
+use serde::{Deserialize, Serialize};
+
+use super::Arbiter;
+use super::event::{Generation, Pid, Policy, WorkerId};
+use super::generations::Generations;
+use super::heartbeats::Heartbeats;
+use super::life::{Life, Phase};
+use super::retirement::Retirement;
+use super::rollout::Rollout;
+use super::templates::{TemplateStage, Templates};
+use super::throttle::Throttle;
+use super::upgrade::Upgrade;
+use super::worker::Worker;
+use super::workers::Workers;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved {
+    phase: Phase,
+    policy: Policy,
+    wanted: u32,
+    generation: Generation,
+    newest: Generation,
+    pool: Pool,
+    #[serde(flatten)]
+    rollout: Rollout,
+    reload_again: bool,
+    throttle: Throttle,
+    #[serde(flatten)]
+    retirement: Retirement,
+    ever_ready: bool,
+    #[serde(flatten)]
+    heartbeats: Heartbeats,
+    upgrade: Upgrade,
+    stop_at: Option<Monotonic>,
+    #[serde(rename = "strangers")]
+    unknown_workers: BTreeSet<Pid>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pool {
+    workers: BTreeMap<WorkerId, Worker>,
+    templates: BTreeMap<Generation, TemplateStage>,
+    #[serde(rename = "next")]
+    last_id: u64,
+}
+
+impl From<Arbiter> for Saved {
+    fn from(arbiter: Arbiter) -> Self {
+        let Arbiter {
+            life,
+            wanted,
+            generations,
+            workers,
+            templates,
+            throttle,
+            ever_ready,
+            upgrade,
+        } = arbiter;
+        Self {
+            phase: life.phase,
+            policy: generations.policy,
+            wanted,
+            generation: generations.current,
+            newest: generations.newest,
+            pool: Pool {
+                workers: workers.by_id,
+                templates: templates.by_generation,
+                last_id: workers.last_id,
+            },
+            rollout: generations.rollout,
+            reload_again: generations.reload_again,
+            throttle,
+            retirement: workers.retirement,
+            ever_ready,
+            heartbeats: workers.heartbeats,
+            upgrade,
+            stop_at: life.stop_at,
+            unknown_workers: workers.unknown,
+        }
+    }
+}
+
+impl From<Saved> for Arbiter {
+    fn from(saved: Saved) -> Self {
+        Self {
+            life: Life {
+                phase: saved.phase,
+                stop_at: saved.stop_at,
+            },
+            wanted: saved.wanted,
+            generations: Generations {
+                current: saved.generation,
+                policy: saved.policy,
+                newest: saved.newest,
+                rollout: saved.rollout,
+                reload_again: saved.reload_again,
+            },
+            workers: Workers {
+                by_id: saved.pool.workers,
+                last_id: saved.pool.last_id,
+                heartbeats: saved.heartbeats,
+                retirement: saved.retirement,
+                unknown: saved.unknown_workers,
+            },
+            templates: Templates {
+                by_generation: saved.pool.templates,
+            },
+            throttle: saved.throttle,
+            ever_ready: saved.ever_ready,
+            upgrade: saved.upgrade,
+        }
+    }
+}

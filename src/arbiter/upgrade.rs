@@ -1,0 +1,73 @@
+//! The new arbiter that USR2 starts.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Action, Exit, Pid};
+use super::note::UpgradeNote;
+use super::step::Step;
+
+/// The new arbiter that USR2 starts. While it is being started nothing is saved of it: the build
+/// that an upgrade in place starts has no upgrade of its own yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<Pid>", into = "Option<Pid>")]
+pub(super) enum Upgrade {
+    /// There is none.
+    None,
+    /// The driver was told to start it.
+    Starting,
+    /// It runs beside this one.
+    Beside(Pid),
+}
+
+impl From<Option<Pid>> for Upgrade {
+    fn from(pid: Option<Pid>) -> Self {
+        pid.map_or(Self::None, Self::Beside)
+    }
+}
+
+impl From<Upgrade> for Option<Pid> {
+    fn from(upgrade: Upgrade) -> Self {
+        match upgrade {
+            Upgrade::None | Upgrade::Starting => None,
+            Upgrade::Beside(pid) => Some(pid),
+        }
+    }
+}
+
+impl Upgrade {
+    /// USR2. `is_reloading`: then it has to wait. Returns whether it may be started.
+    pub(super) fn may_start(self, is_reloading: bool, step: &mut Step<'_>) -> bool {
+        match self {
+            Self::Starting | Self::Beside(_) => {
+                step.act(UpgradeNote::Exists.say());
+                false
+            }
+            Self::None if is_reloading => {
+                let reason = "a reload is under way".to_owned();
+                step.act(UpgradeNote::NotStarted(reason).say());
+                false
+            }
+            Self::None => true,
+        }
+    }
+
+    /// Starts it.
+    pub(super) fn start(&mut self, step: &mut Step<'_>) {
+        *self = Self::Starting;
+        step.act(Action::Upgrade);
+    }
+
+    /// It could not be started.
+    pub(super) fn not_started(&mut self, reason: String, step: &mut Step<'_>) {
+        *self = Self::None;
+        step.act(UpgradeNote::NotStarted(reason).say());
+    }
+
+    /// A child was reaped that is neither a worker nor a template.
+    pub(super) fn reaped(&mut self, pid: Pid, exit: Exit, step: &mut Step<'_>) {
+        if *self == Self::Beside(pid) {
+            *self = Self::None;
+            step.act(UpgradeNote::Ended(exit).say());
+        }
+    }
+}
