@@ -1,5 +1,6 @@
-//! `--reload` in a process that loads the app: no stale bytecode (`develop.py`), a word to the
-//! arbiter about where the app was loaded from, and a stand-in that shows why an app could not be.
+//! `--reload` in a process that imports the app: it ignores stale bytecode (`develop.py`), reports
+//! to the arbiter which directories to watch, and replaces an app that cannot be imported by one
+//! that shows the error.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -15,11 +16,12 @@ use super::load_embedded;
 
 /// The name of the module in `develop.py`.
 const MODULE: &str = "_rcorn_develop";
-/// Places in one report, and the longest path in it, in bytes: it must fit into a datagram.
-const PLACES_PER_REPORT: usize = 8;
+/// How many directories one report names: it must fit into a datagram.
+const DIRECTORIES_PER_REPORT: usize = 8;
+/// The longest path in a report.
 const MAX_PATH_BYTES: usize = 1024;
 
-/// Before the app is imported: no stale bytecode.
+/// Makes imports ignore stale bytecode. Called before the app is imported.
 ///
 /// # Errors
 ///
@@ -30,15 +32,16 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Tells the arbiter from where the app was loaded, or by which files it could not be.
-pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_>) {
-    let places = || -> PyResult<Vec<(String, bool)>> {
+/// Reports to the arbiter the directories from which the app was imported, and those of the files
+/// in the traceback of `error`, which ended the import.
+pub fn report_directories(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_>) {
+    let find = || -> PyResult<Vec<(String, bool)>> {
         let develop = py.import(MODULE)?;
         let error = error.map(|error| error.value(py));
-        develop.call_method1("places", (error,))?.extract()
+        develop.call_method1("directories", (error,))?.extract()
     };
-    let places: Vec<CodeDirectory> = match places() {
-        Ok(places) => places
+    let directories: Vec<CodeDirectory> = match find() {
+        Ok(directories) => directories
             .into_iter()
             .filter(|(path, _)| path.len() <= MAX_PATH_BYTES)
             .map(|(path, is_recursive)| CodeDirectory {
@@ -48,32 +51,31 @@ pub fn tell_places(py: Python<'_>, error: Option<&PyErr>, reports: BorrowedFd<'_
             .collect(),
         Err(error) => {
             return log::warning(format_args!(
-                "cannot tell what the app consists of: {error}"
+                "Cannot find out which files to watch: {error}"
             ));
         }
     };
-    for places in places.chunks(PLACES_PER_REPORT) {
-        let places = places.to_vec();
-        if let Err(error) = report(
-            reports,
-            &Report::Imported {
-                directories: places,
-            },
-        ) {
+    for directories in directories.chunks(DIRECTORIES_PER_REPORT) {
+        let directories = directories.to_vec();
+        if let Err(error) = report(reports, &Report::Imported { directories }) {
             log::warning(format_args!(
-                "cannot tell what the app consists of: {error}"
+                "Cannot find out which files to watch: {error}"
             ));
         }
     }
 }
 
-/// An app that answers everything with this text.
+/// An app that answers every request with status 500 and this text.
+///
+/// # Errors
+///
+/// Python is out of memory.
 pub fn stand_in<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     let body = PyBytes::new(py, format!("{text}\n").as_bytes());
     bind_builtin::<StandIn>(body.as_any())
 }
 
-/// `app(environ, start_response)`, bound to the body.
+/// The function `app(environ, start_response)` of [`stand_in`]. It is bound to the response body.
 struct StandIn;
 
 impl Builtin for StandIn {

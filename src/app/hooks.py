@@ -1,5 +1,5 @@
-# The server and the workers as the hooks of a gunicorn.conf.py know them. Runs in templates and workers; what happens in
-# the arbiter is told by it.
+# The objects that the hooks of a gunicorn.conf.py receive, with the attributes of gunicorn's. They live in templates and
+# workers. hooks.rs calls the methods whose name begins with an underscore.
 import importlib
 import logging
 import os
@@ -8,7 +8,7 @@ import sys
 
 
 def load(kind, place, directory, text):
-    """Executes the file where rcorn was started, as gunicorn does, and gives its names."""
+    """Executes the configuration file in the directory where rcorn was started, as gunicorn does; returns its names."""
     here = os.getcwd()
     try:
         try:
@@ -21,7 +21,7 @@ def load(kind, place, directory, text):
             with open(place, "rb") as file:
                 text = file.read()
         code = compile(text, place, "exec")
-        # By this name pickle and the like find what the file defines.
+        # pickle finds the objects of the file by this name.
         module = sys.modules["__config__"] = type(sys)("__config__")
         module.__file__ = place
         exec(code, module.__dict__)
@@ -31,7 +31,7 @@ def load(kind, place, directory, text):
 
 
 class Config:
-    """Every setting as an attribute."""
+    """The settings, each as an attribute."""
 
     is_ssl = False
     ssl_options = {}
@@ -49,7 +49,7 @@ class Config:
             raise AttributeError("no configuration setting for: %s" % name) from None
 
     def set(self, name, value):
-        """Changes what hooks see. The settings themselves are read before."""
+        """Changes the value that hooks see. rcorn itself has read its settings before."""
         self.settings[name.lower()] = value
 
     @property
@@ -138,7 +138,7 @@ class Application:
 
 
 class Heartbeat:
-    """gunicorn's workers touch a file; rcorn's need not."""
+    """Stands for the file that gunicorn's workers touch. rcorn has its scoreboard instead."""
 
     def notify(self):
         pass
@@ -184,48 +184,48 @@ class Worker:
     def notify(self):
         self.tmp.notify()
 
-    # What rcorn calls.
+    # Called by hooks.rs.
 
-    def _born(self, pid):
+    def _post_fork(self, pid):
         self.pid = pid
-        # The template's processes are not ours to wait for at the end.
+        # multiprocessing waits at exit for its children. These are children of the template.
         process = sys.modules.get("multiprocessing.process")
         if process is not None:
             process._children = set()
-        self.server._run("post_fork", self.server, self)
+        self.server._call("post_fork", self.server, self)
 
-    def _booted(self, app):
+    def _post_worker_init(self, app):
         self.wsgi = self.app.callable = app
         self.booted = True
-        self.server._run("post_worker_init", self)
+        self.server._call("post_worker_init", self)
         return self.wsgi
 
-    def _before(self, environ):
+    def _pre_request(self, environ):
         self.nr += 1
         request = Request(environ)
-        self.server._run("pre_request", self, request)
+        self.server._call("pre_request", self, request)
         return request
 
-    def _after(self, request, environ, status, headers, sent):
+    def _post_request(self, request, environ, status, headers, sent):
         hook = self.server._names["post_request"]
         given = (self, request or Request(environ), environ, Response(status, headers, sent))
         try:
-            hook(*given[: self.server._post_request])
+            hook(*given[: self.server._post_request_arity])
         except Exception:
             self.log.exception("Exception in post_request hook")
 
-    def _interrupted(self):
+    def _worker_int(self):
         self.alive = False
-        self.server._try("worker_int", self)
+        self.server._call_safely("worker_int", self)
 
-    def _aborted(self, *_):
+    def _worker_abort(self, *_):
         self.aborted, self.alive = True, False
-        self.server._try("worker_abort", self)
+        self.server._call_safely("worker_abort", self)
         os._exit(1)
 
-    def _leaves(self):
+    def _worker_exit(self):
         self.alive = False
-        self.server._try("worker_exit", self.server, self)
+        self.server._call_safely("worker_exit", self.server, self)
 
 
 class Server:
@@ -248,43 +248,43 @@ class Server:
         self.address = self.cfg.address
         self.WORKERS = {}
         self.START_CTX = {"args": list(sys.argv), "cwd": os.getcwd(), 0: sys.executable}
-        self._next = None
+        self._forking = None
         hook = self._names.get("post_request")
         if hook:
-            self._post_request = _arity(hook)
+            self._post_request_arity = _arity(hook)
 
     @property
     def LISTENERS(self):
         return [socket.socket(fileno=os.dup(number)) for number in self._listeners]
 
-    # What rcorn calls.
+    # Called by hooks.rs.
 
     def _has(self, name):
         return name in self._names
 
-    def _run(self, name, *args):
+    def _call(self, name, *args):
         hook = self._names.get(name)
         if hook is not None:
             hook(*args)
 
-    def _try(self, name, *args):
+    def _call_safely(self, name, *args):
         try:
-            self._run(name, *args)
+            self._call(name, *args)
         except BaseException:
             self.log.exception("Exception in %s hook", name)
 
-    def _starts(self):
+    def _on_starting(self):
         try:
-            self._run("on_starting", self)
+            self._call("on_starting", self)
         except SystemExit:
             raise
         except BaseException:
             self.log.exception("Exception in on_starting hook")
-        self._try("nworkers_changed", self, self.num_workers, None)
+        self._call_safely("nworkers_changed", self, self.num_workers, None)
 
-    def _exits(self):
-        self._try("on_exit", self)
-        # What a Python that ends does: daemonic processes are ended, others waited for.
+    def _on_exit(self):
+        self._call_safely("on_exit", self)
+        # As at the end of an interpreter: ends daemonic processes and waits for the others.
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             try:
@@ -292,14 +292,14 @@ class Server:
             except BaseException:
                 self.log.exception("Exception at the end of multiprocessing")
 
-    def _forks(self, age):
-        self._next = worker = Worker(self, age)
+    def _pre_fork(self, age):
+        self._forking = worker = Worker(self, age)
         self.worker_age = age
-        self._try("pre_fork", self, worker)
+        self._call_safely("pre_fork", self, worker)
         return worker
 
     def _forked(self, pid):
-        worker, self._next = self._next, None
+        worker, self._forking = self._forking, None
         worker.pid = pid
         self.WORKERS[pid] = worker
 
@@ -309,15 +309,15 @@ class Server:
             worker = Worker(self, age)
             worker.pid = pid
         worker.alive = False
-        self._try("child_exit", self, worker)
+        self._call_safely("child_exit", self, worker)
 
     def _workers_changed(self, now, before):
         self.num_workers = now
-        self._try("nworkers_changed", self, now, before)
+        self._call_safely("nworkers_changed", self, now, before)
 
 
 def _arity(hook):
-    """How many of post_request's four arguments it takes."""
+    """How many of its four arguments a post_request hook takes."""
     import inspect
 
     try:
@@ -330,7 +330,7 @@ def _arity(hook):
 
 
 class Request:
-    """What gunicorn's request object offers, read off the environ."""
+    """gunicorn's request object, made from the environ."""
 
     def __init__(self, environ):
         self._environ = environ
@@ -378,7 +378,7 @@ class Request:
 
 
 class Response:
-    """What became of the request."""
+    """gunicorn's response object, after the response was sent."""
 
     headers_sent = True
 

@@ -1,6 +1,6 @@
-//! The hooks of a `gunicorn.conf.py`. The arbiter has only the data of that file: the template
-//! executes it again, and every worker is forked with its functions. The objects that hooks get are
-//! in `hooks.py`; they are called from here.
+//! Calls the hooks of a `gunicorn.conf.py`. The arbiter has only the data of that file. The
+//! template executes the file again, and its workers inherit the functions. `hooks.py` has the
+//! objects that hooks receive.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
@@ -14,18 +14,22 @@ use rcorn_sys::fork::is_forked_child;
 
 use super::load_embedded;
 
-/// The server object of a template.
+/// The hooks in a template.
 #[derive(Debug)]
 pub struct Hooks {
+    /// The `Server` of `hooks.py`.
     server: Py<PyAny>,
 }
 
-/// The worker object of a worker.
+/// The hooks in a worker.
 #[derive(Debug)]
 pub struct WorkerHooks {
+    /// The `Worker` of `hooks.py`.
     worker: Py<PyAny>,
-    before: bool,
-    after: bool,
+    /// The file defines `pre_request`.
+    has_pre_request: bool,
+    /// The file defines `post_request`.
+    has_post_request: bool,
 }
 
 /// Writes a record of `server.log`.
@@ -35,8 +39,8 @@ fn write(level: &str, text: &str) {
     log::record(level, format_args!("{text}"));
 }
 
-/// The text of the Python config file, if it can be read. The user of the workers may not be
-/// allowed to.
+/// The text of the Python configuration file, if it can be read. Called before privileges are
+/// dropped: the user that workers run as may not be allowed to read it.
 pub fn source(settings: &Settings) -> Option<Vec<u8>> {
     match &settings.config {
         Some(ConfigFile::Python(path)) => std::fs::read(path).ok(),
@@ -45,11 +49,11 @@ pub fn source(settings: &Settings) -> Option<Vec<u8>> {
 }
 
 impl Hooks {
-    /// Executes the Python config file, if there is one.
+    /// Executes the Python configuration file, if there is one. `text`: what [`source`] returned.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or raised: the log has the traceback.
+    /// The file cannot be read, or raises an exception. The log has the traceback.
     pub fn load(
         py: Python<'_>,
         start: &Start,
@@ -102,13 +106,17 @@ impl Hooks {
         })
     }
 
-    /// `logconfig_dict` as the file has it.
+    /// The object `logconfig_dict` of the file, which JSON could not represent.
+    ///
+    /// # Errors
+    ///
+    /// The file does not define it.
     pub fn logconfig_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let cfg = self.server.bind(py).getattr("cfg")?;
         cfg.getattr("logconfig_dict")
     }
 
-    /// Calls a method of the server object, which logs what its hook raises.
+    /// Calls a method of the server object. The method itself logs an exception of its hook.
     fn call<'py>(
         &self,
         py: Python<'py>,
@@ -118,17 +126,18 @@ impl Hooks {
         let called = self.server.bind(py).getattr(method);
         let called = called.and_then(|method| method.call1(arguments));
         called
-            .inspect_err(|error| log::error(format_args!("a hook cannot be called: {error}")))
+            .inspect_err(|error| log::error(format_args!("Cannot call a hook: {error}")))
             .ok()
     }
 
-    /// Calls `on_starting`, before the app is imported; also in place of a template that has died,
-    /// and what the hook had set with it. `again`: this process has called it before.
+    /// Calls `on_starting`, before the app is imported. A template that replaces a dead one calls
+    /// it too, because what the hook had set was lost. A reload does not, nor does a process that
+    /// has called it before (`again`).
     ///
     /// # Errors
     ///
-    /// The hook raised `SystemExit`: the start ends.
-    pub fn begins(
+    /// The hook raised `SystemExit`, which ends the start.
+    pub fn on_starting(
         &self,
         py: Python<'_>,
         reason: TemplateReason,
@@ -138,62 +147,65 @@ impl Hooks {
             return Ok(());
         }
         let server = self.server.bind(py);
-        server.call_method0("_starts").map(drop).map_err(|error| {
-            let summary = format!("on_starting: {}", traceback::summary(py, &error));
-            log::error(format_args!("{summary}"));
-            Failure { code: 1, summary }
-        })
+        server
+            .call_method0("_on_starting")
+            .map(drop)
+            .map_err(|error| {
+                let summary = format!("on_starting: {}", traceback::summary(py, &error));
+                log::error(format_args!("{summary}"));
+                Failure { code: 1, summary }
+            })
     }
 
     /// Calls `when_ready` or `on_reload`, before the first fork.
-    pub fn ready(&self, py: Python<'_>, reason: TemplateReason) {
+    pub fn when_ready(&self, py: Python<'_>, reason: TemplateReason) {
         let name = match reason {
             TemplateReason::Boot => "when_ready",
             TemplateReason::Reload => "on_reload",
             TemplateReason::Replacement => return,
         };
-        self.call(py, "_try", (name, &self.server));
+        self.call(py, "_call_safely", (name, &self.server));
     }
 
     /// Calls `pre_fork`.
-    pub fn forks(&self, py: Python<'_>, id: u64) {
-        self.call(py, "_forks", (id,));
+    pub fn pre_fork(&self, py: Python<'_>, id: u64) {
+        self.call(py, "_pre_fork", (id,));
     }
 
-    /// After the fork, in the template.
-    pub fn forked(&self, py: Python<'_>, pid: i32) {
+    /// Notes the pid of the worker that was forked after [`Hooks::pre_fork`].
+    pub fn note_forked(&self, py: Python<'_>, pid: i32) {
         self.call(py, "_forked", (pid,));
     }
 
-    /// After the fork, in the worker.
+    /// The hooks of the worker that this process has become.
     ///
     /// # Errors
     ///
-    /// Those of Python.
-    pub fn for_worker(self, py: Python<'_>) -> PyResult<WorkerHooks> {
+    /// [`Hooks::pre_fork`] was not called before the fork.
+    pub fn into_worker(self, py: Python<'_>) -> PyResult<WorkerHooks> {
         let server = self.server.bind(py);
         let has = |name: &str| server.call_method1("_has", (name,))?.extract::<bool>();
         Ok(WorkerHooks {
-            worker: server.getattr("_next")?.unbind(),
-            before: has("pre_request")?,
-            after: has("post_request")?,
+            worker: server.getattr("_forking")?.unbind(),
+            has_pre_request: has("pre_request")?,
+            has_post_request: has("post_request")?,
         })
     }
 
-    /// Calls the hook of an event that the arbiter reports.
-    pub fn happened(&self, py: Python<'_>, moment: &HookEvent) {
-        match moment {
+    /// Calls the hook of an event in the arbiter.
+    pub fn on_event(&self, py: Python<'_>, event: &HookEvent) {
+        match event {
             HookEvent::ChildExit { id, pid } => self.call(py, "_child_exit", (id, pid)),
             HookEvent::WorkersChanged { now, before } => {
                 self.call(py, "_workers_changed", (now, before))
             }
-            HookEvent::PreExec => self.call(py, "_try", ("pre_exec", &self.server)),
-            HookEvent::Exit => self.call(py, "_exits", ()),
+            HookEvent::PreExec => self.call(py, "_call_safely", ("pre_exec", &self.server)),
+            HookEvent::Exit => self.call(py, "_on_exit", ()),
         };
     }
 }
 
-/// Every setting by name. Those that rcorn does not have are as in the file.
+/// The values of all settings by name. Those that only gunicorn has are taken from the file.
 fn settings<'py>(
     py: Python<'py>,
     start: &Start,
@@ -222,7 +234,7 @@ impl WorkerHooks {
         arguments: impl pyo3::call::PyCallArgs<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let called = self.worker.bind(py).getattr(method)?.call1(arguments);
-        // A process that the hook forked has come back: the worker's sockets are not its own.
+        // The hook has forked, and this is the child: the worker's sockets are not its own.
         if is_forked_child() {
             exit_now(0);
         }
@@ -234,33 +246,34 @@ impl WorkerHooks {
     /// # Errors
     ///
     /// The hook raised.
-    pub fn born(&self, py: Python<'_>, pid: i32) -> Result<(), Failure> {
-        self.call(py, "_born", (pid,))
+    pub fn post_fork(&self, py: Python<'_>, pid: i32) -> Result<(), Failure> {
+        self.call(py, "_post_fork", (pid,))
             .map(|_none| ())
             .map_err(|error| failure(py, &error, "post_fork"))
     }
 
-    /// Calls `post_worker_init`; gives the app to serve, which the hook may have wrapped.
+    /// Calls `post_worker_init`; returns the app to serve, which the hook may have wrapped.
     ///
     /// # Errors
     ///
     /// The hook raised.
-    pub fn booted<'py>(
+    pub fn post_worker_init<'py>(
         &self,
         py: Python<'py>,
         app: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Failure> {
-        self.call(py, "_booted", (app,))
+        self.call(py, "_post_worker_init", (app,))
             .map_err(|error| failure(py, &error, "post_worker_init"))
     }
 
-    /// Installs `worker_abort` as the handler of SIGABRT. It runs in the main thread, unless that
-    /// is killed before.
+    /// Installs a handler of SIGABRT that calls `worker_abort`, if there is such a hook. Python
+    /// runs it in the main thread; if that does not return from C code, the arbiter kills the
+    /// worker.
     ///
     /// # Errors
     ///
-    /// Those of `signal.signal`.
-    pub fn listen_for_abort(&self, py: Python<'_>) -> PyResult<()> {
+    /// This is not the main thread.
+    pub fn install_abort_handler(&self, py: Python<'_>) -> PyResult<()> {
         let worker = self.worker.bind(py);
         if worker
             .getattr("server")?
@@ -270,30 +283,31 @@ impl WorkerHooks {
             let signal = py.import("_signal")?;
             signal.call_method1(
                 "signal",
-                (signal.getattr("SIGABRT")?, worker.getattr("_aborted")?),
+                (signal.getattr("SIGABRT")?, worker.getattr("_worker_abort")?),
             )?;
         }
         Ok(())
     }
 
-    /// Calls `pre_request`; gives the request object for `post_request`.
+    /// Calls `pre_request`; returns the request object for `post_request`.
     ///
     /// # Errors
     ///
     /// The hook raised.
-    pub fn before<'py>(
+    pub fn pre_request<'py>(
         &self,
         py: Python<'py>,
         environ: &Bound<'py, PyDict>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if !self.before {
+        if !self.has_pre_request {
             return Ok(None);
         }
-        self.call(py, "_before", (environ,)).map(Some)
+        self.call(py, "_pre_request", (environ,)).map(Some)
     }
 
-    /// Calls `post_request`. `head`: the head of the reply as it was sent.
-    pub fn after(
+    /// Calls `post_request`. `head`: the header of the response as it was sent; `sent`: bytes of
+    /// the body.
+    pub fn post_request(
         &self,
         py: Python<'_>,
         request: Option<Bound<'_, PyAny>>,
@@ -302,11 +316,15 @@ impl WorkerHooks {
         status: u16,
         sent: u64,
     ) {
-        if !self.after {
+        if !self.has_post_request {
             return;
         }
         let called = reply(py, head, status).and_then(|(status, headers)| {
-            self.call(py, "_after", (request, environ, status, headers, sent))
+            self.call(
+                py,
+                "_post_request",
+                (request, environ, status, headers, sent),
+            )
         });
         if let Err(error) = called {
             log::error(format_args!(
@@ -317,18 +335,18 @@ impl WorkerHooks {
     }
 
     /// Calls `worker_int`.
-    pub fn interrupted(&self, py: Python<'_>) {
-        self.told(py, "_interrupted");
+    pub fn worker_int(&self, py: Python<'_>) {
+        self.call_logged(py, "_worker_int");
     }
 
     /// Calls `worker_exit`.
-    pub fn leaves(&self, py: Python<'_>) {
-        self.told(py, "_leaves");
+    pub fn worker_exit(&self, py: Python<'_>) {
+        self.call_logged(py, "_worker_exit");
     }
 
-    fn told(&self, py: Python<'_>, method: &str) {
+    fn call_logged(&self, py: Python<'_>, method: &str) {
         if let Err(error) = self.call(py, method, ()) {
-            log::error(format_args!("a hook cannot be called: {error}"));
+            log::error(format_args!("Cannot call a hook: {error}"));
         }
     }
 }
@@ -344,7 +362,8 @@ fn failure(py: Python<'_>, error: &PyErr, hook: &str) -> Failure {
     }
 }
 
-/// `200 OK` and the fields of a reply's head; its number alone when the app gave none.
+/// The status (`200 OK`) and the fields of a response header. If there is no header, the status is
+/// the number alone.
 fn reply<'py>(py: Python<'py>, head: &[u8], status: u16) -> PyResult<(String, Bound<'py, PyList>)> {
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let mut lines = text.split("\r\n");

@@ -1,4 +1,4 @@
-//! The import of the app, and what is said about it.
+//! The import of the app, and what the log says when it fails.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,12 +11,12 @@ use rcorn_settings::Settings;
 use super::develop;
 use super::load::{LoadError, load};
 
-/// Imports the app. With `reload` there is always an app: until the next reload, one that shows the
-/// error.
+/// Imports the app. With `reload` an app that cannot be imported is replaced by one that shows the
+/// error, until the next reload.
 ///
 /// # Errors
 ///
-/// The app cannot be loaded; the log says why.
+/// The app cannot be imported; the log has the reason.
 pub fn import<'py>(
     py: Python<'py>,
     settings: &Settings,
@@ -31,7 +31,7 @@ pub fn import<'py>(
     let loaded = load(py, app);
     if settings.reload {
         let error = loaded.as_ref().err().and_then(LoadError::raised);
-        develop::tell_places(py, error, reports);
+        develop::report_directories(py, error, reports);
     }
     let error = match loaded {
         Ok(app) => return Ok(app),

@@ -1,5 +1,5 @@
-//! The user's code: importing it, the hooks of its configuration file, Python's loggers as the
-//! settings shape them, and what `--reload` needs. Called by `template` and `worker`.
+//! The user's code: the import of the app, the hooks of the configuration file, Python's loggers,
+//! and what `--reload` needs. Called by `template` and `worker`.
 #![forbid(unsafe_code)]
 
 pub mod develop;
@@ -10,12 +10,12 @@ pub mod loggers;
 
 use pyo3::prelude::*;
 
-/// Executes Python source that is part of rcorn as the module `name`. It stays in `sys.modules`, so
-/// that workers, which are forked later, import it by this name.
+/// Executes Python source that is part of rcorn as the module `name`. The module stays in
+/// `sys.modules`, so workers, which are forked later, can import it by that name.
 ///
 /// # Errors
 ///
-/// What the source raises.
+/// The exception that the source raises.
 pub fn load_embedded<'py>(
     py: Python<'py>,
     name: &str,

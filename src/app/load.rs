@@ -1,6 +1,6 @@
-//! Loading the app: `module`, `module:attribute.path`, `module:factory("literal", k=1)`. Errors
-//! tell an app that raised while it was imported (exit code 3) from a name that is wrong (4), as
-//! gunicorn does.
+//! Finds the app by its name: `module`, `module:attribute.path` or `module:factory("text", k=1)`.
+//! As with gunicorn, the exit code is 3 if the import raises an exception and 4 if the name is
+//! wrong.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -8,13 +8,13 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use rcorn_python::traceback;
 use rcorn_settings::{AppRef, Expression, Literal};
 
-/// Why the app could not be loaded.
+/// Why there is no app.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The import, or the factory, raised.
+    /// The import or the factory raised an exception.
     #[error("{traceback}")]
     Raised {
-        /// The app's own traceback.
+        /// The traceback, without frames of rcorn.
         traceback: String,
         /// The last line of the traceback.
         summary: String,
@@ -24,27 +24,27 @@ pub enum LoadError {
     /// The module has no such attribute.
     #[error("Failed to find attribute '{attribute}' in '{module}'.{near}")]
     NoAttribute {
-        /// The module, or the object in it.
+        /// The module, or the object in it, by its dotted name.
         module: String,
-        /// The attribute.
+        /// The name that is missing there.
         attribute: String,
-        /// Its callables, as a hint.
+        /// A sentence that lists callables of the module, as a hint; may be empty.
         near: String,
     },
-    /// It was found but cannot be called.
+    /// The object exists but is not callable.
     #[error(
         "'{app}' is a {kind}, which is not callable; a WSGI app is a callable taking (environ, start_response)"
     )]
     NotCallable {
-        /// The name in the settings.
+        /// The name of the object.
         app: String,
-        /// Its type.
+        /// The name of its type.
         kind: String,
     },
 }
 
 impl LoadError {
-    /// gunicorn's exit code for this error.
+    /// The exit code, as with gunicorn.
     #[must_use]
     pub fn code(&self) -> i32 {
         match self {
@@ -53,7 +53,7 @@ impl LoadError {
         }
     }
 
-    /// The exception of the app.
+    /// The exception, if the import or the factory raised one.
     #[must_use]
     pub fn raised(&self) -> Option<&PyErr> {
         match self {
@@ -80,7 +80,7 @@ fn raised(py: Python<'_>, error: &PyErr) -> LoadError {
     }
 }
 
-/// Imports the module and gives the callable.
+/// Imports the module and returns the app.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ fn not_callable(app: String, found: &Bound<'_, PyAny>) -> LoadError {
     LoadError::NotCallable { app, kind }
 }
 
-/// Public callables of a module, as a hint.
+/// A sentence that lists public callables of a module; empty if there are none.
 fn candidates(module: &Bound<'_, PyAny>) -> String {
     let names = || -> PyResult<Vec<String>> {
         let mut names = Vec::new();
@@ -153,7 +153,7 @@ fn candidates(module: &Bound<'_, PyAny>) -> String {
         for name in module.dir()?.iter() {
             let name: String = name.extract()?;
             let object = module.getattr(name.as_str())?;
-            // Only what is the module's own: not what it imported.
+            // What the module has imported is not its own.
             let own = object
                 .getattr("__module__")
                 .is_ok_and(|home| home.eq(&mine).unwrap_or(false));
@@ -179,7 +179,7 @@ fn value<'py>(py: Python<'py>, literal: &Literal) -> PyResult<Bound<'py, PyAny>>
     Ok(match literal {
         Literal::None => py.None().into_bound(py),
         Literal::Bool(value) => pyo3::types::PyBool::new(py, *value).to_owned().into_any(),
-        // Python's own int() takes any size.
+        // int() accepts numbers of any size.
         Literal::Int(digits) => py.get_type::<pyo3::types::PyInt>().call1((digits, 0))?,
         Literal::Float(value) => value.into_pyobject(py)?.into_any(),
         Literal::Str(text) => PyString::new(py, text).into_any(),

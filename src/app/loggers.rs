@@ -1,4 +1,4 @@
-//! Python's own loggers, where the settings shape them: before the app is imported.
+//! Configures Python's loggers by the settings, before the app is imported.
 
 use pyo3::prelude::*;
 

@@ -50,7 +50,7 @@ pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &hooks {
-        hooks.ready(py, start.reason);
+        hooks.when_ready(py, start.reason);
     }
     // After all code of the app and of the user that runs before the first fork.
     let app_state = AppState::take()?;
@@ -116,7 +116,7 @@ pub(super) fn load_hooks(
     let hooks = Hooks::load(py, start, config)?;
     loggers::shape(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
-        hooks.begins(py, start.reason, again)?;
+        hooks.on_starting(py, start.reason, again)?;
     }
     Ok(hooks)
 }

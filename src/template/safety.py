@@ -1,16 +1,17 @@
-# What an import leaves in Python's own objects that forked workers would share or repeat.
+# Finds Python objects left by the import of the app that make forking unsafe: forked workers would share or repeat
+# what they do.
 import atexit
 import gc
 import sys
 
-# Whose functions remove files.
-REMOVERS = {"nt", "os", "pathlib", "posix", "shutil", "tempfile"}
+# Modules whose functions remove files.
+FILE_MODULES = {"nt", "os", "pathlib", "posix", "shutil", "tempfile"}
 
 
 def _removes(function):
     function = getattr(function, "func", function)
     module = getattr(function, "__module__", None)
-    return isinstance(module, str) and module.partition(".")[0] in REMOVERS
+    return isinstance(module, str) and module.partition(".")[0] in FILE_MODULES
 
 
 def _name(function):
@@ -19,7 +20,7 @@ def _name(function):
 
 
 class Watch:
-    """Sees what is registered for the end of the process, until it is asked."""
+    """Records functions that remove files at exit, from its creation until found() is called."""
 
     def __init__(self):
         self._removers = []
@@ -32,10 +33,10 @@ class Watch:
         return self._register(function, *args, **named)
 
     def found(self):
-        """What there is, in words for the log."""
+        """What makes forking unsafe, as phrases for the log."""
         if atexit.register == self._note:
             atexit.register = self._register
-        # A worker that leaves would remove them for all.
+        # The first worker that exits would remove the files of all workers.
         finalize = getattr(sys.modules.get("weakref"), "finalize", None)
         finalizers = getattr(finalize, "_registry", {}).values()
         removers = self._removers + [one.func for one in finalizers if one.atexit and _removes(one.func)]
@@ -46,11 +47,11 @@ class Watch:
 
 
 def _generators():
-    """How many generators of random numbers there are that a fork would double."""
+    """How many random number generators there are that a fork would copy."""
     random = sys.modules.get("random")
     if random is None:
         return 0
-    # These two get a new seed in each process.
+    # Python gives these two a new seed after a fork.
     names = getattr(sys.modules.get("tempfile"), "_name_sequence", None)
     known = {id(getattr(random, "_inst", None)), id(getattr(names, "_rng", None))}
     kinds, more = set(), [random.Random]
@@ -59,5 +60,5 @@ def _generators():
         if kind is not random.SystemRandom and kind not in kinds:
             kinds.add(kind)
             more.extend(kind.__subclasses__())
-    # By its type alone: to ask an object for its class may run code of the app.
+    # type() instead of isinstance(): reading __class__ may run code of the app.
     return sum(type(one) in kinds and id(one) not in known for one in gc.get_objects())

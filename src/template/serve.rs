@@ -83,15 +83,15 @@ impl<'a> Template<'a> {
             let text = buffer.get(..length).unwrap_or(&[]);
             match serde_json::from_slice(text).map_err(io::Error::other)? {
                 Command::Reopen => log::reopen(),
-                Command::Hook(moment) => {
+                Command::Hook(event) => {
                     if let Some(hooks) = &self.hooks {
-                        hooks.happened(py, &moment);
+                        hooks.on_event(py, &event);
                     }
                 }
                 Command::Fork { id, slot, probe } => match self.fork(py, id, slot) {
                     Ok(Side::Template(pid, stack_dump)) => {
                         if let Some(hooks) = &self.hooks {
-                            hooks.forked(py, pid);
+                            hooks.note_forked(py, pid);
                         }
                         let forked = Report::Forked { id, pid };
                         report_with(self.reports.as_fd(), &forked, Some(stack_dump.as_fd()))?;
@@ -115,7 +115,7 @@ impl<'a> Template<'a> {
         cell.reset();
         let stack_dump = memfd_create(c"rcorn-stack-dump", MFdFlags::MFD_CLOEXEC)?;
         if let Some(hooks) = &self.hooks {
-            hooks.forks(py, id);
+            hooks.pre_fork(py, id);
         }
         self.warn_of_threads();
         // A worker that is told to leave before its handlers are installed must not die of it
@@ -162,7 +162,7 @@ impl<'a> Template<'a> {
                 "cannot restore what the app set at import: {error}"
             ));
         }
-        let hooks = self.hooks.map(|hooks| hooks.for_worker(py)).transpose();
+        let hooks = self.hooks.map(|hooks| hooks.into_worker(py)).transpose();
         let hooks = hooks.unwrap_or_else(|error| {
             log::error(format_args!("the hooks cannot be called: {error}"));
             None

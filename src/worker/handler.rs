@@ -215,7 +215,7 @@ impl RequestHandler {
         channel: &Channel,
         constraints: ResponseConstraints,
     ) -> PyResult<Served> {
-        let request = match hooks.before(py, environ) {
+        let request = match hooks.pre_request(py, environ) {
             Ok(request) => request,
             Err(error) => {
                 return Ok(Served {
@@ -230,7 +230,7 @@ impl RequestHandler {
             .app
             .serve(py, &mut self.exchange, environ, channel, constraints)?;
         self.exchange.with_reply_head(|head| {
-            hooks.after(py, request, environ, head, served.status, served.sent);
+            hooks.post_request(py, request, environ, head, served.status, served.sent);
         });
         Ok(served)
     }

@@ -81,7 +81,7 @@ pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32
             event_loop.run(py);
             let quits = event_loop.lifecycle.quits();
             if let Some(hooks) = spec.hooks.as_ref().filter(|_| quits) {
-                hooks.interrupted(py);
+                hooks.worker_int(py);
             }
             0
         }
@@ -99,7 +99,7 @@ pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32
     call::clear_pending_interrupt(py);
     log::info(format_args!("Worker exiting (pid: {})", pid()));
     if let Some(hooks) = &spec.hooks {
-        hooks.leaves(py);
+        hooks.worker_exit(py);
     }
     leave(py);
     code
@@ -155,7 +155,7 @@ fn boot<'a>(
     stack_dump::register(py, spec.stack_dump.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     if let Some(hooks) = &spec.hooks {
-        hooks.born(py, pid()).map_err(BootError::Failed)?;
+        hooks.post_fork(py, pid()).map_err(BootError::Failed)?;
     }
     let app = if let Some(app) = app {
         app.into_bound(py)
@@ -173,8 +173,10 @@ fn boot<'a>(
     let orders = Orders::install_worker_handlers(py, start.arbiter, sockets.collect())?;
     let app = match &spec.hooks {
         Some(hooks) => {
-            hooks.listen_for_abort(py)?;
-            hooks.booted(py, &app).map_err(BootError::Failed)?
+            hooks.install_abort_handler(py)?;
+            hooks
+                .post_worker_init(py, &app)
+                .map_err(BootError::Failed)?
         }
         None => app,
     };
