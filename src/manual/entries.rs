@@ -7,6 +7,7 @@ use super::PAGES;
 use super::block::Block;
 use rcorn_control as control;
 use rcorn_oneshot::OneShot;
+use rcorn_scoreboard::{Kind, Metric};
 use rcorn_settings::{HOOKS, Hook, Section, Setting, Settings, Shape, TABLE};
 
 /// What the names in the prose stand for.
@@ -23,6 +24,7 @@ pub(super) fn named(name: &str) -> Vec<Block> {
         }
         "flags" => by_section(&flags),
         "variables" => TABLE.iter().filter_map(variable).collect(),
+        "metrics" => Metric::ALL.iter().copied().map(metric).collect(),
         "hooks" => HOOKS.iter().map(hook).collect(),
         "settings" => by_section(&|row| Some(entry(row))),
         _ => Vec::new(),
@@ -48,6 +50,16 @@ fn hook(hook: &Hook) -> Block {
     let term = format!("`{}({})`", hook.name, hook.parameters.join(", "));
     let about = format!("In the {}: {}.", hook.process.name(), hook.when);
     Block::Item(term, vec![about])
+}
+
+/// A metric and its help; a gauge is marked as one.
+fn metric(metric: Metric) -> Block {
+    let kind = match metric.kind() {
+        Kind::Counter => "",
+        Kind::Gauge => " A gauge.",
+    };
+    let about = format!("{}{kind}", metric.help());
+    Block::Item(format!("`{}`", metric.name()), vec![about])
 }
 
 /// All flags of a setting, as they are typed.

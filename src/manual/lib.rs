@@ -1,8 +1,8 @@
-//! The pages that `rcorn --generate` prints, generated from the settings table and from the prose
-//! beside this file. Nothing else goes into them, no date and no path, so they are committed and
-//! compared with fresh output.
+//! The pages that `rcorn --generate` prints, generated from the tables of settings, hooks and
+//! metrics, and from the prose beside this file. They contain no date and no path, so they are
+//! committed, and a test compares them with fresh output.
 //!
-//! Prose is parsed into blocks (`prose`), the table becomes blocks (`entries`), and blocks become
+//! Prose is parsed into blocks (`prose`), the tables become blocks (`entries`), and blocks become
 //! mdoc (`mdoc`) or Markdown (`markdown`).
 #![forbid(unsafe_code)]
 

@@ -11,6 +11,7 @@ use super::block::Block;
 use super::{PAGES, mdoc, prose};
 use rcorn_driver::HANDLED;
 use rcorn_oneshot::OneShot;
+use rcorn_scoreboard::Metric;
 use rcorn_settings::{HOOKS, TABLE, described};
 
 fn page(name: &str) -> String {
@@ -169,6 +170,16 @@ fn every_signal_is_on_its_page() {
         let name = Signal::try_from(number).unwrap().as_str();
         let name = name.strip_prefix("SIG").unwrap();
         assert!(text.contains(&format!("\\fB{name}\\fR")), "{name}");
+    }
+}
+
+#[test]
+fn every_metric_is_on_the_page_of_the_command() {
+    let (man, reference) = (page("man"), page("reference"));
+    for metric in Metric::ALL {
+        let flat = man.replace('\n', " ");
+        assert!(reference.contains(&format!("- **`{}`**\n", metric.name())));
+        assert!(flat.contains(metric.help()), "{}", metric.name());
     }
 }
 

@@ -1,8 +1,8 @@
 //! What workers count: one table, from which the memory of a worker's counters, the plain struct of
-//! their values and the names and help of `rcorn ctl status --json` are made. An exposition format
-//! would read the same table.
+//! their values, the names in `rcorn ctl --json status` and the section METRICS of rcorn(1) are
+//! made. An exposition format would read the same table.
 //!
-//! To add one, append a row to the table, and count it where it happens.
+//! CONTRIBUTING lists what belongs to a new metric.
 
 use serde::{Deserialize, Serialize};
 
