@@ -1,19 +1,19 @@
-//! The plain values of a gunicorn.conf.py in rcorn's settings. The file is a program; here only
-//! literals are read, and whatever would have to be run is listed. rcorn runs such a file as it is
-//! (but for what it refuses), so nothing is lost.
+//! The plain values of a gunicorn.conf.py as settings of rcorn. The file is a program: only
+//! literals are translated, and code that would have to be run is listed. rcorn also uses such a
+//! file unchanged.
 
 use std::path::Path;
 
+use super::output::{Output, SourceLine};
 use super::python::{Statement, statements};
-use super::sheet::{Sheet, Source};
 use super::yaml::{Text, is_map, verbatim};
 use rcorn_settings::{HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported};
 
-/// Threads and the kind of workers decide about the number of workers.
+/// What the number of workers is calculated from.
 #[derive(Default)]
 struct Concurrency {
-    workers: Option<(Literal, Source)>,
-    threads: Option<(Literal, Source)>,
+    workers: Option<(Literal, SourceLine)>,
+    threads: Option<(Literal, SourceLine)>,
 }
 
 /// The file as a rcorn.yaml.
@@ -23,8 +23,8 @@ pub(super) fn translate(file: &Path, text: &str) -> String {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     let name = verbatim(&name);
-    let (mut sheet, mut concurrency, mut runs) =
-        (Sheet::default(), Concurrency::default(), 0_usize);
+    let (mut output, mut concurrency, mut runs) =
+        (Output::default(), Concurrency::default(), 0_usize);
     for statement in statements(text) {
         let code = statement.code.trim();
         if code.starts_with(['\'', '"']) || code == "pass" {
@@ -32,32 +32,46 @@ pub(super) fn translate(file: &Path, text: &str) -> String {
         }
         let source = &statement.source;
         if let Some((name, value)) = assignment(code) {
-            assign(name, value, source, &mut sheet, &mut concurrency, &mut runs);
+            assign(
+                name,
+                value,
+                source,
+                &mut output,
+                &mut concurrency,
+                &mut runs,
+            );
         } else {
             runs = runs.saturating_add(1);
-            sheet.leave(source, why_not(&statement));
+            output.omit(source, why_not(&statement));
         }
     }
-    workers(&concurrency, &mut sheet);
-    sheet.remark(format!("Made by `rcorn migrate` from {name}."));
-    sheet.remark(as_it_is(&name, &sheet));
-    sheet.remark("To check this file: rcorn --check-config -c rcorn.yaml.");
+    workers(&concurrency, &mut output);
+    output.remark(format!("Made by `rcorn migrate` from {name}."));
+    output.remark(as_it_is(&name, &output));
+    output.remark("To check this file: rcorn --check-config -c rcorn.yaml.");
     if runs > 0 {
-        sheet.remark("It has code that only Python can run, listed below. Unless that can go, keep that file instead of this one.");
+        output.remark("It has code that only Python can run, listed below. If that code is needed, use that file instead of this one.");
     }
-    sheet.render()
+    output.render()
 }
 
-/// Whether the file may stay what it is.
-fn as_it_is(name: &str, sheet: &Sheet) -> String {
-    let refused: Vec<String> = sheet.refused().map(|number| number.to_string()).collect();
+/// The remark that rcorn can use the file unchanged, or without the lines that it refuses.
+fn as_it_is(name: &str, output: &Output) -> String {
+    let refused: Vec<String> = output
+        .refused_lines()
+        .map(|number| number.to_string())
+        .collect();
     let lines = match refused.as_slice() {
-        [] => return format!("rcorn can also read that as it is, with its code: rcorn -c {name}."),
+        [] => {
+            return format!(
+                "rcorn can also use that file unchanged, with its code: rcorn -c {name}."
+            );
+        }
         [one] => format!("line {one}"),
         several => format!("lines {}", several.join(", ")),
     };
     format!(
-        "Without {lines}, which it refuses, rcorn can also read that, with its code: rcorn -c {name}."
+        "Without {lines}, which it refuses, rcorn can also use that file, with its code: rcorn -c {name}."
     )
 }
 
@@ -80,15 +94,14 @@ fn why_not(statement: &Statement) -> String {
     let code = statement.code.trim();
     let code = code.strip_prefix("async ").unwrap_or(code);
     if code.starts_with("import ") || code.starts_with("from ") {
-        return "an import, for what is computed below".to_owned();
+        return "an import, used by the code below".to_owned();
     }
     if let Some(function) = code.strip_prefix("def ") {
         let name = function.split('(').next().unwrap_or_default().trim();
         return if HOOKS.iter().any(|hook| hook.name == name) {
-            "a hook: only a gunicorn.conf.py can have such, and rcorn calls it from there"
-                .to_owned()
+            "a hook: only a gunicorn.conf.py can have hooks; rcorn calls them from there".to_owned()
         } else {
-            "a function, for the hooks or for what is computed".to_owned()
+            "a function, used by hooks or by other code".to_owned()
         };
     }
     let lines = std::iter::once(code).chain(statement.block.iter().map(String::as_str));
@@ -99,10 +112,10 @@ fn why_not(statement: &Statement) -> String {
     set.sort_unstable();
     set.dedup();
     if set.is_empty() {
-        "code is not run here".to_owned()
+        "code, which is not run here".to_owned()
     } else {
         format!(
-            "code is not run here; it may set {}: decide, and add what holds",
+            "code, which is not run here; it may set {}: add the value that is right for this machine",
             set.join(", ")
         )
     }
@@ -111,8 +124,8 @@ fn why_not(statement: &Statement) -> String {
 fn assign(
     name: &str,
     value: &str,
-    source: &Source,
-    sheet: &mut Sheet,
+    source: &SourceLine,
+    output: &mut Output,
     concurrency: &mut Concurrency,
     runs: &mut usize,
 ) {
@@ -124,29 +137,29 @@ fn assign(
         .is_some_and(|(_, rest)| rest.trim().starts_with(';'));
     let Some((literal, _)) = literal.filter(|(_, rest)| rest.trim().is_empty()) else {
         if several {
-            sheet.leave(
+            output.omit(
                 source,
-                "several statements in one line: write each in its own",
+                "several statements on one line: write each on its own line",
             );
         } else if HOOKS.iter().any(|hook| hook.name == name) {
-            sheet.leave(
+            output.omit(
                 source,
-                "a hook: only a gunicorn.conf.py can have such, and rcorn calls it from there",
+                "a hook: only a gunicorn.conf.py can have hooks; rcorn calls them from there",
             );
         } else if name == "workers" && value.contains("cpu_count") {
-            sheet.leave(
+            output.omit(
                 source,
-                "it is computed: `workers: auto` starts as many as there are CPUs for rcorn",
+                "computed: `workers: auto` starts one for each CPU that rcorn may use",
             );
         } else if row.is_some() || unsupported.is_some() {
             let end = if value.contains("environ") || value.contains("getenv") {
-                "it is computed: `!env \"${NAME}\"` puts a variable of the environment in"
+                "computed: `!env \"${NAME}\"` stands for a variable of the environment"
             } else {
-                "it is computed: write what comes out"
+                "computed: write the result"
             };
-            sheet.leave(source, end);
+            output.omit(source, end);
         } else {
-            sheet.leave(source, "no setting, and computed: for what follows from it");
+            output.omit(source, "not a setting, and computed");
         }
         *runs = runs.saturating_add(1);
         return;
@@ -154,14 +167,14 @@ fn assign(
     match (name, row, unsupported) {
         ("workers", ..) => concurrency.workers = Some((literal, source.clone())),
         ("threads", ..) => concurrency.threads = Some((literal, source.clone())),
-        ("worker_class", ..) => class(&literal, source, sheet),
-        (_, Some(row), _) => value_of(row, &literal, source, sheet),
-        (_, None, Some(unsupported)) => treat(unsupported, &literal, source, sheet),
-        (_, None, None) => sheet.needless(source, "no setting"),
+        ("worker_class", ..) => class(&literal, source, output),
+        (_, Some(row), _) => value_of(row, &literal, source, output),
+        (_, None, Some(unsupported)) => treat(unsupported, &literal, source, output),
+        (_, None, None) => output.not_needed(source, "not a setting"),
     }
 }
 
-fn class(literal: &Literal, source: &Source, sheet: &mut Sheet) {
+fn class(literal: &Literal, source: &SourceLine, output: &mut Output) {
     let name = text(literal);
     let sync = [
         "sync",
@@ -170,18 +183,18 @@ fn class(literal: &Literal, source: &Source, sheet: &mut Sheet) {
     ]
     .contains(&name.as_str());
     if !sync {
-        sheet.refuse(source);
+        output.mark_refused(source);
     }
     if sync || name == "gthread" {
-        return sheet.needless(source, "rcorn has one kind of workers");
+        return output.not_needed(source, "rcorn has one kind of worker");
     }
-    sheet.leave(
+    output.omit(
         source,
-        "rcorn has one kind of workers, for WSGI, with one request at a time: raise workers, or stay with gunicorn for this app",
+        "rcorn has one kind of worker, for WSGI apps, which runs one request at a time: raise workers, or keep gunicorn for this app",
     );
 }
 
-/// A text without its quotes, and all else as Python writes it.
+/// A text without its quotes; any other literal as Python writes it.
 fn text(literal: &Literal) -> String {
     if let Literal::Str(text) = literal {
         text.clone()
@@ -190,35 +203,37 @@ fn text(literal: &Literal) -> String {
     }
 }
 
-/// Lists a setting that rcorn does not have, with what it would say about it.
-fn treat(unsupported: &Unsupported, literal: &Literal, source: &Source, sheet: &mut Sheet) {
+/// Lists a setting that rcorn does not have, with its warning or error.
+fn treat(unsupported: &Unsupported, literal: &Literal, source: &SourceLine, output: &mut Output) {
     let text = text(literal);
     let asks_nothing = matches!(literal, Literal::None | Literal::Bool(false))
         || unsupported.neutral.contains(&text.as_str());
     match unsupported.treatment {
-        _ if asks_nothing => sheet.needless(source, "rcorn does nothing else"),
-        Treatment::Ignored(reason) => sheet.needless(source, format!("it has no effect: {reason}")),
+        _ if asks_nothing => output.not_needed(source, "rcorn does this in any case"),
+        Treatment::Ignored(reason) => {
+            output.not_needed(source, format!("it has no effect: {reason}"))
+        }
         Treatment::Rejected(reason, instead) => {
-            sheet.leave(source, format!("{reason}: {instead}"));
-            sheet.refuse(source);
+            output.omit(source, format!("{reason}: {instead}"));
+            output.mark_refused(source);
         }
     }
 }
 
-fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet) {
+fn value_of(row: &Setting, literal: &Literal, source: &SourceLine, output: &mut Output) {
     let taken = match literal {
-        Literal::None => return sheet.needless(source, "None is what holds anyway"),
+        Literal::None => return output.not_needed(source, "None is the default"),
         Literal::Dict(_) if !is_map(row) => {
-            return sheet.leave(source, "write it as a mapping of YAML");
+            return output.omit(source, "write it as a mapping of YAML");
         }
         Literal::Dict(items) => {
             for (key, value) in items {
                 match (text_of(row, key), text_of(row, value)) {
                     (Some(key), Some(value)) => {
-                        sheet.pair(row.name, &key, &Text::Plain(value), source);
+                        output.add_pair(row.name, &key, &Text::Plain(value), source);
                     }
                     (_, _) => {
-                        sheet.leave(source, format!("{key}: {value} is no text for a text"));
+                        output.omit(source, format!("{key}: {value} is no text for a text"));
                     }
                 }
             }
@@ -227,20 +242,20 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
         Literal::List(items) | Literal::Tuple(items) => {
             let texts: Option<Vec<String>> = items.iter().map(|item| text_of(row, item)).collect();
             let Some(texts) = texts else {
-                return sheet.leave(source, "a list of texts is wanted");
+                return output.omit(source, "write a list of texts");
             };
             if is_map(row) {
                 for text in &texts {
                     if let Some((key, value)) = text.split_once('=') {
-                        sheet.pair(row.name, key, &Text::Plain(value.to_owned()), source);
+                        output.add_pair(row.name, key, &Text::Plain(value.to_owned()), source);
                     } else {
-                        sheet.leave(source, format!("'{text}' is not of the form NAME=VALUE"));
-                        sheet.refuse(source);
+                        output.omit(source, format!("'{text}' is not of the form NAME=VALUE"));
+                        output.mark_refused(source);
                     }
                 }
                 return;
             }
-            sheet.set_all(
+            output.set_all(
                 row.name,
                 texts.into_iter().map(Text::Plain).collect(),
                 source,
@@ -252,7 +267,7 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
         | Literal::Str(_)
         | Literal::Bytes(_)) => {
             let Some(text) = text_of(row, one) else {
-                return sheet.leave(source, "it cannot be written as YAML");
+                return output.omit(source, "it cannot be written as YAML");
             };
             let parts: Vec<&str> = match row.separator {
                 Some(separator) => text
@@ -262,7 +277,7 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
                     .collect(),
                 None => vec![&text],
             };
-            sheet.set_all(
+            output.set_all(
                 row.name,
                 parts
                     .into_iter()
@@ -273,11 +288,11 @@ fn value_of(row: &Setting, literal: &Literal, source: &Source, sheet: &mut Sheet
         }
     };
     if taken && row.name == "keepalive" {
-        sheet.note("keepalive", "gunicorn's sync workers close every connection; rcorn's 75 seconds are more than proxies keep theirs.");
+        output.comment("keepalive", "gunicorn's sync workers close every connection. rcorn's default, 75 seconds, is longer than proxies keep theirs.");
     }
 }
 
-/// One value as one would type it.
+/// One value in the form of the command line.
 fn text_of(row: &Setting, literal: &Literal) -> Option<String> {
     match literal {
         Literal::Bool(yes) if row.choices.contains(&"on") => {
@@ -308,7 +323,7 @@ fn text_of(row: &Setting, literal: &Literal) -> Option<String> {
 }
 
 /// Workers times threads.
-fn workers(concurrency: &Concurrency, sheet: &mut Sheet) {
+fn workers(concurrency: &Concurrency, output: &mut Output) {
     let number = |literal: &Literal| text(literal).parse::<u32>().ok();
     let count = concurrency
         .workers
@@ -319,42 +334,42 @@ fn workers(concurrency: &Concurrency, sheet: &mut Sheet) {
         .as_ref()
         .map(|(literal, source)| (number(literal), source));
     match (concurrency.workers.as_ref(), threads) {
-        (Some((literal, source)), None) => plain_workers(literal, source, sheet),
+        (Some((literal, source)), None) => plain_workers(literal, source, output),
         (workers, Some((Some(threads), source))) if threads <= 1 => {
-            sheet.needless(source, "a worker runs one request at a time");
+            output.not_needed(source, "a worker runs one request at a time");
             if let Some((literal, source)) = workers {
-                plain_workers(literal, source, sheet);
+                plain_workers(literal, source, output);
             }
         }
         (Some((_, source)), Some((Some(threads), of_threads))) if count.is_some() => {
             let count = count.unwrap_or(1);
             let product = Text::Plain(count.saturating_mul(threads).to_string());
-            if sheet.set("workers", &product, source) {
+            if output.set("workers", &product, source) {
                 let note = format!(
-                    "{count} workers with {threads} threads each: as many requests at a time. A worker of rcorn runs one request at a \
-                     time; workers share the memory of the app."
+                    "{count} workers with {threads} threads each, for the same number of concurrent requests: a worker runs one request at a \
+                     time. Workers share the memory of the app."
                 );
-                sheet.note("workers", note);
-                sheet.needless(of_threads, "it went into the number of workers");
+                output.comment("workers", note);
+                output.not_needed(of_threads, "it is included in the number of workers");
             }
-            sheet.refuse(of_threads);
+            output.mark_refused(of_threads);
         }
         (workers, Some((_, source))) => {
-            sheet.leave(
+            output.omit(
                 source,
                 "a worker runs one request at a time: multiply the number of workers by it",
             );
-            sheet.refuse(source);
+            output.mark_refused(source);
             if let Some((literal, source)) = workers {
-                plain_workers(literal, source, sheet);
+                plain_workers(literal, source, output);
             }
         }
         (None, None) => {}
     }
 }
 
-fn plain_workers(literal: &Literal, source: &Source, sheet: &mut Sheet) {
+fn plain_workers(literal: &Literal, source: &SourceLine, output: &mut Output) {
     if let Some(row) = TABLE.iter().find(|row| row.name == "workers") {
-        value_of(row, literal, source, sheet);
+        value_of(row, literal, source, output);
     }
 }

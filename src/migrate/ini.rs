@@ -1,15 +1,15 @@
-//! A uwsgi.ini as uWSGI reads it: lines of the section `[uwsgi]`, no comments but whole lines, keys
-//! without a value, and texts in which other texts are put (`%(key)`, `$(VARIABLE)`, `%d`).
+//! A uwsgi.ini as uWSGI reads it: the lines of the section `[uwsgi]`, comments only as whole lines,
+//! keys without a value, and placeholders (`%(key)`, `$(VARIABLE)`, `%d`).
 
 use std::path::Path;
 
-use super::sheet::Source;
+use super::output::SourceLine;
 use super::yaml::Text;
 
-/// One line with its key and its value, still without what is to be put in.
+/// One line with its key and its value, placeholders not yet replaced.
 #[derive(Clone, Debug)]
 pub(super) struct IniLine {
-    pub(super) source: Source,
+    pub(super) source: SourceLine,
     pub(super) key: String,
     pub(super) value: String,
 }
@@ -35,7 +35,7 @@ pub(super) fn read(text: &str) -> Option<(Vec<IniLine>, Vec<String>)> {
         if ours {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             lines.push(IniLine {
-                source: Source {
+                source: SourceLine {
                     number,
                     text: line.to_owned(),
                 },
@@ -57,7 +57,7 @@ fn section_of(line: &str) -> Option<&str> {
     line.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// Deep enough for every use; a text that contains itself ends here.
+/// The depth at which a text is taken to contain itself.
 const MAX_DEPTH: usize = 10;
 
 /// What is known for putting into texts.

@@ -1,20 +1,22 @@
 //! `rcorn migrate FILE`: translates a uwsgi.ini, or the plain values of a gunicorn.conf.py, into a
 //! rcorn.yaml.
 //!
-//! Text in, text out; nothing in the file is executed. Every line that is not translated is listed
-//! in a comment with the reason. Every value is checked against the settings table, and one that
-//! rcorn would refuse is listed, too. Only `run`, which `main` calls, reads a file.
+//! Text in, text out; nothing in the file is executed. A line that is not translated is listed in a
+//! comment with the reason. Every value is checked against the settings table; one that rcorn would
+//! refuse is listed, too. Only `run`, which `main` calls, reads a file.
 #![forbid(unsafe_code)]
 
+mod app;
 mod gunicorn;
 mod ini;
-mod limits;
 mod logformat;
+mod logs;
 mod options;
-mod places;
+mod output;
+mod processes;
 mod python;
 mod rules;
-mod sheet;
+mod sockets;
 mod uwsgi;
 pub mod yaml;
 
@@ -93,12 +95,12 @@ pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError
     })
 }
 
-/// Translates a file's text into a rcorn.yaml. The absolute path tells what kind of file it is;
-/// uWSGI's own variables are made of it.
+/// Translates the text of a file into a rcorn.yaml. The ending of the absolute path determines the
+/// kind of file; uWSGI's `%d`, `%n` and similar stand for parts of the path.
 ///
 /// # Errors
 ///
-/// It is none of the files that can be migrated.
+/// The file is neither a uwsgi.ini nor a gunicorn.conf.py.
 pub fn translate(path: &Path, text: &str) -> Result<String, MigrateError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {

@@ -1,6 +1,6 @@
-//! uWSGI's log format in the atoms of the access log.
+//! uWSGI's `log-format` as `access_log_format`.
 
-/// The same line in our words, or the first name that has no counterpart.
+/// The format in gunicorn's syntax, or the first name that has no counterpart.
 pub(super) fn translate(format: &str) -> Result<String, String> {
     // Three together are the request line, and brackets belong to the time.
     let format = format

@@ -1,18 +1,19 @@
-//! The options of a uwsgi.ini with their values expanded, and those that no rule has taken yet.
+//! The options of a uwsgi.ini with their values expanded, and the list of those that are still to
+//! be translated.
 
-use super::sheet::{Sheet, Source};
+use super::output::{Output, SourceLine};
 use super::yaml::Text;
 
-/// A line with its text complete.
+/// A line of the file, its value expanded.
 #[derive(Clone, Debug)]
 pub(super) struct IniOption {
-    pub(super) source: Source,
+    pub(super) source: SourceLine,
     pub(super) key: String,
     pub(super) value: Text,
 }
 
 impl IniOption {
-    /// The value as far as it is known.
+    /// The value; variables of the environment stay `${NAME}`.
     pub(super) fn text(&self) -> &str {
         match &self.value {
             Text::Plain(text) | Text::Expanded(text) => text,
@@ -24,7 +25,7 @@ impl IniOption {
         !["false", "off", "no", "0"].contains(&self.text().to_ascii_lowercase().as_str())
     }
 
-    /// The value when it is known now.
+    /// The value, unless it contains a variable of the environment.
     pub(super) fn plain(&self) -> Option<&str> {
         match &self.value {
             Text::Plain(text) => Some(text),
@@ -32,7 +33,7 @@ impl IniOption {
         }
     }
 
-    /// The text before, the value after: a variable in it stays one.
+    /// The value changed by `change`; a variable in it stays one.
     pub(super) fn with(&self, change: impl FnOnce(&str) -> String) -> Text {
         match &self.value {
             Text::Plain(text) => Text::Plain(change(text)),
@@ -41,7 +42,7 @@ impl IniOption {
     }
 }
 
-/// The lines that were not dealt with yet.
+/// The lines that are still to be translated.
 pub(super) struct Remaining(pub(super) Vec<IniOption>);
 
 impl Remaining {
@@ -55,24 +56,24 @@ impl Remaining {
     }
 
     /// Takes out the lines with these keys; the last one counts.
-    pub(super) fn last(&mut self, keys: &[&str], sheet: &mut Sheet) -> Option<IniOption> {
+    pub(super) fn last(&mut self, keys: &[&str], output: &mut Output) -> Option<IniOption> {
         let mut taken = self.take(keys);
         let last = taken.pop()?;
         for before in taken {
             let why = format!(
-                "line {} sets it again, and the last one holds",
+                "line {} sets it again, and the last one counts",
                 last.source.number
             );
-            sheet.leave(&before.source, why);
+            output.omit(&before.source, why);
         }
         Some(last)
     }
 
-    /// Whether a switch is on.
-    pub(super) fn is_on(&mut self, key: &str, why: &str, sheet: &mut Sheet) -> bool {
-        let option = self.last(&[key], sheet);
+    /// Takes out the lines with this key and lists them as not needed; whether the last one is on.
+    pub(super) fn is_on(&mut self, key: &str, why: &str, output: &mut Output) -> bool {
+        let option = self.last(&[key], output);
         if let Some(option) = &option {
-            sheet.needless(&option.source, why);
+            output.not_needed(&option.source, why);
         }
         option.is_some_and(|option| option.is_on())
     }

@@ -1,5 +1,5 @@
-//! What becomes of the lines of a file: settings, and comments about all the rest. Every value goes
-//! through the settings table before it is written.
+//! The rcorn.yaml that is being written: settings, and comments about all other lines. Every value
+//! is checked against the settings table before it is added.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,58 +8,58 @@ use rcorn_settings::{Section, Setting, TABLE};
 
 /// A line of the file that is migrated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct SourceLine {
     /// Counted from 1.
     pub(super) number: usize,
-    /// As it stands there.
+    /// Its text, unchanged.
     pub(super) text: String,
 }
 
-/// One setting to be written.
+/// One setting with its comments.
 #[derive(Debug)]
 struct Entry {
     node: Node,
     notes: Vec<String>,
-    source: Option<Source>,
+    source: Option<SourceLine>,
 }
 
-/// All that will be written.
+/// The file that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Sheet {
+pub(super) struct Output {
     head: Vec<String>,
     entries: BTreeMap<usize, Entry>,
-    /// Where each name of a map was given.
-    names: BTreeMap<(usize, String), Source>,
-    left: Vec<(Source, String)>,
-    needless: Vec<(Source, String)>,
-    /// The lines that rcorn refuses in a configuration of its own.
+    /// The line that set each name of a map.
+    names: BTreeMap<(usize, String), SourceLine>,
+    omitted: Vec<(SourceLine, String)>,
+    not_needed: Vec<(SourceLine, String)>,
+    /// The numbers of the lines that rcorn would refuse if it read the file itself.
     refused: BTreeSet<usize>,
 }
 
-impl Sheet {
-    /// Adds a remark at the head of the file.
+impl Output {
+    /// Adds a comment at the head of the file.
     pub(super) fn remark(&mut self, text: impl Into<String>) {
         self.head.push(text.into());
     }
 
-    /// A line that was not translated, and what to do about it.
-    pub(super) fn leave(&mut self, source: &Source, why: impl Into<String>) {
-        self.left.push((source.clone(), why.into()));
+    /// Lists a line that was not translated, with the reason or an alternative.
+    pub(super) fn omit(&mut self, source: &SourceLine, why: impl Into<String>) {
+        self.omitted.push((source.clone(), why.into()));
     }
 
-    /// Remembers a line that rcorn would not take if it read the file itself.
-    pub(super) fn refuse(&mut self, source: &Source) {
+    /// Marks a line that rcorn would refuse if it read the file itself.
+    pub(super) fn mark_refused(&mut self, source: &SourceLine) {
         self.refused.insert(source.number);
     }
 
-    /// The numbers of such lines, in their order.
-    pub(super) fn refused(&self) -> impl Iterator<Item = usize> + '_ {
+    /// The numbers of the marked lines, in rising order.
+    pub(super) fn refused_lines(&self) -> impl Iterator<Item = usize> + '_ {
         self.refused.iter().copied()
     }
 
-    /// A line that asks for what rcorn does anyway.
-    pub(super) fn needless(&mut self, source: &Source, why: impl Into<String>) {
-        self.needless.push((source.clone(), why.into()));
+    /// Lists a line that asks for what rcorn does in any case.
+    pub(super) fn not_needed(&mut self, source: &SourceLine, why: impl Into<String>) {
+        self.not_needed.push((source.clone(), why.into()));
     }
 
     /// Whether the setting has a value.
@@ -67,30 +67,31 @@ impl Sheet {
         index_of(name).is_some_and(|index| self.entries.contains_key(&index))
     }
 
-    /// A remark about a setting that has a value.
-    pub(super) fn note(&mut self, name: &str, text: impl Into<String>) {
+    /// Adds a comment to a setting that has a value.
+    pub(super) fn comment(&mut self, name: &str, text: impl Into<String>) {
         if let Some(entry) = index_of(name).and_then(|index| self.entries.get_mut(&index)) {
             entry.notes.push(text.into());
         }
     }
 
-    /// Sets a setting; gives whether it was taken.
-    pub(super) fn set(&mut self, name: &str, text: &Text, source: &Source) -> bool {
+    /// Sets a setting; `true` if the value is valid.
+    pub(super) fn set(&mut self, name: &str, text: &Text, source: &SourceLine) -> bool {
         self.put(name, vec![text.clone()], source, false)
     }
 
-    /// Adds to a list.
-    pub(super) fn add(&mut self, name: &str, text: &Text, source: &Source) -> bool {
+    /// Adds an item to a list; `true` if it is valid.
+    pub(super) fn add(&mut self, name: &str, text: &Text, source: &SourceLine) -> bool {
         self.put(name, vec![text.clone()], source, true)
     }
 
-    /// Sets a list as a whole.
-    pub(super) fn set_all(&mut self, name: &str, texts: Vec<Text>, source: &Source) -> bool {
+    /// Sets a whole list; `true` if it is valid.
+    pub(super) fn set_all(&mut self, name: &str, texts: Vec<Text>, source: &SourceLine) -> bool {
         self.put(name, texts, source, false)
     }
 
-    /// What follows from the other settings rather than from one line.
-    pub(super) fn imply(&mut self, name: &str, text: &str, why: &str) {
+    /// Sets a setting that no line sets, but that follows from what uWSGI does; nothing if it has a
+    /// value.
+    pub(super) fn set_implied(&mut self, name: &str, text: &str, why: &str) {
         if let Some(index) = index_of(name).filter(|_| !self.has(name)) {
             let entry = Entry {
                 node: Node::list(vec![text.to_owned()]),
@@ -101,8 +102,14 @@ impl Sheet {
         }
     }
 
-    /// Adds a name with its value to a map; the last value of a name counts.
-    pub(super) fn pair(&mut self, name: &str, key: &str, text: &Text, source: &Source) -> bool {
+    /// Adds a name with its value to a map; the last value of a name counts. `true` if it is valid.
+    pub(super) fn add_pair(
+        &mut self,
+        name: &str,
+        key: &str,
+        text: &Text,
+        source: &SourceLine,
+    ) -> bool {
         let Some((index, row)) = self.row_of(name, source) else {
             return false;
         };
@@ -110,7 +117,7 @@ impl Sheet {
             Text::Plain(text) => format!("{key}={text}"),
             Text::Expanded(_) => format!("{key}="),
         };
-        if !self.stands(row, &[Text::Plain(whole)], source) {
+        if !self.is_accepted(row, &[Text::Plain(whole)], source) {
             return false;
         }
         let entry = self.entries.entry(index).or_insert_with(|| Entry {
@@ -125,24 +132,24 @@ impl Sheet {
         if let Some(before) = self.names.insert((index, key.to_owned()), source.clone())
             && before != *source
         {
-            self.said_again(before, source);
+            self.overridden(before, source);
         }
         true
     }
 
-    fn said_again(&mut self, before: Source, source: &Source) {
+    fn overridden(&mut self, before: SourceLine, source: &SourceLine) {
         let why = format!(
-            "line {} sets it again, and the last one holds",
+            "line {} sets it again, and the last one counts",
             source.number
         );
-        self.left.push((before, why));
+        self.omitted.push((before, why));
     }
 
-    fn put(&mut self, name: &str, texts: Vec<Text>, source: &Source, more: bool) -> bool {
+    fn put(&mut self, name: &str, texts: Vec<Text>, source: &SourceLine, more: bool) -> bool {
         let Some((index, row)) = self.row_of(name, source) else {
             return false;
         };
-        if !self.stands(row, &texts, source) {
+        if !self.is_accepted(row, &texts, source) {
             return false;
         }
         let mut before = self.entries.remove(&index);
@@ -150,7 +157,7 @@ impl Sheet {
             && let Some(old) = before.take()
             && let Some(old) = old.source
         {
-            self.said_again(old, source);
+            self.overridden(old, source);
         }
         let (mut list, mut notes) = match before {
             Some(Entry {
@@ -173,10 +180,10 @@ impl Sheet {
         true
     }
 
-    fn row_of(&mut self, name: &str, source: &Source) -> Option<(usize, &'static Setting)> {
+    fn row_of(&mut self, name: &str, source: &SourceLine) -> Option<(usize, &'static Setting)> {
         let found = index_of(name).and_then(|index| Some((index, TABLE.get(index)?)));
         if found.is_none() {
-            self.leave(
+            self.omit(
                 source,
                 format!("this version of rcorn has no setting {name}"),
             );
@@ -184,8 +191,8 @@ impl Sheet {
         found
     }
 
-    /// Whether rcorn would take the texts; if not, the line is listed with what rcorn would say.
-    fn stands(&mut self, row: &Setting, texts: &[Text], source: &Source) -> bool {
+    /// Whether rcorn accepts the texts; if not, the line is listed with the error.
+    fn is_accepted(&mut self, row: &Setting, texts: &[Text], source: &SourceLine) -> bool {
         let Some(Err(refused)) = checked(row, texts) else {
             return true;
         };
@@ -197,8 +204,8 @@ impl Sheet {
             };
             format!("{joint} {hint}")
         });
-        self.leave(source, format!("{} refuses it: {refused}{hint}", row.name));
-        self.refuse(source);
+        self.omit(source, format!("{}: {refused}{hint}", row.name));
+        self.mark_refused(source);
         false
     }
 
@@ -228,15 +235,15 @@ impl Sheet {
         }
         listed(
             &mut out,
-            "Left out; each line with what to do instead:",
-            &mut self.left,
+            "Not translated; each line with what to do instead:",
+            &mut self.omitted,
         );
-        listed(&mut out, "Not needed:", &mut self.needless);
+        listed(&mut out, "Not needed:", &mut self.not_needed);
         out
     }
 }
 
-fn listed(out: &mut String, title: &str, lines: &mut [(Source, String)]) {
+fn listed(out: &mut String, title: &str, lines: &mut [(SourceLine, String)]) {
     if lines.is_empty() {
         return;
     }
@@ -253,7 +260,7 @@ fn index_of(name: &str) -> Option<usize> {
     TABLE.iter().position(|row| row.name == name)
 }
 
-/// What the table says; nothing about texts that are known only when rcorn starts.
+/// The check by the settings table; `None` for a text that is complete only when rcorn starts.
 fn checked(
     row: &Setting,
     texts: &[Text],

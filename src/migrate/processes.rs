@@ -1,16 +1,15 @@
-//! How many workers of a uwsgi.ini, how long and how large, as whom, and what they log.
+//! The workers of a uwsgi.ini: how many, their limits of time and memory, and their user.
 
-use super::logformat;
 use super::options::{IniOption, Remaining};
-use super::sheet::Sheet;
+use super::output::Output;
 use super::yaml::Text;
 
-/// How many workers.
-pub(super) fn workers(rest: &mut Remaining, sheet: &mut Sheet) {
-    let processes = rest.last(&["processes", "workers"], sheet);
-    let Some(threads) = rest.last(&["threads"], sheet) else {
+/// `processes` and `threads` as `workers`.
+pub(super) fn workers(rest: &mut Remaining, output: &mut Output) {
+    let processes = rest.last(&["processes", "workers"], output);
+    let Some(threads) = rest.last(&["threads"], output) else {
         if let Some(given) = processes {
-            sheet.set("workers", &given.value, &given.source);
+            output.set("workers", &given.value, &given.source);
         }
         return;
     };
@@ -18,41 +17,41 @@ pub(super) fn workers(rest: &mut Remaining, sheet: &mut Sheet) {
     let each = number(&threads);
     let count = processes.as_ref().map_or(Some(1), number);
     if each.is_some_and(|each| each <= 1) {
-        sheet.needless(&threads.source, "a worker runs one request at a time");
+        output.not_needed(&threads.source, "a worker runs one request at a time");
         if let Some(given) = processes {
-            sheet.set("workers", &given.value, &given.source);
+            output.set("workers", &given.value, &given.source);
         }
         return;
     }
     let (Some(each), Some(count)) = (each, count) else {
         if let Some(given) = processes {
-            sheet.set("workers", &given.value, &given.source);
+            output.set("workers", &given.value, &given.source);
         }
-        return sheet.leave(
+        return output.omit(
             &threads.source,
             "a worker runs one request at a time: multiply the number of workers by it",
         );
     };
     let source = processes.map_or_else(|| threads.source.clone(), |given| given.source);
     let product = Text::Plain(count.saturating_mul(each).to_string());
-    if sheet.set("workers", &product, &source) {
-        sheet.note(
+    if output.set("workers", &product, &source) {
+        output.comment(
             "workers",
             format!(
-                "{count} processes with {each} threads each: as many requests at a time. A worker runs one request at a time; workers \
-                 share the memory of the app."
+                "{count} processes with {each} threads each, for the same number of concurrent requests: a worker runs one request at a \
+                 time. Workers share the memory of the app."
             ),
         );
-        sheet.needless(&threads.source, "it went into the number of workers");
+        output.not_needed(&threads.source, "it is included in the number of workers");
     }
 }
 
-/// Times and sizes that several lines decide.
-pub(super) fn limits(rest: &mut Remaining, sheet: &mut Sheet) {
-    if let Some(given) = rest.last(&["harakiri"], sheet) {
-        sheet.set("timeout", &given.value, &given.source);
+/// Limits of time and size that depend on several lines.
+pub(super) fn limits(rest: &mut Remaining, output: &mut Output) {
+    if let Some(given) = rest.last(&["harakiri"], output) {
+        output.set("timeout", &given.value, &given.source);
     } else {
-        sheet.imply("timeout", "0", "uWSGI has no limit without harakiri. rcorn's own is 30 seconds, and a good thing to have.");
+        output.set_implied("timeout", "0", "uWSGI has no limit without harakiri. Take this line out for rcorn's default, 30 seconds, which is recommended.");
     }
     let memory = rest.take(&["reload-on-rss", "evil-reload-on-rss"]);
     let least = memory
@@ -62,34 +61,34 @@ pub(super) fn limits(rest: &mut Remaining, sheet: &mut Sheet) {
         .min();
     for given in memory {
         match given.plain().and_then(|text| text.parse::<u64>().ok()) {
-            Some(size) if Some(size) == least && !sheet.has("max_worker_memory") => {
-                sheet.set(
+            Some(size) if Some(size) == least && !output.has("max_worker_memory") => {
+                output.set(
                     "max_worker_memory",
                     &Text::Plain(format!("{size}MiB")),
                     &given.source,
                 );
             }
-            Some(_) => sheet.needless(&given.source, "the smaller limit holds"),
-            None => sheet.leave(
+            Some(_) => output.not_needed(&given.source, "the smaller limit counts"),
+            None => output.omit(
                 &given.source,
                 "write it as max_worker_memory, with its unit: 512MiB",
             ),
         }
     }
-    if let Some(given) = rest.last(&["buffer-size"], sheet) {
-        buffer(&given, sheet);
+    if let Some(given) = rest.last(&["buffer-size"], output) {
+        buffer(&given, output);
     }
-    let http = rest.last(&["http-timeout"], sheet);
-    let socket = rest.last(&["socket-timeout"], sheet);
+    let http = rest.last(&["http-timeout"], output);
+    let socket = rest.last(&["socket-timeout"], output);
     if let (Some(_), Some(socket)) = (&http, &socket) {
-        sheet.leave(
+        output.omit(
             &socket.source,
-            "http-timeout is what clients meet, and it was taken",
+            "http-timeout, which applies to clients, is used instead",
         );
     }
     if let Some(given) = http.or(socket) {
         for name in ["body_timeout", "write_timeout"] {
-            sheet.set(name, &given.value, &given.source);
+            output.set(name, &given.value, &given.source);
         }
     }
     let mercies = rest.take(&["worker-reload-mercy", "reload-mercy"]);
@@ -99,130 +98,61 @@ pub(super) fn limits(rest: &mut Remaining, sheet: &mut Sheet) {
         .unwrap_or_default();
     for (number, given) in mercies.iter().enumerate() {
         if number == chosen {
-            sheet.set("graceful_timeout", &given.value, &given.source);
+            output.set("graceful_timeout", &given.value, &given.source);
         } else {
-            sheet.leave(
+            output.omit(
                 &given.source,
-                "rcorn has one such time, graceful_timeout, and worker-reload-mercy was taken",
+                "rcorn has one such time, graceful_timeout; worker-reload-mercy is used for it",
             );
         }
     }
 }
 
-/// uWSGI has one limit for the whole head, rcorn one for each of its lines.
-fn buffer(given: &IniOption, sheet: &mut Sheet) {
+/// uWSGI limits the whole header, rcorn each of its lines.
+fn buffer(given: &IniOption, output: &mut Output) {
     let Some(size) = given.plain().and_then(|text| text.parse::<u64>().ok()) else {
-        return sheet.leave(
+        return output.omit(
             &given.source,
             "write it as limit_request_line and limit_request_field_size",
         );
     };
     if size <= 4096 {
-        return sheet.needless(
+        return output.not_needed(
             &given.source,
-            "rcorn takes a request line of 4094 bytes and 100 fields of 8190 bytes each",
+            "rcorn accepts a request line of 4094 bytes and 100 fields of 8190 bytes each",
         );
     }
     let line = size.min(8190).to_string();
-    sheet.set("limit_request_line", &Text::Plain(line), &given.source);
+    output.set("limit_request_line", &Text::Plain(line), &given.source);
     if size > 8190 {
-        sheet.set(
+        output.set(
             "limit_request_field_size",
             &Text::Plain(size.to_string()),
             &given.source,
         );
-        sheet.note(
+        output.comment(
             "limit_request_line",
-            "The most that is possible; uWSGI's buffer held all lines of a head together.",
+            "The maximum; uWSGI's buffer held all lines of a header together.",
         );
     }
 }
 
-/// The user.
-pub(super) fn user(rest: &mut Remaining, sheet: &mut Sheet) {
-    let plain = rest.is_on("no-initgroups", "initgroups is off by itself", sheet);
-    let user = rest.last(&["uid", "immediate-uid"], sheet);
-    let group = rest.last(&["gid", "immediate-gid"], sheet);
+/// User and group of the workers.
+pub(super) fn user(rest: &mut Remaining, output: &mut Output) {
+    let plain = rest.is_on("no-initgroups", "initgroups is off by default", output);
+    let user = rest.last(&["uid", "immediate-uid"], output);
+    let group = rest.last(&["gid", "immediate-gid"], output);
     if let Some(given) = &user {
-        sheet.set("user", &given.value, &given.source);
+        output.set("user", &given.value, &given.source);
     }
     if let Some(given) = &group {
-        sheet.set("group", &given.value, &given.source);
+        output.set("group", &given.value, &given.source);
     }
     if user.is_some() && group.is_some() && !plain {
-        sheet.imply(
+        output.set_implied(
             "initgroups",
             "true",
             "uWSGI joins all groups of the user unless no-initgroups is given.",
         );
-    }
-}
-
-/// What is written where.
-pub(super) fn logs(rest: &mut Remaining, sheet: &mut Sheet) {
-    let silent = rest.is_on(
-        "disable-logging",
-        "rcorn writes no access log unless accesslog is set",
-        sheet,
-    );
-    let mut target = Text::Plain("-".to_owned());
-    for given in rest.take(&[
-        "logto",
-        "logto2",
-        "daemonize",
-        "daemonize2",
-        "logger",
-        "req-logger",
-    ]) {
-        let path = given.text().strip_prefix("file:").unwrap_or(given.text());
-        let is_file =
-            !path.contains(':') && path != "stdio" && path != "syslog" && path != "rsyslog";
-        let path = if path == "stdio" { "-" } else { path };
-        if !is_file && path != "-" {
-            sheet.leave(
-                &given.source,
-                "rcorn logs to files and standard streams: let systemd-cat or logger pass them on",
-            );
-            continue;
-        }
-        let text = given.with(|_whole| path.to_owned());
-        if given.key.starts_with("daemonize") {
-            sheet.set("daemon", &Text::Plain("true".to_owned()), &given.source);
-        }
-        if given.key == "req-logger" {
-            sheet.set("accesslog", &text, &given.source);
-        } else if sheet.set("errorlog", &text, &given.source) {
-            target = text;
-        }
-    }
-    let format = rest.last(&["logformat", "log-format"], sheet);
-    if silent {
-        if let Some(given) = format {
-            sheet.leave(
-                &given.source,
-                "there is no access log, because of disable-logging",
-            );
-        }
-        return;
-    }
-    if !sheet.has("accesslog") {
-        let why =
-            "uWSGI logs each request beside everything else. Take this out for no access log.";
-        if let (Text::Plain(path), true) = (&target, sheet.has("errorlog")) {
-            sheet.imply("accesslog", path, why);
-        } else {
-            sheet.imply("accesslog", "-", why);
-        }
-    }
-    let Some(given) = format else { return };
-    match given.plain().map(logformat::translate) {
-        Some(Ok(format)) => {
-            sheet.set("access_log_format", &Text::Plain(format), &given.source);
-        }
-        Some(Err(why)) => sheet.leave(
-            &given.source,
-            format!("{why}: write access_log_format by hand"),
-        ),
-        None => sheet.leave(&given.source, "write access_log_format by hand"),
     }
 }

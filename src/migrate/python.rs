@@ -1,19 +1,19 @@
-//! The statements of a Python file, as far as one can tell them apart without running anything:
-//! where each begins, its first line without comments, and whether it has a block.
+//! The statements of a Python file, found without running it: where each begins, its first line
+//! without comments, and the lines of its block.
 
-use super::sheet::Source;
+use super::output::SourceLine;
 
 /// One statement that is not indented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
-    pub(super) source: Source,
+    pub(super) source: SourceLine,
     /// The first logical line, without comments.
     pub(super) code: String,
-    /// The logical lines that belong to it.
+    /// The logical lines of its block.
     pub(super) block: Vec<String>,
 }
 
-/// Words that go on with the statement before them.
+/// Words that continue the statement before them.
 const GO_ON: [&str; 4] = ["else", "elif", "except", "finally"];
 
 /// The statements of a file.
@@ -25,7 +25,7 @@ pub(super) fn statements(text: &str) -> Vec<Statement> {
             .get(number.saturating_sub(1))
             .copied()
             .unwrap_or_default();
-        Source {
+        SourceLine {
             number,
             text: text.trim_end().to_owned(),
         }
@@ -57,7 +57,7 @@ pub(super) fn statements(text: &str) -> Vec<Statement> {
     statements
 }
 
-/// Lines as Python joins them: within brackets, within triple quotes, and after a backslash.
+/// Logical lines: Python joins lines within brackets, within triple quotes, and after a backslash.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let (mut lines, mut code, mut begin) = (Vec::new(), String::new(), 1_usize);
     let (mut depth, mut number) = (0_u32, 1_usize);

@@ -1,13 +1,13 @@
-//! A uwsgi.ini in rcorn's settings. What depends on several lines is in `places` and `limits`, one
-//! function for each matter; what depends on one line alone is in `rules`.
+//! A uwsgi.ini as settings of rcorn. Settings that depend on several lines are in `app`, `sockets`,
+//! `processes` and `logs`; lines that are translated one by one are in `rules`.
 
 use std::path::Path;
 
 use super::ini::{self, IniLine, Placeholders};
 use super::options::{IniOption, Remaining};
-use super::sheet::Sheet;
+use super::output::Output;
 use super::yaml::Text;
-use super::{MigrateError, limits, places, rules};
+use super::{MigrateError, app, logs, processes, rules, sockets};
 
 /// The file as a rcorn.yaml.
 pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError> {
@@ -23,47 +23,48 @@ pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError>
             "there is nothing to migrate",
         ));
     }
-    let mut sheet = Sheet::default();
+    let mut output = Output::default();
     let name = file
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    sheet.remark(format!(
+    output.remark(format!(
         "Made by `rcorn migrate` from {}.",
         super::yaml::verbatim(&name)
     ));
-    sheet.remark("To check it: rcorn --check-config -c rcorn.yaml.");
+    output.remark("To check it: rcorn --check-config -c rcorn.yaml.");
     if !others.is_empty() {
         let others: Vec<String> = others
             .iter()
             .map(|other| super::yaml::verbatim(other))
             .collect();
-        sheet.remark(format!(
+        output.remark(format!(
             "Of its sections only [uwsgi] was read, not [{}].",
             others.join("], [")
         ));
     }
-    let mut rest = Remaining(expanded(file, &lines, &mut sheet));
-    places::app(&mut rest, &mut sheet);
-    places::sockets(&mut rest, &mut sheet);
-    limits::workers(&mut rest, &mut sheet);
-    limits::limits(&mut rest, &mut sheet);
-    limits::user(&mut rest, &mut sheet);
-    limits::logs(&mut rest, &mut sheet);
+    let mut rest = Remaining(expanded(file, &lines, &mut output));
+    app::app(&mut rest, &mut output);
+    sockets::sockets(&mut rest, &mut output);
+    processes::workers(&mut rest, &mut output);
+    processes::limits(&mut rest, &mut output);
+    processes::user(&mut rest, &mut output);
+    logs::logs(&mut rest, &mut output);
     for option in rest.0 {
-        rules::apply(&option, &mut sheet);
+        rules::apply(&option, &mut output);
     }
-    if !sheet.has("wsgi_app") {
-        sheet.remark("No app was found in it: add wsgi_app, or name it on the command line.");
+    if !output.has("wsgi_app") {
+        output.remark("It names no app: add wsgi_app, or name the app on the command line.");
     }
-    if !sheet.has("bind") {
-        sheet.remark("No address was found in it: rcorn listens on 127.0.0.1:8000 unless bind says otherwise.");
+    if !output.has("bind") {
+        output.remark("It names no address: rcorn listens on 127.0.0.1:8000 unless bind is set.");
     }
-    Ok(sheet.render())
+    Ok(output.render())
 }
 
-/// Completes the texts. Lines under a condition, and names of the file's own, are dealt with here.
-fn expanded(file: &Path, lines: &[IniLine], sheet: &mut Sheet) -> Vec<IniOption> {
+/// Replaces the placeholders. Lists conditions with the lines under them, and lines that only
+/// define placeholders.
+fn expanded(file: &Path, lines: &[IniLine], output: &mut Output) -> Vec<IniOption> {
     let mut placeholders = Placeholders {
         file,
         values: Vec::new(),
@@ -88,21 +89,21 @@ fn expanded(file: &Path, lines: &[IniLine], sheet: &mut Sheet) -> Vec<IniOption>
         let key = line.key.as_str();
         if ["endif", "end-if", "endfor", "end-for"].contains(&key) {
             inside.pop();
-            sheet.needless(&line.source, "the end of the condition above");
+            output.not_needed(&line.source, "the end of the condition above");
         } else if key.starts_with("if") || key == "for" || key.starts_with("for-") {
             inside.push(line.source.text.clone());
-            sheet.leave(
+            output.omit(
                 &line.source,
-                "conditions are not translated: decide, and add what holds for this machine",
+                "conditions are not translated: add what applies to this machine",
             );
         } else if let Some(condition) = inside.last() {
-            sheet.leave(&line.source, format!("it depends on: {condition}"));
+            output.omit(&line.source, format!("it depends on: {condition}"));
         } else if ["set-placeholder", "set-ph"].contains(&key)
             || (used.contains(&key) && !rules::is_known(key))
         {
-            sheet.needless(
+            output.not_needed(
                 &line.source,
-                "a name of the file's own; its text stands where it is used",
+                "a placeholder; its value is written where it is used",
             );
         } else if line.value == "%k" && ["processes", "workers"].contains(&key) {
             out.push(IniOption {
@@ -117,7 +118,7 @@ fn expanded(file: &Path, lines: &[IniLine], sheet: &mut Sheet) -> Vec<IniOption>
                     key: line.key.clone(),
                     value,
                 }),
-                Err(why) => sheet.leave(&line.source, why),
+                Err(why) => output.omit(&line.source, why),
             }
         }
     }

@@ -1,11 +1,11 @@
-//! Settings written as YAML, so that every reader takes each text for what it is.
+//! Settings written as YAML, quoted so that every version of YAML reads a text as a text.
 
 use rcorn_settings::{Setting, Shape};
 
 /// One text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// As it stands.
+    /// Without variables.
     Plain(String),
     /// With `${NAME}` for variables of the environment.
     Expanded(String),
@@ -16,7 +16,7 @@ pub enum Text {
 pub enum Node {
     /// YAML already.
     Plain(String),
-    /// Texts in their order; one alone needs no list.
+    /// Texts; a single one is written without a list.
     List(Vec<Text>),
     /// Names and texts.
     Map(Vec<(String, Text)>),
@@ -133,7 +133,7 @@ pub fn is_map(row: &Setting) -> bool {
     row.shape == Shape::Pairs
 }
 
-/// A comment of so many lines as it needs.
+/// A comment, wrapped.
 pub fn comment(text: &str, indent: &str) -> String {
     const WIDTH: usize = 100;
     let mut lines: Vec<String> = Vec::new();
@@ -149,7 +149,7 @@ pub fn comment(text: &str, indent: &str) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-/// A line of somebody else's file within a comment: what would end a comment is taken out.
+/// A line of the file for use in a comment: what would end a comment is replaced by a blank.
 pub fn verbatim(text: &str) -> String {
     let shown = |sign: char| {
         if sign.is_control() || matches!(sign, '\u{2028}' | '\u{2029}' | '\u{feff}') {

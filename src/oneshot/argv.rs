@@ -1,5 +1,5 @@
-//! The command lines of the one-shot commands. The flags that they share with the server are passed
-//! on to `settings`, which knows them; the others, and all help texts, are here.
+//! The command lines of the one-shot commands. Flags that the server has, too, are passed on to
+//! `settings`; the others are parsed here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use rcorn_types::CommandError;
 
 use super::OneShot;
 
-/// What a command line asks for.
+/// A command line.
 #[derive(Debug)]
 pub(super) enum Parsed {
-    /// To run with these details; and the flags and the app, for `settings`.
+    /// Run with these details. The words are the flags and the app, for `settings`.
     Run(Details, Vec<OsString>),
-    /// The help text.
+    /// Print the help text.
     Print(String),
 }
 
-/// What a command needs besides settings. Paths are absolute, for the directory changes.
+/// What a command needs besides settings. Paths are absolute, because the directory changes.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Details {
     event: Option<String>,
@@ -141,7 +141,7 @@ fn handler(text: &str) -> Result<OsString, String> {
     }
 }
 
-/// Reads all words of a command line: the program's name, the command's, and the rest.
+/// Reads all words of a command line: the program, the command, and the rest.
 pub(super) fn read(which: OneShot, words: &[OsString]) -> Result<Parsed, CommandError> {
     let hint = format!("rcorn {} --help", which.word());
     let usage = |what: String| CommandError::usage(what, hint.as_str());
@@ -171,15 +171,14 @@ fn flags(which: OneShot, matches: &ArgMatches) -> Result<Vec<OsString>, String> 
     }
     let mut apps = all(matches, APP);
     let app = apps.next();
-    // With cgi the first word that is no option of its ends the options.
+    // With cgi, the first word that is not an option ends the options.
     let begin = app.map(|app| app.to_string_lossy()).unwrap_or_default();
     if begin.starts_with('-') {
         return Err(format!("unexpected argument '{begin}' found"));
     }
     words.extend(app.cloned());
     match apps.next().map(|next| next.to_string_lossy()) {
-        // A script that names us in its first line stands here, and behind it what the web server
-        // adds.
+        // The path of a script whose first line names rcorn, followed by what the web server adds.
         Some(next) if which == OneShot::Cgi && next.starts_with('-') => Err(format!(
             "{next} follows the app; options of rcorn cgi must precede it, because words after it may be a client's query"
         )),
@@ -234,12 +233,12 @@ fn text(word: &OsString) -> Result<String, String> {
     text.ok_or_else(|| format!("'{}' is not valid UTF-8", word.to_string_lossy()))
 }
 
-/// A path as seen from where it was typed.
+/// A path, relative to the current directory, made absolute.
 fn absolute(path: &OsString) -> Result<String, String> {
     let plain = |path: PathBuf| path.components().collect::<PathBuf>();
     let absolute = std::path::absolute(Path::new(path)).map(plain);
     absolute
-        .map_err(|error| format!("'{}' is no path: {error}", path.to_string_lossy()))
+        .map_err(|error| format!("'{}' is not a path: {error}", path.to_string_lossy()))
         .and_then(|path| text(&path.into_os_string()))
 }
 

@@ -1,8 +1,9 @@
 //! `rcorn cgi`, `rcorn invoke`, `rcorn pack`: one request or one bundle, without a server.
 //!
-//! This process becomes the user's own Python, with its orders and rcorn's Python modules in a
-//! memfd; workers and the native module would only cost time here. The modules are those that
-//! `rcorn pack` puts into a bundle, so a function service and `rcorn invoke` run the same code.
+//! This process becomes the user's own Python, by exec. A memfd contains its orders and rcorn's
+//! Python modules. There are no workers and no native module, which would take time to start.
+//! `rcorn pack` puts the same modules into a bundle, so `rcorn invoke` runs what a function service
+//! runs.
 #![forbid(unsafe_code)]
 
 mod argv;
@@ -69,7 +70,7 @@ impl OneShot {
         Self::ALL.into_iter().find(|one| word == one.word())
     }
 
-    /// The word after `rcorn` that asks for it.
+    /// Its name on the command line.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -80,7 +81,7 @@ impl OneShot {
     }
 }
 
-/// The orders to the interpreter.
+/// What the interpreter is to do, for `bootstrap.py`.
 #[derive(Serialize)]
 struct Orders<'a> {
     command: OneShot,
@@ -112,7 +113,7 @@ pub fn run(
         Parsed::Run(details, flags) => (details, flags),
         Parsed::Print(text) => return Ok(text),
     };
-    // Variables that change one default each are for servers: a port that is no port must not end a
+    // Variables that change one default each are for servers: an invalid PORT must not fail a
     // request.
     let environment = |name: &str| {
         let applies = name == "PWD" || name.ends_with("_CMD_ARGS");
@@ -132,8 +133,8 @@ pub fn run(
     match become_python(command, &resolved.settings, &details, words)? {}
 }
 
-/// The settings, unless the words ask for help. A file is read only if it is named: whoever starts
-/// a CGI program does not choose its directory.
+/// The settings; `None` if the words ask for help. A configuration file is read only if it is
+/// named, because a web server chooses the directory of a CGI program.
 fn resolve(
     words: &[OsString],
     flags: Vec<OsString>,
@@ -147,7 +148,7 @@ fn resolve(
     driver::resolve(sources, words).map(Some)
 }
 
-/// People type the command into a shell to see what it does: then there is no request.
+/// Explains the command to somebody who runs it in a shell, where there is no request.
 fn check_for_request(settings: &Settings) -> Result<(), CommandError> {
     let set = std::env::var_os("REQUEST_METHOD").is_some_and(|method| !method.is_empty());
     let given = settings

@@ -1,5 +1,5 @@
-//! What to listen on. Only the form is judged here; whether a name resolves or a file can be made
-//! is the driver's to find out.
+//! Addresses to listen on. Only their form is checked here; the driver finds out whether a name
+//! resolves and a file can be created.
 
 use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use super::refusal::Cause;
 use super::value::{Value, text_form};
 
-/// One thing to listen on.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// A name or number of a host, and a port.
+    /// A host, by name or IP address, and a port.
     Tcp {
         /// Without brackets.
         host: String,
@@ -22,9 +22,9 @@ pub enum Address {
     Unix(PathBuf),
     /// A socket in Linux's abstract namespace.
     Abstract(String),
-    /// A socket that was opened by whoever started us.
+    /// An inherited socket.
     Fd(RawFd),
-    /// One of the others, where uwsgi is spoken.
+    /// One of the others, with the uwsgi protocol.
     Uwsgi(Box<Self>),
 }
 
@@ -33,8 +33,7 @@ const DEFAULT_PORT: u16 = 8000;
 /// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
 const LONGEST_PATH: usize = 107;
 
-/// Before an address where uwsgi is spoken. nginx writes it this way too: `uwsgi_pass
-/// uwsgi://unix:/run/app.sock`.
+/// The prefix of an address with the uwsgi protocol.
 const UWSGI: &str = "uwsgi://";
 
 const FORMS: &str = "write 127.0.0.1:8000, :8000 for all interfaces, [::1]:8000 for IPv6, unix:/run/app.sock, \
@@ -49,7 +48,7 @@ impl Address {
         }
     }
 
-    /// The socket alone, whatever is spoken there.
+    /// The address without its protocol.
     pub fn socket(&self) -> &Self {
         match self {
             Self::Uwsgi(inner) => inner.socket(),
@@ -101,8 +100,8 @@ impl Value for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Self::Tcp { host, port } => format!("{host}:{port}"),
-            // Two slashes after the colon are the form of a URL, not of a path: such a path needs
-            // them again.
+            // Two slashes after the colon belong to the form of a URL: a path that begins with two
+            // needs them in addition.
             Self::Unix(path) if path.to_string_lossy().starts_with("//") => {
                 format!("unix://{}", path.display())
             }
@@ -117,7 +116,7 @@ impl Value for Address {
 text_form!(Address);
 
 fn unix(path: &str) -> Result<Address, Cause> {
-    // `unix:///run/x` is the form of a URL; `unix://x` is gunicorn's other way to write `unix:x`.
+    // `unix:///run/x` is a URL; gunicorn also accepts `unix://x` for `unix:x`.
     let path = path.strip_prefix("//").unwrap_or(path);
     let name = path.strip_prefix('@');
     if name.unwrap_or(path).is_empty() {

@@ -1,4 +1,4 @@
-//! The peers that are trusted: addresses, networks, or everyone.
+//! Lists of trusted peers: addresses, networks, or everyone.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use super::refusal::Cause;
 use super::table::Shape;
 use super::value::{Value, text_form};
 
-/// A list of addresses and networks. Peers on unix sockets have no address and are not its
-/// business.
+/// A list of addresses and networks. Peers on unix sockets have no address; callers decide about
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList {
     everyone: bool,
@@ -25,8 +25,8 @@ impl AllowList {
         }
     }
 
-    /// Whether the peer is on the list. A dual-stack socket shows IPv4 peers as `::ffff:127.0.0.1`:
-    /// such a one is looked up as what it is.
+    /// Whether the list contains the peer. A dual-stack socket shows an IPv4 peer as
+    /// `::ffff:127.0.0.1`; it is looked up as IPv4, too.
     pub fn allows(&self, peer: IpAddr) -> bool {
         let canonical = peer.to_canonical();
         self.everyone
@@ -36,7 +36,7 @@ impl AllowList {
                 .any(|net| net.contains(&canonical) || net.contains(&peer))
     }
 
-    /// Whether every peer is on it.
+    /// Whether it contains every peer.
     pub fn allows_all(&self) -> bool {
         self.everyone
     }
@@ -91,12 +91,12 @@ fn network(part: &str) -> Result<IpNet, Cause> {
         return Ok(IpNet::from(address));
     }
     if !part.contains('/') {
-        return Err(wrong("something that is no IP address"));
+        return Err(wrong("something that is not an IP address"));
     }
     let net = part
         .parse::<IpNet>()
-        .map_err(|_no_network| wrong("something that is no network"))?;
-    // 10.0.0.7/8 may be meant as 10.0.0.7 or as 10.0.0.0/8: trust is not to be guessed.
+        .map_err(|_no_network| wrong("something that is not a network"))?;
+    // 10.0.0.7/8 may mean 10.0.0.7 or 10.0.0.0/8: trust must not be guessed.
     if net.trunc() != net {
         let hint = format!(
             "the network is {}, the address is {}",

@@ -1,4 +1,4 @@
-//! Times, sizes and file modes: numbers with a unit that the operator can read back.
+//! Times, sizes and file modes: numbers with a unit.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::literal::Literal;
 use super::refusal::Cause;
 use super::value::{Value, text_form};
 
-/// A span of time. Zero is how a limit is switched off.
+/// A duration. Zero switches a limit off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seconds(Duration);
 
 impl Seconds {
-    /// So many whole seconds.
+    /// This number of seconds.
     pub const fn new(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -43,7 +43,8 @@ const TIME_UNITS: &[(&str, u128)] = &[
     ("h", 3_600_000_000_000),
 ];
 
-/// Far beyond every use, and small enough that adding it to any moment cannot overflow.
+/// About 31 years: longer than any use, and short enough that no sum with a point in time
+/// overflows.
 const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
 impl Value for Seconds {
@@ -117,7 +118,7 @@ impl Value for Seconds {
 pub struct Size(u64);
 
 impl Size {
-    /// So many bytes.
+    /// This number of bytes.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
@@ -128,7 +129,7 @@ impl Size {
     }
 }
 
-/// All are powers of two: nobody means a buffer of 64,000 bytes.
+/// All units are powers of two, as for buffers and memory.
 const SIZE_UNITS: &[(&str, u128)] = &[
     ("", 1),
     ("b", 1),

@@ -1,5 +1,5 @@
-//! Turns a command line, that of the process or of a variable, into a layer. clap splits the words;
-//! the table says what flags there are, and the types of the values do the parsing.
+//! Turns a command line, that of the process or of a variable, into a layer. clap splits the words,
+//! the table has the flags, and the types of the settings parse the values.
 
 use std::ffi::OsString;
 
@@ -11,16 +11,16 @@ use super::error::Error;
 use super::gunicorn_compat::{Takes, UNSUPPORTED, Unsupported};
 use super::rows::{Layer, Setting, TABLE};
 
-/// What a command line asks for.
+/// A command line, read.
 #[derive(Debug)]
 pub(super) enum CommandLine {
-    /// To serve with these settings; and the warnings about them.
+    /// Serve with these settings. The strings are warnings.
     Serve(Box<Layer>, Vec<String>),
-    /// The help text.
+    /// Print the help text.
     Help,
-    /// The version.
+    /// Print the version.
     Version,
-    /// A page of the manual, by its name.
+    /// Print this page of the manual.
     Page(String),
 }
 
@@ -65,8 +65,8 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// All flags before a value are one flag with other names; a flag that sets a fixed text is one of
-/// its own.
+/// The flags of a setting for clap: those that take a value are one flag with aliases, each that
+/// sets a fixed text is a separate one.
 fn flags_of(row: &'static Setting) -> Vec<Arg> {
     let mut args: Vec<Arg> = Vec::new();
     let mut valued: Option<Arg> = None;
@@ -107,12 +107,12 @@ fn unsupported_flag(unsupported: &'static Unsupported) -> Option<Arg> {
     })
 }
 
-/// May be repeated, as with argparse.
+/// A flag without a value. May be repeated, as with argparse.
 fn switch(arg: Arg, id: &'static str) -> Arg {
     arg.action(ArgAction::SetTrue).overrides_with(id)
 }
 
-/// `-3` is a value, so that the type can say what is wrong with it.
+/// A flag with a value. `-3` is a value, so that the type reports what is wrong with it.
 fn with_value(arg: Arg) -> Arg {
     arg.action(ArgAction::Append)
         .num_args(1)
@@ -149,7 +149,7 @@ fn read_row(
     layer: &mut Layer,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    // In the order in which they were given, whatever the flag: the last one counts.
+    // In the order in which they were given, for all flags together: the last one counts.
     let mut given: Vec<(usize, &str, &str)> = Vec::new();
     for flag in row.flags {
         match flag.sets {
@@ -230,8 +230,7 @@ fn read_unsupported(
     Ok(())
 }
 
-/// Reads the words without a flag into the setting that has them. There is one, and it takes one
-/// word.
+/// Reads the words without a flag into the one setting that takes them. It takes one word.
 fn read_positional(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error> {
     let mut words = matches.get_many::<OsString>(WORDS).into_iter().flatten();
     let Some(first) = words.next() else {
@@ -256,7 +255,7 @@ fn read_positional(matches: &ArgMatches, layer: &mut Layer) -> Result<(), Error>
     }
 }
 
-/// clap's errors as ours, with their hints.
+/// An error of clap as an [`Error`].
 fn translated(error: &clap::Error) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -292,7 +291,7 @@ fn translated(error: &clap::Error) -> Error {
     Error::Usage(clap_error::message(error))
 }
 
-/// All flags that begin like this one.
+/// All flags that an abbreviation may stand for.
 fn meant_by(flag: &str) -> Vec<String> {
     let Some(begin) = flag.strip_prefix("--").filter(|begin| !begin.is_empty()) else {
         return Vec::new();

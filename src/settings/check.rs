@@ -1,5 +1,5 @@
-//! The last look at the merged settings: what one value alone cannot tell, and what depends on
-//! where rcorn was started. Reads the file system, changes nothing in it.
+//! Checks of the merged settings that involve several of them or the directory in which rcorn was
+//! started. Reads the file system and changes nothing in it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
 
-/// Completes the settings, or says why they cannot be followed.
+/// Completes the settings, or gives the reason why rcorn cannot run with them.
 pub(super) fn complete(
     settings: &mut Settings,
     origins: &Origins,
@@ -27,7 +27,7 @@ pub(super) fn complete(
     probe_path(settings, origins)?;
     places(settings, directory)?;
     log_files(settings, warnings);
-    // They are held against names in the form of the environ.
+    // They are compared with names in the form of the environ.
     for name in &mut settings.forwarder_headers {
         name.make_ascii_uppercase();
     }
@@ -37,7 +37,7 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// There is an address, and none twice: it would be in use by ourselves.
+/// There is at least one address, and none twice: the second bind would fail.
 fn addresses(settings: &Settings, origins: &Origins) -> Result<(), Error> {
     let mut seen = Vec::new();
     let again = settings.bind.iter().map(Address::socket).find(|socket| {
@@ -49,12 +49,12 @@ fn addresses(settings: &Settings, origins: &Origins) -> Result<(), Error> {
     let (value, what, hint) = match again {
         Some(socket) => (
             socket.to_string(),
-            "is there twice",
+            "is given twice",
             "name each address once, with or without uwsgi://",
         ),
         None if seen.is_empty() => (
             String::new(),
-            "is no address to listen on",
+            "is not an address to listen on",
             "name an address, or leave it out for 127.0.0.1:8000",
         ),
         None => return Ok(()),
@@ -112,7 +112,7 @@ fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error>
     })
 }
 
-/// The probe is put into a request line as it is.
+/// The probe is written into a request line unchanged.
 fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
     let Some(path) = &settings.reload_probe else {
         return Ok(());
@@ -122,7 +122,7 @@ fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
     }
     let refused = Refused {
         value: path.clone(),
-        what: "is not a path to ask the app for".to_owned(),
+        what: "is not a path".to_owned(),
         hint: Some(
             "it begins with a slash, has no blanks, and all else is percent-encoded: /health"
                 .to_owned(),

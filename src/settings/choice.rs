@@ -1,4 +1,4 @@
-//! Settings with a handful of answers, and where a log is written.
+//! Settings with a fixed set of words, and the target of a log.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use super::refusal::Cause;
 use super::table::Completes;
 use super::value::{Value, text_form};
 
-/// An enum whose variants are words of the command line. Case does not matter, as in gunicorn.
+/// Defines an enum whose variants are words of the command line; case does not matter, as in
+/// gunicorn.
 macro_rules! choices {
     ($(#[doc = $doc:literal])+ $type:ident, $noun:literal, $value_name:literal {
         $($(#[doc = $about:literal])+ $variant:ident = $word:literal $(| $alias:literal)*,)+
@@ -45,9 +46,9 @@ macro_rules! choices {
 choices! {
     /// Whether the app is imported once, before the workers are forked.
     Preload, "auto, on or off", "WHEN" {
-        /// Imported once, unless the imported app turns out to be unsafe to fork.
+        /// Imported once, unless the imported app is not safe to fork.
         Auto = "auto",
-        /// Imported once, come what may.
+        /// Always imported once.
         On = "on" | "true",
         /// Each worker imports it.
         Off = "off" | "false",
@@ -55,25 +56,25 @@ choices! {
 }
 
 choices! {
-    /// How changed files are found.
+    /// How changed files are noticed.
     ReloadEngine, "auto, inotify or poll", "ENGINE" {
-        /// By inotify wherever that works.
+        /// By inotify where that works, else by polling.
         Auto = "auto",
-        /// The kernel tells.
+        /// By inotify.
         Inotify = "inotify",
-        /// By looking at them once a second.
+        /// By checking all files once a second.
         Poll = "poll",
     }
 }
 
 choices! {
-    /// What becomes of the accept queue at a stop.
+    /// What happens to the accept queue at a stop.
     DrainMode, "a way to stop", "HOW" {
         /// It is served.
         Queue = "queue",
-        /// It is not.
+        /// It is discarded.
         Immediate = "immediate",
-        /// All goes on for a while first.
+        /// Everything is served for a while first.
         Delay = "delay",
     }
 }
@@ -89,7 +90,7 @@ choices! {
 }
 
 choices! {
-    /// What is spoken on an address.
+    /// The protocol of an address.
     Protocol, "a protocol", "PROTOCOL" {
         /// HTTP/1.1 and 1.0.
         Http = "http",
@@ -99,14 +100,14 @@ choices! {
 }
 
 choices! {
-    /// Which PROXY headers are taken at the beginning of a connection. gunicorn's older settings
-    /// files say true or false.
+    /// Which PROXY headers are accepted at the beginning of a connection. `true` and `false` are
+    /// values of older versions of gunicorn.
     ProxyProtocol, "off, v1, v2 or auto", "MODE" {
         /// None.
         Off = "off" | "false",
-        /// The one in text.
+        /// Version 1, text.
         V1 = "v1",
-        /// The binary one.
+        /// Version 2, binary.
         V2 = "v2",
         /// Both.
         Auto = "auto" | "true",
@@ -114,14 +115,14 @@ choices! {
 }
 
 choices! {
-    /// What becomes of a field whose name has an underscore: in the environ it could pass for
-    /// another.
+    /// How a field whose name has an underscore is treated. In the environ it has the same key as
+    /// the field with a hyphen.
     HeaderMap, "a way to treat header names with underscores", "HOW" {
-        /// The app does not see it.
+        /// It is dropped.
         Drop = "drop",
         /// The request is refused.
         Refuse = "refuse",
-        /// The app sees it, and cannot tell it from the one with hyphens.
+        /// The app gets it.
         Dangerous = "dangerous",
     }
 }
@@ -140,12 +141,12 @@ impl Value for Level {
     }
 }
 
-/// Where a log is written.
+/// The target of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
-    /// The standard stream that belongs to the log.
+    /// The standard stream of this log.
     Standard,
-    /// A file that is appended to.
+    /// A file, which is appended to.
     File(PathBuf),
 }
 

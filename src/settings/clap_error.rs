@@ -1,13 +1,13 @@
-//! clap's errors as ours: one line, without the usage and the tips that clap adds.
+//! Errors of clap in one line, without the usage and the tips that clap adds.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rcorn_types::CommandError;
 
-/// What clap says in place of parsed arguments: a text to print on standard output (the help).
+/// The help text, if that is what clap returned in place of parsed arguments.
 ///
 /// # Errors
 ///
-/// What is wrong with the command line, with this hint.
+/// The command line is wrong. `hint` becomes the hint of the error.
 pub fn help_or_error(error: &clap::Error, hint: &str) -> Result<String, CommandError> {
     if error.use_stderr() {
         Err(CommandError::usage(message(error), hint))
@@ -16,7 +16,7 @@ pub fn help_or_error(error: &clap::Error, hint: &str) -> Result<String, CommandE
     }
 }
 
-/// What is wrong, in one line.
+/// The message of an error, in one line.
 pub(super) fn message(error: &clap::Error) -> String {
     if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
         (error.kind(), error.get(ContextKind::InvalidArg))

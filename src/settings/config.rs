@@ -1,4 +1,4 @@
-//! Where the settings of a file are, and a mapping as a setting.
+//! Two types of settings: the configuration file, and a mapping.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::refusal::Cause;
 use super::table::{Completes, Shape};
 use super::value::{Value, text_form};
 
-/// The names that are looked for when nobody names a file, in this order.
+/// The names that are looked for if no file is named, in this order.
 pub(super) const USUAL: [&str; 3] = ["rcorn.yaml", "rcorn.yml", "gunicorn.conf.py"];
 
 /// A configuration file.
@@ -21,7 +21,7 @@ pub enum ConfigFile {
 }
 
 impl ConfigFile {
-    /// What the path's ending says.
+    /// The kind follows from the ending of the path.
     pub(super) fn at(path: PathBuf) -> Self {
         let ending = path.extension().and_then(|ending| ending.to_str());
         match ending {
@@ -30,7 +30,7 @@ impl ConfigFile {
         }
     }
 
-    /// The same file, whatever the directory of the moment.
+    /// The same file with an absolute path.
     pub(super) fn seen_from(self, directory: &Path) -> Self {
         match self {
             Self::Yaml(path) => Self::Yaml(directory.join(path)),
@@ -39,12 +39,12 @@ impl ConfigFile {
         }
     }
 
-    /// Whether an interpreter must read it.
+    /// Whether Python must execute it.
     pub fn is_python(&self) -> bool {
         matches!(self, Self::Python(_) | Self::Module(_))
     }
 
-    /// How the operator knows it: without the directory rcorn was started in.
+    /// Its name in messages: relative to the directory in which rcorn was started.
     pub fn shown(&self, directory: &Path) -> String {
         match self {
             Self::Yaml(path) | Self::Python(path) => path
@@ -94,22 +94,21 @@ impl Value for ConfigFile {
     }
 }
 
-/// A mapping of names to anything: kept as JSON. One that lives in a `gunicorn.conf.py` stays
-/// there, because it may have functions and classes in it; the workers find it when they execute
-/// that file.
+/// A mapping of names to values, as JSON. One that cannot be written as JSON, because it contains
+/// functions or classes, stays in its `gunicorn.conf.py`; templates get it by executing that file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping(String);
 
-/// Stands for a mapping that cannot be written down.
+/// Stands for a mapping that cannot be written as JSON.
 const LIVE: &str = "(as in the Python file)";
 
 impl Mapping {
-    /// One that only Python can hold.
+    /// The text for such a mapping.
     pub(super) const fn live() -> &'static str {
         LIVE
     }
 
-    /// The JSON, where there is one.
+    /// The JSON, if it can be written as such.
     pub fn json(&self) -> Option<&str> {
         (self.0 != LIVE).then_some(&self.0)
     }

@@ -1,5 +1,5 @@
-//! Settings from environment variables. An empty variable counts as unset: start scripts and
-//! container platforms set such ones, and nobody means "no workers" by them.
+//! Settings from environment variables. An empty variable counts as unset, because start scripts
+//! and container platforms set empty ones.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ pub(super) fn layers(
                 warnings.extend(remark.map(|remark| format!("{}: {remark}", variable.name)));
             }
             Err(mut refused) => {
-                // The operator wrote a port alone, and looks for what was written.
+                // The error shows what the variable contains: a port, not an address.
                 text.trim().clone_into(&mut refused.value);
                 return Err(Error::Value {
                     at: variable.name.to_owned(),
@@ -60,7 +60,7 @@ pub(super) fn layers(
     Ok(layers)
 }
 
-/// A variable's text in the setting's own spelling.
+/// The text of a variable as a value of the setting.
 fn spelled(variable: Variable, text: &str) -> Cow<'_, str> {
     match variable.form {
         VariableForm::Port => format!("0.0.0.0:{text}").into(),

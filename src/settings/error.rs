@@ -1,4 +1,4 @@
-//! What can be wrong with the settings.
+//! Errors in settings: the message, the hint and the exit status.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use rcorn_types::{CommandError, ExitStatus};
 
 use super::refusal::Refused;
 
-/// What is wrong, in one line. The way out is the [`hint`](Error::hint).
+/// An error in the settings, in one line. [`hint`](Error::hint) is the remedy.
 #[derive(Debug, thiserror::Error)]
 #[expect(
     clippy::error_impl_error,
@@ -17,17 +17,17 @@ pub enum Error {
     /// An unknown flag.
     #[error("unknown flag {flag}")]
     UnknownFlag {
-        /// As it was given.
+        /// As given.
         flag: String,
-        /// A flag that looks like it.
+        /// A similar flag.
         nearest: Option<String>,
     },
-    /// An abbreviation that fits several flags.
+    /// An abbreviation of several flags.
     #[error("ambiguous flag {flag}")]
     AmbiguousFlag {
-        /// As it was given.
+        /// As given.
         flag: String,
-        /// What it could mean.
+        /// The flags that it may stand for.
         candidates: Vec<String>,
     },
     /// A flag without its value.
@@ -63,7 +63,7 @@ pub enum Error {
     NotText {
         /// What it is.
         at: String,
-        /// As far as it can be shown.
+        /// The text, with replacement characters.
         text: String,
     },
     /// The quotes of a variable with a command line do not match.
@@ -88,7 +88,7 @@ pub enum Error {
     UnknownSetting {
         /// The name.
         name: String,
-        /// A setting that looks like it.
+        /// A similar setting.
         nearest: Option<&'static str>,
     },
     /// A file sets a setting twice.
@@ -116,17 +116,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The code in a configuration file failed.
+    /// The code of a configuration file raised an exception.
     #[error("Failed to read config file: {place}: {text}")]
     ConfigRaised {
         /// The file, and the line where it is known.
         place: String,
         /// The exception.
         text: String,
-        /// Where it came from.
+        /// The traceback.
         traceback: String,
     },
-    /// A configuration file that no interpreter evaluated.
+    /// No interpreter has evaluated the configuration file.
     #[error("Failed to read config file: {file}: {why}")]
     NotEvaluated {
         /// The file.
@@ -156,7 +156,7 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
-    /// Nothing to serve.
+    /// No app is named.
     #[error("No application module specified.")]
     NoApp,
     /// The working directory cannot be used.
@@ -179,7 +179,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The way out.
+    /// The remedy.
     pub fn hint(&self) -> Option<String> {
         const ALL_FLAGS: &str = "all flags: rcorn --help";
         let text = match self {
@@ -211,9 +211,9 @@ impl Error {
                 nearest: Some(nearest),
                 ..
             } => return Some(format!("did you mean {nearest}?")),
-            Self::Twice(_) => "set it once; the file would not show which value holds",
+            Self::Twice(_) => "set it once",
             Self::Yaml(_) => {
-                "a line is NAME: VALUE; indent with blanks; quote texts that look like something else"
+                "a line is NAME: VALUE; indent with blanks; quote a text that YAML would read as something else"
             }
             Self::Within { error, .. } | Self::InFile { error, .. } => return error.hint(),
             Self::Unreadable { .. } => "-c must name a file that exists and is readable",
@@ -231,7 +231,7 @@ impl Error {
         Some(text.to_owned())
     }
 
-    /// The error as `main` prints it.
+    /// The error for `main` to print.
     pub fn command_error(&self) -> CommandError {
         CommandError {
             what: self.to_string(),
@@ -241,7 +241,7 @@ impl Error {
         }
     }
 
-    /// More than one line of it: the traceback of Python code that failed.
+    /// The traceback, if Python code raised an exception.
     pub fn detail(&self) -> Option<&str> {
         if let Self::ConfigRaised { traceback, .. } = self {
             Some(traceback)
@@ -250,9 +250,8 @@ impl Error {
         }
     }
 
-    /// How rcorn exits with it: [`Usage`](ExitStatus::Usage) for words that cannot be understood,
-    /// as gunicorn's parser does, and [`Failure`](ExitStatus::Failure) for those that are
-    /// understood but cannot be followed, as its checks do.
+    /// The exit status: [`Usage`](ExitStatus::Usage) where gunicorn's parser of arguments fails,
+    /// [`Failure`](ExitStatus::Failure) where its checks or its configuration file fail.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             // gunicorn exits with 1 for all errors in its file, and scripts rely on that.

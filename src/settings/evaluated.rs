@@ -1,4 +1,4 @@
-//! The names of a `gunicorn.conf.py`, as `evaluate.py` reports them in JSON, turned into settings.
+//! A `gunicorn.conf.py`: the names that `evaluate.py` reports in JSON become settings.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct PythonFile {
 }
 
 impl PythonFile {
-    /// How the operator knows it.
+    /// Its name in messages.
     pub fn shown(&self) -> String {
         self.file.shown(&self.directory)
     }
@@ -51,7 +51,7 @@ enum NamedValue {
     Live(String),
 }
 
-/// Reads the answer into the settings.
+/// Reads the JSON into the settings.
 pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<(), Error> {
     let broken = |_what| Error::NotEvaluated {
         file: reading.file.to_string(),

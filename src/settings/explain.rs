@@ -1,4 +1,4 @@
-//! What holds and why, for people: `--print-config` and `rcorn explain`.
+//! The values in force and their origins: `--print-config` and `rcorn explain`.
 
 use super::error::Error;
 use super::file::nearest;
@@ -10,8 +10,8 @@ use super::rows::{Setting, Settings, TABLE};
 use super::sources::Resolved;
 use super::table::InPython;
 
-/// Every setting of ours and of gunicorn with its value as Python writes it, sorted by name. Hooks
-/// are not among them.
+/// Every setting of rcorn and of gunicorn, except hooks, with its value as Python writes it, sorted
+/// by name.
 pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     let ours = TABLE
         .iter()
@@ -24,7 +24,7 @@ pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     all
 }
 
-/// What gunicorn's hooks get as its value.
+/// The value that hooks get.
 fn literal(row: &Setting, settings: &Settings) -> Literal {
     let literal = (row.literal)(settings);
     match (row.in_python, literal) {
@@ -82,7 +82,7 @@ pub fn print_config(settings: &Settings) -> String {
     text
 }
 
-/// The setting whose name, flag or positional name a person may type in any spelling.
+/// The setting with this name, flag or positional name, in any spelling.
 fn row_called(name: &str) -> Option<&'static Setting> {
     let flag = name.replace('_', "-");
     TABLE.iter().find(|row| {

@@ -1,9 +1,9 @@
-//! The settings table, and all sources of settings in rising precedence: defaults, the
-//! configuration file, the environment with the command lines in `GUNICORN_CMD_ARGS` and
-//! `RCORN_CMD_ARGS`, the arguments.
+//! The settings table, and all sources of settings. In rising precedence: defaults, the
+//! configuration file, variables of the environment, the flags in `GUNICORN_CMD_ARGS` and
+//! `RCORN_CMD_ARGS`, the command line.
 //!
 //! All settings are rows of one table, in `rows`. Nothing here prints, forks or opens a socket.
-//! `main` and the driver call [`collect`]; everyone else gets [`Settings`].
+//! `main` and the driver call [`collect`]; all other code gets [`Settings`].
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A Python literal as a value, and how Python writes it.
+//! Python literals, and their form in Python.
 
 use std::fmt::{self, Write as _};
 
@@ -32,7 +32,7 @@ impl fmt::Display for Literal {
             Self::Bool(true) => f.write_str("True"),
             Self::Bool(false) => f.write_str("False"),
             Self::Int(digits) => f.write_str(digits),
-            // Python has no word for it, but reads a number that is too large as infinity.
+            // Python has no literal for infinity, but reads a number that is too large as such.
             Self::Float(value) if value.is_infinite() => {
                 f.write_str(if *value > 0.0 { "1e999" } else { "-1e999" })
             }

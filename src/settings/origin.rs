@@ -1,19 +1,19 @@
-//! The origin of a setting's value, and the values that it overrides.
+//! The origin of a value, and the values that it overrides.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a value is from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// No source gives one.
+    /// The default.
     Default,
-    /// A configuration file, and the line where that is known.
+    /// A configuration file, with the line if known.
     File(Arc<str>, Option<u32>),
-    /// This variable of the environment.
+    /// A variable of the environment.
     Environment(&'static str),
-    /// The arguments that rcorn was started with.
+    /// The command line.
     CommandLine,
 }
 
@@ -29,25 +29,25 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origin of every value, with the values that were overridden, in rising order of precedence.
+/// For each setting, the values that sources give it, in rising precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<&'static str, Vec<(Origin, String)>>);
 
 impl Origins {
-    /// Records what a source says of a setting.
+    /// Records the value that a source gives a setting.
     pub(super) fn record(&mut self, setting: &'static str, origin: &Origin, value: String) {
         let history = self.0.entry(setting).or_default();
         history.push((origin.clone(), value));
     }
 
-    /// Where the value of the setting of this name is from.
+    /// The origin of the value in force.
     pub fn of(&self, setting: &str) -> &Origin {
         self.history(setting)
             .last()
             .map_or(&Origin::Default, |(origin, _)| origin)
     }
 
-    /// What each source says of it; the last one counts.
+    /// All values of a setting; the last one counts.
     pub fn history(&self, setting: &str) -> &[(Origin, String)] {
         self.0.get(setting).map_or(&[], Vec::as_slice)
     }

@@ -1,21 +1,21 @@
-//! Why a text is refused as a value, and the limits that it is checked against.
+//! Why a text is not accepted as a value, and the limits of numbers.
 
-/// Why a text is not a value.
+/// Why a text is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// It does not have the form at all; the type's noun says what was expected.
+    /// It does not have the form of the type, which `Value::NOUN` describes.
     NotA,
-    /// It has the form, but something about it is wrong.
+    /// It has the form, but is wrong for another reason.
     Because {
-        /// Goes on after the value: `has no port after the colon`.
+        /// Continues the sentence that begins with the value: `has no port after the colon`.
         what: String,
-        /// The way out.
+        /// The remedy.
         hint: Option<String>,
     },
 }
 
 impl Cause {
-    /// Something is wrong, and this is the way out.
+    /// A reason and its remedy.
     pub fn because(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Because {
             what: what.into(),
@@ -24,7 +24,7 @@ impl Cause {
     }
 }
 
-/// A text that was refused, with the reason in words.
+/// A text that was not accepted, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{value}' {what}")]
 pub struct Refused {
@@ -32,18 +32,18 @@ pub struct Refused {
     pub value: String,
     /// What is wrong with it.
     pub what: String,
-    /// The way out.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
-/// The limits of a number, in its type's own unit (seconds, bytes).
+/// The limits of a number, in the unit of its type (seconds, bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The smallest that is allowed.
+    /// The minimum.
     pub least: u64,
-    /// The largest.
+    /// The maximum.
     pub most: u64,
-    /// A larger one is lowered to the largest, and told about, instead of refused.
+    /// A larger number is lowered to the maximum, with a warning, instead of refused.
     pub lowers: bool,
 }
 
@@ -51,7 +51,7 @@ impl Bounds {
     /// No limits.
     pub const NONE: Self = Self::between(0, u64::MAX);
 
-    /// From one to the other, both included.
+    /// From `least` to `most`, inclusive.
     pub const fn between(least: u64, most: u64) -> Self {
         Self {
             least,
@@ -60,8 +60,7 @@ impl Bounds {
         }
     }
 
-    /// A larger one is lowered. For limits that gunicorn lowers too: its command lines must go on
-    /// working.
+    /// Up to `most`; a larger number is lowered, as gunicorn does.
     pub const fn lowered_to(most: u64) -> Self {
         Self {
             least: 0,
@@ -70,7 +69,7 @@ impl Bounds {
         }
     }
 
-    /// As they follow the noun of a value: ` from 1 to 4096`.
+    /// In words, to follow the noun of a value: ` from 1 to 4096`.
     pub fn words(self) -> String {
         match (self.least, self.most) {
             (0, u64::MAX) => String::new(),

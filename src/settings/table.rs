@@ -1,5 +1,5 @@
-//! What a row of the settings table is, and the macro that turns the rows into everything made from
-//! them: the structs, the command line, the environment, the help text, the files and the manual.
+//! The type of a row of the settings table, and the macro that generates the structs and the table
+//! from the rows. Command line, environment, help text, files and manual are made from the table.
 //!
 //! No setting is named here: rcorn's are in `rows`, those that only gunicorn has in
 //! `gunicorn_compat`. Whatever is special about a setting is an attribute of its row.
@@ -7,24 +7,24 @@
 use super::literal::Literal;
 use super::refusal::{Bounds, Refused};
 
-/// One row of the table. `S` is the struct of all settings, `L` what one source says of them.
+/// One row of the table. `S` is the struct of all settings, `L` that of one source.
 #[derive(Debug)]
 pub struct Row<S, L> {
     /// Its name: the key in a configuration file.
     pub name: &'static str,
-    /// The heading under which it is found.
+    /// Its heading in help and manual.
     pub section: Section,
     /// When a changed value takes effect.
     pub effect: Effect,
-    /// The flags that give it, the preferred one first.
+    /// Its flags, the preferred one first.
     pub flags: &'static [Flag],
-    /// The name of the command line's argument without a flag, if that gives it.
+    /// The name of the positional argument, if it is one.
     pub positional: Option<&'static str>,
     /// The environment variable that changes its default.
     pub variable: Option<Variable>,
     /// The placeholder for the value in usage texts.
     pub value_name: &'static str,
-    /// What a value must be, in words.
+    /// A description of its values, in words.
     pub noun: &'static str,
     /// The limits of a number.
     pub bounds: Bounds,
@@ -32,30 +32,30 @@ pub struct Row<S, L> {
     pub separator: Option<char>,
     /// The form of its value in a data file.
     pub shape: Shape,
-    /// What a shell offers to complete its value with.
+    /// How a shell completes its value.
     pub completes: Completes,
     /// How a `gunicorn.conf.py` and its hooks treat its name.
     pub in_python: InPython,
-    /// All words that are allowed, when they can be listed.
+    /// All valid words, if they can be listed.
     pub choices: &'static [&'static str],
     /// Its documentation: the doc comment of its row, line by line.
     pub doc: &'static str,
-    /// Its default, as one would type it; empty when there is none.
+    /// Its default in the form of the command line; empty if there is none.
     pub default: fn() -> String,
-    /// Its value in these settings, as one would type it.
+    /// Its value in these settings, in the form of the command line.
     pub value: fn(&S) -> String,
-    /// Its value in these settings, as Python would have it.
+    /// Its value in these settings, as Python has it.
     pub literal: fn(&S) -> Literal,
-    /// Reads texts, in the order given, into a layer; gives a remark when a value had to be
-    /// changed.
+    /// Reads texts, in the order given, into a layer; returns a remark if a value was changed.
     pub(super) read: Read<S, L>,
 }
 
-/// Texts into a layer.
+/// The type of [`Row::read`].
 type Read<S, L> = fn(&Row<S, L>, &mut L, &[&str]) -> Result<Option<String>, Refused>;
 
 impl<S, L: Default> Row<S, L> {
-    /// Reads texts into a layer. A refusal without a hint gets what is known about the setting.
+    /// Reads texts into a layer. A refusal without a hint gets the summary of the setting as its
+    /// hint.
     pub(super) fn read(&self, layer: &mut L, texts: &[&str]) -> Result<Option<String>, Refused> {
         (self.read)(self, layer, texts).map_err(|mut refused| {
             refused.hint.get_or_insert_with(|| self.explained());
@@ -63,11 +63,11 @@ impl<S, L: Default> Row<S, L> {
         })
     }
 
-    /// Whether texts would be taken as its value; gives the remark that would be made about them.
+    /// Checks texts as its value; returns the remark of [`read`](Self::read).
     ///
     /// # Errors
     ///
-    /// Why they would be refused.
+    /// Why they are refused.
     pub fn check(&self, texts: &[&str]) -> Result<Option<String>, Refused> {
         self.read(&mut L::default(), texts)
     }
@@ -120,13 +120,13 @@ impl<S, L> Row<S, L> {
 /// One flag of a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// With two dashes before it.
+    /// Without the two dashes.
     pub long: &'static str,
-    /// With one dash before it.
+    /// Without the dash.
     pub short: Option<char>,
-    /// The text that the mere flag stands for; `None` when a value follows.
+    /// The value of a flag that takes none; `None` if the flag takes a value.
     pub sets: Option<&'static str>,
-    /// The text that the flag stands for when no value follows; `None` when one must follow.
+    /// The value of a flag whose value is optional, if none is given; `None` if it is required.
     pub bare: Option<&'static str>,
 }
 
@@ -137,7 +137,7 @@ pub struct Variable {
     pub name: &'static str,
     /// What it contains.
     pub form: VariableForm,
-    /// Its entry in the manual, where "the default of the setting" does not say it all.
+    /// Its entry in the manual, if it is more than the default of the setting.
     pub doc: Option<&'static str>,
 }
 
@@ -152,14 +152,14 @@ pub enum VariableForm {
     YesOrNo,
 }
 
-/// The form of a setting's value in a data file (YAML, or what Python says of itself).
+/// The form of a value in YAML, and in the JSON of a Python file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One text.
     Text,
     /// True or false.
     Switch,
-    /// A whole number; gunicorn drops the fraction of one that was computed.
+    /// A whole number; a fraction is dropped, as gunicorn does for a computed number.
     Count,
     /// One text, or a list whose items are joined by commas.
     Joined,
@@ -169,11 +169,11 @@ pub enum Shape {
     List,
     /// A list of pairs, or a mapping.
     Pairs,
-    /// A mapping of names to anything.
+    /// A mapping of names to values.
     Mapping,
 }
 
-/// What a shell completes a value with.
+/// How a shell completes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completes {
     /// Nothing, or the setting's choices.
@@ -189,12 +189,12 @@ pub enum Completes {
 /// How a `gunicorn.conf.py` and its hooks treat the name of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InPython {
-    /// As the type of the setting has it.
+    /// Like the setting's type.
     Typed,
     /// Hooks get its pairs as a dict.
     Dict,
-    /// gunicorn has no such setting and the name is common: a function or module of that name is
-    /// the file's own.
+    /// gunicorn has no such setting, and the name is common: a function or module of that name does
+    /// not set it.
     CommonName,
 }
 
@@ -205,7 +205,7 @@ pub enum Section {
     App,
     /// Listening sockets.
     Sockets,
-    /// The number of workers and their life.
+    /// The number of workers, and when they are replaced.
     Workers,
     /// Requests and connections.
     Http,
@@ -288,15 +288,15 @@ macro_rules! settings {
             }
         }
 
-        /// What one source says: only what it names. A setting can be named as nothing, which is
-        /// not the same as not being named: hence options of options.
+        /// The settings that one source sets. A source can set a setting to `None`, which is not
+        /// the same as not setting it: hence options of options.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Layer {
             $($(#[doc = $doc])+ pub $name: Option<$type>,)+
         }
 
         impl Layer {
-            /// Lays this over what earlier sources said, and records the origin of each value.
+            /// Writes these values over those of earlier sources, and records the origin of each.
             pub fn lay_over(self, settings: &mut Settings, origins: &mut Origins, origin: &Origin) {
                 $(if let Some(value) = self.$name {
                     origins.record(stringify!($name), origin, <$type as Value>::show(&value));
@@ -343,7 +343,7 @@ macro_rules! settings {
     };
 }
 
-/// What was given, else the fall-back that stands last.
+/// The first argument: an optional one if given, else the fall-back that stands last.
 macro_rules! first {
     ($one:expr) => {
         $one

@@ -1,8 +1,8 @@
-//! How a value is read from text and shown as text: the trait that every type of the settings table
-//! has, and it for the types of the standard library. The same text is the form of our own types in
-//! JSON.
+//! The trait of the types of settings: reading a value from text and showing it as text. Types of
+//! the standard library implement it here. For the types of this crate, the text is also their form
+//! in JSON.
 //!
-//! Parsing here looks at nothing but the text: no file, no user database, no clock.
+//! Parsing depends on the text alone: no file, no user database, no clock.
 
 use std::path::PathBuf;
 
@@ -12,34 +12,34 @@ use super::table::{Completes, Shape};
 
 /// A type whose values can be settings.
 pub trait Value: Sized {
-    /// What a text must be, in words: `a whole number`.
+    /// A description of valid texts: `a whole number`.
     const NOUN: &'static str;
-    /// What stands for the value in the usage text.
+    /// The placeholder in usage texts.
     const VALUE_NAME: &'static str;
-    /// All words that are allowed, when they can be counted.
+    /// All valid words, if they can be listed.
     const CHOICES: &'static [&'static str] = &[];
     /// The form of a value in a data file.
     const SHAPE: Shape = Shape::Text;
-    /// What a shell completes a value with.
+    /// How a shell completes a value.
     const COMPLETES: Completes = Completes::Nothing;
 
     /// Reads one value.
     fn parse(text: &str) -> Result<Self, Cause>;
 
-    /// The text that reads as this value.
+    /// A text from which [`parse`](Self::parse) gives this value.
     fn show(&self) -> String;
 
-    /// The value as Python would have it.
+    /// The value as Python has it.
     fn literal(&self) -> Literal {
         Literal::Str(self.show())
     }
 
-    /// The number to hold against the bounds; rounded up.
+    /// The number to compare with the bounds, rounded up; `None` if there is none.
     fn amount(&self) -> Option<u64> {
         None
     }
 
-    /// Reads what was given for one setting, in order. Each must be right; the last one counts.
+    /// Reads all texts given for one setting, in order. Each must be valid; the last one counts.
     fn parse_all(
         texts: &[&str],
         bounds: Bounds,
@@ -53,7 +53,7 @@ pub trait Value: Sized {
     }
 }
 
-/// Reads one value and holds it against the bounds.
+/// Reads one value and compares it with the bounds.
 pub(super) fn within<T: Value>(text: &str, bounds: Bounds) -> Result<(T, Option<String>), Refused> {
     let value = T::parse(text).map_err(|cause| refused::<T>(text, cause, bounds))?;
     match value.amount() {
@@ -90,8 +90,7 @@ fn refused<T: Value>(text: &str, cause: Cause, bounds: Bounds) -> Refused {
     }
 }
 
-/// Whole numbers, as Python's `int()` takes them from a command line: blanks around them and a plus
-/// are no harm.
+/// Whole numbers. Like Python's `int()`, they may have blanks around them and a plus sign.
 macro_rules! whole_numbers {
     ($($type:ty),+) => {$(
         impl Value for $type {
@@ -183,7 +182,7 @@ impl Value for PathBuf {
     }
 }
 
-/// `NAME=VALUE`; only the first equals sign divides.
+/// `NAME=VALUE`; the value may contain equals signs.
 impl Value for (String, String) {
     const NOUN: &'static str = "of the form NAME=VALUE";
     const VALUE_NAME: &'static str = "NAME=VALUE";
@@ -209,7 +208,7 @@ impl Value for (String, String) {
     }
 }
 
-/// Nothing is written as an empty text.
+/// `None` is the empty text.
 impl<T: Value> Value for Option<T> {
     const NOUN: &'static str = T::NOUN;
     const VALUE_NAME: &'static str = T::VALUE_NAME;
@@ -238,7 +237,7 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// A list: all texts together, each divided at the separator. One text alone is a list of one.
+/// A list: the items of all texts, each text split at the separator.
 impl<T: Value> Value for Vec<T> {
     const NOUN: &'static str = T::NOUN;
     const VALUE_NAME: &'static str = T::VALUE_NAME;
@@ -275,8 +274,8 @@ impl<T: Value> Value for Vec<T> {
         for text in texts {
             let parts = text.split(|sign| Some(sign) == separator);
             for part in parts {
-                // `a, b,` is two things; but an empty part of an undivided list is a mistake to be
-                // named.
+                // `a, b,` has two items; without a separator, an empty text is an error of the
+                // item.
                 let part = if separator.is_some() {
                     part.trim()
                 } else {
@@ -291,7 +290,7 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// The text form as `Display` and as the form in JSON: one spelling everywhere.
+/// Implements `Display` and the form in JSON by [`Value`].
 macro_rules! text_form {
     ($($type:ty),+ $(,)?) => {$(
         impl std::fmt::Display for $type {

@@ -1,21 +1,21 @@
-//! How many workers: a number, or what the machine gives.
+//! The number of workers: given, or by the number of CPUs.
 
 use super::literal::Literal;
 use super::refusal::Cause;
 use super::table::Shape;
 use super::value::{Value, text_form};
 
-/// How many workers there shall be.
+/// The number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// So many.
+    /// This number.
     Count(u32),
-    /// As many as there are CPUs for us.
+    /// One for each CPU that rcorn may use.
     Auto,
 }
 
 impl Workers {
-    /// The number; `cpus` is asked only if it matters.
+    /// The number; `cpus` is called only for `auto`.
     pub fn resolve(self, cpus: impl FnOnce() -> u32) -> u32 {
         match self {
             Self::Count(count) => count,

@@ -1,8 +1,7 @@
 //! `rcorn.yaml`. The only place that knows the YAML library.
 //!
-//! A mapping of settings to values. `!env "text with ${NAME}"` is replaced by what the environment
-//! says; nothing else is expanded. A name that is unknown, or said twice, is refused with its
-//! place.
+//! A mapping of settings to values. In `!env "text with ${NAME}"` variables of the environment are
+//! expanded, nowhere else. A name that is unknown or set twice is an error with its place.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,17 +15,17 @@ use super::environment::Environment;
 use super::error::Error;
 use super::file::{is_known, nearest};
 
-/// What takes each pair.
+/// Receives each pair with its line.
 type Take<'a> = dyn FnMut(&str, Data, Option<u32>) -> Result<(), Error> + 'a;
 
-/// Reads a text and hands on each of its pairs; errors know their place.
+/// Reads a text and passes on each of its pairs. Errors have their place.
 pub(super) fn read(
     file: &str,
     text: &str,
     environment: &Environment<'_>,
     take: &mut Take<'_>,
 ) -> Result<(), Error> {
-    // Some editors begin a file with a byte order mark.
+    // Some editors write a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let refused = RefCell::new(None);
     let root = Root {
@@ -50,7 +49,7 @@ pub(super) fn read(
     })
 }
 
-/// The library's words without the place, which stands before them.
+/// The message of the library without the place, which rcorn puts in front.
 fn plain(error: &serde_yaml::Error) -> String {
     let text = error.to_string();
     text.split(" at line ")
@@ -59,7 +58,7 @@ fn plain(error: &serde_yaml::Error) -> String {
         .to_owned()
 }
 
-/// The line of a setting: a pair of the outermost mapping stands at the very beginning of its line.
+/// The line of a setting: a pair of the outermost mapping begins its line.
 fn line_of(text: &str, name: &str) -> Option<u32> {
     let is_pair = |line: &str| {
         let rest = line.strip_prefix(name).or_else(|| {
@@ -80,7 +79,7 @@ struct Root<'a, 'b> {
 }
 
 impl Root<'_, '_> {
-    /// The first error in our own words; the library's only carries the place.
+    /// Keeps the error; that of the library only transports the place.
     fn refuse<E: de::Error>(&self, error: Error) -> E {
         self.refused.replace(Some(error));
         E::custom("refused")
@@ -129,7 +128,7 @@ impl<'de> Visitor<'de> for &Root<'_, '_> {
     }
 }
 
-/// A name, looked at before its value: an unknown one is refused where it stands.
+/// A name, checked before its value so that the place of the error is that of the name.
 struct Name<'a, 'b, 'c> {
     root: &'a Root<'b, 'c>,
     seen: &'a [String],
@@ -189,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Pair<'_, '_, '_> {
     }
 }
 
-/// Each value is taken while the library still knows its place.
+/// Each value is passed on as it is read, while the library knows its place.
 impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     type Value = ();
 
@@ -237,13 +236,13 @@ impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     }
 }
 
-/// JSON has no infinity, and no setting is one.
+/// A number for JSON, which has no infinity.
 fn finite<E: de::Error>(value: f64) -> Result<Data, E> {
     if value.is_finite() {
         Ok(Data::from(value))
     } else {
         Err(de::Error::custom(format!(
-            "{value} is not a number to count with; 0 switches a limit off"
+            "{value} is not a finite number; 0 switches a limit off"
         )))
     }
 }
@@ -321,7 +320,7 @@ impl<'de> Visitor<'de> for Any<'_> {
         let tag = tag.trim_start_matches('!');
         if tag != "env" {
             return Err(de::Error::custom(format!(
-                "the tag !{tag} is not known; there is !env, which fills in ${{NAME}} from the environment"
+                "the tag !{tag} is unknown; !env expands ${{NAME}} from the environment"
             )));
         }
         let text: String = value.newtype_variant()?;
@@ -331,7 +330,7 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 }
 
-/// The text with `${NAME}` and `${NAME:-otherwise}` filled in; `$$` is a dollar.
+/// The text with `${NAME}` and `${NAME:-otherwise}` expanded; `$$` is a dollar.
 fn expanded(text: &str, environment: &Environment<'_>) -> Result<String, String> {
     let mut whole = String::new();
     let mut rest = text;

@@ -184,13 +184,13 @@ const WRONG: &[(&str, &str, &str, u8)] = &[
     ),
     (
         "--bind= x",
-        "--bind: '' is no address to listen on",
+        "--bind: '' is not an address to listen on",
         "leave it out",
         2,
     ),
     (
         "-b 127.0.0.1:80 -b :80,uwsgi://127.0.0.1:80 x",
-        "--bind: '127.0.0.1:80' is there twice",
+        "--bind: '127.0.0.1:80' is given twice",
         "each address once",
         2,
     ),

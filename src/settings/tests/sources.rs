@@ -71,7 +71,7 @@ fn a_wrong_variable_is_named() {
         (
             "FORWARDED_ALLOW_IPS",
             "lan",
-            "FORWARDED_ALLOW_IPS: 'lan' has something that is no IP address: 'lan'",
+            "FORWARDED_ALLOW_IPS: 'lan' has something that is not an IP address: 'lan'",
         ),
         (
             "GUNICORN_CMD_ARGS",

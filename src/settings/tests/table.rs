@@ -21,10 +21,10 @@ fn no_two_flags_are_alike() {
         .flat_map(|one| one.flags.iter().map(|flag| (*flag, None)));
     let shorts = UNSUPPORTED.iter().filter_map(|one| one.short);
     for (long, short) in ours.chain(unsupported) {
-        assert!(seen.insert(long.to_owned()), "--{long} is there twice");
+        assert!(seen.insert(long.to_owned()), "--{long} is given twice");
         assert!(
             short.is_none_or(|short| seen.insert(short.to_string())),
-            "-{short:?} is there twice"
+            "-{short:?} is given twice"
         );
         // gunicorn's own --limit-request-field_size has an underscore, and people have it in their
         // scripts.
@@ -36,7 +36,7 @@ fn no_two_flags_are_alike() {
         );
     }
     for short in shorts {
-        assert!(seen.insert(short.to_string()), "-{short} is there twice");
+        assert!(seen.insert(short.to_string()), "-{short} is given twice");
     }
 }
 
@@ -44,7 +44,7 @@ fn no_two_flags_are_alike() {
 fn names_and_variables_are_unique_and_well_formed() {
     let mut seen = BTreeSet::new();
     for row in TABLE {
-        assert!(seen.insert(row.name), "{} is there twice", row.name);
+        assert!(seen.insert(row.name), "{} is given twice", row.name);
         assert!(
             row.name
                 .chars()
@@ -54,7 +54,7 @@ fn names_and_variables_are_unique_and_well_formed() {
         );
         if let Some(variable) = row.variable {
             let variable = variable.name;
-            assert!(seen.insert(variable), "{variable} is there twice");
+            assert!(seen.insert(variable), "{variable} is given twice");
             assert!(
                 variable
                     .chars()

@@ -271,8 +271,8 @@ fn lists_of_trust() {
     assert!(all.allows_all() && all.allows("192.0.2.1".parse().expect("address")));
     let none: AllowList = right("");
     assert!(!none.allows("127.0.0.1".parse().expect("address")));
-    assert!(wrong::<AllowList>("localhost").contains("no IP address: 'localhost'"));
-    assert!(wrong::<AllowList>("10.0.0.0/33").contains("no network"));
+    assert!(wrong::<AllowList>("localhost").contains("not an IP address: 'localhost'"));
+    assert!(wrong::<AllowList>("10.0.0.0/33").contains("not a network"));
     assert!(wrong::<AllowList>("10.0.0.7/8").contains("bits of a host"));
 }
 
