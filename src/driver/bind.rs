@@ -15,6 +15,7 @@ use rcorn_types::Monotonic;
 use super::error::{StartError, system};
 use super::listener::{ListenError, Listener};
 use super::lookup::{Addresses, Lookup};
+use super::owner::Owner;
 use super::plan::Plan;
 use super::poller::Poller;
 use super::systemd;
@@ -41,6 +42,7 @@ pub(super) fn first_listeners(
     environment: &dyn Fn(&str) -> Option<String>,
     poller: &mut Poller,
     handed_over: Vec<Listener>,
+    owner: Owner,
 ) -> Result<Vec<Listener>, StartError> {
     let is_stored = systemd::are_stored(environment);
     let given = systemd::passed(environment, std::process::id())?;
@@ -54,19 +56,23 @@ pub(super) fn first_listeners(
     if !given.is_empty() && !is_stored {
         return Ok(given);
     }
-    let addresses = look_up(settings, poller)?;
+    let addresses = look_up(settings, poller, owner)?;
     if is_stored {
         listeners = systemd::recognised(given, settings, &addresses);
     }
-    bind(settings, &addresses, listeners, poller)
+    bind(settings, &addresses, owner, listeners, poller)
 }
 
 /// The addresses behind the names in `bind`.
-fn look_up(settings: &Settings, poller: &mut Poller) -> Result<Addresses, StartError> {
-    let mut lookup = Lookup::start(settings, poller.registry(), LOOKUP);
+fn look_up(
+    settings: &Settings,
+    poller: &mut Poller,
+    owner: Owner,
+) -> Result<Addresses, StartError> {
+    let mut lookup = Lookup::start(settings, Some(owner), poller.registry(), LOOKUP);
     loop {
-        if let Some(addresses) = lookup.poll(clock::now()) {
-            return Ok(addresses);
+        if let Some(found) = lookup.poll(clock::now()) {
+            return Ok(found.addresses);
         }
         wait(poller, lookup.deadline())?;
     }
@@ -75,13 +81,14 @@ fn look_up(settings: &Settings, poller: &mut Poller) -> Result<Addresses, StartE
 fn bind(
     settings: &Settings,
     addresses: &Addresses,
+    owner: Owner,
     mut listeners: Vec<Listener>,
     poller: &mut Poller,
 ) -> Result<Vec<Listener>, StartError> {
     let loud_from = clock::now().after(QUIET_TIME);
     let mut pauses = 1..ATTEMPTS;
     loop {
-        match Plan::make(settings, &listeners, addresses) {
+        match Plan::make(settings, &listeners, addresses, owner) {
             Ok(plan) => {
                 plan.commit(&mut listeners);
                 return Ok(listeners);

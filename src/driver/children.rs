@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Whence, ftruncate, lseek};
 
-use rcorn_arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_arbiter::{Ask, Event, Exit, Generation, Pid, Slot, WorkerId};
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
 use rcorn_sys::memfd::{self, Content};
@@ -22,7 +23,8 @@ use rcorn_sys::spawn::Spawn;
 
 use super::interpreter;
 use super::native::NativeModule;
-use super::process::is_child;
+use super::postmortem::read_stacks;
+use super::process::{is_child, signal};
 
 /// A running template.
 #[derive(Debug)]
@@ -208,7 +210,7 @@ impl Children {
 
     /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that;
     /// then its number may belong to somebody else, and must not be signalled.
-    pub(super) fn has_worker(&self, pid: Pid) -> bool {
+    fn has_worker(&self, pid: Pid) -> bool {
         self.workers.contains_key(&pid)
     }
 
@@ -242,6 +244,39 @@ impl Children {
         if let Err(error) = sent {
             log::debug(format_args!("cannot ask {pid} for its stacks: {error}"));
         }
+    }
+
+    /// The stacks that a worker or template has dumped; empty when it has dumped none.
+    pub(super) fn stacks_of(&self, pid: Pid) -> String {
+        let dump = self.stack_dump(pid);
+        dump.map(read_stacks).unwrap_or_default()
+    }
+
+    /// Sends a signal to a worker; a template is asked only for its stacks.
+    pub(super) fn ask(&self, pid: Pid, ask: Ask) {
+        if ask != Ask::DumpStacks && !self.has_worker(pid) {
+            log::debug(format_args!("not sent to {pid}, which is gone: {ask:?}"));
+            return;
+        }
+        match ask {
+            Ask::Drain => signal(pid, Signal::SIGTERM),
+            Ask::Quit => signal(pid, Signal::SIGQUIT),
+            Ask::Reopen => signal(pid, Signal::SIGUSR1),
+            Ask::DumpStacks => self.request_stacks(pid),
+            Ask::Abort => signal(pid, Signal::SIGABRT),
+            Ask::Kill => signal(pid, Signal::SIGKILL),
+        }
+    }
+
+    /// Kills a template, and logs its stacks, if it has dumped them.
+    pub(super) fn kill_template(&self, pid: Pid) {
+        let stacks = self.stacks_of(pid);
+        if !stacks.is_empty() {
+            log::error(format_args!(
+                "Template (pid:{pid}) was killed at:\n{stacks}"
+            ));
+        }
+        signal(pid, Signal::SIGKILL);
     }
 
     /// Forgets which worker has the slot.

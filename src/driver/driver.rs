@@ -35,22 +35,27 @@ const STACKS_INTERVAL: Duration = Duration::from_millis(100);
 /// How many more looks follow the first one when nothing is there.
 const STACKS_MORE_LOOKS: u32 = 9;
 
-/// What the hands are given for an action: a macro, because they are borrowed at the same time.
-macro_rules! turn {
-    ($driver:ident) => {
-        Context {
-            brain: &$driver.brain,
-            registry: $driver.poller.registry(),
-            reports: $driver.reports.numbers(),
-        }
-    };
-}
-
-/// The loop, and where its events come from.
-pub(super) struct Driver<'a> {
+/// What decides, and where its events come from.
+pub(super) struct Core {
     pub(super) brain: Arbiter,
     pub(super) poller: Poller,
     pub(super) reports: reports::Receiver<ReportSocket>,
+}
+
+impl Core {
+    /// What an action may need of it.
+    fn context(&self) -> Context<'_> {
+        Context {
+            brain: &self.brain,
+            registry: self.poller.registry(),
+            reports: self.reports.numbers(),
+        }
+    }
+}
+
+/// The loop: what decides, and what acts.
+pub(super) struct Driver<'a> {
+    pub(super) core: Core,
     pub(super) hands: Hands<'a>,
 }
 
@@ -66,7 +71,7 @@ impl Driver<'_> {
         self.hands
             .manager
             .ask_for_time(boot_limit(&self.hands.settings));
-        let registry = self.poller.registry();
+        let registry = self.core.poller.registry();
         self.hands
             .watcher
             .begin(&self.hands.settings, registry, WATCH);
@@ -79,18 +84,23 @@ impl Driver<'_> {
             }
             self.hands.manager.show_life(clock::now());
             self.answer_waiting_clients();
-            let ready = self.poller.wait(self.deadline())?;
+            let ready = self.core.poller.wait(self.deadline())?;
             // These are cheap: looked at each time.
             self.take_reports()?;
             self.take_signals()?;
             self.hands.check_predecessor();
-            self.hands.advance_reload(turn!(self));
+            self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
             for token in ready {
                 self.serve(token);
             }
             self.order_reload_for_changes();
-            if self.brain.deadline().is_some_and(|due| due <= clock::now()) {
+            if self
+                .core
+                .brain
+                .deadline()
+                .is_some_and(|due| due <= clock::now())
+            {
                 self.read_scoreboard();
                 self.hands.queue.push_back(Event::Tick);
             }
@@ -98,8 +108,8 @@ impl Driver<'_> {
     }
 
     fn register_sources(&mut self) -> io::Result<()> {
-        let registry = self.poller.registry();
-        self.reports.register(registry, REPORTS)?;
+        let registry = self.core.poller.registry();
+        self.core.reports.register(registry, REPORTS)?;
         if let Some(control) = &mut self.hands.control {
             registry.register(control.source(), CONTROL, Interest::READABLE)?;
         }
@@ -112,8 +122,8 @@ impl Driver<'_> {
     /// When something is due; `None`: never.
     fn deadline(&self) -> Option<Monotonic> {
         let due = [
-            self.brain.deadline(),
-            self.reports.deadline(),
+            self.core.brain.deadline(),
+            self.core.reports.deadline(),
             self.hands.manager.deadline(),
             self.hands
                 .control
@@ -131,7 +141,7 @@ impl Driver<'_> {
             WATCH => self.hands.watcher.read_events(),
             CONTROL => {
                 if let Some(control) = &mut self.hands.control {
-                    control.accept(self.poller.registry());
+                    control.accept(self.core.poller.registry());
                 }
             }
             Token(client) if client >= FIRST_CLIENT => self.serve_client(client),
@@ -153,16 +163,16 @@ impl Driver<'_> {
             if self.hands.outcome.is_some() {
                 return;
             }
-            self.brain.step(clock::now(), event, &mut actions);
+            self.core.brain.step(clock::now(), event, &mut actions);
             for action in actions.drain(..) {
-                self.hands.perform(turn!(self), action);
+                self.hands.perform(self.core.context(), action);
             }
-            self.hands.inform_manager(turn!(self));
+            self.hands.inform_manager(self.core.context());
         }
     }
 
     fn take_reports(&mut self) -> io::Result<()> {
-        for (report, descriptor) in self.reports.take(clock::now())? {
+        for (report, descriptor) in self.core.reports.take(clock::now())? {
             match reports::translate(report, descriptor, &mut self.hands.children) {
                 Meaning::Events(events) => self.hands.queue.extend(events),
                 Meaning::Imported(directories) => self.hands.watcher.add(directories),
@@ -173,7 +183,7 @@ impl Driver<'_> {
 
     /// Takes signals in the order they came, each with its consequences.
     fn take_signals(&mut self) -> io::Result<()> {
-        for signal in self.poller.take_signals() {
+        for signal in self.core.poller.take_signals() {
             if signal == Signal::SIGCHLD {
                 // What the children reported before they ended comes first.
                 self.take_reports()?;
@@ -193,7 +203,7 @@ impl Driver<'_> {
         // arbiter serves.
         let is_order = signal != Signal::SIGWINCH
             || self.hands.settings.daemon
-            || self.brain.upgrade().is_some();
+            || self.core.brain.upgrade().is_some();
         if is_order {
             log::info(format_args!("Handling signal: {name}"));
             self.hands.queue.extend(order(signal).map(Event::Ordered));
@@ -216,7 +226,7 @@ impl Driver<'_> {
     /// Orders a reload when files of the app have changed.
     fn order_reload_for_changes(&mut self) {
         let changes = self.hands.watcher.take_changes(clock::now());
-        if self.brain.phase() == Phase::Running
+        if self.core.brain.phase() == Phase::Running
             && let Some(line) = describe_changes(&changes)
         {
             log::info(format_args!("{line}"));
@@ -253,23 +263,23 @@ impl Driver<'_> {
         successor: InPlaceUpgrade,
         blocked: &BlockedSignals,
     ) -> io::Result<()> {
-        if self.brain.phase() != Phase::Running || self.brain.is_stop_delayed() {
+        if self.core.brain.phase() != Phase::Running || self.core.brain.is_stop_delayed() {
             return Err(io::Error::other("rcorn is stopping"));
         }
-        if self.brain.is_reloading() {
+        if self.core.brain.is_reloading() {
             return Err(io::Error::other("a reload is under way"));
         }
         // Signals that came before they were blocked would be lost with our pipe: they have their
         // turn first.
-        let late = self.poller.take_signals();
+        let late = self.core.poller.take_signals();
         if !late.is_empty() {
             let orders = late.into_iter().filter(|one| *one != Signal::SIGCHLD);
             orders.for_each(|signal| self.take_order(signal));
             self.hands.children.reap(&mut self.hands.queue)?;
-            return self.hands.begin_upgrade_in_place(turn!(self));
+            return self.hands.begin_upgrade_in_place(self.core.context());
         }
-        let current = self.hands.handover(turn!(self), true)?;
-        let registry = self.poller.registry();
+        let current = self.hands.handover(self.core.context(), true)?;
+        let registry = self.core.poller.registry();
         match successor.conclude(current, &self.hands.origin, registry, UPGRADE)? {
             Err(again) => self.hands.successor = Some(again),
             Ok(checked) => {
@@ -293,9 +303,9 @@ impl Driver<'_> {
             Some(Ok(request)) => request,
         };
         let has_stacks = |pid| self.hands.children.stack_dump(pid).is_some();
-        match decide(&request, &self.brain, has_stacks) {
+        match decide(&request, &self.core.brain, has_stacks) {
             Decision::Status => {
-                let status = Some(self.hands.view(turn!(self)).status());
+                let status = Some(self.hands.view(self.core.context()).status());
                 let answer = Answer {
                     status,
                     ..Answer::done("")
@@ -342,8 +352,8 @@ impl Driver<'_> {
         let children = &self.hands.children;
         let stacks = |pid| children.stack_dump(pid).map(read_stacks);
         control.answer_stacks(clock::now(), STACKS_INTERVAL, stacks);
-        let is_stopping = self.brain.phase() != Phase::Running;
-        let is_over = !self.brain.is_reloading() && !self.brain.is_on_probation();
+        let is_stopping = self.core.brain.phase() != Phase::Running;
+        let is_over = !self.core.brain.is_reloading() && !self.core.brain.is_on_probation();
         if is_over || is_stopping {
             let outcome = self.hands.reload.outcome.clone();
             let outcome = outcome.or_else(|| is_stopping.then(|| Err("rcorn is stopping".into())));
@@ -355,6 +365,6 @@ impl Driver<'_> {
 
     /// Leaves nothing behind.
     pub(super) fn tidy_up(&mut self) {
-        self.hands.tidy_up(turn!(self));
+        self.hands.tidy_up(self.core.context());
     }
 }

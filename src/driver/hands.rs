@@ -5,10 +5,9 @@ use std::io;
 use std::os::fd::RawFd;
 
 use mio::{Registry, Token};
-use nix::sys::signal::Signal;
 
 use rcorn_arbiter::{
-    Action, Arbiter, Ask, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, Slot, StopNote,
+    Action, Arbiter, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, Slot, StopNote,
     UpgradeNote, WorkerNote,
 };
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
@@ -24,10 +23,10 @@ use super::interpreter;
 use super::logs::{self, Logs};
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
+use super::owner::Owner;
 use super::pidfile::PidFile;
 use super::policy::{boot_limit, stop_limit};
-use super::postmortem::{read_stacks, report_hung, report_lost_request};
-use super::process::signal;
+use super::postmortem::{report_hung, report_lost_request};
 use super::reload::{self, Pending, ReloadTransaction, warn_of_boot_settings};
 use super::saved_children::SavedChildren;
 use super::service_manager::ServiceManager;
@@ -65,6 +64,8 @@ pub(super) struct Hands<'a> {
     /// A successor that will take our place, while it is checked.
     pub(super) successor: Option<InPlaceUpgrade>,
     pub(super) origin: Origin,
+    /// The owner of new files.
+    pub(super) owner: Owner,
     pub(super) logs: Logs,
     pub(super) manager: ServiceManager,
     pub(super) control: Option<ControlServer>,
@@ -80,35 +81,35 @@ pub(super) struct Hands<'a> {
 
 impl<'a> Hands<'a> {
     /// Carries an action out. Failures become events: the arbiter decides what they mean.
-    pub(super) fn perform(&mut self, turn: Context<'_>, action: Action) {
+    pub(super) fn perform(&mut self, context: Context<'_>, action: Action) {
         match action {
-            Action::Load => self.load(turn),
-            Action::StartTemplate(generation) => self.start_template(turn, generation),
+            Action::Load => self.load(context),
+            Action::StartTemplate(generation) => self.start_template(context, generation),
             Action::EndTemplate(generation) => {
-                if turn.brain.is_stopping() && generation == turn.brain.generation() {
+                if context.brain.is_stopping() && generation == context.brain.generation() {
                     self.call_hook(HookEvent::Exit);
                 }
                 self.children.end_template(generation);
             }
-            Action::KillTemplate(_, pid) => self.kill_template(pid),
+            Action::KillTemplate(_, pid) => self.children.kill_template(pid),
             Action::Fork(id, slot, generation) => {
-                let probe = generation != turn.brain.generation();
+                let probe = generation != context.brain.generation();
                 if let Err(reason) = self.children.fork(id, slot, generation, probe) {
                     self.queue.push_back(Event::ForkFailed(id, reason));
                 }
             }
-            Action::Ask(pid, ask) => self.ask(pid, ask),
+            Action::Ask(pid, ask) => self.children.ask(pid, ask),
             Action::PostMortem(_, slot, pid) => {
-                report_hung(pid, self.memory.cell(slot), &self.stacks_of(pid));
+                report_hung(pid, self.memory.cell(slot), &self.children.stacks_of(pid));
             }
-            Action::Commit(_) => self.commit(turn),
+            Action::Commit(_) => self.commit(context),
             Action::Discard(_) => self.discard(),
-            Action::CloseListeners => self.close_listeners(turn),
+            Action::CloseListeners => self.close_listeners(context),
             Action::ReopenLogs => {
-                Logs::reopen(&self.settings);
+                Logs::reopen(&self.settings, self.owner);
                 self.children.send_to_templates(&Command::Reopen);
             }
-            Action::Upgrade => self.upgrade(turn),
+            Action::Upgrade => self.upgrade(context),
             Action::Wanted(now) => {
                 let before = self.memory.set_wanted(now);
                 // The first number is known to the first template.
@@ -117,40 +118,9 @@ impl<'a> Hands<'a> {
                 }
             }
             Action::FreeSlot(slot) => self.free_slot(slot),
-            Action::Say(note) => self.say(turn, &note),
+            Action::Say(note) => self.say(context, &note),
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
-    }
-
-    fn ask(&self, pid: Pid, ask: Ask) {
-        if ask != Ask::DumpStacks && !self.children.has_worker(pid) {
-            log::debug(format_args!("not sent to {pid}, which is gone: {ask:?}"));
-            return;
-        }
-        match ask {
-            Ask::Drain => signal(pid, Signal::SIGTERM),
-            Ask::Quit => signal(pid, Signal::SIGQUIT),
-            Ask::Reopen => signal(pid, Signal::SIGUSR1),
-            Ask::DumpStacks => self.children.request_stacks(pid),
-            Ask::Abort => signal(pid, Signal::SIGABRT),
-            Ask::Kill => signal(pid, Signal::SIGKILL),
-        }
-    }
-
-    /// The stacks that a worker or template has dumped; empty when it has dumped none.
-    pub(super) fn stacks_of(&self, pid: Pid) -> String {
-        let dump = self.children.stack_dump(pid);
-        dump.map(read_stacks).unwrap_or_default()
-    }
-
-    fn kill_template(&self, pid: Pid) {
-        let stacks = self.stacks_of(pid);
-        if !stacks.is_empty() {
-            log::error(format_args!(
-                "Template (pid:{pid}) was killed at:\n{stacks}"
-            ));
-        }
-        signal(pid, Signal::SIGKILL);
     }
 
     fn free_slot(&mut self, slot: Slot) {
@@ -171,7 +141,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Logs what the arbiter says, and passes it on to others who want to know.
-    fn say(&mut self, turn: Context<'_>, note: &Note) {
+    fn say(&mut self, context: Context<'_>, note: &Note) {
         log::record(note.level(), format_args!("{note}"));
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -184,7 +154,7 @@ impl<'a> Hands<'a> {
             Note::Reload(ReloadNote::Begun) => {
                 self.reload.outcome = None;
                 let leaving = self.settings.graceful_timeout.duration();
-                let leaving = leaving.saturating_mul(turn.brain.wanted());
+                let leaving = leaving.saturating_mul(context.brain.wanted());
                 let limit = boot_limit(&self.settings).map(|boot| boot.saturating_add(leaving));
                 self.manager.reloading(clock::now(), limit);
             }
@@ -195,20 +165,20 @@ impl<'a> Hands<'a> {
                 self.reload.outcome = Some(Err(note.to_string()));
             }
             Note::Upgrade(UpgradeNote::Ended(_)) => self.manager.main_again(),
-            Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(turn),
+            Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(context),
             _ => {}
         }
     }
 
     /// Tells the service manager of the first worker that serves, and of the end of a reload.
-    pub(super) fn inform_manager(&mut self, turn: Context<'_>) {
+    pub(super) fn inform_manager(&mut self, context: Context<'_>) {
         if !self.manager.is_announced() && self.children.serving().next().is_some() {
             self.manager.serving(self.predecessor.is_some());
             give_memory_back();
         }
         if self.manager.is_reloading()
-            && !turn.brain.is_reloading()
-            && !turn.brain.is_on_probation()
+            && !context.brain.is_reloading()
+            && !context.brain.is_on_probation()
         {
             let outcome = match &self.reload.outcome {
                 Some(Ok(text) | Err(text)) => text.as_str(),
@@ -219,19 +189,19 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn tell_stopping(&self, turn: Context<'_>) {
+    fn tell_stopping(&self, context: Context<'_>) {
         // While another arbiter serves, the service does not stop.
-        if !self.shares_sockets(turn) {
+        if !self.shares_sockets(context) {
             self.manager.stopping(stop_limit(&self.settings));
         }
     }
 
     /// Refuses new connections; workers empty the queue.
-    fn close_listeners(&mut self, turn: Context<'_>) {
+    fn close_listeners(&mut self, context: Context<'_>) {
         self.successor = None;
-        self.tell_stopping(turn);
+        self.tell_stopping(context);
         // Of sockets that another arbiter shares, its workers serve the queue.
-        if !self.shares_sockets(turn) {
+        if !self.shares_sockets(context) {
             self.memory.stop(match self.settings.drain_mode {
                 DrainMode::Immediate => StopMode::AtOnce,
                 DrainMode::Queue | DrainMode::Delay => StopMode::QueueFirst,
@@ -242,12 +212,12 @@ impl<'a> Hands<'a> {
 
     /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor
     /// removed.
-    pub(super) fn shares_sockets(&self, turn: Context<'_>) -> bool {
-        turn.brain.upgrade().is_some() || self.predecessor.is_some()
+    pub(super) fn shares_sockets(&self, context: Context<'_>) -> bool {
+        context.brain.upgrade().is_some() || self.predecessor.is_some()
     }
 
-    fn start_template(&mut self, turn: Context<'_>, generation: Generation) {
-        let event = match self.try_start_template(turn, generation) {
+    fn start_template(&mut self, context: Context<'_>, generation: Generation) {
+        let event = match self.try_start_template(context, generation) {
             Ok(pid) => Event::TemplateStarted(generation, pid),
             Err(error) => Event::TemplateNotStarted(generation, error),
         };
@@ -256,13 +226,14 @@ impl<'a> Hands<'a> {
 
     fn try_start_template(
         &mut self,
-        turn: Context<'_>,
+        context: Context<'_>,
         generation: Generation,
     ) -> Result<Pid, String> {
         let pending = self.reload.pending_for(generation);
         let settings = pending.map_or(&self.settings, |pending| &pending.settings);
         if !logs::are_same(settings, &self.settings) {
-            self.logs = Logs::start(settings)?;
+            let owner = pending.map_or(self.owner, |pending| pending.owner);
+            self.logs = Logs::start(settings, owner)?;
         }
         let sockets = match pending {
             Some(pending) => pending.plan.sockets(self.sockets.listeners()),
@@ -276,7 +247,7 @@ impl<'a> Hands<'a> {
                 .map(|listener| listener.for_link(settings))
                 .collect(),
             scoreboard: self.memory.number(),
-            reports: turn.reports.1,
+            reports: context.reports.1,
             handoff_queue: self.sockets.queue_numbers(),
             error_log,
             access_log,
@@ -298,42 +269,49 @@ impl<'a> Hands<'a> {
         started.map_err(|error| format!("cannot start {shown}: {error}"))
     }
 
-    fn load(&mut self, turn: Context<'_>) {
-        let (reload, context) = self.reload_parts(turn);
-        let event = reload.begin(&context);
+    fn load(&mut self, context: Context<'_>) {
+        let (reload, given) = self.reload_parts(context);
+        let event = reload.begin(&given);
         self.queue.extend(event);
     }
 
-    pub(super) fn advance_reload(&mut self, turn: Context<'_>) {
-        let (reload, context) = self.reload_parts(turn);
-        let event = reload.advance(&context);
+    pub(super) fn advance_reload(&mut self, context: Context<'_>) {
+        let (reload, given) = self.reload_parts(context);
+        let event = reload.advance(&given);
         self.queue.extend(event);
     }
 
     /// The reload, and what it is made with.
     fn reload_parts<'s>(
         &'s mut self,
-        turn: Context<'s>,
+        context: Context<'s>,
     ) -> (&'s mut ReloadTransaction<'a>, reload::Context<'s>) {
-        let context = reload::Context {
+        let given = reload::Context {
             arguments: &self.origin.arguments,
-            registry: turn.registry,
+            registry: context.registry,
             token: RELOAD,
             settings: &self.settings,
             listeners: self.sockets.listeners(),
             now: clock::now(),
         };
-        (&mut self.reload, context)
+        (&mut self.reload, given)
     }
 
-    fn commit(&mut self, turn: Context<'_>) {
-        let Some(Pending { settings, plan, .. }) = self.reload.commit() else {
+    fn commit(&mut self, context: Context<'_>) {
+        let Some(Pending {
+            settings,
+            plan,
+            owner,
+            ..
+        }) = self.reload.commit()
+        else {
             return;
         };
+        self.owner = owner;
         self.sockets.commit(plan, &self.settings, &settings);
         warn_of_boot_settings(&self.settings, &settings);
         let before = std::mem::replace(&mut self.settings, settings);
-        let registry = turn.registry;
+        let registry = context.registry;
         self.watcher.renew(&before, &self.settings, registry, WATCH);
     }
 
@@ -342,7 +320,7 @@ impl<'a> Hands<'a> {
             return;
         };
         if !logs::are_same(&settings, &self.settings) {
-            match Logs::start(&self.settings) {
+            match Logs::start(&self.settings, self.owner) {
                 Ok(logs) => self.logs = logs,
                 Err(error) => {
                     log::error(format_args!("cannot go back to the old log files: {error}"));
@@ -352,17 +330,17 @@ impl<'a> Hands<'a> {
     }
 
     /// What a successor gets: with `in_place` everything.
-    pub(super) fn handover(&self, turn: Context<'_>, in_place: bool) -> io::Result<Handover> {
+    pub(super) fn handover(&self, context: Context<'_>, in_place: bool) -> io::Result<Handover> {
         let state = || -> io::Result<InPlaceState> {
             // Written and read again: what is handed over is what can be read.
-            let brain = serde_json::to_value(turn.brain)?;
+            let brain = serde_json::to_value(context.brain)?;
             Ok(InPlaceState {
                 brain: serde_json::from_value(brain)?,
                 children: SavedChildren::save(&self.children),
                 settings: self.settings.clone(),
                 scoreboard: self.memory.number(),
                 totals: self.memory.totals(),
-                reports: turn.reports,
+                reports: context.reports,
                 is_announced: self.manager.is_announced(),
                 control_socket: self.control.as_ref().map(|one| one.path().to_owned()),
             })
@@ -374,13 +352,13 @@ impl<'a> Hands<'a> {
         ))
     }
 
-    fn upgrade(&mut self, turn: Context<'_>) {
+    fn upgrade(&mut self, context: Context<'_>) {
         if self.successor.is_some() {
             return;
         }
         let begun = match self.settings.upgrade {
-            UpgradeMode::Beside => self.upgrade_beside(turn),
-            UpgradeMode::InPlace => self.begin_upgrade_in_place(turn),
+            UpgradeMode::Beside => self.upgrade_beside(context),
+            UpgradeMode::InPlace => self.begin_upgrade_in_place(context),
         };
         if let Err(error) = begun {
             self.upgrade_failed(&error);
@@ -392,17 +370,17 @@ impl<'a> Hands<'a> {
         self.queue.push_back(Event::UpgradeNotStarted(what));
     }
 
-    fn upgrade_beside(&mut self, turn: Context<'_>) -> io::Result<()> {
+    fn upgrade_beside(&mut self, context: Context<'_>) -> io::Result<()> {
         self.call_hook(HookEvent::PreExec);
-        let pid = upgrade::start_beside(&self.origin, &self.handover(turn, false)?)?;
+        let pid = upgrade::start_beside(&self.origin, &self.handover(context, false)?)?;
         self.children.upgrade = Some(pid);
         self.queue.push_back(Event::UpgradeStarted(pid));
         Ok(())
     }
 
-    pub(super) fn begin_upgrade_in_place(&mut self, turn: Context<'_>) -> io::Result<()> {
-        let handover = self.handover(turn, true)?;
-        let registry = turn.registry;
+    pub(super) fn begin_upgrade_in_place(&mut self, context: Context<'_>) -> io::Result<()> {
+        let handover = self.handover(context, true)?;
+        let registry = context.registry;
         let begun = InPlaceUpgrade::begin(&self.origin, handover, registry, UPGRADE)?;
         self.successor = Some(begun);
         Ok(())
@@ -438,9 +416,9 @@ impl<'a> Hands<'a> {
         process::set_title(&format!("rcorn: master [{name}{second}]"));
     }
 
-    pub(super) fn view<'v>(&'v self, turn: Context<'v>) -> View<'v> {
+    pub(super) fn view<'v>(&'v self, context: Context<'v>) -> View<'v> {
         View {
-            arbiter: turn.brain,
+            arbiter: context.brain,
             settings: &self.settings,
             sockets: &self.sockets,
             memory: &self.memory,
@@ -450,8 +428,8 @@ impl<'a> Hands<'a> {
     }
 
     /// Leaves nothing behind.
-    pub(super) fn tidy_up(&mut self, turn: Context<'_>) {
-        if !self.shares_sockets(turn) {
+    pub(super) fn tidy_up(&mut self, context: Context<'_>) {
+        if !self.shares_sockets(context) {
             self.sockets.tidy_up();
         }
         if let Some(control) = self.control.take() {

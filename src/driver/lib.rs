@@ -34,6 +34,7 @@ mod native;
 mod open;
 mod origin;
 mod out_of_memory;
+mod owner;
 mod pidfile;
 mod plan;
 mod policy;

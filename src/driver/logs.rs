@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::duplicate;
-use rcorn_sys::user::Identity;
+
+use super::owner::Owner;
 
 /// The descriptors that children inherit.
 #[derive(Debug)]
@@ -47,12 +48,9 @@ impl Logs {
     ///
     /// # Errors
     ///
-    /// A file cannot be opened, or there is no such user or group; as one line.
-    pub(super) fn open(settings: &Settings) -> Result<Self, String> {
-        let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref());
-        let identity = identity.map_err(|error| error.to_string())?;
-        // Workers must be able to open the file again after they gave up their rights.
-        let owner = (!identity.is_current()).then_some((identity.uid, identity.gid));
+    /// A file cannot be opened; as one line.
+    pub(super) fn open(settings: &Settings, owner: Owner) -> Result<Self, String> {
+        let owner = owner.if_other();
         let one = |target: &LogTarget, standard: RawFd| match target {
             LogTarget::Standard => {
                 duplicate(standard).map_err(|error| format!("standard output is closed: {error}"))
@@ -73,19 +71,19 @@ impl Logs {
     /// # Errors
     ///
     /// As [`Logs::open`].
-    pub(super) fn start(settings: &Settings) -> Result<Self, String> {
-        let logs = Self::open(settings)?;
+    pub(super) fn start(settings: &Settings, owner: Owner) -> Result<Self, String> {
+        let logs = Self::open(settings, owner)?;
         let error = logs.error.try_clone().map_err(|error| error.to_string())?;
         log::init(error, &ErrorLogSettings::of(settings));
         Ok(logs)
     }
 
     /// Opens the files by their names again, after they were moved away.
-    pub(super) fn reopen(settings: &Settings) {
+    pub(super) fn reopen(settings: &Settings, owner: Owner) {
         log::reopen();
         // Workers that gave up their rights open what is there, in a directory where they may make
         // nothing.
-        if let Err(error) = Self::open(settings) {
+        if let Err(error) = Self::open(settings, owner) {
             log::error(format_args!("{error}"));
         }
     }

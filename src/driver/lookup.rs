@@ -1,5 +1,6 @@
-//! The addresses behind host names. getaddrinfo(3) may ask servers and take as long as they like,
-//! and it cannot be interrupted: a helper process calls it, forked for the purpose.
+//! What is behind names: the addresses of hosts, the numbers of a user and a group. getaddrinfo(3)
+//! and getpwnam(3) may ask servers and take as long as they like, and they cannot be interrupted: a
+//! helper process calls them, forked for the purpose.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use mio::{Registry, Token};
 use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
 
 use rcorn_arbiter::Pid;
 use rcorn_settings::{Address, Settings};
@@ -17,8 +19,9 @@ use rcorn_sys::fork::{Fork, fork};
 use rcorn_types::Monotonic;
 
 use super::helper::{Helper, HelperError, answer_pipe};
+use super::owner::Owner;
 
-/// Names that are not found within this time have no address.
+/// What is not found within this time is given up.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A host and a port.
@@ -64,10 +67,27 @@ fn names(settings: &Settings) -> Vec<Name> {
     settings.bind.iter().filter_map(name).collect()
 }
 
+/// What was looked up.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) addresses: Addresses,
+    /// The owner of new files, or why there is none.
+    pub(super) owner: Result<Owner, String>,
+}
+
+/// Who owns new files.
+#[derive(Debug)]
+enum OwnerName {
+    Known(Owner),
+    /// To be looked up.
+    Of(Box<Settings>),
+}
+
 /// A look-up that runs, or has nothing to do.
 #[derive(Debug)]
 pub(super) struct Lookup {
     names: Vec<Name>,
+    owner: OwnerName,
     work: Work,
 }
 
@@ -82,19 +102,29 @@ enum Work {
 }
 
 impl Lookup {
-    /// Starts it, if the settings have a name to look up.
-    pub(super) fn start(settings: &Settings, registry: &Registry, token: Token) -> Self {
+    /// Starts it, if the settings have a name to look up. `owner`: that of new files, if it is
+    /// known.
+    pub(super) fn start(
+        settings: &Settings,
+        owner: Option<Owner>,
+        registry: &Registry,
+        token: Token,
+    ) -> Self {
         let names = names(settings);
-        let work = if names.is_empty() {
+        let owner = match owner.or_else(|| Owner::of_numbers(settings)) {
+            Some(owner) => OwnerName::Known(owner),
+            None => OwnerName::Of(Box::new(settings.clone())),
+        };
+        let work = if names.is_empty() && matches!(owner, OwnerName::Known(_)) {
             Work::None
         } else {
-            let helper = start_helper(&names).and_then(|helper| {
+            let helper = start_helper(&names, &owner).and_then(|helper| {
                 helper.register(registry, token)?;
                 Ok(helper)
             });
             helper.map_or_else(Work::Failed, Work::Helper)
         };
-        Self { names, work }
+        Self { names, owner, work }
     }
 
     /// When it is given up.
@@ -105,31 +135,31 @@ impl Lookup {
         }
     }
 
-    /// The addresses, once all are known or given up.
-    pub(super) fn poll(&mut self, now: Monotonic) -> Option<Addresses> {
+    /// What was found, once all is known or given up.
+    pub(super) fn poll(&mut self, now: Monotonic) -> Option<Found> {
         let answer = match &mut self.work {
             Work::None => Ok(Vec::new()),
             Work::Helper(helper) => helper.poll(now)?,
             Work::Failed(error) => Err(io::Error::new(error.kind(), error.to_string()).into()),
         };
-        Some(read(&self.names, answer))
+        Some(read(&self.names, &self.owner, answer))
     }
 }
 
-fn start_helper(names: &[Name]) -> io::Result<Helper> {
+fn start_helper(names: &[Name], owner: &OwnerName) -> io::Result<Helper> {
     let (answer, theirs) = answer_pipe()?;
     let arbiter = std::process::id();
     match fork()? {
         Fork::Parent(pid) => Ok(Helper::new(Pid(pid.as_raw()), answer, LOOKUP_LIMIT)),
         Fork::Child => {
             drop(answer);
-            look_up_and_exit(names, theirs, arbiter)
+            look_up_and_exit(names, owner, theirs, arbiter)
         }
     }
 }
 
 /// What the helper wrote. A name that it said nothing of gets the reason why.
-fn read(names: &[Name], answer: Result<Vec<u8>, HelperError>) -> Addresses {
+fn read(names: &[Name], owner: &OwnerName, answer: Result<Vec<u8>, HelperError>) -> Found {
     let (lines, reason) = match answer {
         Ok(bytes) => (bytes, "its look-up ended without an answer".to_owned()),
         Err(HelperError::TimedOut(limit)) => {
@@ -138,28 +168,45 @@ fn read(names: &[Name], answer: Result<Vec<u8>, HelperError>) -> Addresses {
         }
         Err(error) => (Vec::new(), error.to_string()),
     };
-    let mut answers = lines
-        .split(|byte| *byte == b'\n')
-        .map(|line| serde_json::from_slice(line).ok());
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    let owner = match owner {
+        OwnerName::Known(owner) => Ok(*owner),
+        OwnerName::Of(_) => answer_in(lines.next()).unwrap_or_else(|| {
+            let reason = &reason;
+            Err(format!("user and group of the workers: {reason}"))
+        }),
+    };
     let found = names.iter().map(|name| {
-        let answer = answers.next().flatten();
+        let answer = answer_in(lines.next());
         (name.clone(), answer.unwrap_or_else(|| Err(reason.clone())))
     });
-    Addresses {
+    let addresses = Addresses {
         found: found.collect(),
-    }
+    };
+    Found { addresses, owner }
+}
+
+/// What one line says, if it is there.
+fn answer_in<T: DeserializeOwned>(line: Option<&[u8]>) -> Option<Result<T, String>> {
+    serde_json::from_slice(line?).ok()
 }
 
 /// The helper's life.
-fn look_up_and_exit(names: &[Name], answer: OwnedFd, arbiter: u32) -> ! {
+fn look_up_and_exit(names: &[Name], owner: &OwnerName, answer: OwnedFd, arbiter: u32) -> ! {
     let is_orphan = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err()
         || nix::unistd::getppid().as_raw().cast_unsigned() != arbiter;
-    let done = !is_orphan && write_addresses(names, std::fs::File::from(answer)).is_ok();
+    let done = !is_orphan && write_answers(names, owner, std::fs::File::from(answer)).is_ok();
     exit_now(i32::from(!done))
 }
 
-/// Looks the names up, and writes one line of JSON for each.
-fn write_addresses(names: &[Name], mut answer: impl Write) -> io::Result<()> {
+/// Looks everything up, and writes one line of JSON for each: the owner, if it is to be found, then
+/// the names.
+fn write_answers(names: &[Name], owner: &OwnerName, mut answer: impl Write) -> io::Result<()> {
+    if let OwnerName::Of(settings) = owner {
+        let found = Owner::find(settings).map_err(|error| error.to_string());
+        let line = serde_json::to_string(&found).unwrap_or_default();
+        writeln!(answer, "{line}")?;
+    }
     for (host, port) in names {
         let found = (host.as_str(), *port).to_socket_addrs();
         let found: Result<SocketAddr, String> = match found.map(|mut all| all.next()) {
@@ -206,8 +253,11 @@ mod tests {
         let wanted = names(&settings);
         // Without the fork: a test has threads, and is refused one.
         let mut answer = Vec::new();
-        write_addresses(&wanted, &mut answer).unwrap();
-        let found = read(&wanted, Ok(answer));
+        let owner = OwnerName::Of(Box::new(settings));
+        write_answers(&wanted, &owner, &mut answer).unwrap();
+        let found = read(&wanted, &owner, Ok(answer));
+        assert_eq!(found.owner.unwrap().if_other(), None);
+        let found = found.addresses;
         assert!(found.of("localhost", 1).unwrap().ip().is_loopback());
         assert!(found.of("no.such.name.invalid", 2).is_err());
     }
@@ -215,12 +265,21 @@ mod tests {
     #[test]
     fn a_helper_that_dies_early_leaves_a_reason_for_each_name() {
         let names = [("a".to_owned(), 1), ("b".to_owned(), 2)];
-        let found = read(&names, Ok(b"{\"Ok\":\"192.0.2.1:1\"}\n{\"O".to_vec()));
+        let known = OwnerName::Known(Owner::find(&Settings::default()).unwrap());
+        let found = read(
+            &names,
+            &known,
+            Ok(b"{\"Ok\":\"192.0.2.1:1\"}\n{\"O".to_vec()),
+        );
+        let found = found.addresses;
         assert_eq!(found.of("a", 1).unwrap().to_string(), "192.0.2.1:1");
         let error = found.of("b", 2).unwrap_err().to_string();
         assert!(error.contains("without an answer"), "{error}");
-        let found = read(&names, Err(HelperError::TimedOut(LOOKUP_LIMIT)));
-        let error = found.of("a", 1).unwrap_err().to_string();
+        let unknown = OwnerName::Of(Box::default());
+        let found = read(&names, &unknown, Err(HelperError::TimedOut(LOOKUP_LIMIT)));
+        let error = found.owner.unwrap_err();
+        assert!(error.contains("more than 30 s"), "{error}");
+        let error = found.addresses.of("a", 1).unwrap_err().to_string();
         assert!(error.contains("more than 30 s"), "{error}");
     }
 

@@ -10,10 +10,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::net;
-use rcorn_sys::user::Identity;
 
 use super::listener::{ListenError, Listener};
 use super::lookup::Addresses;
+use super::owner::Owner;
 use super::unix_socket::{Occupied, remove_stale, with_umask};
 
 /// How long the kernel may keep a connection without bytes from us: it wakes us with the request
@@ -29,6 +29,7 @@ pub(super) fn open(
     address: &Address,
     settings: &Settings,
     addresses: &Addresses,
+    owner: Owner,
 ) -> Result<Listener, ListenError> {
     match address.socket() {
         Address::Tcp { host, port } => {
@@ -39,7 +40,7 @@ pub(super) fn open(
                 settings,
             )
         }
-        Address::Unix(path) => unix(address, path, settings),
+        Address::Unix(path) => unix(address, path, settings, owner),
         Address::Abstract(name) => {
             let bind = || {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -52,7 +53,7 @@ pub(super) fn open(
         }
         Address::Fd(fd) => Listener::inherit(*fd, Some(address.clone())),
         // `socket` gives what is behind it.
-        Address::Uwsgi(inner) => open(inner, settings, addresses),
+        Address::Uwsgi(inner) => open(inner, settings, addresses, owner),
     }
 }
 
@@ -108,7 +109,12 @@ fn has_v4(settings: &Settings, port: u16) -> bool {
     })
 }
 
-fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener, ListenError> {
+fn unix(
+    address: &Address,
+    path: &Path,
+    settings: &Settings,
+    owner: Owner,
+) -> Result<Listener, ListenError> {
     remove_stale(path).map_err(|occupied| match occupied {
         Occupied::InUse => refused(address, io::ErrorKind::AddrInUse.into()),
         Occupied::NotSocket => refused(address, io::Error::other(occupied)),
@@ -119,24 +125,10 @@ fn unix(address: &Address, path: &Path, settings: &Settings) -> Result<Listener,
         let local = SockAddr::unix(path)?;
         with_umask(settings.umask.bits(), || socket.bind(&local))?;
         socket.listen(backlog(settings))?;
-        give_to_worker_user(path, settings)?;
+        owner.take(path)?;
         let mut listener = Listener::wrap(socket, Some(address.clone()))?;
         listener.own_file();
         Ok(listener)
     };
     bind().map_err(|source| refused(address, source))
-}
-
-/// The socket belongs to the user and group of the workers, as gunicorn's does: a proxy in that
-/// group may connect.
-fn give_to_worker_user(path: &Path, settings: &Settings) -> io::Result<()> {
-    let identity = Identity::find(settings.user.as_deref(), settings.group.as_deref())?;
-    if identity.is_current() {
-        return Ok(());
-    }
-    std::os::unix::fs::chown(
-        path,
-        Some(identity.uid.as_raw()),
-        Some(identity.gid.as_raw()),
-    )
 }

@@ -5,6 +5,7 @@ use rcorn_settings::Settings;
 use super::listener::{ListenError, Listener, same_socket};
 use super::lookup::Addresses;
 use super::open::open;
+use super::owner::Owner;
 
 /// The sockets of new settings. Nothing of the old ones changes until the plan is put into force.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl Plan {
         settings: &Settings,
         before: &[Listener],
         addresses: &Addresses,
+        owner: Owner,
     ) -> Result<Self, ListenError> {
         // systemd's sockets are the service's whatever `bind` says, for as long as it runs.
         if before.iter().any(|listener| listener.address.is_none()) {
@@ -42,7 +44,7 @@ impl Plan {
         for address in &settings.bind {
             let part = match same_socket(&known, address) {
                 Some(index) => Part::Kept(index),
-                None => match open(address, settings, addresses) {
+                None => match open(address, settings, addresses, owner) {
                     Ok(listener) => Part::New(Box::new(listener)),
                     Err(error) => {
                         plan.discard();
@@ -109,7 +111,8 @@ mod tests {
     }
 
     fn plan(settings: &Settings, before: &[Listener]) -> Result<Plan, ListenError> {
-        Plan::make(settings, before, &Addresses::default())
+        let owner = Owner::find(settings).unwrap();
+        Plan::make(settings, before, &Addresses::default(), owner)
     }
 
     #[test]

@@ -13,7 +13,8 @@ use rcorn_types::Monotonic;
 
 use super::evaluate::Evaluation;
 use super::listener::Listener;
-use super::lookup::{Addresses, Lookup};
+use super::lookup::{Found, Lookup};
+use super::owner::Owner;
 use super::plan::Plan;
 use super::policy::policy;
 
@@ -25,6 +26,8 @@ pub type ReadSources<'a> = &'a dyn Fn() -> Result<Box<Sources<'static>>, Error>;
 pub(super) struct Pending {
     pub(super) settings: Settings,
     pub(super) plan: Plan,
+    /// The owner of new files.
+    pub(super) owner: Owner,
     /// Known from the order to start its template on.
     generation: Option<Generation>,
 }
@@ -36,7 +39,7 @@ enum Stage {
     Idle,
     /// A Python file is evaluated.
     Evaluating(Box<Sources<'static>>, Evaluation),
-    /// The names of `bind` are looked up.
+    /// The names of `bind`, and user and group, are looked up.
     LookingUp(Box<Settings>, Lookup),
     /// The new settings are on trial.
     Loaded(Box<Pending>),
@@ -120,7 +123,7 @@ impl<'a> ReloadTransaction<'a> {
                         self.stage = Stage::LookingUp(settings, lookup);
                         return None;
                     }
-                    Some(addresses) => return Some(self.check(*settings, &addresses, context)),
+                    Some(found) => return Some(self.check(*settings, found, context)),
                 },
                 Stage::Idle | Stage::Loaded(_) => {
                     self.stage = stage;
@@ -132,13 +135,14 @@ impl<'a> ReloadTransaction<'a> {
 
     /// Sockets for new addresses are opened at once, so that a failure shows before anything
     /// changes.
-    fn check(&mut self, settings: Settings, addresses: &Addresses, context: &Context<'_>) -> Event {
-        match check(&settings, addresses, context.listeners) {
-            Ok(plan) => {
+    fn check(&mut self, settings: Settings, found: Found, context: &Context<'_>) -> Event {
+        match check(&settings, found, context.listeners) {
+            Ok((plan, owner)) => {
                 let policy = policy(&settings);
                 self.stage = Stage::Loaded(Box::new(Pending {
                     settings,
                     plan,
+                    owner,
                     generation: None,
                 }));
                 Event::Loaded(policy)
@@ -187,25 +191,28 @@ impl<'a> ReloadTransaction<'a> {
     }
 }
 
-/// What follows once the settings are resolved: the names of `bind` are looked up.
+/// What follows once the settings are resolved: the names in them are looked up.
 fn look_up(resolved: Resolved, context: &Context<'_>) -> Stage {
     for warning in &resolved.warnings {
         log::warning(format_args!("{warning}"));
     }
     let settings = Box::new(resolved.settings);
-    let lookup = Lookup::start(&settings, context.registry, context.token);
+    let lookup = Lookup::start(&settings, None, context.registry, context.token);
     Stage::LookingUp(settings, lookup)
 }
 
 fn check(
     settings: &Settings,
-    addresses: &Addresses,
+    found: Found,
     listeners: &[Listener],
-) -> Result<Plan, String> {
+) -> Result<(Plan, Owner), String> {
+    let owner = found.owner?;
     AccessForm::of(settings).map_err(|error| format!("--access-logformat: {error}"))?;
     std::env::set_current_dir(&settings.chdir)
         .map_err(|error| format!("cannot change to {}: {error}", settings.chdir.display()))?;
-    Plan::make(settings, listeners, addresses).map_err(|error| error.to_string())
+    let plan = Plan::make(settings, listeners, &found.addresses, owner);
+    let plan = plan.map_err(|error| error.to_string())?;
+    Ok((plan, owner))
 }
 
 /// The working directory is that of the settings in force.

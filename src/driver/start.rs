@@ -15,7 +15,7 @@ use super::background::Background;
 use super::bind;
 use super::children::{Children, pair};
 use super::control::ControlServer;
-use super::driver::Driver;
+use super::driver::{Core, Driver};
 use super::error::{StartError, system};
 use super::handover::{Handover, InPlaceState};
 use super::hands::Hands;
@@ -24,6 +24,7 @@ use super::logs::Logs;
 use super::native::NativeModule;
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
+use super::owner::Owner;
 use super::pidfile::PidFile;
 use super::policy::policy;
 use super::poller::Poller;
@@ -100,6 +101,7 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
 
 /// What does not touch anything that others can see.
 struct Prepared {
+    owner: Owner,
     logs: Logs,
     signals: Signals,
 }
@@ -113,7 +115,8 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     // Each template looks for its own; that there is none is said before anything else is begun.
     let found = interpreter::look_for(settings.python.clone())?;
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
-    let logs = Logs::start(settings).map_err(StartError::Logs)?;
+    let owner = Owner::find(settings).map_err(|error| StartError::Logs(error.to_string()))?;
+    let logs = Logs::start(settings, owner).map_err(StartError::Logs)?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
     let signals = Signals::install().map_err(system("install signal handlers"))?;
@@ -129,7 +132,11 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
             found.python.display()
         ));
     }
-    Ok(Prepared { logs, signals })
+    Ok(Prepared {
+        owner,
+        logs,
+        signals,
+    })
 }
 
 /// What arbiter, templates and workers share, made anew or taken over; and where the arbiter
@@ -186,10 +193,11 @@ fn assemble(
         handover,
         background,
     } = launch;
+    let owner = prepared.owner;
     let mut logs = prepared.logs;
     let mut poller = Poller::new(prepared.signals).map_err(system("make an epoll set"))?;
     let predecessor = handover.as_ref().and_then(Handover::predecessor);
-    let (mut sockets, state) = open_sockets(&settings, handover, &mut poller)?;
+    let (mut sockets, state) = open_sockets(&settings, handover, &mut poller, owner)?;
     let control = open_control(&settings, predecessor.is_some(), state.as_ref())?;
     sockets.announce(&settings);
     let is_announced = state.as_ref().is_some_and(|state| state.is_announced);
@@ -201,15 +209,17 @@ fn assemble(
             .enter()
             .map_err(system("go into the background"))?;
         // The standard streams lead nowhere now.
-        logs = Logs::start(&settings).map_err(StartError::Logs)?;
+        logs = Logs::start(&settings, owner).map_err(StartError::Logs)?;
     }
     let inherited = Inherited::new(state, &settings).map_err(system("set up shared memory"))?;
     let mut children = inherited.children;
     children.module = module;
     Ok(Driver {
-        brain: inherited.brain,
-        poller,
-        reports: Receiver::new(inherited.reports),
+        core: Core {
+            brain: inherited.brain,
+            poller,
+            reports: Receiver::new(inherited.reports),
+        },
         hands: Hands {
             memory: inherited.memory,
             children,
@@ -219,6 +229,7 @@ fn assemble(
             predecessor: predecessor.map(Predecessor::new),
             successor: None,
             origin,
+            owner,
             logs,
             manager,
             control,
@@ -237,6 +248,7 @@ fn open_sockets(
     settings: &Settings,
     handover: Option<Handover>,
     poller: &mut Poller,
+    owner: Owner,
 ) -> Result<(Sockets, Option<InPlaceState>), StartError> {
     let failed = system("take over the sockets");
     let (given, queue) = match &handover {
@@ -246,7 +258,7 @@ fn open_sockets(
             take_over_both(handover.handoff_queue).map_err(&failed)?,
         ),
     };
-    let listeners = bind::first_listeners(settings, &non_empty_variable, poller, given)?;
+    let listeners = bind::first_listeners(settings, &non_empty_variable, poller, given, owner)?;
     let state = handover.and_then(|handover| handover.in_place);
     Ok((Sockets::new(listeners, queue), state.map(|state| *state)))
 }

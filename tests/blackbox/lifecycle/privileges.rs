@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Uid, User};
 
 use crate::support::{Need, Place, Server, Wire, lacks, program};
 
@@ -49,4 +53,60 @@ def app(environ, start_response):
     assert_eq!((owner("web"), owner("pid")), (65534, 0));
     server.stop();
     assert!(!folder.path().join("web").exists() && !folder.path().join("pid").exists());
+}
+
+/// Waits in getpwnam(3) while a file exists, as a directory service that does not answer.
+const SLOW_USER_DATABASE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int getpwnam_r(const char *name, struct passwd *entry, char *text, size_t size, struct passwd **found)
+{
+    int (*next)(const char *, struct passwd *, char *, size_t, struct passwd **) =
+        dlsym(RTLD_NEXT, "getpwnam_r");
+    while (access(getenv("USER_DATABASE_HANGS"), F_OK) == 0)
+        usleep(10000);
+    return next(name, entry, text, size, found);
+}
+"#;
+
+#[test]
+fn a_user_database_that_hangs_holds_no_arbiter_up() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("slow.c"), SLOW_USER_DATABASE).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([at("slow.so"), at("slow.c")])
+        .arg("-ldl")
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let user = User::from_uid(Uid::current()).unwrap().unwrap().name;
+    let server = Server::app("cases:app")
+        .args(["--user", &user, "--access-logfile", "access.log"])
+        .args(["--reload-watch", "0"])
+        .allow("was sent SIGKILL!")
+        .env("LD_PRELOAD", at("slow.so"))
+        .env("USER_DATABASE_HANGS", at("hangs"))
+        .start();
+    server.wait_serving(1);
+    let before = server.workers();
+    fs::write(at("hangs"), "").unwrap();
+    server.signal(Signal::SIGUSR1);
+    server.log().expect("Handling signal: usr1");
+    assert_eq!(server.status()["state"], "running");
+    // A reload asks anew who the user is; a dead worker is replaced meanwhile.
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Hang up: Master");
+    kill(before[0], Signal::SIGKILL).unwrap();
+    server.wait_gone(before[0]);
+    server.wait_workers(1);
+    assert_eq!(server.status()["state"], "reloading");
+    fs::remove_file(at("hangs")).unwrap();
+    server.log().expect("Reloaded: generation 2 serves.");
+    server.stop();
 }
