@@ -16,9 +16,9 @@ use super::order::Order;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
-/// An index into the scoreboard. Used again after the worker that had it was reaped.
+/// The index of a cell of the scoreboard. Used again after the worker that had it was reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Slot(pub u16);
+pub struct CellIndex(pub u16);
 
 /// The settings and code that a template and its workers were started with. Each reload makes the
 /// next.
@@ -183,12 +183,12 @@ pub enum Action {
     /// Kill a template that does not leave; log its stack dump, if it wrote one.
     KillTemplate(Generation, Pid),
     /// Order the template of this generation to fork a worker; answer `Forked` or `ForkFailed`.
-    Fork(WorkerId, Slot, Generation),
+    Fork(WorkerId, CellIndex, Generation),
     /// Send a signal to a worker; a template is asked only for [`Ask::DumpStacks`].
     Ask(Pid, Ask),
     /// Log what a worker that takes too long is doing: its stacks, its request, its state in the
     /// kernel.
-    PostMortem(WorkerId, Slot, Pid),
+    PostMortem(WorkerId, CellIndex, Pid),
     /// Put the loaded settings into force: swap listeners and logs, drop the old ones.
     Commit(Generation),
     /// Drop the loaded settings.
@@ -201,8 +201,8 @@ pub enum Action {
     Upgrade,
     /// Publish how many workers are wanted (for `wsgi.multiprocess`, STATUS and hooks).
     Wanted(u32),
-    /// Clear this slot of the scoreboard: its worker is gone.
-    FreeSlot(Slot),
+    /// Clear this cell of the scoreboard: its worker is gone.
+    FreeCell(CellIndex),
     /// Log this.
     Say(Note),
     /// Leave. Nothing follows.

@@ -45,8 +45,8 @@ mod tests;
 
 pub use arbiter::Arbiter;
 pub use event::{
-    Action, Ask, BootFailure, BootFailureKind, Event, Exit, Generation, Outcome, Pid, Policy,
-    RetireReason, Slot, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, CellIndex, Event, Exit, Generation, Outcome, Pid,
+    Policy, RetireReason, WorkerId,
 };
 pub use life::Phase;
 pub use note::{KillReason, Note, ReloadNote, StopNote, TemplateNote, UpgradeNote, WorkerNote};

@@ -6,7 +6,7 @@ use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
 use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Pid, Policy, Slot, WorkerId,
+    Action, Ask, BootFailure, BootFailureKind, CellIndex, Exit, Generation, Pid, Policy, WorkerId,
 };
 use super::heartbeats::{ABORT_TIME, Heartbeats, STACK_DUMP_TIME};
 use super::note::{KillReason, WorkerNote};
@@ -135,7 +135,8 @@ pub struct Worker {
     /// The generation of its template.
     pub generation: Generation,
     /// Its place on the scoreboard.
-    pub slot: Slot,
+    #[serde(rename = "slot")]
+    pub cell: CellIndex,
     /// Where it is in its life.
     pub stage: WorkerStage,
 }
@@ -275,7 +276,7 @@ impl Worker {
     /// The time for the stack dump is over: ends the worker. One that hung in a request gets ABRT
     /// first, as gunicorn's; one that never served has nothing of the app's to wind up.
     fn end_after_dump(&mut self, id: WorkerId, pid: Pid, why: KillReason, step: &mut Step<'_>) {
-        step.act(Action::PostMortem(id, self.slot, pid));
+        step.act(Action::PostMortem(id, self.cell, pid));
         match why {
             KillReason::Hung => {
                 step.ask(pid, Ask::Abort);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
 
-use super::event::{Action, Ask, Exit, Generation, Pid, Policy, RetireReason, Slot, WorkerId};
+use super::event::{Action, Ask, CellIndex, Exit, Generation, Pid, Policy, RetireReason, WorkerId};
 use super::heartbeats::Heartbeats;
 use super::life::QUICK_STOP_TIME;
 use super::note::{Note, WorkerNote};
@@ -68,7 +68,7 @@ impl Workers {
     /// How many workers meet a condition.
     pub fn count(&self, condition: impl Fn(&Worker) -> bool) -> u32 {
         let count = self.ids(|_, worker| condition(worker)).count();
-        // There are no more workers than slots.
+        // There are no more workers than cells.
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -77,12 +77,12 @@ impl Workers {
         self.by_id.is_empty() && self.unknown.is_empty()
     }
 
-    /// Orders a fork, with the lowest free slot. Returns `false` when no slot is free.
+    /// Orders a fork, with the lowest free cell. Returns `false` when no cell is free.
     pub(super) fn fork(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
-        let taken: BTreeSet<Slot> = self.by_id.values().map(|worker| worker.slot).collect();
-        let mut slots = (0..=u16::MAX).map(Slot);
-        let (Some(slot), Some(last_id)) = (
-            slots.find(|slot| !taken.contains(slot)),
+        let taken: BTreeSet<CellIndex> = self.by_id.values().map(|worker| worker.cell).collect();
+        let mut cells = (0..=u16::MAX).map(CellIndex);
+        let (Some(cell), Some(last_id)) = (
+            cells.find(|cell| !taken.contains(cell)),
             self.last_id.checked_add(1),
         ) else {
             return false;
@@ -94,11 +94,11 @@ impl Workers {
             id,
             Worker {
                 generation,
-                slot,
+                cell,
                 stage,
             },
         );
-        step.act(Action::Fork(id, slot, generation));
+        step.act(Action::Fork(id, cell, generation));
         true
     }
 
@@ -207,7 +207,7 @@ impl Workers {
     /// Forgets a worker that is gone, or will never be there.
     fn remove(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Worker> {
         let worker = self.by_id.remove(&id)?;
-        step.act(Action::FreeSlot(worker.slot));
+        step.act(Action::FreeCell(worker.cell));
         self.retirement.forget(id);
         self.heartbeats.forget(id);
         Some(worker)

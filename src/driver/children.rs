@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Whence, ftruncate, lseek};
 
-use rcorn_arbiter::{Ask, Event, Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_arbiter::{Ask, CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
 use rcorn_sys::memfd::{self, Content};
@@ -46,7 +46,7 @@ pub(super) struct Children {
     /// Workers by pid, from their first sign of life to their reaping.
     pub(super) workers: BTreeMap<Pid, WorkerId>,
     /// Slots by worker, from the order to fork to the reaping.
-    pub(super) slots: BTreeMap<WorkerId, Slot>,
+    pub(super) cells: BTreeMap<WorkerId, CellIndex>,
     pub(super) ready: BTreeSet<WorkerId>,
     /// Where each worker dumps its stacks, on request.
     pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
@@ -132,7 +132,7 @@ impl Children {
     pub(super) fn fork(
         &mut self,
         id: WorkerId,
-        slot: Slot,
+        cell: CellIndex,
         generation: Generation,
         probe: bool,
     ) -> Result<(), String> {
@@ -141,13 +141,13 @@ impl Children {
         };
         let command = Command::Fork {
             id: id.0,
-            slot: slot.0,
+            cell: cell.0,
             probe,
         };
         send_command(template, &command)
             .map_err(|error| format!("its template takes no orders: {error}"))?;
         template.pending_forks.insert(id);
-        self.slots.insert(id, slot);
+        self.cells.insert(id, cell);
         Ok(())
     }
 
@@ -214,11 +214,11 @@ impl Children {
         self.workers.contains_key(&pid)
     }
 
-    /// The workers that serve, with their slots.
-    pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, Slot)> + '_ {
+    /// The workers that serve, with their cells.
+    pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, CellIndex)> + '_ {
         self.ready
             .iter()
-            .filter_map(|id| Some((*id, *self.slots.get(id)?)))
+            .filter_map(|id| Some((*id, *self.cells.get(id)?)))
     }
 
     /// The memfd into which a worker or a template dumps its stacks.
@@ -279,9 +279,9 @@ impl Children {
         signal(pid, Signal::SIGKILL);
     }
 
-    /// Forgets which worker has the slot.
-    pub(super) fn free(&mut self, slot: Slot) {
-        self.slots.retain(|_, used| *used != slot);
+    /// Forgets which worker has the cell.
+    pub(super) fn free(&mut self, cell: CellIndex) {
+        self.cells.retain(|_, used| *used != cell);
     }
 
     /// Strangers are only remembered while a fork is unanswered.

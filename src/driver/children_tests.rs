@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{MsgFlags, recv};
 
-use rcorn_arbiter::{Event, Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_arbiter::{CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_link::Command;
 
 use super::children::{Children, Registered, Template, pair};
@@ -34,8 +34,8 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
 }
 
 fn fork(children: &mut Children, id: u64) -> Result<(), String> {
-    let slot = Slot(u16::try_from(id).unwrap());
-    children.fork(WorkerId(id), slot, GENERATION, false)
+    let cell = CellIndex(u16::try_from(id).unwrap());
+    children.fork(WorkerId(id), cell, GENERATION, false)
 }
 
 /// A process that has ended, and is not reaped yet.
@@ -58,7 +58,7 @@ fn a_fork_is_ordered_and_waits_for_its_report() {
     let command: Command = serde_json::from_slice(&text[..length]).unwrap();
     let ordered = Command::Fork {
         id: 7,
-        slot: 7,
+        cell: 7,
         probe: false,
     };
     assert_eq!(command, ordered);
@@ -69,9 +69,9 @@ fn a_fork_is_ordered_and_waits_for_its_report() {
     children.set_ready(WorkerId(7));
     assert_eq!(
         children.serving().collect::<Vec<_>>(),
-        [(WorkerId(7), Slot(7))]
+        [(WorkerId(7), CellIndex(7))]
     );
-    children.free(Slot(7));
+    children.free(CellIndex(7));
     assert_eq!(children.serving().count(), 0);
 }
 

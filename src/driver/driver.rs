@@ -215,8 +215,8 @@ impl Driver<'_> {
 
     /// Tells the arbiter when the current request of each worker began.
     fn read_scoreboard(&mut self) {
-        for (id, slot) in self.hands.children.serving() {
-            if let Some(cell) = self.hands.memory.cell(slot) {
+        for (id, cell) in self.hands.children.serving() {
+            if let Some(cell) = self.hands.memory.cell(cell) {
                 let since = cell.no_progress_since();
                 self.hands.queue.push_back(Event::Beat(id, since));
             }

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use mio::{Registry, Token};
 
 use rcorn_arbiter::{
-    Action, Arbiter, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, Slot, StopNote,
+    Action, Arbiter, CellIndex, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, StopNote,
     UpgradeNote, WorkerNote,
 };
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
@@ -92,15 +92,15 @@ impl<'a> Hands<'a> {
                 self.children.end_template(generation);
             }
             Action::KillTemplate(_, pid) => self.children.kill_template(pid),
-            Action::Fork(id, slot, generation) => {
+            Action::Fork(id, cell, generation) => {
                 let probe = generation != context.brain.generation();
-                if let Err(reason) = self.children.fork(id, slot, generation, probe) {
+                if let Err(reason) = self.children.fork(id, cell, generation, probe) {
                     self.queue.push_back(Event::ForkFailed(id, reason));
                 }
             }
             Action::Ask(pid, ask) => self.children.ask(pid, ask),
-            Action::PostMortem(_, slot, pid) => {
-                report_hung(pid, self.memory.cell(slot), &self.children.stacks_of(pid));
+            Action::PostMortem(_, cell, pid) => {
+                report_hung(pid, self.memory.cell(cell), &self.children.stacks_of(pid));
             }
             Action::Commit(_) => self.commit(context),
             Action::Discard(_) => self.discard(),
@@ -117,19 +117,19 @@ impl<'a> Hands<'a> {
                     self.call_hook(HookEvent::WorkersChanged { now, before });
                 }
             }
-            Action::FreeSlot(slot) => self.free_slot(slot),
+            Action::FreeCell(cell) => self.free_cell(cell),
             Action::Say(note) => self.say(context, &note),
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }
 
-    fn free_slot(&mut self, slot: Slot) {
-        if let Some(cell) = self.memory.cell(slot) {
+    fn free_cell(&mut self, cell: CellIndex) {
+        if let Some(cell) = self.memory.cell(cell) {
             report_lost_request(cell, &self.settings, &self.logs);
         }
         self.sockets.wake_worker();
-        self.memory.free(slot);
-        self.children.free(slot);
+        self.memory.free(cell);
+        self.children.free(cell);
     }
 
     /// Calls a hook of a Python config file.

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
-use rcorn_arbiter::{Exit, Generation, Pid, Slot, WorkerId};
+use rcorn_arbiter::{CellIndex, Exit, Generation, Pid, WorkerId};
 use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
 
@@ -18,7 +18,8 @@ use super::children::{Children, Template};
 pub(super) struct SavedChildren {
     templates: BTreeMap<Generation, SavedTemplate>,
     workers: BTreeMap<Pid, WorkerId>,
-    slots: BTreeMap<WorkerId, Slot>,
+    #[serde(rename = "slots")]
+    cells: BTreeMap<WorkerId, CellIndex>,
     ready: BTreeSet<WorkerId>,
     #[serde(rename = "testimonies")]
     stack_dumps: BTreeMap<WorkerId, RawFd>,
@@ -52,7 +53,7 @@ impl SavedChildren {
         Self {
             templates: templates.collect(),
             workers: children.workers.clone(),
-            slots: children.slots.clone(),
+            cells: children.cells.clone(),
             ready: children.ready.clone(),
             stack_dumps: stack_dumps.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
             unclaimed_exits: children.unclaimed_exits.clone(),
@@ -75,7 +76,7 @@ impl SavedChildren {
     pub(super) fn restore(self) -> io::Result<Children> {
         let mut children = Children {
             workers: self.workers,
-            slots: self.slots,
+            cells: self.cells,
             ready: self.ready,
             unclaimed_exits: self.unclaimed_exits,
             ..Children::default()

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rcorn_arbiter::Slot;
+use rcorn_arbiter::CellIndex;
 use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, and room for
@@ -52,14 +52,14 @@ impl SharedMemory {
         self.memory.as_raw_fd()
     }
 
-    /// The cell of a slot.
-    pub(super) fn cell(&self, slot: Slot) -> Option<&Cell> {
-        self.scoreboard.cell(slot.0)
+    /// The cell with this index.
+    pub(super) fn cell(&self, index: CellIndex) -> Option<&Cell> {
+        self.scoreboard.cell(index.0)
     }
 
-    /// What the worker of a slot has counted so far.
-    pub(super) fn counts(&self, slot: Slot) -> Counts {
-        self.scoreboard.counts(slot.0)
+    /// What the worker with this cell has counted so far.
+    pub(super) fn counts(&self, index: CellIndex) -> Counts {
+        self.scoreboard.counts(index.0)
     }
 
     /// What the workers that have ended had counted.
@@ -77,9 +77,9 @@ impl SharedMemory {
         self.scoreboard.shared().stop(mode);
     }
 
-    /// Makes the slot of a worker that has ended ready for another; its counts go into the totals.
-    pub(super) fn free(&mut self, slot: Slot) {
-        let counts = self.scoreboard.free(slot.0);
+    /// Makes the cell of a worker that has ended ready for another; its counts go into the totals.
+    pub(super) fn free(&mut self, index: CellIndex) {
+        let counts = self.scoreboard.free(index.0);
         self.totals.add_ended(&counts);
     }
 }
@@ -90,11 +90,11 @@ mod tests {
 
     use super::*;
 
-    fn serve(memory: &SharedMemory, slot: Slot) {
-        let entry = memory.cell(slot).unwrap().request_entry();
+    fn serve(memory: &SharedMemory, index: CellIndex) {
+        let entry = memory.cell(index).unwrap().request_entry();
         entry.begin(clock(1), b"GET / HTTP/1.1", b"");
         entry.end(clock(2));
-        memory.scoreboard.counters(slot.0).count_response(200);
+        memory.scoreboard.counters(index.0).count_response(200);
     }
 
     fn clock(nanoseconds: u64) -> Monotonic {
@@ -104,13 +104,13 @@ mod tests {
     #[test]
     fn what_a_worker_has_counted_outlives_it_and_an_upgrade() {
         let mut memory = SharedMemory::create().unwrap();
-        serve(&memory, Slot(0));
-        serve(&memory, Slot(1));
-        memory.free(Slot(0));
-        assert_eq!(memory.counts(Slot(0)), Counts::default());
+        serve(&memory, CellIndex(0));
+        serve(&memory, CellIndex(1));
+        memory.free(CellIndex(0));
+        assert_eq!(memory.counts(CellIndex(0)), Counts::default());
         let SharedMemory { memory, totals, .. } = memory;
         let memory = SharedMemory::take_over(memory, totals).unwrap();
-        let sums = memory.totals().with_living([memory.counts(Slot(1))]);
+        let sums = memory.totals().with_living([memory.counts(CellIndex(1))]);
         assert_eq!((sums.requests, sums.responses_2xx), (2, 2));
     }
 }

@@ -39,7 +39,7 @@ impl View<'_> {
             });
         let workers = self.arbiter.workers().iter();
         let living = self.arbiter.workers().iter();
-        let living = living.map(|(_, worker)| self.memory.counts(worker.slot));
+        let living = living.map(|(_, worker)| self.memory.counts(worker.cell));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: i32::try_from(std::process::id()).unwrap_or(0),
@@ -60,8 +60,8 @@ impl View<'_> {
 
     fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
         let pid = worker.stage.pid();
-        let cell = self.memory.cell(worker.slot);
-        let counts = self.memory.counts(worker.slot);
+        let cell = self.memory.cell(worker.cell);
+        let counts = self.memory.counts(worker.cell);
         let request = cell.and_then(|cell| current_request(cell, self.now));
         let age = if let WorkerStage::Serving { since, .. } = worker.stage {
             Some(self.now.since(since).as_secs_f64())

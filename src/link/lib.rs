@@ -132,12 +132,13 @@ pub enum ListenerKind {
 /// Arbiter → template. End of file on the command socket means: exit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Fork a worker with this id onto this scoreboard slot.
+    /// Fork a worker.
     Fork {
         /// The worker's id.
         id: u64,
-        /// Its scoreboard slot.
-        slot: u16,
+        /// The index of its scoreboard cell.
+        #[serde(rename = "slot")]
+        cell: u16,
         /// The app must answer `reload_probe` before the worker is ready.
         probe: bool,
     },

@@ -273,12 +273,12 @@ impl Scoreboard {
 
     /// One worker's cell; `None` past the end.
     #[must_use]
-    pub fn cell(&self, slot: u16) -> Option<&Cell> {
-        if slot >= self.layout.cells {
+    pub fn cell(&self, index: u16) -> Option<&Cell> {
+        if index >= self.layout.cells {
             return None;
         }
         let offset =
-            size_of::<Shared>().saturating_add(size_of::<Cell>().saturating_mul(slot.into()));
+            size_of::<Shared>().saturating_add(size_of::<Cell>().saturating_mul(index.into()));
         // SAFETY: it holds atomics only.
         unsafe { self.memory.at(offset) }
     }
@@ -286,37 +286,37 @@ impl Scoreboard {
     /// One worker's counters. There are none past the end, and in a scoreboard that has no place
     /// for them.
     #[must_use]
-    pub fn counters(&self, slot: u16) -> Counters<'_> {
+    pub fn counters(&self, index: u16) -> Counters<'_> {
         let layout = self.layout;
-        if slot >= layout.cells {
+        if index >= layout.cells {
             return Counters::new(&[]);
         }
-        let offset = layout.counters_stride().saturating_mul(slot.into());
+        let offset = layout.counters_stride().saturating_mul(index.into());
         let offset = layout.counters_start().saturating_add(offset);
         // SAFETY: atomics only.
         let places = unsafe { self.memory.slice(offset, layout.counters) };
         Counters::new(places.unwrap_or(&[]))
     }
 
-    /// What the worker of this slot has counted so far.
+    /// What the worker with this cell has counted so far.
     #[must_use]
-    pub fn counts(&self, slot: u16) -> Counts {
+    pub fn counts(&self, index: u16) -> Counts {
         let mut counts = Counts::default();
-        self.counters(slot).read_into(&mut counts);
-        if let Some(cell) = self.cell(slot) {
+        self.counters(index).read_into(&mut counts);
+        if let Some(cell) = self.cell(index) {
             counts.requests = cell.requests();
             counts.connections = cell.connections().into();
         }
         counts
     }
 
-    /// Makes the slot of a worker that has ended ready for another; gives what it had counted,
+    /// Makes the cell of a worker that has ended ready for another; gives what it had counted,
     /// which is to be added to the [`crate::Totals`].
     #[must_use = "what it had counted is lost otherwise"]
-    pub fn free(&self, slot: u16) -> Counts {
-        let counts = self.counts(slot);
-        self.counters(slot).reset();
-        if let Some(cell) = self.cell(slot) {
+    pub fn free(&self, index: u16) -> Counts {
+        let counts = self.counts(index);
+        self.counters(index).reset();
+        if let Some(cell) = self.cell(index) {
             cell.reset();
         }
         counts
@@ -414,13 +414,13 @@ mod tests {
     #[test]
     fn counters_of_neighbours_are_apart_and_are_given_back_once() {
         let board = board(3);
-        for slot in 0..3 {
-            for _ in 0..=slot {
-                board.counters(slot).count_response(200);
+        for index in 0..3 {
+            for _ in 0..=index {
+                board.counters(index).count_response(200);
             }
-            board.counters(slot).add(Metric::ReceivedBytes, 100);
-            board.counters(slot).count(Metric::HandedOffConnections);
-            let cell = board.cell(slot).unwrap();
+            board.counters(index).add(Metric::ReceivedBytes, 100);
+            board.counters(index).count(Metric::HandedOffConnections);
+            let cell = board.cell(index).unwrap();
             cell.request_entry().end(at(1));
             cell.set_connections(5);
         }

@@ -88,7 +88,7 @@ impl<'a> Template<'a> {
                         hooks.on_event(py, &event);
                     }
                 }
-                Command::Fork { id, slot, probe } => match self.fork(py, id, slot) {
+                Command::Fork { id, cell, probe } => match self.fork(py, id, cell) {
                     Ok(Side::Template(pid, stack_dump)) => {
                         if let Some(hooks) = &self.hooks {
                             hooks.note_forked(py, pid);
@@ -97,7 +97,7 @@ impl<'a> Template<'a> {
                         report_with(self.reports.as_fd(), &forked, Some(stack_dump.as_fd()))?;
                     }
                     Ok(Side::Worker(stack_dump)) => {
-                        return Ok(self.become_worker(py, id, slot, stack_dump, probe));
+                        return Ok(self.become_worker(py, id, cell, stack_dump, probe));
                     }
                     Err(error) => {
                         let reason = error.to_string();
@@ -109,9 +109,9 @@ impl<'a> Template<'a> {
     }
 
     /// Forks a worker.
-    fn fork(&self, py: Python<'_>, id: u64, slot: u16) -> io::Result<Side> {
-        let cell = self.scoreboard.cell(slot);
-        let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
+    fn fork(&self, py: Python<'_>, id: u64, cell: u16) -> io::Result<Side> {
+        let cell = self.scoreboard.cell(cell);
+        let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
         cell.reset();
         let stack_dump = memfd_create(c"rcorn-stack-dump", MFdFlags::MFD_CLOEXEC)?;
         if let Some(hooks) = &self.hooks {
@@ -148,7 +148,7 @@ impl<'a> Template<'a> {
         self,
         py: Python<'_>,
         id: u64,
-        slot: u16,
+        cell: u16,
         stack_dump: OwnedFd,
         probe: bool,
     ) -> i32 {
@@ -176,7 +176,7 @@ impl<'a> Template<'a> {
                 scoreboard: Box::leak(Box::new(self.scoreboard)),
                 reports: self.reports,
                 id,
-                slot,
+                cell,
                 stack_dump,
                 probe,
             },

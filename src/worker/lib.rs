@@ -56,21 +56,22 @@ type Connection = rcorn_connection::Connection<Endpoints>;
 /// What a new worker is given.
 #[derive(Debug)]
 pub struct WorkerSpec<'a> {
-    /// The settings and descriptors of its template.
+    /// The start message of its template: settings, generation, and the numbers of inherited
+    /// descriptors.
     pub start: &'a Start,
-    /// The scoreboard.
+    /// The shared memory in which it shows what it does.
     pub scoreboard: &'static Scoreboard,
-    /// The socket to the arbiter.
+    /// The report socket: "ready", "boot failed", "wants to retire".
     pub reports: OwnedFd,
-    /// Its id.
+    /// The worker's id, which is never used again.
     pub id: u64,
-    /// Its scoreboard slot.
-    pub slot: u16,
-    /// Where it writes its stacks when asked for them.
+    /// The index of the worker's cell in the scoreboard.
+    pub cell: u16,
+    /// The memfd into which `faulthandler` writes the worker's Python stacks.
     pub stack_dump: OwnedFd,
-    /// It must answer `reload_probe` before it is ready.
+    /// Whether the app must answer a request to `reload_probe` before the worker reports "ready".
     pub probe: bool,
-    /// What a `gunicorn.conf.py` wants to be told about it.
+    /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
     pub hooks: Option<WorkerHooks>,
 }
 
@@ -147,7 +148,7 @@ fn boot<'a>(
         return Err(BootError::Orphaned);
     }
     let settings = &spec.start.settings;
-    if let Some(cell) = spec.scoreboard.cell(spec.slot) {
+    if let Some(cell) = spec.scoreboard.cell(spec.cell) {
         cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
     sys::process::set_title(&format!("rcorn: worker [{}]", settings.process_name()));

@@ -49,9 +49,9 @@ impl<'a> EventLoop<'a> {
     ) -> io::Result<Self> {
         let start = spec.start;
         let settings = &start.settings;
-        let cell = spec.scoreboard.cell(spec.slot);
-        let cell = cell.ok_or_else(|| io::Error::other("no such scoreboard slot"))?;
-        let counters = spec.scoreboard.counters(spec.slot);
+        let cell = spec.scoreboard.cell(spec.cell);
+        let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
+        let counters = spec.scoreboard.counters(spec.cell);
         let entry = WorkerEntry { cell, counters };
         let poller = Arc::new(Poller::new()?);
         poller.add(orders.wake(), Source::Wake)?;

@@ -65,7 +65,7 @@ impl Coverage {
             | Action::ReopenLogs
             | Action::Upgrade
             | Action::Wanted(_)
-            | Action::FreeSlot(_) => {}
+            | Action::FreeCell(_) => {}
         }
     }
 

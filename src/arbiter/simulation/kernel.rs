@@ -58,8 +58,8 @@ pub(super) struct FakeKernel {
     pub(super) busy: BTreeMap<WorkerId, Monotonic>,
     /// Since when processes are stopped.
     stopped: BTreeMap<Pid, Monotonic>,
-    /// Who has which slot of the scoreboard.
-    slots: BTreeMap<Slot, WorkerId>,
+    /// Who has which cell of the scoreboard.
+    cells: BTreeMap<CellIndex, WorkerId>,
     /// Workers that were drained while they held the retire token, and live.
     retired: BTreeSet<Pid>,
     /// Settings wait for Commit or Discard.
@@ -95,7 +95,7 @@ impl FakeKernel {
             serving: BTreeMap::new(),
             busy: BTreeMap::new(),
             stopped: BTreeMap::new(),
-            slots: BTreeMap::new(),
+            cells: BTreeMap::new(),
             retired: BTreeSet::new(),
             has_loaded_settings: false,
             is_closed: false,
@@ -167,10 +167,10 @@ impl FakeKernel {
             self.retired.len() <= 1,
             "two workers retire at the same time"
         );
-        let in_use: BTreeSet<Slot> = self.slots.keys().copied().collect();
+        let in_use: BTreeSet<CellIndex> = self.cells.keys().copied().collect();
         let workers = self.arbiter.workers().iter();
-        let known: BTreeSet<Slot> = workers.map(|(_, worker)| worker.slot).collect();
-        assert_eq!(in_use, known, "a slot is lost or given back too early");
+        let known: BTreeSet<CellIndex> = workers.map(|(_, worker)| worker.cell).collect();
+        assert_eq!(in_use, known, "a cell is lost or given back too early");
         if self.arbiter.is_stopping() {
             self.check_everyone_is_told();
         }
@@ -218,7 +218,7 @@ impl FakeKernel {
                 assert_eq!(process, Some(&Process::Template(*generation)));
                 self.told.insert(*pid);
             }
-            Action::Fork(id, slot, generation) => self.order_fork(*id, *slot, *generation),
+            Action::Fork(id, cell, generation) => self.order_fork(*id, *cell, *generation),
             Action::Ask(pid, ask) => self.ask(*pid, *ask),
             Action::PostMortem(id, _, pid) => {
                 assert_eq!(self.living.get(pid), Some(&Process::Worker(*id)));
@@ -237,8 +237,8 @@ impl FakeKernel {
                 self.is_closed = true;
             }
             Action::Wanted(count) => self.wanted = *count,
-            Action::FreeSlot(slot) => {
-                assert!(self.slots.remove(slot).is_some(), "{slot:?} was free");
+            Action::FreeCell(cell) => {
+                assert!(self.cells.remove(cell).is_some(), "{cell:?} was free");
             }
             Action::Exit(outcome) => self.exit(*outcome),
             Action::ReopenLogs | Action::Say(_) => {}
@@ -255,7 +255,7 @@ impl FakeKernel {
         self.pending.push(Pending::TemplateStart(generation));
     }
 
-    fn order_fork(&mut self, id: WorkerId, slot: Slot, generation: Generation) {
+    fn order_fork(&mut self, id: WorkerId, cell: CellIndex, generation: Generation) {
         assert!(!self.is_closed, "a worker is forked while stopping");
         let template = self.pid_of(Process::Template(generation));
         assert!(
@@ -263,8 +263,8 @@ impl FakeKernel {
             "a fork is ordered from a template that is not there"
         );
         assert!(
-            self.slots.insert(slot, id).is_none(),
-            "{slot:?} is given away twice"
+            self.cells.insert(cell, id).is_none(),
+            "{cell:?} is given away twice"
         );
         self.forks += 1;
         self.pending.push(Pending::Fork(id, generation));

@@ -205,7 +205,7 @@ const VOCABULARY: &str = "
     Event: UpgradeStarted UpgradeNotStarted Tick
     BootFailureKind: Boot App Host
     Action: Load StartTemplate EndTemplate KillTemplate Fork Ask PostMortem Commit Discard CloseListeners
-    Action: ReopenLogs Upgrade Wanted FreeSlot Say Exit
+    Action: ReopenLogs Upgrade Wanted FreeCell Say Exit
     Ask: Drain Quit Reopen DumpStacks Abort Kill
     Outcome: Stopped HostRefused BootFailed AppNotLoaded
     RetireReason: MaxRequests Memory Age Ordered
