@@ -1,11 +1,11 @@
-//! When replies wait for each other. To wake a client on this machine (a proxy, most often) costs
+//! When responses wait for each other. To wake a client on this machine (a proxy, most often) costs
 //! the worker about 20 us where processors are virtual, a third of what a small Flask app needs for
 //! a request. So when requests of several clients are ready at once, the kernel may keep whole
-//! replies (`MSG_MORE`), and they are flushed together: a client that waits for many wakes once.
+//! responses (`MSG_MORE`), and they are flushed together: a client that waits for many wakes once.
 //! Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
-//! No reply depends on it: the kernel sends what it keeps when this process ends, and after 200 ms
-//! in any case (tcp(7), `TCP_CORK`). The I/O thread flushes when a request takes long.
+//! No response depends on it: the kernel sends what it keeps when this process ends, and after 200
+//! ms in any case (tcp(7), `TCP_CORK`). The I/O thread flushes when a request takes long.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use rcorn_types::Monotonic;
 
 /// The shortest request for which it pays: a client that is answered faster does not fall asleep.
 const MIN_REQUEST: Duration = Duration::from_micros(20);
-/// From the first request whose reply waits until all leave.
+/// From the first request whose response waits until all leave.
 const MAX_DELAY: Duration = Duration::from_micros(500);
 /// The longest request, on average, for which it pays.
 const MAX_REQUEST: Duration = Duration::from_micros(250);
-/// A request as long as this may come again, and no reply is to wait for it.
+/// A request as long as this may come again, and no response is to wait for it.
 const SLOW_REQUEST: Duration = Duration::from_millis(1);
 /// After this many requests in a row that were not slow, the next one is expected to be as quick.
 const STEADY_REQUESTS: u32 = 256;
 
-/// Whether the reply of the request in hand may wait for those behind it.
+/// Whether the response of the request in hand may wait for those behind it.
 #[derive(Debug, Default)]
 pub struct Coalescing {
     /// When the turn's last request began, if it has had one.
@@ -31,7 +31,7 @@ pub struct Coalescing {
     mean: RunningMean,
     /// How many in a row were not slow.
     steady: u32,
-    /// When the first request began whose reply waits.
+    /// When the first request began whose response waits.
     since: Option<Monotonic>,
     others: bool,
     allowed: bool,
@@ -43,8 +43,8 @@ impl Coalescing {
         self.others = others;
     }
 
-    /// A request begins. `allowed`: its reply may wait. Gives whether those that wait already must
-    /// leave now.
+    /// A request begins. `allowed`: its response may wait. Gives whether those that wait already
+    /// must leave now.
     pub fn begin(&mut self, now: Monotonic, allowed: bool) -> bool {
         if let Some(before) = self.begun.replace(now) {
             self.learn(now.since(before));
@@ -64,7 +64,7 @@ impl Coalescing {
         self.mean.learn(took);
     }
 
-    /// Whether the reply of the request that has begun waits.
+    /// Whether the response of the request that has begun waits.
     pub fn waits(&mut self) -> bool {
         let is_quick = || (MIN_REQUEST..MAX_REQUEST).contains(&self.mean.get());
         let waits = self.allowed && self.steady >= STEADY_REQUESTS && is_quick();
@@ -74,7 +74,7 @@ impl Coalescing {
         waits
     }
 
-    /// Nothing more is ready. Gives whether replies wait.
+    /// Nothing more is ready. Gives whether responses wait.
     pub fn turn_ends(&mut self) -> bool {
         self.begun = None;
         self.others = false;
@@ -108,8 +108,8 @@ impl RunningMean {
 mod tests {
     use super::*;
 
-    /// A turn of `requests`, each of which takes `took` us; gives how many of their replies waited,
-    /// and how many flushes there were.
+    /// A turn of `requests`, each of which takes `took` us; gives how many of their responses
+    /// waited, and how many flushes there were.
     fn turn(coalescing: &mut Coalescing, requests: u32, took: u64) -> (u32, u32) {
         let took = Duration::from_micros(took);
         let (mut now, mut waited, mut flushes) = (Monotonic::from_nanos(1_000_000), 0, 0);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_wait_for_those_of_their_turn_but_the_last() {
+    fn responses_wait_for_those_of_their_turn_but_the_last() {
         assert_eq!(turn(&mut steady(60), 4, 60), (3, 1));
         assert_eq!(turn(&mut steady(60), 1, 60), (0, 0));
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_may_not_wait_does_not() {
+    fn a_response_that_may_not_wait_does_not() {
         let mut coalescing = steady(60);
         coalescing.others_follow(true);
         coalescing.begin(Monotonic::from_nanos(1), false);

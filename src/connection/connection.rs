@@ -29,7 +29,7 @@ pub struct WaitTimeouts {
     pub body: Option<Duration>,
     /// For the next request.
     pub idle: Option<Duration>,
-    /// For the client to take the next piece of a reply.
+    /// For the client to take the next piece of a response.
     pub write: Option<Duration>,
     /// For the client's close after ours.
     pub close: Option<Duration>,
@@ -41,7 +41,7 @@ impl WaitTimeouts {
             Waiting::FirstByte | Waiting::Head => self.head,
             Waiting::Body(_) | Waiting::Chunks => self.body,
             Waiting::NextRequest => self.idle,
-            Waiting::Reply(_) => self.write,
+            Waiting::Response(_) => self.write,
             Waiting::Close => self.close,
         }
     }
@@ -68,7 +68,7 @@ pub struct Connection<E> {
     is_local: bool,
     /// The client as text, made when it is first asked for.
     address: OnceCell<Arc<str>>,
-    /// What the client had taken before the reply that it is taking now.
+    /// What the client had taken before the response that it is taking now.
     taken_before: u64,
     /// What the poller watches it for, if it does.
     pub(crate) watched: Option<Interest>,
@@ -100,7 +100,7 @@ impl<E> Connection<E> {
     #[must_use]
     pub fn hand_on(&self, queue: &HandoffQueue) -> bool {
         match self.state.waiting {
-            Waiting::Close | Waiting::Reply(_) => false,
+            Waiting::Close | Waiting::Response(_) => false,
             Waiting::FirstByte
             | Waiting::Head
             | Waiting::Body(_)
@@ -178,12 +178,12 @@ impl<E> Connection<E> {
         let before = std::mem::replace(&mut state.waiting, waiting);
         if !before.goes_on_as(waiting) {
             state.progress = TransferProgress::new(now);
-            if matches!(waiting, Waiting::Reply(_)) {
+            if matches!(waiting, Waiting::Response(_)) {
                 self.taken_before = self.channel.taken();
             }
         }
         let moved = match waiting {
-            Waiting::Reply(_) => self.channel.taken().saturating_sub(self.taken_before),
+            Waiting::Response(_) => self.channel.taken().saturating_sub(self.taken_before),
             Waiting::Body(_) | Waiting::Chunks => wide(self.buffer.len()),
             // These must be over in time, however their bytes are spread.
             Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => 0,

@@ -40,7 +40,7 @@ pub use io_thread::IoThread;
 pub use lost::Lost;
 pub use poller::{Events, Interest, Poller, Source};
 pub use progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
-pub use state::{AfterReply, ConnectionState, Next, Waiting};
+pub use state::{AfterResponse, ConnectionState, Next, Waiting};
 pub use transport::{Flush, Transport};
 pub use unlocked::Unlocked;
 pub use wait::WaitProgress;

@@ -17,7 +17,7 @@ pub enum Lost {
     /// The client took or gave something now and then, but too little.
     #[error("the client {} too little: less than {MIN_BYTES_PER_SECOND} bytes a second", .0)]
     TooSlow(&'static str),
-    /// A file had fewer bytes than it had when its reply began.
+    /// A file had fewer bytes than it had when its response began.
     #[error("the file has become shorter while it was sent")]
     Short,
     /// The worker was told to leave at once.

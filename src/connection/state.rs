@@ -22,10 +22,11 @@ pub enum Waiting {
     Chunks,
     /// The first byte of its next request.
     NextRequest,
-    /// The client, which has not taken all of a reply yet.
-    Reply(AfterReply),
+    /// The client, which has not taken all of a response yet.
+    #[serde(rename = "Reply")]
+    Response(AfterResponse),
     /// The client's close, after ours: what still comes is thrown away, so that the kernel does not
-    /// answer it with a reset that would destroy our reply on its way (RFC 9112 section 9.6).
+    /// answer it with a reset that would destroy our response on its way (RFC 9112 section 9.6).
     Close,
 }
 
@@ -42,7 +43,7 @@ impl Waiting {
     pub fn is_for_body(self) -> bool {
         match self {
             Self::Body(_) | Self::Chunks => true,
-            Self::FirstByte | Self::Head | Self::NextRequest | Self::Reply(_) | Self::Close => {
+            Self::FirstByte | Self::Head | Self::NextRequest | Self::Response(_) | Self::Close => {
                 false
             }
         }
@@ -53,12 +54,12 @@ impl Waiting {
     pub fn is_for_request(self) -> bool {
         match self {
             Self::FirstByte | Self::NextRequest => true,
-            Self::Head | Self::Body(_) | Self::Chunks | Self::Reply(_) | Self::Close => false,
+            Self::Head | Self::Body(_) | Self::Chunks | Self::Response(_) | Self::Close => false,
         }
     }
 
-    /// How dispensable the connection is when there are too many, 0 the most; `None` while a reply
-    /// is on its way.
+    /// How dispensable the connection is when there are too many, 0 the most; `None` while a
+    /// response is on its way.
     pub(crate) fn rank(self) -> Option<u8> {
         match self {
             Self::Close => Some(0),
@@ -66,17 +67,17 @@ impl Waiting {
             Self::FirstByte => Some(2),
             Self::Head => Some(3),
             Self::Body(_) | Self::Chunks => Some(4),
-            Self::Reply(_) => None,
+            Self::Response(_) => None,
         }
     }
 }
 
-/// What comes when the client has taken its reply.
+/// What comes when the client has taken its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AfterReply {
+pub enum AfterResponse {
     /// The next request.
     NextRequest,
-    /// Our close, in the way that loses no reply.
+    /// Our close, in the way that loses no response.
     Close,
     /// Our close; the client has sent all that it wants to.
     Done,
@@ -87,7 +88,7 @@ pub enum AfterReply {
 pub enum Next {
     /// It waits for this.
     Park(Waiting),
-    /// The server ends it while the client may still send: close in the way that loses no reply.
+    /// The server ends it while the client may still send: close in the way that loses no response.
     Close,
     /// The client expects nothing more and has sent nothing more: close.
     Done,
@@ -96,18 +97,18 @@ pub enum Next {
 }
 
 impl Next {
-    /// Nothing comes before the client has taken its reply; `owes`: some of it waits.
+    /// Nothing comes before the client has taken its response; `owes`: some of it waits.
     #[must_use]
-    pub fn after_reply(self, owes: bool) -> Self {
+    pub fn after_response(self, owes: bool) -> Self {
         let after = match self {
-            Self::Park(Waiting::Reply(after)) => after,
-            Self::Park(_) => AfterReply::NextRequest,
-            Self::Close => AfterReply::Close,
-            Self::Done => AfterReply::Done,
+            Self::Park(Waiting::Response(after)) => after,
+            Self::Park(_) => AfterResponse::NextRequest,
+            Self::Close => AfterResponse::Close,
+            Self::Done => AfterResponse::Done,
             Self::Abort => return self,
         };
         if owes {
-            Self::Park(Waiting::Reply(after))
+            Self::Park(Waiting::Response(after))
         } else {
             self
         }
@@ -148,7 +149,7 @@ mod tests {
         Waiting::Body(9),
         Waiting::Chunks,
         Waiting::NextRequest,
-        Waiting::Reply(AfterReply::Close),
+        Waiting::Response(AfterResponse::Close),
         Waiting::Close,
     ];
 
@@ -162,26 +163,32 @@ mod tests {
             }
         }
         assert!(Waiting::Body(1).goes_on_as(Waiting::Body(2)));
-        let done = Waiting::Reply(AfterReply::Done);
-        assert!(!Waiting::Reply(AfterReply::Close).goes_on_as(done));
+        let done = Waiting::Response(AfterResponse::Done);
+        assert!(!Waiting::Response(AfterResponse::Close).goes_on_as(done));
     }
 
     #[test]
-    fn a_reply_comes_before_anything_but_an_abort() {
+    fn a_response_comes_before_anything_but_an_abort() {
         for waiting in ALL {
             let next = Next::Park(waiting);
-            assert_eq!(next.after_reply(false), next);
-            let expected = if let Waiting::Reply(after) = waiting {
+            assert_eq!(next.after_response(false), next);
+            let expected = if let Waiting::Response(after) = waiting {
                 after
             } else {
-                AfterReply::NextRequest
+                AfterResponse::NextRequest
             };
-            let parked = Next::Park(Waiting::Reply(expected));
-            assert_eq!(next.after_reply(true), parked);
+            let parked = Next::Park(Waiting::Response(expected));
+            assert_eq!(next.after_response(true), parked);
         }
-        let reply = |after| Next::Park(Waiting::Reply(after));
-        assert_eq!(Next::Close.after_reply(true), reply(AfterReply::Close));
-        assert_eq!(Next::Done.after_reply(true), reply(AfterReply::Done));
-        assert_eq!(Next::Abort.after_reply(true), Next::Abort);
+        let response = |after| Next::Park(Waiting::Response(after));
+        assert_eq!(
+            Next::Close.after_response(true),
+            response(AfterResponse::Close)
+        );
+        assert_eq!(
+            Next::Done.after_response(true),
+            response(AfterResponse::Done)
+        );
+        assert_eq!(Next::Abort.after_response(true), Next::Abort);
     }
 }

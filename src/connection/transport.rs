@@ -1,4 +1,4 @@
-//! The one way by which a connection's bytes come and go. Everything above (replies, bodies,
+//! The one way by which a connection's bytes come and go. Everything above (responses, bodies,
 //! parking, the I/O thread) calls these methods and never touches the socket, so that another kind
 //! of transport has one place to go to.
 
@@ -117,8 +117,8 @@ impl Transport {
         Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
     }
 
-    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a reply
-    /// for a whole one.
+    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a
+    /// response for a whole one.
     pub fn reset_on_close(&self) {
         net::reset_on_close(self.socket.as_fd()).ok();
     }

@@ -1,4 +1,4 @@
-//! What of a reply waits to be sent, in order: small parts that are put together, and what the
+//! What of a response waits to be sent, in order: small parts that are put together, and what the
 //! client has not taken yet, so that the worker can go on without it. Emptied by the worker, and by
 //! the I/O thread while the app runs; each holds the lock while it sends, so that their bytes never
 //! mix.
@@ -92,7 +92,7 @@ impl WriteBuffer {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        // Most replies are one piece that the kernel takes at once.
+        // Most responses are one piece that the kernel takes at once.
         if self.is_empty()
             && let [one] = &*parts
             && let Ok(sent) = transport.send(one, flush)

@@ -55,6 +55,8 @@ pub enum Refusal {
     CodingInHttp10,
     /// Expect is not `100-continue`.
     Expectation,
+    /// Two forwarding fields name different schemes.
+    Scheme,
     /// A chunk's size is not hexadecimal, or too large.
     ChunkSize,
     /// A chunk's line is too long, or has bytes it cannot have.
@@ -108,6 +110,7 @@ impl Refusal {
             | Self::FramingTwin
             | Self::Coding
             | Self::CodingInHttp10
+            | Self::Scheme
             | Self::ChunkSize
             | Self::ChunkExtension
             | Self::ChunkEnd
@@ -151,6 +154,7 @@ impl fmt::Display for Refusal {
             Self::UnknownCoding => "the Transfer-Encoding is not supported",
             Self::CodingInHttp10 => "there is a Transfer-Encoding in an HTTP/1.0 request",
             Self::Expectation => "the Expect header field is not '100-continue'",
+            Self::Scheme => "the forwarding header fields disagree about http or https",
             Self::ChunkSize => "a chunk's size is malformed",
             Self::ChunkExtension => "a chunk's extension is malformed or too long",
             Self::ChunkEnd => "a chunk's data is not followed by CR LF",

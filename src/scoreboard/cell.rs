@@ -21,8 +21,8 @@ pub struct Shared {
     wanted: AtomicU32,
     /// Not 0 while the arbiter stops: [`QUEUE_FIRST`] or [`AT_ONCE`].
     stopping: AtomicU32,
-    /// How many cells there are; 0 in a scoreboard of the first build (cb54ddf), which has cells
-    /// up to its end and no counters. Written before anybody else maps the file.
+    /// How many cells there are. 0 means a scoreboard of the first build (cb54ddf): cells fill it
+    /// to its end, and there are no counters. Written before another process maps the file.
     pub(crate) cells: AtomicU32,
     /// How many counters each cell has behind the cells.
     pub(crate) counters: AtomicU32,
@@ -74,7 +74,7 @@ impl Shared {
     }
 }
 
-/// One worker. Written by that worker only, and reset by the process that gives it the slot.
+/// One worker. Written by that worker only, and reset by the process that gives it the cell.
 ///
 /// Part of it is about the worker, part of it about the request in hand, which is reached by
 /// [`Cell::request_entry`]: a worker that serves several requests at once will have several of

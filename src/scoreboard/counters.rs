@@ -89,7 +89,7 @@ macro_rules! counters {
 // `by Loop` if only the thread that runs the event loop counts it, `by AnyThread` if the I/O thread
 // or a thread of the app does too. `by Cell` is closed: no new row may use it.
 counters! {
-    /// Requests for which the app was called.
+    /// Requests for which the app was called, or would have been if their environ could be made.
     Requests = requests: Counter by Cell;
     /// Responses with a status from 100 to 199 that ended a request.
     Responses1xx = responses_1xx: Counter by Loop;
@@ -106,7 +106,7 @@ counters! {
     /// Requests whose client left before it had the whole response.
     ClientDisconnects = client_disconnects: Counter by Loop;
     /// Requests that the server refused: the head, or the body that the app was reading, is
-    /// malformed or not allowed.
+    /// malformed, contradictory or not allowed.
     RefusedRequests = refused_requests: Counter by Loop;
     /// Connections accepted from a listening socket.
     AcceptedConnections = accepted_connections: Counter by Loop;

@@ -43,7 +43,7 @@ pub(super) struct AccessLine<'a, 'py> {
     pub(super) request: &'a Request<'a>,
     pub(super) served: &'a Served,
     pub(super) duration: Duration,
-    pub(super) reply_head: &'a [u8],
+    pub(super) response_head: &'a [u8],
     pub(super) environ: Option<&'a Bound<'py, PyDict>>,
 }
 
@@ -153,7 +153,11 @@ impl Record for Line<'_, '_> {
     }
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
         // The head as it was sent: one field a line.
-        let mut lines = self.about.reply_head.split(|byte| *byte == b'\n').skip(1);
+        let mut lines = self
+            .about
+            .response_head
+            .split(|byte| *byte == b'\n')
+            .skip(1);
         let value = lines.find_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             let (field, value) = line.split_at_checked(colon)?;

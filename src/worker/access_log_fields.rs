@@ -64,7 +64,7 @@ impl PythonLogger {
             let name = latin1(field.name.of(bytes)).to_lowercase();
             all.set_item(format!("{{{name}}}i"), latin1(field.value.of(bytes)))?;
         }
-        for line in about.reply_head.split(|byte| *byte == b'\n').skip(1) {
+        for line in about.response_head.split(|byte| *byte == b'\n').skip(1) {
             let line = latin1(line);
             if let Some((name, value)) = line.split_once(':') {
                 all.set_item(format!("{{{}}}o", name.to_lowercase()), value.trim())?;

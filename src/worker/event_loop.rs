@@ -222,7 +222,7 @@ impl EventLoop<'_> {
     fn accept(&mut self, py: Python<'_>, index: usize) -> io::Result<bool> {
         match self.acceptor.accept(index) {
             Accepted::Connection(connection) => {
-                // A sibling need not end it with its first reply.
+                // A sibling need not end it with its first response.
                 let is_retired = self.lifecycle.leaving() == Some(Leaving::Retired);
                 if !(is_retired && connection.hand_on(self.acceptor.handoff())) {
                     self.serve_new(py, connection);
@@ -279,8 +279,8 @@ impl EventLoop<'_> {
                     self.slot.handler.refuse_late(&connection);
                     self.connections.settle(connection, Next::Close);
                 }
-                Expired::Reply(client) => log::info(format_args!(
-                    "Client took its reply too slowly: ip={client} (write_timeout)"
+                Expired::Response(client) => log::info(format_args!(
+                    "Client took its response too slowly: ip={client} (write_timeout)"
                 )),
             }
         }

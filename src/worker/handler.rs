@@ -1,4 +1,5 @@
-//! One request from its head to the end of its reply: body, environ, app, access log, scoreboard.
+//! One request from its head to the end of its response: body, environ, app, access log,
+//! scoreboard.
 
 use std::time::Duration;
 
@@ -25,19 +26,25 @@ use super::error_pages;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
 
-/// A reply that the client's kernel takes at once.
+/// A response that the client's kernel takes at once.
 const MAX_PROMPT_REPLY_BYTES: u64 = 32 * 1024;
 
-/// What a request slot serves its requests with.
+/// Serves the requests of one request slot, one after the other.
 #[derive(Debug)]
 pub(super) struct RequestHandler {
+    /// Builds the environ of each request; remembers the previous one.
     environ: EnvironBuilder,
+    /// Calls the app: `start_response`, `write` and the response that they make.
     exchange: ExchangeSlot,
+    /// The access log, if there is one.
     access: Option<AccessLog>,
+    /// The worker's scoreboard cell and counters.
     entry: WorkerEntry,
+    /// Serves the parked connections while the app runs.
     io: IoThread<Endpoints>,
+    /// Decides which responses leave together.
     pub(super) coalescing: Coalescing,
-    /// When the common headers were made.
+    /// The second for which the exchange's common headers (`Server`, `Date`) were made.
     dated: WallClock,
 }
 
@@ -47,8 +54,9 @@ struct Answered<'py> {
     /// Bytes that were received behind a streamed body; `None` if the body was not read to its
     /// end.
     left: Option<Vec<u8>>,
-    /// What was wrong with the body's framing.
-    malformed: Option<Refusal>,
+    /// Why the request is refused all the same: its body is malformed, or its fields contradict
+    /// each other.
+    refusal: Option<Refusal>,
     /// For the access log; `None`: there is none.
     environ: Option<Bound<'py, PyDict>>,
 }
@@ -92,41 +100,29 @@ impl RequestHandler {
         let (body, used) = plan.source(py, rules, connection, request);
         let owes_continue = request.head.expect_continue && body.is_some();
         connection.channel.owe_continue(owes_continue);
-        // What follows on the same connection must not wait for this reply.
+        // What follows on the same connection must not wait for this response.
         let is_alone = used == request.behind.len();
         let begun = self.begin(connection, request, is_alone);
         let answered = self
             .answer(py, rules, connection, request, body)
-            .unwrap_or_else(|error| self.without_environ(connection, request, &error));
+            .unwrap_or_else(|error| Self::without_environ(&error));
         let Answered {
             served,
             left,
-            malformed,
+            refusal,
             environ,
         } = answered;
-        let served = self.own_answer(connection, request, served, malformed);
+        let served = self.own_answer(connection, request, served, refusal);
         self.end(py, request, &served, begun, environ.as_ref());
         drop(environ);
         connection.state.served = connection.state.served.saturating_add(1);
-        match (plan, served.ending) {
-            (BodyPlan::Here(_), Ending::KeepAlive) => {
+        let is_last = is_alone && is_last(request, &served);
+        match plan {
+            BodyPlan::Here(_) if served.ending == Ending::KeepAlive => {
                 Outcome::Served(request.length.saturating_add(used))
             }
-            (_, Ending::KeepAlive) => left.map_or(
-                // The app left part of the body unread and the rest is not here: nothing after it
-                // can be found.
-                Outcome::Leave(Next::Close),
-                Outcome::ServedStream,
-            ),
-            (_, Ending::Close) if is_alone && left.is_some() && is_last(request, &served) => {
-                Outcome::Leave(Next::Done)
-            }
-            (_, Ending::Close | Ending::Unanswered) => Outcome::Leave(Next::Close),
-            (_, Ending::Abort) => {
-                // What the app gave before it failed.
-                connection.channel.pump().ok();
-                connection.channel.transport().reset_on_close();
-                Outcome::Leave(Next::Abort)
+            BodyPlan::Here(_) | BodyPlan::Until(_) | BodyPlan::Chunks | BodyPlan::Stream => {
+                outcome(&connection.channel, served.ending, left, is_last)
             }
         }
     }
@@ -153,7 +149,7 @@ impl RequestHandler {
         begun
     }
 
-    /// Environ, app, reply.
+    /// Environ, app, response.
     fn answer<'py>(
         &mut self,
         py: Python<'py>,
@@ -193,14 +189,14 @@ impl RequestHandler {
                 self.serve_with_hooks(py, rules, hooks, &environ, channel, constraints)?
             }
         };
-        let (left, malformed) = match &input {
+        let (left, refusal) = match &input {
             None => (Some(Vec::new()), None),
             Some(input) => (input.get().finish(), input.get().malformed()),
         };
         Ok(Answered {
             served,
             left,
-            malformed,
+            refusal,
             environ: Some(environ),
         })
     }
@@ -229,24 +225,29 @@ impl RequestHandler {
         let served = rules
             .app
             .serve(py, &mut self.exchange, environ, channel, constraints)?;
-        self.exchange.with_reply_head(|head| {
+        self.exchange.with_response_head(|head| {
             hooks.post_request(py, request, environ, head, served.status, served.sent);
         });
         Ok(served)
     }
 
-    /// The environ could not be made.
-    fn without_environ<'py>(
-        &self,
-        connection: &Connection,
-        request: &Request<'_>,
-        error: &EnvironError,
-    ) -> Answered<'py> {
-        let common = self.common_headers();
+    /// There is no environ to call the app with: the request is refused, or the server failed.
+    fn without_environ<'py>(error: &EnvironError) -> Answered<'py> {
+        let (error, refusal) = match error {
+            EnvironError::Scheme => (None, Some(Refusal::Scheme)),
+            EnvironError::ScriptName(..) | EnvironError::Python(_) => {
+                (Some(ExchangeError::Environ(error.to_string())), None)
+            }
+        };
         Answered {
-            served: error_pages::no_environ(&common, connection, request, error),
+            served: Served {
+                status: 500,
+                sent: 0,
+                ending: Ending::Unanswered,
+                error,
+            },
             left: None,
-            malformed: None,
+            refusal,
             environ: None,
         }
     }
@@ -277,7 +278,7 @@ impl RequestHandler {
         }
         counters.add(Metric::SentBodyBytes, served.sent);
         match served.error {
-            None | Some(ExchangeError::Leaving) => {}
+            None | Some(ExchangeError::Leaving | ExchangeError::Environ(_)) => {}
             Some(ExchangeError::App(_) | ExchangeError::Close(_) | ExchangeError::Length(_)) => {
                 counters.count(Metric::AppErrors);
             }
@@ -287,15 +288,15 @@ impl RequestHandler {
 
     /// Refuses a request before the app is called.
     pub(super) fn refuse(&self, connection: &Connection, refusal: &Refusal) {
-        let sent = self.send_refusal(connection, refusal);
+        let sent = self.send_refusal(connection, refusal, false);
         self.count_page(refusal.status(), sent);
     }
 
     /// Sends the page of a refusal and counts the refused request; gives the length of the page.
     /// The caller counts the response.
-    fn send_refusal(&self, connection: &Connection, refusal: &Refusal) -> u64 {
+    fn send_refusal(&self, connection: &Connection, refusal: &Refusal, head_only: bool) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
-        error_pages::refuse(&self.common_headers(), connection, refusal)
+        error_pages::refuse(&self.common_headers(), connection, refusal, head_only)
     }
 
     /// Counts an error page that answers no call of the app.
@@ -310,18 +311,18 @@ impl RequestHandler {
         self.count_page(error_pages::LATE_STATUS, sent);
     }
 
-    /// Sends an error page if the app gave no response: 400 for a malformed body, else 500.
+    /// Sends an error page if the app gave no response: that of the refusal, or else 500.
     fn own_answer(
         &self,
         connection: &Connection,
         request: &Request<'_>,
         served: Served,
-        malformed: Option<Refusal>,
+        refusal: Option<Refusal>,
     ) -> Served {
         if served.ending != Ending::Unanswered {
             return served;
         }
-        let Some(refusal) = malformed else {
+        let Some(refusal) = refusal else {
             let common = self.common_headers();
             let message = "The app failed to answer this request.";
             let sent = error_pages::send(&common, connection, 500, message, request.is_head());
@@ -330,7 +331,7 @@ impl RequestHandler {
         // The client's fault, whatever the app made of it.
         Served {
             status: refusal.status(),
-            sent: self.send_refusal(connection, &refusal),
+            sent: self.send_refusal(connection, &refusal, request.is_head()),
             error: None,
             ..served
         }
@@ -348,12 +349,12 @@ impl RequestHandler {
             return;
         };
         let duration = clock::now().since(begun);
-        self.exchange.with_reply_head(|reply_head| {
+        self.exchange.with_response_head(|response_head| {
             let line = AccessLine {
                 request,
                 served,
                 duration,
-                reply_head,
+                response_head,
                 environ,
             };
             access.write(py, &line);
@@ -367,7 +368,7 @@ impl RequestHandler {
         }
     }
 
-    /// What every reply of this slot ends with.
+    /// What every response of this slot ends with.
     fn common_headers(&self) -> CommonHeaders {
         self.exchange.common_headers()
     }
@@ -387,9 +388,26 @@ impl RequestHandler {
     }
 }
 
-/// Whether the client has announced its last request and the reply is short. If the client sends
-/// more all the same, closing the connection resets it, and the unread part of the reply is lost. A
-/// short reply is in the client's kernel by then.
+/// What becomes of the connection when the request did not end within the bytes that are here.
+/// `left`: the bytes behind its body; `None` if the body was not read to its end, so that the next
+/// request cannot be found. `is_last`: the client sends nothing more ([`is_last`]).
+fn outcome(channel: &Channel, ending: Ending, left: Option<Vec<u8>>, is_last: bool) -> Outcome {
+    match (ending, left) {
+        (Ending::KeepAlive, Some(left)) => Outcome::ServedStream(left),
+        (Ending::Close, Some(_)) if is_last => Outcome::Leave(Next::Done),
+        (Ending::KeepAlive | Ending::Close | Ending::Unanswered, _) => Outcome::Leave(Next::Close),
+        (Ending::Abort, _) => {
+            // What the app gave before it failed.
+            channel.pump().ok();
+            channel.transport().reset_on_close();
+            Outcome::Leave(Next::Abort)
+        }
+    }
+}
+
+/// Whether the client has announced its last request and the response is short. If the client sends
+/// more all the same, closing the connection resets it, and the unread part of the response is
+/// lost. A short response is in the client's kernel by then.
 fn is_last(request: &Request<'_>, served: &Served) -> bool {
     !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
 }

@@ -44,7 +44,7 @@ pub(super) fn serve_requests(
                     | Waiting::Head
                     | Waiting::Chunks
                     | Waiting::NextRequest
-                    | Waiting::Reply(_)
+                    | Waiting::Response(_)
                     | Waiting::Close => 0,
                 };
                 keep(connection, bytes, at, capacity);
@@ -56,7 +56,7 @@ pub(super) fn serve_requests(
         if rules.quits() {
             return Next::Abort;
         }
-        // The client takes this reply before the next is made.
+        // The client takes this response before the next is made.
         if connection.channel.owes() {
             keep(connection, bytes, at, 0);
             return Next::Park(Waiting::NextRequest);

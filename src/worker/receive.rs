@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::prelude::*;
 
-use rcorn_connection::{AfterReply, HeadScan, Lost, Next, Waiting};
+use rcorn_connection::{AfterResponse, HeadScan, Lost, Next, Waiting};
 use rcorn_log as log;
 use rcorn_settings::Protocol;
 
@@ -26,7 +26,7 @@ pub(super) fn serve_ready(
     connection: &mut Connection,
 ) -> Next {
     match connection.state.waiting {
-        Waiting::Reply(after) => go_on_with_reply(py, rules, slot, connection, after),
+        Waiting::Response(after) => go_on_with_response(py, rules, slot, connection, after),
         Waiting::Close => discard(slot, connection),
         Waiting::FirstByte
         | Waiting::Head
@@ -123,7 +123,7 @@ fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
             true
         }
         Waiting::Head => connection.head_scan.is_worth_parsing(bytes),
-        Waiting::FirstByte | Waiting::NextRequest | Waiting::Close | Waiting::Reply(_) => true,
+        Waiting::FirstByte | Waiting::NextRequest | Waiting::Close | Waiting::Response(_) => true,
     }
 }
 
@@ -173,34 +173,34 @@ pub(super) fn keep(connection: &mut Connection, bytes: Cow<'_, [u8]>, at: usize,
     }
 }
 
-/// The client takes more of its reply.
-fn go_on_with_reply(
+/// The client takes more of its response.
+fn go_on_with_response(
     py: Python<'_>,
     rules: &Rules<'_>,
     slot: &mut RequestSlot,
     connection: &mut Connection,
-    after: AfterReply,
+    after: AfterResponse,
 ) -> Next {
     // A file may be on a slow disk.
     match py.detach(|| connection.channel.pump()) {
-        Ok(false) => Next::Park(Waiting::Reply(after)),
+        Ok(false) => Next::Park(Waiting::Response(after)),
         Ok(true) => match after {
-            AfterReply::NextRequest if connection.buffer.is_empty() => {
+            AfterResponse::NextRequest if connection.buffer.is_empty() => {
                 Next::Park(Waiting::NextRequest)
             }
-            AfterReply::NextRequest => {
+            AfterResponse::NextRequest => {
                 let bytes = Cow::Owned(std::mem::take(&mut connection.buffer));
                 let RequestSlot {
                     parser, handler, ..
                 } = slot;
                 serve(py, rules, parser, handler, connection, bytes)
             }
-            AfterReply::Close => Next::Close,
-            AfterReply::Done => Next::Done,
+            AfterResponse::Close => Next::Close,
+            AfterResponse::Done => Next::Done,
         },
         Err(lost) => {
             let peer = connection.client_address();
-            log::debug(format_args!("Reply torn: ip={peer}: {lost}"));
+            log::debug(format_args!("Response torn: ip={peer}: {lost}"));
             connection.channel.transport().reset_on_close();
             Next::Abort
         }

@@ -17,7 +17,7 @@ use rcorn_sys::net::Peer;
 use super::Connection;
 use super::event_loop::EventLoop;
 
-/// How long the reader waits for the rest of a reply that has begun; a call of the app itself is
+/// How long the reader waits for the rest of a response that has begun; a call of the app itself is
 /// bounded by `boot_timeout`.
 const MAX_READ_WAIT: Duration = Duration::from_secs(10);
 
@@ -53,7 +53,7 @@ fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16
         .as_bytes(),
     )?;
     UnixStream::from(server.try_clone()?).set_nonblocking(true)?;
-    // Beside us: a long reply would fill the socket and wait for its reader.
+    // Beside us: a long response would fill the socket and wait for its reader.
     let reader = std::thread::spawn(move || status(&mut client));
     worker.slot.handler.refresh_common_headers();
     // The loop does not turn yet: nothing can leave later.
@@ -75,7 +75,7 @@ fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16
         .unwrap_or_else(|_panic| Err(io::Error::other("the reader ended")))
 }
 
-/// The status of a reply that is read to its end.
+/// The status of a response that is read to its end.
 fn status(client: &mut UnixStream) -> io::Result<u16> {
     let mut head = [0; 12];
     client
@@ -85,5 +85,5 @@ fn status(client: &mut UnixStream) -> io::Result<u16> {
     head.strip_prefix(b"HTTP/1.1 ")
         .and_then(|digits| str::from_utf8(digits).ok())
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| io::Error::other("the reply has no status"))
+        .ok_or_else(|| io::Error::other("the response has no status"))
 }

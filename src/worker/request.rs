@@ -52,7 +52,7 @@ impl Request<'_> {
             ExchangeError::Close(text) => log::error(format_args!(
                 "Error in close() after request {method} {target}\n{text}"
             )),
-            ExchangeError::Length(text) => log::error(format_args!(
+            ExchangeError::Length(text) | ExchangeError::Environ(text) => log::error(format_args!(
                 "Error handling request {method} {target}: {text}"
             )),
             ExchangeError::Client(text) => log::info(format_args!(

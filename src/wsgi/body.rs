@@ -13,7 +13,7 @@ use rcorn_connection::{Channel, Lost, WaitProgress};
 const READ_BYTES: usize = 64 * 1024;
 /// How often the socket is read to reach the end of a body that the app left unread.
 const MAX_DRAIN_READS: u64 = 4;
-/// With more than this unread when the reply begins, the connection is not promised to go on.
+/// With more than this unread when the response begins, the connection is not promised to go on.
 pub(super) const MAX_DRAIN_BYTES: u64 = MAX_DRAIN_READS * 64 * 1024;
 
 /// What a pull brought.

@@ -7,18 +7,18 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use rcorn_http::{decimal, reply as rules};
 use rcorn_python::text;
 
-use super::reply::{Reply, Stage};
+use super::response::{Response, Stage};
 use super::violation::WsgiViolation;
 
-/// How many fields of a reply are remembered. Those behind them share one more place.
+/// How many fields of a response are remembered. Those behind them share one more place.
 const REMEMBERED_FIELDS: usize = 32;
 
 /// The longest wire form of a field that is remembered.
 const MAX_REMEMBERED_BYTES: usize = 1024;
 
-/// What the last reply declared. Apps declare the same objects again and again (literals, constants
-/// of a framework), and what is the same object needs no second look: it cannot have changed, as it
-/// is kept alive.
+/// What the last response declared. Apps declare the same objects again and again (literals,
+/// constants of a framework), and what is the same object needs no second look: it cannot have
+/// changed, as it is kept alive.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     status: Known,
@@ -69,7 +69,7 @@ impl Kind {
 
 /// Why a declaration is refused. Has the app's own objects: to put them into words runs code of
 /// theirs, which may call `start_response` again or wait for a thread that does. So that is done
-/// when the reply is no longer locked, by [`Refused::into_error`].
+/// when the response is no longer locked, by [`Refused::into_error`].
 #[derive(Debug)]
 pub(super) enum Refused<'py> {
     StatusType(Bound<'py, PyAny>),
@@ -182,24 +182,26 @@ impl Known {
                 "the value has characters beyond latin-1; encode it (RFC 8187) or drop them";
             return Err(refused(reason.into()));
         }
-        rules::check_value(self.value()).map_err(|error| refused(error.to_string()))?;
+        let (_name, bytes) = self.wire.split_at(self.value_at);
+        rules::check_value(bytes).map_err(|error| refused(error.to_string()))?;
         self.wire.extend_from_slice(b"\r\n");
         self.value = remembered(value);
         Ok(())
     }
 
-    /// The value's bytes; with the line's end when that is there.
+    /// The value's bytes, once a field was taken.
     fn value(&self) -> &[u8] {
-        self.wire.get(self.value_at..).unwrap_or(&[])
+        let (_name, value) = self.wire.split_at(self.value_at);
+        value.strip_suffix(b"\r\n").unwrap_or(value)
     }
 }
 
-impl Reply {
+impl Response {
     /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
     /// Nothing of a declaration that is refused is sent: the server's error page takes its
     /// place.
     ///
-    /// Runs no code of the app: the reply is locked meanwhile.
+    /// Runs no code of the app: the response is locked meanwhile.
     pub(super) fn declare<'py>(
         &mut self,
         status: &Bound<'py, PyAny>,
@@ -221,7 +223,7 @@ impl Reply {
         Ok(())
     }
 
-    /// Makes this a complete interim reply with the fields that the app hints at.
+    /// Makes this a complete interim response with the fields that the app hints at.
     pub(super) fn declare_hints<'py>(
         &mut self,
         fields: &Bound<'py, PyAny>,
@@ -283,22 +285,21 @@ impl Reply {
 
     /// Notes what the server must know of a field; `false` for fields that are not sent.
     fn note(&mut self, known: &Known) -> Result<bool, String> {
-        let value = known.value();
-        let value = value.strip_suffix(b"\r\n").unwrap_or(value);
         match known.kind {
             Kind::Plain => {}
             Kind::Date => self.has_date = true,
             Kind::Server => self.has_server = true,
             Kind::Hop => return Ok(false),
             Kind::Connection => {
-                self.close |= value
+                self.close |= known
+                    .value()
                     .to_ascii_lowercase()
                     .windows(5)
                     .any(|part| part == b"close");
                 return Ok(false);
             }
             Kind::Length => {
-                let Some(number) = decimal(value) else {
+                let Some(number) = decimal(known.value()) else {
                     return Err("its value is not a number of bytes".into());
                 };
                 if self.length.is_some_and(|length| length != number) {

@@ -1,5 +1,5 @@
-//! One call of the app and what becomes of its result: a complete reply for a list, block by block
-//! for an iterator, sendfile for a file. `close()` is called on every path.
+//! One call of the app and what becomes of its result: a complete response for a list, block by
+//! block for an iterator, sendfile for a file. `close()` is called on every path.
 
 use std::io::IoSlice;
 
@@ -11,7 +11,7 @@ use rcorn_python::{call, traceback};
 use super::attached::{Attached, lost_error};
 use super::file::FileWrapper;
 use super::forked_child::end_forked_child;
-use super::reply::{ResponseConstraints, Stage};
+use super::response::{ResponseConstraints, Stage};
 use super::slot::ExchangeSlot;
 use super::start::Exchange;
 use super::violation::{WsgiViolation, hint};
@@ -36,12 +36,12 @@ pub struct Served {
 pub enum Ending {
     /// It takes the next request.
     KeepAlive,
-    /// It is closed; the reply was complete.
+    /// It is closed; the response was complete.
     Close,
     /// Nothing was sent: the server answers 500 and closes.
     Unanswered,
-    /// The reply is torn. The connection is reset, so that no client takes the reply for a complete
-    /// one.
+    /// The response is torn. The connection is reset, so that no client takes the response for a
+    /// complete one.
     Abort,
 }
 
@@ -54,7 +54,9 @@ pub enum ExchangeError {
     Client(String),
     /// The body did not keep to its Content-Length.
     Length(String),
-    /// `close()` raised after a complete reply.
+    /// There was no environ to call the app with.
+    Environ(String),
+    /// `close()` raised after a complete response.
     Close(String),
     /// The worker was told to leave at once.
     Leaving,
@@ -94,13 +96,13 @@ impl WsgiApp {
     ) -> PyResult<Served> {
         let (exchange, start_response) = slot.begin(py)?;
         let state = exchange.get();
-        state.reply().open(channel.clone(), constraints);
+        state.response().open(channel.clone(), constraints);
         let outcome = call::in_app(|| {
             let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
             let sent = self.send(py, state, &result);
             end_forked_child(py, sent.as_ref().err());
             if sent.is_ok() {
-                state.reply().completed();
+                state.response().completed();
                 channel.answered();
             }
             let closed = self.close(py, &result);
@@ -108,7 +110,7 @@ impl WsgiApp {
         });
         end_forked_child(py, outcome.as_ref().err());
         let served = judge(py, state, channel, outcome);
-        state.reply().end();
+        state.response().end();
         Ok(served)
     }
 
@@ -126,7 +128,7 @@ impl WsgiApp {
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
         end_forked_child(py, None);
         if let Ok(list) = result.cast_exact::<PyList>() {
-            // The body of most replies: no vector for it.
+            // The body of most responses: no vector for it.
             return if list.len() == 1 {
                 send_whole(py, state, &[part((0, list.get_item(0)?))?])
             } else {
@@ -172,18 +174,18 @@ fn part((position, item): (usize, Bound<'_, PyAny>)) -> PyResult<Bound<'_, PyByt
 }
 
 fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) -> PyResult<()> {
-    let mut reply = state.reply();
-    match reply.stage {
+    let mut response = state.response();
+    match response.stage {
         Stage::Headed => {
             // Sending may wait, and while it waits other threads run: not under the lock.
-            let prepared = reply.whole(parts, &state.common_headers());
-            drop(reply);
+            let prepared = response.whole(parts, &state.common_headers());
+            drop(response);
             let Some((channel, whole)) = prepared else {
                 return Ok(());
             };
             let sent = whole.send(py, &channel, parts);
             let flush = whole.flush;
-            state.reply().sent_whole(whole);
+            state.response().sent_whole(whole);
             if sent.map_err(lost_error)? && flush == Flush::Later {
                 state.flush_soon(&channel);
             }
@@ -191,7 +193,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
         }
         Stage::Open | Stage::Idle => Err(WsgiViolation::NeverStarted.into()),
         Stage::Streaming => {
-            drop(reply);
+            drop(response);
             // write() was used: the rest follows it.
             parts
                 .iter()
@@ -236,15 +238,15 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     // Its last step may have forked, and its end may be the child's.
     end_forked_child(py, None);
     let prepared = {
-        let mut reply = state.reply();
-        if reply.stage == Stage::Open {
+        let mut response = state.response();
+        if response.stage == Stage::Open {
             return Err(WsgiViolation::NeverStarted.into());
         }
-        reply.finish(&state.common_headers())
+        response.finish(&state.common_headers())
     };
     if let Some((channel, mut fragment)) = prepared {
         let sent = fragment.send(py, &channel, b"");
-        state.reply().done(fragment);
+        state.response().done(fragment);
         sent.map_err(lost_error)?;
     }
     Ok(())
@@ -252,7 +254,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
 
 /// Sends a file by sendfile(2); `false` when it must be iterated instead.
 fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
-    if state.reply().stage == Stage::Open {
+    if state.response().stage == Stage::Open {
         return Err(WsgiViolation::NeverStarted.into());
     }
     let Some(source) = wrapper.regular_file(py)? else {
@@ -260,7 +262,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     };
     // The app's object around the file may run code of the app.
     end_forked_child(py, None);
-    let prepared = state.reply().file(source.size, &state.common_headers());
+    let prepared = state.response().file(source.size, &state.common_headers());
     let Some((channel, fragment, take)) = prepared else {
         return Ok(false);
     };
@@ -275,7 +277,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
         };
         channel.send_file(&Attached(py), fragment.head(), file)
     };
-    state.reply().done(fragment);
+    state.response().done(fragment);
     sent.map_err(lost_error)?;
     Ok(true)
 }
@@ -287,13 +289,13 @@ fn judge(
     channel: &Channel,
     outcome: PyResult<Option<PyErr>>,
 ) -> Served {
-    let reply = state.reply();
-    let (status, sent, stage) = (reply.status(), reply.body().sent(), reply.stage);
-    let (missing, excess) = (reply.missing(), reply.body().excess());
-    let keeps = reply.keeps_connection();
-    let declared = reply.length().unwrap_or(0);
+    let response = state.response();
+    let (status, sent, stage) = (response.status(), response.body().sent(), response.stage);
+    let (missing, excess) = (response.missing(), response.body().excess());
+    let keeps = response.keeps_connection();
+    let declared = response.length().unwrap_or(0);
     // Formatting a traceback runs Python code.
-    drop(reply);
+    drop(response);
     let failed = |error| {
         let (status, ending) = if stage == Stage::Streaming {
             (status, Ending::Abort)

@@ -1,4 +1,5 @@
-//! Parts of a reply: prepared by [`super::reply::Reply`] while it is locked, sent when it is not.
+//! Parts of a response: prepared by [`super::response::Response`] while it is locked, sent when it
+//! is not.
 
 use std::io::IoSlice;
 
@@ -15,8 +16,8 @@ use rcorn_connection::{Channel, Lost};
 /// longer ones.
 pub(super) const MAX_COPIED_BYTES: usize = 16 * 1024;
 
-/// One part of a reply as it goes on the wire: the head if it is the first, a part of the body, the
-/// chunk around it.
+/// One part of a response as it goes on the wire: the head if it is the first, a part of the body,
+/// the chunk around it.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
     pub(super) head: Vec<u8>,
@@ -25,9 +26,9 @@ pub(super) struct Fragment {
     pub(super) flush: Flush,
 }
 
-/// A reply whose body is complete.
+/// A response whose body is complete.
 #[derive(Debug)]
-pub(super) struct FullReply {
+pub(super) struct FullResponse {
     /// With the body behind it, when that is short.
     pub(super) head: Vec<u8>,
     pub(super) head_end: usize,
@@ -36,7 +37,7 @@ pub(super) struct FullReply {
     pub(super) flush: Flush,
 }
 
-impl FullReply {
+impl FullResponse {
     /// Sends it with the parts it was made for; `false` when some of it waits.
     pub(super) fn send(
         &self,
@@ -82,7 +83,7 @@ impl Fragment {
         if !self.begins() || self.take > MAX_COPIED_BYTES {
             return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
         }
-        // Most replies of frameworks are one part: one buffer for it, as for a whole reply.
+        // Most responses of frameworks are one part: one buffer for it, as for a whole response.
         let end = self.head.len();
         self.head.extend_from_slice(self.chunk.bytes());
         self.head.extend_from_slice(self.taken(part));
@@ -119,7 +120,7 @@ impl Fragment {
         }
     }
 
-    /// Whether the reply begins with this: the head is in it.
+    /// Whether the response begins with this: the head is in it.
     pub(super) fn begins(&self) -> bool {
         !self.head.is_empty()
     }

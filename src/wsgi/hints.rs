@@ -1,5 +1,5 @@
-//! `wsgi.early_hints`, as gunicorn has it: a callable that sends `103 Early Hints` before the reply
-//! (RFC 8297).
+//! `wsgi.early_hints`, as gunicorn has it: a callable that sends `103 Early Hints` before the
+//! response (RFC 8297).
 
 use std::ffi::CStr;
 use std::io::IoSlice;
@@ -12,7 +12,7 @@ use rcorn_python::{Arguments, Builtin, bind_builtin};
 use super::attached::{Attached, lost_error};
 use super::declare::Refused;
 use super::forked_child::end_forked_child;
-use super::reply::{Reply, Stage};
+use super::response::{Response, Stage};
 use super::start::Exchange;
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
@@ -72,14 +72,14 @@ impl Builtin for EarlyHints {
             return Err(WsgiViolation::HintArguments.into());
         };
         let exchange = this.cast::<Hints>()?.get().lock().clone_ref(py);
-        let mut interim = Reply::default();
+        let mut interim = Response::default();
         interim
             .declare_hints(&fields)
             .map_err(Refused::into_error)?;
         let channel = {
-            let reply = exchange.get().reply();
-            match reply.stage {
-                Stage::Open | Stage::Headed => reply.interim_channel(),
+            let response = exchange.get().response();
+            match response.stage {
+                Stage::Open | Stage::Headed => response.interim_channel(),
                 Stage::Idle => return Err(WsgiViolation::HintsOver.into()),
                 Stage::Streaming => return Err(WsgiViolation::HintsLate.into()),
             }

@@ -22,7 +22,7 @@ use rcorn_connection::{Flush, Lost, Unlocked};
 /// reserve what it only announces.
 const MAX_ADVANCE_BYTES: u64 = 1024 * 1024;
 
-/// The interim reply that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
+/// The interim response that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl From<BodyError> for PyErr {

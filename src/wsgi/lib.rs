@@ -1,5 +1,5 @@
-//! PEP 3333: one exchange with the app, from the environ to the last byte of the reply. Knows the
-//! channel of one connection, not the loop that waits for connections. Called by `worker`.
+//! PEP 3333: one exchange with the app, from the environ to the last byte of the response. Knows
+//! the channel of one connection, not the loop that waits for connections. Called by `worker`.
 //!
 //! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an
 //! [`ExchangeSlot`]. The [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole
@@ -17,7 +17,7 @@ mod forked_child;
 mod fragment;
 mod hints;
 mod input;
-mod reply;
+mod response;
 mod slot;
 mod start;
 mod turn;
@@ -31,7 +31,7 @@ pub use errors::Errors;
 pub use exchange::{Ending, ExchangeError, Served, WsgiApp};
 pub use file::FileWrapper;
 pub use input::Input;
-pub use reply::{CommonHeaders, ResponseConstraints, close_flag};
+pub use response::{CommonHeaders, ResponseConstraints, close_flag};
 pub use slot::ExchangeSlot;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rcorn_connection::WriteOffload;
 use rcorn_python::call;
 
 use super::hints::{EarlyHints, Hints};
-use super::reply::CommonHeaders;
+use super::response::CommonHeaders;
 use super::start::Exchange;
 
 /// References to an exchange that the server itself holds: the slot's, and those of
@@ -49,7 +49,7 @@ impl ExchangeSlot {
         EarlyHints::bind(self.hints.bind(py))
     }
 
-    /// The fields that every reply of this slot ends with.
+    /// The fields that every response of this slot ends with.
     #[must_use]
     pub fn common_headers(&self) -> CommonHeaders {
         self.exchange.get().common_headers().clone()
@@ -60,12 +60,12 @@ impl ExchangeSlot {
         self.exchange.get().common_headers().set(server, date);
     }
 
-    /// Shows the status line and fields of the last reply, as they were sent, to code that may do
-    /// anything: nothing is locked meanwhile.
-    pub fn with_reply_head<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
-        let head = self.exchange.get().reply().take_head();
+    /// Shows the status line and fields of the last response, as they were sent, to code that may
+    /// do anything: nothing is locked meanwhile.
+    pub fn with_response_head<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        let head = self.exchange.get().response().take_head();
         let result = read(&head);
-        self.exchange.get().reply().return_head(head);
+        self.exchange.get().response().return_head(head);
         result
     }
 

@@ -1,5 +1,5 @@
 //! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in
-//! functions that are bound to one object, which holds the state of the reply.
+//! functions that are bound to one object, which holds the state of the response.
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use rcorn_python::{Arguments, Builtin, bind_builtin, traceback};
 use super::attached::{Attached, lost_error};
 use super::declare::Refused;
 use super::forked_child::end_forked_child;
-use super::reply::{CommonHeaders, Reply, Stage};
+use super::response::{CommonHeaders, Response, Stage};
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
 use rcorn_connection::{Channel, WriteOffload};
@@ -22,7 +22,7 @@ use rcorn_connection::{Channel, WriteOffload};
 #[derive(Debug)]
 pub(super) struct Exchange {
     // Never locked while the GIL is released or code of the app runs: it would wait for itself.
-    reply: Mutex<Reply>,
+    response: Mutex<Response>,
     common_headers: Mutex<CommonHeaders>,
     offload: Arc<dyn WriteOffload>,
 }
@@ -38,7 +38,7 @@ impl Exchange {
     /// No request is in hand.
     pub(super) fn new(common_headers: CommonHeaders, offload: Arc<dyn WriteOffload>) -> Self {
         Self {
-            reply: Mutex::default(),
+            response: Mutex::default(),
             common_headers: Mutex::new(common_headers),
             offload,
         }
@@ -54,9 +54,9 @@ impl Exchange {
         &self.offload
     }
 
-    /// The reply in hand.
-    pub(super) fn reply(&self) -> MutexGuard<'_, Reply> {
-        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The response in hand.
+    pub(super) fn response(&self) -> MutexGuard<'_, Response> {
+        self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The fields that every head ends with.
@@ -70,10 +70,10 @@ impl Exchange {
     pub(super) fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
         end_forked_child(py, None);
         // PEP 3333: the head waits for the first byte that is really there.
-        if part.is_empty() && self.reply().stage != Stage::Idle {
+        if part.is_empty() && self.response().stage != Stage::Idle {
             return Ok(());
         }
-        let prepared = self.reply().part(part.len(), &self.common_headers());
+        let prepared = self.response().part(part.len(), &self.common_headers());
         let (channel, mut fragment) = prepared?;
         // The first part is sent at once. What follows waits, for a short time, for the app's next
         // part.
@@ -96,7 +96,7 @@ impl Exchange {
         }
         let sent = fragment.send(py, &channel, part);
         let flush = fragment.flush;
-        self.reply().done(fragment);
+        self.response().done(fragment);
         if !sent.map_err(lost_error)? {
             self.offload.send_soon(&channel);
         } else if flush == Flush::Later {
@@ -105,7 +105,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Lets a reply leave soon that the kernel may keep.
+    /// Lets a response leave soon that the kernel may keep.
     pub(super) fn flush_soon(&self, channel: &Channel) {
         self.offload.flush_soon(channel);
     }
@@ -136,8 +136,8 @@ impl Builtin for StartResponse {
         }
         let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
         let (stage, complete) = {
-            let reply = exchange.get().reply();
-            (reply.stage, reply.is_complete())
+            let response = exchange.get().response();
+            (response.stage, response.is_complete())
         };
         match stage {
             _ if complete => return Err(WsgiViolation::Over.into()),
@@ -156,7 +156,7 @@ impl Builtin for StartResponse {
                 });
             }
         }
-        let declared = exchange.get().reply().declare(&status, &fields);
+        let declared = exchange.get().response().declare(&status, &fields);
         // Not locked any more: the error's text is made by code of the app.
         declared.map_err(Refused::into_error)?;
         bind_builtin::<Write>(this)

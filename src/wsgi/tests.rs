@@ -10,7 +10,7 @@ use rcorn_python::text;
 use rcorn_settings::Protocol;
 
 use super::declare::Refused;
-use super::reply::Reply;
+use super::response::Response;
 use super::{Endpoints, EnvironBuilder, EnvironObjects};
 
 fn listener(kind: ListenerKind) -> Listener {
@@ -108,12 +108,17 @@ fn an_environ_made_from_the_last_one_is_what_a_new_builder_makes() {
     });
 }
 
-fn declare(py: Python<'_>, reply: &mut Reply, status: &str, fields: &str) -> Result<(), String> {
+fn declare(
+    py: Python<'_>,
+    response: &mut Response,
+    status: &str,
+    fields: &str,
+) -> Result<(), String> {
     let eval = |source: &str| {
         let source = std::ffi::CString::new(source).expect("no NUL");
         py.eval(&source, None, None).expect("it is an expression")
     };
-    reply
+    response
         .declare(&eval(status), &eval(fields))
         .map_err(Refused::into_error)
         .map_err(|error| error.value(py).to_string())
@@ -123,7 +128,7 @@ fn declare(py: Python<'_>, reply: &mut Reply, status: &str, fields: &str) -> Res
 fn a_declaration_becomes_a_head_or_is_refused_with_a_reason() {
     Python::initialize();
     Python::attach(|py| {
-        let mut reply = Reply::default();
+        let mut response = Response::default();
         let good = [
             (
                 "'200 OK'",
@@ -144,8 +149,12 @@ fn a_declaration_becomes_a_head_or_is_refused_with_a_reason() {
         ];
         // Twice: what is remembered of the first time must not make a difference.
         for (status, fields, head) in good.iter().chain(&good) {
-            declare(py, &mut reply, status, fields).expect("it is taken");
-            let latin1: String = reply.head().iter().map(|byte| char::from(*byte)).collect();
+            declare(py, &mut response, status, fields).expect("it is taken");
+            let latin1: String = response
+                .head()
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect();
             assert_eq!(latin1, *head);
         }
         for (status, fields, reason) in [
@@ -164,7 +173,7 @@ fn a_declaration_becomes_a_head_or_is_refused_with_a_reason() {
                 "given twice with different values",
             ),
         ] {
-            let said = declare(py, &mut reply, status, fields).expect_err("it is refused");
+            let said = declare(py, &mut response, status, fields).expect_err("it is refused");
             assert!(said.contains(reason), "{status}, {fields}: {said}");
         }
     });

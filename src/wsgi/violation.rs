@@ -45,7 +45,7 @@ pub enum WsgiViolation {
     #[error("the app returned {0}; it must return an iterable of bytes{1}")]
     Returned(String, &'static str),
     /// An item is not `bytes`.
-    #[error("the app's reply has a '{kind}' as item {position}; each item must be bytes{hint}")]
+    #[error("the app's response has a '{kind}' as item {position}; each item must be bytes{hint}")]
     Item {
         /// Its type.
         kind: String,

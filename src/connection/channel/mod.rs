@@ -23,9 +23,9 @@ use crate::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
 pub struct ClientTimeouts {
     /// Between two pieces of a request body; `None`: for ever.
     pub read: Option<Duration>,
-    /// Between two pieces of a reply; `None`: for ever.
+    /// Between two pieces of a response; `None`: for ever.
     pub write: Option<Duration>,
-    /// How many bytes of a reply may leave after the worker has gone on.
+    /// How many bytes of a response may leave after the worker has gone on.
     pub buffer: usize,
     /// Where it is noted what becomes of the connection.
     pub entry: Option<WorkerEntry>,
@@ -51,7 +51,7 @@ struct Inner {
     write_buffer: Lock<WriteBuffer>,
 }
 
-/// One connection, shared by the worker, the reply and the body. Cheap to clone.
+/// One connection, shared by the worker, the response and the body. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Channel(Arc<Inner>);
 
@@ -60,7 +60,8 @@ pub trait WriteOffload: std::fmt::Debug + Send + Sync {
     /// Something waits in this channel: it must not wait long.
     fn send_soon(&self, channel: &Channel);
 
-    /// The kernel has a whole reply that it may keep ([`Flush::Later`]): it must not keep it long.
+    /// The kernel has a whole response that it may keep ([`Flush::Later`]): it must not keep it
+    /// long.
     fn flush_soon(&self, channel: &Channel);
 }
 
@@ -96,7 +97,7 @@ impl Channel {
         &self.0.transport
     }
 
-    /// The reply is out to its end: whatever becomes of this worker, the client has it.
+    /// The response is out to its end: whatever becomes of this worker, the client has it.
     pub fn answered(&self) {
         if let Some(entry) = &self.0.timeouts.entry {
             entry.cell.request_entry().set_answered();
@@ -206,7 +207,7 @@ impl Channel {
         self.0.write_buffer.lock()
     }
 
-    /// Whether something of a reply has not been sent yet.
+    /// Whether something of a response has not been sent yet.
     #[must_use]
     pub fn owes(&self) -> bool {
         !self.write_buffer().is_empty()
@@ -316,7 +317,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits, without the GIL, until the client takes more of the reply.
+    /// Waits, without the GIL, until the client takes more of the response.
     fn wait_for_room(
         &self,
         py: &impl Unlocked,

@@ -27,9 +27,13 @@ fn a_client_that_stalls_is_lost() {
         .wait_for_bytes(&Alone::default(), &mut WaitProgress::default(), 0)
         .unwrap_err();
     assert!(matches!(lost, Lost::Stalled("sent", _)));
-    let reply = vec![0; 1 << 20];
+    let response = vec![0; 1 << 20];
     let lost = channel
-        .send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now)
+        .send(
+            &Alone::default(),
+            &mut [IoSlice::new(&response)],
+            Flush::Now,
+        )
         .unwrap_err();
     assert!(matches!(lost, Lost::Stalled("took", _)));
     assert!(channel.is_lost());
@@ -41,8 +45,12 @@ fn a_short_rest_leaves_by_itself() {
         buffer: 1 << 20,
         ..LIMITS
     });
-    let reply = vec![7; 1 << 20];
-    let sent = channel.send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now);
+    let response = vec![7; 1 << 20];
+    let sent = channel.send(
+        &Alone::default(),
+        &mut [IoSlice::new(&response)],
+        Flush::Now,
+    );
     assert!(!sent.unwrap() && channel.owes());
     let reader = thread::spawn(move || {
         let mut got = vec![0; 1 << 20];
@@ -52,7 +60,7 @@ fn a_short_rest_leaves_by_itself() {
         thread::yield_now();
     }
     assert!(!channel.owes());
-    assert!(reader.join().unwrap().unwrap() == reply);
+    assert!(reader.join().unwrap().unwrap() == response);
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub struct Connections<E> {
 pub enum Expired<E> {
     /// Its request did not come in time: the server answers, and settles it.
     Request(Box<Connection<E>>),
-    /// It did not take its reply in time; it is closed. The client's address, for the log.
-    Reply(Arc<str>),
+    /// It did not take its response in time; it is closed. The client's address, for the log.
+    Response(Arc<str>),
     /// Nothing; it is closed, or may wait on.
     Nothing,
 }
@@ -86,7 +86,7 @@ impl<E> Connections<E> {
 
     /// Parks or closes a connection that has no place yet.
     pub fn settle_new(&mut self, connection: Connection<E>, next: Next) {
-        match next.after_reply(connection.channel.owes()) {
+        match next.after_response(connection.channel.owes()) {
             // Not worth a box.
             Next::Done | Next::Abort => {}
             next @ (Next::Park(_) | Next::Close) => self.settle(Box::new(connection), next),
@@ -95,7 +95,7 @@ impl<E> Connections<E> {
 
     /// Parks or closes a connection.
     pub fn settle(&mut self, connection: Box<Connection<E>>, next: Next) {
-        let waiting = match next.after_reply(connection.channel.owes()) {
+        let waiting = match next.after_response(connection.channel.owes()) {
             Next::Park(waiting) => waiting,
             Next::Close => match connection.channel.transport().shutdown_write() {
                 Ok(()) => Waiting::Close,
@@ -133,7 +133,7 @@ impl<E> Connections<E> {
     /// Lets the poller tell of what the connection waits for.
     fn watch(&self, connection: &mut Connection<E>, place: usize) -> nix::Result<()> {
         let interest = match connection.state.waiting {
-            Waiting::Reply(_) => Interest::Writable,
+            Waiting::Response(_) => Interest::Writable,
             Waiting::FirstByte
             | Waiting::Head
             | Waiting::Body(_)
@@ -175,7 +175,7 @@ impl<E> Connections<E> {
         };
         match connection.state.waiting {
             // Nothing was asked, nothing is owed; or the client had its time to read our last
-            // reply.
+            // response.
             Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => {
                 self.close(connection);
                 Expired::Nothing
@@ -184,7 +184,7 @@ impl<E> Connections<E> {
                 connection.channel.count(Metric::TimedOutConnections);
                 Expired::Request(connection)
             }
-            waiting @ Waiting::Reply(_) => {
+            waiting @ Waiting::Response(_) => {
                 // The kernel tells of room late; what the client has taken counts.
                 let now = clock::coarse_now();
                 let deadline = connection.wait_for(waiting, &self.timeouts, now);
@@ -196,7 +196,7 @@ impl<E> Connections<E> {
                 connection.channel.count(Metric::TimedOutConnections);
                 connection.channel.transport().reset_on_close();
                 self.close(connection);
-                Expired::Reply(client)
+                Expired::Response(client)
             }
         }
     }
@@ -263,7 +263,7 @@ impl<E> Connections<E> {
     }
 
     /// Closes the connection of the most dispensable kind that has waited longest; `false`: none
-    /// can be spared. None that a reply is on its way to.
+    /// can be spared. None that a response is on its way to.
     fn forget_most_idle(&self, spared: Option<usize>) -> bool {
         let most_idle = {
             let places = self.parking.places();

@@ -11,7 +11,7 @@ use crate::channel::{Channel, ClientTimeouts};
 use crate::handoff::tests::queue;
 use crate::poller::Events;
 use crate::progress::TransferProgress;
-use crate::state::{AfterReply, ConnectionState};
+use crate::state::{AfterResponse, ConnectionState};
 use crate::transport::{Flush, Transport};
 use crate::unlocked::tests::Alone;
 
@@ -129,16 +129,18 @@ fn a_request_that_is_late_is_for_the_server_to_answer() {
 fn what_is_owed_comes_before_everything_else() {
     let (mut connections, _) = connections(10);
     let (one, mut client) = connection();
-    let reply = vec![1; 4 << 20];
-    let sent = one
-        .channel
-        .send(&Alone::default(), &mut [IoSlice::new(&reply)], Flush::Now);
+    let response = vec![1; 4 << 20];
+    let sent = one.channel.send(
+        &Alone::default(),
+        &mut [IoSlice::new(&response)],
+        Flush::Now,
+    );
     assert!(!sent.unwrap());
     connections.settle_new(one, Next::Done);
     let place = 0;
     let taken = connections.take(place).unwrap();
-    assert_eq!(taken.state.waiting, Waiting::Reply(AfterReply::Done));
-    connections.settle(taken, Next::Park(Waiting::Reply(AfterReply::Done)));
+    assert_eq!(taken.state.waiting, Waiting::Response(AfterResponse::Done));
+    connections.settle(taken, Next::Park(Waiting::Response(AfterResponse::Done)));
     assert!(ready(&connections).is_empty());
     let mut some = vec![0; 2 << 20];
     client.set_nonblocking(true).unwrap();

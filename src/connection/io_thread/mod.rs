@@ -1,6 +1,6 @@
 //! The I/O thread of a worker: it does what needs no Python while the worker is in the app. It
 //! sends what the app has given and does not add to, and when a request takes long it looks after
-//! the connections that are parked meanwhile: it lets replies leave, and hands those that have a
+//! the connections that are parked meanwhile: it lets responses leave, and hands those that have a
 //! request on to the siblings.
 //!
 //! Started when it is needed for the first time; asleep while nothing happens. It never touches
@@ -33,7 +33,7 @@ use crate::poller::{Events, Poller};
 use crate::state::Waiting;
 use crate::sync::Lock;
 
-/// How long a part of a reply waits for the next one.
+/// How long a part of a response waits for the next one.
 const MAX_HOLD: Duration = Duration::from_millis(1);
 /// How long a request may take before the thread looks after the other connections; and how often
 /// it looks then.
@@ -72,7 +72,7 @@ struct Shared<E> {
     /// The worker was told to leave.
     leaving: Arc<AtomicBool>,
     agenda: Lock<Agenda>,
-    /// Channels with replies that the kernel may keep.
+    /// Channels with responses that the kernel may keep.
     unflushed: Lock<Vec<WeakChannel>>,
     /// What connections had that were handed on: for the worker to drop.
     discarded: Lock<Vec<E>>,
@@ -86,7 +86,7 @@ struct Shared<E> {
 /// What the thread will do next.
 #[derive(Debug)]
 struct Agenda {
-    /// A reply of which something waits, and when that is to be sent.
+    /// A response of which something waits, and when that is to be sent.
     held: Option<(WeakChannel, Monotonic)>,
     /// When it looks again without the bell.
     looks_at: Monotonic,
@@ -156,7 +156,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         }
     }
 
-    /// Lets the replies go that the kernel may keep.
+    /// Lets the responses go that the kernel may keep.
     pub fn flush(&self) {
         self.0.flush();
     }
@@ -294,7 +294,7 @@ impl<E> Shared<E> {
         };
         match connection.state.waiting {
             // A failure is for the worker to find.
-            Waiting::Reply(_) => {
+            Waiting::Response(_) => {
                 let _all_out: bool = connection.channel.pump_aside();
             }
             Waiting::Close => {}

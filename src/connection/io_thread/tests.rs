@@ -135,8 +135,8 @@ fn what_the_app_does_not_add_to_is_sent_soon() {
 fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked_at_it() {
     let mut world = world(Duration::from_millis(1));
     let (one, _client) = connection();
-    let reply = vec![1; 4 << 20];
-    one.channel.hold(&[IoSlice::new(&reply)]);
+    let response = vec![1; 4 << 20];
+    one.channel.hold(&[IoSlice::new(&response)]);
     let ours = Connection::new(one.channel.clone(), one.client(), one.state);
     world.connections.settle_new(ours, Next::Done);
     // The thread has the connection while the worker looks for those whose time is over.
@@ -149,7 +149,7 @@ fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked
     while world.connections.held() > 0 {
         until(|| clock::coarse_now() >= world.connections.next_deadline());
         for place in world.connections.expired(clock::coarse_now()) {
-            reset |= matches!(world.connections.end_wait(place), Expired::Reply(_));
+            reset |= matches!(world.connections.end_wait(place), Expired::Response(_));
         }
     }
     assert!(reset);

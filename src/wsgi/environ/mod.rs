@@ -35,8 +35,8 @@ pub use variables::Variables;
 /// Why there is no environ.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironError {
-    /// Two fields disagree about the scheme: 400.
-    #[error("the request's forwarding headers disagree about http or https")]
+    /// Two forwarding fields name different schemes: 400.
+    #[error("the forwarding header fields disagree about http or https")]
     Scheme,
     /// The path is not below `SCRIPT_NAME`: 500.
     #[error("the path {0:?} is not below SCRIPT_NAME {1:?}")]

@@ -104,7 +104,7 @@ fn template<'py>(
     template.set_item("wsgi.multiprocess", false)?;
     template.set_item("wsgi.run_once", false)?;
     template.set_item("wsgi.file_wrapper", &objects.file_wrapper)?;
-    // A uwsgi peer reads one reply: there is no place for an interim one.
+    // A uwsgi peer reads one response: there is no place for an interim one.
     if listener.protocol == Protocol::Http {
         template.set_item("wsgi.early_hints", &objects.early_hints)?;
     }

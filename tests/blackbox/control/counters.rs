@@ -112,19 +112,25 @@ def app(environ, start_response):
     let mut wire = server.connect();
     wire.send("POST /reads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
     assert_eq!(wire.read_reply().status, 400);
+    // Whether the client came by https cannot be told.
+    let mut wire = server.connect();
+    wire.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-SSL: off\r\n\r\n",
+    );
+    assert_eq!(wire.read_reply().status, 400);
     wait_until(server.deadline(), "all are counted", || {
-        count(&server, "refused_requests") == 2 && count(&server, "requests") == 5
+        count(&server, "refused_requests") == 3 && count(&server, "requests") == 6
     });
     let counts: Value = server.status()["counts"].clone();
     let expected = [
-        ("requests", 5),
+        ("requests", 6),
         ("responses_2xx", 1),
         ("responses_3xx", 1),
-        ("responses_4xx", 3),
+        ("responses_4xx", 4),
         ("responses_5xx", 1),
         ("app_errors", 1),
-        ("refused_requests", 2),
-        ("accepted_connections", 3),
+        ("refused_requests", 3),
+        ("accepted_connections", 4),
         ("client_disconnects", 0),
     ];
     for (name, count) in expected {

@@ -74,7 +74,7 @@ fn slow_downloads_hold_no_worker() {
     }
     reading.skip(44 << 20);
     assert_eq!(reading.read_reply().status, 200);
-    server.log().expect("Client took its reply too slowly");
+    server.log().expect("Client took its response too slowly");
     assert!(stalled.expect_reset().len() < 64 << 20);
     server.stop();
 }
@@ -132,7 +132,7 @@ fn slow_clients_hurt_nobody_and_are_cut() {
     // The shorter replies are in the kernel's buffers.
     server
         .log()
-        .expect_count("Client took its reply too slowly", 10);
+        .expect_count("Client took its response too slowly", 10);
     for wire in downloads.iter_mut().take(10) {
         wire.expect_reset();
     }

@@ -1,5 +1,5 @@
-//! One reply: what `start_response` declared, as bytes, with the framing of its body and the fields
-//! that the server adds.
+//! One response: what `start_response` declared, as bytes, with the framing of its body and the
+//! fields that the server adds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,36 +10,36 @@ use rcorn_http::body::{BodyCounter, BodyFraming, ChunkLine, FramingInput};
 
 use super::body::MAX_DRAIN_BYTES;
 use super::declare::Declared;
-use super::fragment::{Fragment, FullReply, MAX_COPIED_BYTES, limited};
+use super::fragment::{Fragment, FullResponse, MAX_COPIED_BYTES, limited};
 use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
 use rcorn_connection::Flush;
 
-/// The worker leaves after its last requests: replies whose head is not sent yet close their
+/// The worker leaves after its last requests: responses whose head is not sent yet close their
 /// connections. One for the process, because a signal handler sets it.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The flag that makes every reply of this process close its connection once it is set: for a
+/// The flag that makes every response of this process close its connection once it is set: for a
 /// signal handler.
 #[must_use]
 pub fn close_flag() -> &'static AtomicBool {
     &CLOSING
 }
 
-/// What the request demands of its reply.
+/// What the request demands of its response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseConstraints {
     /// HEAD: no body, whatever the app gives.
     pub head_only: bool,
     /// HTTP/1.1: chunks are understood.
     pub http11: bool,
-    /// The client and the worker are willing to go on after this reply.
+    /// The client and the worker are willing to go on after this response.
     pub keep_alive: bool,
-    /// Replies to other clients follow at once: a complete one may leave with them.
+    /// Responses to other clients follow at once: a complete one may leave with them.
     pub coalesce: bool,
 }
 
-/// How far a reply has come.
+/// How far a response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// There is no request.
@@ -68,9 +68,9 @@ impl CommonHeaders {
     }
 }
 
-/// The state of one reply; its buffers are used again for the next.
+/// The state of one response; its buffers are used again for the next.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct Response {
     pub(crate) stage: Stage,
     constraints: ResponseConstraints,
     channel: Option<Channel>,
@@ -89,7 +89,7 @@ pub(super) struct Reply {
     complete: bool,
 }
 
-impl Default for Reply {
+impl Default for Response {
     fn default() -> Self {
         Self {
             stage: Stage::Idle,
@@ -108,14 +108,14 @@ impl Default for Reply {
     }
 }
 
-impl Reply {
-    /// Begins a reply.
+impl Response {
+    /// Begins a response.
     pub(super) fn open(&mut self, channel: Channel, constraints: ResponseConstraints) {
         self.channel = Some(channel);
         self.constraints = constraints;
         self.stage = Stage::Open;
         (self.body, self.status) = (BodyCounter::default(), 0);
-        // An access log must not show the head of another client's reply.
+        // An access log must not show the head of another client's response.
         self.head.clear();
         self.complete = false;
     }
@@ -130,7 +130,7 @@ impl Reply {
         self.complete
     }
 
-    /// The channel for an interim reply (1xx); none if the client does not know them (RFC 9110
+    /// The channel for an interim response (1xx); none if the client does not know them (RFC 9110
     /// section 15.2).
     pub(super) fn interim_channel(&self) -> Option<Channel> {
         self.channel.clone().filter(|_| self.constraints.http11)
@@ -166,7 +166,7 @@ impl Reply {
         self.length
     }
 
-    /// Whether the connection can take another request after this reply.
+    /// Whether the connection can take another request after this response.
     pub(super) fn keeps_connection(&self) -> bool {
         self.constraints.keep_alive && !self.close && self.body.framing() != BodyFraming::UntilClose
     }
@@ -233,13 +233,13 @@ impl Reply {
         self.head.extend_from_slice(b"\r\n");
         self.stage = Stage::Streaming;
         if let Some(channel) = &self.channel {
-            // The reply has begun: the client need not send its body any more.
+            // The response has begun: the client need not send its body any more.
             channel.owe_continue(false);
         }
     }
 }
 
-impl Reply {
+impl Response {
     /// Counts `given` bytes; gives how many of them are to be sent.
     fn take(&mut self, given: usize) -> usize {
         let take = self.body.take(u64::try_from(given).unwrap_or(u64::MAX));
@@ -278,7 +278,8 @@ impl Reply {
         Ok((channel, fragment))
     }
 
-    /// When a reply leaves whose first part sends `take` bytes: with others, if that is all of it.
+    /// When a response leaves whose first part sends `take` bytes: with others, if that is all of
+    /// it.
     fn flush(&self, take: usize) -> Flush {
         let coalesce = self.constraints.coalesce
             && take <= MAX_COPIED_BYTES
@@ -295,12 +296,12 @@ impl Reply {
         }
     }
 
-    /// Prepares to send a reply whose whole body is known, with one write.
+    /// Prepares to send a response whose whole body is known, with one write.
     pub(super) fn whole(
         &mut self,
         parts: &[Bound<'_, PyBytes>],
         common: &CommonHeaders,
-    ) -> Option<(Channel, FullReply)> {
+    ) -> Option<(Channel, FullResponse)> {
         let total: usize = parts.iter().map(|part| part.as_bytes().len()).sum();
         self.complete_head(u64::try_from(total).ok(), common);
         let channel = self.channel.clone()?;
@@ -315,7 +316,7 @@ impl Reply {
         }
         Some((
             channel,
-            FullReply {
+            FullResponse {
                 head,
                 head_end,
                 take,
@@ -325,7 +326,7 @@ impl Reply {
     }
 
     /// Takes the head's buffer back, for the next request and for the access log.
-    pub(super) fn sent_whole(&mut self, whole: FullReply) {
+    pub(super) fn sent_whole(&mut self, whole: FullResponse) {
         self.head = whole.head;
         self.head.truncate(whole.head_end);
     }
