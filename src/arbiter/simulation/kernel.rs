@@ -2,13 +2,14 @@
 //! after each event what must hold whatever happens.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
 
 use super::super::upgrade::Upgrade;
 use super::super::*;
 use super::coverage::{self, Coverage};
+use super::orders::Orders;
+use super::processes::{Process, Processes};
 use super::steps::{SimFailure, SimOrder, SimStep};
 
 /// Something that has not happened yet.
@@ -30,46 +31,17 @@ pub(super) enum Pending {
     Boot(WorkerId, Pid),
 }
 
-/// What a child of the arbiter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Process {
-    Worker(WorkerId),
-    Template(Generation),
-    NewArbiter,
-}
-
 /// The world of one arbiter.
 #[derive(Debug)]
 pub(super) struct FakeKernel {
     pub(super) arbiter: Arbiter,
     pub(super) now: Monotonic,
     pub(super) pending: Vec<Pending>,
-    /// All processes, by pid.
-    pub(super) living: BTreeMap<Pid, Process>,
-    /// Workers that live or have ended, but whose pid the arbiter was not told yet.
-    unreported: BTreeMap<Pid, Option<Exit>>,
-    /// The worker that is being reported after its end.
-    reported_late: Option<Pid>,
-    /// Processes that were asked to leave.
-    pub(super) told: BTreeSet<Pid>,
-    /// Workers that reported that they are ready, and live.
-    pub(super) serving: BTreeMap<WorkerId, Pid>,
-    /// When the current request of a serving worker began.
-    pub(super) busy: BTreeMap<WorkerId, Monotonic>,
-    /// Since when processes are stopped.
-    stopped: BTreeMap<Pid, Monotonic>,
-    /// Who has which cell of the scoreboard.
-    cells: BTreeMap<CellIndex, WorkerId>,
-    /// Workers that were drained while they held the retire token, and live.
-    retired: BTreeSet<Pid>,
-    /// Settings wait for Commit or Discard.
-    has_loaded_settings: bool,
-    is_closed: bool,
+    pub(super) processes: Processes,
+    orders: Orders,
     has_been_ready: bool,
-    wanted: u32,
     policies: Vec<Policy>,
     loads: usize,
-    last_pid: i32,
     pub(super) forks: u32,
     pub(super) outcome: Option<Outcome>,
     pub(super) actions: Vec<Action>,
@@ -88,22 +60,11 @@ impl FakeKernel {
             arbiter: Arbiter::new(7),
             now: Monotonic::ZERO.after(Duration::from_secs(1000)),
             pending: Vec::new(),
-            living: BTreeMap::new(),
-            unreported: BTreeMap::new(),
-            reported_late: None,
-            told: BTreeSet::new(),
-            serving: BTreeMap::new(),
-            busy: BTreeMap::new(),
-            stopped: BTreeMap::new(),
-            cells: BTreeMap::new(),
-            retired: BTreeSet::new(),
-            has_loaded_settings: false,
-            is_closed: false,
+            processes: Processes::default(),
+            orders: Orders::default(),
             has_been_ready: false,
-            wanted: 0,
             policies: policies.to_vec(),
             loads: 0,
-            last_pid: 1,
             forks: 0,
             outcome: None,
             actions: Vec::new(),
@@ -153,24 +114,11 @@ impl FakeKernel {
         if self.outcome.is_some() {
             return;
         }
-        assert_eq!(
-            self.wanted,
-            self.arbiter.wanted(),
-            "a number is not published"
-        );
-        assert_eq!(
-            self.is_closed,
-            self.arbiter.is_stopping(),
-            "listeners are closed if and only if the server stops"
-        );
+        self.orders.check(&self.arbiter);
         assert!(
-            self.retired.len() <= 1,
+            self.processes.retired.len() <= 1,
             "two workers retire at the same time"
         );
-        let in_use: BTreeSet<CellIndex> = self.cells.keys().copied().collect();
-        let workers = self.arbiter.workers().iter();
-        let known: BTreeSet<CellIndex> = workers.map(|(_, worker)| worker.cell).collect();
-        assert_eq!(in_use, known, "a cell is lost or given back too early");
         if self.arbiter.is_stopping() {
             self.check_everyone_is_told();
         }
@@ -187,8 +135,8 @@ impl FakeKernel {
             let pid = worker.stage.pid();
             assert!(
                 is_exempt
-                    || pid == self.reported_late
-                    || pid.is_some_and(|pid| self.told.contains(&pid)),
+                    || pid == self.processes.reported_late
+                    || pid.is_some_and(|pid| self.processes.told.contains(&pid)),
                 "worker {id:?} was not told of the stop: {worker:?}"
             );
         }
@@ -197,58 +145,58 @@ impl FakeKernel {
     fn perform(&mut self, action: &Action) {
         match action {
             Action::Load => {
-                assert!(!self.has_loaded_settings, "loaded settings are forgotten");
+                assert!(
+                    !self.orders.has_loaded_settings,
+                    "loaded settings are forgotten"
+                );
                 self.pending.push(Pending::Load);
             }
             Action::Upgrade => {
                 let exists = self.pending.contains(&Pending::Upgrade)
-                    || self.pid_of(Process::NewArbiter).is_some();
+                    || self.processes.pid_of(Process::NewArbiter).is_some();
                 assert!(!exists, "two upgrades at a time");
-                assert!(!self.has_loaded_settings && !self.arbiter.is_reloading());
+                assert!(!self.orders.has_loaded_settings && !self.arbiter.is_reloading());
                 self.pending.push(Pending::Upgrade);
             }
             Action::StartTemplate(generation) => self.start_template(*generation),
             Action::EndTemplate(generation) => {
-                let pid = self.pid_of(Process::Template(*generation));
-                self.told
+                let pid = self.processes.pid_of(Process::Template(*generation));
+                self.processes
+                    .told
                     .insert(pid.expect("a template is told to leave that is not there"));
             }
             Action::KillTemplate(generation, pid) => {
-                let process = self.living.get(pid);
+                let process = self.processes.living.get(pid);
                 assert_eq!(process, Some(&Process::Template(*generation)));
-                self.told.insert(*pid);
+                self.processes.told.insert(*pid);
             }
             Action::Fork(id, cell, generation) => self.order_fork(*id, *cell, *generation),
             Action::Ask(pid, ask) => self.ask(*pid, *ask),
             Action::PostMortem(id, _, pid) => {
-                assert_eq!(self.living.get(pid), Some(&Process::Worker(*id)));
+                assert_eq!(self.processes.living.get(pid), Some(&Process::Worker(*id)));
             }
             Action::Commit(generation) => {
-                assert!(self.has_loaded_settings, "nothing to commit");
                 assert_eq!(*generation, self.arbiter.generation());
-                self.has_loaded_settings = false;
+                self.orders.take_loaded_settings();
             }
-            Action::Discard(_) => {
-                assert!(self.has_loaded_settings, "nothing to discard");
-                self.has_loaded_settings = false;
-            }
-            Action::CloseListeners => {
-                assert!(!self.is_closed, "the listeners are closed twice");
-                self.is_closed = true;
-            }
-            Action::Wanted(count) => self.wanted = *count,
-            Action::FreeCell(cell) => {
-                assert!(self.cells.remove(cell).is_some(), "{cell:?} was free");
-            }
+            Action::Discard(_) => self.orders.take_loaded_settings(),
+            Action::CloseListeners => self.orders.close_listeners(),
+            Action::Wanted(count) => self.orders.wanted = *count,
+            Action::FreeCell(cell) => self.orders.free(*cell),
             Action::Exit(outcome) => self.exit(*outcome),
             Action::ReopenLogs | Action::Say(_) => {}
         }
     }
 
     fn start_template(&mut self, generation: Generation) {
-        assert!(!self.is_closed, "a template is started while stopping");
         assert!(
-            self.pid_of(Process::Template(generation)).is_none()
+            !self.orders.is_closed,
+            "a template is started while stopping"
+        );
+        assert!(
+            self.processes
+                .pid_of(Process::Template(generation))
+                .is_none()
                 && !self.pending.contains(&Pending::TemplateStart(generation)),
             "two templates of one generation"
         );
@@ -256,43 +204,46 @@ impl FakeKernel {
     }
 
     fn order_fork(&mut self, id: WorkerId, cell: CellIndex, generation: Generation) {
-        assert!(!self.is_closed, "a worker is forked while stopping");
-        let template = self.pid_of(Process::Template(generation));
+        assert!(!self.orders.is_closed, "a worker is forked while stopping");
+        let template = self.processes.pid_of(Process::Template(generation));
         assert!(
-            template.is_some_and(|pid| !self.told.contains(&pid)),
+            template.is_some_and(|pid| !self.processes.told.contains(&pid)),
             "a fork is ordered from a template that is not there"
         );
-        assert!(
-            self.cells.insert(cell, id).is_none(),
-            "{cell:?} is given away twice"
-        );
+        self.orders.take(cell, id);
         self.forks += 1;
         self.pending.push(Pending::Fork(id, generation));
     }
 
     fn ask(&mut self, pid: Pid, ask: Ask) {
         // A worker that is heard of only after its end: the driver knows that, and sends nothing.
-        if self.reported_late == Some(pid) {
+        if self.processes.reported_late == Some(pid) {
             return;
         }
-        let process = self.living.get(&pid).copied();
+        let process = self.processes.living.get(&pid).copied();
         let process = process.expect("a signal goes to a pid that was reaped");
         match ask {
             Ask::Drain => {
                 if let Process::Worker(id) = process {
                     self.drained(id, pid);
                 }
-                self.told.insert(pid);
+                self.processes.told.insert(pid);
             }
             Ask::Quit | Ask::Abort | Ask::Kill => {
-                self.told.insert(pid);
+                self.processes.told.insert(pid);
             }
-            Ask::Reopen => assert!(!self.told.contains(&pid), "who leaves reopens no logs"),
+            Ask::Reopen => assert!(
+                !self.processes.told.contains(&pid),
+                "who leaves reopens no logs"
+            ),
             Ask::DumpStacks => {
                 if let Process::Worker(id) = process
-                    && self.serving.contains_key(&id)
+                    && self.processes.serving.contains_key(&id)
                 {
-                    assert!(self.hangs(id, pid), "a worker that works is taken for hung");
+                    let timeout = self.arbiter.generations.policy.timeout;
+                    let timeout = timeout.expect("without a timeout nothing hangs");
+                    let hangs = self.processes.has_hung(id, pid, self.now, timeout);
+                    assert!(hangs, "a worker that works is taken for hung");
                 }
             }
         }
@@ -301,29 +252,17 @@ impl FakeKernel {
     /// A drain must leave the wanted number of serving workers; but for a stop, and for workers
     /// that are not ready.
     fn drained(&mut self, id: WorkerId, pid: Pid) {
-        if !self.arbiter.is_stopping() && self.serving.contains_key(&id) {
+        if !self.arbiter.is_stopping() && self.processes.serving.contains_key(&id) {
             let (serving, wanted) = (self.serving_now(), self.arbiter.wanted());
             assert!(serving >= wanted, "{serving} of {wanted} are left");
         }
         if self.arbiter.workers.retirement.holder() == Some(id) {
-            self.retired.insert(pid);
+            self.processes.retired.insert(pid);
         }
     }
 
-    fn hangs(&self, id: WorkerId, pid: Pid) -> bool {
-        let timeout = self.arbiter.generations.policy.timeout;
-        let timeout = timeout.expect("without a timeout nothing hangs");
-        [self.busy.get(&id), self.stopped.get(&pid)]
-            .into_iter()
-            .flatten()
-            .any(|since| since.after(timeout) <= self.now)
-    }
-
     fn exit(&mut self, outcome: Outcome) {
-        let known = |(pid, process): (&Pid, &Process)| {
-            *process != Process::NewArbiter && !self.unreported.contains_key(pid)
-        };
-        let left = self.living.iter().filter(|entry| known(*entry)).count();
+        let left = self.processes.count_known();
         assert_eq!(left, 0, "the arbiter leaves children behind");
         let is_making =
             |pending: &Pending| matches!(pending, Pending::Fork(..) | Pending::TemplateStart(_));
@@ -340,26 +279,13 @@ impl FakeKernel {
         self.outcome = Some(outcome);
     }
 
-    pub(super) fn pid_of(&self, process: Process) -> Option<Pid> {
-        self.living
-            .iter()
-            .find_map(|(pid, other)| (*other == process).then_some(*pid))
-    }
-
-    fn spawn(&mut self, process: Process) -> Pid {
-        self.last_pid += 1;
-        let pid = Pid(self.last_pid);
-        self.living.insert(pid, process);
-        pid
-    }
-
     /// Whose doing this is. A process that is stopped does nothing.
     fn actor(&self, pending: Pending) -> Option<Pid> {
         match pending {
             Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => None,
             Pending::Import(_, pid) | Pending::Boot(_, pid) => Some(pid),
             Pending::Fork(_, generation) | Pending::ForkReport(_, generation, _) => {
-                self.pid_of(Process::Template(generation))
+                self.processes.pid_of(Process::Template(generation))
             }
         }
     }
@@ -368,7 +294,7 @@ impl FakeKernel {
         let able: Vec<usize> = (0..self.pending.len())
             .filter(|index| {
                 let actor = self.pending.get(*index).and_then(|one| self.actor(*one));
-                actor.is_none_or(|pid| !self.stopped.contains_key(&pid))
+                actor.is_none_or(|pid| !self.processes.stopped.contains_key(&pid))
             })
             .collect();
         let index = able.get(which % able.len().max(1))?;
@@ -383,22 +309,22 @@ impl FakeKernel {
         match pending {
             Pending::Load => {
                 let policy = self.next_policy();
-                self.has_loaded_settings = true;
+                self.orders.has_loaded_settings = true;
                 self.send(Event::Loaded(policy));
             }
             Pending::Upgrade => {
-                let pid = self.spawn(Process::NewArbiter);
+                let pid = self.processes.spawn(Process::NewArbiter);
                 self.send(Event::UpgradeStarted(pid));
             }
             Pending::TemplateStart(generation) => {
-                let pid = self.spawn(Process::Template(generation));
+                let pid = self.processes.spawn(Process::Template(generation));
                 self.pending.push(Pending::Import(generation, pid));
                 self.send(Event::TemplateStarted(generation, pid));
             }
             Pending::Import(generation, _) => self.send(Event::TemplateReady(generation)),
             Pending::Fork(id, generation) => {
-                let pid = self.spawn(Process::Worker(id));
-                self.unreported.insert(pid, None);
+                let pid = self.processes.spawn(Process::Worker(id));
+                self.processes.unreported.insert(pid, None);
                 self.pending.push(Pending::ForkReport(id, generation, pid));
                 self.pending.push(Pending::Boot(id, pid));
             }
@@ -406,8 +332,8 @@ impl FakeKernel {
             Pending::Boot(id, pid) => {
                 let worker = self.arbiter.workers().get(id);
                 self.has_been_ready |=
-                    !self.is_closed && worker.is_some_and(|worker| worker.stage.is_active());
-                self.serving.insert(id, pid);
+                    !self.orders.is_closed && worker.is_some_and(|worker| worker.stage.is_active());
+                self.processes.serving.insert(id, pid);
                 self.report(pid, Event::Ready(id, pid));
             }
         }
@@ -415,17 +341,19 @@ impl FakeKernel {
 
     /// The arbiter hears of a worker's pid. If the worker has ended since, that follows.
     fn report(&mut self, pid: Pid, event: Event) {
-        if !self.living.contains_key(&pid) && !self.unreported.contains_key(&pid) {
+        if !self.processes.living.contains_key(&pid)
+            && !self.processes.unreported.contains_key(&pid)
+        {
             // It reported itself, ended and was reaped: the driver drops the late report.
             return;
         }
-        let ended = self.unreported.remove(&pid).flatten();
-        self.reported_late = ended.map(|_exit| pid);
+        let ended = self.processes.unreported.remove(&pid).flatten();
+        self.processes.reported_late = ended.map(|_exit| pid);
         self.send(event);
         if let Some(exit) = ended {
             self.send(Event::Exited(pid, exit));
         }
-        self.reported_late = None;
+        self.processes.reported_late = None;
     }
 
     /// Something pending fails.
@@ -453,7 +381,7 @@ impl FakeKernel {
                 let (failure, exit) = failure(how);
                 if let Some(failure) = failure {
                     // It leaves by itself.
-                    self.told.insert(pid);
+                    self.processes.told.insert(pid);
                     // The driver says that it was forked, in case its template has not.
                     self.report(pid, Event::Forked(id, pid));
                     self.send(Event::BootFailed(id, failure));
@@ -465,12 +393,9 @@ impl FakeKernel {
 
     /// A process ends, and is reaped.
     pub(super) fn die(&mut self, pid: Pid, exit: Exit) {
-        let Some(process) = self.living.remove(&pid) else {
+        let Some(process) = self.processes.end(pid) else {
             return;
         };
-        self.told.remove(&pid);
-        self.stopped.remove(&pid);
-        self.retired.remove(&pid);
         // What it would have done does not come; what it was ordered has failed.
         let mut lost = Vec::new();
         self.pending.retain(|pending| match *pending {
@@ -482,16 +407,10 @@ impl FakeKernel {
             }
             Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => true,
         });
-        if let Process::Worker(id) = process {
-            if self.serving.get(&id) == Some(&pid) {
-                self.serving.remove(&id);
-                self.busy.remove(&id);
-            }
-            // The driver keeps the end of a process that nobody reported yet.
-            if let Some(ended) = self.unreported.get_mut(&pid) {
-                *ended = Some(exit);
-                return;
-            }
+        // The driver keeps the end of a process that nobody reported yet.
+        if let Some(ended) = self.processes.unreported.get_mut(&pid) {
+            *ended = Some(exit);
+            return;
         }
         self.send(Event::Exited(pid, exit));
         if let Process::Worker(id) = process {
@@ -521,8 +440,8 @@ impl FakeKernel {
 
     /// The driver reads the scoreboard and says that time has passed.
     pub(super) fn tick(&mut self) {
-        for id in self.serving.keys().copied().collect::<Vec<_>>() {
-            let since = self.busy.get(&id).copied();
+        for id in self.processes.serving.keys().copied().collect::<Vec<_>>() {
+            let since = self.processes.busy.get(&id).copied();
             self.send(Event::Beat(id, since));
         }
         self.send(Event::Tick);
@@ -538,22 +457,22 @@ impl FakeKernel {
 
     /// Those that were asked to leave do so, as far as they run.
     pub(super) fn leave(&mut self) {
-        for pid in self.told.clone() {
-            if !self.stopped.contains_key(&pid) {
+        for pid in self.processes.told.clone() {
+            if !self.processes.stopped.contains_key(&pid) {
                 self.die(pid, Exit::Code(0));
             }
         }
     }
 
     fn stop(&mut self, pid: Pid) {
-        if !self.stopped.contains_key(&pid) {
-            self.stopped.insert(pid, self.now);
+        if !self.processes.stopped.contains_key(&pid) {
+            self.processes.stopped.insert(pid, self.now);
             self.send(Event::Stopped(pid));
         }
     }
 
     pub(super) fn continue_all(&mut self) {
-        for pid in core::mem::take(&mut self.stopped).into_keys() {
+        for pid in core::mem::take(&mut self.processes.stopped).into_keys() {
             self.send(Event::Continued(pid));
         }
     }
@@ -576,37 +495,37 @@ impl FakeKernel {
             SimStep::Succeed(which) => self.succeed(usize::from(*which)),
             SimStep::Fail(which, how) => self.fail(usize::from(*which), *how),
             SimStep::Die(which, exit) => {
-                if let Some(pid) = nth(self.living.keys(), *which) {
+                if let Some(pid) = nth(self.processes.living.keys(), *which) {
                     self.die(pid, *exit);
                 }
             }
             SimStep::Leave(which) => {
-                let able = self.told.iter();
-                let able = able.filter(|pid| !self.stopped.contains_key(pid));
+                let able = self.processes.told.iter();
+                let able = able.filter(|pid| !self.processes.stopped.contains_key(pid));
                 if let Some(pid) = nth(able, *which) {
                     self.die(pid, Exit::Code(0));
                 }
             }
             SimStep::Request(which, begins) => {
-                let able = self.serving.iter();
-                let able = able.filter(|(_, pid)| !self.stopped.contains_key(pid));
+                let able = self.processes.serving.iter();
+                let able = able.filter(|(_, pid)| !self.processes.stopped.contains_key(pid));
                 match nth(able.map(|(id, _)| id), *which) {
                     Some(id) if *begins => {
-                        self.busy.insert(id, self.now);
+                        self.processes.busy.insert(id, self.now);
                     }
                     Some(id) => {
-                        self.busy.remove(&id);
+                        self.processes.busy.remove(&id);
                     }
                     None => {}
                 }
             }
             SimStep::WantRetirement(which, why) => {
-                if let Some(id) = nth(self.serving.keys(), *which) {
+                if let Some(id) = nth(self.processes.serving.keys(), *which) {
                     self.send(Event::WantsRetirement(id, *why));
                 }
             }
             SimStep::Stop(which) => {
-                if let Some(pid) = nth(self.living.keys(), *which) {
+                if let Some(pid) = nth(self.processes.living.keys(), *which) {
                     self.stop(pid);
                 }
             }
@@ -637,7 +556,7 @@ impl FakeKernel {
 
     /// From now on everything goes well, and nobody gets too old.
     pub(super) fn calm_down(&mut self) {
-        self.busy.clear();
+        self.processes.busy.clear();
         self.continue_all();
         for _ in 0..400 {
             if self.outcome.is_some() {

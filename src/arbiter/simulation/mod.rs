@@ -4,6 +4,8 @@
 
 mod coverage;
 mod kernel;
+mod orders;
+mod processes;
 mod steps;
 
 use core::time::Duration;
@@ -148,7 +150,7 @@ fn deaths_at_boot_are_throttled() {
     let mut kernel = FakeKernel::new(&[policy(2)]);
     kernel.calm_down();
     let before = kernel.forks;
-    for pid in kernel.serving.clone().into_values() {
+    for pid in kernel.processes.serving.clone().into_values() {
         kernel.die(pid, Exit::Signal(9));
     }
     let end = kernel.now.after(Duration::from_mins(1));
