@@ -6,6 +6,8 @@ use rcorn_driver as driver;
 use rcorn_settings::{self as settings, Error, Invocation, Resolved, process_environment};
 use rcorn_types::CommandError;
 
+use crate::terminal::warn;
+
 const USAGE: &str = "usage: rcorn explain SETTING [OPTIONS]\n\n\
     Shows the value of a setting, its origin, what it overrides, and when a change takes effect.\n\
     OPTIONS and the environment are those with which rcorn is started.\n";
@@ -51,7 +53,7 @@ fn resolve(arguments: &[OsString]) -> Result<Resolution, Error> {
     match settings::collect(options, &process_environment, directory)? {
         Invocation::Serve(sources) => {
             let resolved = driver::resolve(*sources, arguments);
-            let resolved = resolved.inspect(|resolved| crate::warn(&resolved.warnings));
+            let resolved = resolved.inspect(|resolved| warn(&resolved.warnings));
             Ok(Resolution::Settings(Box::new(resolved)))
         }
         Invocation::Print(text) => Ok(Resolution::Print(text)),

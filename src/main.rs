@@ -3,9 +3,9 @@
 
 mod explain;
 mod serve;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use rcorn_control as control;
@@ -15,6 +15,8 @@ use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_settings::process_environment;
 use rcorn_sys::process;
 use rcorn_types::{CommandError, ExitStatus};
+
+use terminal::{complain, print};
 
 fn main() -> ExitCode {
     // There is one thread. Should there be more after all, the title is shorter.
@@ -57,24 +59,4 @@ fn check_handover() -> ExitStatus {
     };
     print(&format!("{line}\n"));
     status
-}
-
-/// A reader that has left (`head`) is no error.
-fn print(text: &str) -> ExitStatus {
-    drop(std::io::stdout().write_all(text.as_bytes()));
-    ExitStatus::Success
-}
-
-/// Prints an error in one line (what, why, and the way out), after the traceback of Python code
-/// that failed.
-fn complain(error: &CommandError) {
-    let detail = error.detail.as_deref().unwrap_or_default();
-    let mut stderr = std::io::stderr();
-    drop(writeln!(stderr, "{detail}rcorn: error: {error}"));
-}
-
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        drop(writeln!(std::io::stderr(), "rcorn: warning: {warning}"));
-    }
 }

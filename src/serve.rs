@@ -10,6 +10,8 @@ use rcorn_settings::{
 };
 use rcorn_types::{CommandError, ExitStatus};
 
+use crate::terminal::{complain, print, warn};
+
 /// The native module, which `build.rs` has built.
 static MODULE: NativeModule = NativeModule(include_bytes!(env!("RCORN_NATIVE")));
 
@@ -22,9 +24,9 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     let directory =
         settings::launch_directory(ENVIRONMENT).map_err(|error| error.command_error())?;
     let settings = match collect(arguments, &directory) {
-        Ok(Invocation::Print(text)) => return Ok(crate::print(&text)),
+        Ok(Invocation::Print(text)) => return Ok(print(&text)),
         Ok(Invocation::Generate(page)) => {
-            return manual::page_named(&page).map(|text| crate::print(&text));
+            return manual::page_named(&page).map(|text| print(&text));
         }
         Ok(Invocation::Serve(sources)) => resolve(*sources, arguments),
         Err(error) => Err(error),
@@ -63,7 +65,7 @@ fn collect(arguments: &[OsString], directory: &Path) -> Result<Invocation<'stati
 
 fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Settings, Error> {
     let resolved = driver::resolve(sources, arguments)?;
-    crate::warn(&resolved.warnings);
+    warn(&resolved.warnings);
     Ok(resolved.settings)
 }
 
@@ -76,7 +78,7 @@ fn settings_of_predecessor(
     let error = error.command_error();
     match handover.and_then(Handover::settings) {
         Some(settings) => {
-            crate::complain(&error);
+            complain(&error);
             Ok(settings.clone())
         }
         None => Err(error),
@@ -86,7 +88,7 @@ fn settings_of_predecessor(
 /// `--print-config` and `--check-config`.
 fn check(settings: &Settings, arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     if settings.print_config {
-        crate::print(&settings::print_config(settings));
+        print(&settings::print_config(settings));
     }
     driver::check(settings, arguments, MODULE).map_err(|error| error.command_error())
 }

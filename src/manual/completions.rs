@@ -5,10 +5,10 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::Generator;
 use clap_complete::aot::{Bash, Fish, Zsh, generate};
 
-use super::PAGES;
+use super::pages::PAGES;
 use rcorn_control as control;
 use rcorn_migrate as migrate;
-use rcorn_oneshot::OneShot;
+use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_settings::{Completes, Setting, TABLE, described};
 
 /// For bash.
@@ -48,7 +48,7 @@ fn command() -> Command {
         .args(shown.map(hinted))
         .subcommand(named(control::command(), "ctl"))
         .subcommand(named(migrate::command(), "migrate"))
-        .subcommands(OneShot::ALL.map(|one| named(one.command(), one.word())))
+        .subcommands(OneShot::ALL.map(|one| named(oneshot::command(one), one.word())))
 }
 
 fn named(command: Command, name: &'static str) -> Command {

@@ -3,10 +3,10 @@
 use clap::Command;
 use serde_json::Value as Json;
 
-use super::PAGES;
 use super::block::Block;
+use super::pages::PAGES;
 use rcorn_control as control;
-use rcorn_oneshot::OneShot;
+use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_scoreboard::{Kind, Metric};
 use rcorn_settings::{HOOKS, Hook, Section, Setting, Settings, Shape, TABLE};
 
@@ -170,7 +170,7 @@ fn orders() -> Vec<Block> {
 
 /// A one-shot command: its usage, what it does, and its options.
 fn one_shot(one: OneShot) -> Vec<Block> {
-    let mut command = one.command();
+    let mut command = oneshot::command(one);
     let usage = command.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim().to_owned();
     let about = command.get_about().map(ToString::to_string);

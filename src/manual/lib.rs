@@ -11,6 +11,7 @@ mod completions;
 mod entries;
 mod markdown;
 mod mdoc;
+mod pages;
 mod prose;
 mod template;
 
@@ -20,45 +21,21 @@ mod tests;
 use rcorn_types::CommandError;
 
 use block::Block;
+use pages::Contents;
 
-/// A page: its name for `--generate`, its file in the source tree, and how it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// The argument of `--generate`.
-    pub name: &'static str,
-    /// Its path in the source tree.
-    pub file: &'static str,
-    make: fn() -> String,
-}
+pub use pages::{PAGES, Page};
 
-const fn page(name: &'static str, file: &'static str, make: fn() -> String) -> Page {
-    Page { name, file, make }
-}
-
-/// All pages.
-pub const PAGES: [Page; 8] = [
-    page("man", "man/rcorn.1", || COMMAND.manual()),
-    page("settings-man", "man/rcorn.yaml.5", || SETTINGS.manual()),
-    page("signals-man", "man/rcorn-signals.7", || SIGNALS.manual()),
-    page("reference", "man/reference.md", reference),
-    page("template", "examples/rcorn.yaml", template::template),
-    page(
-        "bash",
-        "packaging/completions/rcorn.bash",
-        completions::bash,
-    ),
-    page("zsh", "packaging/completions/_rcorn", completions::zsh),
-    page(
-        "fish",
-        "packaging/completions/rcorn.fish",
-        completions::fish,
-    ),
-];
-
-impl Page {
-    /// Its text.
-    pub fn text(&self) -> String {
-        (self.make)()
+/// The text of a page.
+fn text(page: &Page) -> String {
+    match page.contents {
+        Contents::Command => COMMAND.manual(),
+        Contents::Settings => SETTINGS.manual(),
+        Contents::Signals => SIGNALS.manual(),
+        Contents::Reference => reference(),
+        Contents::Template => template::template(),
+        Contents::Bash => completions::bash(),
+        Contents::Zsh => completions::zsh(),
+        Contents::Fish => completions::fish(),
     }
 }
 
@@ -120,7 +97,7 @@ fn reference() -> String {
 /// There is no such page.
 pub fn page_named(name: &str) -> Result<String, CommandError> {
     let page = PAGES.iter().find(|page| page.name == name);
-    page.map(Page::text).ok_or_else(|| {
+    page.map(text).ok_or_else(|| {
         let names: Vec<&str> = PAGES.iter().map(|page| page.name).collect();
         CommandError::usage(
             format!("--generate: '{name}' is not a page"),

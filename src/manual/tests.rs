@@ -8,9 +8,9 @@ use nix::sys::signal::Signal;
 use serde_yaml::Value;
 
 use super::block::Block;
-use super::{PAGES, mdoc, prose};
+use super::{PAGES, mdoc, prose, text};
 use rcorn_driver::HANDLED;
-use rcorn_oneshot::OneShot;
+use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_scoreboard::Metric;
 use rcorn_settings::{HOOKS, TABLE, described};
 
@@ -18,7 +18,7 @@ fn page(name: &str) -> String {
     PAGES
         .iter()
         .find(|page| page.name == name)
-        .map(super::Page::text)
+        .map(text)
         .unwrap()
 }
 
@@ -75,7 +75,7 @@ fn the_pages_in_the_source_tree_are_fresh() {
     let bless = std::env::var_os("RCORN_BLESS").is_some();
     let mut stale = Vec::new();
     for page in PAGES {
-        let (path, fresh) = (root.join(page.file), page.text());
+        let (path, fresh) = (root.join(page.file), text(&page));
         if bless {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &fresh).unwrap();
@@ -109,7 +109,7 @@ fn every_command_is_on_the_page_and_in_the_completions() {
         assert!(reference.contains(&format!("{command} ")), "{command}");
     }
     for one in OneShot::ALL {
-        let command = one.command();
+        let command = oneshot::command(one);
         for long in command.get_arguments().filter_map(clap::Arg::get_long) {
             if long != "help" {
                 assert!(man.contains(&long.replace('-', "\\-")), "--{long}");
@@ -265,7 +265,7 @@ fn documentation_refers_to_settings_that_there_are() {
 #[test]
 fn every_page_is_complete_and_has_no_date() {
     for page in PAGES {
-        let text = page.text();
+        let text = text(&page);
         assert!(
             text.ends_with('\n') && !text.contains("{{"),
             "{}",

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod error;
 mod gunicorn;
 mod ini;
 mod logformat;
@@ -29,24 +30,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Command, ValueHint, value_parser};
 use rcorn_types::CommandError;
 
-/// Why a text cannot be migrated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct MigrateError {
-    /// What is wrong.
-    pub what: String,
-    /// The way out.
-    pub hint: String,
-}
-
-impl MigrateError {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: hint.into(),
-        }
-    }
-}
+pub use error::MigrateError;
 
 /// The parser of `rcorn migrate`.
 pub fn command() -> Command {

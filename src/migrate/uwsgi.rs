@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use super::error::MigrateError;
 use super::ini::{self, IniLine, Placeholders};
 use super::options::{IniOption, Remaining};
 use super::output::Output;
 use super::yaml::Text;
-use super::{MigrateError, app, logs, processes, rules, sockets};
+use super::{app, logs, processes, rules, sockets};
 
 /// The file as a rcorn.yaml.
 pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError> {

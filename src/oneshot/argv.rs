@@ -10,7 +10,7 @@ use serde::Serialize;
 use rcorn_settings::{Setting, TABLE, help_or_error};
 use rcorn_types::CommandError;
 
-use super::OneShot;
+use super::one_shot::OneShot;
 
 /// A command line.
 #[derive(Debug)]
@@ -99,8 +99,9 @@ fn valued(long: &'static str, value: &'static str, help: impl Into<String>) -> A
         .help(help.into())
 }
 
-/// The parser of a command.
-pub(super) fn command(which: OneShot) -> Command {
+/// The parser of a command's line, with its help texts.
+#[must_use]
+pub fn command(which: OneShot) -> Command {
     match which {
         OneShot::Cgi => shared("rcorn cgi", CGI, "rcorn cgi [OPTIONS] APP_MODULE")
             .mut_arg(APP, |app| app.trailing_var_arg(true).num_args(1..).allow_hyphen_values(true)),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod argv;
+mod one_shot;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -26,6 +27,9 @@ use rcorn_types::{CommandError, ExitStatus};
 
 use argv::{Details, Parsed};
 
+pub use argv::command;
+pub use one_shot::OneShot;
+
 /// The program that Python runs with `-c`.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 
@@ -41,45 +45,6 @@ macro_rules! modules {
 static MODULES: [(&str, &str); 8] = modules![
     "__init__", "cgi", "events", "exchange", "function", "load", "oneshot", "pack",
 ];
-
-/// One of the commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OneShot {
-    /// Answer the request in the environment (RFC 3875).
-    Cgi,
-    /// Answer an API-gateway event.
-    Invoke,
-    /// Write a bundle for a function service.
-    Pack,
-}
-
-impl OneShot {
-    /// All commands.
-    pub const ALL: [Self; 3] = [Self::Cgi, Self::Invoke, Self::Pack];
-
-    /// The parser of its command line, with its help texts.
-    #[must_use]
-    pub fn command(self) -> clap::Command {
-        argv::command(self)
-    }
-
-    /// The command of this name.
-    #[must_use]
-    pub fn named(word: &OsString) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| word == one.word())
-    }
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Cgi => "cgi",
-            Self::Invoke => "invoke",
-            Self::Pack => "pack",
-        }
-    }
-}
 
 /// What the interpreter is to do, for `bootstrap.py`.
 #[derive(Serialize)]

@@ -2,4 +2,5 @@
 
 mod commands;
 mod manual;
+mod modules;
 mod references;
