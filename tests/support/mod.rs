@@ -39,7 +39,7 @@ pub(crate) use ctl::{ctl, serves};
 pub(crate) use deadline::{Deadline, holds_within, wait_until};
 pub(crate) use gate::Gate;
 pub(crate) use load::{Connections, Load};
-pub(crate) use needs::{Need, lacks, lacks_for, program};
+pub(crate) use needs::{Need, OtherBuild, lacks, lacks_for, program};
 pub(crate) use nginx::{Nginx, UWSGI_PARAMS};
 pub(crate) use notify::Notify;
 pub(crate) use once::Once;

@@ -9,20 +9,21 @@
 //!
 //! It is then reported as not run: on standard error when the test program ends, and in the file
 //! that `RCORN_TESTS_NOT_RUN` names, which `tests/run` prints. With `RCORN_TESTS_REQUIRE=all`, as
-//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs that may be missing even then.
+//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs and builds that may be missing even
+//! then.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::thread;
 
 use nix::unistd::Uid;
 
-use super::{process, venv};
+use super::{ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
 const PACKAGES: [(&str, &str); 14] = [
@@ -62,6 +63,53 @@ pub(crate) enum Need {
     Pip,
     /// A kernel that gives us user namespaces.
     UserNamespaces,
+    /// A build that `tests/other-builds` makes.
+    Build(OtherBuild),
+}
+
+/// Another rcorn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OtherBuild {
+    /// Commit cb54ddf, the oldest one from which an upgrade in place starts.
+    First,
+    /// The sources of this one, with one setting more.
+    Added,
+}
+
+impl OtherBuild {
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Added => "added",
+        }
+    }
+
+    /// Its name in `RCORN_TESTS_WITHOUT`.
+    fn excuse(self) -> &'static str {
+        match self {
+            Self::First => "first-build",
+            Self::Added => "added-build",
+        }
+    }
+
+    fn folder(self) -> PathBuf {
+        let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds");
+        builds.join(self.name())
+    }
+
+    /// Its executable. A test asks for [`Need::Build`] before.
+    pub(crate) fn path(self) -> PathBuf {
+        self.folder().join("rcorn")
+    }
+
+    fn is_there(self) -> bool {
+        let digest = fs::read_to_string(self.folder().join("digest")).unwrap_or_default();
+        let wanted = match self {
+            Self::First => "cb54ddf\n".to_owned(),
+            Self::Added => output(&format!("{ROOT}/tests/other-builds --digest")),
+        };
+        digest == wanted && self.path().exists()
+    }
 }
 
 /// The need for this program, which must be in `PACKAGES`.
@@ -109,8 +157,17 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
     let Some((need, reason)) = needs.iter().find_map(missing) else {
         return Verdict::Runs;
     };
-    let is_excused =
-        matches!(need, Need::Program(name, _) if excused.split(' ').any(|other| other == name));
+    let excused: Vec<&str> = excused.split(' ').collect();
+    let is_excused = match need {
+        Need::Program(name, _) => excused.contains(&name),
+        Need::Build(build) => excused.contains(&build.excuse()),
+        Need::Root
+        | Need::NginxStream
+        | Need::Packages
+        | Need::Venv
+        | Need::Pip
+        | Need::UserNamespaces => false,
+    };
     if must && !is_excused {
         Verdict::Fails(format!("{part} cannot run: {reason}"))
     } else {
@@ -149,6 +206,10 @@ impl Need {
                     "the kernel gives it no user namespaces (in a chroot it never does)".to_owned()
                 })
             }
+            Self::Build(build) => (!build.is_there()).then(|| {
+                let name = build.name();
+                format!("the build {name:?} is not there (tests/other-builds makes it)")
+            }),
         }
     }
 }
@@ -162,6 +223,18 @@ fn exists(program: &str) -> bool {
         file.metadata()
             .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
     })
+}
+
+/// What a script prints; nothing if it fails.
+fn output(script: &str) -> String {
+    let done = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .output();
+    done.map_or_else(
+        |_| String::new(),
+        |done| String::from_utf8_lossy(&done.stdout).into_owned(),
+    )
 }
 
 fn succeeds(script: &str) -> bool {

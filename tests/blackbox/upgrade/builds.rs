@@ -1,14 +1,13 @@
 //! USR2 with another build under the same name: one that takes over, one that cannot, one that
 //! hangs.
 
-use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Connections, Load, Server};
+use crate::support::{Connections, Load, Need, OtherBuild, Server, lacks};
 
 /// The executable that servers of these tests are started as, and that is replaced under them.
 struct Installed {
@@ -52,12 +51,6 @@ fn this_build() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_rcorn"))
 }
 
-/// Another build: `RCORN_OTHER_BUILD=/path/to/rcorn`.
-fn other_build() -> PathBuf {
-    let path = env::var_os("RCORN_OTHER_BUILD").expect("RCORN_OTHER_BUILD names another build");
-    PathBuf::from(path)
-}
-
 /// USR2 in place from the one build to the other, under load: no request is lost, and all workers
 /// are replaced.
 fn assert_takes_over(before: &Path, after: &Path) {
@@ -84,20 +77,27 @@ fn assert_takes_over(before: &Path, after: &Path) {
 }
 
 #[test]
-#[ignore = "needs a build that this one can take over from: RCORN_OTHER_BUILD=/path/to/rcorn"]
-fn from_another_build_in_place_nothing_is_lost() {
-    assert_takes_over(&other_build(), &this_build());
+fn from_the_first_build_in_place_nothing_is_lost() {
+    if lacks(&[Need::Build(OtherBuild::First)]) {
+        return;
+    }
+    assert_takes_over(&OtherBuild::First.path(), &this_build());
 }
 
 #[test]
-#[ignore = "needs a build that can take over from this one: RCORN_OTHER_BUILD=/path/to/rcorn"]
-fn to_another_build_in_place_nothing_is_lost() {
-    assert_takes_over(&this_build(), &other_build());
+fn to_a_build_with_one_setting_more_and_back_nothing_is_lost() {
+    if lacks(&[Need::Build(OtherBuild::Added)]) {
+        return;
+    }
+    assert_takes_over(&this_build(), &OtherBuild::Added.path());
+    assert_takes_over(&OtherBuild::Added.path(), &this_build());
 }
 
 #[test]
-#[ignore = "needs a build from before --handover-check: RCORN_OTHER_BUILD=/path/to/rcorn"]
 fn a_build_that_cannot_check_is_refused_before_the_exec() {
+    if lacks(&[Need::Build(OtherBuild::First)]) {
+        return;
+    }
     let installed = Installed::new(&this_build());
     let server = Server::app("cases:app")
         .program([installed.path()])
@@ -105,7 +105,7 @@ fn a_build_that_cannot_check_is_refused_before_the_exec() {
         .allow("Upgrade not started")
         .start();
     let workers = server.wait_workers(2);
-    installed.install(&other_build());
+    installed.install(&OtherBuild::First.path());
     server.signal(Signal::SIGUSR2);
     server.log().expect("this build cannot take over");
     assert_eq!(server.wait_workers(2), workers);
