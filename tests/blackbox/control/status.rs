@@ -1,6 +1,6 @@
 //! `rcorn ctl status` and `stack`, and health checks.
 
-use crate::support::{APPS, Gate, Server};
+use crate::support::{Gate, Server};
 
 #[test]
 fn status_shows_workers_and_the_request_in_hand() {
@@ -43,18 +43,7 @@ fn status_shows_workers_and_the_request_in_hand() {
 #[test]
 fn a_health_check_wants_a_worker_that_serves() {
     let gate = Gate::new();
-    let server = Server::app("m:app")
-        .file(
-            "m.py",
-            "
-import gate
-gate.hold()
-from cases import app
-",
-        )
-        .env("PYTHONPATH", APPS)
-        .gate(&gate)
-        .start();
+    let server = Server::app("gated_import:app").gate(&gate).start();
     gate.expect(server.deadline());
     let asked = server.ctl(&["status"]);
     assert!(asked.done().contains("0 of 1 serving"), "{asked:?}");

@@ -222,16 +222,8 @@ if os.path.exists('bad'): sys.exit(7)
 #[test]
 fn a_hanging_import_says_where_it_hangs() {
     let gate = Gate::new();
-    let server = Server::app("m:app")
-        .file(
-            "m.py",
-            "
-import gate
-gate.hold()
-",
-        )
+    let server = Server::app("gated_import:app")
         .gate(&gate)
-        .env("PYTHONPATH", APPS)
         .args(["--boot-timeout", "5"])
         .allow("was not ready within boot_timeout")
         .allow("was killed at:")

@@ -53,6 +53,17 @@ fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
     address
 }
 
+/// Whether somebody serves here.
+fn answers_hello(place: &Place) -> bool {
+    Wire::try_connect(place).is_ok_and(|mut wire| {
+        wire.try_send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            .is_ok()
+            && wire
+                .try_read_reply(false)
+                .is_ok_and(|reply| reply.status == 200)
+    })
+}
+
 #[test]
 fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
     if lacks(&[program("supervisord")]) {
@@ -76,15 +87,7 @@ fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
         String::from_utf8(output.stdout).unwrap()
     };
     let place = Place::Tcp(address);
-    let answers = || {
-        Wire::try_connect(&place).is_ok_and(|mut wire| {
-            wire.try_send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
-                .is_ok()
-                && wire
-                    .try_read_reply(false)
-                    .is_ok_and(|reply| reply.status == 200)
-        })
-    };
+    let answers = || answers_hello(&place);
     let pid = || fs::read_to_string(at("pid")).unwrap_or_default();
     wait_until(deadline, "it serves", answers);
     let first = pid();
@@ -140,15 +143,7 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
     let deadline = supervisord.deadline();
     let order = |words: &[&str]| supervisorctl(folder.path(), words);
     let place = Place::Unix(folder.path().join("web.sock"));
-    let answers = || {
-        Wire::try_connect(&place).is_ok_and(|mut wire| {
-            wire.try_send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
-                .is_ok()
-                && wire
-                    .try_read_reply(false)
-                    .is_ok_and(|reply| reply.status == 200)
-        })
-    };
+    let answers = || answers_hello(&place);
     let pid = || pid_of(folder.path(), "rcorn");
     let runs = || order(&["status", "rcorn"]).contains("RUNNING") && answers();
     let status = || ctl(&["--socket", &at("control"), "status"]).out;

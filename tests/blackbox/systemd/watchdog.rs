@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{APPS, Gate, Notify, Server};
+use crate::support::{Gate, Notify, Server};
 
 #[test]
 fn the_watchdog_gets_a_sign_of_life_from_the_loop_that_serves() {
@@ -41,16 +41,7 @@ fn the_watchdog_of_another_process_is_not_ours() {
 fn a_long_import_does_not_stop_the_loop() {
     let gate = Gate::new();
     let notify = Notify::new();
-    let server = Server::app("m:app")
-        .file(
-            "m.py",
-            "
-import gate
-gate.hold()
-from cases import app
-",
-        )
-        .env("PYTHONPATH", APPS)
+    let server = Server::app("gated_import:app")
         .gate(&gate)
         .notify(&notify)
         .env("WATCHDOG_USEC", "200000")
