@@ -87,7 +87,8 @@ fn a_user_database_that_hangs_holds_no_arbiter_up() {
     assert!(compiled.success());
     let user = User::from_uid(Uid::current()).unwrap().unwrap().name;
     let server = Server::app("cases:app")
-        .args(["--user", &user, "--access-logfile", "access.log"])
+        .args(["--user", &user, "--access-logfile"])
+        .args([at("access.log")])
         .args(["--reload-watch", "0"])
         .allow("was sent SIGKILL!")
         .env("LD_PRELOAD", at("slow.so"))
