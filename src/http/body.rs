@@ -1,37 +1,37 @@
-//! How the body of a reply is framed (RFC 9112 section 6), and whether it keeps to that.
+//! The framing of a response body (RFC 9112 section 6), and whether the body keeps to it.
 
 use std::io::Write;
 
-/// How the end of a reply's body is told.
+/// How the body of a response is delimited (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
     /// There is no body (HEAD, 1xx, 204, 205, 304).
     Bodyless,
-    /// By Content-Length.
+    /// By Content-Length, in bytes.
     Length(u64),
-    /// By the last chunk.
+    /// By the chunked transfer coding.
     Chunked,
     /// By the end of the connection.
     UntilClose,
 }
 
-/// What decides about the framing.
+/// What the framing of a response depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FramingInput {
-    /// The status of the reply.
+    /// The status code of the response.
     pub status: u16,
-    /// The request was HEAD.
+    /// The method of the request was HEAD.
     pub head_only: bool,
-    /// The request was HTTP/1.1: the client understands chunks.
+    /// The request was HTTP/1.1, so the client understands chunks.
     pub http11: bool,
-    /// The app's Content-Length.
+    /// The Content-Length that the app declared.
     pub declared: Option<u64>,
-    /// The length of the whole body, if it is here.
+    /// The length of the body, if all of it is known before the head is sent.
     pub known: Option<u64>,
 }
 
 impl FramingInput {
-    /// The framing of the body.
+    /// Chooses the framing.
     #[must_use]
     pub fn framing(self) -> BodyFraming {
         if !self.may_have_body() {
@@ -45,13 +45,13 @@ impl FramingInput {
         }
     }
 
-    /// RFC 9110 sections 6.4.1, 15.3.5, 15.3.6, 15.4.5.
+    /// Whether such a response can have a body (RFC 9110 sections 6.4.1, 15.3.5, 15.3.6, 15.4.5).
     fn may_have_body(self) -> bool {
         !self.head_only && self.status >= 200 && !matches!(self.status, 204 | 205 | 304)
     }
 }
 
-/// Counts the bytes of a body, so that it never contradicts its Content-Length unnoticed.
+/// Counts the bytes of a body, and limits them to its Content-Length.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyCounter {
     framing: BodyFraming,
@@ -66,7 +66,7 @@ impl Default for BodyCounter {
 }
 
 impl BodyCounter {
-    /// A body of which nothing was sent.
+    /// A counter for a body of which nothing was sent.
     #[must_use]
     pub fn new(framing: BodyFraming) -> Self {
         Self {
@@ -76,55 +76,55 @@ impl BodyCounter {
         }
     }
 
-    /// How the body is framed.
+    /// The framing of the body.
     #[must_use]
     pub fn framing(&self) -> BodyFraming {
         self.framing
     }
 
-    /// How many more bytes may be sent.
+    /// The number of bytes that may still be sent.
     #[must_use]
     pub fn room(&self) -> u64 {
         match self.framing {
             BodyFraming::Bodyless => 0,
-            BodyFraming::Length(length) => length.saturating_sub(self.sent),
+            BodyFraming::Length(length) => length - self.sent,
             BodyFraming::Chunked | BodyFraming::UntilClose => u64::MAX,
         }
     }
 
-    /// The app gives `given` bytes more. Returns how many of them are to be sent.
+    /// Counts `given` more bytes of the app. Returns how many of them may be sent.
     pub fn take(&mut self, given: u64) -> u64 {
         let take = given.min(self.room());
         if self.framing != BodyFraming::Bodyless {
-            self.excess = self.excess.saturating_add(given.saturating_sub(take));
+            self.excess += given - take;
         }
-        self.sent = self.sent.saturating_add(take);
+        self.sent += take;
         take
     }
 
-    /// Body bytes that were to be sent so far.
+    /// The number of body bytes that were allowed to be sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Body bytes that the app gave beyond its Content-Length; they are not sent.
+    /// The number of bytes that the app gave beyond its Content-Length; they are not sent.
     #[must_use]
     pub fn excess(&self) -> u64 {
         self.excess
     }
 
-    /// How many bytes of the declared length are missing.
+    /// The number of bytes that are missing from the Content-Length.
     #[must_use]
     pub fn missing(&self) -> u64 {
         match self.framing {
-            BodyFraming::Length(length) => length.saturating_sub(self.sent),
+            BodyFraming::Length(length) => length - self.sent,
             BodyFraming::Bodyless | BodyFraming::Chunked | BodyFraming::UntilClose => 0,
         }
     }
 }
 
-/// The line before the data of a chunk, or the end of all chunks (RFC 9112 section 7.1).
+/// The line before the data of a chunk, or the last chunk (RFC 9112 section 7.1).
 #[derive(Debug, Default)]
 pub struct ChunkLine {
     bytes: [u8; ChunkLine::MAX_BYTES],
@@ -132,7 +132,7 @@ pub struct ChunkLine {
 }
 
 impl ChunkLine {
-    /// Sixteen digits and the line's end.
+    /// Sixteen digits and the line end.
     const MAX_BYTES: usize = 18;
 
     /// The line before a chunk of `size` bytes.
@@ -140,9 +140,9 @@ impl ChunkLine {
     pub fn size(size: usize) -> Self {
         let mut line = Self::default();
         let mut room = line.bytes.as_mut_slice();
-        // There is room for the largest number.
+        // Cannot fail: there is room for the largest number.
         write!(room, "{size:x}\r\n").ok();
-        line.length = Self::MAX_BYTES.saturating_sub(room.len());
+        line.length = Self::MAX_BYTES - room.len();
         line
     }
 
@@ -158,13 +158,14 @@ impl ChunkLine {
         line
     }
 
-    /// The bytes; none if this is no chunk.
+    /// The bytes of the line; none if the body is not chunked.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or(&[])
+        let (line, _unused) = self.bytes.split_at(self.length);
+        line
     }
 
-    /// Whether there is no line: the body is not chunked.
+    /// Whether there is no line, because the body is not chunked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0

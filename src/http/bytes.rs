@@ -1,10 +1,14 @@
-//! Classes of bytes, as tables.
+//! Classes of bytes as tables, whitespace, and numbers.
 
-use super::Refusal;
+use super::{Refusal, Span};
 
-/// Which bytes belong to a class.
+/// The length of a line end, CR LF.
+pub(super) const CRLF: usize = 2;
+
+/// The bytes that belong to a class.
 pub(super) type Class = [bool; 256];
 
+/// The bytes from `first` to `last`, and those of `extra`.
 const fn class(extra: &[u8], first: u8, last: u8) -> Class {
     let mut table = [false; 256];
     let mut byte = first;
@@ -12,7 +16,7 @@ const fn class(extra: &[u8], first: u8, last: u8) -> Class {
         #[expect(
             clippy::indexing_slicing,
             clippy::as_conversions,
-            reason = "a u8 is an index of 256 places; checked at compile time"
+            reason = "a u8 is an index into 256 bytes; checked at compile time"
         )]
         {
             table[byte as usize] = true;
@@ -33,31 +37,31 @@ const fn class(extra: &[u8], first: u8, last: u8) -> Class {
     table
 }
 
-/// `tchar` (RFC 9110 section 5.6.2): names of fields, methods.
+/// `tchar` (RFC 9110 section 5.6.2): the bytes of field names and methods.
 pub(super) static TOKEN: Class = {
     let letters = class(b"!#$%&'*+-.^_`|~0123456789", b'a', b'z');
     let capitals = class(b"", b'A', b'Z');
     union(&letters, &capitals)
 };
 
-/// Bytes of a field's value: visible ASCII, SP, HTAB and obs-text (RFC 9110 section 5.5).
+/// The bytes of a field value: visible ASCII, SP, HTAB and obs-text (RFC 9110 section 5.5).
 pub(super) static VALUE: Class = union(&class(b"\t", b' ', b'~'), &class(b"", 0x80, 0xFF));
 
-/// Bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2: a fragment is never
-/// sent).
+/// The bytes of a request target: visible ASCII without `#`, because a fragment is never sent (RFC
+/// 9112 section 3.2).
 pub(super) static TARGET: Class = {
     let mut table = class(b"", b'!', b'~');
     table[35] = false;
     table
 };
 
-/// Bytes of a Host (RFC 3986 section 3.2.2): names, addresses, a port.
+/// The bytes of a host name or address with a port (RFC 3986 section 3.2.2).
 pub(super) static HOST: Class = {
     let letters = class(b"-._~!$&'()*+,;=:[]%0123456789", b'a', b'z');
     union(&letters, &class(b"", b'A', b'Z'))
 };
 
-/// What gunicorn takes for a method.
+/// The bytes of a method, as in gunicorn.
 pub(super) static METHOD: Class = class(b"$-_.0123456789", b'A', b'Z');
 
 const fn union(one: &Class, other: &Class) -> Class {
@@ -73,15 +77,19 @@ const fn union(one: &Class, other: &Class) -> Class {
     table
 }
 
-/// Whether all bytes are of the class.
+/// Whether all bytes belong to the class.
 pub(super) fn all(bytes: &[u8], class: &Class) -> bool {
-    bytes
-        .iter()
-        .all(|byte| class.get(usize::from(*byte)).copied().unwrap_or(false))
+    bytes.iter().all(|byte| is_in(*byte, class))
 }
 
-/// The refusal of a line that is refused anyhow: a CR in it is what is wrong first, as it is while
-/// its end has not come.
+/// Whether the byte belongs to the class.
+pub(super) fn is_in(byte: u8, class: &Class) -> bool {
+    // There are as many places as values of a byte, so the compiler removes the check.
+    class.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// The reason to refuse a line that must be refused. A CR inside comes first, because it is also
+/// the reason before the end of the line has arrived.
 pub(super) fn unless_cr(line: &[u8], refusal: Refusal) -> Refusal {
     if line.contains(&b'\r') {
         Refusal::LineEnd
@@ -90,19 +98,20 @@ pub(super) fn unless_cr(line: &[u8], refusal: Refusal) -> Refusal {
     }
 }
 
-/// The refusal of a line that is longer than its limit: for what is wrong first, so that it does
-/// not matter how much of it came at once.
+/// The reason to refuse a line longer than `limit`: the first fault in it, so that the reason does
+/// not depend on how the bytes were split.
 pub(super) fn over_limit(line: &[u8], limit: usize, too_long: Refusal) -> Refusal {
-    // A CR is wrong when the byte after it has come.
+    // A CR is a fault as soon as the byte after it has arrived.
     let seen = if line.get(limit) == Some(&b'\r') {
         limit
     } else {
         limit.saturating_sub(1)
     };
-    unless_cr(line.get(..seen).unwrap_or(line), too_long)
+    let (seen, _behind) = line.split_at(seen);
+    unless_cr(seen, too_long)
 }
 
-/// Without optional whitespace at its ends: SP and HTAB, nothing else (RFC 9110 section 5.6.3).
+/// The bytes without optional whitespace, SP and HTAB, around them (RFC 9110 section 5.6.3).
 pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = bytes
@@ -112,11 +121,21 @@ pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
         .rposition(|byte| !blank(byte))
-        .map_or(start, |last| last.saturating_add(1));
-    bytes.get(start..end).unwrap_or(&[])
+        .map_or(start, |last| last + 1);
+    Span::new(start, end).of(bytes)
 }
 
-/// A decimal number of plain digits; `None` for anything else, and for what does not fit.
+/// The value of a hexadecimal digit.
+pub(super) fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// The value of decimal digits; `None` if there is anything else, or if it does not fit.
 #[must_use]
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 {
@@ -128,9 +147,8 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether a field would get this name in the environ, whichever way its words are joined and
-/// spelled: `Content_Length` and `content-length` are both `CONTENT_LENGTH` (RFC 3875, section
-/// 4.1.18).
+/// Whether a field has this name in the environ: `Content_Length` and `content-length` are both
+/// `CONTENT_LENGTH` (RFC 3875 section 4.1.18).
 pub(super) fn same_cgi_name(name: &[u8], cgi_name: &[u8]) -> bool {
     let as_cgi = |byte: &u8| match byte {
         b'-' => b'_',

@@ -1,20 +1,20 @@
-//! A request as variables (RFC 3875 section 4.1), as a proxy sends it: checked, and written as a
-//! head of HTTP, so that all that is said about heads is said once. Knows no wire form; `uwsgi`
-//! does.
+//! A request as variables (RFC 3875 section 4.1), as a proxy sends it. The variables are checked
+//! and written as a head of HTTP, so that every rule about heads exists once. The wire format is in
+//! `uwsgi`.
 
 use super::bytes::{self, TOKEN};
 use super::{Framing, Head, Limits, Progress, Refusal, Span, parse_head};
 
-/// One variable, as places in the bytes that were received.
+/// A variable, as parts of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The name.
     pub name: Span,
-    /// Its value.
+    /// The value.
     pub value: Span,
 }
 
-/// What the head is made of; of a variable that comes several times the last one counts, as with
+/// The variables of which the head is made. Of several with one name the last one counts, as in
 /// uWSGI.
 #[derive(Debug, Default)]
 struct Parts<'a> {
@@ -28,25 +28,31 @@ struct Parts<'a> {
     length: Option<&'a [u8]>,
 }
 
-/// Names that the environ keeps for the server.
+/// The beginnings of names that the environ reserves for the server.
 const RESERVED: [&[u8]; 2] = [b"wsgi.", b"rcorn."];
-/// Fields that the proxy has dealt with: `CONTENT_LENGTH` and `CONTENT_TYPE` have their own names,
-/// and what frames the body is `CONTENT_LENGTH` alone.
-const DEALT_WITH: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"TRANSFER_ENCODING"];
-/// What stands in the request line until the proxy's own word is put over it.
+/// Fields that are ignored, because the proxy sends them as variables of their own or has already
+/// obeyed them: only the variable `CONTENT_LENGTH` delimits the body.
+const IGNORED: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"TRANSFER_ENCODING"];
+/// The version in the request line while it is parsed; `SERVER_PROTOCOL` replaces it then.
 const VERSION: &[u8] = b"HTTP/1.0";
 
-/// The field that a variable is made from: `X_NAME` of `HTTP_X_NAME`.
+/// The name of the field that a variable was made from: `X_NAME` of `HTTP_X_NAME`. A name that no
+/// field can have, such as `HTTP_A B`, is that of another variable.
 #[must_use]
 pub fn field_of(name: &[u8]) -> Option<&[u8]> {
-    name.strip_prefix(b"HTTP_")
+    let name = name.strip_prefix(b"HTTP_")?;
+    (!name.is_empty() && bytes::all(name, &TOKEN)).then_some(name)
 }
 
 /// Writes the variables, which are parts of `bytes`, as a head into `text`, and parses it into
-/// `head`.
+/// `head`. What the proxy has let through is not refused ([`Limits::is_relayed`]).
 ///
-/// The head is one of HTTP/1.0 that does not go on: no chunks, no `100 Continue`, no second
-/// request. Its request line shows the version that the client spoke.
+/// The head is one of HTTP/1.0 after which the connection is closed: without chunks and `100
+/// Continue`. Its request line has the version that the client used.
+///
+/// # Errors
+///
+/// The request must be refused. `text` and `head` have no meaning then.
 pub(super) fn translate(
     bytes: &[u8],
     variables: &[Variable],
@@ -86,10 +92,7 @@ pub(super) fn translate(
         let Some(name) = field_of(variable.name.of(bytes)) else {
             continue;
         };
-        if name.is_empty() || !bytes::all(name, &TOKEN) {
-            return Err(Refusal::FieldName);
-        }
-        if !DEALT_WITH
+        if !IGNORED
             .iter()
             .any(|known| bytes::same_cgi_name(name, known))
         {
@@ -97,30 +100,34 @@ pub(super) fn translate(
         }
     }
     text.extend_from_slice(b"\r\n");
-    match parse_head(text, limits, head)? {
+    let limits = Limits {
+        is_relayed: true,
+        ..limits.clone()
+    };
+    match parse_head(text, &limits, head)? {
         Progress::Done(()) if head.length == text.len() => {}
-        // Not possible with values that have no line ends.
+        // Cannot happen, because no value in the head contains a line end.
         Progress::Done(()) | Progress::More => return Err(Refusal::VariableValue),
     }
     if head.framing == Framing::Chunked {
         return Err(Refusal::Coding);
     }
     head.keep_alive = false;
-    if let Some(place) = text.get_mut(version..version.saturating_add(VERSION.len()))
-        && !parts.protocol.is_empty()
-    {
+    if !parts.protocol.is_empty() {
         let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = parts.protocol else {
             return Err(Refusal::VersionForm);
         };
         if !major.is_ascii_digit() || !minor.is_ascii_digit() {
             return Err(Refusal::VersionForm);
         }
+        let (_before, rest) = text.split_at_mut(version);
+        let (place, _after) = rest.split_at_mut(VERSION.len());
         place.copy_from_slice(parts.protocol);
     }
     Ok(())
 }
 
-/// Checks each variable, and picks those that the head is made of.
+/// Checks the variables, and selects those of which the head is made.
 fn head_parts<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, Refusal> {
     let mut parts = Parts::default();
     for variable in variables {
@@ -130,12 +137,12 @@ fn head_parts<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, 
         if name.is_empty() || name.contains(&0) || name.iter().any(is_end) || reserved {
             return Err(Refusal::VariableName);
         }
-        // These are decoded: `/a%0Ab` is a path like any other, over HTTP too.
-        let decoded = matches!(name, b"PATH_INFO" | b"SCRIPT_NAME" | b"DOCUMENT_URI");
-        if value.contains(&0) || (!decoded && value.iter().any(is_end)) {
+        if value.contains(&0) || (is_in_line(name) && value.iter().any(is_end)) {
             return Err(Refusal::VariableValue);
         }
         match name {
+            // A second space in the request line would begin the target.
+            b"REQUEST_METHOD" if value.contains(&b' ') => return Err(Refusal::Method),
             b"REQUEST_METHOD" => parts.method = value,
             b"REQUEST_URI" => parts.target = value,
             b"SERVER_PROTOCOL" => parts.protocol = value,
@@ -156,20 +163,39 @@ fn head_parts<'a>(bytes: &'a [u8], variables: &[Variable]) -> Result<Parts<'a>, 
     Ok(parts)
 }
 
-/// The target, encoded again from its decoded parts, for a proxy that does not send `REQUEST_URI`.
+/// Whether a variable becomes part of a line of the head or of a log, so that its value must not
+/// contain a line end. Others may, because they are made of decoded paths: `/a%0Ab` is a valid
+/// path.
+fn is_in_line(name: &[u8]) -> bool {
+    let named: [&[u8]; 7] = [
+        b"CONTENT_LENGTH",
+        b"CONTENT_TYPE",
+        b"QUERY_STRING",
+        b"REMOTE_ADDR",
+        b"REQUEST_METHOD",
+        b"REQUEST_URI",
+        b"SERVER_PROTOCOL",
+    ];
+    named.contains(&name) || field_of(name).is_some()
+}
+
+/// Writes the target for a proxy that does not send `REQUEST_URI`: its decoded parts, encoded
+/// again.
 fn write_target(parts: &Parts<'_>, text: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| HEX.get(usize::from(value & 0x0f)).copied().unwrap_or(b'0');
+    let digit = |value: u8| match value {
+        0..=9 => b'0' + value,
+        value => b'A' + (value - 10),
+    };
     let path = [parts.script, parts.path].concat();
     if path.first() != Some(&b'/') {
         text.push(b'/');
     }
     for byte in path {
-        // RFC 3986 section 3.3: `pchar` and the slash.
+        // `pchar` and the slash (RFC 3986 section 3.3).
         if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
             text.push(byte);
         } else {
-            text.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+            text.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0x0f)]);
         }
     }
     if !parts.query.is_empty() {

@@ -1,33 +1,34 @@
-//! The chunked coding (RFC 9112 section 7.1), decoded where it lies: data is given as slices of the
-//! input. Trailers are held to the rules of fields and dropped.
+//! The chunked transfer coding (RFC 9112 section 7.1). Data is returned as slices of the input,
+//! without a copy. Extensions and trailer fields are checked and dropped.
 
-use super::bytes::{self, TOKEN, VALUE};
+use super::bytes::{self, CRLF, TOKEN, VALUE};
 use super::{Limits, Refusal};
 
-/// Longest line of a chunk's size with its extension, in bytes.
-const LINE: usize = 1024;
+/// Maximum length of a line with the size and extensions of a chunk, in bytes without its line end
+/// (RFC 9112 section 7.1.1 asks for a limit).
+const MAX_SIZE_LINE: usize = 1024;
 
-/// Where the decoder stands.
+/// The part of the body that the decoder is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the line of a chunk's size.
+    /// The line with the size of a chunk.
     Size,
-    /// So many bytes of data are to come.
+    /// The data of a chunk, of which this many bytes are missing.
     Data(u64),
-    /// The line end after the data.
+    /// The line end after the data of a chunk.
     DataEnd,
-    /// In a trailer line.
+    /// A line of the trailer section.
     Trailer,
-    /// All has come.
+    /// The body is complete.
     Done,
 }
 
-/// What one call of the decoder gave.
+/// The result of one call of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'a> {
-    /// Bytes of the input that are used up.
+    /// The number of bytes of the input that were consumed.
     pub consumed: usize,
-    /// Data among them.
+    /// The data among them.
     pub data: &'a [u8],
     /// The body is complete.
     pub done: bool,
@@ -37,32 +38,41 @@ pub struct Chunk<'a> {
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
-    /// The line so far.
+    /// The part of a line that has arrived.
     line: Vec<u8>,
+    /// The number of trailer fields so far.
     trailers: usize,
+    /// [`Limits::fields`]
     fields: usize,
+    /// [`Limits::field_size`]
     field_size: usize,
+    /// [`Limits::refuse_underscores`]
+    refuse_underscores: bool,
 }
 
 impl ChunkedDecoder {
-    /// A decoder for the body of a request that kept to these limits.
+    /// A decoder for the body of one request. The limits of header fields apply to trailer fields.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let (fields, field_size) = (limits.fields, limits.field_size);
         Self {
             state: State::Size,
             line: Vec::new(),
             trailers: 0,
-            fields,
-            field_size,
+            fields: limits.fields,
+            field_size: limits.field_size,
+            refuse_underscores: limits.refuse_underscores,
         }
     }
 
-    /// Decodes some of the input: up to and with the next data, or as far as it goes.
+    /// Decodes the input up to and including the next data, or to its end.
+    ///
+    /// # Errors
+    ///
+    /// The body is malformed. Nothing after it can be trusted.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Chunk<'a>, Refusal> {
         let mut at = 0_usize;
         loop {
-            let rest = input.get(at..).unwrap_or(&[]);
+            let (_consumed, rest) = input.split_at(at);
             match self.state {
                 State::Done => {
                     return Ok(Chunk {
@@ -72,16 +82,13 @@ impl ChunkedDecoder {
                     });
                 }
                 State::Data(left) => {
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                    let left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
-                    self.state = if left == 0 {
-                        State::DataEnd
-                    } else {
-                        State::Data(left)
+                    let (data, left) = take_data(rest, left);
+                    self.state = match left {
+                        0 => State::DataEnd,
+                        left => State::Data(left),
                     };
-                    let data = rest.get(..take).unwrap_or(rest);
                     return Ok(Chunk {
-                        consumed: at.saturating_add(take),
+                        consumed: at + data.len(),
                         data,
                         done: false,
                     });
@@ -94,23 +101,23 @@ impl ChunkedDecoder {
                             done: false,
                         });
                     };
-                    at = at.saturating_add(used);
+                    at += used;
                     self.line_is_complete()?;
                 }
             }
         }
     }
 
-    /// Adds to the line up to its end; gives how much of the input it took, or `None` when all of
-    /// it did and the end has not come.
+    /// Appends the input to the line, up to the line end, and returns the number of bytes taken;
+    /// `None` if the line end has not arrived.
     fn take_line(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
         let (limit, too_long) = match self.state {
             State::DataEnd => (0, Refusal::ChunkEnd),
-            State::Trailer => (self.field_size, Refusal::FieldTooLong),
-            State::Size | State::Data(_) | State::Done => (LINE, Refusal::ChunkExtension),
+            State::Trailer => (self.field_size.saturating_sub(CRLF), Refusal::FieldTooLong),
+            State::Size | State::Data(_) | State::Done => (MAX_SIZE_LINE, Refusal::ChunkExtension),
         };
         let end = memchr::memchr(b'\n', input);
-        let part = input.get(..end.unwrap_or(input.len())).unwrap_or(input);
+        let (part, _behind) = input.split_at(end.unwrap_or(input.len()));
         self.line.extend_from_slice(part);
         let text = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         if text.len() > limit {
@@ -127,7 +134,7 @@ impl ChunkedDecoder {
                 Refusal::LineEnd
             });
         }
-        Ok(Some(end.saturating_add(1)))
+        Ok(Some(end + 1))
     }
 
     fn line_is_complete(&mut self) -> Result<(), Refusal> {
@@ -140,11 +147,11 @@ impl ChunkedDecoder {
             State::DataEnd => State::Size,
             State::Trailer if line.is_empty() => State::Done,
             State::Trailer => {
-                self.trailers = self.trailers.saturating_add(1);
+                self.trailers += 1;
                 if self.trailers > self.fields {
                     return Err(Refusal::TooManyFields);
                 }
-                check_trailer(&line)?;
+                check_trailer(&line, self.refuse_underscores)?;
                 State::Trailer
             }
             State::Data(_) | State::Done => self.state,
@@ -156,8 +163,7 @@ impl ChunkedDecoder {
     }
 }
 
-/// Looks for the end of a request with a chunked body that comes piece by piece, without keeping
-/// its data.
+/// Finds the end of a request with a chunked body that arrives in pieces, without keeping its data.
 #[derive(Clone, Debug)]
 pub struct ChunkScan {
     decoder: ChunkedDecoder,
@@ -166,7 +172,7 @@ pub struct ChunkScan {
 }
 
 impl ChunkScan {
-    /// For a request that kept to these limits, and whose head has so many bytes.
+    /// A scan of a request whose head has `head` bytes.
     #[must_use]
     pub fn new(limits: &Limits, head: usize) -> Self {
         Self {
@@ -176,16 +182,21 @@ impl ChunkScan {
         }
     }
 
-    /// Looks at what is new in `request`, which has all that has come; whether that is the whole
-    /// body.
+    /// Scans what is new in `request`, which is everything received so far. Returns whether the
+    /// body is complete.
+    ///
+    /// # Errors
+    ///
+    /// The body is malformed; every further call says so, too.
     pub fn ends(&mut self, request: &[u8]) -> Result<bool, Refusal> {
         loop {
             if let Some(refusal) = self.refused {
                 return Err(refusal);
             }
-            let chunk = self.decoder.decode(request.get(self.at..).unwrap_or(&[]));
+            let (_scanned, rest) = request.split_at(self.at);
+            let chunk = self.decoder.decode(rest);
             let chunk = chunk.inspect_err(|refusal| self.refused = Some(*refusal))?;
-            self.at = self.at.saturating_add(chunk.consumed);
+            self.at += chunk.consumed;
             if chunk.done {
                 return Ok(true);
             }
@@ -196,40 +207,116 @@ impl ChunkScan {
     }
 }
 
-/// Hexadecimal digits, then nothing or an extension after `;` (RFC 9112 section 7.1.1).
+/// Splits the data from the front of the input when `left` bytes of it are missing; returns how
+/// many are missing then.
+fn take_data(input: &[u8], left: u64) -> (&[u8], u64) {
+    match usize::try_from(left) {
+        Ok(length) if length <= input.len() => (input.split_at(length).0, 0),
+        Ok(_) | Err(_) => (input, left - u64::try_from(input.len()).unwrap_or(0)),
+    }
+}
+
+/// Parses a line with the size of a chunk: hexadecimal digits, then extensions. Whitespace is
+/// allowed only around what separates the parts of extensions, not after a size without one (RFC
+/// 9112 section 7.1.1).
 fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
-    let digits = line
-        .iter()
-        .take_while(|byte| byte.is_ascii_hexdigit())
-        .count();
-    let (size, extension) = line.split_at_checked(digits).unwrap_or((line, &[]));
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
+    let digits = line.iter().position(|byte| !is_digit(byte));
+    let (size, extensions) = line.split_at(digits.unwrap_or(line.len()));
     if size.is_empty() || size.len() > 16 {
         return Err(Refusal::ChunkSize);
     }
-    let extension = bytes::trimmed(extension);
-    if !extension.is_empty() && extension.first() != Some(&b';') {
-        return Err(Refusal::ChunkSize);
+    if !extensions.is_empty() {
+        if without_blanks(extensions).first() != Some(&b';') {
+            return Err(Refusal::ChunkSize);
+        }
+        check_extensions(extensions).ok_or(Refusal::ChunkExtension)?;
     }
-    if !bytes::all(extension, &VALUE) {
-        return Err(Refusal::ChunkExtension);
-    }
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(u64::from);
-    size.iter()
-        .try_fold(0_u64, |number, byte| {
-            number.checked_mul(16)?.checked_add(digit(byte)?)
-        })
-        .ok_or(Refusal::ChunkSize)
+    // Sixteen digits fit.
+    let digit = |byte: &u8| bytes::hex_value(*byte).map_or(0, u64::from);
+    Ok(size
+        .iter()
+        .fold(0, |number, byte| number << 4 | digit(byte)))
 }
 
-fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
+/// Checks chunk extensions: `; name` or `; name = value`, again and again, where a value is a token
+/// or a quoted string (RFC 9112 section 7.1.1).
+fn check_extensions(mut rest: &[u8]) -> Option<()> {
+    while !rest.is_empty() {
+        rest = without_blanks(rest).strip_prefix(b";")?;
+        rest = after_token(without_blanks(rest))?;
+        if let Some(value) = without_blanks(rest).strip_prefix(b"=") {
+            let value = without_blanks(value);
+            rest = match value.strip_prefix(b"\"") {
+                Some(quoted) => after_quoted(quoted)?,
+                None => after_token(value)?,
+            };
+        }
+    }
+    Some(())
+}
+
+/// The bytes without the SP and HTAB before them: BWS (RFC 9110 section 5.6.3).
+fn without_blanks(bytes: &[u8]) -> &[u8] {
+    let first = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t'));
+    let (_blanks, rest) = bytes.split_at(first.unwrap_or(bytes.len()));
+    rest
+}
+
+/// What follows a token (RFC 9110 section 5.6.2); `None` if there is none.
+fn after_token(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|byte| !bytes::is_in(*byte, &TOKEN));
+    let (token, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    (!token.is_empty()).then_some(rest)
+}
+
+/// What follows a quoted string (RFC 9110 section 5.6.4), whose first quote has been read; `None`
+/// if it does not end, or contains control characters.
+fn after_quoted(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (byte, rest) = bytes.split_first()?;
+        bytes = match byte {
+            b'"' => return Some(rest),
+            b'\\' => {
+                let (escaped, rest) = rest.split_first()?;
+                bytes::is_in(*escaped, &VALUE).then_some(rest)?
+            }
+            byte => bytes::is_in(*byte, &VALUE).then_some(rest)?,
+        };
+    }
+}
+
+/// Trailer fields that are refused: those about framing, the connection, routing and authentication
+/// (RFC 9110 section 6.5.1). A proxy that merges them into the head would read another request.
+const FORBIDDEN_TRAILERS: [&[u8]; 11] = [
+    b"AUTHORIZATION",
+    b"CONNECTION",
+    b"CONTENT_LENGTH",
+    b"EXPECT",
+    b"HOST",
+    b"PROXY_AUTHORIZATION",
+    b"PROXY_CONNECTION",
+    b"TE",
+    b"TRAILER",
+    b"TRANSFER_ENCODING",
+    b"UPGRADE",
+];
+
+fn check_trailer(line: &[u8], refuse_underscores: bool) -> Result<(), Refusal> {
     let colon = memchr::memchr(b':', line).ok_or(Refusal::FieldName)?;
-    let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
+    let (name, value) = line.split_at(colon);
     if name.is_empty() || !bytes::all(name, &TOKEN) {
         return Err(Refusal::FieldName);
     }
-    if bytes::all(value, &VALUE) {
-        Ok(())
-    } else {
-        Err(Refusal::FieldValue)
+    let is_forbidden = |known: &&[u8]| bytes::same_cgi_name(name, known);
+    if FORBIDDEN_TRAILERS.iter().any(is_forbidden) {
+        return Err(Refusal::TrailerField);
     }
+    if refuse_underscores && name.contains(&b'_') {
+        return Err(Refusal::Underscore);
+    }
+    if !bytes::all(value, &VALUE) {
+        return Err(Refusal::FieldValue);
+    }
+    Ok(())
 }

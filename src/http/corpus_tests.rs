@@ -1,6 +1,6 @@
-//! The corpus (tests/corpus) against the parsers alone: each connection's bytes whole, byte by
-//! byte, and cut in two at every place. However they are cut, the same comes out. Then the same
-//! bytes, spoilt, against what must hold for any (`fuzz`; tests/fuzz goes on for longer).
+//! The corpus (`tests/corpus`) against the parsers alone: the bytes of each connection whole, byte
+//! by byte, and split in two at every offset. The result is always the same. Then the same bytes
+//! with mutations, against the properties of `fuzz`.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,10 +13,10 @@ mod format;
 
 use format::{Body, Case, End, Outcome, Request};
 
-/// Longer bytes are cut at about so many places.
+/// Longer input is split at about this many offsets.
 const CUTS: usize = 1500;
 
-/// The parser's settings of a case.
+/// The settings of a case, for the parser.
 fn rules(case: &Case) -> Rules {
     let mut rules = Rules::default();
     for (name, value) in &case.settings {
@@ -44,7 +44,7 @@ fn rules(case: &Case) -> Rules {
     rules
 }
 
-/// What came out, in the corpus's terms.
+/// The result in the terms of the corpus.
 fn outcome(reader: &Reader) -> Outcome {
     let requests = reader.heard.iter().map(|heard| Request {
         line: heard.line.clone(),

@@ -1,35 +1,35 @@
-//! Which environ key a header field has, and what the field means there (PEP 3333 "environ
-//! Variables", RFC 3875 section 4.1.18).
+//! The environ key of a header field, and its meaning there (PEP 3333, "environ Variables"; RFC
+//! 3875 section 4.1.18).
 
-/// What a header field means for the environ.
+/// The meaning of a header field for the environ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// `HTTP_…` only.
+    /// Only `HTTP_…`.
     Plain,
-    /// `Cookie`: several are joined by `; ` (RFC 6265 section 5.4).
+    /// `Cookie`: several fields are joined by `; ` (RFC 6265 section 5.4).
     Cookie,
-    /// A field of `secure_scheme_headers`, by its index.
+    /// The field of `secure_scheme_headers` at this index.
     Scheme(usize),
-    /// A field of `forwarder_headers`, by its index: overrides an environ key when a trusted peer
-    /// sends it.
+    /// The field of `forwarder_headers` at this index: it overrides an environ key if a trusted
+    /// peer sends it.
     Forwarder(usize),
-    /// Has an underscore, which could pass for a hyphen: the app never sees it.
+    /// The name contains an underscore, which the environ would confuse with a hyphen. The app does
+    /// not see the field.
     Dropped,
 }
 
 impl Meaning {
-    /// What joins the values of a repeated field.
+    /// The separator between the values of a repeated field (RFC 9110 section 5.2).
     #[must_use]
     pub fn separator(self) -> &'static [u8] {
         match self {
             Self::Cookie => b"; ",
-            // RFC 9110 section 5.2.
             Self::Plain | Self::Scheme(_) | Self::Forwarder(_) | Self::Dropped => b",",
         }
     }
 }
 
-/// How the settings treat header fields.
+/// The settings about header fields.
 #[derive(Clone, Debug, Default)]
 pub struct FieldRules {
     scheme: Vec<(String, String)>,
@@ -38,9 +38,10 @@ pub struct FieldRules {
 }
 
 impl FieldRules {
-    /// From the settings: `secure_scheme_headers` (name, value that means https),
-    /// `forwarder_headers` in upper case, and whether every other name with an underscore is
-    /// let through (`header_map: dangerous`).
+    /// The rules of these settings: `secure_scheme_headers` (a name, and the value that means
+    /// https),
+    /// `forwarder_headers` in upper case, and whether other names with an underscore are accepted
+    /// (`header_map: dangerous`).
     #[must_use]
     pub fn new(scheme: &[(String, String)], forwarder: &[String], underscores: bool) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl FieldRules {
         }
     }
 
-    /// What the field of this name means. `upper`: the name in upper case.
+    /// The meaning of the field of this name. `upper` is the name in upper case.
     #[must_use]
     pub fn meaning(&self, upper: &[u8]) -> Meaning {
         let is_it = |name: &String| name.as_bytes() == upper;
@@ -70,7 +71,7 @@ impl FieldRules {
         }
     }
 
-    /// Whether this value of the field [`Meaning::Scheme`] says that the client came by https.
+    /// Whether this value of the field [`Meaning::Scheme`] says that the client uses https.
     #[must_use]
     pub fn is_https(&self, index: usize, value: &[u8]) -> bool {
         self.scheme
@@ -84,7 +85,7 @@ impl FieldRules {
         self.forwarder.get(index).map(String::as_str)
     }
 
-    /// Whether this is one of `forwarder_headers`, in any case.
+    /// Whether this is a name in `forwarder_headers`, ignoring case.
     #[must_use]
     pub fn is_forwarder(&self, name: &[u8]) -> bool {
         self.forwarder
@@ -93,7 +94,7 @@ impl FieldRules {
     }
 }
 
-/// The environ key of a field. `upper`: its name in upper case.
+/// The environ key of a field. `upper` is its name in upper case.
 #[must_use]
 pub fn environ_key(upper: &[u8], meaning: Meaning) -> Vec<u8> {
     let mut key = match upper {
@@ -109,7 +110,7 @@ pub fn environ_key(upper: &[u8], meaning: Meaning) -> Vec<u8> {
     key
 }
 
-/// A folded value on one line: each fold becomes one space (RFC 9112 section 5.2).
+/// A folded value as one line: each fold becomes a space (RFC 9112 section 5.2).
 #[must_use]
 pub fn unfold(value: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = value
@@ -119,8 +120,8 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     parts.join(&b' ')
 }
 
-/// `SERVER_NAME` and `SERVER_PORT` of a listener that has neither (a unix socket): what the client
-/// asked for.
+/// `SERVER_NAME` and `SERVER_PORT` of a listener without them (a unix socket): those that the
+/// client asked for.
 #[must_use]
 pub fn server_of_host(host: Option<&[u8]>, https: bool) -> (&[u8], &[u8]) {
     let host = host.unwrap_or(b"localhost");

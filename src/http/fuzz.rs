@@ -1,18 +1,20 @@
-//! What must hold for any bytes, as functions that panic when it does not: for `tests/fuzz`, which
-//! searches with coverage, and for the tests, which try some. One of the two readings is always a
-//! lenient one, as some proxy may have: whatever we accept, it must have taken for the same.
+//! Properties that hold for all bytes, as functions that panic if they do not. `tests/fuzz`
+//! searches for counterexamples with coverage; the unit tests try some. Each property compares with
+//! a lenient parser, such as a proxy may have: whatever is accepted here, it must have understood
+//! in the same way.
 
 use super::reader::{Heard, Reader, Rules};
 use super::{ChunkedDecoder, Framing, Head, Limits, Packet, Preface, Progress, ProxyVersions};
 use super::{Refusal, parse_packet, parse_preface};
 
-/// Longest bytes that are also read byte by byte.
+/// Up to this length, input is also read byte by byte.
 const SHORT: usize = 400;
 
-/// A connection of HTTP. The first byte chooses settings, the second a cut.
+/// A connection of HTTP. The first byte chooses settings, the second byte where to split the rest.
 ///
 /// # Panics
-/// When something does not hold.
+///
+/// A property does not hold.
 pub fn connection(data: &[u8]) {
     let [flags, cut, bytes @ ..] = data else {
         return;
@@ -49,10 +51,11 @@ pub fn connection(data: &[u8]) {
     }
 }
 
-/// A body in chunks. The first byte chooses a cut.
+/// A chunked body. The first byte chooses where to split the rest.
 ///
 /// # Panics
-/// When something does not hold.
+///
+/// A property does not hold.
 pub fn chunked(data: &[u8]) {
     let [cut, bytes @ ..] = data else {
         return;
@@ -69,10 +72,11 @@ pub fn chunked(data: &[u8]) {
     }
 }
 
-/// What a connection may begin with. The first byte chooses what is looked for.
+/// The beginning of a connection. The first byte chooses which PROXY headers are accepted.
 ///
 /// # Panics
-/// When something does not hold.
+///
+/// A property does not hold.
 pub fn preface(data: &[u8]) {
     let [flags, bytes @ ..] = data else {
         return;
@@ -117,10 +121,11 @@ pub fn preface(data: &[u8]) {
     }
 }
 
-/// A connection of uwsgi. The first byte chooses a cut.
+/// A connection of uwsgi. The first byte chooses where to split the rest.
 ///
 /// # Panics
-/// When something does not hold.
+///
+/// A property does not hold.
 pub fn packet(data: &[u8]) {
     let [cut, bytes @ ..] = data else {
         return;
@@ -149,7 +154,7 @@ pub fn packet(data: &[u8]) {
     }
 }
 
-/// Reads the bytes whole and in pieces; the same comes out.
+/// Reads the bytes whole and in pieces, and asserts that the results are equal.
 fn read_in_pieces(rules: &Rules, bytes: &[u8], cut: u8) -> Reader {
     let whole = Reader::read(rules, &[bytes]);
     let other = Reader::read(rules, &pieces(bytes, cut));
@@ -161,19 +166,19 @@ fn read_in_pieces(rules: &Rules, bytes: &[u8], cut: u8) -> Reader {
     whole
 }
 
-/// One byte after the other.
+/// The bytes as pieces of one byte.
 fn singly(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.chunks(1).collect()
 }
 
-/// Two pieces, cut at so many 256ths.
+/// The bytes as two pieces, split at `cut` 256ths of the length.
 fn pieces(bytes: &[u8], cut: u8) -> [&[u8]; 2] {
     let at = bytes.len().saturating_mul(usize::from(cut)) / 256;
     let (first, second) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
     [first, second]
 }
 
-/// The data, and where the body ended.
+/// The decoded data, and the end of the body if it is complete.
 fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<usize>), Refusal> {
     let mut decoder = ChunkedDecoder::new(&Limits::default());
     let (mut data, mut used) = (Vec::new(), 0_usize);
@@ -193,14 +198,14 @@ fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<usize>), Refusal> {
     Ok((data, None))
 }
 
-/// A line up to LF, without CRs at its end, and what follows.
+/// A line up to LF, without whitespace at its end, and what follows it.
 fn lenient_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let line = bytes.get(..end)?.trim_ascii_end();
     Some((line, bytes.get(end.saturating_add(1)..)?))
 }
 
-/// Reads a request that we have accepted as carelessly as others do, and gives what follows it.
+/// Reads a request that was accepted as a careless parser does; returns what follows it.
 fn read_leniently<'a>(mut bytes: &'a [u8], heard: &Heard) -> &'a [u8] {
     while let Some(b'\r' | b'\n') = bytes.first() {
         bytes = bytes.get(1..).unwrap_or(&[]);
@@ -247,7 +252,7 @@ fn read_leniently<'a>(mut bytes: &'a [u8], heard: &Heard) -> &'a [u8] {
     }
 }
 
-/// Reads chunks and trailers, whatever is wrong with them: the data, and what follows.
+/// Reads chunks and trailer fields without checking them; returns the data, and what follows.
 fn lenient_chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut data = Vec::new();
     loop {

@@ -1,10 +1,9 @@
-//! A fast hash for caches of names and values.
+//! A fast hash for caches of field names and values.
 
 use std::hash::Hasher;
 
-/// Multiplies and rotates, eight bytes at a time, as rustc's `FxHasher` does. No defence against
-/// keys that are made to collide: the caches that use it are bounded, so that a collision costs one
-/// look-up among few.
+/// Multiplies and rotates, eight bytes at a time, as rustc's `FxHasher`. It does not defend against
+/// keys that are made to collide: the caches that use it are bounded, so a collision costs little.
 #[derive(Debug, Default)]
 pub struct FxHasher(u64);
 
@@ -30,17 +29,18 @@ impl Hasher for FxHasher {
     }
 
     fn finish(&self) -> u64 {
-        // Tables look at the lowest and the highest bits; a product's best are the high ones.
+        // Hash tables use the lowest and the highest bits; the high bits of a product are mixed
+        // best.
         self.0.rotate_left(26)
     }
 }
 
-/// A slot for these bytes in a table of `2^BITS` slots; `BITS` from 1 to 31.
+/// The slot of these bytes in a table of `2^BITS` slots; `BITS` is from 1 to 31.
 #[must_use]
 pub fn slot_of<const BITS: u32>(bytes: &[u8]) -> usize {
     let mut state = FxHasher(u64::try_from(bytes.len()).unwrap_or(0));
     state.write(bytes);
-    // The highest bits of a product are its best.
+    // The high bits of a product are mixed best.
     usize::try_from(state.0.wrapping_shr(u64::BITS.wrapping_sub(BITS))).unwrap_or(0)
 }
 

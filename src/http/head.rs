@@ -1,79 +1,81 @@
-//! A request's head: request line and fields, and from them how the body is framed (RFC 9112
-//! sections 2–6). One pass over the bytes, no allocation. The fields of a head that is the same as
-//! the one before, byte for byte, are not parsed again.
+//! The head of a request: request line and header fields, and from them the framing of the body
+//! (RFC 9112 sections 2 to 6). It is parsed in one pass without allocation. Fields that are byte
+//! for byte those of the previous head are not parsed again.
 
-use super::bytes::{self, TOKEN, VALUE};
+use super::bytes::{self, CRLF, TOKEN, VALUE};
 use super::line;
 use super::{Limits, Progress, Refusal, Span, Version};
 
-/// Which body follows.
+/// How the body of a request is delimited (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// None.
+    /// There is no body.
     #[default]
     None,
-    /// So many bytes.
+    /// By Content-Length, in bytes.
     Length(u64),
-    /// Chunks.
+    /// By the chunked transfer coding.
     Chunked,
 }
 
-/// One field.
+/// A header field (RFC 9110 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name as it was sent.
+    /// The name as it was sent.
     pub name: Span,
-    /// Its value without whitespace at its ends. A folded one has its line ends inside.
+    /// The value without whitespace around it. A folded value contains its line ends.
     pub value: Span,
-    /// Its name could pass for another with a hyphen.
+    /// The name contains an underscore, so the environ would confuse it with a name that has a
+    /// hyphen.
     pub has_underscore: bool,
 }
 
-/// A head. Used again for the next request, with its buffers.
+/// A parsed head. It is reused for the next request, together with its buffers.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     /// The method as it was sent.
     method: Span,
-    /// The method in upper case, where it was sent in another and `casefold_http_method` is set.
+    /// The method in upper case, if `casefold_http_method` changed it; else empty.
     upper: Vec<u8>,
-    /// The target as it was sent.
+    /// The request target as it was sent.
     pub target: Span,
-    /// The version.
+    /// The version of HTTP.
     pub version: Version,
-    /// The target's path, not decoded; `*` for `OPTIONS *`.
+    /// The path of the target, not decoded; `*` for `OPTIONS *`.
     pub path: Span,
-    /// What follows the `?`.
+    /// The query of the target, without the `?`.
     pub query: Span,
-    /// The fields in order.
+    /// The fields, in the order in which they were sent.
     pub fields: Vec<Field>,
-    /// Everything after the request line, with the empty line.
+    /// Everything after the request line, including the empty line.
     pub block: Span,
-    /// Which body follows.
+    /// How the body is delimited.
     pub framing: Framing,
-    /// Whether the client wants the connection to go on.
+    /// The connection may persist after this request (RFC 9112 section 9.3).
     pub keep_alive: bool,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub expect_continue: bool,
-    /// The authority of an absolute target.
+    /// The authority of a target in absolute form.
     pub authority: Option<Span>,
-    /// The authority asked for: of an absolute target, or else Host.
+    /// The authority asked for: that of the target, or else the value of Host (RFC 9112 section
+    /// 3.3).
     pub host: Option<Span>,
-    /// Bytes of the whole head.
+    /// The length of the head, in bytes.
     pub length: usize,
-    /// Changes whenever the fields are others than those of the head before.
+    /// Changes whenever the fields differ from those of the previous head.
     pub serial: u64,
-    /// The head as bytes, when the next one may be compared with it; empty when not.
+    /// The bytes of the head, if the next one may be compared with them; else empty.
     whole: Vec<u8>,
-    /// Where the fields begin in it.
+    /// The offset of the fields in `whole`.
     whole_block: usize,
-    /// All that is here was read from `whole`.
+    /// The values here are those of `whole`.
     is_whole: bool,
-    /// Host as a field, before an absolute target overrode it.
+    /// The value of Host, which the authority of the target may override.
     field_host: Option<Span>,
 }
 
 impl Head {
-    /// The method; `bytes` are those that were parsed.
+    /// The method. `bytes` are those that were parsed.
     #[must_use]
     pub fn method<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
         if self.upper.is_empty() {
@@ -84,42 +86,51 @@ impl Head {
     }
 }
 
-/// Parses a head at the beginning of `bytes`. However the bytes are cut, the answer is the same.
+/// Parses the head at the beginning of `bytes`, which are all bytes received so far. The result
+/// does not depend on how the bytes were split.
+///
+/// # Errors
+///
+/// The request must be refused. `head` has no meaning then.
 pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progress<()>, Refusal> {
     if head.is_whole && bytes.starts_with(&head.whole) {
         return Ok(Progress::Done(()));
     }
     head.is_whole = false;
-    // One empty line before the request line is forgiven (RFC 9112 section 2.2).
-    let at = match bytes {
-        [b'\r', b'\n', ..] => 2,
+    // One empty line before the request line is ignored (RFC 9112 section 2.2).
+    let (at, rest) = match bytes {
+        [b'\r', b'\n', rest @ ..] => (CRLF, rest),
         [] | [b'\r'] => return Ok(Progress::More),
-        _ => 0,
+        _ => (0, bytes),
     };
-    let rest = bytes.get(at..).unwrap_or(&[]);
     if rest.is_empty() {
         return Ok(Progress::More);
     }
-    let Some(line) = next_line(rest, limits.request_line, Refusal::RequestLineTooLong)? else {
-        return Ok(Progress::More);
+    let line = next_line(rest, limits.request_line, Refusal::RequestLineTooLong)
+        .map_err(|refusal| unless_binary(rest, refusal))?;
+    let Some(line) = line else {
+        return if is_binary(rest) {
+            Err(Refusal::NotHttp)
+        } else {
+            Ok(Progress::More)
+        };
     };
     head.upper.clear();
     let parsed = line::parse(line, at, limits, &mut head.upper)
-        .map_err(|refusal| bytes::unless_cr(line, refusal))?;
-    let block = at.saturating_add(line.len()).saturating_add(2);
-    let after = bytes.get(block..).unwrap_or(&[]);
+        .map_err(|refusal| unless_binary(rest, bytes::unless_cr(line, refusal)))?;
+    let block = at + line.len() + CRLF;
+    let (_line, after) = bytes.split_at(block);
     let version = head.version;
     (head.method, head.target, head.path, head.query) =
         (parsed.method, parsed.target, parsed.path, parsed.query);
     head.version = parsed.version;
-    // The same fields behind an absolute target are others: its authority counts more than Host.
+    // With an absolute target the same fields mean something else: its authority overrides Host.
     let same = parsed.authority.is_none() && version == parsed.version;
     let fields = head.whole.get(head.whole_block..).unwrap_or(&[]);
-    let mut again = false;
-    if same && !fields.is_empty() && after.starts_with(fields) {
+    let reuses = same && !fields.is_empty() && after.starts_with(fields);
+    if reuses {
         let length = fields.len();
-        reuse(head, block, length);
-        again = true;
+        reuse_fields(head, block, length);
     } else {
         match parse_fields(bytes, block, limits, head)? {
             Progress::More => return Ok(Progress::More),
@@ -127,10 +138,11 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
         }
     }
     head.whole.clear();
-    if again || head.framing == Framing::None && !head.expect_continue && parsed.authority.is_none()
-    {
-        head.whole
-            .extend_from_slice(bytes.get(..head.length).unwrap_or(&[]));
+    let is_plain =
+        head.framing == Framing::None && !head.expect_continue && parsed.authority.is_none();
+    if reuses || is_plain {
+        let (whole, _behind) = bytes.split_at(head.length);
+        head.whole.extend_from_slice(whole);
         head.whole_block = block;
         head.is_whole = true;
     }
@@ -139,8 +151,24 @@ pub fn parse_head(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Prog
     Ok(Progress::Done(()))
 }
 
-/// The fields are those of the head before, at another place.
-fn reuse(head: &mut Head, block: usize, length: usize) {
+/// Whether the first byte of a request cannot be in text, as in a TLS handshake. Such a request is
+/// refused at once: its first line might never end.
+fn is_binary(request: &[u8]) -> bool {
+    let first = request.first();
+    first.is_some_and(|byte| !matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
+}
+
+/// The reason to refuse a request whose first line must be refused.
+fn unless_binary(request: &[u8], refusal: Refusal) -> Refusal {
+    if is_binary(request) {
+        Refusal::NotHttp
+    } else {
+        refusal
+    }
+}
+
+/// Keeps the fields of the previous head, which begin at another offset now.
+fn reuse_fields(head: &mut Head, block: usize, length: usize) {
     let from = head.block.start();
     if from != block {
         for field in &mut head.fields {
@@ -149,17 +177,21 @@ fn reuse(head: &mut Head, block: usize, length: usize) {
         }
         head.field_host = head.field_host.map(|host| host.moved(from, block));
     }
-    let end = block.saturating_add(length);
+    let end = block + length;
     head.block = Span::new(block, end);
     head.length = end;
 }
 
-/// The line at the beginning, without its CR LF; `None` when its end has not come. `too_long` when
-/// it is longer than the limit, or must become so.
+/// The first line of `bytes`, without its CR LF; `None` if its end has not arrived.
+///
+/// # Errors
+///
+/// `too_long` if the line is longer than `limit` or must become so; [`Refusal::LineEnd`] if it does
+/// not end with CR LF.
 fn next_line(bytes: &[u8], limit: usize, too_long: Refusal) -> Result<Option<&[u8]>, Refusal> {
     let end = memchr::memchr(b'\n', bytes);
-    let whole = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
-    // The CR of a line end that is under way does not count.
+    let (whole, _behind) = bytes.split_at(end.unwrap_or(bytes.len()));
+    // A CR at the end may be the first half of the line end.
     let line = whole.strip_suffix(b"\r").unwrap_or(whole);
     if line.len() > limit {
         return Err(bytes::over_limit(line, limit, too_long));
@@ -172,7 +204,7 @@ fn next_line(bytes: &[u8], limit: usize, too_long: Refusal) -> Result<Option<&[u
     }
 }
 
-/// What the fields say about framing, while they are read.
+/// What the fields say about framing and persistence, collected while they are parsed.
 #[derive(Default)]
 struct Found {
     length: Option<u64>,
@@ -182,6 +214,7 @@ struct Found {
     content_type: bool,
 }
 
+/// Parses the fields, which begin at offset `block`, up to and including the empty line.
 fn parse_fields(
     bytes: &[u8],
     block: usize,
@@ -191,22 +224,22 @@ fn parse_fields(
     head.fields.clear();
     head.field_host = None;
     head.expect_continue = false;
-    // Other fields than before, even if they turn out to be refused.
+    // The fields differ from the previous ones, even if they are refused.
     head.serial = head.serial.wrapping_add(1);
     head.whole.clear();
     let mut found = Found::default();
     let mut at = block;
     loop {
-        let rest = bytes.get(at..).unwrap_or(&[]);
-        let limit = limits.field_size;
+        let (_parsed, rest) = bytes.split_at(at);
+        let limit = limits.field_size.saturating_sub(CRLF);
         let Some(line) = next_line(rest, limit, Refusal::FieldTooLong)? else {
             return Ok(Progress::More);
         };
         if line.is_empty() {
-            at = at.saturating_add(2);
+            at += CRLF;
             break;
         }
-        let mut end = at.saturating_add(line.len());
+        let mut end = at + line.len();
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(bytes::unless_cr(line, Refusal::Folded));
         }
@@ -225,8 +258,14 @@ fn parse_fields(
         let field = parse_field(bytes, at, end, limits)
             .map_err(|refusal| bytes::unless_cr(line, refusal))?;
         head.fields.push(field);
-        heed(bytes, field, head, &mut found)?;
-        at = end.saturating_add(2);
+        if let Err(refusal) = obey(bytes, field, head, &mut found) {
+            let is_host = refusal == Refusal::Host && limits.is_relayed;
+            if !is_host || !line::is_relayed_host(field.value.of(bytes)) {
+                return Err(refusal);
+            }
+            head.field_host = Some(field.value);
+        }
+        at = end + CRLF;
     }
     head.block = Span::new(block, at);
     head.length = at;
@@ -234,7 +273,9 @@ fn parse_fields(
     Ok(Progress::Done(()))
 }
 
-/// Where a field ends whose next lines begin with a blank; `None` when that is not known yet.
+/// The end of the field at offset `at`, whose first line ends at `end`: lines that begin with
+/// whitespace continue it (obs-fold, RFC 9112 section 5.2). `None` if the next line has not
+/// arrived.
 fn folded_end(
     bytes: &[u8],
     mut end: usize,
@@ -242,8 +283,8 @@ fn folded_end(
     limit: usize,
 ) -> Result<Option<usize>, Refusal> {
     loop {
-        let next = end.saturating_add(2);
-        let rest = bytes.get(next..).unwrap_or(&[]);
+        let next = end + CRLF;
+        let (_parsed, rest) = bytes.split_at(next);
         match rest.first() {
             None => return Ok(None),
             Some(b' ' | b'\t') => {
@@ -253,8 +294,8 @@ fn folded_end(
                 if line.contains(&b'\r') {
                     return Err(Refusal::LineEnd);
                 }
-                end = next.saturating_add(line.len());
-                if end.saturating_sub(at) > limit {
+                end = next + line.len();
+                if end - at > limit {
                     return Err(Refusal::FieldTooLong);
                 }
             }
@@ -263,20 +304,22 @@ fn folded_end(
     }
 }
 
+/// Parses the field from offset `at` up to `end`, its line end excluded.
 fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<Field, Refusal> {
-    let line = bytes.get(at..end).unwrap_or(&[]);
+    let line = Span::new(at, end).of(bytes);
     let colon = memchr::memchr(b':', line).ok_or(Refusal::FieldName)?;
-    let name = line.get(..colon).unwrap_or(&[]);
+    let (name, value) = line.split_at(colon);
     if name.is_empty() || !bytes::all(name, &TOKEN) {
         return Err(Refusal::FieldName);
     }
-    let value = bytes::trimmed(line.get(colon.saturating_add(1)..).unwrap_or(&[]));
+    let (_colon, value) = value.split_at(1);
+    let value = bytes::trimmed(value);
     let plain = bytes::all(value, &VALUE);
     let folded = limits.permit_obsolete_folding
         && value
             .split(|byte| *byte == b'\n')
             .all(|part| bytes::all(part.strip_suffix(b"\r").unwrap_or(part), &VALUE));
-    if !plain && !folded {
+    if !plain && !folded && !limits.is_relayed {
         return Err(Refusal::FieldValue);
     }
     let has_underscore = memchr::memchr(b'_', name).is_some();
@@ -292,17 +335,16 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
             return Err(Refusal::FramingTwin);
         }
     }
-    let start = at.saturating_add(value.as_ptr().addr().saturating_sub(line.as_ptr().addr()));
-    let value = Span::new(start, start.saturating_add(value.len()));
+    let start = at + (value.as_ptr().addr() - line.as_ptr().addr());
     Ok(Field {
-        name: Span::new(at, at.saturating_add(colon)),
-        value,
+        name: Span::new(at, at + colon),
+        value: Span::new(start, start + value.len()),
         has_underscore,
     })
 }
 
-/// Takes notice of the fields that the server itself obeys.
-fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Result<(), Refusal> {
+/// Applies a field that is meant for the server: framing, persistence, Host, Expect.
+fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Result<(), Refusal> {
     let (name, value) = (field.name.of(bytes), field.value.of(bytes));
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
@@ -314,7 +356,7 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
             }
             head.field_host = Some(field.value);
         }
-        // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot expect anything.
+        // In an HTTP/1.0 request Expect is ignored (RFC 9110 section 10.1.1).
         6 if head.version == Version::Http11 && name.eq_ignore_ascii_case(b"expect") => {
             if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Refusal::Expectation);
@@ -344,8 +386,8 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
                 return Err(Refusal::Twice("Transfer-Encoding"));
             }
             if !value.eq_ignore_ascii_case(b"chunked") {
-                // A list that ends well names codings that we do not have; anything else is
-                // ambiguous.
+                // A list that ends with `chunked` is well-formed, but the other codings are not
+                // supported. Anything else is ambiguous (RFC 9112 section 6.3).
                 let last = value
                     .rsplit(|byte| *byte == b',')
                     .next()
@@ -366,6 +408,7 @@ fn heed(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
     Ok(())
 }
 
+/// Decides about framing and persistence when all fields are known (RFC 9112 sections 6.3 and 9.3).
 fn conclude(head: &mut Head, found: &Found, limits: &Limits) -> Result<(), Refusal> {
     head.framing = match (found.chunked, found.length) {
         (true, Some(_)) => return Err(Refusal::LengthAndCoding),

@@ -1,7 +1,15 @@
-//! The language: bytes ⇄ values, RFC 9112 and RFC 9110. Pure: no I/O, no clock. Strict: whatever
-//! two parsers could read in two ways is refused, because a proxy in front may read it the other
-//! way. Three outcomes: done, need more, refused; and every refusal has a name and a status.
+//! HTTP/1 (RFC 9110 and RFC 9112), the PROXY header and uwsgi packets, as values. The crate is
+//! pure: it does no I/O and reads no clock.
+//!
+//! Parsing is strict: what two parsers could read in two ways is refused, because a proxy in front
+//! may read it the other way. A parser has three outcomes: done, more bytes needed, refused. Every
+//! refusal has a name and a status ([`Refusal`]).
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "offsets into a buffer, and lengths of what is in memory, do not overflow; overflow \
+              checks stay on, so that a mistake is a panic and not a wrong offset"
+)]
 
 pub mod body;
 mod bytes;
@@ -15,6 +23,7 @@ pub mod environ;
     reason = "it must panic; it need not be fast"
 )]
 pub mod fuzz;
+mod guess;
 pub mod hash;
 mod head;
 mod line;
@@ -22,22 +31,14 @@ mod proxy;
 #[cfg(any(test, fuzzing))]
 mod reader;
 mod refusal;
-pub mod reply;
+pub mod response;
 mod uwsgi;
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test that overflows panics, as it should"
-)]
 mod corpus_tests;
 #[cfg(test)]
 mod proxy_tests;
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test that overflows panics, as it should"
-)]
 mod tests;
 #[cfg(test)]
 mod uwsgi_tests;
@@ -45,42 +46,46 @@ mod uwsgi_tests;
 pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};
+pub use guess::{Guess, first_line, forwarded_for};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
 pub use proxy::{Preface, ProxiedAddresses, ProxyVersions, parse_preface};
 pub use refusal::Refusal;
 pub use uwsgi::{Packet, parse_packet};
 
-/// How far a parser came.
+/// How far a parser has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// It is complete.
+    /// The value is complete.
     Done(T),
-    /// It needs more bytes.
+    /// More bytes are needed.
     More,
 }
 
-/// What the parser enforces. The default is strict, with gunicorn's sizes.
+/// The limits and exceptions that the parser applies. The default is strict, with gunicorn's sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest request line, in bytes, without its end.
+    /// Maximum length of the request line, in bytes without its line end.
     pub request_line: usize,
-    /// Most fields.
+    /// Maximum number of fields.
     pub fields: usize,
-    /// Longest field line, in bytes, without its end.
+    /// Maximum length of a field line, in bytes with its line end.
     pub field_size: usize,
-    /// HTTP/1.1 requests must have a Host (RFC 9112 section 3.2).
+    /// Refuse an HTTP/1.1 request without Host (RFC 9112 section 3.2).
     pub require_host: bool,
-    /// Folded field lines are joined by a space instead of refused (RFC 9112 section 5.2).
+    /// Accept folded field lines (RFC 9112 section 5.2); each fold becomes a space.
     pub permit_obsolete_folding: bool,
-    /// Methods other than three to twenty capitals, digits, `-`, `_`, `.` and `$`.
+    /// Accept any token as a method, not only 3 to 20 capitals, digits, `-`, `_`, `.` and `$`.
     pub permit_unconventional_http_method: bool,
-    /// Versions other than 1.0 and 1.1, taken as 1.1.
+    /// Accept versions other than 1.0 and 1.1, and treat them as 1.1.
     pub permit_unconventional_http_version: bool,
-    /// Methods are taken in upper case.
+    /// Convert methods to upper case.
     pub casefold_http_method: bool,
-    /// Field names with an underscore are refused, not dropped.
+    /// Refuse field names that contain an underscore, instead of dropping the field.
     pub refuse_underscores: bool,
+    /// Accept every byte but NUL, CR and LF in the target, in Host and in field values: a proxy has
+    /// parsed the request and passes it on as variables, so nothing is left to be ambiguous.
+    pub is_relayed: bool,
 }
 
 impl Default for Limits {
@@ -95,11 +100,12 @@ impl Default for Limits {
             permit_unconventional_http_version: false,
             casefold_http_method: false,
             refuse_underscores: false,
+            is_relayed: false,
         }
     }
 }
 
-/// The versions we speak.
+/// The versions of HTTP that are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
@@ -109,45 +115,42 @@ pub enum Version {
     Http11,
 }
 
-/// A part of the received bytes, by place: survives a move of the buffer.
+/// A part of a buffer, as offsets: it stays valid when the buffer moves in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
 }
 
 impl Span {
-    /// A span of a buffer; buffers of heads are far smaller than 4 GiB.
+    /// The part from `start` up to `end`, which is not smaller.
     fn new(start: usize, end: usize) -> Self {
-        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        Self {
-            start: place(start),
-            end: place(end),
-        }
+        Self { start, end }
     }
 
-    /// The bytes; none when the span does not lie within them.
+    /// The bytes of this part of `buffer`.
+    ///
+    /// # Panics
+    ///
+    /// The span is of a longer buffer.
     #[must_use]
-    pub fn of(self, bytes: &[u8]) -> &[u8] {
-        let place = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        bytes.get(place(self.start)..place(self.end)).unwrap_or(&[])
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        let (before_end, _after) = buffer.split_at(self.end);
+        let (_before, part) = before_end.split_at(self.start);
+        part
     }
 
-    /// Where it begins.
+    /// The offset of the first byte.
     #[must_use]
     pub fn start(self) -> usize {
-        usize::try_from(self.start).unwrap_or(usize::MAX)
+        self.start
     }
 
-    /// The same part after the buffer's beginning moved from `from` to `to`.
+    /// The same part after `from` bytes before it became `to` bytes.
     fn moved(self, from: usize, to: usize) -> Self {
-        let place = |place: u32| {
-            let place = usize::try_from(place).unwrap_or(usize::MAX);
-            u32::try_from(place.saturating_sub(from).saturating_add(to)).unwrap_or(u32::MAX)
-        };
         Self {
-            start: place(self.start),
-            end: place(self.end),
+            start: self.start - from + to,
+            end: self.end - from + to,
         }
     }
 }

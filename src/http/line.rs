@@ -1,9 +1,9 @@
-//! The request line (RFC 9112 section 3), and paths.
+//! The request line (RFC 9112 section 3), and the decoding of paths.
 
 use super::bytes::{self, METHOD, TARGET, TOKEN};
 use super::{Limits, Refusal, Span, Version};
 
-/// The parts of a request line, as places in the whole buffer.
+/// The parts of a request line, as parts of the whole buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) method: Span,
@@ -15,8 +15,12 @@ pub(super) struct Line {
     pub(super) version: Version,
 }
 
-/// Parses a line without its end; `at`: where it begins in the buffer. `upper` takes the method in
-/// upper case where it is to be used instead.
+/// Parses a request line, without its line end, that begins at offset `at` of the buffer. If
+/// `casefold_http_method` changes the method, `upper` receives it.
+///
+/// # Errors
+///
+/// The line is not a request line that is served.
 pub(super) fn parse(
     line: &[u8],
     at: usize,
@@ -27,29 +31,32 @@ pub(super) fn parse(
     let last = memchr::memrchr(b' ', line)
         .filter(|last| *last > first)
         .ok_or(Refusal::RequestLine)?;
-    let method = line.get(..first).unwrap_or(&[]);
-    let target_start = first.saturating_add(1);
-    let target = line.get(target_start..last).unwrap_or(&[]);
-    let version = line.get(last.saturating_add(1)..).unwrap_or(&[]);
+    let method = Span::new(0, first).of(line);
+    let target = Span::new(first + 1, last).of(line);
+    let version = Span::new(last + 1, line.len()).of(line);
     if limits.casefold_http_method && method.iter().any(u8::is_ascii_lowercase) {
         *upper = method.to_ascii_uppercase();
     }
     let method = if upper.is_empty() { method } else { upper };
     check_method(method, limits)?;
+    let mut resource = target;
     if target.is_empty() || !bytes::all(target, &TARGET) {
-        // A space in the middle is one separator too many.
-        return Err(if target.contains(&b' ') {
-            Refusal::RequestLine
-        } else {
-            Refusal::Target
-        });
+        if !limits.is_relayed {
+            // With a space inside, the line has more than three parts.
+            return Err(if target.contains(&b' ') {
+                Refusal::RequestLine
+            } else {
+                Refusal::Target
+            });
+        }
+        resource = without_fragment(target);
     }
     let version = parse_version(version, limits)?;
-    let start = at.saturating_add(target_start);
-    let (path, query, authority) = parse_target(method, target, start)?;
+    let start = at + first + 1;
+    let (path, query, authority) = parse_target(method, resource, start)?;
     Ok(Line {
-        method: Span::new(at, at.saturating_add(first)),
-        target: Span::new(start, at.saturating_add(last)),
+        method: Span::new(at, at + first),
+        target: Span::new(start, at + last),
         path,
         query,
         authority,
@@ -80,7 +87,7 @@ fn parse_version(version: &[u8], limits: &Limits) -> Result<Version, Refusal> {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            // RFC 9110 section 2.5: a minor version above ours is served as ours.
+            // A higher minor version is served as the highest one known (RFC 9110 section 2.5).
             if limits.permit_unconventional_http_version {
                 Ok(Version::Http11)
             } else {
@@ -91,11 +98,19 @@ fn parse_version(version: &[u8], limits: &Limits) -> Result<Version, Refusal> {
     }
 }
 
+/// The target without its fragment, which nginx passes on, but which is not part of path or query.
+fn without_fragment(target: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'#', target);
+    let (resource, _fragment) = target.split_at(end.unwrap_or(target.len()));
+    resource
+}
+
 type Target = (Span, Span, Option<Span>);
 
-/// Path, query and authority of a target (RFC 9112 section 3.2).
+/// The path, the query and the authority of a target that begins at offset `at` (RFC 9112 section
+/// 3.2).
 fn parse_target(method: &[u8], target: &[u8], at: usize) -> Result<Target, Refusal> {
-    let end = at.saturating_add(target.len());
+    let end = at + target.len();
     if target == b"*" {
         let none = Span::new(end, end);
         return if method == b"OPTIONS" {
@@ -113,53 +128,55 @@ fn parse_target(method: &[u8], target: &[u8], at: usize) -> Result<Target, Refus
                 .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
         });
         let scheme = scheme.ok_or(Refusal::Target)?.len();
-        let rest = target.get(scheme..).unwrap_or(&[]);
+        let (_scheme, rest) = target.split_at(scheme);
         let length = rest
             .iter()
             .position(|byte| *byte == b'/' || *byte == b'?')
             .unwrap_or(rest.len());
-        let authority = rest.get(..length).unwrap_or(&[]);
+        let (authority, _path) = rest.split_at(length);
         if !is_host(authority) || authority.is_empty() {
             return Err(Refusal::Target);
         }
-        let start = at.saturating_add(scheme);
-        (
-            scheme.saturating_add(length),
-            Some(Span::new(start, start.saturating_add(length))),
-        )
+        let start = at + scheme;
+        (scheme + length, Some(Span::new(start, start + length)))
     };
-    let rest = target.get(begin..).unwrap_or(&[]);
+    let (_authority, rest) = target.split_at(begin);
     let mark = memchr::memchr(b'?', rest);
-    let start = at.saturating_add(begin);
-    let path_end = start.saturating_add(mark.unwrap_or(rest.len()));
-    let query = mark.map_or(end, |mark| start.saturating_add(mark).saturating_add(1));
+    let start = at + begin;
+    let path_end = start + mark.unwrap_or(rest.len());
+    let query = mark.map_or(end, |mark| start + mark + 1);
     Ok((Span::new(start, path_end), Span::new(query, end), authority))
 }
 
-/// Whether this can be a host with an optional port (no user information).
+/// Whether this can be a host with an optional port, without user information (RFC 9110 section
+/// 7.2).
 pub(super) fn is_host(host: &[u8]) -> bool {
     bytes::all(host, &bytes::HOST)
 }
 
-/// Decodes a path's percent escapes into the bytes of `PATH_INFO`. What is no escape stays as it
-/// is, as in Python's `urllib.parse.unquote`.
+/// Whether nginx takes this for a host (`ngx_http_validate_host`), beyond what [`is_host`] accepts.
+pub(super) fn is_relayed_host(host: &[u8]) -> bool {
+    !host
+        .iter()
+        .any(|byte| matches!(byte, 0..=b' ' | b'/' | 0x7f))
+}
+
+/// Appends a path with its percent escapes decoded: the bytes of `PATH_INFO`. An invalid escape
+/// stays as it is, as in Python's `urllib.parse.unquote`.
 pub fn path_info(path: &[u8], out: &mut Vec<u8>) {
     let mut rest = path;
     while let Some(at) = memchr::memchr(b'%', rest) {
-        let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        let (plain, escape) = rest.split_at(at);
         out.extend_from_slice(plain);
-        let digit = |place: usize| {
-            escape
-                .get(place)
-                .and_then(|byte| char::from(*byte).to_digit(16))
-        };
-        if let (Some(high), Some(low)) = (digit(1), digit(2)) {
-            let byte = high.saturating_mul(16).saturating_add(low);
-            out.push(u8::try_from(byte).unwrap_or(b'%'));
-            rest = escape.get(3..).unwrap_or(&[]);
+        if let [b'%', high, low, after @ ..] = escape
+            && let (Some(high), Some(low)) = (bytes::hex_value(*high), bytes::hex_value(*low))
+        {
+            out.push(high << 4 | low);
+            rest = after;
         } else {
             out.push(b'%');
-            rest = escape.get(1..).unwrap_or(&[]);
+            let (_percent, after) = escape.split_at(1);
+            rest = after;
         }
     }
     out.extend_from_slice(rest);

@@ -1,6 +1,5 @@
-//! The PROXY header, v1 and v2, at the beginning of a connection (`proxy-protocol.txt` of
-//! `HAProxy`): whom a proxy that passes bytes on speaks for. Only the first bytes of a connection
-//! are ever looked at.
+//! The PROXY header, versions 1 and 2, at the beginning of a connection (`proxy-protocol.txt` of
+//! `HAProxy`): a proxy that forwards bytes names its client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,47 +7,51 @@ use serde::{Deserialize, Serialize};
 
 use super::{Progress, Refusal};
 
-/// How a v1 header begins.
+/// The signature of version 1.
 const V1: &[u8] = b"PROXY ";
-/// How a v2 header begins.
+/// The signature of version 2.
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest v1 header with its line end.
+/// Maximum length of a v1 header, in bytes with its line end.
 const LONGEST_V1: usize = 107;
-/// Longest v2 header; the addresses need 216 bytes at most, the rest is for extensions.
+/// Maximum length of a v2 header, in bytes. Addresses need at most 216, the rest is for extensions.
 const LONGEST_V2: usize = 4096;
-/// The part of a v2 header that is always there.
+/// The length of the fixed part of a v2 header, in bytes.
 const FIXED_V2: usize = 16;
 
-/// Which headers are taken.
+/// The versions of the PROXY header that are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProxyVersions {
-    /// The one in text.
+    /// Version 1, a line of text.
     pub v1: bool,
-    /// The binary one.
+    /// Version 2, binary.
     pub v2: bool,
 }
 
-/// Both ends of the connection that the proxy passes on.
+/// Both ends of the connection that the proxy forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxiedAddresses {
     /// The client.
     pub client: SocketAddr,
-    /// Where the client connected to.
+    /// The address that the client connected to.
     pub proxy: SocketAddr,
 }
 
-/// A header, or that there is none.
+/// A PROXY header, or the absence of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preface {
-    /// Its bytes; 0 when the connection begins with something else.
+    /// The length of the header, in bytes; 0 if the connection begins with something else.
     pub length: usize,
-    /// The ends; `None` when the header names none: the proxy speaks for itself (LOCAL), or for
-    /// somebody without an IP address (UNKNOWN, UNSPEC, a unix socket).
+    /// The addresses; `None` if the header has none: the connection is the proxy's own (LOCAL), or
+    /// its client has no IP address (UNKNOWN, UNSPEC, a unix socket).
     pub addresses: Option<ProxiedAddresses>,
 }
 
-/// Reads the header at the beginning of a connection, if there is one. `allowed`: the peer may send
-/// one.
+/// Parses the PROXY header at the beginning of a connection, if there is one. `allowed`: the peer
+/// may send one.
+///
+/// # Errors
+///
+/// The header is malformed or too long, or the peer may not send one.
 pub fn parse_preface(
     bytes: &[u8],
     versions: ProxyVersions,
@@ -72,7 +75,7 @@ pub fn parse_preface(
     Ok(Progress::Done(Preface::default()))
 }
 
-/// `PROXY TCP4 192.0.2.1 192.0.2.2 5000 80` and CR LF.
+/// Parses a v1 header: `PROXY TCP4 192.0.2.1 192.0.2.2 5000 80`, and CR LF.
 fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
     let bounded = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', bounded) else {
@@ -89,7 +92,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         .ok_or(Refusal::ProxyHeader)?;
     let words: Vec<&str> = line.split(' ').collect();
     let addresses = match words.as_slice() {
-        // Whatever follows is not to be looked at.
+        // What follows has no meaning (section 2.1).
         ["PROXY", "UNKNOWN", ..] => None,
         ["PROXY", family @ ("TCP4" | "TCP6"), client, proxy, from, to] => {
             let end = |address: &str, port: &str| -> Option<SocketAddr> {
@@ -107,20 +110,21 @@ fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         _ => return Err(Refusal::ProxyHeader),
     };
     Ok(Progress::Done(Preface {
-        length: end.saturating_add(1),
+        length: end + 1,
         addresses,
     }))
 }
 
-/// Plain digits without a leading zero, which some would read as octal.
+/// A port: digits without a leading zero, which some parsers would read as octal.
 fn port_of(text: &str) -> Option<u16> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|_| plain)?;
     (text == "0" || !text.starts_with('0')).then_some(port)
 }
 
+/// Parses a v2 header.
 fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
-    // Version and command, then family and transport: judged as soon as they are there.
+    // Version and command, then family and transport: checked as soon as they arrive.
     let kinds = bytes.get(V2.len()..).unwrap_or(&[]);
     let is_local = match kinds.first() {
         None => return Ok(Progress::More),
@@ -136,7 +140,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
     let Some(Ok(length)) = kinds.get(2..4).map(<[u8; 2]>::try_from) else {
         return Ok(Progress::More);
     };
-    let length = FIXED_V2.saturating_add(u16::from_be_bytes(length).into());
+    let length = FIXED_V2 + usize::from(u16::from_be_bytes(length));
     if length > LONGEST_V2 {
         return Err(Refusal::ProxyTooLong);
     }
@@ -147,14 +151,14 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
         _ if is_local => None,
         0x11 => Some(ends::<4>(rest)?),
         0x21 => Some(ends::<16>(rest)?),
-        // A family or a transport that cannot be this connection's: it keeps its own peer, as with
+        // A family or transport that this connection cannot have: the peer stays the client, as in
         // `HAProxy`.
         _ => None,
     };
     Ok(Progress::Done(Preface { length, addresses }))
 }
 
-/// Two addresses of N bytes, two ports; extensions may follow.
+/// Two addresses of `N` bytes and two ports. Extensions may follow.
 fn ends<const N: usize>(bytes: &[u8]) -> Result<ProxiedAddresses, Refusal>
 where
     IpAddr: From<[u8; N]>,

@@ -1,40 +1,40 @@
-//! A connection read by the parsers alone, bytes in and requests out, as `worker` reads one: for
-//! tests and fuzzing.
+//! A connection as the parsers alone read it, for tests and fuzzing: bytes in, requests out, in the
+//! order in which `worker` calls the parsers.
 
 use super::{
     ChunkedDecoder, Framing, Head, Limits, Packet, Preface, Progress, ProxyVersions, Refusal,
     Version, parse_head, parse_packet, parse_preface,
 };
 
-/// How a connection is to be read.
+/// The settings of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    /// What heads may be.
+    /// The limits of heads.
     pub(super) limits: Limits,
-    /// Which PROXY headers are looked for.
+    /// The PROXY headers that are looked for.
     pub(super) proxy: ProxyVersions,
-    /// The peer may send none.
+    /// The peer must not send a PROXY header.
     pub(super) proxy_refused: bool,
-    /// The request is a packet of uwsgi.
+    /// The protocol is uwsgi.
     pub(super) uwsgi: bool,
 }
 
-/// A request that came to its end.
+/// A complete request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// Method, target and version.
     pub(super) line: Vec<u8>,
-    /// Names and values.
+    /// The names and values of the fields.
     pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The authority of its target.
+    /// The authority of the target.
     pub(super) authority: Option<Vec<u8>>,
     /// The client waits for `100 Continue`.
     pub(super) expects: bool,
-    /// How its body was delimited.
+    /// How the body was delimited.
     pub(super) framing: Framing,
-    /// Its body.
+    /// The body.
     pub(super) body: Vec<u8>,
-    /// It was the connection's last.
+    /// The request was the last one of the connection.
     pub(super) last: bool,
 }
 
@@ -55,11 +55,11 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     head: Head,
     pending: Heard,
-    /// What a PROXY header said.
+    /// The PROXY header.
     pub(super) preface: Preface,
-    /// The requests so far.
+    /// The complete requests.
     pub(super) heard: Vec<Heard>,
-    /// Why nothing more is read.
+    /// Why reading ended, if a request was refused.
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -79,7 +79,7 @@ impl Reader {
         }
     }
 
-    /// All that comes of these bytes, received in these pieces.
+    /// Reads a connection on which these pieces arrive.
     #[must_use]
     pub(super) fn read(rules: &Rules, pieces: &[&[u8]]) -> Self {
         let mut reader = Self::new(rules.clone());
@@ -89,7 +89,7 @@ impl Reader {
         reader
     }
 
-    /// More bytes have come.
+    /// Reads more bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         while self.refusal.is_none() {
@@ -101,19 +101,19 @@ impl Reader {
         }
     }
 
-    /// The connection does not go on after its last request.
+    /// Whether the connection is closed after its last request.
     #[must_use]
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
-    /// A request has begun and is not complete.
+    /// Whether a request has begun and is not complete.
     #[must_use]
     pub(super) fn wants_more(&self) -> bool {
         !self.is_closed() && (!self.buffer.is_empty() || !self.is_between())
     }
 
-    /// What comes of it is the same as of the other.
+    /// Whether this connection was read as the other one.
     #[must_use]
     pub(super) fn is_as(&self, other: &Self) -> bool {
         self.preface == other.preface
@@ -130,7 +130,7 @@ impl Reader {
         self.buffer.drain(..count.min(self.buffer.len()));
     }
 
-    /// Goes on by one part; `false`: not without more bytes.
+    /// Reads one part; `false` if that needs more bytes.
     fn step(&mut self) -> Result<bool, Refusal> {
         match &mut self.state {
             State::Preface => {
@@ -147,7 +147,7 @@ impl Reader {
             State::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX);
                 let take = here.min(self.buffer.len());
-                *left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
+                *left -= u64::try_from(take).unwrap_or(u64::MAX);
                 let (done, piece) = (*left == 0, self.buffer.drain(..take));
                 self.pending.body.extend(piece);
                 if !done {
@@ -174,7 +174,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// A head or a packet.
+    /// Reads a head or a packet.
     fn begin(&mut self) -> Result<bool, Refusal> {
         let mut packet = Packet::default();
         let (limits, head) = (&self.rules.limits, &mut self.head);

@@ -1,88 +1,96 @@
-//! Every "no" to a request, with its status and the words for the log and the client.
+//! Refusals: each has a name, a status, and a text for the log and the client.
 
 use core::fmt;
 
-/// Why a request is refused. The connection is closed after it: nothing behind it can be trusted.
+/// Why a request is refused. The connection is closed after it, because nothing that follows can be
+/// trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A line ends with LF alone, or has a CR in its middle.
+    /// The first byte is not text, so this is not HTTP.
+    NotHttp,
+    /// A line ends with a bare LF, or contains a CR (RFC 9112 section 2.2).
     LineEnd,
-    /// The request line does not have three parts separated by one space.
+    /// The request line does not consist of three parts separated by one space (RFC 9112 section
+    /// 3).
     RequestLine,
-    /// The request line is longer than the limit.
+    /// The request line is longer than `limit_request_line`.
     RequestLineTooLong,
-    /// The method has bytes or a length that methods do not have.
+    /// The method contains bytes, or has a length, that methods do not have.
     Method,
-    /// The target has bytes that a target cannot have, or a form that is none of RFC 9112's.
+    /// The request target contains invalid bytes, or has none of the forms of RFC 9112 section 3.2.
     Target,
-    /// CONNECT: we are no proxy.
+    /// The method is CONNECT, which is for proxies.
     Connect,
-    /// The version is not `HTTP/` and two digits.
+    /// The version is not `HTTP/`, a digit, a point and a digit (RFC 9112 section 2.3).
     VersionForm,
-    /// The version is none that we speak.
+    /// The version is not supported.
     Version,
-    /// There are more fields than the limit.
+    /// There are more fields than `limit_request_fields`.
     TooManyFields,
-    /// A field is longer than the limit.
+    /// A field is longer than `limit_request_field_size`.
     FieldTooLong,
-    /// A field line has no colon, or a name that is no token (also: a space before the colon).
+    /// A field line has no colon, or its name is not a token, for example because a space is before
+    /// the colon (RFC 9112 section 5.1).
     FieldName,
-    /// A field's name has an underscore.
+    /// A field name contains an underscore, and `header_map` is `refuse`.
     Underscore,
-    /// A field's value has control bytes.
+    /// A field value contains control characters (RFC 9110 section 5.5).
     FieldValue,
-    /// A field line is folded.
+    /// A field line is folded (RFC 9112 section 5.2).
     Folded,
-    /// There is no Host.
+    /// Host is missing (RFC 9112 section 3.2).
     NoHost,
-    /// There are several Hosts.
+    /// There are several Host fields (RFC 9112 section 3.2).
     ManyHosts,
-    /// The Host cannot be one.
+    /// The value of Host is not a host with an optional port.
     Host,
-    /// A field that must come once came again.
+    /// The field of this name, of which only one is allowed, was sent twice.
     Twice(&'static str),
-    /// The Content-Length is not a number, or too large a one.
+    /// Content-Length is not a number, or too large (RFC 9110 section 8.6).
     Length,
-    /// Both Content-Length and Transfer-Encoding.
+    /// There are both Content-Length and Transfer-Encoding (RFC 9112 section 6.3).
     LengthAndCoding,
-    /// A field that another parser could take for one of framing.
+    /// The name of a field with an underscore could be taken for a framing field.
     FramingTwin,
-    /// Transfer-Encoding is not exactly `chunked`.
+    /// Transfer-Encoding is not exactly `chunked` (RFC 9112 section 6.3).
     Coding,
-    /// Transfer-Encoding names a coding that we do not know.
+    /// Transfer-Encoding names a coding that is not supported (RFC 9112 section 6.1).
     UnknownCoding,
-    /// Transfer-Encoding in an HTTP/1.0 request.
+    /// There is a Transfer-Encoding in an HTTP/1.0 request (RFC 9112 section 6.1).
     CodingInHttp10,
-    /// Expect is not `100-continue`.
+    /// Expect is not `100-continue` (RFC 9110 section 10.1.1).
     Expectation,
     /// Two forwarding fields name different schemes.
     Scheme,
-    /// A chunk's size is not hexadecimal, or too large.
+    /// The size of a chunk is not hexadecimal, or too large (RFC 9112 section 7.1).
     ChunkSize,
-    /// A chunk's line is too long, or has bytes it cannot have.
+    /// A chunk extension is malformed, or its line is too long (RFC 9112 section 7.1.1).
     ChunkExtension,
-    /// There is no CRLF after a chunk's data.
+    /// The data of a chunk is not followed by CR LF (RFC 9112 section 7.1).
     ChunkEnd,
+    /// A trailer field is one that must not be in a trailer section (RFC 9110 section 6.5.1).
+    TrailerField,
     /// The first byte is not that of a uwsgi request.
     Modifier,
     /// The parts of a uwsgi packet do not fill it.
     Packet,
-    /// A variable has no name, one with control bytes, or one that is the server's own.
+    /// The name of a uwsgi variable is empty, contains control characters, or is reserved for the
+    /// server.
     VariableName,
-    /// A variable's value has a NUL or a line end.
+    /// The value of a uwsgi variable contains a NUL or a line end.
     VariableValue,
-    /// The peer is not among those that may speak uwsgi.
+    /// The peer is not in `uwsgi_allow_ips`.
     UwsgiPeer,
     /// A PROXY header is malformed.
     ProxyHeader,
-    /// A PROXY header is longer than any can be.
+    /// A PROXY header is longer than allowed.
     ProxyTooLong,
-    /// The peer is not among those that may send a PROXY header.
+    /// The peer is not in `proxy_allow_ips`.
     ProxyPeer,
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// The status code of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -92,7 +100,8 @@ impl Refusal {
             Self::UnknownCoding | Self::Connect => 501,
             Self::Expectation => 417,
             Self::UwsgiPeer | Self::ProxyPeer => 403,
-            Self::LineEnd
+            Self::NotHttp
+            | Self::LineEnd
             | Self::RequestLine
             | Self::Method
             | Self::Target
@@ -114,6 +123,7 @@ impl Refusal {
             | Self::ChunkSize
             | Self::ChunkExtension
             | Self::ChunkEnd
+            | Self::TrailerField
             | Self::Modifier
             | Self::Packet
             | Self::VariableName
@@ -127,6 +137,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotHttp => "this is not HTTP",
             Self::LineEnd => "a line does not end with CR LF",
             Self::RequestLine => "the request line is not 'METHOD target HTTP/1.1'",
             Self::RequestLineTooLong => "the request line is too long (limit_request_line)",
@@ -141,7 +152,7 @@ impl fmt::Display for Refusal {
             Self::Underscore => "a header field's name has an underscore (header_map)",
             Self::FieldValue => "a header field's value has control characters",
             Self::Folded => "a header field is folded over several lines (permit_obsolete_folding)",
-            Self::NoHost => "there is no Host header field",
+            Self::NoHost => "there is no Host header field (require_host)",
             Self::ManyHosts => "there are several Host header fields",
             Self::Host => "the Host header field is malformed",
             Self::Twice(name) => return write!(f, "the header field {name} came twice"),
@@ -158,6 +169,7 @@ impl fmt::Display for Refusal {
             Self::ChunkSize => "a chunk's size is malformed",
             Self::ChunkExtension => "a chunk's extension is malformed or too long",
             Self::ChunkEnd => "a chunk's data is not followed by CR LF",
+            Self::TrailerField => "a trailer field is about framing, routing or authentication",
             Self::Modifier => "this is not a uwsgi request (modifier1 is not 0)",
             Self::Packet => "the uwsgi packet is malformed",
             Self::VariableName => {

@@ -191,7 +191,7 @@ proptest! {
         prop_assert!(decode(&bytes, &[cut.min(bytes.len())]).is_ok_and(|(data, _)| data.len() <= bytes.len()) || !bytes.is_empty());
         let mut out = Vec::new();
         path_info(&bytes, &mut out);
-        prop_assert!(reply::check_status(&bytes).is_ok() || bytes.len() < 1000);
+        prop_assert!(response::check_status(&bytes).is_ok() || bytes.len() < 1000);
     }
 
     #[test]

@@ -1,34 +1,41 @@
-//! The uwsgi protocol's request packet, as nginx's `uwsgi_pass` sends it: four bytes of header,
-//! then variables, each with its lengths before it. The body follows the packet, the reply is one
-//! of HTTP.
+//! The request packet of the uwsgi protocol, as nginx's `uwsgi_pass` sends it: a header of four
+//! bytes, then variables, each part preceded by its length. The body follows the packet. The
+//! response is one of HTTP.
 
 use super::cgi::{self, Variable};
 use super::{Head, Limits, Progress, Refusal, Span};
 
-/// `modifier1`, two bytes of size, `modifier2`.
+/// The length of the header, in bytes: `modifier1`, two bytes of size, `modifier2`.
 const HEADER: usize = 4;
+/// The length of a length, in bytes.
+const LENGTH: usize = 2;
 
-/// A packet. Used again for the next one, with its buffers.
+/// A parsed packet. It is reused for the next one, together with its buffers.
 #[derive(Debug, Default)]
 pub struct Packet {
-    /// The request as a head of HTTP; the parsed head's places are in it.
+    /// The request as a head of HTTP, of which the spans of the parsed head are parts.
     pub text: Vec<u8>,
-    /// All variables in order, as places in the packet.
+    /// The variables in the order in which they were sent, as parts of the packet.
     pub variables: Vec<Variable>,
-    /// Bytes of the packet.
+    /// The length of the packet, in bytes.
     pub length: usize,
 }
 
-/// Parses the packet at the beginning of `bytes`, and its request into `head`. Its format bounds it
-/// to 64 KiB.
+/// Parses the packet at the beginning of `bytes`, and its request into `head`. The format limits a
+/// packet to 64 KiB.
+///
+/// # Errors
+///
+/// The request must be refused. `packet` and `head` have no meaning then.
 pub fn parse_packet(
     bytes: &[u8],
     limits: &Limits,
     packet: &mut Packet,
     head: &mut Head,
 ) -> Result<Progress<()>, Refusal> {
-    // The first modifier chooses what a uWSGI server does; 0 is a WSGI request. The second is for
-    // others.
+    packet.variables.clear();
+    // modifier1 selects the plugin of a uWSGI server; 0 is a WSGI request, which has no use for
+    // modifier2.
     match bytes.first() {
         None => return Ok(Progress::More),
         Some(0) => {}
@@ -37,38 +44,35 @@ pub fn parse_packet(
     let Some(size) = length_at(bytes, 1) else {
         return Ok(Progress::More);
     };
-    let end = HEADER.saturating_add(size);
+    let end = HEADER + size;
     let Some(whole) = bytes.get(..end) else {
         return Ok(Progress::More);
     };
     packet.length = end;
-    packet.variables.clear();
     let mut at = HEADER;
     while at < end {
-        let name = part(whole, at)?;
-        let value = part(whole, name.1)?;
-        at = value.1;
-        packet.variables.push(Variable {
-            name: name.0,
-            value: value.0,
-        });
+        let (name, name_end) = part(whole, at)?;
+        let (value, value_end) = part(whole, name_end)?;
+        at = value_end;
+        packet.variables.push(Variable { name, value });
     }
     cgi::translate(whole, &packet.variables, limits, &mut packet.text, head)?;
     Ok(Progress::Done(()))
 }
 
-/// Two bytes, the lower one first.
+/// The length at offset `at`: two bytes, the lower one first.
 fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let two = bytes.get(at..at.saturating_add(2))?;
-    let two = <[u8; 2]>::try_from(two).ok()?;
-    Some(u16::from_le_bytes(two).into())
+    let length = bytes.get(at..)?.first_chunk::<LENGTH>()?;
+    Some(u16::from_le_bytes(*length).into())
 }
 
-/// A name or a value, and where it ends.
+/// The name or value whose length is at offset `at`, and its end.
 fn part(whole: &[u8], at: usize) -> Result<(Span, usize), Refusal> {
-    let start = at.saturating_add(2);
-    let end = length_at(whole, at).map(|length| start.saturating_add(length));
-    let end = end.filter(|end| *end <= whole.len());
-    let end = end.ok_or(Refusal::Packet)?;
+    let start = at + LENGTH;
+    let length = length_at(whole, at).ok_or(Refusal::Packet)?;
+    let end = start + length;
+    if end > whole.len() {
+        return Err(Refusal::Packet);
+    }
     Ok((Span::new(start, end), end))
 }

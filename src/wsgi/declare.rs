@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use rcorn_http::{decimal, reply as rules};
+use rcorn_http::{decimal, response as rules};
 use rcorn_python::text;
 
 use super::response::{Response, Stage};

@@ -15,7 +15,7 @@
 use divan::Bencher;
 use divan::counter::BytesCount;
 use rcorn_http::{
-    ChunkedDecoder, Head, Limits, Packet, Progress, parse_head, parse_packet, path_info, reply,
+    ChunkedDecoder, Head, Limits, Packet, Progress, parse_head, parse_packet, path_info, response,
 };
 
 const MINIMAL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -168,11 +168,11 @@ fn reply_of_ten_fields(bencher: Bencher<'_, '_>) {
         ("Referrer-Policy", "same-origin"),
     ];
     bencher.bench_local(|| {
-        assert_eq!(reply::check_status(divan::black_box(b"200 OK")), Ok(200));
+        assert_eq!(response::check_status(divan::black_box(b"200 OK")), Ok(200));
         for (name, value) in divan::black_box(FIELDS) {
-            assert_eq!(reply::check_name(name.as_bytes()), Ok(()));
-            assert_eq!(reply::check_value(value.as_bytes()), Ok(()));
-            assert!(!reply::hop_by_hop(name.as_bytes()));
+            assert_eq!(response::check_name(name.as_bytes()), Ok(()));
+            assert_eq!(response::check_value(value.as_bytes()), Ok(()));
+            assert!(!response::hop_by_hop(name.as_bytes()));
         }
     });
 }

@@ -1,25 +1,25 @@
-//! What goes out: checks of what an app declares, and the server's own pages.
+//! Responses: checks of what an app declares, and the server's own error pages.
 
 use core::fmt;
 
 use super::bytes::{self, TOKEN, VALUE};
 
-/// Why a part of a reply cannot be sent.
+/// Why a part of a response cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyError {
-    /// The status is not three digits, alone or with a space behind them.
+pub enum ResponseError {
+    /// The status does not consist of three digits, alone or followed by a space.
     StatusForm,
-    /// The status is below 200 or above 599.
+    /// The status code is below 200 or above 599.
     StatusRange,
-    /// The reason has control characters.
+    /// The reason phrase contains control characters.
     Reason,
-    /// A name is no token.
+    /// A field name is not a token.
     Name,
-    /// A value has control characters.
+    /// A field value contains control characters.
     Value,
 }
 
-impl fmt::Display for ReplyError {
+impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::StatusForm => "it does not begin with three digits and a space",
@@ -31,44 +31,58 @@ impl fmt::Display for ReplyError {
     }
 }
 
-/// A status line's second half: `200 OK`; a reason may be missing (RFC 9112 section 4; PEP 3333
-/// demands one, gunicorn does not). Gives the code.
-pub fn check_status(status: &[u8]) -> Result<u16, ReplyError> {
-    let (code, rest) = status.split_at_checked(3).ok_or(ReplyError::StatusForm)?;
+/// Checks the status of PEP 3333, such as `200 OK`, and returns its code. The reason phrase may be
+/// missing (RFC 9112 section 4): PEP 3333 demands it, gunicorn does not.
+///
+/// # Errors
+///
+/// It cannot be the end of a status line, or it is not that of a final response.
+pub fn check_status(status: &[u8]) -> Result<u16, ResponseError> {
+    let (code, rest) = status
+        .split_at_checked(3)
+        .ok_or(ResponseError::StatusForm)?;
     let number = bytes::decimal(code).and_then(|code| u16::try_from(code).ok());
     let number = number
         .filter(|_| matches!(rest.first(), Some(b' ') | None))
-        .ok_or(ReplyError::StatusForm)?;
+        .ok_or(ResponseError::StatusForm)?;
     if !(200..600).contains(&number) {
-        return Err(ReplyError::StatusRange);
+        return Err(ResponseError::StatusRange);
     }
     if bytes::all(rest, &VALUE) {
         Ok(number)
     } else {
-        Err(ReplyError::Reason)
+        Err(ResponseError::Reason)
     }
 }
 
-/// A field's name.
-pub fn check_name(name: &[u8]) -> Result<(), ReplyError> {
+/// Checks a field name (RFC 9110 section 5.1).
+///
+/// # Errors
+///
+/// It is not a token.
+pub fn check_name(name: &[u8]) -> Result<(), ResponseError> {
     if !name.is_empty() && bytes::all(name, &TOKEN) {
         Ok(())
     } else {
-        Err(ReplyError::Name)
+        Err(ResponseError::Name)
     }
 }
 
-/// A field's value.
-pub fn check_value(value: &[u8]) -> Result<(), ReplyError> {
+/// Checks a field value (RFC 9110 section 5.5).
+///
+/// # Errors
+///
+/// It contains control characters.
+pub fn check_value(value: &[u8]) -> Result<(), ResponseError> {
     if bytes::all(value, &VALUE) {
         Ok(())
     } else {
-        Err(ReplyError::Value)
+        Err(ResponseError::Value)
     }
 }
 
-/// Fields that belong to one connection, and so to the server (RFC 9110 section 7.6.1; PEP 3333
-/// forbids them).
+/// Whether a field is about the connection, and so up to the server (RFC 9110 section 7.6.1). PEP
+/// 3333 forbids such fields to apps.
 #[must_use]
 pub fn hop_by_hop(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [
@@ -85,7 +99,7 @@ pub fn hop_by_hop(name: &[u8]) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// The reason of the statuses that the server itself answers with.
+/// The reason phrase of a status that the server itself answers with.
 #[must_use]
 pub fn reason(status: u16) -> &'static str {
     match status {
@@ -104,8 +118,8 @@ pub fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Appends a whole reply: a small page with the reason as its title. `date` and `server` are whole
-/// field lines. The connection is closed after it.
+/// Appends a complete response: a small page with the reason phrase as its title, after which the
+/// connection is closed. `date` and `server` are whole field lines. Returns the length of the body.
 pub fn error_page(
     out: &mut Vec<u8>,
     status: u16,
