@@ -1,5 +1,5 @@
-//! What can go wrong with a log file, and what the operator can do about it. Formatting errors of
-//! the access log have their own type, `access::FormatError`.
+//! Errors of log files, each with what the operator can do about it. Errors in the format of the
+//! access log have their own type, `access::FormatError`.
 
 use std::error::Error as _;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// A failure to open or swap a log file.
+/// A failure to open or replace a log file.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The file could not be opened for appending.
@@ -18,22 +18,22 @@ pub enum FileError {
         /// The cause.
         source: io::Error,
     },
-    /// The file was created but could not be given to the user that the workers run as.
-    #[error("cannot give the log file {} to its owner", path.display())]
+    /// The file was created, but its owner could not be set to the user of the workers.
+    #[error("cannot change the owner of the log file {}", path.display())]
     Own {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// The new file is open but could not take the place of the old one.
-    #[error("cannot put the log on the new file")]
+    /// The new file is open, but could not replace the old one.
+    #[error("cannot switch to the new log file")]
     Replace {
         /// The cause.
         source: io::Error,
     },
-    /// Standard output or standard error could not be led to the log.
-    #[error("cannot lead the standard output to the log")]
+    /// Standard output or standard error could not be redirected to the log.
+    #[error("cannot redirect standard output and standard error to the log")]
     Capture {
         /// The cause.
         source: io::Error,
@@ -45,15 +45,15 @@ impl FileError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Open { .. } => Some(
-                "the directory must exist, and the user that rcorn (after reopening: a worker) runs as \
-                 must be allowed to write the file",
+                "the directory must exist, and the user of rcorn (for workers that reopen the \
+                 file: the user of the workers) must be allowed to write the file",
             ),
             Self::Own { .. } => Some("start as root, or leave out --user and --group"),
             Self::Replace { .. } | Self::Capture { .. } => None,
         }
     }
 
-    /// The error with its cause and hint, for a log record.
+    /// The error with its cause and its hint, for a log record.
     #[must_use]
     pub fn in_full(&self) -> String {
         let mut text = self.to_string();

@@ -1,14 +1,14 @@
-//! Makes bytes from outside safe to print on one line of a log. A peer that can put CR, LF or ESC
-//! in a log forges records or drives the terminal of whoever reads it.
+//! Escapes bytes from outside for a line of a log. A client that could write CR, LF or ESC into a
+//! log could forge records, or control the terminal of its reader.
 
 use std::fmt;
 
-/// Bytes as they may appear in the error log; made by [`escaped`].
+/// Bytes as they appear in the error log; made by [`escaped`].
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(&'a [u8]);
 
-/// Shows bytes from outside: printable ASCII as it is, a backslash doubled (so that the original
-/// can be told again), everything else as `\xNN`.
+/// Escapes bytes from outside: printable ASCII stays as it is, a backslash is doubled (so that the
+/// escaping can be reversed), and everything else becomes `\xNN`.
 pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     Escaped(bytes)
 }
@@ -36,6 +36,10 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'\\'
 }
 
+/// The escaping of [`quote_from`], as a type.
+#[derive(Debug)]
+pub(super) struct Quote;
+
 /// Escapes what stands in `out` from `mark` on, for a value between double quotes in the access
 /// log: as [`escaped`], and the double quote with a backslash. Does nothing, and allocates nothing,
 /// when there is nothing to escape.
@@ -60,7 +64,7 @@ pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
 /// A hexadecimal digit.
 fn digit(value: u8) -> u8 {
     match value {
-        0..=9 => b'0'.saturating_add(value),
-        value => b'a'.saturating_add(value.saturating_sub(10)),
+        0..=9 => b'0'.wrapping_add(value),
+        value => b'a'.wrapping_add(value.wrapping_sub(10)),
     }
 }

@@ -1,20 +1,22 @@
-//! What the settings say of each log: one function for each makes it from the settings, and all
-//! processes that write the log call that function. A new setting of a log has its place here.
+//! What the settings say about each log. There is one function for each log, which all processes
+//! that write it call. A new setting of a log belongs here.
 
-use rcorn_settings::{LogTarget, Settings};
+use rcorn_settings::{LogFormat, LogTarget, Settings};
 use rcorn_types::Level;
 
-use super::access::{AccessFormat, AccessFormatter, FormatError, Record};
-use super::formatter::{Formatter, GunicornFormatter};
+use super::access::json::WORD;
+use super::access::{AccessFormat, AccessFormatter, FormatError, JsonFields, JsonFormat, Record};
+use super::formatter::{Formatter, GunicornFormatter, JsonFormatter};
 
-/// Everything that the settings say of the error log. Two that are equal need no change of the log.
+/// Everything that the settings say about the error log. If two values are equal, a reload does not
+/// change the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorLogSettings {
-    /// Where records go.
+    /// The destination of records.
     pub target: LogTarget,
-    /// The level from which on they are written.
+    /// The least severe level that is written.
     pub level: Level,
-    /// Their form.
+    /// The form of records.
     pub form: ErrorForm,
 }
 
@@ -25,7 +27,10 @@ impl ErrorLogSettings {
         Self {
             target: settings.errorlog.clone(),
             level: settings.loglevel,
-            form: ErrorForm::Gunicorn,
+            form: match settings.log_format {
+                LogFormat::Gunicorn => ErrorForm::Gunicorn,
+                LogFormat::Json => ErrorForm::Json,
+            },
         }
     }
 }
@@ -37,23 +42,27 @@ pub enum ErrorForm {
     /// gunicorn's lines.
     #[default]
     Gunicorn,
+    /// One JSON object on each line.
+    Json,
     /// Another form, for the tests.
     #[cfg(test)]
     Bare,
 }
 
 impl ErrorForm {
-    /// All of them. A log keeps the index, so that a form can change without a lock.
+    /// All forms. A log stores an index into them, so that its form can change without a lock.
     pub(super) const ALL: &'static [Self] = &[
         Self::Gunicorn,
+        Self::Json,
         #[cfg(test)]
         Self::Bare,
     ];
 
-    /// What writes records in this form.
+    /// The formatter of this form.
     pub(super) fn formatter(self) -> &'static dyn Formatter {
         match self {
             Self::Gunicorn => &GunicornFormatter,
+            Self::Json => &JsonFormatter,
             #[cfg(test)]
             Self::Bare => &super::tests::BareFormatter,
         }
@@ -61,11 +70,16 @@ impl ErrorForm {
 }
 
 /// The form of a record of the access log. To add one, add a variant and select it in
-/// [`AccessForm::of`]: workers write it, and the arbiter for a request whose worker died.
+/// [`AccessForm::of`]. Workers write records, and so does the arbiter for a request whose worker
+/// died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessForm {
     /// A line in the format of `access_log_format`.
     Line(AccessFormat),
+    /// The same, if that format is JSON.
+    JsonLine(JsonFormat),
+    /// JSON with rcorn's own members.
+    Json(JsonFields),
 }
 
 impl AccessForm {
@@ -73,9 +87,17 @@ impl AccessForm {
     ///
     /// # Errors
     ///
-    /// What is wrong with `access_log_format`.
+    /// `access_log_format` is malformed.
     pub fn of(settings: &Settings) -> Result<Self, FormatError> {
-        AccessFormat::compile(&settings.access_log_format).map(Self::Line)
+        let format = &settings.access_log_format;
+        if format.trim() == WORD {
+            return Ok(Self::Json(JsonFields));
+        }
+        let format = AccessFormat::compile(format)?;
+        Ok(match JsonFormat::of(&format) {
+            Some(json) => Self::JsonLine(json),
+            None => Self::Line(format),
+        })
     }
 }
 
@@ -83,6 +105,8 @@ impl AccessFormatter for AccessForm {
     fn format(&self, record: &impl Record, out: &mut Vec<u8>) {
         match self {
             Self::Line(format) => format.format(record, out),
+            Self::JsonLine(format) => format.format(record, out),
+            Self::Json(fields) => fields.format(record, out),
         }
     }
 }

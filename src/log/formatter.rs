@@ -1,30 +1,36 @@
-//! The form of a record of the error log. Where it goes is another matter: see `sink`.
+//! The form of a record of the error log. Its destination is in `sink`.
 
 use std::fmt;
 use std::io::Write as _;
 
 use rcorn_types::{Level, WallClock};
 
+use super::json::Object;
 use super::stamp;
 
-/// What there is to write of a record.
+/// A record of the error log.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorRecord<'a> {
-    /// When it was made.
+    /// When the record was made.
     pub time: WallClock,
-    /// The process that made it.
+    /// The process that made the record.
     pub pid: u32,
-    /// Its level.
+    /// The level.
     pub level: Level,
-    /// Its text. It may have several lines.
+    /// The text, which may have several lines.
     pub text: fmt::Arguments<'a>,
 }
 
-/// Turns a record into bytes, which a sink writes in one go. To add a form, implement this and add
-/// it to [`ErrorForm`](super::ErrorForm).
+/// Turns a record into bytes, which a sink writes at once. To add a form, implement this trait and
+/// add the form to [`ErrorForm`](super::ErrorForm).
 pub trait Formatter: fmt::Debug + Send + Sync {
-    /// Appends the record with its end, as a rule a line feed.
+    /// Appends the record and its end, usually a line feed.
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>);
+
+    /// The bytes of what an app has written to `wsgi.errors`: `None` if they are written unchanged.
+    fn app_text(&self, _record: &ErrorRecord<'_>) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// gunicorn's form: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
@@ -35,11 +41,47 @@ impl Formatter for GunicornFormatter {
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(stamp::error_log(record.time.0).as_bytes());
         let (pid, label) = (record.pid, record.level.label());
-        // Writing to a Vec fails only when a Display in the text does; then the record is as far as
-        // it came.
+        // Writing to a Vec fails only if a Display in the text does. The record ends there then.
         write!(out, " [{pid}] [{label}] {}", record.text).ok();
         if out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
+    }
+}
+
+/// One JSON object on each line: `time`, `pid`, `level` and `message`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonFormatter;
+
+impl JsonFormatter {
+    /// Begins the object of a record. `logger` names whoever wrote the text, if that is not rcorn.
+    fn write(record: &ErrorRecord<'_>, logger: Option<&str>, out: &mut Vec<u8>) {
+        let message = record.text.to_string();
+        let mut object = Object::new(out);
+        object
+            .text("time", stamp::rfc3339(record.time.0).as_bytes())
+            .number("pid", record.pid.into())
+            .text("level", record.level.label().as_bytes());
+        if let Some(logger) = logger {
+            object.text("logger", logger.as_bytes());
+        }
+        object
+            .text("message", message.trim_end_matches('\n').as_bytes())
+            .end();
+    }
+}
+
+impl Formatter for JsonFormatter {
+    fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
+        Self::write(record, None, out);
+    }
+
+    /// `print(..., file=environ['wsgi.errors'])` writes the line end separately; it is no record.
+    fn app_text(&self, record: &ErrorRecord<'_>) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        if !record.text.to_string().trim_end_matches('\n').is_empty() {
+            Self::write(record, Some("wsgi.errors"), &mut out);
+        }
+        Some(out)
     }
 }

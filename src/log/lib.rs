@@ -1,15 +1,14 @@
-//! The error log: what rcorn says about itself. A record has a form ([`Formatter`], gunicorn's
-//! lines today) and a destination ([`Sink`], a descriptor today), and neither knows the other: a
-//! new form or a new destination is one more implementation. The access log is in [`access`].
+//! The error log, which is about rcorn itself, and the access log (in [`access`]). A record has a
+//! form ([`Formatter`]) and a destination ([`Sink`]), which are independent: a new form or a new
+//! destination is one more implementation.
 //!
 //! The pure crates (`arbiter`, `http`) and those that this crate uses (`types`, `settings`, `sys`)
-//! do not log; they return values. A log never panics,
-//! never waits for a lock that a fork could leave locked, and never loses a failure silently:
-//! records that could not be written are counted, and the count is logged as soon as there is room
-//! again.
+//! do not log; they return values. A log does not panic, and takes no lock that a fork could leave
+//! locked. Records that could not be written are counted, and the count is logged as soon as
+//! writing succeeds again.
 //!
-//! The pid of a record is asked of the kernel each time, so it is right after any fork, also one
-//! that the app made.
+//! Each record asks the kernel for the pid, so the pid is right after any fork, including one that
+//! the app made.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -17,6 +16,7 @@ mod error;
 mod escape;
 mod form;
 mod formatter;
+mod json;
 mod sink;
 mod stamp;
 
@@ -26,42 +26,44 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-pub use access::{AccessFormat, AccessFormatter, AccessLog, FormatError, Record};
+pub use access::{
+    AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, Record,
+};
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
 pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
-pub use formatter::{ErrorRecord, Formatter, GunicornFormatter};
+pub use formatter::{ErrorRecord, Formatter, GunicornFormatter, JsonFormatter};
 pub use rcorn_types::Level;
 pub use sink::{DescriptorSink, Sink, open};
 
 use rcorn_sys::clock;
 
-/// This process's error log, once [`init`] has run.
+/// The error log of this process, after [`init`].
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// An error log: the form of its records, where they go, and from which level on.
+/// An error log: form, destination, and the least severe level that is written.
 #[derive(Debug)]
 pub struct Log {
-    /// The form: an index of [`ErrorForm::ALL`]. Not behind a lock, which a fork could leave
+    /// The form, as an index into [`ErrorForm::ALL`]: an atomic, because a fork could leave a lock
     /// locked.
     form: AtomicUsize,
     sink: Box<dyn Sink>,
     threshold: AtomicU8,
-    /// Records that could not be written since the last one that could.
+    /// The number of records lost since the last one that was written.
     lost: AtomicU64,
-    /// Standard output and standard error go to the log too.
+    /// Standard output and standard error go to this log, too.
     captures: AtomicBool,
 }
 
 impl Log {
-    /// A log that writes to `fd`, which is `settings.target` opened. [`Log::reopen`] opens the path
-    /// of the target again; a standard stream has none, and is not reopened.
+    /// A log that writes to `fd`, the open `settings.target`. [`Log::reopen`] opens the path of the
+    /// target again; a standard stream has no path and is not reopened.
     pub fn new(fd: OwnedFd, settings: &ErrorLogSettings) -> Self {
         let sink = DescriptorSink::new(fd, settings.target.path());
         Self::with(Box::new(sink), settings.form, settings.level)
     }
 
-    /// A log with this destination and this form.
+    /// A log with this destination, form and level.
     pub fn with(sink: Box<dyn Sink>, form: ErrorForm, level: Level) -> Self {
         let log = Self {
             form: AtomicUsize::new(0),
@@ -89,7 +91,7 @@ impl Log {
         level.python_number() >= self.threshold.load(Ordering::Relaxed)
     }
 
-    /// Writes one record, if its level is high enough. Text of several lines stays as it is.
+    /// Writes a record, if its level is severe enough. The text may have several lines.
     pub fn record(&self, level: Level, text: fmt::Arguments<'_>) {
         if !self.enabled(level) {
             return;
@@ -99,7 +101,7 @@ impl Log {
             let note = format_args!("{lost} log records could not be written");
             let note = formatted(self.formatter(), Level::Warning, note);
             if self.sink.write(&note).is_ok() {
-                // Not a store of 0: another thread may have lost one meanwhile.
+                // A subtraction, because another thread may have lost a record meanwhile.
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
             }
         }
@@ -109,24 +111,29 @@ impl Log {
         }
     }
 
-    /// Writes bytes as they are, in every form of the log: what an app writes to `wsgi.errors`.
+    /// Writes bytes that an app has written to `wsgi.errors`, unchanged unless the form of the log
+    /// has a place for them.
     pub fn raw(&self, bytes: &[u8]) {
-        if self.sink.write(bytes).is_err() {
+        let text = String::from_utf8_lossy(bytes);
+        let text = format_args!("{text}");
+        let record = self.formatter().app_text(&made_now(Level::Error, text));
+        let bytes = record.as_deref().unwrap_or(bytes);
+        if !bytes.is_empty() && self.sink.write(bytes).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. If
-    /// the file cannot be opened, the log stays on the old one and records the error there.
+    /// the file cannot be opened, the log stays on the old file and records the error there.
     pub fn reopen(&self) {
         let result = self.sink.reopen();
         self.follow(result);
     }
 
-    /// Applies new settings: level, form, and the destination, which is `fd`: `settings.target`
-    /// opened. The log's descriptor keeps its number, so that children which inherited it write
-    /// to the new file. If the file cannot be replaced, the log stays on the old one and
-    /// records the error there.
+    /// Applies new settings: level, form, and the destination `fd`, the open `settings.target`. The
+    /// descriptor of the log keeps its number, so that children which inherited it write to the new
+    /// file. If the file cannot be replaced, the log stays on the old file and records the error
+    /// there.
     pub fn redirect(&self, fd: &OwnedFd, settings: &ErrorLogSettings) {
         self.threshold
             .store(settings.level.python_number(), Ordering::Relaxed);
@@ -135,8 +142,8 @@ impl Log {
         self.follow(result);
     }
 
-    /// Lets standard output and standard error go to this log from now on (`--capture-output`),
-    /// also after it was reopened.
+    /// Redirects standard output and standard error to this log (`--capture-output`), now and
+    /// whenever it is reopened.
     pub fn capture_output(&self) {
         self.captures.store(true, Ordering::Relaxed);
         self.follow(Ok(()));
@@ -160,8 +167,8 @@ impl Log {
     }
 }
 
-/// Sets this process's error log, which writes to `fd`: `settings.target` opened. Called again, it
-/// applies new settings to the log; see [`Log::redirect`].
+/// Sets the error log of this process, which writes to `fd`, the open `settings.target`. A further
+/// call applies new settings to the log; see [`Log::redirect`].
 pub fn init(fd: OwnedFd, settings: &ErrorLogSettings) {
     match LOG.get() {
         Some(log) => log.redirect(&fd, settings),
@@ -178,14 +185,14 @@ pub fn reopen() {
     }
 }
 
-/// Lets standard output and standard error go to the log (`--capture-output`).
+/// Redirects standard output and standard error to the log (`--capture-output`).
 pub fn capture_output() {
     if let Some(log) = LOG.get() {
         log.capture_output();
     }
 }
 
-/// Whether records of this level are written: ask before building costly text.
+/// Whether records of this level are written. Check it before building text that is expensive.
 pub fn enabled(level: Level) -> bool {
     LOG.get().map_or_else(
         || level.python_number() >= Level::Info.python_number(),
@@ -193,18 +200,17 @@ pub fn enabled(level: Level) -> bool {
     )
 }
 
-/// Writes one record. Bytes from outside must come through [`escaped`].
+/// Writes a record. Bytes from outside must be [`escaped`].
 pub fn record(level: Level, text: fmt::Arguments<'_>) {
     if let Some(log) = LOG.get() {
         log.record(level, text);
     } else if enabled(level) {
-        // Before `init` there is only standard error; when that fails nobody is left to tell.
+        // Before `init` there is only standard error, and no place to report its failure.
         drop(io::stderr().write_all(&formatted(&GunicornFormatter, level, text)));
     }
 }
 
-/// Writes bytes as they are, without a prefix and at any level: what an app writes to
-/// `wsgi.errors`.
+/// Writes bytes that an app has written to `wsgi.errors`, at every level; see [`Log::raw`].
 pub fn raw(bytes: &[u8]) {
     match LOG.get() {
         Some(log) => log.raw(bytes),
@@ -237,17 +243,21 @@ pub fn critical(text: fmt::Arguments<'_>) {
     record(Level::Critical, text);
 }
 
-/// A record of now and of this process, as bytes.
+/// The bytes of a record of this process, made now.
 fn formatted(formatter: &dyn Formatter, level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    let record = ErrorRecord {
+    formatter.format(&made_now(level, text), &mut bytes);
+    bytes
+}
+
+/// A record of this process.
+fn made_now(level: Level, text: fmt::Arguments<'_>) -> ErrorRecord<'_> {
+    ErrorRecord {
         time: clock::wall(),
         pid: std::process::id(),
         level,
         text,
-    };
-    formatter.format(&record, &mut bytes);
-    bytes
+    }
 }
 
 #[cfg(test)]

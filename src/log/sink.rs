@@ -1,4 +1,4 @@
-//! Where the records of logs go. Their form is another matter: see `formatter` and `access`.
+//! The destinations of logs. The forms of records are in `formatter` and `access`.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -17,51 +17,52 @@ use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
 use super::FileError;
 use rcorn_sys::descriptor::{replace, set_inherited};
 
-/// How long a record waits for room in a non-blocking pipe before it is given up, in milliseconds.
-/// Someone else made the pipe non-blocking (a shell, a container runtime) and reads it slowly.
+/// How long a record waits for room in a non-blocking pipe before it is lost, in milliseconds. Such
+/// a pipe was made non-blocking by another program (a shell, a container runtime) that reads
+/// slowly.
 const MAX_WAIT_MS: u16 = 1000;
 
-/// Where the bytes of records go. Used by the error log and the access log, which report its
-/// failures; it prints nothing itself. It must not take a lock in [`write`](Sink::write): a fork
-/// meanwhile would leave it locked in the child for ever.
+/// The destination of the bytes of records. Both logs use it and report its failures; a sink does
+/// not log. [`write`](Sink::write) must not take a lock, because a fork meanwhile would leave it
+/// locked in the child for ever.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Writes all of one record, as a rule in one go.
+    /// Writes a whole record, usually with one system call.
     ///
     /// # Errors
     ///
-    /// The record, or a part of it, is lost.
+    /// The record or a part of it is lost.
     fn write(&self, record: &[u8]) -> io::Result<()>;
 
     /// Opens the destination again, for log rotation. On failure the old one stays in use.
     ///
     /// # Errors
     ///
-    /// The new file cannot be opened or put in place of the old one.
+    /// The new file cannot be opened, or cannot replace the old one.
     fn reopen(&self) -> Result<(), FileError>;
 
-    /// Writes to the file of `fd` from now on; `path` is what [`reopen`](Sink::reopen) opens.
+    /// Writes to the file of `fd` from now on. [`reopen`](Sink::reopen) opens `path`.
     ///
     /// # Errors
     ///
-    /// The file cannot be put in place of the old one.
+    /// The file cannot replace the old one.
     fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError>;
 
-    /// The descriptor to which others may write lines of their own, if there is one.
+    /// The descriptor of the destination, if there is one. Others may write their own lines to it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A descriptor, and the path to open it by again when it is a file. One write(2) a record, so that
-/// the records of several processes do not mix.
+/// A descriptor, with its path if it is a file. Each record is one write(2), so that the records of
+/// several processes do not mix.
 #[derive(Debug)]
 pub struct DescriptorSink {
     fd: OwnedFd,
-    /// Only reopening and redirecting take this lock: the order comes to one thread. Writing takes
-    /// none, because a fork in between would leave it locked in the child for ever.
+    /// Only reopening and redirecting take this lock, in the one thread that gets the order.
+    /// Writing takes no lock.
     path: Mutex<Option<PathBuf>>,
 }
 
 impl DescriptorSink {
-    /// Writes to `fd`; without a path there is nothing to reopen.
+    /// A sink that writes to `fd`. Without a path, reopening does nothing.
     #[must_use]
     pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
         Self {
@@ -70,9 +71,9 @@ impl DescriptorSink {
         }
     }
 
-    /// Puts a new file on our descriptor number. Swapped in one step: a line written meanwhile by
-    /// another thread goes to the old or the new file, and children that inherited the number
-    /// stay right.
+    /// Replaces the file behind our descriptor number, in one step: a line that another thread
+    /// writes meanwhile goes to the old file or to the new one, and children that inherited the
+    /// number write to the new one.
     fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
         replace(&self.fd, new).map_err(|source| FileError::Replace { source })
     }
@@ -112,7 +113,7 @@ impl Sink for DescriptorSink {
     }
 }
 
-/// Leads standard output and standard error to a sink.
+/// Redirects standard output and standard error to a sink.
 pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
     let captured = match sink.descriptor() {
         Some(fd) => dup2_stdout(fd).and_then(|()| dup2_stderr(fd)),
@@ -123,13 +124,16 @@ pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
     })
 }
 
-/// Opens a log file for appending and creates it if need be, with mode 0644 (less the umask), owned
-/// by `owner` when it was created: after a privilege drop the workers must be able to reopen it.
-/// gunicorn's mode is 0666, which with its umask of 0 lets everyone forge records.
+/// Opens a log file for appending. If the file does not exist, it is created with mode 0644 (minus
+/// the umask) and the owner `owner`, because workers without privileges must be able to reopen it.
+/// gunicorn's mode is 0666, which lets everyone forge records under its umask of 0.
+///
+/// # Errors
+///
+/// The file cannot be opened or created, or its owner cannot be set.
 pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError> {
-    // The path would be opened anew, which fails for sockets (journald) and after a privilege drop,
-    // and for a file would not share the position with other writers of the same standard
-    // output.
+    // Duplicated, not opened by the path: that fails for sockets (journald) and without privileges,
+    // and a file would not share its position with other writers of the same standard output.
     let standard = match path.to_str() {
         Some("/dev/stdout" | "/proc/self/fd/1") => Some(unistd::dup(io::stdout())),
         Some("/dev/stderr" | "/proc/self/fd/2") => Some(unistd::dup(io::stderr())),
@@ -155,8 +159,8 @@ pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError
     Ok(fd)
 }
 
-/// Opens the successor of the file behind `old`. When it has to be created, it gets the same owner:
-/// root's new file could not be opened by the workers. Where that is not allowed it is not needed.
+/// Opens the successor of the file `old`. If it must be created, it gets the same owner, because
+/// workers could not open a new file of root's. A process that is not root need not set the owner.
 fn open_after(path: &Path, old: &OwnedFd) -> Result<OwnedFd, FileError> {
     let owner = fstat(old)
         .ok()
@@ -165,17 +169,17 @@ fn open_after(path: &Path, old: &OwnedFd) -> Result<OwnedFd, FileError> {
     open(path, owner)
 }
 
-/// Opens for appending; says whether the file was created.
+/// Opens a file for appending; returns whether the file was created.
 fn append(path: &Path) -> io::Result<(OwnedFd, bool)> {
     let mut options = OpenOptions::new();
-    // O_NONBLOCK: a FIFO that nobody reads must be an error, not an arbiter that hangs.
+    // O_NONBLOCK: for a FIFO without a reader, open(2) must fail instead of blocking the arbiter.
     options
         .append(true)
         .mode(0o644)
         .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
     let (file, is_new) = match options.clone().create_new(true).open(path) {
         Ok(file) => (file, true),
-        // Also a link that leads nowhere yet, which `create` follows and `create_new` does not.
+        // Also a dangling symbolic link, which `create` follows and `create_new` does not.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             (options.create(true).open(path)?, false)
         }

@@ -1,6 +1,6 @@
-//! The two spellings of local time in the logs. Each is made once a second and thread, then copied:
-//! a worker writes thousands of lines with the same one. A thread's cache is no lock, so a fork
-//! cannot leave it taken.
+//! The formats of local time in the logs. A time is formatted once per second and thread, because a
+//! worker writes thousands of lines with the same one. The caches are thread-local and not behind a
+//! lock, which a fork could leave locked.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -22,7 +22,7 @@ impl Stamp {
     fn of(text: std::fmt::Arguments<'_>) -> Self {
         let mut bytes = [0; 40];
         let mut rest: &mut [u8] = &mut bytes;
-        // Longer than 40 bytes only for years beyond anything; then it is cut.
+        // Only absurd years need more than 40 bytes; the text is cut then.
         drop(rest.write_fmt(text));
         let unused = rest.len();
         let length = bytes.len().saturating_sub(unused);
@@ -35,6 +35,7 @@ type Cache = Cell<Option<(i64, Stamp)>>;
 thread_local! {
     static ERROR_LOG: Cache = const { Cell::new(None) };
     static ACCESS_LOG: Cache = const { Cell::new(None) };
+    static RFC3339: Cache = const { Cell::new(None) };
 }
 
 /// `[2026-11-21 01:25:05 +0000]`
@@ -45,6 +46,11 @@ pub(super) fn error_log(unix_seconds: i64) -> Stamp {
 /// `[21/Nov/2026:01:25:06 +0000]`
 pub(super) fn access_log(unix_seconds: i64) -> Stamp {
     ACCESS_LOG.with(|cache| cached(cache, unix_seconds, spell_access_log))
+}
+
+/// `2026-11-21T01:25:06+00:00` (RFC 3339), for JSON
+pub(super) fn rfc3339(unix_seconds: i64) -> Stamp {
+    RFC3339.with(|cache| cached(cache, unix_seconds, spell_rfc3339))
 }
 
 fn cached(cache: &Cache, unix_seconds: i64, spell: fn(&LocalTime) -> Stamp) -> Stamp {
@@ -91,14 +97,30 @@ fn spell_access_log(time: &LocalTime) -> Stamp {
     ))
 }
 
-/// Sign, hours and minutes of the offset from UTC.
+fn spell_rfc3339(time: &LocalTime) -> Stamp {
+    let LocalTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = *time;
+    let (sign, east, past) = offset(time);
+    Stamp::of(format_args!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{sign}{east:02}:{past:02}"
+    ))
+}
+
+/// The sign, the hours and the minutes of the offset from UTC.
 fn offset(time: &LocalTime) -> (char, u32, u32) {
     let minutes = time.offset_minutes.unsigned_abs();
     let sign = if time.offset_minutes < 0 { '-' } else { '+' };
     (sign, minutes.div_euclid(60), minutes.rem_euclid(60))
 }
 
-/// English whatever the locale, as every log reader expects.
+/// The English name in every locale, as log readers expect.
 fn month_name(month: u32) -> &'static str {
     match month {
         1 => "Jan",
@@ -132,7 +154,7 @@ mod tests {
     };
 
     #[test]
-    fn both_spellings_have_two_digits_and_the_offset() {
+    fn all_spellings_have_two_digits_and_the_offset() {
         assert_eq!(
             spell_error_log(&EVENING).as_bytes(),
             b"[2026-02-03 04:05:06 -0330]"
@@ -140,6 +162,10 @@ mod tests {
         assert_eq!(
             spell_access_log(&EVENING).as_bytes(),
             b"[03/Feb/2026:04:05:06 -0330]"
+        );
+        assert_eq!(
+            spell_rfc3339(&EVENING).as_bytes(),
+            b"2026-02-03T04:05:06-03:30"
         );
         let east = LocalTime {
             offset_minutes: 345,

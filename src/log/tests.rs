@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe2;
-use rcorn_settings::{LogTarget, Settings};
+use rcorn_settings::{LogFormat, LogTarget, Settings};
 
 use super::*;
 
@@ -199,6 +199,36 @@ fn new_settings_change_the_form() {
 }
 
 #[test]
+fn a_record_in_json_is_an_object_on_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("error.log");
+    let json = ErrorLogSettings {
+        form: ErrorForm::Json,
+        ..to_file(&path, Level::Info)
+    };
+    let log = Log::new(open(&path, None).unwrap(), &json);
+    log.record(Level::Warning, format_args!("two\nlines \"{}\"\n", 'é'));
+    log.raw(b"Traceback\n\xff");
+    log.raw(b"\n");
+    let written = text(&path);
+    let lines: Vec<serde_json::Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [record, app] = lines.as_slice() else {
+        panic!("{written}");
+    };
+    assert_eq!(record["message"], "two\nlines \"é\"");
+    assert_eq!(record["level"], "WARNING");
+    assert_eq!(record["pid"], std::process::id());
+    assert!(record.get("logger").is_none(), "{record}");
+    let time = record["time"].as_str().unwrap();
+    assert_eq!(time.len(), "2026-11-21T01:25:05+00:00".len(), "{time}");
+    assert_eq!(app["message"], "Traceback\n\u{fffd}");
+    assert_eq!(app["logger"], "wsgi.errors");
+}
+
+#[test]
 fn the_error_log_of_the_settings_differs_when_one_of_its_settings_does() {
     let settings = Settings::default();
     let log = ErrorLogSettings::of(&settings);
@@ -210,6 +240,10 @@ fn the_error_log_of_the_settings_differs_when_one_of_its_settings_does() {
         },
         Settings {
             loglevel: Level::Debug,
+            ..settings.clone()
+        },
+        Settings {
+            log_format: LogFormat::Json,
             ..settings.clone()
         },
     ];
@@ -224,8 +258,17 @@ fn the_access_log_has_the_format_of_the_settings() {
         access_log_format: format.to_owned(),
         ..Settings::default()
     };
-    let AccessForm::Line(format) = AccessForm::of(&settings("%(s)s %(m)s")).unwrap();
-    assert_eq!(format, AccessFormat::compile("%(s)s %(m)s").unwrap());
+    let line = AccessFormat::compile("%(s)s %(m)s").unwrap();
+    assert_eq!(
+        AccessForm::of(&settings("%(s)s %(m)s")),
+        Ok(AccessForm::Line(line))
+    );
+    assert_eq!(
+        AccessForm::of(&settings("json")),
+        Ok(AccessForm::Json(JsonFields))
+    );
+    let json = AccessForm::of(&settings(r#"{"s":%(s)s}"#));
+    assert!(matches!(json, Ok(AccessForm::JsonLine(_))), "{json:?}");
     assert!(AccessForm::of(&settings("%h")).is_err());
 }
 

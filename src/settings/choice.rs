@@ -90,6 +90,16 @@ choices! {
 }
 
 choices! {
+    /// The form of the error log.
+    LogFormat, "gunicorn or json", "FORM" {
+        /// gunicorn's lines.
+        Gunicorn = "gunicorn",
+        /// One JSON object on each line.
+        Json = "json",
+    }
+}
+
+choices! {
     /// The protocol of an address.
     Protocol, "a protocol", "PROTOCOL" {
         /// HTTP/1.1 and 1.0.
@@ -126,6 +136,43 @@ choices! {
         Dangerous = "dangerous",
     }
 }
+
+/// The `Server` field of responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// There is none.
+    Off,
+    /// Its value.
+    Text(String),
+}
+
+impl Value for ServerHeader {
+    const NOUN: &'static str = "a text, or off";
+    const VALUE_NAME: &'static str = "TEXT";
+
+    fn parse(text: &str) -> Result<Self, Cause> {
+        let text = text.trim();
+        if ["", "off", "false", "none"].contains(&text.to_ascii_lowercase().as_str()) {
+            Ok(Self::Off)
+        } else if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            Ok(Self::Text(text.to_owned()))
+        } else {
+            Err(Cause::because(
+                "has characters that a header field cannot have",
+                "use printable ASCII",
+            ))
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+text_form!(ServerHeader);
 
 impl Value for Level {
     const NOUN: &'static str = "a log level";

@@ -45,8 +45,8 @@ pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
-    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
-    UpgradeMode,
+    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
+    ReloadEngine, ServerHeader, UpgradeMode,
 };
 pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};

@@ -13,8 +13,8 @@ use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
-    DrainMode, HeaderMap, Level, LogTarget, Preload, Protocol, ProxyProtocol, ReloadEngine,
-    UpgradeMode,
+    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
+    ReloadEngine, ServerHeader, UpgradeMode,
 };
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
@@ -165,6 +165,12 @@ settings! {
     /// Close a connection after this many requests; 0 disables the limit.
     max_keepalive_requests: u64 = 0 => Http, Reload, flag "max-keepalive-requests";
 
+    /// The `Server` field of responses; `off` sends none.
+    ///
+    /// An app that sets the field itself overrides it.
+    server_header: ServerHeader = ServerHeader::Text("rcorn".to_owned()) => Http, Reload,
+        flag "server-header";
+
     /// How long a client may take to send the head of a request; 0 disables the limit.
     header_timeout: Seconds = Seconds::new(20) => Http, Reload, flag "header-timeout";
 
@@ -207,7 +213,7 @@ settings! {
     limit_request_fields: u32 = 100 => Http, Reload, bounds Bounds::lowered_to(32768),
         flag "limit-request-fields";
 
-    /// The longest header field; 0 means 8190.
+    /// The longest header field, with name, colon, value and line end; 0 means 8190.
     limit_request_field_size: Size = Size::new(8190) => Http, Reload,
         bounds Bounds::lowered_to(1 << 20),
         flag "limit-request-field_size", flag "limit-request-field-size";
@@ -314,12 +320,24 @@ settings! {
     /// Write the access log to this file; `-` is standard output. By default there is none.
     accesslog: Option<LogTarget> = None => Logs, Reload, flag "access-logfile";
 
-    /// The format of a line in the access log, in gunicorn's syntax.
+    /// The format of a line in the access log, in gunicorn's syntax, or `json`.
+    ///
+    /// `json` writes one object for each request, with time, client, user, method, target, path,
+    /// query, protocol, status, bytes, duration in seconds, host, referer, user agent and process.
+    /// Numbers are numbers, and what a request does not have is null. A format that is JSON itself
+    /// (`{"path":"%(U)s","bytes":%(B)s}`) is escaped so that each line stays JSON, whatever the
+    /// client sends.
     access_log_format: String = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#
         .to_owned() => Logs, Reload, named "FORMAT", flag "access-logformat";
 
     /// The least severe level that is written to the error log.
     loglevel: Level = Level::Info => Logs, Reload, flag "log-level";
+
+    /// The form of the error log: `gunicorn` or `json`.
+    ///
+    /// `json` writes one object for each record, with time, process, level and message, also for
+    /// what an app writes to `wsgi.errors`. What an app writes to standard error stays as it is.
+    log_format: LogFormat = LogFormat::Gunicorn => Logs, Reload, flag "log-format";
 
     /// Configure Python's loggers from this file, before the app is imported. It is read by
     /// `logging.config.fileConfig`.

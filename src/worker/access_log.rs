@@ -1,4 +1,4 @@
-//! The access-log line of one request, made only when there is an access log.
+//! The access log of a worker: the record of one request, made only if there is an access log.
 
 use std::time::Duration;
 
@@ -19,25 +19,25 @@ use super::request::Request;
 #[derive(Debug)]
 pub(super) struct AccessLog {
     output: Output,
-    /// Holds the path of a line.
+    /// A buffer for the decoded path.
     path: Vec<u8>,
 }
 
-/// Where the lines go.
+/// The destination of the records.
 #[derive(Debug)]
 enum Output {
-    /// To a file, by rcorn itself.
+    /// A file, which rcorn writes itself.
     File {
         file: AccessFile,
         form: AccessForm,
-        /// Holds a line.
+        /// A buffer for a record.
         line: Vec<u8>,
     },
-    /// To a logger of Python's.
+    /// A logger of Python.
     Logger(PythonLogger),
 }
 
-/// What a line tells of.
+/// The request that a record is about.
 #[derive(Clone, Copy)]
 pub(super) struct AccessLine<'a, 'py> {
     pub(super) request: &'a Request<'a>,
@@ -48,13 +48,13 @@ pub(super) struct AccessLine<'a, 'py> {
 }
 
 impl AccessLog {
-    /// Writes to a file, in this form.
+    /// An access log that writes to a file, in this form.
     pub(super) fn to_file(file: AccessFile, form: AccessForm) -> Self {
         let line = Vec::new();
         Self::new(Output::File { file, form, line })
     }
 
-    /// Writes to a logger of Python's.
+    /// An access log that writes to a logger of Python.
     pub(super) fn to_logger(logger: PythonLogger) -> Self {
         Self::new(Output::Logger(logger))
     }
@@ -66,7 +66,7 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again.
+    /// Opens the file again by its path.
     pub(super) fn reopen(&self) {
         match &self.output {
             Output::File { file, .. } => file.reopen(),
@@ -74,7 +74,7 @@ impl AccessLog {
         }
     }
 
-    /// Writes the request's line. A logger's code may do anything.
+    /// Writes the record of a request. A logger runs Python code, which may do anything.
     pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
         self.path.clear();
         let request = about.request;
@@ -152,7 +152,7 @@ impl Record for Line<'_, '_> {
             .is_some()
     }
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        // The head as it was sent: one field a line.
+        // The head as it was sent, with one field per line.
         let mut lines = self
             .about
             .response_head

@@ -1,36 +1,53 @@
-//! The access log by Python's logger `gunicorn.access`: the fields of each line are its arguments,
-//! as with gunicorn, so that formatters of users find them.
+//! The access log through Python's logger `gunicorn.access`. The fields of a record are its
+//! arguments, as in gunicorn, so that formatters find them.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use rcorn_app::loggers::access_logger;
 use rcorn_log as log;
-use rcorn_log::{AccessFormat, Record};
+use rcorn_log::{AccessForm, AccessFormat, AccessFormatter as _, Record};
 use rcorn_python::traceback;
 
 use super::access_log::AccessLine;
 
-/// All fields of the format without a name in braces, and those of them that are numbers.
+/// The fields of the format that have no name in braces.
 const FIELDS: &str = "hlutrsmUqHbBfaTMDLp";
+/// Those of [`FIELDS`] that are numbers.
 const NUMBERS: &str = "BTMD";
 
-/// The logger, and how each field is made.
+/// The logger, and the format of each field.
 #[derive(Debug)]
 pub(super) struct PythonLogger {
     write: Py<PyAny>,
     fields: Vec<(char, AccessFormat)>,
+    /// The form of the whole message, if that is JSON: Python's formatting of the fields would not
+    /// escape them.
+    json: Option<AccessForm>,
 }
 
+/// The field that is the whole message, if that is JSON.
+const JSON: &str = "json";
+
 impl PythonLogger {
-    pub(super) fn new(py: Python<'_>, format: &str) -> PyResult<Self> {
+    /// The logger of `access_log_format`, whose form is `form`.
+    pub(super) fn new(py: Python<'_>, format: &str, form: AccessForm) -> PyResult<Self> {
+        let json = match form {
+            AccessForm::Line(_) => None,
+            AccessForm::Json(_) | AccessForm::JsonLine(_) => Some(form),
+        };
+        let format = match &json {
+            None => format.to_owned(),
+            Some(_) => format!("%({JSON})s"),
+        };
         let compile =
             |name: char| AccessFormat::compile(&format!("%({name})s")).map(|made| (name, made));
         let fields = FIELDS.chars().map(compile).collect::<Result<_, _>>();
         Ok(Self {
-            write: access_logger(py, format)?.unbind(),
+            write: access_logger(py, &format)?.unbind(),
             fields: fields
                 .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?,
+            json,
         })
     }
 
@@ -53,6 +70,11 @@ impl PythonLogger {
                 Ok(number) if NUMBERS.contains(*name) => all.set_item(name, number)?,
                 Ok(_) | Err(_) => all.set_item(name, text)?,
             }
+        }
+        if let Some(form) = &self.json {
+            value.clear();
+            form.format(record, &mut value);
+            all.set_item(JSON, String::from_utf8_lossy(&value).trim_end())?;
         }
         let latin1 = |bytes: &[u8]| {
             bytes

@@ -1,24 +1,24 @@
-//! The atoms of the access-log format: what each name in `%(name)s` stands for, and how its raw
-//! value is got from a [`Record`]. Nothing here escapes or pads; `render` does.
+//! The atoms of the access log format: the meaning of each name in `%(name)s`, and its raw value.
+//! `render` escapes and pads values.
 
 use super::Record;
 
-/// What an atom stands for.
+/// The meaning of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Atom {
-    /// Text that the peer or the app chose: to be escaped.
+    /// Text from the client or the app, which must be escaped.
     Foreign(Foreign),
-    /// A number of ours.
+    /// A number that rcorn measured.
     Measure(Measure),
-    /// `t`: when the reply was complete.
+    /// `t`: when the response was complete.
     Time,
-    /// `p`: the process that served it, as `<123>`.
+    /// `p`: the process that served the request, as `<123>`.
     Pid,
-    /// `l`, and every name that nobody knows: prints `-`.
+    /// `l`, and every unknown name: prints `-`.
     Dash,
 }
 
-/// Text that the peer or the app chose.
+/// Text from the client or the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
     /// `h`
@@ -43,14 +43,14 @@ pub(super) enum Foreign {
     Environ(Box<str>),
 }
 
-/// A number of ours.
+/// A number that rcorn measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
     /// `s`
     Status,
-    /// `b`: `-` when unknown
+    /// `b`: prints `-` if unknown
     BytesOrDash,
-    /// `B`: `None` when unknown
+    /// `B`: prints `None` if unknown, as Python does
     Bytes,
     /// `T`
     Seconds,
@@ -62,14 +62,14 @@ pub(super) enum Measure {
     DecimalSeconds,
 }
 
-/// A value of a [`Measure`].
+/// The value of a [`Measure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// As it is.
+    /// A whole number.
     Whole(u64),
-    /// To be shown as seconds with a fraction.
+    /// Nanoseconds, printed as seconds with a fraction.
     Nanoseconds(u64),
-    /// Not known: this text stands for it.
+    /// An unknown number, for which this text is printed.
     Unknown(&'static str),
 }
 
@@ -115,7 +115,7 @@ fn request_header(name: &str) -> Atom {
 }
 
 impl Measure {
-    /// Its value.
+    /// The value for this request.
     pub(super) fn of(self, record: &impl Record) -> Number {
         let whole = |unit: u64| Number::Whole(record.duration_ns().div_euclid(unit));
         match self {
@@ -135,9 +135,16 @@ impl Measure {
 }
 
 impl Foreign {
-    /// Appends the raw value.
+    /// Appends the raw value for this request, `-` if there is none.
     pub(super) fn of(&self, record: &impl Record, out: &mut Vec<u8>) {
-        let known = match self {
+        if !self.find(record, out) {
+            out.push(b'-');
+        }
+    }
+
+    /// Appends the raw value for this request, and returns whether there is one.
+    pub(super) fn find(&self, record: &impl Record, out: &mut Vec<u8>) -> bool {
+        match self {
             Self::RemoteAddr => all(record.remote_addr().as_bytes(), out),
             Self::User => user(record, out),
             Self::RequestLine => {
@@ -154,9 +161,6 @@ impl Foreign {
             Self::RequestHeader(name) => record.request_header(name, out),
             Self::ResponseHeader(name) => record.response_header(name, out),
             Self::Environ(name) => record.environ(name, out),
-        };
-        if !known {
-            out.push(b'-');
         }
     }
 }
@@ -166,7 +170,7 @@ fn all(value: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends the user of an HTTP Basic field (RFC 7617), if there is one.
+/// Appends the user of Basic authentication (RFC 7617); returns whether there is one.
 fn user(record: &impl Record, out: &mut Vec<u8>) -> bool {
     let mark = out.len();
     if !record.request_header("authorization", out) {
@@ -192,7 +196,7 @@ fn user(record: &impl Record, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Decodes base64 (RFC 4648 section 4); `None` if it is anything else. Padding may be missing.
+/// Decodes base64 (RFC 4648 section 4) with or without padding; `None` if it is anything else.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let unpadded = text
         .strip_suffix(b"==")
@@ -208,7 +212,7 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
             bits = (bits << 6) | u32::from(digit);
         }
         let [_, first, second, third] = bits.to_be_bytes();
-        // Two letters carry one byte, three two, four three; one alone carries none.
+        // Four letters are three bytes, three are two, two are one; one letter alone is an error.
         let whole = [first, second, third];
         decoded.extend_from_slice(whole.get(..group.len().checked_sub(1).filter(|n| *n > 0)?)?);
     }

@@ -1,6 +1,6 @@
-//! Compiles an access-log format: Python's `%(name)s` formatting over the atoms of `atom`. Called
-//! once when settings are read; a mistake is an error there, naming its place, and never one for
-//! each request.
+//! Compiles the format of the access log: Python's `%(name)s` formatting with the atoms of `atom`.
+//! That happens once, when settings are read, so a mistake is reported there and not for each
+//! request.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::atom::{Atom, Measure};
 
-/// Widest field and longest precision: a slip of the finger must not write megabytes a line.
+/// Maximum width and precision, so that a typing error does not write megabytes for each line.
 const MAX_WIDTH_CHARS: usize = 4096;
 
 /// A compiled access-log format.
@@ -21,32 +21,33 @@ pub struct AccessFormat {
 /// A part of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Bytes as they are.
+    /// Literal bytes.
     Literal(Box<[u8]>),
-    /// A value as it is.
+    /// A value, printed with `%s`.
     Plain(Atom),
-    /// A value with a width or the like.
+    /// A value with another conversion, a width, a precision or flags.
     Shaped(Atom, Shape),
 }
 
-/// How to print a value: what stands between `)` and the end of a conversion.
+/// How to print a value: the part of a conversion after `)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// `-`: spaces behind, not before.
+    /// `-`: padding is added after the value, not before it.
     pub(super) left: bool,
-    /// `0`: a number is filled with zeroes.
+    /// `0`: a number is padded with zeroes.
     pub(super) zeroes: bool,
-    /// `+` or a space before a number.
+    /// `+` or a space: printed before a number.
     pub(super) sign: Option<u8>,
-    /// Fewest characters.
+    /// The minimum number of characters.
     pub(super) width: usize,
-    /// Text: most characters. Whole numbers: fewest digits. Fractions: digits behind the point.
+    /// Text: the maximum number of characters. Whole numbers: the minimum number of digits.
+    /// Fractions: the number of digits after the point.
     pub(super) precision: Option<usize>,
     /// The letter at the end.
     pub(super) kind: Conversion,
 }
 
-/// What a value is printed as.
+/// The letter of a conversion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Conversion {
     /// `s`
@@ -64,50 +65,50 @@ pub(super) enum Conversion {
     Octal,
 }
 
-/// What is wrong with an access-log format. Positions count characters from 1.
+/// An error in the format of the access log. Positions are numbers of characters, from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FormatError {
-    /// A percent sign that begins no value, such as Apache's `%h`.
+    /// A percent sign without a name, such as Apache's `%h`.
     #[error(
         "access log format, character {position}: '%' must be followed by '(' or '%', not {found}"
     )]
     NoName {
-        /// Where the percent sign is.
+        /// The position of the percent sign.
         position: usize,
-        /// What follows it.
+        /// The character after it.
         found: FoundChar,
     },
     /// A name without its closing parenthesis.
     #[error("access log format, character {position}: the name after '%(' has no ')'")]
     Unclosed {
-        /// Where the percent sign is.
+        /// The position of the percent sign.
         position: usize,
     },
-    /// Something else than a conversion letter behind a name.
+    /// A name that no conversion letter follows.
     #[error(
-        "access log format, character {position}: '%({name})' is followed by {found}, which is no conversion"
+        "access log format, character {position}: '%({name})' is followed by {found}, which is not a conversion"
     )]
     NoConversion {
-        /// Where the wrong character is.
+        /// The position of the wrong character.
         position: usize,
         /// The name before it.
         name: String,
-        /// The character.
+        /// The wrong character.
         found: FoundChar,
     },
-    /// A width or precision that nobody can want.
+    /// A width or precision that is too large.
     #[error(
         "access log format, character {position}: '%({name})' is wider than {MAX_WIDTH_CHARS} characters"
     )]
     TooWide {
-        /// Where the number begins.
+        /// The position of the number.
         position: usize,
         /// The name before it.
         name: String,
     },
 }
 
-/// A character of the format, or its end.
+/// A character of the format, or the end of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundChar(pub Option<char>);
 
@@ -144,6 +145,10 @@ impl FormatError {
 
 impl AccessFormat {
     /// Compiles a format.
+    ///
+    /// # Errors
+    ///
+    /// The format is malformed.
     pub fn compile(text: &str) -> Result<Self, FormatError> {
         let mut reader = FormatParser {
             text,
@@ -182,22 +187,20 @@ impl AccessFormat {
     }
 }
 
-/// What of a format is not compiled yet.
+/// The part of a format that is not compiled yet.
 struct FormatParser<'a> {
     text: &'a str,
     rest: Peekable<CharIndices<'a>>,
 }
 
 impl FormatParser<'_> {
-    /// The character's number, from 1.
+    /// The number of the character at this byte, from 1.
     fn position(&self, index: usize) -> usize {
-        self.text
-            .get(..index)
-            .map_or(0, |before| before.chars().count())
-            .saturating_add(1)
+        let (before, _rest) = self.text.split_at(index);
+        before.chars().count().saturating_add(1)
     }
 
-    /// Reads from behind `%(` to the end of the conversion.
+    /// Reads a conversion, after its `%(`. `percent` is the byte of the percent sign.
     fn value(&mut self, percent: usize) -> Result<Piece, FormatError> {
         let name = self.name().ok_or_else(|| FormatError::Unclosed {
             position: self.position(percent),
@@ -222,23 +225,25 @@ impl FormatParser<'_> {
         })
     }
 
-    /// The name, up to the parenthesis that closes it; as in Python, parentheses inside are
-    /// counted.
+    /// Reads a name up to its closing parenthesis. As in Python, parentheses inside are counted.
     fn name(&mut self) -> Option<String> {
         let mut name = String::new();
-        let mut inner: usize = 0;
+        let mut open: usize = 0;
         loop {
             let (_, character) = self.rest.next()?;
             match character {
-                '(' => inner = inner.saturating_add(1),
-                ')' if inner == 0 => return Some(name),
-                ')' => inner = inner.saturating_sub(1),
+                '(' => open = open.checked_add(1)?,
+                ')' => match open.checked_sub(1) {
+                    Some(left) => open = left,
+                    None => return Some(name),
+                },
                 _ => {}
             }
             name.push(character);
         }
     }
 
+    /// Reads the rest of a conversion, after the name.
     fn shape(&mut self, name: &str) -> Result<Shape, FormatError> {
         let mut shape = Shape::default();
         while let Some((_, flag)) = self
@@ -255,10 +260,10 @@ impl FormatParser<'_> {
         }
         shape.width = self.number(name)?.unwrap_or(0);
         if self.rest.next_if(|(_, c)| *c == '.').is_some() {
-            // A point without digits means 0, as in C.
+            // Without digits, the precision is 0, as in C.
             shape.precision = Some(self.number(name)?.unwrap_or(0));
         }
-        // C's length letters mean nothing in Python either.
+        // The length letters of C have no meaning, as in Python.
         while self
             .rest
             .next_if(|(_, c)| matches!(c, 'h' | 'l' | 'L'))
@@ -287,7 +292,7 @@ impl FormatParser<'_> {
         Ok(shape)
     }
 
-    /// A decimal number, if one comes next.
+    /// Reads a decimal number, if there is one.
     fn number(&mut self, name: &str) -> Result<Option<usize>, FormatError> {
         let mut number: Option<usize> = None;
         let start = self

@@ -1,15 +1,17 @@
-//! The access log: one record for each request, by default a line in a format that the operator
-//! chose. `format` compiles it, `render` fills it in, and here are the request's side ([`Record`]),
-//! the form ([`AccessFormatter`]) and the destination ([`AccessLog`]). Called by the worker when
-//! the reply is complete, and by the arbiter for a request whose worker died.
+//! The access log: one record for each request. `format` compiles the operator's format, `render`
+//! fills it in. Here are the values of a request ([`Record`]), the form ([`AccessFormatter`]) and
+//! the destination ([`AccessLog`]). A worker writes the record when the response is complete; the
+//! arbiter writes it for a request whose worker died.
 //!
-//! Two things differ from gunicorn, on purpose. Control characters, bytes beyond ASCII and
-//! backslashes that come from the peer are escaped (`\x0a`, `\\`), not only the double quote:
-//! nobody can forge a line. And a conversion that does not fit its value (`%(h)d`) prints the value
-//! as text instead of raising.
+//! Two things differ from gunicorn. Control characters, bytes that are not ASCII and backslashes in
+//! values from the client are escaped (`\x0a`, `\\`), not only the double quote, so that nobody can
+//! forge a line. And a conversion that does not fit its value (`%(h)d`) prints the value as text
+//! instead of raising an exception. A format that is JSON itself is escaped by the rules of JSON
+//! instead (`json`).
 
 mod atom;
 mod format;
+pub(crate) mod json;
 mod render;
 
 use std::os::fd::OwnedFd;
@@ -17,52 +19,53 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use format::{AccessFormat, FormatError};
+pub use json::{JsonFields, JsonFormat};
 
 use super::sink::{DescriptorSink, Sink};
 use super::{FileError, error};
 
-/// What the format can ask of a request. Values are raw: rendering escapes them.
+/// The values of a request. They are raw: rendering escapes them.
 pub trait Record {
-    /// The peer's address; empty for a unix peer.
+    /// The address of the client; empty on a unix socket.
     fn remote_addr(&self) -> &str;
-    /// When the reply was complete, in seconds since 1970 (UTC).
+    /// When the response was complete, in seconds since 1970 (UTC).
     fn time(&self) -> i64;
     /// The method.
     fn method(&self) -> &[u8];
-    /// The target as it was sent.
+    /// The request target as it was sent.
     fn raw_uri(&self) -> &[u8];
-    /// `HTTP/1.1`.
+    /// The version, such as `HTTP/1.1`.
     fn protocol(&self) -> &[u8];
-    /// `PATH_INFO`.
+    /// `PATH_INFO`
     fn path(&self) -> &[u8];
-    /// `QUERY_STRING`.
+    /// `QUERY_STRING`
     fn query(&self) -> &[u8];
-    /// The status code of the reply.
+    /// The status code of the response.
     fn status(&self) -> u16;
-    /// How many bytes of the body were sent, when known.
+    /// The number of body bytes that were sent, if known.
     fn body_bytes(&self) -> Option<u64>;
-    /// How long it took, in nanoseconds.
+    /// The time from the head of the request to the end of the response, in nanoseconds.
     fn duration_ns(&self) -> u64;
-    /// The process that served it.
+    /// The process that served the request.
     fn pid(&self) -> u32;
-    /// Appends the value of this request field (the last one of that name; the name is in lower
-    /// case and to be compared without case) and says whether there is one.
+    /// Appends the value of the last request field of this name, and returns whether there is one.
+    /// The name is in lower case; the comparison ignores case.
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
-    /// The same for a field of the reply.
+    /// The same for a field of the response.
     fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
-    /// The same for a value of the environ; the name is as the operator wrote it, to be compared
-    /// without case.
+    /// The same for a value of the environ. The name is as the operator wrote it; the comparison
+    /// ignores case.
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool;
 }
 
-/// Turns a request into the bytes of its record. To add a form, implement this and add it to
-/// [`AccessForm`](crate::AccessForm).
+/// Turns a request into the bytes of its record. To add a form, implement this trait and add the
+/// form to [`AccessForm`](crate::AccessForm).
 pub trait AccessFormatter {
-    /// Appends the record with its end, as a rule a line feed.
+    /// Appends the record and its end, usually a line feed.
     fn format(&self, record: &impl Record, out: &mut Vec<u8>);
 }
 
-/// One line by the operator's format.
+/// A line in the operator's format.
 impl AccessFormatter for AccessFormat {
     fn format(&self, record: &impl Record, out: &mut Vec<u8>) {
         self.render(record, out);
@@ -70,17 +73,17 @@ impl AccessFormatter for AccessFormat {
     }
 }
 
-/// Where the records of the access log go.
+/// The access log of a process: the destination of its records.
 #[derive(Debug)]
 pub struct AccessLog {
     sink: Box<dyn Sink>,
-    /// Lines lost since the last one that was written.
+    /// The number of lines lost since the last one that was written.
     lost: AtomicU64,
 }
 
 impl AccessLog {
-    /// An access log that writes to `fd`. `path` is what [`AccessLog::reopen`] opens; without it
-    /// there is nothing to reopen.
+    /// An access log that writes to `fd`. [`AccessLog::reopen`] opens `path`; without a path it
+    /// does nothing.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
         Self::with(Box::new(DescriptorSink::new(fd, path)))
     }
@@ -93,14 +96,14 @@ impl AccessLog {
         }
     }
 
-    /// Writes a record, which its formatter has ended, in one go, and leaves `record` empty for the
-    /// next. Failures go to the error log, once when they begin and once when they are over.
+    /// Writes a record that its formatter has ended, and empties `record` for the next one. The
+    /// error log reports failures when they begin and when they are over.
     pub fn write(&self, record: &mut Vec<u8>) {
         let result = self.sink.write(record);
         record.clear();
         match result {
             Ok(()) => {
-                // Read first: a swap for every line would bounce between threads for nothing.
+                // A load first: a swap for every line would move the cache line between CPUs.
                 if self.lost.load(Ordering::Relaxed) > 0 {
                     let lost = self.lost.swap(0, Ordering::Relaxed);
                     error(format_args!(
@@ -116,14 +119,14 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again by its path, for log rotation. The descriptor keeps its number. When it
-    /// cannot be opened, the old one stays in use and the error log says why.
+    /// Opens the file again by its path, for log rotation. The descriptor keeps its number. If the
+    /// file cannot be opened, the old one stays in use and the error log says why.
     pub fn reopen(&self) {
         Self::report(self.sink.reopen());
     }
 
-    /// Changes where lines go (new settings) to the file of `fd`; the log's descriptor keeps its
-    /// number.
+    /// Writes to the file of `fd` from now on, after a change of settings. The descriptor of the
+    /// log keeps its number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
         Self::report(self.sink.redirect(fd, path));
     }

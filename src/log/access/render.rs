@@ -1,5 +1,5 @@
-//! Fills a compiled format in for one request. The default format costs no allocation but the
-//! growth of the caller's buffer, which is re-used for all lines.
+//! Fills in a compiled format for one request. The default format allocates nothing, except when
+//! the caller's buffer, which is reused for all lines, must grow.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -9,21 +9,39 @@ use super::atom::{Atom, Number};
 use super::format::{AccessFormat, Conversion, Piece, Shape};
 use crate::{escape, stamp};
 
+/// How text from the client or the app is escaped. A type and not a value, so that the choice costs
+/// nothing.
+pub(super) trait Escape {
+    /// Escapes what stands in `out` from `mark` on.
+    fn escape_from(out: &mut Vec<u8>, mark: usize);
+}
+
+impl Escape for escape::Quote {
+    fn escape_from(out: &mut Vec<u8>, mark: usize) {
+        escape::quote_from(out, mark);
+    }
+}
+
 impl AccessFormat {
-    /// Appends the line for this request, without a line end.
+    /// Appends the line of this request, without a line end.
     pub fn render(&self, record: &impl Record, out: &mut Vec<u8>) {
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(bytes) => out.extend_from_slice(bytes),
-                Piece::Plain(atom) => plain(atom, record, None, out),
-                Piece::Shaped(atom, shape) => shaped(atom, *shape, record, out),
-            }
+        for each in &self.pieces {
+            piece::<escape::Quote>(each, record, out);
         }
     }
 }
 
-/// Appends a value, of text at most `longest` characters.
-fn plain(atom: &Atom, record: &impl Record, longest: Option<usize>, out: &mut Vec<u8>) {
+/// Appends a piece of a format.
+pub(super) fn piece<E: Escape>(piece: &Piece, record: &impl Record, out: &mut Vec<u8>) {
+    match piece {
+        Piece::Literal(bytes) => out.extend_from_slice(bytes),
+        Piece::Plain(atom) => plain::<E>(atom, record, None, out),
+        Piece::Shaped(atom, shape) => shaped::<E>(atom, *shape, record, out),
+    }
+}
+
+/// Appends a value, at most `longest` characters of it.
+fn plain<E: Escape>(atom: &Atom, record: &impl Record, longest: Option<usize>, out: &mut Vec<u8>) {
     let mark = out.len();
     let cut = |out: &mut Vec<u8>| {
         if let Some(longest) = longest {
@@ -33,10 +51,10 @@ fn plain(atom: &Atom, record: &impl Record, longest: Option<usize>, out: &mut Ve
     match atom {
         Atom::Foreign(foreign) => {
             foreign.of(record, out);
-            // Before escaping: a cut through an escape could leave a lone backslash, which would
-            // take the quote behind it.
+            // Before escaping: a cut within an escape could leave a backslash that escapes the
+            // quote after the value.
             cut(out);
-            escape::quote_from(out, mark);
+            E::escape_from(out, mark);
         }
         Atom::Measure(measure) => {
             number(measure.of(record), out);
@@ -73,7 +91,7 @@ fn number(number: Number, out: &mut Vec<u8>) {
     }
 }
 
-fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
+fn shaped<E: Escape>(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
     let mark = out.len();
     let value = match atom {
         Atom::Measure(measure) if shape.kind != Conversion::Text => match measure.of(record) {
@@ -89,8 +107,8 @@ fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
                 out.insert(mark, sign);
             }
         }
-        // A precision that was meant for a number says nothing about text.
-        None => plain(
+        // The precision of a number does not apply to text.
+        None => plain::<E>(
             atom,
             record,
             shape.precision.filter(|_| shape.kind == Conversion::Text),
@@ -108,7 +126,7 @@ fn shaped(atom: &Atom, shape: Shape, record: &impl Record, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a number as the conversion letter wants it.
+/// Appends a number in the form of the conversion letter.
 fn converted(value: Number, shape: Shape, out: &mut Vec<u8>) {
     let (whole, seconds) = match value {
         Number::Whole(value) => (value, Duration::from_secs(value).as_secs_f64()),
@@ -134,7 +152,7 @@ fn converted(value: Number, shape: Shape, out: &mut Vec<u8>) {
     }
 }
 
-fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+pub(super) fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing numbers to a Vec cannot fail.
     drop(out.write_fmt(text));
 }

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use rcorn_settings::Settings;
+
 use super::atom::Atom;
 use super::format::FoundChar;
 use super::*;
-use crate::open;
+use crate::{AccessForm, open};
 
 const DEFAULT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
@@ -317,6 +319,164 @@ fn a_full_disk_loses_lines_but_counts_them() {
     log.write(&mut b"line\n".to_vec());
     assert_eq!(log.lost.load(Ordering::Relaxed), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "line\n");
+}
+
+fn form(format: &str) -> AccessForm {
+    AccessForm::of(&Settings {
+        access_log_format: format.to_owned(),
+        ..Settings::default()
+    })
+    .unwrap()
+}
+
+/// The line of a request, which must be one JSON object.
+fn object(form: &AccessForm, record: &Sample) -> serde_json::Value {
+    let mut line = Vec::new();
+    form.format(record, &mut line);
+    let text = std::str::from_utf8(&line).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    let value: serde_json::Value =
+        serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    assert!(value.is_object());
+    value
+}
+
+#[test]
+fn json_has_typed_members() {
+    let value = object(&form(" json "), &Sample::default());
+    let expected = serde_json::json!({
+        "time": value["time"],
+        "remote_addr": "192.0.2.7",
+        "user": null,
+        "method": "GET",
+        "target": "/a%20b?c=d",
+        "path": "/a b",
+        "query": "c=d",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "bytes": 12,
+        "duration": 2.034_567,
+        "host": null,
+        "referer": "http://x/",
+        "user_agent": "curl/8",
+        "pid": 77,
+    });
+    assert_eq!(value, expected);
+    let time = value["time"].as_str().unwrap();
+    assert!(time.starts_with("2026-11-21T"), "{time}");
+    let unknown = Sample {
+        body: None,
+        request: vec![("Authorization", b"Basic YWxpY2U6c2VjcmV0")],
+        ..Sample::default()
+    };
+    let value = object(&form("json"), &unknown);
+    assert_eq!(
+        (&value["bytes"], &value["user"]),
+        (&serde_json::Value::Null, &"alice".into())
+    );
+}
+
+/// What clients send that is more than printable ASCII.
+fn strange() -> [Sample; 5] {
+    let with = |uri: &'static [u8], agent: &'static [u8]| Sample {
+        uri,
+        body: None,
+        request: vec![("User-Agent", agent)],
+        ..Sample::default()
+    };
+    [
+        with(b"/\xe4\xb8\xad", "M\u{fc}ller".as_bytes()),
+        with(b"/", b"M\xfcller"),
+        with(b"/\"", b"\\\"\\"),
+        with(b"/\x01\x7f", b"\0\r\n\x1b[2J\t"),
+        with(b"\xff\xfe", b"1,\"admin\":true"),
+    ]
+}
+
+#[test]
+fn a_format_that_is_json_stays_json() {
+    for format in [
+        r#"{"path":"%(r)s","agent":"%(a)s"}"#,
+        r#"{"agent":%(a)s,"status":%(s)s,"bytes":%(B)s,"sent":%(b)s,"time":%(t)s,"pid":%(p)s}"#,
+        r#"{"agent":"%(a).3s","status":%(s)06d,"t":%(L).3f,"d":%(D)d,"s":%(T)+d,"hex":%(s)x}"#,
+        r#"{"a":["%({user-agent}i)s",{"b":"x\"%(a)s"}],"l":%(l)s,"none":"%({x}i)s"}"#,
+        r#"{ "%(a)s": %({user-agent}i)9s }"#,
+    ] {
+        let form = form(format);
+        assert!(matches!(form, AccessForm::JsonLine(_)), "{format}");
+        for record in strange().iter().chain([&Sample::default()]) {
+            object(&form, record);
+        }
+    }
+    let value = object(
+        &form(r#"{"a":"%(a)s","s":%(s)s,"b":%(b)s,"q":%(a)s,"L":%(L)s}"#),
+        &strange()[0],
+    );
+    let expected = serde_json::json!({
+        "a": "M\u{fc}ller", "s": 200, "b": null, "q": "M\u{fc}ller", "L": 2.034_567,
+    });
+    assert_eq!(value, expected);
+}
+
+#[test]
+fn only_a_format_that_is_json_is_escaped_as_json() {
+    for format in [
+        DEFAULT,
+        r#"{"a":"%(a)s""#,
+        r#"{"a":%(a)s"}"#,
+        r#"{a:"%(a)s"}"#,
+        r#"[{"a":"%(a)s"}]"#,
+        r#"{"a":"%(a)s"} trailing"#,
+        "{%(a)s}",
+        "{%(s)s:1}",
+        r#"{"a":"\%(a)s"}"#,
+        r#"{"a":"\u000%(a)s"}"#,
+        r#"{"a":1%(a)s}"#,
+        r#"{"a":1%(b)s}"#,
+        r#"{"a":-%(s)s}"#,
+        r#"{"a":%(s)s%(s)s}"#,
+        r#"{"a":%(a)s%(a)s}"#,
+        "",
+    ] {
+        assert!(matches!(form(format), AccessForm::Line(_)), "{format}");
+    }
+    // With something before the object, as in syslog's CEE.
+    let mut line = Vec::new();
+    form(r#"%(a)s @cee: {"a":"%(a)s"}"#).format(&strange()[1], &mut line);
+    assert_eq!(
+        line,
+        "M\\xfcller @cee: {\"a\":\"M\u{fc}ller\"}\n".as_bytes()
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn json_is_json_whatever_a_client_sends(uri: Vec<u8>, agent: Vec<u8>, named: bool) {
+        let leak = |bytes: Vec<u8>| -> &'static [u8] { bytes.leak() };
+        let record = Sample {
+            uri: leak(uri),
+            request: vec![("user-agent", leak(agent))],
+            ..Sample::default()
+        };
+        let format = if named {
+            "json"
+        } else {
+            r#"{"r":"%(r)s","a":%(a)s,"c":"%(a).2s","s":%(s)s}"#
+        };
+        object(&form(format), &record);
+    }
+
+    #[test]
+    fn no_format_of_json_panics(format in "[{}\"\\\\:,%()sab01 ]{0,40}") {
+        if let Ok(format) = AccessFormat::compile(&format)
+            && let Some(json) = JsonFormat::of(&format)
+        {
+            let mut line = Vec::new();
+            json.format(&strange()[3], &mut line);
+            let start = line.iter().position(|byte| *byte == b'{').unwrap();
+            serde_json::from_slice::<serde_json::Value>(&line[start..]).unwrap();
+        }
+    }
 }
 
 proptest::proptest! {
