@@ -1,16 +1,17 @@
-//! Error pages that the server sends: to refused requests, failures of the app, and slow clients.
+//! The server's own error pages, for refused requests, failures of the app and slow clients.
 
-use rcorn_http::{Refusal, reply};
+use rcorn_http::{Refusal, response};
 use rcorn_log as log;
 use rcorn_wsgi::CommonHeaders;
 
 use super::Connection;
+use super::refused::Received;
 
-/// To a request that did not come in time: Request Timeout (RFC 9110 section 15.5.9).
+/// The status for a request that did not arrive in time: Request Timeout (RFC 9110 section 15.5.9).
 pub(super) const LATE_STATUS: u16 = 408;
 
-/// Sends a small page and gives the length of its body; what does not fit into the socket's buffer
-/// at once is given up.
+/// Sends a small page and returns the length of its body. What the socket does not take at once is
+/// dropped.
 pub(super) fn send(
     common: &CommonHeaders,
     connection: &Connection,
@@ -19,7 +20,7 @@ pub(super) fn send(
     head_only: bool,
 ) -> u64 {
     let mut page = Vec::new();
-    let body = reply::error_page(
+    let body = response::error_page(
         &mut page,
         status,
         message,
@@ -31,29 +32,37 @@ pub(super) fn send(
     u64::try_from(body).unwrap_or(u64::MAX)
 }
 
-/// Refuses an invalid request; gives the length of the page's body.
+/// Refuses an invalid request, and logs what is known of it; returns the length of the page.
 pub(super) fn refuse(
     common: &CommonHeaders,
     connection: &Connection,
     refusal: &Refusal,
-    head_only: bool,
+    received: &Received<'_>,
 ) -> u64 {
-    let peer = connection.client_address();
-    log::warning(format_args!("Invalid request from ip={peer}: {refusal}"));
+    let client = received.client(connection);
+    let about = received.about(*refusal);
+    log::warning(format_args!(
+        "Invalid request from ip={client}: {refusal}{about}"
+    ));
     send(
         common,
         connection,
         refusal.status(),
         &refusal.to_string(),
-        head_only,
+        received.is_head,
     )
 }
 
-/// Answers a head or body that did not come in time; gives the length of the page.
-pub(super) fn too_slow(common: &CommonHeaders, connection: &Connection) -> u64 {
-    let peer = connection.client_address();
+/// Answers a head or body that did not arrive in time; returns the length of the page.
+pub(super) fn too_slow(
+    common: &CommonHeaders,
+    connection: &Connection,
+    received: &Received<'_>,
+) -> u64 {
+    let client = received.client(connection);
+    let about = received.about(Refusal::RequestLine);
     log::info(format_args!(
-        "Request from ip={peer} took too long to arrive"
+        "Request from ip={client} took too long to arrive{about}"
     ));
     send(
         common,

@@ -276,7 +276,7 @@ impl EventLoop<'_> {
             match self.connections.end_wait(place) {
                 Expired::Nothing => {}
                 Expired::Request(connection) => {
-                    self.slot.handler.refuse_late(&connection);
+                    self.slot.handler.refuse_late(&self.rules, &connection);
                     self.connections.settle(connection, Next::Close);
                 }
                 Expired::Response(client) => log::info(format_args!(

@@ -11,6 +11,7 @@ use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry
 use rcorn_http::{Refusal, Version};
 use rcorn_python::traceback;
 use rcorn_scoreboard::Metric;
+use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
 use rcorn_wsgi::{
@@ -23,6 +24,7 @@ use super::access_log::{AccessLine, AccessLog};
 use super::buffer_body::BodyPlan;
 use super::endpoints;
 use super::error_pages;
+use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
 
@@ -44,6 +46,8 @@ pub(super) struct RequestHandler {
     io: IoThread<Endpoints>,
     /// Decides which responses leave together.
     pub(super) coalescing: Coalescing,
+    /// The `Server` field line; empty if there is none.
+    server: Vec<u8>,
     /// The second for which the exchange's common headers (`Server`, `Date`) were made.
     dated: WallClock,
 }
@@ -68,6 +72,7 @@ impl RequestHandler {
         access: Option<AccessLog>,
         entry: WorkerEntry,
         io: IoThread<Endpoints>,
+        server: &ServerHeader,
     ) -> Self {
         Self {
             environ,
@@ -76,6 +81,10 @@ impl RequestHandler {
             entry,
             io,
             coalescing: Coalescing::default(),
+            server: match server {
+                ServerHeader::Off => Vec::new(),
+                ServerHeader::Text(text) => format!("Server: {text}\r\n").into_bytes(),
+            },
             dated: WallClock::default(),
         }
     }
@@ -287,16 +296,26 @@ impl RequestHandler {
     }
 
     /// Refuses a request before the app is called.
-    pub(super) fn refuse(&self, connection: &Connection, refusal: &Refusal) {
-        let sent = self.send_refusal(connection, refusal, false);
+    pub(super) fn refuse(
+        &self,
+        connection: &Connection,
+        refusal: &Refusal,
+        received: &Received<'_>,
+    ) {
+        let sent = self.send_refusal(connection, refusal, received);
         self.count_page(refusal.status(), sent);
     }
 
     /// Sends the page of a refusal and counts the refused request; gives the length of the page.
     /// The caller counts the response.
-    fn send_refusal(&self, connection: &Connection, refusal: &Refusal, head_only: bool) -> u64 {
+    fn send_refusal(
+        &self,
+        connection: &Connection,
+        refusal: &Refusal,
+        received: &Received<'_>,
+    ) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
-        error_pages::refuse(&self.common_headers(), connection, refusal, head_only)
+        error_pages::refuse(&self.common_headers(), connection, refusal, received)
     }
 
     /// Counts an error page that answers no call of the app.
@@ -306,8 +325,9 @@ impl RequestHandler {
     }
 
     /// Answers a head or body that did not come in time.
-    pub(super) fn refuse_late(&self, connection: &Connection) {
-        let sent = error_pages::too_slow(&self.common_headers(), connection);
+    pub(super) fn refuse_late(&self, rules: &Rules<'_>, connection: &Connection) {
+        let received = Received::partial(rules, connection);
+        let sent = error_pages::too_slow(&self.common_headers(), connection, &received);
         self.count_page(error_pages::LATE_STATUS, sent);
     }
 
@@ -331,7 +351,7 @@ impl RequestHandler {
         // The client's fault, whatever the app made of it.
         Served {
             status: refusal.status(),
-            sent: self.send_refusal(connection, &refusal, request.is_head()),
+            sent: self.send_refusal(connection, &refusal, &Received::request(request)),
             error: None,
             ..served
         }
@@ -384,7 +404,7 @@ impl RequestHandler {
         let date = std::time::UNIX_EPOCH.checked_add(since);
         let date = httpdate::fmt_http_date(date.unwrap_or(std::time::UNIX_EPOCH));
         self.exchange
-            .set_common_headers(b"Server: rcorn\r\n", format!("Date: {date}\r\n").as_bytes());
+            .set_common_headers(&self.server, format!("Date: {date}\r\n").as_bytes());
     }
 }
 

@@ -1,4 +1,5 @@
-//! HTTP: each whole request in what was received is served, in order; what is left waits for more.
+//! HTTP: serves each complete request in the received bytes, in order. The rest waits for more
+//! bytes.
 
 use std::borrow::Cow;
 
@@ -10,11 +11,13 @@ use rcorn_http::{Progress, parse_head};
 use super::Connection;
 use super::handler::RequestHandler;
 use super::receive::keep;
+use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
 use super::slot::Parser;
 
-/// Serves every complete request in `bytes`, from `at` on; keeps the rest with the connection.
+/// Serves every complete request in `bytes`, from offset `at` on. Keeps the rest with the
+/// connection.
 pub(super) fn serve_requests(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -33,11 +36,11 @@ pub(super) fn serve_requests(
         match serve_request(py, rules, parser, handler, connection, rest) {
             Outcome::Served(used) => at = at.saturating_add(used),
             Outcome::ServedStream(left) => {
-                // The connection's next bytes are what the body's decoder had too much.
+                // The next bytes of the connection are those that the decoder of the body left.
                 (bytes, at) = (Cow::Owned(left), 0);
             }
             Outcome::Wait(waiting) => {
-                // With room for what is awaited: it is not moved when it comes.
+                // With room for the whole body, so that it need not be moved when it arrives.
                 let capacity = match waiting {
                     Waiting::Body(needed) => needed,
                     Waiting::FirstByte
@@ -56,7 +59,7 @@ pub(super) fn serve_requests(
         if rules.quits() {
             return Next::Abort;
         }
-        // The client takes this response before the next is made.
+        // The client must take this response before the next one is made.
         if connection.channel.owes() {
             keep(connection, bytes, at, 0);
             return Next::Park(Waiting::NextRequest);
@@ -64,7 +67,7 @@ pub(super) fn serve_requests(
     }
 }
 
-/// The request at the beginning of `rest`.
+/// Serves the request at the beginning of `rest`.
 fn serve_request(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -89,7 +92,8 @@ fn serve_request(
             handler.serve(py, rules, connection, &request)
         }
         Err(refusal) => {
-            handler.refuse(connection, &refusal);
+            let received = Received::head(rules, connection, rest);
+            handler.refuse(connection, &refusal, &received);
             Outcome::Leave(Next::Close)
         }
     }

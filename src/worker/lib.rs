@@ -20,6 +20,7 @@ mod http;
 mod lifecycle;
 mod preface;
 mod receive;
+mod refused;
 mod reload_probe;
 mod request;
 mod retirement;

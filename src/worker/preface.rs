@@ -5,6 +5,7 @@ use rcorn_http::{Progress, parse_preface};
 
 use super::Connection;
 use super::handler::RequestHandler;
+use super::refused::Received;
 use super::rules::Rules;
 
 /// Takes notice of a PROXY header, or that there is none, and gives its length.
@@ -22,7 +23,7 @@ pub(super) fn read_preface(
         }
         Ok(Progress::More) => Err(Next::Park(Waiting::Head)),
         Err(refusal) => {
-            handler.refuse(connection, &refusal);
+            handler.refuse(connection, &refusal, &Received::bytes(bytes));
             Err(Next::Close)
         }
     }

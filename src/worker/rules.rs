@@ -94,6 +94,7 @@ fn limits(settings: &Settings) -> Limits {
         permit_unconventional_http_version: settings.permit_unconventional_http_version,
         casefold_http_method: settings.casefold_http_method,
         refuse_underscores: settings.header_map == HeaderMap::Refuse,
+        is_relayed: false,
     }
 }
 

@@ -124,7 +124,8 @@ fn slot(
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let access = access_log(py, start)?;
-    let handler = RequestHandler::new(environ, exchange, access, entry, io.clone());
+    let server = &start.settings.server_header;
+    let handler = RequestHandler::new(environ, exchange, access, entry, io.clone(), server);
     Ok(RequestSlot::new(handler))
 }
 
@@ -147,18 +148,18 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
 /// The access log, if there is one.
 fn access_log(py: Python<'_>, start: &Start) -> io::Result<Option<AccessLog>> {
     let settings = &start.settings;
+    let form = || AccessForm::of(settings).map_err(io::Error::other);
     if loggers::are_shaped(start) {
-        let logger =
-            PythonLogger::new(py, &settings.access_log_format).map_err(io::Error::other)?;
+        let logger = PythonLogger::new(py, &settings.access_log_format, form()?);
+        let logger = logger.map_err(io::Error::other)?;
         return Ok(Some(AccessLog::to_logger(logger)));
     }
     let Some(fd) = start.access_log else {
         return Ok(None);
     };
     let path = settings.accesslog.as_ref().and_then(LogTarget::path);
-    let form = AccessForm::of(settings).map_err(io::Error::other)?;
     let file = AccessFile::new(adopt(fd)?, path);
-    Ok(Some(AccessLog::to_file(file, form)))
+    Ok(Some(AccessLog::to_file(file, form()?)))
 }
 
 fn client_timeouts(settings: &Settings, entry: WorkerEntry) -> ClientTimeouts {

@@ -1,4 +1,4 @@
-//! uwsgi: one packet of variables a connection, instead of a head.
+//! uwsgi: each connection has one packet of variables instead of a head.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,12 @@ use rcorn_wsgi::Variables;
 use super::Connection;
 use super::handler::RequestHandler;
 use super::receive::keep;
+use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
 use super::slot::Parser;
 
-/// Serves the one request of a uwsgi connection, which begins at `at`, once all of it is here.
+/// Serves the only request of a uwsgi connection, which begins at offset `at`, when it is complete.
 pub(super) fn serve_packet(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -31,7 +32,7 @@ pub(super) fn serve_packet(
         return Next::Park(Waiting::FirstByte);
     }
     if !connection.is_on(&rules.settings.uwsgi_allow_ips) {
-        handler.refuse(connection, &Refusal::UwsgiPeer);
+        handler.refuse(connection, &Refusal::UwsgiPeer, &Received::bytes(packet));
         return Next::Close;
     }
     match serve_variables(py, rules, parser, handler, connection, packet) {
@@ -40,7 +41,7 @@ pub(super) fn serve_packet(
             Next::Park(waiting)
         }
         Outcome::Leave(next) => next,
-        // Not possible: such a head does not let the connection go on.
+        // Cannot happen, because such a connection does not persist.
         Outcome::Served(_) | Outcome::ServedStream(_) => Next::Close,
     }
 }
@@ -77,7 +78,7 @@ fn serve_variables(
             handler.serve(py, rules, connection, &request)
         }
         Err(refusal) => {
-            handler.refuse(connection, &refusal);
+            handler.refuse(connection, &refusal, &Received::packet(bytes, packet));
             Outcome::Leave(Next::Close)
         }
     }
