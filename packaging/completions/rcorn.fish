@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rcorn_global_optspecs
-    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= t/timeout= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-config= log-config-json= capture-output
+    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= t/timeout= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= server-header= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-format= log-config= log-config-json= capture-output
 end
 
 function __fish_rcorn_needs_command
@@ -62,6 +62,7 @@ delay\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-delay -d 'How long to keep accepting before a stop, so that load balancers notice. 0 stands for 5 seconds with the drain_mode delay, and for no delay with the others. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l keep-alive -d 'Keep an idle connection open this long; 0 closes it after each response. [default: 75]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-keepalive-requests -d 'Close a connection after this many requests; 0 disables the limit. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l server-header -d 'The Server field of responses; off sends none. [default: rcorn]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l header-timeout -d 'How long a client may take to send the head of a request; 0 disables the limit. [default: 20]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l body-timeout -d 'The longest pause while a client sends a body; 0 disables the limit. [default: 30]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l write-timeout -d 'The longest pause while a client receives a response; 0 disables the limit. [default: 30]' -r -f
@@ -70,7 +71,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l request-buffer -d 'Receive 
 complete -c rcorn -n "__fish_rcorn_needs_command" -l response-buffer -d 'Send a response up to this size in the background. A larger one occupies the worker until no more than this is left. A file (wsgi.file_wrapper) never occupies it. [default: 1MiB]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-line -d 'The longest request line, at most 8190; 0 means 1 MiB. [default: 4094]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-fields -d 'The most header fields in a request, at most 32768; 0 means 32768. [default: 100]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-field_size -l limit-request-field-size -d 'The longest header field; 0 means 8190. [default: 8190]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l limit-request-field_size -l limit-request-field-size -d 'The longest header field, with name, colon, value and line end; 0 means 8190. [default: 8190]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l header-map -d 'What to do with header fields whose names contain an underscore. drop hides them from the app, refuse refuses the request, dangerous passes them on. [one of: drop, refuse, dangerous] [default: drop]' -r -f -a "drop\t''
 refuse\t''
 dangerous\t''"
@@ -94,12 +95,14 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -s g -l group -d 'Run the work
 complete -c rcorn -n "__fish_rcorn_needs_command" -s n -l name -d 'The name in the process titles. The default is the name of the app.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l error-logfile -l log-file -d 'Write the error log to this file; - is standard error. [default: -]' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logfile -d 'Write the access log to this file; - is standard output. By default there is none.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logformat -d 'The format of a line in the access log, in gunicorn\'s syntax. [default: %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l access-logformat -d 'The format of a line in the access log, in gunicorn\'s syntax, or json. [default: %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-level -d 'The least severe level that is written to the error log. [one of: debug, info, warning, error, critical] [default: info]' -r -f -a "debug\t''
 info\t''
 warning\t''
 error\t''
 critical\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-format -d 'The form of the error log: gunicorn or json. [one of: gunicorn, json] [default: gunicorn]' -r -f -a "gunicorn\t''
+json\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config -d 'Configure Python\'s loggers from this file, before the app is imported. It is read by logging.config.fileConfig.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config-json -d 'Configure Python\'s loggers from this JSON file. It is passed to logging.config.dictConfig.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Print this text and exit.'

@@ -8,6 +8,7 @@ mod crowd;
 mod fairness;
 mod handoff;
 mod large_bodies;
+mod refusals;
 mod request_bodies;
 mod responses;
 mod slow_clients;

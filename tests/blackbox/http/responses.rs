@@ -216,3 +216,34 @@ fn a_byte_too_many_does_not_cost_the_rest_of_the_last_reply() {
     }
     server.stop();
 }
+
+#[test]
+fn the_server_field_is_the_operators() {
+    for (arguments, field) in [
+        (&[][..], Some("rcorn")),
+        (&["--server-header", "shop"][..], Some("shop")),
+        (&["--server-header", "off"][..], None),
+        (&["--server-header="][..], None),
+    ] {
+        let server = Server::app("cases:app").args(arguments).start();
+        assert_eq!(server.get("/hello").field("server"), field);
+        // Also on the server's own pages; what an app sets counts.
+        let mut wire = server.connect();
+        wire.send("nonsense\r\n");
+        assert_eq!(wire.read_reply().field("server"), field);
+        server.log().expect("Invalid request");
+        assert_eq!(server.get("/own_fields").field("server"), Some("mine"));
+        server.stop();
+    }
+    let ended = Server::app("cases:app")
+        .args(["--server-header", "a\r\nb"])
+        .unbound()
+        .start()
+        .exit();
+    assert_eq!(ended.code(), Some(2));
+    assert!(
+        ended
+            .text()
+            .contains("has characters that a header field cannot have")
+    );
+}

@@ -56,3 +56,44 @@ def app(environ, start_response):
         }
     }
 }
+
+#[test]
+fn an_error_log_in_json_has_an_object_on_each_line() {
+    let server = Server::app("cases:app")
+        .file("unused", "")
+        .args(["--pythonpath", APPS])
+        .args(["--log-format", "json", "--error-logfile", "e.log"])
+        .allow("raised on purpose")
+        .start();
+    assert_eq!(server.get("/raises").status, 500);
+    assert_eq!(server.get("/errors").status, 200);
+    let mut wire = server.connect();
+    wire.send("GET /\u{1b} HTTP/1.1\r\n\r\n");
+    assert_eq!(wire.read_reply().status, 400);
+    let path = server.directory().join("e.log");
+    let text = || std::fs::read_to_string(&path).unwrap();
+    wait_until(server.deadline(), "the refusal in the log", || {
+        text().contains("begins with")
+    });
+    let text = text();
+    server.stop();
+    let mut messages = Vec::new();
+    for line in text.lines() {
+        let value: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        for member in ["time", "level", "message"] {
+            assert!(value[member].is_string(), "{line}");
+        }
+        assert!(value["pid"].is_u64(), "{line}");
+        messages.push(value["message"].as_str().unwrap().to_owned());
+    }
+    let find = |text: &str| messages.iter().any(|message| message.contains(text));
+    for part in [
+        "Listening at",
+        "Booting worker with pid",
+        "Error handling request GET /raises\nTraceback",
+        r"begins with 'GET /\x1b HTTP/1.1'",
+    ] {
+        assert!(find(part), "no {part} in {text}");
+    }
+}

@@ -150,8 +150,8 @@ fn slow_and_wrong_packets_hold_nobody() {
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), 400),
         (vec![0, 1, 0, 0, 9], 400),
         (get("/hello", &[("wsgi.input", "x")]), 400),
-        (get("/hello", &[("X", "a\nb")]), 400),
-        (get("/a b", &[]), 400),
+        (get("/hello", &[("HTTP_X", "a\nb")]), 400),
+        (get("a", &[]), 400),
         (get(&format!("/{}", "x".repeat(5000)), &[]), 414),
         (get("/hello", &vec![("HTTP_X", "y"); 101]), 431),
         (post("x"), 400),
@@ -238,6 +238,61 @@ fn who_may_speak_uwsgi() {
             "SERVER_PORT=str:81",
         ],
     );
+    server.stop();
+}
+
+#[test]
+fn what_nginx_lets_through_is_served() {
+    let server = uwsgi().args(["--access-logfile", "-"]).start();
+    for (target, line) in [
+        ("/types?\u{e5}", r"GET /types?\xc3\xa5 HTTP/1.1"),
+        ("/types#b", "GET /types#b HTTP/1.1"),
+        ("/types?a b", "GET /types?a b HTTP/1.1"),
+        ("/types?\u{1}\"", r#"GET /types?\x01\" HTTP/1.1"#),
+    ] {
+        let reply = ask(
+            &server,
+            packet(&[
+                ("REQUEST_METHOD", "GET"),
+                ("REQUEST_URI", target),
+                ("PATH_INFO", "/types"),
+                ("SERVER_PROTOCOL", "HTTP/1.1"),
+                ("HTTP_HOST", "m\u{fc}ller.test"),
+                ("HTTP_X_ODD", "\u{1}"),
+                ("HTTP_X ODD", "other"),
+                ("SCRIPT_FILENAME", "/srv/a\nb"),
+            ]),
+        );
+        assert_eq!(reply.status, 200, "{target}");
+        expect_lines(&reply, &["PATH_INFO=str:/types", "HTTP_X ODD=str:other"]);
+        let text = reply.text();
+        assert!(text.contains("HTTP_X_ODD=str:"), "{text}");
+        assert!(text.contains("HTTP_HOST=str:m"), "{text}");
+        server.log().expect(&format!("\"{line}\" 200"));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_refused_packet_is_named_with_its_client_and_line() {
+    let server = uwsgi().start();
+    let bad = [("REMOTE_ADDR", "192.0.2.7"), ("HTTP_HOST", "a/b")];
+    assert_eq!(ask(&server, get("/x?y", &bad)).status, 400);
+    server.log().expect(
+        "Invalid request from ip=192.0.2.7: the Host header field is malformed; it begins with \
+         'GET /x?y HTTP/1.1'",
+    );
+    // Nothing of an earlier packet is left.
+    assert_eq!(ask(&server, "GET /http HTTP/1.1\r\n\r\n").status, 400);
+    server.log().expect(
+        "Invalid request from ip=127.0.0.1: this is not a uwsgi request (modifier1 is not 0); it \
+         looks like an HTTP request: this address speaks uwsgi (protocol); it begins with 'GET \
+         /http HTTP/1.1'",
+    );
+    assert_eq!(ask(&server, [0, 1, 0, 0, 9]).status, 400);
+    server
+        .log()
+        .expect("Invalid request from ip=127.0.0.1: the uwsgi packet is malformed");
     server.stop();
 }
 
