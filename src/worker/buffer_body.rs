@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use rcorn_http::{ChunkScan, ChunkedDecoder, Framing};
 use rcorn_wsgi::Body;
 
-use super::Connection;
+use super::connection::Connection;
 use super::request::Request;
 use super::rules::Rules;
 

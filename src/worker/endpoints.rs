@@ -8,7 +8,7 @@ use rcorn_settings::AllowList;
 use rcorn_sys::net::Peer;
 use rcorn_wsgi::{Endpoints, ProxyEndpoints};
 
-use super::Connection;
+use super::connection::Connection;
 
 /// The client and the server as the environ needs them. `trusted`: the peers whose forwarding
 /// headers count.

@@ -4,7 +4,7 @@ use rcorn_http::{Refusal, response};
 use rcorn_log as log;
 use rcorn_wsgi::CommonHeaders;
 
-use super::Connection;
+use super::connection::Connection;
 use super::refused::Received;
 
 /// The status for a request that did not arrive in time: Request Timeout (RFC 9110 section 15.5.9).

@@ -18,7 +18,7 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
-use super::Connection;
+use super::connection::Connection;
 use super::lifecycle::{LAST_REQUEST_WAIT, Leaving, Lifecycle};
 use super::receive::{receive, serve_ready};
 use super::rules::Rules;

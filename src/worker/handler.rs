@@ -19,9 +19,9 @@ use rcorn_wsgi::{
     ExchangeSlot, Input, ResponseConstraints, Served,
 };
 
-use super::Connection;
 use super::access_log::{AccessLine, AccessLog};
 use super::buffer_body::BodyPlan;
+use super::connection::Connection;
 use super::endpoints;
 use super::error_pages;
 use super::refused::Received;

@@ -8,9 +8,8 @@ use pyo3::prelude::*;
 use rcorn_connection::{HeadScan, Next, Waiting};
 use rcorn_http::{Progress, parse_head};
 
-use super::Connection;
+use super::connection::{Connection, keep};
 use super::handler::RequestHandler;
-use super::receive::keep;
 use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;

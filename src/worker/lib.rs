@@ -12,6 +12,7 @@ mod access_log;
 mod access_log_fields;
 mod adoption;
 mod buffer_body;
+mod connection;
 mod endpoints;
 mod error_pages;
 mod event_loop;
@@ -27,54 +28,29 @@ mod retirement;
 mod rules;
 mod setup;
 mod slot;
+mod spec;
 mod uwsgi;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use rcorn_app::hooks::WorkerHooks;
 use rcorn_app::import::import;
 use rcorn_link::report;
-use rcorn_link::{Failure, Report, Start};
+use rcorn_link::{Failure, Report};
 use rcorn_log as log;
 use rcorn_python::call;
 use rcorn_python::fork::pid;
 use rcorn_python::streams::flush_standard_streams;
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::Scoreboard;
 use rcorn_sys as sys;
-use rcorn_wsgi::Endpoints;
 
 use event_loop::EventLoop;
 use orders::Orders;
 
-/// A connection of this worker, with what its requests need of Python.
-type Connection = rcorn_connection::Connection<Endpoints>;
-
-/// What a new worker is given.
-#[derive(Debug)]
-pub struct WorkerSpec<'a> {
-    /// The start message of its template: settings, generation, and the numbers of inherited
-    /// descriptors.
-    pub start: &'a Start,
-    /// The shared memory in which it shows what it does.
-    pub scoreboard: &'static Scoreboard,
-    /// The report socket: "ready", "boot failed", "wants to retire".
-    pub reports: OwnedFd,
-    /// The worker's id, which is never used again.
-    pub id: u64,
-    /// The index of the worker's cell in the scoreboard.
-    pub cell: u16,
-    /// The memfd into which `faulthandler` writes the worker's Python stacks.
-    pub stack_dump: OwnedFd,
-    /// Whether the app must answer a request to `reload_probe` before the worker reports "ready".
-    pub probe: bool,
-    /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
-    pub hooks: Option<WorkerHooks>,
-}
+pub use spec::WorkerSpec;
 
 /// Runs the worker to its end; gives its exit code. `app`: when the template imported it.
 pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32 {

@@ -3,7 +3,7 @@
 use rcorn_connection::{Next, Waiting};
 use rcorn_http::{Progress, parse_preface};
 
-use super::Connection;
+use super::connection::Connection;
 use super::handler::RequestHandler;
 use super::refused::Received;
 use super::rules::Rules;

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use pyo3::prelude::*;
 
-use rcorn_connection::{AfterResponse, HeadScan, Lost, Next, Waiting};
+use rcorn_connection::{AfterResponse, Lost, Next, Waiting};
 use rcorn_log as log;
 use rcorn_settings::Protocol;
 
-use super::Connection;
+use super::connection::{Connection, keep};
 use super::http::serve_requests;
 use super::preface::read_preface;
 use super::rules::Rules;
@@ -151,25 +151,6 @@ fn serve(
     match connection.protocol() {
         Protocol::Uwsgi => serve_packet(py, rules, parser, handler, connection, bytes, at),
         Protocol::Http => serve_requests(py, rules, parser, handler, connection, bytes, at),
-    }
-}
-
-/// Keeps what was not served, from `at` on, with room for `capacity` bytes.
-pub(super) fn keep(connection: &mut Connection, bytes: Cow<'_, [u8]>, at: usize, capacity: usize) {
-    connection.buffer = match bytes {
-        Cow::Owned(mut own) if at == 0 => {
-            own.reserve_exact(capacity.saturating_sub(own.len()));
-            own
-        }
-        bytes @ (Cow::Owned(_) | Cow::Borrowed(_)) => {
-            let (_served, rest) = bytes.split_at(at);
-            let mut own = Vec::with_capacity(capacity.max(rest.len()));
-            own.extend_from_slice(rest);
-            own
-        }
-    };
-    if connection.head_scan.is_new() {
-        connection.head_scan = HeadScan::parsed(connection.buffer.len());
     }
 }
 

@@ -8,7 +8,7 @@ use rcorn_log as log;
 use rcorn_settings::Protocol;
 use rcorn_wsgi::Variables;
 
-use super::Connection;
+use super::connection::Connection;
 use super::request::Request;
 use super::rules::Rules;
 

@@ -14,7 +14,7 @@ use rcorn_log as log;
 use rcorn_settings::Protocol;
 use rcorn_sys::net::Peer;
 
-use super::Connection;
+use super::connection::Connection;
 use super::event_loop::EventLoop;
 
 /// How long the reader waits for the rest of a response that has begun; a call of the app itself is

@@ -22,7 +22,6 @@ use rcorn_wsgi::{
     Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
 };
 
-use super::WorkerSpec;
 use super::access_log::AccessLog;
 use super::access_log_fields::PythonLogger;
 use super::event_loop::EventLoop;
@@ -32,6 +31,7 @@ use super::orders::Orders;
 use super::retirement::Retirement;
 use super::rules::Rules;
 use super::slot::RequestSlot;
+use super::spec::WorkerSpec;
 
 /// `SERVER_SOFTWARE` in the environ.
 const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));

@@ -8,9 +8,8 @@ use rcorn_connection::{Next, Waiting};
 use rcorn_http::{Progress, Refusal, parse_packet};
 use rcorn_wsgi::Variables;
 
-use super::Connection;
+use super::connection::{Connection, keep};
 use super::handler::RequestHandler;
-use super::receive::keep;
 use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;

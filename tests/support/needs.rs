@@ -9,8 +9,8 @@
 //!
 //! It is then reported as not run: on standard error when the test program ends, and in the file
 //! that `RCORN_TESTS_NOT_RUN` names, which `tests/run` prints. With `RCORN_TESTS_REQUIRE=all`, as
-//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs and builds that may be missing even
-//! then.
+//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs and builds that may be missing
+//! even then.
 
 use std::env;
 use std::fs::{self, OpenOptions};

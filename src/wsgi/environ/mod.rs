@@ -3,6 +3,7 @@
 //! last request is copied from that one.
 
 mod endpoints;
+mod error;
 mod fields;
 mod keys;
 mod memo;
@@ -29,22 +30,9 @@ use template::Templates;
 use values::ValueCache;
 
 pub use endpoints::{Endpoints, ProxyEndpoints};
+pub use error::EnvironError;
 pub use template::EnvironObjects;
 pub use variables::Variables;
-
-/// Why there is no environ.
-#[derive(Debug, thiserror::Error)]
-pub enum EnvironError {
-    /// Two forwarding fields name different schemes: 400.
-    #[error("the forwarding header fields disagree about http or https")]
-    Scheme,
-    /// The path is not below `SCRIPT_NAME`: 500.
-    #[error("the path {0:?} is not below SCRIPT_NAME {1:?}")]
-    ScriptName(String, String),
-    /// Python refused.
-    #[error(transparent)]
-    Python(#[from] PyErr),
-}
 
 /// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of
 /// these.

@@ -1,7 +1,7 @@
-//! No circle between the modules of a crate: of two that use each other, neither can be read, tested
-//! or moved without the other. Between crates cargo sees to it.
+//! No circle between the modules of a crate: of two that use each other, neither can be read,
+//! tested or moved without the other. Between crates cargo sees to it.
 //!
-//! A module uses another one if it names an item that is defined there; `pub use` is followed to the
+//! A module uses another one if it names an item that is defined there. `use` is followed to the
 //! definition, so that a `lib.rs` may show what its modules have. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +16,14 @@ const STILL_CIRCULAR: [&str; 3] = ["arbiter", "worker", "wsgi"];
 /// The names from the crate's root to a module or an item; empty for the root.
 type Names = Vec<String>;
 
-/// A module: its text without comments, tests and `use`, and what its `use` name.
+/// A module: its text without comments, tests and `use`.
 #[derive(Debug, Default)]
 struct Module {
     text: String,
+    /// What it uses itself: what it names in a `use` that is not `pub`.
     imports: Vec<Names>,
-    /// What it shows of others, by the name it has here.
-    exports: BTreeMap<String, Names>,
+    /// What its `use` name, by the name that it has here.
+    uses: BTreeMap<String, Names>,
 }
 
 /// The modules of one crate.
@@ -97,7 +98,7 @@ fn read_module(text: &str, test_modules: &mut Vec<String>) -> Module {
         }
         let of_tests = is_of_tests(&attributes);
         attributes.clear();
-        let shown = item.starts_with("pub");
+        let is_shown = item.starts_with("pub");
         let item_text = item
             .trim_start_matches("pub")
             .trim_start_matches(|c| c == '(');
@@ -113,11 +114,11 @@ fn read_module(text: &str, test_modules: &mut Vec<String>) -> Module {
             let mut found = Vec::new();
             paths_of_use("", tree.trim_end_matches(';'), &mut found);
             for (path, name) in found {
-                if of_tests {
-                } else if shown {
-                    module.exports.insert(name, names(&path));
-                } else {
-                    module.imports.push(names(&path));
+                if !of_tests {
+                    if !is_shown {
+                        module.imports.push(names(&path));
+                    }
+                    module.uses.insert(name, names(&path));
                 }
             }
         } else if let Some(rest) = word.strip_prefix("mod ").filter(|_| of_tests) {
@@ -205,7 +206,7 @@ impl Crate {
         }
         let shown = rest
             .first()
-            .and_then(|name| self.modules.get(&place)?.exports.get(name));
+            .and_then(|name| self.modules.get(&place)?.uses.get(name));
         if let Some(path) = shown {
             let path: Names = path.iter().chain(&rest[1..]).cloned().collect();
             return self.definition(&place, &path);

@@ -1,0 +1,29 @@
+//! What a new worker is given.
+
+use std::os::fd::OwnedFd;
+
+use rcorn_app::hooks::WorkerHooks;
+use rcorn_link::Start;
+use rcorn_scoreboard::Scoreboard;
+
+/// What a new worker is given.
+#[derive(Debug)]
+pub struct WorkerSpec<'a> {
+    /// The start message of its template: settings, generation, and the numbers of inherited
+    /// descriptors.
+    pub start: &'a Start,
+    /// The shared memory in which it shows what it does.
+    pub scoreboard: &'static Scoreboard,
+    /// The report socket: "ready", "boot failed", "wants to retire".
+    pub reports: OwnedFd,
+    /// The worker's id, which is never used again.
+    pub id: u64,
+    /// The index of the worker's cell in the scoreboard.
+    pub cell: u16,
+    /// The memfd into which `faulthandler` writes the worker's Python stacks.
+    pub stack_dump: OwnedFd,
+    /// Whether the app must answer a request to `reload_probe` before the worker reports "ready".
+    pub probe: bool,
+    /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
+    pub hooks: Option<WorkerHooks>,
+}
