@@ -46,6 +46,10 @@ pub struct Policy {
     /// The longest time from the fork of a worker (or the start of a template) to ready; `None`: no
     /// limit.
     pub boot_timeout: Option<Duration>,
+    /// How long the app may take to unwind a request that exceeds `timeout`; zero: it is not asked
+    /// to. Not written when it is zero, as the first build has no such thing.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub abort_timeout: Duration,
     /// The longest time for a worker to finish its requests once it is asked to leave.
     pub graceful_timeout: Duration,
     /// How long a reload is on probation, before the old generation is given up.
@@ -165,7 +169,8 @@ pub enum Ask {
     Reopen,
     /// A real-time signal: write the Python stacks of all threads.
     DumpStacks,
-    /// ABRT: end at once, with a core dump if the system makes them.
+    /// ABRT: raise `SystemExit` in the app; the second time, end at once, with a core dump if the
+    /// system makes them.
     Abort,
     /// KILL.
     Kill,

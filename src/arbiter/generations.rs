@@ -251,6 +251,7 @@ impl Policy {
         workers: 0,
         timeout: None,
         boot_timeout: None,
+        abort_timeout: core::time::Duration::ZERO,
         graceful_timeout: core::time::Duration::ZERO,
         reload_watch: core::time::Duration::ZERO,
         max_age: None,

@@ -1,7 +1,7 @@
 //! Signs of life. A worker marks on the scoreboard when its current request began; the driver
 //! reports these marks before each tick. A worker hangs when a mark is older than `timeout`. It is
-//! asked for its stacks, aborted, and killed, in this order; one that makes progress before the
-//! abort serves on.
+//! asked for its stacks; then the app is asked to unwind its request; then it is aborted, and killed.
+//! One that makes progress before the app is asked serves on.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::event::WorkerId;
 
 /// Time to write a stack dump. On a busy machine the worker may have to wait for a processor first.
 pub(super) const STACK_DUMP_TIME: Duration = Duration::from_millis(300);
-/// Time between ABRT and KILL.
+/// Time between the last ABRT and KILL.
 pub(super) const ABORT_TIME: Duration = Duration::from_secs(1);
 /// A tick that comes after this many timeouts is late: the machine or the arbiter was stopped.
 const LATE_TICK_TIMEOUTS: u32 = 2;

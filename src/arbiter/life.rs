@@ -7,7 +7,7 @@ use core::time::Duration;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Outcome};
+use super::event::{Action, Outcome, Policy};
 use super::note::StopNote;
 use super::step::Step;
 use super::templates::LeaveLimits;
@@ -123,6 +123,17 @@ impl Life {
             Phase::New | Phase::Running | Phase::Gone => (QUICK_STOP_TIME, QUICK_STOP_TIME),
         };
         LeaveLimits { ready, importing }
+    }
+
+    /// How long the app may take to unwind a request that takes too long: no longer than a worker
+    /// may take to leave, if everything is being ended.
+    pub(super) fn abort_limit(&self, policy: &Policy) -> Duration {
+        let leave_limit = self
+            .stop_is_quick()
+            .map(|quick| worker_limit(quick, policy.graceful_timeout));
+        leave_limit.map_or(policy.abort_timeout, |limit| {
+            limit.min(policy.abort_timeout)
+        })
     }
 
     /// Leaves: nobody is left.

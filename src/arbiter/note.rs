@@ -48,6 +48,8 @@ pub enum WorkerNote {
     Timeout,
     /// It was taken for hung, but made progress before it was killed.
     Recovered,
+    /// The app has ended the request that took longer than `timeout`, and the worker has left.
+    Unwound,
     /// It was not ready within `boot_timeout`.
     BootTimeout,
     /// It ended although nobody had asked it to.
@@ -186,7 +188,9 @@ impl WorkerNote {
     fn level(self) -> Level {
         match self {
             Self::Timeout => Level::Critical,
-            Self::Recovered | Self::Ended(Exit::Code(0) | Exit::Signal(TERM)) => Level::Info,
+            Self::Recovered | Self::Unwound | Self::Ended(Exit::Code(0) | Exit::Signal(TERM)) => {
+                Level::Info
+            }
             Self::BootTimeout
             | Self::Killed(_)
             | Self::Ended(Exit::Code(_) | Exit::Signal(KILL)) => Level::Error,
@@ -201,6 +205,7 @@ impl fmt::Display for WorkerNote {
         match self {
             Self::Timeout => f.write_str("timed out."),
             Self::Recovered => f.write_str("made progress and keeps running."),
+            Self::Unwound => f.write_str("ended the request that timed out, and exited."),
             Self::BootTimeout => f.write_str("was not ready within boot_timeout."),
             Self::Ended(Exit::Code(0)) => f.write_str("exited by itself."),
             Self::Ended(exit) => write!(f, "{exit}"),

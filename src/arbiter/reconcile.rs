@@ -78,8 +78,10 @@ impl Arbiter {
         step: &mut Step<'_>,
     ) {
         let policy = &self.generations.policy;
-        for id in self.workers.overdue(policy, is_judged, step.now) {
-            match self.workers.end_overdue(id, step) {
+        let overdue = self.workers.overdue(policy, is_judged, step.now);
+        let abort_timeout = self.life.abort_limit(policy);
+        for id in overdue {
+            match self.workers.end_overdue(id, abort_timeout, step) {
                 None | Some((_, Overdue::Ended)) => {}
                 Some((generation, Overdue::NotForked)) => {
                     let reason = "the template did not answer within boot_timeout";

@@ -74,6 +74,13 @@ pub enum WorkerStage {
         /// When the dump is read, and the worker ended.
         until: Monotonic,
     },
+    /// Its request takes too long: `SystemExit` is raised in the app, which may end the request.
+    Unwinding {
+        /// Its pid.
+        pid: Pid,
+        /// When it is aborted.
+        until: Monotonic,
+    },
     /// Ended by us; not reaped yet.
     Killed {
         /// Its pid.
@@ -96,6 +103,7 @@ impl WorkerStage {
             | Self::Serving { pid, .. }
             | Self::Leaving { pid, .. }
             | Self::Dumping { pid, .. }
+            | Self::Unwinding { pid, .. }
             | Self::Killed { pid, .. } => Some(*pid),
         }
     }
@@ -105,7 +113,10 @@ impl WorkerStage {
     pub fn is_active(&self) -> bool {
         match self {
             Self::Forking { .. } | Self::Booting { .. } | Self::Serving { .. } => true,
-            Self::Leaving { .. } | Self::Dumping { .. } | Self::Killed { .. } => false,
+            Self::Leaving { .. }
+            | Self::Dumping { .. }
+            | Self::Unwinding { .. }
+            | Self::Killed { .. } => false,
         }
     }
 
@@ -118,6 +129,7 @@ impl WorkerStage {
             Self::Serving { .. } => "serving",
             Self::Leaving { .. } => "leaving",
             Self::Dumping { .. } => "hung",
+            Self::Unwinding { .. } => "unwinding",
             Self::Killed { .. } => "killed",
         }
     }
@@ -180,7 +192,9 @@ impl Worker {
                 let timeout = policy.timeout?;
                 Some(heartbeats.hang_time((*busy)?, timeout))
             }
-            WorkerStage::Leaving { until, .. } | WorkerStage::Dumping { until, .. } => Some(*until),
+            WorkerStage::Leaving { until, .. }
+            | WorkerStage::Dumping { until, .. }
+            | WorkerStage::Unwinding { until, .. } => Some(*until),
             WorkerStage::Killed { kill_at, .. } => *kill_at,
         }
     }
@@ -193,6 +207,7 @@ impl Worker {
             | WorkerStage::Booting { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
             | WorkerStage::Killed { .. } => None,
         }
     }
@@ -205,6 +220,7 @@ impl Worker {
             | WorkerStage::Booting { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
             | WorkerStage::Killed { .. } => None,
         }
     }
@@ -221,6 +237,12 @@ impl Worker {
                 quick: false,
                 until: before,
             } if quick => (pid, until.min(before)),
+            // It leaves as soon as the app lets it.
+            WorkerStage::Unwinding { pid, until: before } => {
+                let until = until.min(before);
+                self.stage = WorkerStage::Unwinding { pid, until };
+                return;
+            }
             // One that is being forked is asked when it reports itself. The others are on their way
             // out.
             WorkerStage::Forking { .. }
@@ -233,7 +255,13 @@ impl Worker {
     }
 
     /// Brings a worker that has been in its stage for too long one step nearer to its end.
-    pub(super) fn end_overdue(&mut self, id: WorkerId, step: &mut Step<'_>) -> Overdue {
+    /// `abort_timeout`: how long the app may take to unwind a request.
+    pub(super) fn end_overdue(
+        &mut self,
+        id: WorkerId,
+        abort_timeout: Duration,
+        step: &mut Step<'_>,
+    ) -> Overdue {
         match self.stage {
             WorkerStage::Forking { .. } => return Overdue::NotForked,
             WorkerStage::Booting { pid, .. } => {
@@ -250,7 +278,18 @@ impl Worker {
                 });
                 self.dump_stacks(pid, KillReason::Hung, hang, step);
             }
-            WorkerStage::Dumping { pid, why, .. } => self.end_after_dump(id, pid, why, step),
+            WorkerStage::Dumping { pid, why, .. } => {
+                step.act(Action::PostMortem(id, self.cell, pid));
+                match why {
+                    KillReason::Hung if abort_timeout.is_zero() => self.abort(pid, step),
+                    KillReason::Hung => self.unwind(pid, abort_timeout, step),
+                    // One that never served has nothing of the app's to wind up.
+                    KillReason::BootTimeout
+                    | KillReason::GracefulTimeout
+                    | KillReason::QuickTimeout => self.kill(pid, why, step),
+                }
+            }
+            WorkerStage::Unwinding { pid, .. } => self.abort(pid, step),
             WorkerStage::Leaving {
                 pid, quick: true, ..
             } => self.kill(pid, KillReason::QuickTimeout, step),
@@ -273,20 +312,22 @@ impl Worker {
         };
     }
 
-    /// The time for the stack dump is over: ends the worker. One that hung in a request gets ABRT
-    /// first, as gunicorn's; one that never served has nothing of the app's to wind up.
-    fn end_after_dump(&mut self, id: WorkerId, pid: Pid, why: KillReason, step: &mut Step<'_>) {
-        step.act(Action::PostMortem(id, self.cell, pid));
-        match why {
-            KillReason::Hung => {
-                step.ask(pid, Ask::Abort);
-                let kill_at = Some(step.after(ABORT_TIME));
-                self.stage = WorkerStage::Killed { pid, why, kill_at };
-            }
-            KillReason::BootTimeout | KillReason::GracefulTimeout | KillReason::QuickTimeout => {
-                self.kill(pid, why, step);
-            }
-        }
+    /// Lets the app end a request that takes too long: as under gunicorn, the first ABRT raises
+    /// `SystemExit` in it.
+    fn unwind(&mut self, pid: Pid, limit: Duration, step: &mut Step<'_>) {
+        step.ask(pid, Ask::Abort);
+        let until = step.after(limit);
+        self.stage = WorkerStage::Unwinding { pid, until };
+    }
+
+    /// Ends a worker whose request takes too long. It has a moment to dump its core.
+    fn abort(&mut self, pid: Pid, step: &mut Step<'_>) {
+        step.ask(pid, Ask::Abort);
+        self.stage = WorkerStage::Killed {
+            pid,
+            why: KillReason::Hung,
+            kill_at: Some(step.after(ABORT_TIME)),
+        };
     }
 
     /// Kills the worker; nothing is left but to reap it.
@@ -304,6 +345,13 @@ impl Worker {
         match self.stage {
             WorkerStage::Killed { pid, why, .. } | WorkerStage::Dumping { pid, why, .. } => {
                 step.act(WorkerNote::Killed(why).say(pid));
+                Death::Wanted
+            }
+            WorkerStage::Unwinding { pid, .. } => {
+                step.act(match exit {
+                    Exit::Code(_) => WorkerNote::Unwound.say(pid),
+                    Exit::Signal(_) => WorkerNote::Killed(KillReason::Hung).say(pid),
+                });
                 Death::Wanted
             }
             WorkerStage::Leaving { pid, quick, .. } => {

@@ -132,6 +132,7 @@ impl Workers {
             WorkerStage::Serving { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
             | WorkerStage::Killed { .. } => return None,
         }
         worker.stage = WorkerStage::Serving {
@@ -301,6 +302,7 @@ impl Workers {
             | WorkerStage::Booting { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
             | WorkerStage::Killed { .. } => {}
         }
         false
@@ -345,14 +347,19 @@ impl Workers {
             .collect()
     }
 
-    /// Brings a worker that takes too long one step nearer to its end.
+    /// Brings a worker that takes too long one step nearer to its end. `abort_timeout`: how long
+    /// the app may take to unwind a request.
     pub(super) fn end_overdue(
         &mut self,
         id: WorkerId,
+        abort_timeout: Duration,
         step: &mut Step<'_>,
     ) -> Option<(Generation, Overdue)> {
         let worker = self.by_id.get_mut(&id)?;
-        Some((worker.generation, worker.end_overdue(id, step)))
+        Some((
+            worker.generation,
+            worker.end_overdue(id, abort_timeout, step),
+        ))
     }
 
     /// When the next of them is due. The scoreboard is read once a `timeout` while nothing is known

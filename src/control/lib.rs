@@ -144,7 +144,7 @@ pub struct WorkerStatus {
     pub pid: Option<i32>,
     /// Its generation.
     pub generation: u32,
-    /// `forking`, `booting`, `serving`, `leaving`, `hung`, `killed`.
+    /// `forking`, `booting`, `serving`, `leaving`, `hung`, `unwinding`, `killed`.
     pub stage: String,
     /// For how long it has served, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -16,6 +16,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
         workers: settings.workers.resolve(cpus),
         timeout: settings.timeout.limit(),
         boot_timeout: settings.boot_timeout.limit(),
+        abort_timeout: settings.abort_timeout.duration(),
         graceful_timeout: settings.graceful_timeout.duration(),
         // A developer wants the newest code to answer, whatever becomes of it.
         reload_watch: if settings.reload {

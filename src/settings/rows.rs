@@ -135,6 +135,13 @@ settings! {
     /// Kill a worker that takes longer than this for a request; 0 disables the limit.
     timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "timeout" 't';
 
+    /// How long the app may take to end a request that exceeds `timeout`.
+    ///
+    /// `SystemExit` is raised in it, so that `finally` blocks and context managers run; the client
+    /// gets a 500 if nothing was sent, and the worker is replaced. After this time, or when C code
+    /// never returns, the worker is killed. 0 kills it without the exception.
+    abort_timeout: Seconds = Seconds::new(3) => Workers, Reload, flag "abort-timeout";
+
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
 

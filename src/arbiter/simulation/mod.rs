@@ -33,6 +33,7 @@ fn policy(workers: u32) -> Policy {
         workers,
         timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_mins(1)),
+        abort_timeout: Duration::from_secs(3),
         graceful_timeout: Duration::from_secs(30),
         reload_watch: Duration::from_secs(5),
         max_age: None,
@@ -213,7 +214,7 @@ const VOCABULARY: &str = "
     RetireReason: MaxRequests Memory Age Ordered
     KillReason: Hung BootTimeout GracefulTimeout QuickTimeout
     Note: Workers Dismissed Throttled ForkFailed TemplateNotStarted
-    WorkerNote: Timeout Recovered BootTimeout Ended Killed
+    WorkerNote: Timeout Recovered Unwound BootTimeout Ended Killed
     TemplateNote: BootTimeout DoesNotFork DoesNotLeave Ended
     ReloadNote: Begun Replaced Queued NotLoaded Failed RolledBack Done
     UpgradeNote: Exists NotStarted Ended

@@ -73,13 +73,23 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         sometimes(1..10_000),
         prop_oneof![2 => Just(None), 1 => milliseconds(3_000..60_000).prop_map(Some)],
         sometimes(1..8_000),
+        sometimes(1..10_000),
     );
     (1_u32..5, times, any::<bool>()).prop_map(|(workers, times, tolerate_boot_failure)| {
-        let (timeout, boot_timeout, graceful_timeout, reload_watch, max_age, drain_delay) = times;
+        let (
+            timeout,
+            boot_timeout,
+            graceful_timeout,
+            reload_watch,
+            max_age,
+            drain_delay,
+            abort_timeout,
+        ) = times;
         Policy {
             workers,
             timeout,
             boot_timeout,
+            abort_timeout,
             graceful_timeout,
             reload_watch,
             max_age,

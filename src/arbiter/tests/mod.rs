@@ -20,6 +20,7 @@ fn policy(workers: u32) -> Policy {
         workers,
         timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_mins(1)),
+        abort_timeout: Duration::from_secs(3),
         graceful_timeout: Duration::from_secs(20),
         reload_watch: Duration::from_secs(5),
         max_age: None,

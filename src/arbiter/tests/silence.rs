@@ -21,18 +21,93 @@ fn a_hang_is_aborted_at_its_deadline_and_then_killed() {
         "its replacement need not wait for its end"
     );
     let actions = scenario.after(300);
-    assert!(asked(&actions, pid(1), Ask::Abort));
+    assert!(asked(&actions, pid(1), Ask::Abort), "the app may unwind");
     assert!(
         actions
             .iter()
             .any(|action| matches!(action, Action::PostMortem(WorkerId(1), ..)))
     );
+    assert!(!asked(&scenario.after(2999), pid(1), Ask::Abort));
+    assert!(asked(&scenario.after(1), pid(1), Ask::Abort));
     assert!(asked(&scenario.after(1000), pid(1), Ask::Kill));
     let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
     assert_eq!(
         said(&actions),
         ["Worker (pid:11) was killed because its request took longer than timeout."]
     );
+}
+
+/// A server of one worker whose app was asked to unwind its request.
+fn unwinding(policy: Policy) -> Scenario {
+    let mut scenario = serving_with(policy);
+    scenario.after(0);
+    let begun = at(scenario.now);
+    scenario.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&scenario.after(30_000), pid(1), Ask::DumpStacks));
+    assert!(asked(&scenario.after(300), pid(1), Ask::Abort));
+    scenario
+}
+
+#[test]
+fn an_app_that_unwinds_its_request_ends_its_worker() {
+    for (exit, said_of_it) in [
+        (
+            Exit::Code(0),
+            "ended the request that timed out, and exited.",
+        ),
+        (
+            Exit::Code(1),
+            "ended the request that timed out, and exited.",
+        ),
+        (
+            Exit::Signal(6),
+            "was killed because its request took longer than timeout.",
+        ),
+    ] {
+        let mut scenario = unwinding(policy(1));
+        // It is on its way out, whatever its cell says.
+        assert!(said(&scenario.step(Event::Beat(WorkerId(1), None))).is_empty());
+        let actions = scenario.step(Event::Exited(pid(1), exit));
+        assert_eq!(said(&actions), [format!("Worker (pid:11) {said_of_it}")]);
+    }
+}
+
+#[test]
+fn without_time_to_unwind_a_hang_is_aborted_once() {
+    let hurried = Policy {
+        abort_timeout: Duration::ZERO,
+        ..policy(1)
+    };
+    let mut scenario = unwinding(hurried);
+    let actions = scenario.after(1000);
+    assert!(asked(&actions, pid(1), Ask::Kill) && !asked(&actions, pid(1), Ask::Abort));
+}
+
+#[test]
+fn a_stop_waits_no_longer_for_an_app_that_unwinds_than_for_others() {
+    let patient = Policy {
+        abort_timeout: Duration::from_mins(10),
+        ..policy(1)
+    };
+    let mut scenario = unwinding(patient.clone());
+    let actions = scenario.step(Event::Ordered(Order::Stop));
+    assert!(!asked(&actions, pid(1), Ask::Drain), "it leaves anyway");
+    assert!(!asked(&scenario.after(19_999), pid(1), Ask::Abort));
+    assert!(asked(&scenario.after(1), pid(1), Ask::Abort));
+
+    let mut scenario = unwinding(patient.clone());
+    scenario.step(Event::Ordered(Order::Quit));
+    assert!(asked(&scenario.after(2000), pid(1), Ask::Abort));
+
+    // The stop may come while the stacks are dumped.
+    let mut scenario = serving_with(patient);
+    scenario.after(0);
+    let begun = at(scenario.now);
+    scenario.step(Event::Beat(WorkerId(1), Some(begun)));
+    assert!(asked(&scenario.after(30_000), pid(1), Ask::DumpStacks));
+    scenario.step(Event::Ordered(Order::Quit));
+    assert!(asked(&scenario.after(300), pid(1), Ask::Abort));
+    assert!(asked(&scenario.after(2000), pid(1), Ask::Abort));
 }
 
 #[test]
