@@ -164,7 +164,10 @@ fn agree(way: Way, ports: &BTreeMap<String, &str>, seen: &[Value], got: &[Value]
         assert_eq!(theirs[0], mine[0], "{way:?}, {name}: {request} and {ours}");
         if theirs[1].starts_with('/') {
             // nginx logs bytes; the environ has each byte as a character (PEP 3333).
-            let sent: Vec<u8> = mine[1].chars().filter_map(|c| u8::try_from(c).ok()).collect();
+            let sent: Vec<u8> = mine[1]
+                .chars()
+                .filter_map(|c| u8::try_from(c).ok())
+                .collect();
             let sent = String::from_utf8_lossy(&sent);
             assert_eq!(theirs[1], sent, "{way:?}, {name}: {request} and {ours}");
         }
