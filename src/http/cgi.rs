@@ -62,10 +62,46 @@ pub(super) fn translate(
 ) -> Result<(), Refusal> {
     let parts = head_parts(bytes, variables)?;
     text.clear();
+    let version = write_head(bytes, variables, &parts, text);
+    let limits = Limits {
+        is_relayed: true,
+        ..limits.clone()
+    };
+    match parse_head(text, &limits, head)? {
+        Progress::Done(()) if head.length == text.len() => {}
+        // Cannot happen, because no value in the head contains a line end.
+        Progress::Done(()) | Progress::More => return Err(Refusal::VariableValue),
+    }
+    if head.framing == Framing::Chunked {
+        return Err(Refusal::Coding);
+    }
+    head.keep_alive = false;
+    if parts.protocol.is_empty() {
+        return Ok(());
+    }
+    let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = parts.protocol else {
+        return Err(Refusal::VersionForm);
+    };
+    if !major.is_ascii_digit() || !minor.is_ascii_digit() {
+        return Err(Refusal::VersionForm);
+    }
+    let (_before, rest) = text.split_at_mut(version);
+    let (place, _after) = rest.split_at_mut(VERSION.len());
+    place.copy_from_slice(parts.protocol);
+    Ok(())
+}
+
+/// Appends the head; gives where its version begins.
+fn write_head(
+    bytes: &[u8],
+    variables: &[Variable],
+    parts: &Parts<'_>,
+    text: &mut Vec<u8>,
+) -> usize {
     text.extend_from_slice(parts.method);
     text.push(b' ');
     if parts.target.is_empty() {
-        write_target(&parts, text);
+        write_target(parts, text);
     } else {
         text.extend_from_slice(parts.target);
     }
@@ -92,39 +128,15 @@ pub(super) fn translate(
         let Some(name) = field_of(variable.name.of(bytes)) else {
             continue;
         };
-        if !IGNORED
+        let is_ignored = IGNORED
             .iter()
-            .any(|known| bytes::same_cgi_name(name, known))
-        {
+            .any(|known| bytes::same_cgi_name(name, known));
+        if !is_ignored {
             field(name, variable.value.of(bytes));
         }
     }
     text.extend_from_slice(b"\r\n");
-    let limits = Limits {
-        is_relayed: true,
-        ..limits.clone()
-    };
-    match parse_head(text, &limits, head)? {
-        Progress::Done(()) if head.length == text.len() => {}
-        // Cannot happen, because no value in the head contains a line end.
-        Progress::Done(()) | Progress::More => return Err(Refusal::VariableValue),
-    }
-    if head.framing == Framing::Chunked {
-        return Err(Refusal::Coding);
-    }
-    head.keep_alive = false;
-    if !parts.protocol.is_empty() {
-        let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = parts.protocol else {
-            return Err(Refusal::VersionForm);
-        };
-        if !major.is_ascii_digit() || !minor.is_ascii_digit() {
-            return Err(Refusal::VersionForm);
-        }
-        let (_before, rest) = text.split_at_mut(version);
-        let (place, _after) = rest.split_at_mut(VERSION.len());
-        place.copy_from_slice(parts.protocol);
-    }
-    Ok(())
+    version
 }
 
 /// Checks the variables, and selects those of which the head is made.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::site::{Deployed, Site, pid_of};
 use crate::support::{Connections, Load, Need, ROOT, Wire, lacks, program, pythons, wait_until};
@@ -95,6 +96,57 @@ fn install(site: &Site, package: &str) -> Deployed {
     ])
 }
 
+/// A package that cannot be loaded, one that answers with 500, and one whose checksum is wrong.
+fn refuses_bad_packages(site: &Site, good: &str) {
+    let unloadable = plain(site, "3.0", "def wsgi_app oh no");
+    let text = site
+        .deploy(&["deploy", "--download-url", &unloadable])
+        .failed();
+    assert!(
+        text.contains("nothing was changed") && text.contains("SyntaxError"),
+        "{text}"
+    );
+    let unhealthy = plain(site, "4.0", UNHEALTHY);
+    let text = site
+        .deploy(&["deploy", "--download-url", &unhealthy])
+        .failed();
+    assert!(
+        text.contains("does not serve") && text.contains("still does"),
+        "{text}"
+    );
+    let text = site
+        .deploy(&[
+            "deploy",
+            "--download-url",
+            good,
+            "--sha256",
+            &"0".repeat(64),
+        ])
+        .failed();
+    assert!(text.contains("not the expected file"), "{text}");
+}
+
+/// It has been one rcorn all the time; a new one starts with the current release.
+fn starts_again_with_the_current_release(site: &Site, arbiter: Pid) {
+    assert_eq!(pid_of(&site.at(""), "blog"), Some(arbiter));
+    kill(arbiter, Signal::SIGKILL).unwrap();
+    wait_until(site.deadline(), "supervisord starts it again", || {
+        pid_of(&site.at(""), "blog").is_some_and(|pid| pid != arbiter)
+            && site.supervisorctl(&["status", "blog"]).contains("RUNNING")
+    });
+    wait_until(site.deadline(), "it serves", || {
+        Wire::connect(&site.place()).get("/version").status == 200
+    });
+    assert!(site.get("/version").contains("\"2.0\""));
+    site.deploy(&["rollback"]).done();
+    assert!(site.get("/version").contains("\"1.0\""));
+    let listed = site.deploy(&["list"]).done();
+    assert!(
+        listed.contains("current") && listed.contains("previous"),
+        "{listed}"
+    );
+}
+
 #[test]
 fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() {
     if lacks(&[program("nginx"), program("supervisord"), Need::Packages]) {
@@ -130,57 +182,14 @@ fn a_package_is_deployed_replaced_under_load_and_kept_when_the_next_is_broken() 
         "{said}"
     );
 
-    // A package that cannot be loaded, one that answers with 500, and one whose checksum is wrong.
-    let unloadable = plain(&site, "3.0", "def wsgi_app oh no");
-    let text = site
-        .deploy(&["deploy", "--download-url", &unloadable])
-        .failed();
-    assert!(
-        text.contains("nothing was changed") && text.contains("SyntaxError"),
-        "{text}"
-    );
-    let unhealthy = plain(&site, "4.0", UNHEALTHY);
-    let text = site
-        .deploy(&["deploy", "--download-url", &unhealthy])
-        .failed();
-    assert!(
-        text.contains("does not serve") && text.contains("still does"),
-        "{text}"
-    );
-    let text = site
-        .deploy(&[
-            "deploy",
-            "--download-url",
-            &two,
-            "--sha256",
-            &"0".repeat(64),
-        ])
-        .failed();
-    assert!(text.contains("not the expected file"), "{text}");
+    refuses_bad_packages(&site, &two);
     kept.wait_for(20, site.deadline());
     kept.stop().assert_clean();
     each.stop().assert_clean();
     assert!(site.get("/version").contains("\"2.0\""));
     assert_eq!(fs::canonicalize(site.at("blog/current")).unwrap(), release);
 
-    // It has been one rcorn all the time; a new one starts with the current release.
-    assert_eq!(pid_of(&site.at(""), "blog"), Some(arbiter));
-    kill(arbiter, Signal::SIGKILL).unwrap();
-    wait_until(site.deadline(), "supervisord starts it again", || {
-        pid_of(&site.at(""), "blog").is_some_and(|pid| pid != arbiter)
-            && site.supervisorctl(&["status", "blog"]).contains("RUNNING")
-    });
-    wait_until(site.deadline(), "it serves", || {
-        Wire::connect(&site.place()).get("/version").status == 200
-    });
-    assert!(site.get("/version").contains("\"2.0\""));
-    site.deploy(&["rollback"]).done();
-    assert!(site.get("/version").contains("\"1.0\""));
-    let listed = site.deploy(&["list"]).done();
-    assert!(
-        listed.contains("current") && listed.contains("previous"),
-        "{listed}"
-    );
+    starts_again_with_the_current_release(&site, arbiter);
     site.stop();
 }
 

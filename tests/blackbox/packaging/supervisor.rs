@@ -1,6 +1,7 @@
 //! The entry in `packaging/supervisor`, under a real supervisord.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -120,14 +121,10 @@ fn a_real_supervisord_starts_reloads_restarts_and_stops_it() {
     supervisord.stop();
 }
 
-#[test]
-fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
-    if lacks(&[program("supervisord")]) {
-        return;
-    }
-    let folder = TempDir::with_prefix("rcorn-sites-").unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let entry = substituted(
+/// The entry for supervisor that is shipped, for this folder and the app of the tests.
+fn entry(folder: &Path) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
+    substituted(
         &shipped("supervisor/rcorn.conf"),
         &[
             ("/usr/bin/rcorn", env!("CARGO_BIN_EXE_rcorn")),
@@ -138,8 +135,17 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
             ("user=www-data\n", ""),
             ("/var/log/rcorn", &at("")),
         ],
-    );
-    let supervisord = supervisord(folder.path(), &entry);
+    )
+}
+
+#[test]
+fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
+    if lacks(&[program("supervisord")]) {
+        return;
+    }
+    let folder = TempDir::with_prefix("rcorn-sites-").unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let supervisord = supervisord(folder.path(), &entry(folder.path()));
     let deadline = supervisord.deadline();
     let order = |words: &[&str]| supervisorctl(folder.path(), words);
     let place = Place::Unix(folder.path().join("web.sock"));

@@ -147,22 +147,8 @@ fn cookie(reply: &Reply, name: &str) -> String {
         .to_owned()
 }
 
-#[test]
-fn django_admin_static_file_and_a_large_upload_in_little_memory() {
-    if lacks(&[Need::Packages]) {
-        return;
-    }
-    let server = example("django_app:application")
-        .args(["-w", "2"])
-        .file("unused", "");
-    let folder = tempfile::tempdir().unwrap();
-    let server = server
-        .env("DJANGO_EXAMPLE_DB", folder.path().join("d.sqlite3"))
-        .args(["--chdir", EXAMPLES, "-t", "120"])
-        .patience(std::time::Duration::from_mins(2))
-        .start();
-    let mut wire = server.connect();
-    assert_eq!(wire.get("/").text(), "Hello from Django\n");
+/// Logs in, and opens the page of the administration.
+fn assert_admin_works(wire: &mut Wire) {
     let page = wire.get("/admin/login/");
     assert_eq!(page.status, 200);
     let text = page.text();
@@ -177,7 +163,7 @@ fn django_admin_static_file_and_a_large_upload_in_little_memory() {
     let form = format!("csrfmiddlewaretoken={token}&username=admin&password=admin&next=/admin/");
     let more = format!("Cookie: csrftoken={csrf}\r\nReferer: http://test/admin/login/\r\n");
     let reply = post(
-        &mut wire,
+        wire,
         "/admin/login/",
         "application/x-www-form-urlencoded",
         form.as_bytes(),
@@ -194,14 +180,10 @@ fn django_admin_static_file_and_a_large_upload_in_little_memory() {
         "{}",
         admin.text()
     );
-    // A static file through file_wrapper, with the length that FileResponse says.
-    let css = wire.get("/static/admin/css/base.css");
-    assert_eq!(css.status, 200);
-    assert_eq!(
-        css.field("content-length"),
-        Some(css.body.len().to_string().as_str())
-    );
-    // 100 MiB, of which only pieces are ever in memory.
+}
+
+/// Sends 100 MiB, of which only pieces are ever in memory.
+fn assert_large_upload_works(server: &Server, wire: &mut Wire) {
     let size = 100 * 1024 * 1024_usize;
     wire.send(format!(
         "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n"
@@ -225,5 +207,32 @@ fn django_admin_static_file_and_a_large_upload_in_little_memory() {
         let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
         assert!(kib < 100 * 1024, "a worker's peak is {kib} KiB");
     }
+}
+
+#[test]
+fn django_admin_static_file_and_a_large_upload_in_little_memory() {
+    if lacks(&[Need::Packages]) {
+        return;
+    }
+    let server = example("django_app:application")
+        .args(["-w", "2"])
+        .file("unused", "");
+    let folder = tempfile::tempdir().unwrap();
+    let server = server
+        .env("DJANGO_EXAMPLE_DB", folder.path().join("d.sqlite3"))
+        .args(["--chdir", EXAMPLES, "-t", "120"])
+        .patience(std::time::Duration::from_mins(2))
+        .start();
+    let mut wire = server.connect();
+    assert_eq!(wire.get("/").text(), "Hello from Django\n");
+    assert_admin_works(&mut wire);
+    // A static file through file_wrapper, with the length that FileResponse says.
+    let css = wire.get("/static/admin/css/base.css");
+    assert_eq!(css.status, 200);
+    assert_eq!(
+        css.field("content-length"),
+        Some(css.body.len().to_string().as_str())
+    );
+    assert_large_upload_works(&server, &mut wire);
     server.stop();
 }
