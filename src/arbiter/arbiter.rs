@@ -1,28 +1,25 @@
 //! The arbiter: tells the owners what happened, and what that means for the others.
 
 use rcorn_types::Monotonic;
-use serde::{Deserialize, Serialize};
 
-use super::event::{
-    Action, BootFailure, BootFailureKind, Event, Exit, Generation, Outcome, Pid, Policy,
-    RetireReason, WorkerId,
-};
+use super::event::{Action, Event};
 use super::generations::Generations;
 use super::life::{Life, Phase, worker_limit};
 use super::note::{Note, StopNote, TemplateNote};
 use super::order::Order;
-use super::saved::Saved;
 use super::step::Step;
 use super::templates::{LeaveLimits, TemplateEnd, TemplateStage, Templates};
 use super::throttle::{EARLY_DEATH_AGE, Throttle};
 use super::upgrade::Upgrade;
+use super::values::{
+    BootFailure, BootFailureKind, Exit, Generation, Outcome, Pid, Policy, RetireReason, WorkerId,
+};
 use super::worker::{Death, Worker};
 use super::workers::{Reaped, Workers};
 
 /// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter
 /// that execs a new build of itself continues where it was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Saved", into = "Saved")]
+#[derive(Clone, Debug)]
 pub struct Arbiter {
     pub(super) life: Life,
     /// How many workers there are to be: the policy's number, until TTIN, TTOU or WINCH.
@@ -190,7 +187,7 @@ impl Arbiter {
 
     fn order(&mut self, order: Order, step: &mut Step<'_>) {
         if !self.life.takes_orders() && !order.is_taken_while_stopping() {
-            step.act(StopNote::Ignored(order.name()).say());
+            step.say(StopNote::Ignored(order.name()));
             return;
         }
         match order {
@@ -209,7 +206,7 @@ impl Arbiter {
             }
             Order::Scale(count) => self.set_wanted(count.max(1), step),
             Order::Dismiss => {
-                step.act(Action::Say(Note::Dismissed));
+                step.say(Note::Dismissed);
                 self.set_wanted(0, step);
             }
             Order::Retire(id) => self.workers.retire(id, RetireReason::Ordered, step),
@@ -222,7 +219,7 @@ impl Arbiter {
         if self.wanted != count {
             self.wanted = count;
             step.act(Action::Wanted(count));
-            step.act(Action::Say(Note::Workers(count)));
+            step.say(Note::Workers(count));
         }
     }
 
@@ -312,7 +309,7 @@ impl Arbiter {
         step: &mut Step<'_>,
     ) {
         self.templates.not_started(generation);
-        step.act(Action::Say(Note::TemplateNotStarted(reason.clone())));
+        step.say(Note::TemplateNotStarted(reason.clone()));
         let failure = BootFailure {
             kind: BootFailureKind::Host,
             summary: reason,
@@ -386,7 +383,7 @@ impl Arbiter {
             TemplateEnd::Wanted => {}
             TemplateEnd::Lost => {
                 if self.life.is_running() {
-                    step.act(TemplateNote::Ended(exit).say(pid));
+                    step.say(TemplateNote::Ended(exit).of(pid));
                     self.workers.forget_pending_forks(generation, step);
                 }
                 self.candidate_failed(generation, "its template ended", step);
@@ -400,7 +397,7 @@ impl Arbiter {
             return;
         };
         if self.life.is_running() {
-            step.act(Action::Say(Note::ForkFailed(reason.to_owned())));
+            step.say(Note::ForkFailed(reason.to_owned()));
             self.throttle.count_early_death(step);
             self.candidate_failed(generation, reason, step);
         }

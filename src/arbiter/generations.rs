@@ -5,11 +5,12 @@
 
 use rcorn_types::Monotonic;
 
-use super::event::{Action, Generation, Policy};
+use super::event::Action;
 use super::note::ReloadNote;
 use super::rollout::{Candidate, Probation, Rollout};
 use super::step::Step;
 use super::templates::{LeaveLimits, Templates};
+use super::values::{Generation, Policy};
 
 /// This many deaths of new workers during the probation take a reload back.
 const ROLLBACK_DEATHS: u32 = 2;
@@ -62,7 +63,7 @@ impl Generations {
             // Nothing of it serves yet: what is on the disk now is what is wanted.
             Rollout::Candidate(candidate) => {
                 let generation = candidate.generation;
-                step.act(ReloadNote::Replaced.say());
+                step.say(ReloadNote::Replaced);
                 abandon(generation, templates, limits, step);
             }
             Rollout::Loading => return self.order_reload_later(step),
@@ -72,7 +73,7 @@ impl Generations {
             Rollout::None | Rollout::Probation(_) => {}
         }
         self.commit(templates, limits, step);
-        step.act(ReloadNote::Begun.say());
+        step.say(ReloadNote::Begun);
         step.act(Action::Load);
         self.rollout = Rollout::Loading;
     }
@@ -81,7 +82,7 @@ impl Generations {
     fn order_reload_later(&mut self, step: &mut Step<'_>) {
         if !self.reload_again {
             self.reload_again = true;
-            step.act(ReloadNote::Queued.say());
+            step.say(ReloadNote::Queued);
         }
     }
 
@@ -114,7 +115,7 @@ impl Generations {
         if self.rollout == Rollout::Loading {
             self.rollout = Rollout::None;
         }
-        step.act(ReloadNote::NotLoaded(reason).say());
+        step.say(ReloadNote::NotLoaded(reason));
     }
 
     /// A worker of this generation serves. If it is the candidate's first, the candidate is in
@@ -150,7 +151,7 @@ impl Generations {
         let is_candidate = self.is_candidate(generation);
         if is_candidate {
             self.rollout = Rollout::None;
-            step.act(ReloadNote::Failed(reason.to_owned(), self.current).say());
+            step.say(ReloadNote::Failed(reason.to_owned(), self.current));
             abandon(generation, templates, limits, step);
         }
         is_candidate
@@ -198,7 +199,7 @@ impl Generations {
         step: &mut Step<'_>,
     ) {
         let failed = self.current;
-        step.act(ReloadNote::RolledBack(failed, probation.previous).say());
+        step.say(ReloadNote::RolledBack(failed, probation.previous));
         self.current = probation.previous;
         self.policy = probation.policy;
         abandon(failed, templates, limits, step);
@@ -220,7 +221,7 @@ impl Generations {
             let previous = probation.previous;
             self.rollout = Rollout::None;
             step.act(Action::Commit(self.current));
-            step.act(ReloadNote::Done(self.current).say());
+            step.say(ReloadNote::Done(self.current));
             templates.end(previous, limits, step);
         }
     }
@@ -243,19 +244,4 @@ fn abandon(
 ) {
     templates.end(generation, limits, step);
     step.act(Action::Discard(generation));
-}
-
-impl Policy {
-    /// No workers and no limits: before the settings are known.
-    const NONE: Self = Self {
-        workers: 0,
-        timeout: None,
-        boot_timeout: None,
-        abort_timeout: core::time::Duration::ZERO,
-        graceful_timeout: core::time::Duration::ZERO,
-        reload_watch: core::time::Duration::ZERO,
-        max_age: None,
-        drain_delay: core::time::Duration::ZERO,
-        tolerate_boot_failure: false,
-    };
 }

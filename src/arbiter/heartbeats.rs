@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::WorkerId;
+use super::values::WorkerId;
 
 /// Time to write a stack dump. On a busy machine the worker may have to wait for a processor first.
 pub(super) const STACK_DUMP_TIME: Duration = Duration::from_millis(300);

@@ -27,6 +27,7 @@ mod step;
 mod templates;
 mod throttle;
 mod upgrade;
+mod values;
 mod worker;
 mod workers;
 
@@ -44,13 +45,14 @@ mod simulation;
 mod tests;
 
 pub use arbiter::Arbiter;
-pub use event::{
-    Action, Ask, BootFailure, BootFailureKind, CellIndex, Event, Exit, Generation, Outcome, Pid,
-    Policy, RetireReason, WorkerId,
-};
+pub use event::{Action, Ask, Event};
 pub use life::Phase;
 pub use note::{KillReason, Note, ReloadNote, StopNote, TemplateNote, UpgradeNote, WorkerNote};
 pub use order::Order;
 pub use templates::{TemplateStage, Templates};
+pub use values::{
+    BootFailure, BootFailureKind, CellIndex, Exit, Generation, Outcome, Pid, Policy, RetireReason,
+    WorkerId,
+};
 pub use worker::{Hang, Worker, WorkerStage};
 pub use workers::Workers;

@@ -7,10 +7,11 @@ use core::time::Duration;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Outcome, Policy};
+use super::event::Action;
 use super::note::StopNote;
 use super::step::Step;
 use super::templates::LeaveLimits;
+use super::values::{Outcome, Policy};
 
 /// How long a process that was asked to leave at once may take.
 pub(super) const QUICK_STOP_TIME: Duration = Duration::from_secs(2);
@@ -70,7 +71,7 @@ impl Life {
         let is_delayed = self.takes_orders() && !drain_delay.is_zero();
         if is_delayed {
             self.stop_at = Some(step.after(drain_delay));
-            step.act(StopNote::Delayed(drain_delay).say());
+            step.say(StopNote::Delayed(drain_delay));
         }
         is_delayed
     }
@@ -93,7 +94,7 @@ impl Life {
                 outcome,
                 quick: false,
             } => {
-                step.act(StopNote::Quick.say());
+                step.say(StopNote::Quick);
                 (outcome, true)
             }
             Phase::Stopping { quick: true, .. } | Phase::Gone => return None,
@@ -140,10 +141,10 @@ impl Life {
     pub(super) fn finish(&mut self, outcome: Outcome, step: &mut Step<'_>) {
         self.phase = Phase::Gone;
         match outcome {
-            Outcome::Stopped => step.act(StopNote::ShuttingDown.say()),
+            Outcome::Stopped => step.say(StopNote::ShuttingDown),
             Outcome::HostRefused | Outcome::BootFailed | Outcome::AppNotLoaded => {
-                step.act(StopNote::ShuttingDownAfterFailure.say());
-                step.act(StopNote::Reason(outcome).say());
+                step.say(StopNote::ShuttingDownAfterFailure);
+                step.say(StopNote::Reason(outcome));
             }
         }
         step.act(Action::Exit(outcome));

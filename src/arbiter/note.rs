@@ -7,7 +7,7 @@ use core::time::Duration;
 use rcorn_types::Level;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Exit, Generation, Outcome, Pid, RetireReason};
+use super::values::{Exit, Generation, Outcome, Pid, RetireReason};
 
 /// `SIGKILL`.
 const KILL: i32 = 9;
@@ -180,9 +180,9 @@ impl fmt::Display for Note {
 }
 
 impl WorkerNote {
-    /// The action that logs it of the worker with this pid.
-    pub(super) fn say(self, pid: Pid) -> Action {
-        Action::Say(Note::Worker(pid, self))
+    /// This note about the process with this pid.
+    pub(super) fn of(self, pid: Pid) -> Note {
+        Note::Worker(pid, self)
     }
 
     fn level(self) -> Level {
@@ -215,9 +215,9 @@ impl fmt::Display for WorkerNote {
 }
 
 impl TemplateNote {
-    /// The action that logs it of the template with this pid.
-    pub(super) fn say(self, pid: Pid) -> Action {
-        Action::Say(Note::Template(pid, self))
+    /// This note about the process with this pid.
+    pub(super) fn of(self, pid: Pid) -> Note {
+        Note::Template(pid, self)
     }
 
     fn level(self) -> Level {
@@ -244,12 +244,13 @@ impl fmt::Display for TemplateNote {
     }
 }
 
-impl ReloadNote {
-    /// The action that logs it.
-    pub(super) fn say(self) -> Action {
-        Action::Say(Note::Reload(self))
+impl From<ReloadNote> for Note {
+    fn from(note: ReloadNote) -> Self {
+        Self::Reload(note)
     }
+}
 
+impl ReloadNote {
     fn level(&self) -> Level {
         match self {
             Self::Begun | Self::Replaced | Self::Queued | Self::Done(_) => Level::Info,
@@ -279,12 +280,13 @@ impl fmt::Display for ReloadNote {
     }
 }
 
-impl UpgradeNote {
-    /// The action that logs it.
-    pub(super) fn say(self) -> Action {
-        Action::Say(Note::Upgrade(self))
+impl From<UpgradeNote> for Note {
+    fn from(note: UpgradeNote) -> Self {
+        Self::Upgrade(note)
     }
+}
 
+impl UpgradeNote {
     fn level(&self) -> Level {
         match self {
             Self::Ended(Exit::Code(0)) => Level::Info,
@@ -304,12 +306,13 @@ impl fmt::Display for UpgradeNote {
     }
 }
 
-impl StopNote {
-    /// The action that logs it.
-    pub(super) fn say(self) -> Action {
-        Action::Say(Note::Stop(self))
+impl From<StopNote> for Note {
+    fn from(note: StopNote) -> Self {
+        Self::Stop(note)
     }
+}
 
+impl StopNote {
     fn level(self) -> Level {
         match self {
             Self::Delayed(_) | Self::Quick | Self::ShuttingDown => Level::Info,
@@ -345,38 +348,6 @@ impl KillReason {
             Self::BootTimeout => "it was not ready within boot_timeout",
             Self::GracefulTimeout => "it did not finish within graceful_timeout",
             Self::QuickTimeout => "it did not exit at once",
-        }
-    }
-}
-
-impl RetireReason {
-    /// The worker has already logged its own reasons, and the driver what an operator orders.
-    fn level(self) -> Level {
-        match self {
-            Self::MaxRequests | Self::Memory | Self::Ordered => Level::Debug,
-            Self::Age => Level::Info,
-        }
-    }
-
-    /// What follows `will be replaced: `.
-    fn words(self) -> &'static str {
-        match self {
-            Self::MaxRequests => "it has served max_requests",
-            Self::Memory => "it has outgrown max_worker_memory",
-            Self::Age => "it has reached max_worker_age",
-            Self::Ordered => "an operator ordered it",
-        }
-    }
-}
-
-impl Outcome {
-    /// What follows `Reason: `.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Stopped => "A stop was ordered.",
-            Self::HostRefused => "The system refused something that is needed; see above.",
-            Self::BootFailed => "Worker failed to boot.",
-            Self::AppNotLoaded => "App failed to load.",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator may order, by signal or by the control socket.
 
-use super::event::WorkerId;
+use super::values::WorkerId;
 
 /// What an operator orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 
 use rcorn_types::Monotonic;
 
-use super::Arbiter;
-use super::event::{Outcome, WorkerId};
+use super::arbiter::Arbiter;
 use super::life::Phase;
 use super::step::Step;
+use super::values::{Outcome, WorkerId};
 use super::worker::{Overdue, Worker, WorkerStage};
 
 impl Arbiter {

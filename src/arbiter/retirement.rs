@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::WorkerId;
+use super::values::WorkerId;
 
 /// Who waits for the retire token, and who holds it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

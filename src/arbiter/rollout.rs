@@ -3,7 +3,7 @@
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Generation, Policy};
+use super::values::{Generation, Policy};
 
 /// How far the reload under way has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

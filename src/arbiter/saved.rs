@@ -5,10 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Arbiter;
-use super::event::{Generation, Pid, Policy, WorkerId};
+use super::arbiter::Arbiter;
 use super::generations::Generations;
 use super::heartbeats::Heartbeats;
 use super::life::{Life, Phase};
@@ -17,11 +16,24 @@ use super::rollout::Rollout;
 use super::templates::{TemplateStage, Templates};
 use super::throttle::Throttle;
 use super::upgrade::Upgrade;
+use super::values::{Generation, Pid, Policy, WorkerId};
 use super::worker::Worker;
 use super::workers::Workers;
 
+impl Serialize for Arbiter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Saved::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Arbiter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Saved::deserialize(deserializer).map(Self::from)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
-pub(super) struct Saved {
+struct Saved {
     phase: Phase,
     policy: Policy,
     wanted: u32,

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use rcorn_types::Monotonic;
 
-use super::event::{Action, Ask, Pid};
+use super::event::{Action, Ask};
+use super::note::Note;
+use super::values::Pid;
 
 /// What each owner is given when something happens.
 #[derive(Debug)]
@@ -27,6 +29,11 @@ impl<'a> Step<'a> {
     /// Asks the driver for this.
     pub(super) fn act(&mut self, action: Action) {
         self.actions.push(action);
+    }
+
+    /// Logs this.
+    pub(super) fn say(&mut self, note: impl Into<Note>) {
+        self.act(Action::Say(note.into()));
     }
 
     /// Sends a signal to a worker or template.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Ask, BootFailure, BootFailureKind, Exit, Generation, Pid};
+use super::event::{Action, Ask};
 use super::heartbeats::STACK_DUMP_TIME;
 use super::note::TemplateNote;
 use super::step::Step;
+use super::values::{BootFailure, BootFailureKind, Exit, Generation, Pid};
 
 /// Where a template is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +181,7 @@ impl Templates {
             }
             Some(TemplateStage::Ready { .. }) => TemplateEnd::Lost,
             Some(TemplateStage::Starting { .. }) => {
-                step.act(TemplateNote::Ended(exit).say(pid));
+                step.say(TemplateNote::Ended(exit).of(pid));
                 let kind = match exit {
                     Exit::Code(4) => BootFailureKind::App,
                     // Python itself could not be used; it has logged why.
@@ -272,7 +273,7 @@ impl Templates {
                 until,
             }) => {
                 if *listens {
-                    step.act(TemplateNote::DoesNotLeave.say(*pid));
+                    step.say(TemplateNote::DoesNotLeave.of(*pid));
                 }
                 step.act(Action::KillTemplate(generation, *pid));
                 *until = None;
@@ -305,21 +306,11 @@ fn dump_and_end(stage: &mut TemplateStage, note: TemplateNote, step: &mut Step<'
     let Some(pid) = stage.pid() else {
         return;
     };
-    step.act(note.say(pid));
+    step.say(note.of(pid));
     step.ask(pid, Ask::DumpStacks);
     *stage = TemplateStage::Leaving {
         pid,
         until: Some(step.after(STACK_DUMP_TIME)),
         listens: false,
     };
-}
-
-impl BootFailure {
-    /// Something was not ready within `boot_timeout`.
-    pub(super) fn timeout(summary: &str) -> Self {
-        Self {
-            kind: BootFailureKind::Boot,
-            summary: summary.to_owned(),
-        }
-    }
 }

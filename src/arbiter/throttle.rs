@@ -7,7 +7,6 @@ use core::time::Duration;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::Action;
 use super::note::Note;
 use super::step::Step;
 
@@ -50,7 +49,7 @@ impl Throttle {
     /// Counts an early death, and says how long the next forks have to wait, if they do.
     pub(super) fn count_early_death(&mut self, step: &mut Step<'_>) {
         if let Some(wait) = self.strike(step.now) {
-            step.act(Action::Say(Note::Throttled(wait)));
+            step.say(Note::Throttled(wait));
         }
     }
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Action, Exit, Pid};
+use super::event::Action;
 use super::note::UpgradeNote;
 use super::step::Step;
+use super::values::{Exit, Pid};
 
 /// The new arbiter that USR2 starts. While it is being started nothing is saved of it: the build
 /// that an upgrade in place starts has no upgrade of its own yet.
@@ -39,12 +40,12 @@ impl Upgrade {
     pub(super) fn may_start(self, is_reloading: bool, step: &mut Step<'_>) -> bool {
         match self {
             Self::Starting | Self::Beside(_) => {
-                step.act(UpgradeNote::Exists.say());
+                step.say(UpgradeNote::Exists);
                 false
             }
             Self::None if is_reloading => {
                 let reason = "a reload is under way".to_owned();
-                step.act(UpgradeNote::NotStarted(reason).say());
+                step.say(UpgradeNote::NotStarted(reason));
                 false
             }
             Self::None => true,
@@ -60,14 +61,14 @@ impl Upgrade {
     /// It could not be started.
     pub(super) fn not_started(&mut self, reason: String, step: &mut Step<'_>) {
         *self = Self::None;
-        step.act(UpgradeNote::NotStarted(reason).say());
+        step.say(UpgradeNote::NotStarted(reason));
     }
 
     /// A child was reaped that is neither a worker nor a template.
     pub(super) fn reaped(&mut self, pid: Pid, exit: Exit, step: &mut Step<'_>) {
         if *self == Self::Beside(pid) {
             *self = Self::None;
-            step.act(UpgradeNote::Ended(exit).say());
+            step.say(UpgradeNote::Ended(exit));
         }
     }
 }

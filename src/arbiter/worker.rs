@@ -5,12 +5,13 @@ use core::time::Duration;
 use rcorn_types::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use super::event::{
-    Action, Ask, BootFailure, BootFailureKind, CellIndex, Exit, Generation, Pid, Policy, WorkerId,
-};
+use super::event::{Action, Ask};
 use super::heartbeats::{ABORT_TIME, Heartbeats, STACK_DUMP_TIME};
 use super::note::{KillReason, WorkerNote};
 use super::step::Step;
+use super::values::{
+    BootFailure, BootFailureKind, CellIndex, Exit, Generation, Pid, Policy, WorkerId,
+};
 
 /// `SIGQUIT`.
 const QUIT: Exit = Exit::Signal(3);
@@ -265,13 +266,13 @@ impl Worker {
         match self.stage {
             WorkerStage::Forking { .. } => return Overdue::NotForked,
             WorkerStage::Booting { pid, .. } => {
-                step.act(WorkerNote::BootTimeout.say(pid));
+                step.say(WorkerNote::BootTimeout.of(pid));
                 self.dump_stacks(pid, KillReason::BootTimeout, None, step);
                 let summary = "a worker was not ready within boot_timeout";
                 return Overdue::NotReady(BootFailure::timeout(summary));
             }
             WorkerStage::Serving { pid, since, busy } => {
-                step.act(WorkerNote::Timeout.say(pid));
+                step.say(WorkerNote::Timeout.of(pid));
                 let hang = busy.map(|busy| Hang {
                     serving: since,
                     busy,
@@ -344,31 +345,32 @@ impl Worker {
     pub(super) fn reaped(&self, exit: Exit, step: &mut Step<'_>) -> Death {
         match self.stage {
             WorkerStage::Killed { pid, why, .. } | WorkerStage::Dumping { pid, why, .. } => {
-                step.act(WorkerNote::Killed(why).say(pid));
+                step.say(WorkerNote::Killed(why).of(pid));
                 Death::Wanted
             }
             WorkerStage::Unwinding { pid, .. } => {
-                step.act(match exit {
-                    Exit::Code(_) => WorkerNote::Unwound.say(pid),
-                    Exit::Signal(_) => WorkerNote::Killed(KillReason::Hung).say(pid),
-                });
+                let note = match exit {
+                    Exit::Code(_) => WorkerNote::Unwound,
+                    Exit::Signal(_) => WorkerNote::Killed(KillReason::Hung),
+                };
+                step.say(note.of(pid));
                 Death::Wanted
             }
             WorkerStage::Leaving { pid, quick, .. } => {
                 if !is_expected(exit, quick) {
-                    step.act(WorkerNote::Ended(exit).say(pid));
+                    step.say(WorkerNote::Ended(exit).of(pid));
                 }
                 Death::Wanted
             }
             WorkerStage::Serving { pid, since, .. } => {
-                step.act(WorkerNote::Ended(exit).say(pid));
+                step.say(WorkerNote::Ended(exit).of(pid));
                 Death::Serving {
                     age: step.now.since(since),
                     from_outside: exit == KILL || exit == TERM,
                 }
             }
             WorkerStage::Booting { pid, .. } => {
-                step.act(WorkerNote::Ended(exit).say(pid));
+                step.say(WorkerNote::Ended(exit).of(pid));
                 let kind = match exit {
                     Exit::Code(4) => BootFailureKind::App,
                     Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,

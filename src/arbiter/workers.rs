@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rcorn_types::Monotonic;
 
-use super::event::{Action, Ask, CellIndex, Exit, Generation, Pid, Policy, RetireReason, WorkerId};
+use super::event::{Action, Ask};
 use super::heartbeats::Heartbeats;
 use super::life::QUICK_STOP_TIME;
 use super::note::{Note, WorkerNote};
 use super::retirement::Retirement;
 use super::step::Step;
+use super::values::{CellIndex, Exit, Generation, Pid, Policy, RetireReason, WorkerId};
 use super::worker::{Death, Overdue, Worker, WorkerStage};
 
 /// All workers that have not been reaped.
@@ -236,7 +237,7 @@ impl Workers {
             && let Some(pid) = worker.stage.pid()
             && self.retirement.request(id)
         {
-            step.act(Action::Say(Note::Retiring(pid, why)));
+            step.say(Note::Retiring(pid, why));
         }
     }
 
@@ -290,7 +291,7 @@ impl Workers {
                 hang: Some(hang),
                 ..
             } if since != Some(hang.busy) => {
-                step.act(WorkerNote::Recovered.say(*pid));
+                step.say(WorkerNote::Recovered.of(*pid));
                 worker.stage = WorkerStage::Serving {
                     pid: *pid,
                     since: hang.serving,

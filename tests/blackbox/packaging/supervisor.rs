@@ -16,7 +16,7 @@ use crate::support::{
 
 /// Writes a configuration with the entry of `packaging/supervisor`, and returns the address it
 /// listens on.
-fn supervisor_configuration(folder: &std::path::Path) -> std::net::SocketAddr {
+fn supervisor_configuration(folder: &Path) -> std::net::SocketAddr {
     let at = |name: &str| folder.join(name).display().to_string();
     let entry = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
