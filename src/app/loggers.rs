@@ -1,32 +1,107 @@
-//! Configures Python's loggers by the settings, before the app is imported.
+//! Python's loggers `gunicorn.error` and `gunicorn.access`, and the configuration of all loggers by
+//! the settings. Done before the configuration file and the app run.
+//!
+//! The logger `gunicorn.error` writes into rcorn's error log. Lines of the access log are written
+//! by rcorn itself, unless somebody has changed something about the logger `gunicorn.access`: then
+//! each line is a record of that logger.
+
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyString};
 
 use rcorn_link::{Failure, Start};
 use rcorn_log as log;
 use rcorn_python::traceback;
+use rcorn_settings::{Level, LogFormat};
 
 use super::hooks::Hooks;
 use super::load_embedded;
 
 /// The name of the module in `loggers.py`.
 const MODULE: &str = "_rcorn_loggers";
+/// The name of the `Loggers` in it.
+const LOGGERS: &str = "loggers";
 
-/// Whether the settings shape Python's loggers.
-pub fn are_shaped(start: &Start) -> bool {
+/// Whether lines of the access log go through Python: one of the following. Written whenever
+/// somebody changes something about `gunicorn.access`, and read for each line.
+static ACCESS: AtomicU8 = AtomicU8::new(DIRECT);
+/// They do not.
+const DIRECT: u8 = 0;
+/// They do.
+const BY_PYTHON: u8 = 1;
+/// Something has changed since the last line.
+const CHANGED: u8 = 2;
+
+/// Writes a record of `gunicorn.error`, with its line end.
+#[pyfunction]
+fn write_error(text: &Bound<'_, PyString>) {
+    log::raw(text.to_string_lossy().as_bytes());
+}
+
+/// Writes a record of a logger as JSON. `number`: its level, as Python counts.
+#[pyfunction]
+fn write_record(number: i64, logger: &str, text: &Bound<'_, PyString>) {
+    let reached = |level: &Level| i64::from(level.python_number()) <= number;
+    let level = Level::ALL.into_iter().rev().find(reached);
+    let level = level.unwrap_or(Level::Debug);
+    log::python_record(level, logger, format_args!("{}", text.to_string_lossy()));
+}
+
+/// Writes a line of `gunicorn.access`, with its line end.
+#[pyfunction]
+fn write_access(text: &Bound<'_, PyString>) {
+    if let Some(access) = log::access_log() {
+        access.write(&mut text.to_string_lossy().into_owned().into_bytes());
+    }
+}
+
+/// Somebody has changed something about `gunicorn.access`.
+#[pyfunction]
+fn access_changed() {
+    ACCESS.store(CHANGED, Ordering::Relaxed);
+}
+
+/// Whether the settings configure Python's loggers.
+pub fn are_configured(start: &Start) -> bool {
     let settings = &start.settings;
     settings.logconfig.is_some()
         || settings.logconfig_json.is_some()
         || settings.logconfig_dict.is_some()
 }
 
-/// Configures them.
+/// Sets up `gunicorn.error` and `gunicorn.access`, as soon as the module `logging` is imported.
 ///
 /// # Errors
 ///
-/// The configuration is wrong; the log has the traceback.
-pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(), Failure> {
-    if !are_shaped(start) {
+/// Those of Python.
+pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
+    let module = load_embedded(py, MODULE, include_str!("loggers.py"))?;
+    let write_error: Bound<'_, PyCFunction> = wrap_pyfunction!(write_error, py)?;
+    let write_record: Bound<'_, PyCFunction> = wrap_pyfunction!(write_record, py)?;
+    let is_json = start.settings.log_format == LogFormat::Json;
+    let write_access: Bound<'_, PyCFunction> = wrap_pyfunction!(write_access, py)?;
+    let changed: Bound<'_, PyCFunction> = wrap_pyfunction!(access_changed, py)?;
+    let loggers = module.getattr("Loggers")?.call1((
+        start.settings.loglevel.name(),
+        write_error,
+        is_json.then_some(write_record),
+        write_access,
+        start.access_log.is_some(),
+        changed,
+    ))?;
+    module.setattr(LOGGERS, &loggers)?;
+    loggers.call_method0("install")?;
+    Ok(())
+}
+
+/// Configures the loggers as the settings say.
+///
+/// # Errors
+///
+/// The configuration is wrong. The log has the traceback.
+pub fn configure(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(), Failure> {
+    if !are_configured(start) {
         return Ok(());
     }
     let settings = &start.settings;
@@ -43,8 +118,7 @@ pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(),
             path.as_ref()
                 .map(|path| path.to_string_lossy().into_owned())
         };
-        let module = load_embedded(py, MODULE, include_str!("loggers.py"))?;
-        module.getattr("apply")?.call1((
+        py.import(MODULE)?.getattr("configure")?.call1((
             mapping,
             path(&settings.logconfig_json),
             path(&settings.logconfig),
@@ -63,11 +137,59 @@ pub fn shape(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result<(),
     })
 }
 
-/// A function that logs one request, given the fields of its line.
+/// Whether the next line of the access log must be a record of `gunicorn.access`. Without a change
+/// since the last line this is one load.
+#[inline]
+pub fn access_needs_python(py: Python<'_>) -> bool {
+    match ACCESS.load(Ordering::Relaxed) {
+        DIRECT => false,
+        BY_PYTHON => true,
+        _ => decide(py),
+    }
+}
+
+#[cold]
+fn decide(py: Python<'_>) -> bool {
+    // First: what changes meanwhile, in another thread, is looked at for the next line.
+    ACCESS.store(DIRECT, Ordering::Relaxed);
+    let asked = py
+        .import(MODULE)
+        .and_then(|module| module.getattr(LOGGERS)?.call_method0("needs_python"))
+        .and_then(|needs| needs.extract());
+    let needs = asked.unwrap_or_else(|error: PyErr| {
+        log::error(format_args!(
+            "Cannot look at the logger gunicorn.access\n{}",
+            traceback::format(py, &error)
+        ));
+        false
+    });
+    if needs {
+        let unchanged = Ordering::Relaxed;
+        ACCESS
+            .compare_exchange(DIRECT, BY_PYTHON, unchanged, unchanged)
+            .ok();
+    }
+    needs
+}
+
+/// Opens the files of all `FileHandler`s again, for log rotation.
+pub fn reopen_files(py: Python<'_>) {
+    let reopened = py
+        .import(MODULE)
+        .and_then(|module| module.call_method0("reopen_files"));
+    if let Err(error) = reopened {
+        log::error(format_args!(
+            "Cannot reopen the files of Python's loggers\n{}",
+            traceback::format(py, &error)
+        ));
+    }
+}
+
+/// A function that makes a record of `gunicorn.access`, given the atoms of a request.
 ///
 /// # Errors
 ///
-/// [`shape`] was not called before.
+/// [`install`] was not called before.
 pub fn access_logger<'py>(py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyAny>> {
     let module = py.import(MODULE)?;
     module.getattr("access_logger")?.call1((format,))

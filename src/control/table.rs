@@ -93,6 +93,10 @@ fn facts(status: &Status) -> String {
         "workers",
         &format!("{} of {} serving", status.serving(), status.wanted),
     );
+    let lost = status.counts.lost_log_records;
+    if lost > 0 {
+        line("log", &format!("{lost} records could not be written"));
+    }
     text
 }
 
@@ -132,5 +136,9 @@ ID   PID  GEN  STAGE    AGE   REQUESTS  CONNS  MEMORY  CURRENT REQUEST
 123  -    2    forking  -     0         0      -
 ";
         assert_eq!(show(&status()), expected);
+        let mut lossy = status();
+        lossy.counts.lost_log_records = 3;
+        let with_loss = "1 of 3 serving\nlog         3 records could not be written\n";
+        assert!(show(&lossy).contains(with_loss));
     }
 }

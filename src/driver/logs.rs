@@ -74,7 +74,12 @@ impl Logs {
     pub(super) fn start(settings: &Settings, owner: Owner) -> Result<Self, String> {
         let logs = Self::open(settings, owner)?;
         let error = logs.error.try_clone().map_err(|error| error.to_string())?;
-        log::init(error, &ErrorLogSettings::of(settings));
+        log::init(
+            error,
+            &ErrorLogSettings::of(settings),
+            log::ARBITER_PATIENCE,
+        )
+        .map_err(|error| error.to_string())?;
         Ok(logs)
     }
 

@@ -110,7 +110,7 @@ fn write_access_line(
         return Ok(());
     };
     let path = settings.accesslog.as_ref().and_then(LogTarget::path);
-    let access = AccessLog::new(fd.try_clone()?, path);
+    let access = AccessLog::new(fd.try_clone()?, path, Duration::ZERO)?;
     let form = AccessForm::of(settings).map_err(std::io::Error::other)?;
     let mut words = request.line.splitn(3, |byte| *byte == b' ');
     let mut word = || words.next().unwrap_or(b"");

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rcorn_arbiter::CellIndex;
+use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, and room for
@@ -62,9 +63,14 @@ impl SharedMemory {
         self.scoreboard.counts(index.0)
     }
 
-    /// What the workers that have ended had counted.
+    /// What the workers that have ended had counted, and what the arbiter has counted itself.
     pub(super) fn totals(&self) -> Totals {
-        self.totals
+        let mut totals = self.totals;
+        totals.add_ended(&Counts {
+            lost_log_records: log::lost(),
+            ..Counts::default()
+        });
+        totals
     }
 
     /// Notes how many workers are wanted; gives the number before.

@@ -31,6 +31,11 @@ pub trait Formatter: fmt::Debug + Send + Sync {
     fn app_text(&self, _record: &ErrorRecord<'_>) -> Option<Vec<u8>> {
         None
     }
+
+    /// Appends a record that a logger of Python has made.
+    fn python_record(&self, record: &ErrorRecord<'_>, _logger: &str, out: &mut Vec<u8>) {
+        self.format(record, out);
+    }
 }
 
 /// gunicorn's form: `[2026-11-21 01:25:05 +0000] [19314] [INFO] text`.
@@ -74,6 +79,10 @@ impl JsonFormatter {
 impl Formatter for JsonFormatter {
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
         Self::write(record, None, out);
+    }
+
+    fn python_record(&self, record: &ErrorRecord<'_>, logger: &str, out: &mut Vec<u8>) {
+        Self::write(record, Some(logger), out);
     }
 
     /// `print(..., file=environ['wsgi.errors'])` writes the line end separately; it is no record.

@@ -3,9 +3,10 @@
 //! destination is one more implementation.
 //!
 //! The pure crates (`arbiter`, `http`) and those that this crate uses (`types`, `settings`, `sys`)
-//! do not log; they return values. A log does not panic, and takes no lock that a fork could leave
-//! locked. Records that could not be written are counted, and the count is logged as soon as
-//! writing succeeds again.
+//! do not log; they return values. A log does not panic, takes no lock that a fork could leave
+//! locked, and waits for its reader only for a bounded time (`writer`). Records that could not be
+//! written are counted, here and in the scoreboard ([`count_lost`]), and the count is logged as
+//! soon as writing succeeds again.
 //!
 //! Each record asks the kernel for the pid, so the pid is right after any fork, including one that
 //! the app made.
@@ -17,25 +18,31 @@ mod escape;
 mod form;
 mod formatter;
 mod json;
+mod lost;
 mod sink;
 mod stamp;
+mod writer;
 
 use std::fmt;
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 pub use access::{
     AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, Record,
+    access_log, init_access,
 };
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
 pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
 pub use formatter::{ErrorRecord, Formatter, GunicornFormatter, JsonFormatter};
+pub use lost::{count_lost, lost};
 pub use rcorn_types::Level;
-pub use sink::{DescriptorSink, Sink, open};
+pub use sink::{ARBITER_PATIENCE, DescriptorSink, Sink, WORKER_PATIENCE, open};
 
+use lost::Lost;
 use rcorn_sys::clock;
 
 /// The error log of this process, after [`init`].
@@ -49,18 +56,23 @@ pub struct Log {
     form: AtomicUsize,
     sink: Box<dyn Sink>,
     threshold: AtomicU8,
-    /// The number of records lost since the last one that was written.
-    lost: AtomicU64,
+    /// The records lost since the last one that was written.
+    lost: Lost,
     /// Standard output and standard error go to this log, too.
     captures: AtomicBool,
 }
 
 impl Log {
     /// A log that writes to `fd`, the open `settings.target`. [`Log::reopen`] opens the path of the
-    /// target again; a standard stream has no path and is not reopened.
-    pub fn new(fd: OwnedFd, settings: &ErrorLogSettings) -> Self {
-        let sink = DescriptorSink::new(fd, settings.target.path());
-        Self::with(Box::new(sink), settings.form, settings.level)
+    /// target again; a standard stream has no path and is not reopened. A record waits for room at
+    /// most for `patience`.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left.
+    pub fn new(fd: OwnedFd, settings: &ErrorLogSettings, patience: Duration) -> io::Result<Self> {
+        let sink = DescriptorSink::new(fd, settings.target.path(), patience)?;
+        Ok(Self::with(Box::new(sink), settings.form, settings.level))
     }
 
     /// A log with this destination, form and level.
@@ -69,7 +81,7 @@ impl Log {
             form: AtomicUsize::new(0),
             sink,
             threshold: AtomicU8::new(level.python_number()),
-            lost: AtomicU64::new(0),
+            lost: Lost::default(),
             captures: AtomicBool::new(false),
         };
         log.set_form(form);
@@ -96,19 +108,10 @@ impl Log {
         if !self.enabled(level) {
             return;
         }
-        let lost = self.lost.load(Ordering::Relaxed);
-        if lost > 0 {
-            let note = format_args!("{lost} log records could not be written");
-            let note = formatted(self.formatter(), Level::Warning, note);
-            if self.sink.write(&note).is_ok() {
-                // A subtraction, because another thread may have lost a record meanwhile.
-                self.lost.fetch_sub(lost, Ordering::Relaxed);
-            }
-        }
-        let record = formatted(self.formatter(), level, text);
-        if self.sink.write(&record).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let mut record = Vec::with_capacity(256);
+        let lost = self.note_lost(&mut record);
+        self.formatter().format(&made_now(level, text), &mut record);
+        self.write(&record, lost);
     }
 
     /// Writes bytes that an app has written to `wsgi.errors`, unchanged unless the form of the log
@@ -118,8 +121,47 @@ impl Log {
         let text = format_args!("{text}");
         let record = self.formatter().app_text(&made_now(Level::Error, text));
         let bytes = record.as_deref().unwrap_or(bytes);
-        if !bytes.is_empty() && self.sink.write(bytes).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if bytes.is_empty() {
+            return;
+        }
+        if self.lost.pending() == 0 {
+            return self.write(bytes, 0);
+        }
+        let mut record = Vec::with_capacity(256);
+        let lost = self.note_lost(&mut record);
+        record.extend_from_slice(bytes);
+        self.write(&record, lost);
+    }
+
+    /// Writes a record of a logger of Python, which has decided about its level.
+    pub fn python_record(&self, level: Level, logger: &str, text: fmt::Arguments<'_>) {
+        let mut record = Vec::with_capacity(256);
+        let lost = self.note_lost(&mut record);
+        let made = made_now(level, text);
+        self.formatter().python_record(&made, logger, &mut record);
+        self.write(&record, lost);
+    }
+
+    /// Appends a record that says how many are lost, if there are any, and returns their number. It
+    /// is written together with the next record: alone it might fit where no record does.
+    fn note_lost(&self, out: &mut Vec<u8>) -> u64 {
+        let lost = self.lost.pending();
+        if lost > 0 {
+            let note = format_args!("{lost} log records could not be written");
+            self.formatter()
+                .format(&made_now(Level::Warning, note), out);
+        }
+        lost
+    }
+
+    /// Writes a record, which mentions so many lost ones.
+    fn write(&self, record: &[u8], lost: u64) {
+        match self.sink.write(record) {
+            Ok(()) if lost > 0 => self.lost.told(lost),
+            Ok(()) => {}
+            Err(_lost) => {
+                self.lost.add();
+            }
         }
     }
 
@@ -167,20 +209,30 @@ impl Log {
     }
 }
 
-/// Sets the error log of this process, which writes to `fd`, the open `settings.target`. A further
-/// call applies new settings to the log; see [`Log::redirect`].
-pub fn init(fd: OwnedFd, settings: &ErrorLogSettings) {
-    match LOG.get() {
-        Some(log) => log.redirect(&fd, settings),
-        None => {
-            LOG.get_or_init(|| Log::new(fd, settings));
-        }
+/// Sets the error log of this process, which writes to `fd`, the open `settings.target`. A record
+/// waits for room at most for `patience`. A further call applies new settings to the log; see
+/// [`Log::redirect`].
+///
+/// # Errors
+///
+/// There is no descriptor left.
+pub fn init(fd: OwnedFd, settings: &ErrorLogSettings, patience: Duration) -> io::Result<()> {
+    if let Some(log) = LOG.get() {
+        log.redirect(&fd, settings);
+    } else {
+        let log = Log::new(fd, settings, patience)?;
+        LOG.get_or_init(|| log);
     }
+    Ok(())
 }
 
-/// Opens the log file again by its path, for log rotation; see [`Log::reopen`].
+/// Opens the files of this process's logs again by their paths, for log rotation; see
+/// [`Log::reopen`].
 pub fn reopen() {
     if let Some(log) = LOG.get() {
+        log.reopen();
+    }
+    if let Some(log) = access_log() {
         log.reopen();
     }
 }
@@ -205,8 +257,9 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
     if let Some(log) = LOG.get() {
         log.record(level, text);
     } else if enabled(level) {
-        // Before `init` there is only standard error, and no place to report its failure.
-        drop(io::stderr().write_all(&formatted(&GunicornFormatter, level, text)));
+        let mut record = Vec::new();
+        GunicornFormatter.format(&made_now(level, text), &mut record);
+        write_to_standard_error(&record);
     }
 }
 
@@ -214,7 +267,21 @@ pub fn record(level: Level, text: fmt::Arguments<'_>) {
 pub fn raw(bytes: &[u8]) {
     match LOG.get() {
         Some(log) => log.raw(bytes),
-        None => drop(io::stderr().write_all(bytes)),
+        None => write_to_standard_error(bytes),
+    }
+}
+
+/// What is logged before [`init`]. When that fails nobody is left to tell.
+fn write_to_standard_error(bytes: &[u8]) {
+    let stderr = io::stderr();
+    let writer = writer::Writer::new(stderr.as_fd(), ARBITER_PATIENCE);
+    drop(writer.and_then(|writer| writer.write(bytes)));
+}
+
+/// Writes a record of a logger of Python, which has decided about its level.
+pub fn python_record(level: Level, logger: &str, text: fmt::Arguments<'_>) {
+    if let Some(log) = LOG.get() {
+        log.python_record(level, logger, text);
     }
 }
 
@@ -243,14 +310,7 @@ pub fn critical(text: fmt::Arguments<'_>) {
     record(Level::Critical, text);
 }
 
-/// The bytes of a record of this process, made now.
-fn formatted(formatter: &dyn Formatter, level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
-    formatter.format(&made_now(level, text), &mut bytes);
-    bytes
-}
-
-/// A record of this process.
+/// A record of this process, made now.
 fn made_now(level: Level, text: fmt::Arguments<'_>) -> ErrorRecord<'_> {
     ErrorRecord {
         time: clock::wall(),

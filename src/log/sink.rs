@@ -7,26 +7,29 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
 
 use super::FileError;
+use super::writer::Writer;
 use rcorn_sys::descriptor::{replace, set_inherited};
 
-/// How long a record waits for room in a non-blocking pipe before it is lost, in milliseconds. Such
-/// a pipe was made non-blocking by another program (a shell, a container runtime) that reads
-/// slowly.
-const MAX_WAIT_MS: u16 = 1000;
+/// How long the arbiter waits for a log that nobody reads, once until it is read again: enough for
+/// a reader that is awake to make room for a burst, such as the stacks of all workers.
+pub const ARBITER_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a template or a worker waits, once until the log is read again.
+pub const WORKER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The destination of the bytes of records. Both logs use it and report its failures; a sink does
 /// not log. [`write`](Sink::write) must not take a lock, because a fork meanwhile would leave it
 /// locked in the child for ever.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Writes a whole record, usually with one system call.
+    /// Writes a whole record, usually with one system call. If nobody reads the destination, it
+    /// waits for a bounded time only.
     ///
     /// # Errors
     ///
@@ -51,47 +54,46 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A descriptor, with its path if it is a file. Each record is one write(2), so that the records of
+/// A descriptor, with its path if it is a file. Each record is one write, so that the records of
 /// several processes do not mix.
 #[derive(Debug)]
 pub struct DescriptorSink {
+    /// What others inherit and write to.
     fd: OwnedFd,
+    /// What records are written to: the same file.
+    writer: Writer,
     /// Only reopening and redirecting take this lock, in the one thread that gets the order.
     /// Writing takes no lock.
     path: Mutex<Option<PathBuf>>,
 }
 
 impl DescriptorSink {
-    /// A sink that writes to `fd`. Without a path, reopening does nothing.
-    #[must_use]
-    pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
-        Self {
+    /// A sink that writes to `fd`. Without a path, reopening does nothing. A record waits for room
+    /// at most for `patience`.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left.
+    pub fn new(fd: OwnedFd, path: Option<PathBuf>, patience: Duration) -> io::Result<Self> {
+        Ok(Self {
+            writer: Writer::new(fd.as_fd(), patience)?,
             fd,
             path: Mutex::new(path),
-        }
+        })
     }
 
     /// Replaces the file behind our descriptor number, in one step: a line that another thread
     /// writes meanwhile goes to the old file or to the new one, and children that inherited the
     /// number write to the new one.
     fn put(&self, new: &OwnedFd) -> Result<(), FileError> {
-        replace(&self.fd, new).map_err(|source| FileError::Replace { source })
+        let replaced = replace(&self.fd, new).and_then(|()| self.writer.replace(new.as_fd()));
+        replaced.map_err(|source| FileError::Replace { source })
     }
 }
 
 impl Sink for DescriptorSink {
     fn write(&self, record: &[u8]) -> io::Result<()> {
-        let mut rest = record;
-        while !rest.is_empty() {
-            match unistd::write(&self.fd, rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait_for_room(self.as_fd())?,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
+        self.writer.write(record)
     }
 
     fn reopen(&self) -> Result<(), FileError> {
@@ -197,19 +199,4 @@ fn close_on_exec(fd: nix::Result<OwnedFd>) -> io::Result<OwnedFd> {
     let fd = fd?;
     set_inherited(&fd, false)?;
     Ok(fd)
-}
-
-impl AsFd for DescriptorSink {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-fn wait_for_room(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
-    match poll(&mut wanted, PollTimeout::from(MAX_WAIT_MS)) {
-        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }

@@ -1,19 +1,21 @@
 //! The error log: line format, levels, escaping, rotation, and files that refuse.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe2;
 use rcorn_settings::{LogFormat, LogTarget, Settings};
 
+use super::writer::{Method, Writer};
 use super::*;
 
 fn file_log(path: &Path, level: Level) -> Log {
-    Log::new(open(path, None).unwrap(), &to_file(path, level))
+    new_log(open(path, None).unwrap(), &to_file(path, level))
 }
 
 fn to_file(path: &Path, level: Level) -> ErrorLogSettings {
@@ -24,6 +26,12 @@ fn to_file(path: &Path, level: Level) -> ErrorLogSettings {
     }
 }
 
+fn formatted(formatter: &dyn Formatter, level: Level, text: fmt::Arguments<'_>) -> Vec<u8> {
+    let mut record = Vec::new();
+    formatter.format(&made_now(level, text), &mut record);
+    record
+}
+
 /// A log to a descriptor without a path.
 fn stream_log(fd: OwnedFd) -> Log {
     let settings = ErrorLogSettings {
@@ -31,7 +39,11 @@ fn stream_log(fd: OwnedFd) -> Log {
         level: Level::Info,
         form: ErrorForm::Gunicorn,
     };
-    Log::new(fd, &settings)
+    new_log(fd, &settings)
+}
+
+fn new_log(fd: OwnedFd, settings: &ErrorLogSettings) -> Log {
+    Log::new(fd, settings, WORKER_PATIENCE).unwrap()
 }
 
 fn text(path: &Path) -> String {
@@ -206,7 +218,7 @@ fn a_record_in_json_is_an_object_on_a_line() {
         form: ErrorForm::Json,
         ..to_file(&path, Level::Info)
     };
-    let log = Log::new(open(&path, None).unwrap(), &json);
+    let log = new_log(open(&path, None).unwrap(), &json);
     log.record(Level::Warning, format_args!("two\nlines \"{}\"\n", 'é'));
     log.raw(b"Traceback\n\xff");
     log.raw(b"\n");
@@ -291,7 +303,7 @@ fn a_reader_that_left_costs_records_but_no_panic() {
     let log = stream_log(writer);
     log.record(Level::Info, format_args!("one"));
     log.record(Level::Info, format_args!("two"));
-    assert_eq!(log.lost.load(Ordering::Relaxed), 2);
+    assert_eq!(log.lost.pending(), 2);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("error.log");
     log.redirect(&open(&path, None).unwrap(), &to_file(&path, Level::Info));
@@ -302,7 +314,7 @@ fn a_reader_that_left_costs_records_but_no_panic() {
         "{written}"
     );
     assert!(written.ends_with("three\n"));
-    assert_eq!(log.lost.load(Ordering::Relaxed), 0);
+    assert_eq!(log.lost.pending(), 0);
 }
 
 #[test]
@@ -310,7 +322,7 @@ fn a_full_disk_is_no_panic() {
     let full = Path::new("/dev/full");
     let log = file_log(full, Level::Info);
     log.record(Level::Critical, format_args!("nobody hears it"));
-    assert_eq!(log.lost.load(Ordering::Relaxed), 1);
+    assert_eq!(log.lost.pending(), 1);
 }
 
 #[test]
@@ -350,7 +362,7 @@ fn the_successor_belongs_to_the_owner_of_the_old_file() {
         nix::unistd::Uid::from_raw(65534),
         nix::unistd::Gid::from_raw(65534),
     );
-    let log = Log::new(
+    let log = new_log(
         open(&path, Some(nobody)).unwrap(),
         &to_file(&path, Level::Info),
     );
@@ -384,9 +396,19 @@ fn the_process_wide_log_can_be_set_twice() {
     debug(format_args!(
         "before the log is set, to standard error, and below its level"
     ));
-    init(open(&one, None).unwrap(), &to_file(&one, Level::Info));
+    init(
+        open(&one, None).unwrap(),
+        &to_file(&one, Level::Info),
+        WORKER_PATIENCE,
+    )
+    .unwrap();
     warning(format_args!("to one"));
-    init(open(&two, None).unwrap(), &to_file(&two, Level::Error));
+    init(
+        open(&two, None).unwrap(),
+        &to_file(&two, Level::Error),
+        WORKER_PATIENCE,
+    )
+    .unwrap();
     warning(format_args!("below the new level"));
     critical(format_args!("to two"));
     assert!(enabled(Level::Error) && !enabled(Level::Info));
@@ -465,8 +487,115 @@ fn a_form_and_a_destination_know_nothing_of_each_other() {
         .collect();
     let expected = [
         "info|one\0",
-        "warning|2 log records could not be written\0",
-        "error|two\0",
+        "warning|2 log records could not be written\0error|two\0",
     ];
     assert_eq!(texts, expected);
+}
+
+/// A log's descriptor, which blocks as a shell opens it, and the other end, which nobody reads.
+struct Unread {
+    name: &'static str,
+    fd: OwnedFd,
+    reader: OwnedFd,
+}
+
+/// One of each kind that a log may be.
+fn unread(directory: &Path) -> Vec<Unread> {
+    let (reader, pipe) = pipe();
+    let (stream_reader, stream) = UnixStream::pair().unwrap();
+    let (datagram_reader, datagram) = UnixDatagram::pair().unwrap();
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let path = directory.join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut both = fs::OpenOptions::new();
+    let fifo_reader = both.read(true).write(true).open(&path).unwrap();
+    let fifo = open(&path, None).unwrap();
+    let unread = |name, fd, reader| Unread { name, fd, reader };
+    vec![
+        unread("pipe", pipe, reader.into()),
+        unread("FIFO", fifo, fifo_reader.into()),
+        unread("stream socket", stream.into(), stream_reader.into()),
+        unread("datagram socket", datagram.into(), datagram_reader.into()),
+        unread("terminal", terminal.slave, terminal.master),
+    ]
+}
+
+/// Reads what is there.
+fn drain(reader: &OwnedFd) -> String {
+    let flags = OFlag::from_bits_retain(fcntl(reader, FcntlArg::F_GETFL).unwrap());
+    fcntl(reader, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    let (mut all, mut one) = (Vec::new(), vec![0; 1 << 16]);
+    while let Ok(length @ 1..) = nix::unistd::read(reader, &mut one) {
+        all.extend_from_slice(&one[..length]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    for Unread { name, fd, reader } in unread(directory.path()) {
+        let shared = fd.try_clone().unwrap();
+        let lost_before = lost();
+        let log = stream_log(fd);
+        let begun = std::time::Instant::now();
+        let line = "x".repeat(1000);
+        while log.lost.pending() < 1000 {
+            log.record(Level::Info, format_args!("{line}"));
+        }
+        assert!(begun.elapsed() < WORKER_PATIENCE * 8, "{name}: waits once");
+        assert!(lost().saturating_sub(lost_before) >= 1000, "{name}");
+        let flags = OFlag::from_bits_retain(fcntl(&shared, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK), "{name} is shared");
+        drain(&reader);
+        log.record(Level::Info, format_args!("it flows again"));
+        let read = drain(&reader);
+        let said = "[WARNING] 1000 log records could not be written";
+        assert!(read.contains(said), "{name}: {read}");
+        assert!(read.contains("[INFO] it flows again"), "{name}: {read}");
+    }
+}
+
+#[test]
+fn a_record_that_was_cut_off_does_not_spoil_the_next() {
+    let (reader, writer) = pipe();
+    let reader = OwnedFd::from(reader);
+    let log = stream_log(writer);
+    let long = "x".repeat(1 << 20);
+    log.record(Level::Info, format_args!("{long}"));
+    assert_eq!(log.lost.pending(), 1);
+    drain(&reader);
+    log.record(Level::Info, format_args!("next"));
+    let read = drain(&reader);
+    let lines: Vec<&str> = read.lines().collect();
+    let [end, lost, next] = lines[..] else {
+        panic!("{read}");
+    };
+    assert_eq!(end, "");
+    assert!(lost.ends_with("1 log records could not be written"));
+    assert!(next.ends_with("[INFO] next"));
+}
+
+#[test]
+fn a_pipe_that_may_not_be_opened_again_does_not_block_either() {
+    for method in [Method::NoWait, Method::Look] {
+        let (reader, fd) = pipe();
+        let reader = OwnedFd::from(reader);
+        let patience = Duration::from_millis(50);
+        let writer = Writer::with(fd, method, patience);
+        let line = [b'x'; 1000];
+        let failed = (0..1000).filter(|_| writer.write(&line).is_err()).count();
+        assert!((900..1000).contains(&failed), "{method:?}: {failed}");
+        drain(&reader);
+        writer
+            .write(
+                b"flows
+",
+            )
+            .unwrap();
+        assert!(drain(&reader).ends_with(
+            "flows
+"
+        ));
+    }
 }

@@ -211,7 +211,7 @@ fn treat(unsupported: &Unsupported, literal: &Literal, source: &SourceLine, outp
     match unsupported.treatment {
         _ if asks_nothing => output.not_needed(source, "rcorn does this in any case"),
         Treatment::Ignored(reason) => {
-            output.not_needed(source, format!("it has no effect: {reason}"))
+            output.not_needed(source, format!("it has no effect: {reason}"));
         }
         Treatment::Rejected(reason, instead) => {
             output.omit(source, format!("{reason}: {instead}"));

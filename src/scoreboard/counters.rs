@@ -123,6 +123,9 @@ counters! {
     SentBodyBytes = sent_body_bytes: Counter by Loop;
     /// Connections held now.
     Connections = connections: Gauge by Cell;
+    /// Records of the error log and lines of the access log that could not be written: nobody reads
+    /// the log, or the disk is full. Those of the arbiter are in the sum only.
+    LostLogRecords = lost_log_records: Counter by AnyThread;
 }
 
 impl Metric {
@@ -283,6 +286,7 @@ mod tests {
             "received_bytes",
             "sent_body_bytes",
             "connections",
+            "lost_log_records",
         ];
         assert_eq!(names, expected, "append a new row here too");
         for (place, metric) in Metric::ALL.iter().enumerate() {

@@ -8,6 +8,7 @@
 //! at the number of threads.
 #![warn(clippy::missing_errors_doc)]
 
+pub mod bounded_write;
 pub mod clock;
 pub mod descriptor;
 pub mod environment;

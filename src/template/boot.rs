@@ -16,9 +16,9 @@ use rcorn_app::hooks::{self, Hooks};
 use rcorn_app::loggers;
 use rcorn_link::{Failure, MAX_DATAGRAM_BYTES, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
-use rcorn_python::stack_dump;
+use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
-use rcorn_settings::Settings;
+use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys as sys;
 use rcorn_sys::descriptor::{adopt, keep_open};
 use rcorn_worker::orders::ignore_in_template;
@@ -61,7 +61,12 @@ pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::
 
 fn start_log(start: &Start) -> io::Result<()> {
     let settings = &start.settings;
-    log::init(adopt(start.error_log)?, &ErrorLogSettings::of(settings));
+    let error_log = ErrorLogSettings::of(settings);
+    log::init(adopt(start.error_log)?, &error_log, log::WORKER_PATIENCE)?;
+    if let Some(fd) = start.access_log {
+        let path = settings.accesslog.as_ref().and_then(LogTarget::path);
+        log::init_access(adopt(fd)?, path, log::WORKER_PATIENCE)?;
+    }
     if settings.capture_output {
         log::capture_output();
     }
@@ -113,8 +118,13 @@ pub(super) fn load_hooks(
     config: Option<&[u8]>,
     again: bool,
 ) -> Result<Option<Hooks>, Failure> {
+    loggers::install(py, start).map_err(|error| {
+        let summary = format!("loggers: {}", traceback::summary(py, &error));
+        log::error(format_args!("{}", traceback::format(py, &error)));
+        Failure { code: 1, summary }
+    })?;
     let hooks = Hooks::load(py, start, config)?;
-    loggers::shape(py, start, hooks.as_ref())?;
+    loggers::configure(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
         hooks.on_starting(py, start.reason, again)?;
     }

@@ -24,7 +24,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         target: LogTarget::Standard,
         ..ErrorLogSettings::of(&start.settings)
     };
-    log::init(nobody.try_clone()?, &log);
+    log::init(nobody.try_clone()?, &log, log::WORKER_PATIENCE)?;
     let config = hooks::source(&start.settings);
     enter_working_directory(&start.settings)?;
     drop_privileges(&start.settings)?;

@@ -10,6 +10,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
+use rcorn_app::loggers;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES, Report, Start, report, report_with};
 use rcorn_log as log;
 use rcorn_python::fork::{Forked, fork_twice};
@@ -82,7 +83,10 @@ impl<'a> Template<'a> {
             };
             let text = buffer.get(..length).unwrap_or(&[]);
             match serde_json::from_slice(text).map_err(io::Error::other)? {
-                Command::Reopen => log::reopen(),
+                Command::Reopen => {
+                    log::reopen();
+                    loggers::reopen_files(py);
+                }
                 Command::Hook(event) => {
                     if let Some(hooks) = &self.hooks {
                         hooks.on_event(py, &event);

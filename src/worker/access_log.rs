@@ -5,6 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use rcorn_app::loggers;
 use rcorn_http::path_info;
 use rcorn_log::{AccessForm, AccessFormatter as _, AccessLog as AccessFile, Record};
 use rcorn_python::fork::pid;
@@ -26,10 +27,11 @@ pub(super) struct AccessLog {
 /// The destination of the records.
 #[derive(Debug)]
 enum Output {
-    /// A file, which rcorn writes itself.
+    /// A file, which rcorn writes itself unless somebody has changed `gunicorn.access`.
     File {
-        file: AccessFile,
+        file: &'static AccessFile,
         form: AccessForm,
+        logger: PythonLogger,
         /// A buffer for a record.
         line: Vec<u8>,
     },
@@ -48,10 +50,19 @@ pub(super) struct AccessLine<'a, 'py> {
 }
 
 impl AccessLog {
-    /// An access log that writes to a file, in this form.
-    pub(super) fn to_file(file: AccessFile, form: AccessForm) -> Self {
-        let line = Vec::new();
-        Self::new(Output::File { file, form, line })
+    /// An access log that writes to a file, in this form. When somebody has changed
+    /// `gunicorn.access`, that logger gets the records; its handler writes to the same file.
+    pub(super) fn to_file(
+        file: &'static AccessFile,
+        form: AccessForm,
+        logger: PythonLogger,
+    ) -> Self {
+        Self::new(Output::File {
+            file,
+            form,
+            logger,
+            line: Vec::new(),
+        })
     }
 
     /// An access log that writes to a logger of Python.
@@ -66,14 +77,6 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again by its path.
-    pub(super) fn reopen(&self) {
-        match &self.output {
-            Output::File { file, .. } => file.reopen(),
-            Output::Logger(_) => {}
-        }
-    }
-
     /// Writes the record of a request. A logger runs Python code, which may do anything.
     pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
         self.path.clear();
@@ -84,15 +87,17 @@ impl AccessLog {
             path: &self.path,
         };
         match &mut self.output {
-            Output::File { file, form, line } => {
+            Output::File { logger, .. } if loggers::access_needs_python(py) => {
+                logger.write(py, &record, about);
+            }
+            Output::File {
+                file, form, line, ..
+            } => {
                 line.clear();
                 form.format(&record, line);
                 file.write(line);
             }
-            Output::Logger(logger) => {
-                let fields = logger.fields(py, &record, about);
-                logger.write(py, fields);
-            }
+            Output::Logger(logger) => logger.write(py, &record, about),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The access log through Python's logger `gunicorn.access`. The fields of a record are its
 //! arguments, as in gunicorn, so that formatters find them.
 
+use std::cell::OnceCell;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -16,9 +18,20 @@ const FIELDS: &str = "hlutrsmUqHbBfaTMDLp";
 /// Those of [`FIELDS`] that are numbers.
 const NUMBERS: &str = "BTMD";
 
-/// The logger, and the format of each field.
+/// Makes the records of the logger.
 #[derive(Debug)]
 pub(super) struct PythonLogger {
+    /// The format of a line.
+    format: String,
+    /// The form of that.
+    form: AccessForm,
+    /// Made for the first record.
+    parts: OnceCell<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    /// Makes a record from its fields.
     write: Py<PyAny>,
     fields: Vec<(char, AccessFormat)>,
     /// The form of the whole message, if that is JSON: Python's formatting of the fields would not
@@ -30,8 +43,40 @@ pub(super) struct PythonLogger {
 const JSON: &str = "json";
 
 impl PythonLogger {
-    /// The logger of `access_log_format`, whose form is `form`.
-    pub(super) fn new(py: Python<'_>, format: &str, form: AccessForm) -> PyResult<Self> {
+    /// Makes records with this `access_log_format`, whose form is `form`.
+    pub(super) fn new(format: &str, form: AccessForm) -> Self {
+        Self {
+            format: format.to_owned(),
+            form,
+            parts: OnceCell::new(),
+        }
+    }
+
+    fn parts(&self, py: Python<'_>) -> PyResult<&Parts> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
+        let parts = Parts::new(py, &self.format, self.form.clone())?;
+        Ok(self.parts.get_or_init(|| parts))
+    }
+
+    /// Makes the record of one request. The handlers of the logger may run any code.
+    pub(super) fn write(&self, py: Python<'_>, record: &impl Record, about: &AccessLine<'_, '_>) {
+        let written = self.parts(py).and_then(|parts| {
+            let fields = parts.fields(py, record, about)?;
+            parts.write.bind(py).call1((fields,))
+        });
+        if let Err(error) = written {
+            log::error(format_args!(
+                "the access log cannot be written\n{}",
+                traceback::format(py, &error)
+            ));
+        }
+    }
+}
+
+impl Parts {
+    fn new(py: Python<'_>, format: &str, form: AccessForm) -> PyResult<Self> {
         let json = match form {
             AccessForm::Line(_) => None,
             AccessForm::Json(_) | AccessForm::JsonLine(_) => Some(form),
@@ -52,7 +97,7 @@ impl PythonLogger {
     }
 
     /// The fields of one request.
-    pub(super) fn fields<'py>(
+    fn fields<'py>(
         &self,
         py: Python<'py>,
         record: &impl Record,
@@ -97,15 +142,5 @@ impl PythonLogger {
             all.set_item(format!("{{{name}}}e"), value)?;
         }
         Ok(all)
-    }
-
-    pub(super) fn write(&self, py: Python<'_>, fields: PyResult<Bound<'_, PyDict>>) {
-        let written = fields.and_then(|fields| self.write.bind(py).call1((fields,)));
-        if let Err(error) = written {
-            log::error(format_args!(
-                "the access log cannot be written\n{}",
-                traceback::format(py, &error)
-            ));
-        }
     }
 }

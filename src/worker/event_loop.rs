@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use rcorn_app::loggers;
 use rcorn_connection::{
     Accepted, Acceptor, Connections, Events, Expired, IoThread, Next, Poller, Source,
     has_more_than_its_share,
@@ -92,7 +93,7 @@ impl EventLoop<'_> {
         }
         for source in events.iter() {
             match source {
-                Source::Wake => self.follow_orders(),
+                Source::Wake => self.follow_orders(py),
                 Source::Listener(index) => {
                     // Without other clients that wait, a second new connection is rare: to look for
                     // one costs a system call.
@@ -262,11 +263,11 @@ impl EventLoop<'_> {
     }
 
     /// What signals have asked for, but leaving.
-    fn follow_orders(&mut self) {
+    fn follow_orders(&mut self, py: Python<'_>) {
         self.lifecycle.orders.clear_wake();
         if self.lifecycle.orders.take_reopen() {
             log::reopen();
-            self.slot.handler.reopen_log();
+            loggers::reopen_files(py);
         }
     }
 

@@ -381,13 +381,6 @@ impl RequestHandler {
         });
     }
 
-    /// Opens the access log's file again.
-    pub(super) fn reopen_log(&self) {
-        if let Some(access) = &self.access {
-            access.reopen();
-        }
-    }
-
     /// What every response of this slot ends with.
     fn common_headers(&self) -> CommonHeaders {
         self.exchange.common_headers()

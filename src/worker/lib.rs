@@ -45,6 +45,7 @@ use rcorn_python::call;
 use rcorn_python::fork::pid;
 use rcorn_python::streams::flush_standard_streams;
 use rcorn_python::{stack_dump, traceback};
+use rcorn_scoreboard::Metric;
 use rcorn_sys as sys;
 
 use event_loop::EventLoop;
@@ -128,6 +129,8 @@ fn boot<'a>(
     if let Some(cell) = spec.scoreboard.cell(spec.cell) {
         cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
+    let counters = spec.scoreboard.counters(spec.cell);
+    log::count_lost(move || counters.count(Metric::LostLogRecords));
     sys::process::set_title(&format!("rcorn: worker [{}]", settings.process_name()));
     sys::fork::mark_forks()?;
     stack_dump::register(py, spec.stack_dump.as_fd())?;

@@ -15,8 +15,8 @@ use rcorn_connection::{
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
-use rcorn_log::{AccessForm, AccessLog as AccessFile};
-use rcorn_settings::{HeaderMap, LogTarget, ProxyProtocol, Settings};
+use rcorn_log::{self as log, AccessForm};
+use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
 use rcorn_sys::descriptor::adopt;
 use rcorn_wsgi::{
     Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
@@ -123,7 +123,7 @@ fn slot(
 ) -> io::Result<RequestSlot> {
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
-    let access = access_log(py, start)?;
+    let access = access_log(start)?;
     let server = &start.settings.server_header;
     let handler = RequestHandler::new(environ, exchange, access, entry, io.clone(), server);
     Ok(RequestSlot::new(handler))
@@ -146,20 +146,17 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
 }
 
 /// The access log, if there is one.
-fn access_log(py: Python<'_>, start: &Start) -> io::Result<Option<AccessLog>> {
+fn access_log(start: &Start) -> io::Result<Option<AccessLog>> {
     let settings = &start.settings;
-    let form = || AccessForm::of(settings).map_err(io::Error::other);
-    if loggers::are_shaped(start) {
-        let logger = PythonLogger::new(py, &settings.access_log_format, form()?);
-        let logger = logger.map_err(io::Error::other)?;
+    let form = AccessForm::of(settings).map_err(io::Error::other)?;
+    let logger = PythonLogger::new(&settings.access_log_format, form.clone());
+    if loggers::are_configured(start) {
         return Ok(Some(AccessLog::to_logger(logger)));
     }
-    let Some(fd) = start.access_log else {
+    let Some(file) = log::access_log() else {
         return Ok(None);
     };
-    let path = settings.accesslog.as_ref().and_then(LogTarget::path);
-    let file = AccessFile::new(adopt(fd)?, path);
-    Ok(Some(AccessLog::to_file(file, form()?)))
+    Ok(Some(AccessLog::to_file(file, form, logger)))
 }
 
 fn client_timeouts(settings: &Settings, entry: WorkerEntry) -> ClientTimeouts {

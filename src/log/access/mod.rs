@@ -14,13 +14,16 @@ mod format;
 pub(crate) mod json;
 mod render;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 pub use format::{AccessFormat, FormatError};
 pub use json::{JsonFields, JsonFormat};
 
+use super::lost::Lost;
 use super::sink::{DescriptorSink, Sink};
 use super::{FileError, error};
 
@@ -73,26 +76,52 @@ impl AccessFormatter for AccessFormat {
     }
 }
 
-/// The access log of a process: the destination of its records.
+/// The access log of this process, after [`init_access`].
+static ACCESS: OnceLock<AccessLog> = OnceLock::new();
+
+/// Sets the access log of this process; see [`AccessLog::new`]. Only the first call has an effect.
+///
+/// # Errors
+///
+/// There is no descriptor left.
+pub fn init_access(fd: OwnedFd, path: Option<PathBuf>, patience: Duration) -> io::Result<()> {
+    if ACCESS.get().is_none() {
+        let log = AccessLog::new(fd, path, patience)?;
+        ACCESS.get_or_init(|| log);
+    }
+    Ok(())
+}
+
+/// The access log of this process, if there is one.
+pub fn access_log() -> Option<&'static AccessLog> {
+    ACCESS.get()
+}
+
+/// An access log: the destination of its records.
 #[derive(Debug)]
 pub struct AccessLog {
     sink: Box<dyn Sink>,
-    /// The number of lines lost since the last one that was written.
-    lost: AtomicU64,
+    /// The lines lost since the last one that was written.
+    lost: Lost,
 }
 
 impl AccessLog {
     /// An access log that writes to `fd`. [`AccessLog::reopen`] opens `path`; without a path it
-    /// does nothing.
-    pub fn new(fd: OwnedFd, path: Option<PathBuf>) -> Self {
-        Self::with(Box::new(DescriptorSink::new(fd, path)))
+    /// does nothing. A line waits for room at most for `patience`.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left.
+    pub fn new(fd: OwnedFd, path: Option<PathBuf>, patience: Duration) -> io::Result<Self> {
+        let sink = DescriptorSink::new(fd, path, patience)?;
+        Ok(Self::with(Box::new(sink)))
     }
 
     /// An access log with this destination.
     pub fn with(sink: Box<dyn Sink>) -> Self {
         Self {
             sink,
-            lost: AtomicU64::new(0),
+            lost: Lost::default(),
         }
     }
 
@@ -103,16 +132,16 @@ impl AccessLog {
         record.clear();
         match result {
             Ok(()) => {
-                // A load first: a swap for every line would move the cache line between CPUs.
-                if self.lost.load(Ordering::Relaxed) > 0 {
-                    let lost = self.lost.swap(0, Ordering::Relaxed);
+                let lost = self.lost.pending();
+                if lost > 0 {
+                    self.lost.told(lost);
                     error(format_args!(
                         "The access log can be written again; {lost} lines are lost"
                     ));
                 }
             }
             Err(cause) => {
-                if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+                if self.lost.add() == 0 {
                     error(format_args!("Cannot write the access log: {cause}"));
                 }
             }

@@ -7,7 +7,7 @@ use rcorn_settings::Settings;
 use super::atom::Atom;
 use super::format::FoundChar;
 use super::*;
-use crate::{AccessForm, open};
+use crate::{AccessForm, WORKER_PATIENCE, open};
 
 const DEFAULT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
@@ -288,7 +288,12 @@ fn broken_formats_name_the_place_and_the_way_out() {
 fn lines_go_out_whole_and_rotation_follows_the_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
-    let log = AccessLog::new(open(&path, None).unwrap(), Some(path.clone()));
+    let log = AccessLog::new(
+        open(&path, None).unwrap(),
+        Some(path.clone()),
+        WORKER_PATIENCE,
+    )
+    .unwrap();
     let format = AccessFormat::compile("%(r)s").unwrap();
     let mut buffer = Vec::new();
     for _ in 0..2 {
@@ -310,14 +315,19 @@ fn lines_go_out_whole_and_rotation_follows_the_path() {
 fn a_full_disk_loses_lines_but_counts_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
-    let log = AccessLog::new(open("/dev/full".as_ref(), None).unwrap(), None);
+    let log = AccessLog::new(
+        open("/dev/full".as_ref(), None).unwrap(),
+        None,
+        WORKER_PATIENCE,
+    )
+    .unwrap();
     for _ in 0..3 {
         log.write(&mut b"line\n".to_vec());
     }
-    assert_eq!(log.lost.load(Ordering::Relaxed), 3);
+    assert_eq!(log.lost.pending(), 3);
     log.redirect(&open(&path, None).unwrap(), Some(path.clone()));
     log.write(&mut b"line\n".to_vec());
-    assert_eq!(log.lost.load(Ordering::Relaxed), 0);
+    assert_eq!(log.lost.pending(), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "line\n");
 }
 

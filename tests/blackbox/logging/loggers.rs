@@ -27,7 +27,7 @@ def app(environ, start_response):
         r#""message": "127.0.0.1 \"GET /a%20b?c HTTP/1.1\" 200 2 yes -""#,
         r#""status": 200"#,
         r#""path": "/a b""#,
-        r#""agent": "\"me\"""#,
+        r#""agent": "\\\"me\\\"""#,
         r#""micros": true"#,
         r#""type": "text/plain""#,
     ] {

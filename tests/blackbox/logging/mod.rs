@@ -2,4 +2,6 @@
 
 mod access_log;
 mod files;
+mod gunicorn_loggers;
 mod loggers;
+mod unread;
