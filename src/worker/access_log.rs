@@ -1,9 +1,6 @@
 //! The access log of a worker: the record of one request, made only if there is an access log.
 
-use std::time::Duration;
-
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use rcorn_app::loggers;
 use rcorn_http::path_info;
@@ -11,10 +8,9 @@ use rcorn_log::{AccessForm, AccessFormatter as _, AccessLog as AccessFile, Recor
 use rcorn_python::fork::pid;
 use rcorn_python::text;
 use rcorn_sys::clock;
-use rcorn_wsgi::Served;
 
+use super::access_line::AccessLine;
 use super::access_log_fields::PythonLogger;
-use super::request::Request;
 
 /// The access log of one request slot.
 #[derive(Debug)]
@@ -37,16 +33,6 @@ enum Output {
     },
     /// A logger of Python.
     Logger(PythonLogger),
-}
-
-/// The request that a record is about.
-#[derive(Clone, Copy)]
-pub(super) struct AccessLine<'a, 'py> {
-    pub(super) request: &'a Request<'a>,
-    pub(super) served: &'a Served,
-    pub(super) duration: Duration,
-    pub(super) response_head: &'a [u8],
-    pub(super) environ: Option<&'a Bound<'py, PyDict>>,
 }
 
 impl AccessLog {

@@ -11,7 +11,7 @@ use rcorn_log as log;
 use rcorn_log::{AccessForm, AccessFormat, AccessFormatter as _, Record};
 use rcorn_python::traceback;
 
-use super::access_log::AccessLine;
+use super::access_line::AccessLine;
 
 /// The fields of the format that have no name in braces.
 const FIELDS: &str = "hlutrsmUqHbBfaTMDLp";

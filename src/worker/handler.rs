@@ -19,7 +19,8 @@ use rcorn_wsgi::{
     ExchangeSlot, Input, ResponseConstraints, Served,
 };
 
-use super::access_log::{AccessLine, AccessLog};
+use super::access_line::AccessLine;
+use super::access_log::AccessLog;
 use super::buffer_body::BodyPlan;
 use super::connection::Connection;
 use super::endpoints;

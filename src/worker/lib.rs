@@ -8,6 +8,7 @@
 
 pub mod orders;
 
+mod access_line;
 mod access_log;
 mod access_log_fields;
 mod adoption;
