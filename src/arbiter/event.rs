@@ -1,6 +1,7 @@
 //! The vocabulary of the arbiter on one page: what happened ([`Event`]) and what to do
 //! ([`Action`]). What they carry is in `values.rs`, what to log in `note.rs`, what an operator may
-//! order in `order.rs`. The driver turns what it hears into events and performs actions. Nothing here does I/O or reads a clock.
+//! order in `order.rs`. The driver turns what it hears into events and performs actions. Nothing
+//! here does I/O or reads a clock.
 
 use rcorn_types::Monotonic;
 

@@ -1,7 +1,7 @@
 //! Signs of life. A worker marks on the scoreboard when its current request began; the driver
 //! reports these marks before each tick. A worker hangs when a mark is older than `timeout`. It is
-//! asked for its stacks; then the app is asked to unwind its request; then it is aborted, and killed.
-//! One that makes progress before the app is asked serves on.
+//! asked for its stacks; then the app is asked to unwind its request; then it is aborted, and
+//! killed. One that makes progress before the app is asked serves on.
 
 use core::time::Duration;
 use std::collections::BTreeSet;

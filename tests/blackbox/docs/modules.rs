@@ -10,6 +10,9 @@ use std::path::Path;
 
 use crate::support::ROOT;
 
+/// How many `use` are followed from a name to its definition.
+const MAX_HOPS: u32 = 8;
+
 /// Crates of which this is not true yet.
 const STILL_CIRCULAR: [&str; 1] = ["wsgi"];
 
@@ -175,7 +178,10 @@ impl Crate {
 
     /// The module that defines what this path names in this place; `None` if it is of another
     /// crate. The rest of the path: nothing is left if it names a module.
-    fn definition(&self, here: &[String], path: &[String]) -> Option<(Names, Names)> {
+    ///
+    /// `hops`: how many `use` are followed at most. A module within a file names its file `super`,
+    /// so a way may have no end; it leads to nothing of another file.
+    fn definition(&self, here: &[String], path: &[String], hops: u32) -> Option<(Names, Names)> {
         let mut place = here.to_vec();
         let mut rest = path;
         match path.first()?.as_str() {
@@ -204,12 +210,12 @@ impl Crate {
             }
             rest = &rest[1..];
         }
-        let shown = rest
+        let named = rest
             .first()
             .and_then(|name| self.modules.get(&place)?.uses.get(name));
-        if let Some(path) = shown {
+        if let Some(path) = named {
             let path: Names = path.iter().chain(&rest[1..]).cloned().collect();
-            return self.definition(&place, &path);
+            return self.definition(&place, &path, hops.checked_sub(1)?);
         }
         Some((place, rest.to_vec()))
     }
@@ -230,7 +236,7 @@ impl Crate {
             paths.extend(paths_in_text(&module.text, &first));
             // A module that is imported is used by its name.
             for path in &module.imports {
-                let Some((place, rest)) = self.definition(here, path) else {
+                let Some((place, rest)) = self.definition(here, path, MAX_HOPS) else {
                     continue;
                 };
                 let name = path.last().unwrap().as_str();
@@ -246,7 +252,9 @@ impl Crate {
                     }
                 }
             }
-            let found = paths.iter().filter_map(|path| self.definition(here, path));
+            let found = paths
+                .iter()
+                .filter_map(|path| self.definition(here, path, MAX_HOPS));
             let others = found.filter(|(place, rest)| place != here && !rest.is_empty());
             let named = others.map(|(place, rest)| (place, rest[0].clone()));
             uses.insert(here, named.collect());
