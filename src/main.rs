@@ -40,7 +40,9 @@ fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some("ctl") => return control::run(words(), &process_environment),
         Some("explain") => return explain::run(arguments).map(|text| print(&text)),
-        Some("migrate") => return migrate::run(words()).map(|text| print(&text)),
+        Some("migrate") => {
+            return migrate::run(words(), &process_environment).map(|text| print(&text));
+        }
         Some(driver::CHECK_FLAG) => return Ok(check_handover()),
         Some(driver::PROTOCOL_FLAG) => return Ok(print(&format!("{}\n", driver::PROTOCOL))),
         Some(_) | None => {}

@@ -49,7 +49,9 @@ pub fn source(settings: &Settings) -> Option<Vec<u8>> {
 }
 
 impl Hooks {
-    /// Executes the Python configuration file, if there is one. `text`: what [`source`] returned.
+    /// Executes the Python configuration file, if there is one that this process needs: the arbiter
+    /// has its settings, but hooks and the effects of its code are needed here. `text`: what
+    /// [`source`] returned.
     ///
     /// # Errors
     ///
@@ -64,13 +66,16 @@ impl Hooks {
             Some(ConfigFile::Module(name)) => ("module", name.clone()),
             Some(ConfigFile::Yaml(_)) | None => return Ok(None),
         };
-        let loaded = || -> PyResult<Self> {
-            let source = load_embedded(py, "_rcorn_hooks", include_str!("hooks.py"))?;
+        let loaded = || -> PyResult<Option<Self>> {
             let directory = start.directory.to_string_lossy();
             let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
             if !path.contains(&*directory)? {
                 path.insert(1, &*directory)?;
             }
+            if start.settings.config_is_data {
+                return Ok(None);
+            }
+            let source = load_embedded(py, "_rcorn_hooks", include_str!("hooks.py"))?;
             let names = source
                 .getattr("load")?
                 .call1((kind, place, &*directory, text))?;
@@ -84,11 +89,11 @@ impl Hooks {
                 start.arbiter,
                 listeners,
             ))?;
-            Ok(Self {
+            Ok(Some(Self {
                 server: server.unbind(),
-            })
+            }))
         };
-        loaded().map(Some).map_err(|error| {
+        loaded().map_err(|error| {
             let text = traceback::format(py, &error);
             log::error(format_args!(
                 "Failed to read config file: {}\n{text}",

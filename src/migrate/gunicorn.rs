@@ -14,6 +14,8 @@ use rcorn_settings::{HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Uns
 struct Concurrency {
     workers: Option<(Literal, SourceLine)>,
     threads: Option<(Literal, SourceLine)>,
+    /// The worker class, if it is one of those for which gunicorn ignores `threads`.
+    class_without_threads: Option<String>,
 }
 
 /// The file as a rcorn.yaml.
@@ -151,6 +153,11 @@ fn assign(
                 source,
                 "computed: `workers: auto` starts one for each CPU that rcorn may use",
             );
+        } else if name == "threads" {
+            output.omit(
+                source,
+                "computed: a worker runs one request at a time, so multiply the number of workers by the result",
+            );
         } else if row.is_some() || unsupported.is_some() {
             let end = if value.contains("environ") || value.contains("getenv") {
                 "computed: `!env \"${NAME}\"` stands for a variable of the environment"
@@ -167,27 +174,34 @@ fn assign(
     match (name, row, unsupported) {
         ("workers", ..) => concurrency.workers = Some((literal, source.clone())),
         ("threads", ..) => concurrency.threads = Some((literal, source.clone())),
-        ("worker_class", ..) => class(&literal, source, output),
+        ("worker_class", ..) => class(&literal, source, output, concurrency),
         (_, Some(row), _) => value_of(row, &literal, source, output),
         (_, None, Some(unsupported)) => treat(unsupported, &literal, source, output),
         (_, None, None) => output.not_needed(source, "not a setting"),
     }
 }
 
-fn class(literal: &Literal, source: &SourceLine, output: &mut Output) {
+fn class(
+    literal: &Literal,
+    source: &SourceLine,
+    output: &mut Output,
+    concurrency: &mut Concurrency,
+) {
     let name = text(literal);
-    let sync = [
+    let with_threads = [
         "sync",
         "gunicorn.workers.sync.SyncWorker",
         "egg:gunicorn#sync",
-    ]
-    .contains(&name.as_str());
-    if !sync {
-        output.mark_refused(source);
-    }
-    if sync || name == "gthread" {
+        "gthread",
+        "gunicorn.workers.gthread.ThreadWorker",
+        "egg:gunicorn#gthread",
+    ];
+    if with_threads.contains(&name.as_str()) {
+        concurrency.class_without_threads = None;
         return output.not_needed(source, "rcorn has one kind of worker");
     }
+    output.mark_refused(source);
+    concurrency.class_without_threads = Some(name);
     output.omit(
         source,
         "rcorn has one kind of worker, for WSGI apps, which runs one request at a time: raise workers, or keep gunicorn for this app",
@@ -206,8 +220,9 @@ fn text(literal: &Literal) -> String {
 /// Lists a setting that rcorn does not have, with its warning or error.
 fn treat(unsupported: &Unsupported, literal: &Literal, source: &SourceLine, output: &mut Output) {
     let text = text(literal);
-    let asks_nothing = matches!(literal, Literal::None | Literal::Bool(false))
-        || unsupported.neutral.contains(&text.as_str());
+    let is_empty = matches!(literal, Literal::None)
+        || matches!(literal, Literal::List(items) | Literal::Tuple(items) if items.is_empty());
+    let asks_nothing = is_empty || !unsupported.matters(&text);
     match unsupported.treatment {
         _ if asks_nothing => output.not_needed(source, "rcorn does this in any case"),
         Treatment::Ignored(reason) => {
@@ -333,6 +348,13 @@ fn workers(concurrency: &Concurrency, output: &mut Output) {
         .threads
         .as_ref()
         .map(|(literal, source)| (number(literal), source));
+    if let (Some(class), Some((_, source))) = (&concurrency.class_without_threads, threads) {
+        output.not_needed(source, format!("gunicorn ignores threads with {class}"));
+        if let Some((literal, source)) = &concurrency.workers {
+            plain_workers(literal, source, output);
+        }
+        return;
+    }
     match (concurrency.workers.as_ref(), threads) {
         (Some((literal, source)), None) => plain_workers(literal, source, output),
         (workers, Some((Some(threads), source))) if threads <= 1 => {

@@ -12,27 +12,48 @@ pub(super) struct IniLine {
     pub(super) source: SourceLine,
     pub(super) key: String,
     pub(super) value: String,
+    /// The section that it is in.
+    pub(super) section: String,
 }
 
-/// The lines of uWSGI's section, and the names of the other sections; `None` without such a
-/// section.
-pub(super) fn read(text: &str) -> Option<(Vec<IniLine>, Vec<String>)> {
-    let (mut lines, mut others, mut found) = (Vec::new(), Vec::new(), false);
-    let mut ours = false;
+/// The lines that uWSGI reads from a file.
+#[derive(Debug)]
+pub(super) struct IniFile {
+    /// Those of `[uwsgi]`, with those of the sections that it includes in their place.
+    pub(super) lines: Vec<IniLine>,
+    /// The sections that are not read.
+    pub(super) unread: Vec<String>,
+}
+
+/// Reads a file; `None` if it has no section `[uwsgi]`. `name`: its file name, by which its own lines
+/// may refer to it.
+pub(super) fn read(text: &str, name: &str) -> Option<IniFile> {
+    let sections = sections(text);
+    if !sections.iter().any(|(section, _)| section == "uwsgi") {
+        return None;
+    }
+    let mut read = vec!["uwsgi".to_owned()];
+    let lines = with_included("uwsgi", &sections, name, &mut read);
+    let mut unread: Vec<String> = Vec::new();
+    for (section, _) in sections {
+        if !read.contains(&section) && !unread.contains(&section) {
+            unread.push(section);
+        }
+    }
+    Some(IniFile { lines, unread })
+}
+
+/// The lines of each section, in the order of the file. A section can be there several times.
+fn sections(text: &str) -> Vec<(String, Vec<IniLine>)> {
+    let mut sections: Vec<(String, Vec<IniLine>)> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         if let Some(section) = section_of(line) {
-            ours = section == "uwsgi";
-            found |= ours;
-            if !ours {
-                others.push(section.to_owned());
-            }
-            continue;
-        }
-        if ours {
+            sections.push((section.to_owned(), Vec::new()));
+        } else if let Some((section, lines)) = sections.last_mut() {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             lines.push(IniLine {
                 source: SourceLine {
@@ -41,10 +62,45 @@ pub(super) fn read(text: &str) -> Option<(Vec<IniLine>, Vec<String>)> {
                 },
                 key: key.trim().to_owned(),
                 value: value.trim().to_owned(),
+                section: section.clone(),
             });
         }
     }
-    found.then_some((lines, others))
+    sections
+}
+
+/// The lines of a section. A line such as `ini = :base` is followed by those of the section that it
+/// names. `read`: the sections that have been read; none is read twice.
+fn with_included(
+    section: &str,
+    sections: &[(String, Vec<IniLine>)],
+    name: &str,
+    read: &mut Vec<String>,
+) -> Vec<IniLine> {
+    let mut lines = Vec::new();
+    let own = sections.iter().filter(|(known, _)| known == section);
+    for line in own.flat_map(|(_, lines)| lines) {
+        lines.push(line.clone());
+        let Some(included) = included_section(line, name) else {
+            continue;
+        };
+        let is_there = sections.iter().any(|(known, _)| known == included);
+        if is_there && !read.iter().any(|known| known == included) {
+            read.push(included.to_owned());
+            lines.extend(with_included(included, sections, name, read));
+        }
+    }
+    lines
+}
+
+/// The section of the same file that a line includes.
+pub(super) fn included_section<'a>(line: &'a IniLine, name: &str) -> Option<&'a str> {
+    if !["ini", "inherit", "include", "config"].contains(&line.key.as_str()) {
+        return None;
+    }
+    let (file, section) = line.value.rsplit_once(':')?;
+    let is_this = ["", "%p", name].contains(&file) || file == format!("%d{name}");
+    (is_this && !section.is_empty()).then_some(section)
 }
 
 /// Whether the text has uWSGI's section.
@@ -60,7 +116,14 @@ fn section_of(line: &str) -> Option<&str> {
 /// The depth at which a text is taken to contain itself.
 const MAX_DEPTH: usize = 10;
 
-/// What is known for putting into texts.
+/// The first name in an expanded text that this file does not define.
+pub(super) fn undefined(text: &Text) -> Option<&str> {
+    let (Text::Plain(text) | Text::Expanded(text)) = text;
+    let (_, rest) = text.split_once("%(")?;
+    rest.split_once(')').map(|(name, _)| name)
+}
+
+/// The values of placeholders.
 #[derive(Debug)]
 pub(super) struct Placeholders<'a> {
     /// The file, by its absolute path.
@@ -70,7 +133,11 @@ pub(super) struct Placeholders<'a> {
 }
 
 impl Placeholders<'_> {
-    /// The text with everything put in; or why that is not possible.
+    /// The text with all placeholders replaced.
+    ///
+    /// # Errors
+    ///
+    /// Why one cannot be replaced.
     pub(super) fn expand(&self, text: &str) -> Result<Text, String> {
         let text = self.with_keys(&self.with_magic(text)?, 0)?;
         if let Some(place) = text.find("@(") {
@@ -99,14 +166,14 @@ impl Placeholders<'_> {
         Ok(Text::Expanded(out))
     }
 
-    /// The keys that a text has put in.
+    /// The keys that a text refers to.
     pub(super) fn uses(&self, text: &str) -> Vec<&str> {
         let keys = self.values.iter().map(|(key, _)| key.as_str());
         keys.filter(|key| text.contains(&format!("%({key})")))
             .collect()
     }
 
-    /// `%(key)` becomes the key's value; another name stays, since the log format has such.
+    /// `%(key)` becomes the value of the key; another name stays.
     fn with_keys(&self, text: &str, depth: usize) -> Result<String, String> {
         let Some((before, rest)) = text.split_once("%(") else {
             return Ok(text.to_owned());

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod conditions;
 mod error;
 mod gunicorn;
 mod ini;
@@ -28,6 +29,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, ValueHint, value_parser};
+use rcorn_settings::Environment;
 use rcorn_types::CommandError;
 
 pub use error::MigrateError;
@@ -48,13 +50,16 @@ pub fn command() -> Command {
         )
 }
 
-/// Runs `rcorn migrate` with the words after `migrate`; gives the text to print.
+/// Runs `rcorn migrate` with the words after `migrate`; returns the text to print.
 ///
 /// # Errors
 ///
 /// [`Failure`](rcorn_types::ExitStatus::Failure) if the file cannot be read,
 /// [`Usage`](rcorn_types::ExitStatus::Usage) if it cannot be migrated or the command line is wrong.
-pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError> {
+pub fn run(
+    words: impl Iterator<Item = OsString>,
+    environment: &Environment<'_>,
+) -> Result<String, CommandError> {
     const EXAMPLE: &str = "rcorn migrate uwsgi.ini > rcorn.yaml";
     let words = std::iter::once(OsString::from("rcorn migrate")).chain(words);
     let matches = match command().try_get_matches_from(words) {
@@ -73,19 +78,24 @@ pub fn run(words: impl Iterator<Item = OsString>) -> Result<String, CommandError
         CommandError::usage(what, "convert it with iconv -t UTF-8")
     })?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_unknown| path.clone());
-    translate(&absolute, &text).map_err(|error| {
+    translate(&absolute, &text, environment).map_err(|error| {
         let what = format!("{}: {error}", path.display());
         CommandError::usage(what, error.hint)
     })
 }
 
 /// Translates the text of a file into a rcorn.yaml. The ending of the absolute path determines the
-/// kind of file; uWSGI's `%d`, `%n` and similar stand for parts of the path.
+/// kind of file; uWSGI's `%d`, `%n` and similar stand for parts of the path. `environment` decides
+/// about the blocks of `if-env`.
 ///
 /// # Errors
 ///
 /// The file is neither a uwsgi.ini nor a gunicorn.conf.py.
-pub fn translate(path: &Path, text: &str) -> Result<String, MigrateError> {
+pub fn translate(
+    path: &Path,
+    text: &str,
+    environment: &Environment<'_>,
+) -> Result<String, MigrateError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return Err(MigrateError::new(
@@ -99,11 +109,11 @@ pub fn translate(path: &Path, text: &str) -> Result<String, MigrateError> {
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
         Some("py") => Ok(gunicorn::translate(path, text)),
-        Some("ini") => uwsgi::translate(path, text),
+        Some("ini") => uwsgi::translate(path, text, environment),
         _ if text.trim_start().starts_with('<') => {
             Err(MigrateError::new("is XML, which is not read", as_ini))
         }
-        _ if ini::has_section(text) => uwsgi::translate(path, text),
+        _ if ini::has_section(text) => uwsgi::translate(path, text, environment),
         Some("yaml" | "yml" | "json") => Err(MigrateError::new(
             "is YAML or JSON; of uWSGI's forms only ini is read",
             as_ini,

@@ -21,6 +21,8 @@ enum Translation {
 
 use Translation::{Copy, NoCounterpart, NotNeeded, On, Special};
 
+/// For commands that uWSGI runs at some moment.
+const COMMANDS: &str = "use the systemd unit (ExecStartPre, ExecStartPost, ExecStopPost), or a hook of a gunicorn.conf.py";
 const NGINX: Translation =
     NoCounterpart("configure it in the proxy (nginx: location, alias, expires, gzip_static)");
 const ROUTES: Translation =
@@ -126,8 +128,9 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["cpu-affinity", "nice", "limit-as", "limit-nproc", "max-fd", "rlimit*", "chroot", "pivot-root", "cgroup*",
         "cap", "add-gid", "namespace*", "unshare", "privileged-binary-patch"],
         SYSTEMD),
-    (&["hook-*", "exec-*", "on-*", "before-*", "after-*", "early-*"],
-        NoCounterpart("use the systemd unit (ExecStartPre, ExecStartPost, ExecStopPost), or a hook of a gunicorn.conf.py")),
+    (&["hook-*"], Special),
+    (&["exec-*", "on-*", "before-*", "after-*", "early-*"],
+        NoCounterpart(COMMANDS)),
     (&["emperor*", "vassal*", "heartbeat", "imperial*"], EMPEROR),
     (&["subscribe*", "fastrouter*", "rawrouter*", "sslrouter*", "subscription*"],
         NoCounterpart("configure the servers in nginx or another proxy")),
@@ -174,14 +177,70 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["wsgi-*", "py-*", "python-*"], NoCounterpart("rcorn has no counterpart; see rcorn.yaml(5)")),
 ];
 
+/// The keys that `app`, `sockets`, `processes` and `logs` translate. The last rule matches some of
+/// them, too.
+const ELSEWHERE: [&str; 33] = [
+    "module",
+    "wsgi",
+    "wsgi-file",
+    "file",
+    "mount",
+    "callable",
+    "socket",
+    "uwsgi-socket",
+    "http",
+    "http-socket",
+    "http11-socket",
+    "protocol",
+    "socket-protocol",
+    "abstract-socket",
+    "chmod-socket",
+    "chmod",
+    "processes",
+    "workers",
+    "threads",
+    "harakiri",
+    "reload-on-rss",
+    "evil-reload-on-rss",
+    "buffer-size",
+    "http-timeout",
+    "socket-timeout",
+    "worker-reload-mercy",
+    "reload-mercy",
+    "uid",
+    "gid",
+    "immediate-uid",
+    "immediate-gid",
+    "no-initgroups",
+    "disable-logging",
+];
+
+/// The keys of logs.
+const LOGS: [&str; 8] = [
+    "logto",
+    "logto2",
+    "daemonize",
+    "daemonize2",
+    "logger",
+    "req-logger",
+    "logformat",
+    "log-format",
+];
+
 /// Whether a key is one of uWSGI's.
 pub(super) fn is_known(key: &str) -> bool {
-    const ELSEWHERE: &str = "module wsgi wsgi-file file mount callable socket uwsgi-socket http http-socket http11-socket \
-        protocol socket-protocol abstract-socket chmod-socket chmod processes workers threads harakiri \
-        reload-on-rss evil-reload-on-rss buffer-size http-timeout socket-timeout worker-reload-mercy \
-        reload-mercy uid gid immediate-uid immediate-gid no-initgroups disable-logging logto daemonize \
-        logformat log-format";
-    ELSEWHERE.split_whitespace().any(|known| known == key) || rule_of(key).is_some()
+    ELSEWHERE.contains(&key) || LOGS.contains(&key) || rule_of(key).is_some()
+}
+
+/// Whether the value of a line is written into the rcorn.yaml. The names in a log format are not
+/// placeholders.
+pub(super) fn uses_value(key: &str) -> bool {
+    if ["logformat", "log-format"].contains(&key) {
+        return false;
+    }
+    ELSEWHERE.contains(&key)
+        || LOGS.contains(&key)
+        || !matches!(rule_of(key), Some(NotNeeded(_) | NoCounterpart(_)))
 }
 
 fn rule_of(key: &str) -> Option<&'static Translation> {
@@ -212,6 +271,7 @@ pub(super) fn apply(given: &IniOption, output: &mut Output) {
 
 fn special(given: &IniOption, output: &mut Output) {
     match given.key.as_str() {
+        key if key.starts_with("hook-") => hook(given, output),
         "env" => variable(given, output),
         "pythonpath" | "python-path" | "pp" => {
             output.add("pythonpath", &given.value, &given.source);
@@ -261,6 +321,26 @@ fn special(given: &IniOption, output: &mut Output) {
                 );
             }
         }
+    }
+}
+
+/// The actions by which signals stop uWSGI or one of its processes gracefully.
+const GRACEFUL: [&str; 2] = ["gracefully_kill_them_all", "gracefully_kill"];
+
+/// `hook-master-start = unix_signal:15 gracefully_kill_them_all` only makes TERM a graceful stop.
+fn hook(given: &IniOption, output: &mut Output) {
+    let mut words = given.text().split_whitespace();
+    let (action, handler) = (words.next().unwrap_or_default(), words.next());
+    let signal = action.strip_prefix("unix_signal:");
+    if signal == Some("15") && handler.is_some_and(|handler| GRACEFUL.contains(&handler)) {
+        output.not_needed(&given.source, "TERM is a graceful stop");
+    } else if signal.is_some() {
+        output.omit(
+            &given.source,
+            "signals have fixed meanings: see rcorn-signals(7); TERM is a graceful stop",
+        );
+    } else {
+        output.omit(&given.source, COMMANDS);
     }
 }
 

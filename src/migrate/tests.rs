@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_yaml::Value;
 
-use super::{rules, translate, yaml};
+use super::{MigrateError, rules, yaml};
 use rcorn_settings::TABLE;
 
 /// Each file and what it becomes.
@@ -30,6 +30,11 @@ const SAMPLES: [(&str, &str, &str); 9] = samples![
     "hooks.conf.py",
     "refused.conf.py"
 ];
+
+/// Translates without any variable of the environment.
+fn translate(path: &Path, text: &str) -> Result<String, MigrateError> {
+    super::translate(path, text, &|_| None)
+}
 
 fn migrated(name: &str, text: &str) -> String {
     translate(&Path::new("/srv").join(name), text)
@@ -260,6 +265,241 @@ fn permissions_of_a_socket_file_become_a_mask() {
     assert_eq!(mask("600").as_deref(), Some("0o077"));
     assert_eq!(mask("777").as_deref(), Some("0"));
     assert_eq!(mask("9").as_deref(), None);
+}
+
+/// The comment of a line in a migrated file: the first list that names it, and what it says.
+fn listed(yaml: &str, line: &str) -> Option<(&'static str, String)> {
+    let titles = ["Not translated", "Not needed"];
+    let mut title = "";
+    let mut lines = yaml.lines();
+    while let Some(text) = lines.next() {
+        title = titles
+            .into_iter()
+            .find(|title| text.starts_with(&format!("# {title}")))
+            .unwrap_or(title);
+        if text.starts_with("#   ") && text.ends_with(&format!(": {line}")) {
+            let why = lines.next().unwrap_or_default();
+            return Some((title, why.trim_start_matches(['#', ' ']).to_owned()));
+        }
+    }
+    None
+}
+
+#[test]
+fn loggers_are_files_streams_or_listed() {
+    let logs = |line: &str| {
+        let yaml = migrated("a.ini", &format!("[uwsgi]\nmodule = x\n{line}\n"));
+        let values: serde_yaml::Mapping = serde_yaml::from_str(&yaml).unwrap();
+        let text = |key: &str| values.get(key).and_then(Value::as_str).map(str::to_owned);
+        (text("errorlog"), text("accesslog"), yaml)
+    };
+    let file = |path: &str| (Some(path.to_owned()), Some(path.to_owned()));
+    for (line, expected) in [
+        ("logger = file:/x.log", file("/x.log")),
+        ("logger = file:logfile=/x,maxsize=2000000", file("/x")),
+        ("logger = main file:logfile=/x,backupname=/y", file("/x")),
+        ("logger = stdio", file("-")),
+        ("logger = stdio:", file("-")),
+        ("logger = systemd", file("-")),
+        ("logto = /var/log/a:b.log", file("/var/log/a:b.log")),
+        ("logto = systemd", file("systemd")),
+    ] {
+        let (errors, accesses, yaml) = logs(line);
+        assert_eq!((errors, accesses), expected, "{line}: {yaml}");
+    }
+    assert!(
+        logs("logger = file:logfile=/x,maxsize=9")
+            .2
+            .contains("does not rotate")
+    );
+    for line in [
+        "logger = syslog:app,local0",
+        "logger = main syslog:app",
+        "logger = rsyslog:127.0.0.1:514,app",
+        "logger = socket:127.0.0.1:1717",
+        "logger = redislog",
+        "logger = /no/plugin",
+        "logto = 10.0.0.1:5000",
+    ] {
+        let (errors, _, yaml) = logs(line);
+        assert_eq!(errors, None, "{line}: {yaml}");
+        assert_eq!(listed(&yaml, line).unwrap().0, "Not translated", "{line}");
+    }
+    assert_eq!(logs("req-logger = file:/a").1.as_deref(), Some("/a"));
+    assert_eq!(logs("req-logger = systemd").1.as_deref(), Some("-"));
+}
+
+#[test]
+fn sections_of_the_same_file_are_followed() {
+    let base = "[base]\nprocesses = 3\nharakiri = 5\n[other]\nlisten = 9\n";
+    for line in [
+        "ini = :base",
+        "ini = a.ini:base",
+        "ini = %p:base",
+        "ini = %da.ini:base",
+        "inherit = :base",
+        "include = :base",
+    ] {
+        let text = format!("[uwsgi]\n{line}\nmodule = x\nharakiri = 7\n{base}");
+        let yaml = migrated("a.ini", &text);
+        let read: serde_yaml::Mapping = serde_yaml::from_str(&yaml).unwrap();
+        let number = |key: &str| read.get(key).and_then(Value::as_u64);
+        assert_eq!(number("workers"), Some(3), "{line}: {yaml}");
+        assert_eq!(number("timeout"), Some(7), "the later one counts: {yaml}");
+        assert_eq!(number("backlog"), None, "{yaml}");
+        assert!(yaml.contains("Not read: its sections [other]."), "{yaml}");
+        assert_eq!(listed(&yaml, line).unwrap().0, "Not needed", "{yaml}");
+    }
+    // Sections that include each other, one that is not there, and another file.
+    let text =
+        "[uwsgi]\nmodule = x\nini = :a\n[a]\nini = :b\nprocesses = 2\n[b]\nini = :a\nlisten = 7\n";
+    let read = values("a.ini", text);
+    assert_eq!(read.get("workers").and_then(Value::as_u64), Some(2));
+    assert_eq!(read.get("backlog").and_then(Value::as_u64), Some(7));
+    for line in ["ini = :nowhere", "ini = base.ini", "ini = base.ini:a"] {
+        let yaml = migrated(
+            "a.ini",
+            &format!("[uwsgi]\nmodule = x\n{line}\n[a]\nprocesses = 2\n"),
+        );
+        assert_eq!(listed(&yaml, line).unwrap().0, "Not translated", "{yaml}");
+        assert!(!yaml.contains("workers:"), "{yaml}");
+    }
+}
+
+#[test]
+fn names_that_another_file_defines_are_listed() {
+    for line in [
+        "chdir = %(base)/app",
+        "env = ROOT=%(base)",
+        "home = %(base)/venv",
+        "pythonpath = %(base)/lib",
+        "socket = %(base)/app.sock",
+        "pidfile = /run/%(name).pid",
+        "uid = %(user)",
+        "logto = %(logs)/uwsgi.log",
+        "procname = %(name)",
+        "wsgi-file = %(base)/wsgi.py",
+        "processes = %(count)",
+    ] {
+        let yaml = migrated("a.ini", &format!("[uwsgi]\nmodule = x\n{line}\n"));
+        let (title, why) = listed(&yaml, line).unwrap_or_else(|| panic!("{line}: {yaml}"));
+        assert_eq!(title, "Not translated", "{line}");
+        assert!(why.contains("is not defined in this file"), "{line}: {why}");
+    }
+    // Names of the log format are not placeholders, and where the value does not matter, the advice
+    // is better.
+    let text = "[uwsgi]\nmodule = x\nlog-format = %(addr) %(method)\nspooler = %(base)/s\n";
+    let yaml = migrated("a.ini", text);
+    assert!(
+        yaml.contains("access_log_format: \"%(h)s %(m)s\""),
+        "{yaml}"
+    );
+    assert!(
+        listed(&yaml, "spooler = %(base)/s")
+            .unwrap()
+            .1
+            .contains("task queue")
+    );
+}
+
+#[test]
+fn blocks_of_if_env_are_translated_for_the_present_environment() {
+    let text = "[uwsgi]\nmodule = x\nif-env = PROXY\nsocket = :9009\nendif =\nif-not-env = PROXY\n\
+                http-socket = :9010\nend-if\nif-env = MODE=fast\nharakiri = 5\nendif =\n\
+                if-env = VENV\n  virtualenv = %(_)\nendif\n";
+    let with = |variables: &[(&str, &str)]| {
+        let environment = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        super::translate(Path::new("/srv/a.ini"), text, &environment).unwrap()
+    };
+    let yaml = with(&[]);
+    assert!(yaml.contains("bind: \":9010\""), "{yaml}");
+    assert!(yaml.contains("for the environment of this call"), "{yaml}");
+    assert!(!yaml.contains("python:"), "{yaml}");
+    assert_eq!(listed(&yaml, "socket = :9009").unwrap().0, "Not translated");
+    assert_eq!(
+        listed(&yaml, "if-env = PROXY").unwrap(),
+        (
+            "Not translated",
+            "PROXY is not set: its block is not translated".to_owned()
+        )
+    );
+    let yaml = with(&[("PROXY", ""), ("MODE", "slow"), ("VENV", "/v")]);
+    assert!(yaml.contains("bind: uwsgi://:9009"), "{yaml}");
+    assert!(
+        yaml.contains("python: !env \"${VENV}/bin/python3\""),
+        "{yaml}"
+    );
+    assert!(
+        listed(&yaml, "if-env = MODE=fast")
+            .unwrap()
+            .1
+            .contains("another value")
+    );
+    let yaml = with(&[("MODE", "fast")]);
+    assert!(yaml.contains("timeout: 5\n"), "{yaml}");
+    // Other conditions are not decided.
+    let yaml = migrated(
+        "a.ini",
+        "[uwsgi]\nmodule = x\nif-file = /x\nlisten = 5\nendif =\n",
+    );
+    assert!(!yaml.contains("for the environment of this call"), "{yaml}");
+    assert_eq!(listed(&yaml, "listen = 5").unwrap().0, "Not translated");
+}
+
+#[test]
+fn a_graceful_stop_needs_no_hook() {
+    let of = |line: &str| {
+        let yaml = migrated("a.ini", &format!("[uwsgi]\nmodule = x\n{line}\n"));
+        listed(&yaml, line).unwrap()
+    };
+    let (title, why) = of("hook-master-start = unix_signal:15 gracefully_kill_them_all");
+    assert_eq!(
+        (title, why.as_str()),
+        ("Not needed", "TERM is a graceful stop")
+    );
+    assert_eq!(
+        of("hook-master-start = unix_signal:15  gracefully_kill").0,
+        "Not needed"
+    );
+    for line in [
+        "hook-master-start = unix_signal:2 gracefully_kill_them_all",
+        "hook-master-start = unix_signal:1 reload",
+    ] {
+        let (title, why) = of(line);
+        assert_eq!(title, "Not translated");
+        assert!(why.contains("rcorn-signals(7)"), "{why}");
+    }
+    assert!(
+        of("hook-pre-app = exec:./manage.py migrate")
+            .1
+            .contains("systemd")
+    );
+}
+
+#[test]
+fn threads_of_a_class_that_ignores_them_are_not_multiplied() {
+    let workers = |text: &str| {
+        let values = values("a.py", text);
+        values.get("workers").and_then(Value::as_u64)
+    };
+    for class in [
+        "gevent",
+        "eventlet",
+        "uvicorn.workers.UvicornWorker",
+        "tornado",
+    ] {
+        let text = format!("workers = 3\nthreads = 8\nworker_class = '{class}'\n");
+        assert_eq!(workers(&text), Some(3), "{class}");
+        let yaml = migrated("a.py", &text);
+        assert_eq!(listed(&yaml, "threads = 8").unwrap().0, "Not needed");
+    }
+    for class in ["sync", "gthread", "gunicorn.workers.gthread.ThreadWorker"] {
+        let text = format!("worker_class = '{class}'\nworkers = 3\nthreads = 8\n");
+        assert_eq!(workers(&text), Some(24), "{class}");
+    }
 }
 
 #[test]

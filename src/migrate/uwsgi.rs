@@ -3,16 +3,27 @@
 
 use std::path::Path;
 
+use rcorn_settings::Environment;
+
+use super::conditions::Conditions;
 use super::error::MigrateError;
-use super::ini::{self, IniLine, Placeholders};
+use super::ini::{self, IniFile, IniLine, Placeholders};
 use super::options::{IniOption, Remaining};
 use super::output::Output;
 use super::yaml::Text;
 use super::{app, logs, processes, rules, sockets};
 
-/// The file as a rcorn.yaml.
-pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError> {
-    let Some((lines, others)) = ini::read(text) else {
+/// The file as a rcorn.yaml. `environment`: for `if-env`.
+pub(super) fn translate(
+    file: &Path,
+    text: &str,
+    environment: &Environment<'_>,
+) -> Result<String, MigrateError> {
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let Some(IniFile { lines, unread }) = ini::read(text, &name) else {
         return Err(MigrateError::new(
             "has no section [uwsgi]",
             "a uwsgi.ini has a line [uwsgi], and lines of key = value after it",
@@ -25,26 +36,24 @@ pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError>
         ));
     }
     let mut output = Output::default();
-    let name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
     output.remark(format!(
         "Made by `rcorn migrate` from {}.",
         super::yaml::verbatim(&name)
     ));
     output.remark("To check it: rcorn --check-config -c rcorn.yaml.");
-    if !others.is_empty() {
-        let others: Vec<String> = others
-            .iter()
-            .map(|other| super::yaml::verbatim(other))
-            .collect();
-        output.remark(format!(
-            "Of its sections only [uwsgi] was read, not [{}].",
-            others.join("], [")
-        ));
+    if !unread.is_empty() {
+        let unread = unread.iter().map(|name| super::yaml::verbatim(name));
+        let unread: Vec<String> = unread.collect();
+        output.remark(format!("Not read: its sections [{}].", unread.join("], [")));
     }
-    let mut rest = Remaining(expanded(file, &lines, &mut output));
+    let mut conditions = Conditions::new(environment);
+    let chosen = conditions.apply(lines, &mut output);
+    if conditions.have_asked_environment() {
+        output.remark(
+            "The blocks of if-env and if-not-env are translated for the environment of this call of `rcorn migrate`.",
+        );
+    }
+    let mut rest = Remaining(expanded(file, &name, &chosen, &mut output));
     app::app(&mut rest, &mut output);
     sockets::sockets(&mut rest, &mut output);
     processes::workers(&mut rest, &mut output);
@@ -63,42 +72,34 @@ pub(super) fn translate(file: &Path, text: &str) -> Result<String, MigrateError>
     Ok(output.render())
 }
 
-/// Replaces the placeholders. Lists conditions with the lines under them, and lines that only
-/// define placeholders.
-fn expanded(file: &Path, lines: &[IniLine], output: &mut Output) -> Vec<IniOption> {
+/// Replaces the placeholders. Lists the lines that only define placeholders or include a section.
+fn expanded(file: &Path, name: &str, lines: &[IniLine], output: &mut Output) -> Vec<IniOption> {
     let mut placeholders = Placeholders {
         file,
         values: Vec::new(),
     };
     for line in lines {
         let set = ["set-placeholder", "set-ph", "set"].contains(&line.key.as_str());
-        match line.value.split_once('=').filter(|_| set) {
-            Some((key, value)) => placeholders
-                .values
-                .push((key.trim().to_owned(), value.trim().to_owned())),
-            None => placeholders
-                .values
-                .push((line.key.clone(), line.value.clone())),
-        }
+        placeholders
+            .values
+            .push(match line.value.split_once('=').filter(|_| set) {
+                Some((key, value)) => (key.trim().to_owned(), value.trim().to_owned()),
+                None => (line.key.clone(), line.value.clone()),
+            });
     }
     let used: Vec<&str> = lines
         .iter()
         .flat_map(|line| placeholders.uses(&line.value))
         .collect();
-    let (mut out, mut inside) = (Vec::new(), Vec::new());
+    let mut options = Vec::new();
     for line in lines {
         let key = line.key.as_str();
-        if ["endif", "end-if", "endfor", "end-for"].contains(&key) {
-            inside.pop();
-            output.not_needed(&line.source, "the end of the condition above");
-        } else if key.starts_with("if") || key == "for" || key.starts_with("for-") {
-            inside.push(line.source.text.clone());
-            output.omit(
+        let is_included = |section: &str| lines.iter().any(|other| other.section == section);
+        if ini::included_section(line, name).is_some_and(is_included) {
+            output.not_needed(
                 &line.source,
-                "conditions are not translated: add what applies to this machine",
+                "the lines of that section are translated, too",
             );
-        } else if let Some(condition) = inside.last() {
-            output.omit(&line.source, format!("it depends on: {condition}"));
         } else if ["set-placeholder", "set-ph"].contains(&key)
             || (used.contains(&key) && !rules::is_known(key))
         {
@@ -106,22 +107,36 @@ fn expanded(file: &Path, lines: &[IniLine], output: &mut Output) -> Vec<IniOptio
                 &line.source,
                 "a placeholder; its value is written where it is used",
             );
-        } else if line.value == "%k" && ["processes", "workers"].contains(&key) {
-            out.push(IniOption {
+        } else if let Some(value) = value_of(line, &placeholders, output) {
+            options.push(IniOption {
                 source: line.source.clone(),
                 key: line.key.clone(),
-                value: Text::Plain("auto".to_owned()),
+                value,
             });
-        } else {
-            match placeholders.expand(&line.value) {
-                Ok(value) => out.push(IniOption {
-                    source: line.source.clone(),
-                    key: line.key.clone(),
-                    value,
-                }),
-                Err(why) => output.omit(&line.source, why),
-            }
         }
     }
-    out
+    options
+}
+
+/// The value of a line, with its placeholders replaced; if that is not possible the line is listed.
+fn value_of(line: &IniLine, placeholders: &Placeholders<'_>, output: &mut Output) -> Option<Text> {
+    if line.value == "%k" && ["processes", "workers"].contains(&line.key.as_str()) {
+        return Some(Text::Plain("auto".to_owned()));
+    }
+    let value = match placeholders.expand(&line.value) {
+        Ok(value) => value,
+        Err(why) => {
+            output.omit(&line.source, why);
+            return None;
+        }
+    };
+    match ini::undefined(&value) {
+        Some(name) if rules::uses_value(&line.key) => {
+            let name = super::yaml::verbatim(name);
+            let why = format!("%({name}) is not defined in this file: write what it stands for");
+            output.omit(&line.source, why);
+            None
+        }
+        Some(_) | None => Some(value),
+    }
 }

@@ -96,6 +96,24 @@ impl Value for Address {
         }
     }
 
+    /// In `uwsgi://A,B` the protocol of B is not clear.
+    fn check_together(items: &[&str]) -> Result<(), Cause> {
+        let with_scheme = |scheme: &str| items.iter().any(|item| item.trim().starts_with(scheme));
+        let without = items.iter().map(|item| item.trim()).find(|item| {
+            let schemes = [UWSGI, "http://", "tcp://"];
+            !item.is_empty() && !schemes.iter().any(|scheme| item.starts_with(scheme))
+        });
+        match without {
+            Some(item) if with_scheme(UWSGI) => Err(Cause::because(
+                format!("does not name the protocol of '{item}'"),
+                format!(
+                    "write {UWSGI}{item} for uwsgi; for HTTP give it separately, in another --bind or item of the list"
+                ),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn show(&self) -> String {
         match self {
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),

@@ -8,20 +8,29 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::clap_error;
 use super::error::Error;
-use super::gunicorn_compat::{Takes, UNSUPPORTED, Unsupported};
+use super::gunicorn_compat::{Takes, UNSUPPORTED, Unsupported, UnsupportedValue};
 use super::rows::{Layer, Setting, TABLE};
 
 /// A command line, read.
 #[derive(Debug)]
 pub(super) enum CommandLine {
-    /// Serve with these settings. The strings are warnings.
-    Serve(Box<Layer>, Vec<String>),
+    /// Serve with these settings.
+    Serve(Box<Given>),
     /// Print the help text.
     Help,
     /// Print the version.
     Version,
     /// Print this page of the manual.
     Page(String),
+}
+
+/// The settings on a command line.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) layer: Layer,
+    /// The last value of each setting of gunicorn that rcorn does not have.
+    pub(super) unsupported: Vec<UnsupportedValue>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// clap's id for all words without a flag.
@@ -131,16 +140,17 @@ pub(super) fn read(words: impl Iterator<Item = OsString>) -> Result<CommandLine,
     if let Some((_, page)) = values(&matches, GENERATE, GENERATE)?.last() {
         return Ok(CommandLine::Page((*page).to_owned()));
     }
-    let mut layer = Layer::default();
-    let mut warnings = Vec::new();
+    let mut given = Given::default();
     for row in TABLE {
-        read_row(row, &matches, &mut layer, &mut warnings)?;
+        read_row(row, &matches, &mut given.layer, &mut given.warnings)?;
     }
-    for unsupported in UNSUPPORTED {
-        read_unsupported(unsupported, &matches, &mut warnings)?;
+    for setting in UNSUPPORTED {
+        given
+            .unsupported
+            .extend(read_unsupported(setting, &matches)?);
     }
-    read_positional(&matches, &mut layer)?;
-    Ok(CommandLine::Serve(Box::new(layer), warnings))
+    read_positional(&matches, &mut given.layer)?;
+    Ok(CommandLine::Serve(Box::new(given)))
 }
 
 fn read_row(
@@ -208,26 +218,21 @@ fn text<'a>(word: &'a OsString, at: &str) -> Result<&'a str, Error> {
 }
 
 fn read_unsupported(
-    unsupported: &Unsupported,
+    setting: &'static Unsupported,
     matches: &ArgMatches,
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    let Some(id) = unsupported.flags.first().copied() else {
-        return Ok(());
+) -> Result<Option<UnsupportedValue>, Error> {
+    let Some(id) = setting.flags.first().copied() else {
+        return Ok(None);
     };
-    let mut given: Vec<&str> = Vec::new();
-    if unsupported.takes == Takes::Nothing {
-        if matches.get_flag(id) {
-            given.push("");
-        }
-    } else {
-        given.extend(values(matches, id, id)?.into_iter().map(|(_, text)| text));
-    }
-    let matters = |text: &&str| unsupported.takes == Takes::Nothing || unsupported.matters(text);
-    if let Some(value) = given.into_iter().find(matters) {
-        warnings.extend(unsupported.treat(&format!("--{id}"), value)?);
-    }
-    Ok(())
+    let value = match setting.takes {
+        Takes::Nothing => matches.get_flag(id).then(|| setting.flag_value()),
+        Takes::Value => values(matches, id, id)?.last().map(|(_, text)| *text),
+    };
+    Ok(value.map(|value| UnsupportedValue {
+        setting,
+        name: format!("--{id}"),
+        value: value.to_owned(),
+    }))
 }
 
 /// Reads the words without a flag into the one setting that takes them. It takes one word.

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use super::address::Address;
+use super::config::ConfigFile;
 use super::environment::{Environment, non_empty};
 use super::error::Error;
 use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
+use super::workers::Workers;
 
 /// Completes the settings, or gives the reason why rcorn cannot run with them.
 pub(super) fn complete(
@@ -24,6 +26,7 @@ pub(super) fn complete(
     }
     addresses(settings, origins)?;
     worker_class(settings, origins)?;
+    threads(settings, origins)?;
     probe_path(settings, origins)?;
     places(settings, directory)?;
     log_files(settings, warnings);
@@ -75,7 +78,13 @@ fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error>
         "use -k sync and raise --workers; slow and idle connections do not hold a worker of rcorn";
     let class = settings.worker_class.trim().to_owned();
     let (reason, instead) = match class.as_str() {
-        "sync" | "gunicorn.workers.sync.SyncWorker" | "egg:gunicorn#sync" => {
+        // Threads are judged apart: with one, a gthread worker runs one request at a time, too.
+        "sync"
+        | "gunicorn.workers.sync.SyncWorker"
+        | "egg:gunicorn#sync"
+        | "gthread"
+        | "gunicorn.workers.gthread.ThreadWorker"
+        | "egg:gunicorn#gthread" => {
             "sync".clone_into(&mut settings.worker_class);
             return Ok(());
         }
@@ -88,9 +97,6 @@ fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error>
                 "rcorn serves WSGI apps, this one serves ASGI",
                 "serve an ASGI app with an ASGI server",
             )
-        }
-        class if class.contains("gthread") => {
-            ("a worker of rcorn runs one request at a time", MORE)
         }
         class
             if ["gevent", "eventlet", "tornado"]
@@ -110,6 +116,28 @@ fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error>
         reason,
         instead,
     })
+}
+
+/// Refuses more than one thread. 0 is 1, as with gunicorn.
+fn threads(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {
+    if settings.threads > 1 {
+        let origin = origins.of("threads");
+        let error = Error::Threads {
+            name: match origin {
+                Origin::File(..) => "threads",
+                Origin::Default | Origin::Environment(_) | Origin::CommandLine => "--threads",
+            },
+            threads: settings.threads,
+            workers: match settings.workers {
+                Workers::Count(count) => Some(count),
+                Workers::Auto => None,
+            },
+        };
+        let python = settings.config.as_ref().is_some_and(ConfigFile::is_python);
+        return Err(error.from_origin(origin, python));
+    }
+    settings.threads = 1;
+    Ok(())
 }
 
 /// The probe is written into a request line unchanged.

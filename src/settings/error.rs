@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rcorn_types::{CommandError, ExitStatus};
 
+use super::origin::Origin;
 use super::refusal::Refused;
 
 /// An error in the settings, in one line. [`hint`](Error::hint) is the remedy.
@@ -97,6 +98,14 @@ pub enum Error {
     /// A text that is not YAML.
     #[error("{0}")]
     Yaml(String),
+    /// A value in a YAML file that cannot be used.
+    #[error("{what}")]
+    YamlValue {
+        /// What is wrong.
+        what: String,
+        /// The remedy.
+        hint: String,
+    },
     /// Something is wrong in a file.
     #[error("{place}: {error}")]
     InFile {
@@ -143,6 +152,16 @@ pub enum Error {
         reason: &'static str,
         /// What to do instead.
         instead: &'static str,
+    },
+    /// More than one thread.
+    #[error("{name} {threads} is not supported: a worker of rcorn runs one request at a time")]
+    Threads {
+        /// The flag, or the name in a file.
+        name: &'static str,
+        /// The number of threads.
+        threads: u32,
+        /// The number of workers, if it is known.
+        workers: Option<u32>,
     },
     /// A worker class that rcorn does not have.
     #[error("{at}: worker class '{class}' is not supported: {reason}")]
@@ -217,6 +236,10 @@ impl Error {
             }
             Self::Within { error, .. } | Self::InFile { error, .. } => return error.hint(),
             Self::Unreadable { .. } => "-c must name a file that exists and is readable",
+            Self::YamlValue { hint, .. } => hint,
+            Self::ConfigRaised { text, .. } if text.contains("No module named 'gunicorn") => {
+                "install gunicorn beside rcorn, which does not run it; or take out what needs it: rcorn has its own logger and workers"
+            }
             Self::ConfigRaised { .. } => {
                 "fix the line, or keep code that needs the app out of this file"
             }
@@ -224,11 +247,41 @@ impl Error {
                 "a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml"
             }
             Self::Unsupported { instead, .. } | Self::WorkerClass { instead, .. } => instead,
+            Self::Threads {
+                threads,
+                workers: Some(workers),
+                ..
+            } => {
+                return Some(format!(
+                    "--threads 1 --workers {} serves as many requests at a time; workers share the memory of the app",
+                    workers.saturating_mul(*threads)
+                ));
+            }
+            Self::Threads { workers: None, .. } => {
+                "use --threads 1 and raise --workers; workers share the memory of the app"
+            }
             Self::NoApp => "name the app as module:callable, for example: rcorn shop.wsgi:app",
             Self::Chdir { .. } => "--chdir must name a directory that exists and can be entered",
             Self::LaunchDirectory { .. } => "start rcorn from a directory that still exists",
         };
         Some(text.to_owned())
+    }
+
+    /// The error with the place of the source that caused it. `python`: the configuration file is
+    /// Python.
+    pub(super) fn from_origin(self, origin: &Origin, python: bool) -> Self {
+        match origin {
+            Origin::Default | Origin::CommandLine => self,
+            Origin::Environment(variable) => Self::Within {
+                variable,
+                error: Box::new(self),
+            },
+            Origin::File(..) => Self::InFile {
+                place: origin.to_string(),
+                error: Box::new(self),
+                python,
+            },
+        }
     }
 
     /// The error for `main` to print.
@@ -275,6 +328,8 @@ impl Error {
             | Self::UnknownSetting { .. }
             | Self::Twice(_)
             | Self::Yaml(_)
+            | Self::YamlValue { .. }
+            | Self::Threads { .. }
             | Self::Unsupported { .. }
             | Self::Usage(_) => ExitStatus::Usage,
         }

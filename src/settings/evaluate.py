@@ -1,5 +1,5 @@
-# Executes a gunicorn.conf.py and tells rcorn what it defines. The callables are left here: templates and workers
-# execute the file themselves.
+# Executes a gunicorn.conf.py and tells rcorn what it defines, and whether the file has an effect on the process that
+# executes it. If it has, or defines hooks, each template executes it, too.
 import ast, importlib, inspect, json, os, sys, traceback
 
 answer_to, kind, place = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -37,6 +37,112 @@ def lines_of(source):
     except (SyntaxError, ValueError):
         pass
     return found
+
+
+# Modules whose import changes nothing that an app could notice.
+MODULES = set("""__future__ collections configparser datetime functools glob hashlib itertools json logging math
+multiprocessing os os.path pathlib platform re shutil socket string subprocess sys tempfile time typing""".split())
+
+# Functions that have no effect on the process. Effects on files or on the terminal are no reason to execute the file
+# twice.
+FUNCTIONS = set("""abs all any bool bytes dict divmod enumerate filter float format int isinstance len list map max min
+next open pow print range repr reversed round set sorted str sum tuple zip
+AssertionError Exception KeyError OSError RuntimeError TypeError ValueError
+json.dump json.dumps json.load json.loads multiprocessing.cpu_count os.access os.cpu_count os.environ.get os.environ.items
+os.environ.keys os.getcwd os.getenv os.getpid os.getuid os.listdir os.makedirs os.mkdir os.remove os.rename
+os.sched_getaffinity os.stat os.uname os.unlink pathlib.Path shutil.rmtree socket.gethostname socket.getfqdn
+subprocess.check_output subprocess.run tempfile.gettempdir time.strftime time.time""".split())
+FUNCTION_MODULES = ("datetime.", "math.", "os.path.", "platform.", "re.")
+
+# Methods that change their object, which may belong to the interpreter, as os.environ does.
+CHANGES = set("""add append clear discard extend insert pop popitem remove setdefault sort update""".split())
+
+STATEMENTS = (
+    ast.AnnAssign, ast.Assert, ast.Assign, ast.AugAssign, ast.Break, ast.Continue, ast.Expr, ast.For, ast.FunctionDef,
+    ast.If, ast.Import, ast.ImportFrom, ast.Pass, ast.Raise, ast.Return, ast.Try, ast.While, ast.With,
+)
+
+
+class Plain:
+    """Finds out whether a file has no effect on the process that executes it. In doubt it has one."""
+
+    def __init__(self, tree):
+        self.imported, self.own, self.containers, self.parameters = {}, set(), set(), set()
+        for node in ast.walk(tree):
+            self.learn(node)
+        for node in ast.walk(tree):
+            self.learn_alias(node)
+        self.result = all(self.allowed(node) for node in ast.walk(tree))
+
+    def learn(self, node):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                self.imported[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                self.imported[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
+        elif isinstance(node, ast.FunctionDef):
+            self.own.add(node.name)
+        elif isinstance(node, ast.arg):
+            self.parameters.add(node.arg)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp)):
+            self.containers.update(target.id for target in node.targets if isinstance(target, ast.Name))
+
+    def learn_alias(self, node):
+        """`e = os.environ` is the same object by another name."""
+        if isinstance(node, ast.Assign) and self.is_imported(node.value):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self.imported[target.id] = self.dotted(node.value) or "?"
+
+    def dotted(self, node):
+        """The name of an imported object or of a builtin, or None."""
+        if isinstance(node, ast.Attribute):
+            root = self.dotted(node.value)
+            return root and "%s.%s" % (root, node.attr)
+        return self.imported.get(node.id, node.id) if isinstance(node, ast.Name) else None
+
+    def is_imported(self, node):
+        while isinstance(node, (ast.Attribute, ast.Subscript)):
+            node = node.value
+        return isinstance(node, ast.Name) and node.id in self.imported
+
+    def is_container(self, node):
+        return isinstance(node, ast.Name) and node.id in self.containers and node.id not in self.imported
+
+    def allowed(self, node):
+        if isinstance(node, ast.stmt) and not isinstance(node, STATEMENTS):
+            return False
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            return False
+        if isinstance(node, ast.Import):
+            return all(alias.name in MODULES for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            return not node.level and node.module in MODULES
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            return node.target.id not in self.imported and node.target.id not in self.parameters
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+            return isinstance(node, ast.Subscript) and self.is_container(node.value)
+        if isinstance(node, (ast.Await, ast.Yield, ast.YieldFrom)):
+            return False
+        return not isinstance(node, ast.Call) or self.may_call(node.func)
+
+    def may_call(self, function):
+        if isinstance(function, ast.Name) and function.id in self.own:
+            return True
+        name = self.dotted(function)
+        if isinstance(function, ast.Name) or self.is_imported(function):
+            return name in FUNCTIONS or bool(name) and name.startswith(FUNCTION_MODULES)
+        if not isinstance(function, ast.Attribute) or function.attr.startswith("_"):
+            return False
+        return function.attr not in CHANGES or self.is_container(function.value)
+
+
+def is_plain(source):
+    try:
+        return kind == "file" and Plain(ast.parse(source)).result
+    except (SyntaxError, ValueError, RecursionError):
+        return False
 
 
 def plain(value):
@@ -114,10 +220,11 @@ try:
     names, source = evaluate()
     try:
         with open(source, "rb") as file:
-            lines = lines_of(file.read())
+            text = file.read()
     except (OSError, TypeError):
-        lines = {}
-    answer = {"names": [[name, found(value), lines.get(name)] for name, value in list(names.items()) if not name.startswith("_")]}
+        text = b""
+    lines = lines_of(text)
+    answer = {"plain": is_plain(text), "names": [[name, found(value), lines.get(name)] for name, value in list(names.items()) if not name.startswith("_")]}
 except BaseException as error:
     answer = raised(error)
 with open(answer_to, "w", encoding="utf-8") as file:

@@ -32,15 +32,26 @@ impl PythonFile {
 /// `module`; its path or name.
 pub const EVALUATOR: &str = include_str!("evaluate.py");
 
+/// What `evaluate.py` prints.
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(untagged)]
 enum Evaluation {
-    Names(Vec<(String, NamedValue, Option<u32>)>),
-    Raised {
-        text: String,
-        traceback: String,
-        line: Option<u32>,
+    Names {
+        names: Vec<(String, NamedValue, Option<u32>)>,
+        /// The file has no effect on the process that executes it.
+        #[serde(default)]
+        plain: bool,
     },
+    Raised {
+        raised: Raised,
+    },
+}
+
+#[derive(Deserialize)]
+struct Raised {
+    text: String,
+    traceback: String,
+    line: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -51,23 +62,20 @@ enum NamedValue {
     Live(String),
 }
 
-/// Reads the JSON into the settings.
-pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<(), Error> {
+/// Reads the JSON into the settings. Returns whether the file is nothing but data: it has no effect
+/// on its process, and defines no hook and no object that only Python can hold.
+pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<bool, Error> {
     let broken = |_what| Error::NotEvaluated {
         file: reading.file.to_string(),
         why: "the interpreter exited without an answer".to_owned(),
     };
-    let names = match serde_json::from_str(answer).map_err(broken)? {
-        Evaluation::Names(names) => names,
-        Evaluation::Raised {
-            text,
-            traceback,
-            line,
-        } => {
+    let (names, plain) = match serde_json::from_str(answer).map_err(broken)? {
+        Evaluation::Names { names, plain } => (names, plain),
+        Evaluation::Raised { raised } => {
             return Err(Error::ConfigRaised {
-                place: Origin::File(reading.file.clone(), line).to_string(),
-                text,
-                traceback,
+                place: Origin::File(reading.file.clone(), raised.line).to_string(),
+                text: raised.text,
+                traceback: raised.traceback,
             });
         }
     };
@@ -85,5 +93,5 @@ pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<(), Error>
                 python: true,
             })?;
     }
-    Ok(())
+    Ok(plain && !reading.needs_python)
 }

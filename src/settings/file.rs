@@ -1,11 +1,11 @@
-//! What a configuration file says, name by name, turned into settings: for YAML and Python alike.
+//! Turns the names and values of a configuration file, YAML or Python, into settings.
 
 use std::sync::Arc;
 
 use serde_json::Value as Data;
 
 use super::error::Error;
-use super::gunicorn_compat::UNSUPPORTED;
+use super::gunicorn_compat::{UNSUPPORTED, Unsupported, UnsupportedValue, UnsupportedValues};
 use super::hooks::{HOOKS, Hook, hook_named};
 use super::origin::{Origin, Origins};
 use super::refusal::Refused;
@@ -15,11 +15,11 @@ use super::table::{InPython, Shape};
 /// The value that a file gives to a name.
 #[derive(Debug)]
 pub(super) enum FileValue {
-    /// Something that can be written as JSON.
+    /// A value that can be written as JSON.
     Data(Data),
-    /// A function, with the smallest and the largest number of positional arguments that it takes.
+    /// A function, with the least and the greatest number of positional arguments that it takes.
     Function(usize, usize),
-    /// Something that only Python can hold, in words.
+    /// An object that cannot be written as JSON; its kind in words.
     Live(String),
 }
 
@@ -28,9 +28,12 @@ pub(super) struct Reading<'a> {
     pub(super) settings: &'a mut Settings,
     pub(super) origins: &'a mut Origins,
     pub(super) warnings: &'a mut Vec<String>,
-    /// How the operator knows the file.
+    pub(super) unsupported: &'a mut UnsupportedValues,
+    /// The name of the file in messages.
     pub(super) file: Arc<str>,
-    /// It is Python: names that are no settings are its own business.
+    /// The file has given a hook, or a value that only Python can hold.
+    pub(super) needs_python: bool,
+    /// It is Python: names that are not settings are its own variables.
     pub(super) python: bool,
 }
 
@@ -52,35 +55,41 @@ impl Reading<'_> {
             return self.take_setting(row, value, line);
         }
         if let Some(hook) = hook_named(name) {
+            self.needs_python |= matches!(value, FileValue::Function(..));
             return self.take_hook(hook, value);
         }
-        if let Some(unsupported) = UNSUPPORTED.iter().find(|one| one.name == name) {
-            let value = match value {
-                FileValue::Data(data) => {
-                    texts(data).map_or_else(|| "…".to_owned(), |texts| texts.join(","))
-                }
-                FileValue::Function(..) | FileValue::Live(_) => "…".to_owned(),
-            };
-            if value.trim().is_empty() || !unsupported.matters(&value) {
-                return Ok(());
-            }
-            if let Some(warning) = unsupported.treat(name, &value)? {
-                self.warn(line, &warning);
-            }
+        if let Some(setting) = UNSUPPORTED.iter().find(|one| one.name == name) {
+            self.take_unsupported(setting, value, line);
             return Ok(());
         }
-        let nearest = nearest(name);
-        // One letter off is most probably a typing error; else it is a variable of the file's own.
-        if let (FileValue::Data(_), Some(nearest)) = (
-            value,
-            nearest.filter(|nearest| strsim::damerau_levenshtein(name, nearest) == 1),
-        ) {
+        if let (FileValue::Data(_), Some(meant)) = (value, meant_by(name)) {
             self.warn(
                 line,
-                &format!("{name} is not a setting; did you mean {nearest}?"),
+                &format!("{name} is not a setting; did you mean {meant}?"),
             );
         }
         Ok(())
+    }
+
+    fn take_unsupported(
+        &mut self,
+        setting: &'static Unsupported,
+        value: &FileValue,
+        line: Option<u32>,
+    ) {
+        let unknown = || "…".to_owned();
+        let value = match value {
+            FileValue::Data(data) => texts(data).map_or_else(unknown, |texts| texts.join(",")),
+            FileValue::Function(..) | FileValue::Live(_) => unknown(),
+        };
+        let name = setting.name.to_owned();
+        let origin = Origin::File(Arc::clone(&self.file), line);
+        let value = UnsupportedValue {
+            setting,
+            name,
+            value,
+        };
+        self.unsupported.add(value, origin);
     }
 
     /// Checks that what a file gives as a hook can be called as one.
@@ -124,6 +133,7 @@ impl Reading<'_> {
         let data = match value {
             FileValue::Data(data) => data,
             FileValue::Live(_) if row.shape == Shape::Mapping => {
+                self.needs_python = true;
                 &Data::from(super::config::Mapping::live())
             }
             FileValue::Function(..) | FileValue::Live(_) if is_own => return Ok(()),
@@ -195,7 +205,7 @@ impl Reading<'_> {
     }
 }
 
-/// The name is what is wrong about it.
+/// An error about the name itself.
 fn wrong(name: &str, what: &str, hint: String) -> Error {
     Error::Value {
         at: name.to_owned(),
@@ -207,7 +217,7 @@ fn wrong(name: &str, what: &str, hint: String) -> Error {
     }
 }
 
-/// Scalars, lists of scalars and mappings of scalars as the command line would have them.
+/// Scalars, lists of scalars and mappings of scalars in the form of the command line.
 fn texts(data: &Data) -> Option<Vec<String>> {
     match data {
         Data::Array(items) => items.iter().map(scalar).collect(),
@@ -231,7 +241,7 @@ fn scalar(data: &Data) -> Option<String> {
     }
 }
 
-/// Whether a file may say something of this name.
+/// Whether a file may set this name.
 pub(super) fn is_known(name: &str) -> bool {
     name == "config"
         || TABLE.iter().any(|row| row.name == name)
@@ -239,8 +249,34 @@ pub(super) fn is_known(name: &str) -> bool {
         || hook_named(name).is_some()
 }
 
-/// The name that was meant, where one is near.
+/// The setting that an unknown name in a Python file most probably stands for: the name of a flag,
+/// or a name with one letter wrong. Other names are variables of the file's own, and so are the
+/// names of flags that are common words.
+fn meant_by(name: &str) -> Option<&'static str> {
+    let common = ["env", "name", "pid"];
+    let of_flag = setting_of_flag(name).filter(|_| !common.contains(&name));
+    let similar =
+        || nearest(name).filter(|nearest| strsim::damerau_levenshtein(name, nearest) == 1);
+    of_flag.or_else(similar)
+}
+
+/// The setting with a flag of this name, which need not be its own: `preload` is `preload_app`.
+fn setting_of_flag(name: &str) -> Option<&'static str> {
+    let is_flag = |long: &&str| long.replace('-', "_") == name;
+    let ours = TABLE.iter().find(|row| {
+        let mut flags = row.flags.iter().map(|flag| flag.long);
+        flags.any(|long| is_flag(&long))
+    });
+    let theirs = UNSUPPORTED.iter().find(|one| one.flags.iter().any(is_flag));
+    ours.map(|row| row.name)
+        .or_else(|| theirs.map(|one| one.name))
+}
+
+/// A setting or hook with a similar name, or with a flag of this name.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    if let Some(setting) = setting_of_flag(name) {
+        return Some(setting);
+    }
     let names = TABLE.iter().map(|row| row.name);
     let all = names
         .chain(UNSUPPORTED.iter().map(|one| one.name))

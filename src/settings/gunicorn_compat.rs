@@ -5,6 +5,7 @@
 //! tunes a part that rcorn does not have is ignored with one warning.
 
 use super::error::Error;
+use super::origin::Origin;
 
 /// A setting of gunicorn that rcorn does not have.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Unsupported {
     pub short: Option<char>,
     /// What follows the flag.
     pub takes: Takes,
-    /// Values that ask for what rcorn does anyway.
+    /// Values beside the default that ask for what rcorn does in any case.
     pub neutral: &'static [&'static str],
     /// What happens to it.
     pub treatment: Treatment,
@@ -76,34 +77,105 @@ impl Unsupported {
         Self { neutral, ..self }
     }
 
-    /// Whether the value asks for anything that rcorn does not do anyway.
-    pub(super) fn matters(&self, value: &str) -> bool {
+    /// Whether the value asks for anything but what rcorn does in any case. gunicorn's own default
+    /// never does.
+    pub fn matters(&self, value: &str) -> bool {
         let value = value.trim();
-        let nothing = self.takes == Nothing && value == "false";
-        !(nothing || self.neutral.contains(&value))
+        let is_default = value.eq_ignore_ascii_case(self.default_text());
+        !(value.is_empty() || is_default || self.neutral.contains(&value))
     }
 
-    /// The warning for this value, where there is one. `place`: the flag, or the name in a file.
+    /// gunicorn's default in the form of a text from the command line or a file.
+    fn default_text(&self) -> &'static str {
+        match self.default {
+            "None" | "[]" => "",
+            literal => literal.trim_matches('\''),
+        }
+    }
+
+    /// The value that the flag stands for when it takes none: the opposite of the default.
+    pub(super) fn flag_value(&self) -> &'static str {
+        if self.default == "True" {
+            "false"
+        } else {
+            "true"
+        }
+    }
+}
+
+/// A value that a source gives to an [`Unsupported`] setting.
+#[derive(Clone, Debug)]
+pub(super) struct UnsupportedValue {
+    pub(super) setting: &'static Unsupported,
+    /// The flag, or the name in a file.
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+impl UnsupportedValue {
+    /// The warning for this value; `None` if it does not matter.
     ///
     /// # Errors
     ///
-    /// Why rcorn does not start with it.
-    pub(super) fn treat(&self, place: &str, value: &str) -> Result<Option<String>, Error> {
-        match self.treatment {
-            Ignored(reason) => Ok(Some(format!("{place} has no effect: {reason}"))),
-            Rejected(reason, instead) => {
-                let is_flag = value.is_empty() || self.takes == Nothing;
-                Err(Error::Unsupported {
-                    flag: if is_flag {
-                        place.to_owned()
-                    } else {
-                        format!("{place} {value}")
-                    },
-                    reason,
-                    instead,
-                })
+    /// The reason why rcorn does not start with it.
+    fn judge(&self) -> Result<Option<String>, Error> {
+        let name = &self.name;
+        if !self.setting.matters(&self.value) {
+            return Ok(None);
+        }
+        match self.setting.treatment {
+            Ignored(reason) => Ok(Some(format!("{name} has no effect: {reason}"))),
+            Rejected(reason, instead) => Err(Error::Unsupported {
+                flag: match self.setting.takes {
+                    Nothing => name.clone(),
+                    Value => format!("{name} {}", self.value),
+                },
+                reason,
+                instead,
+            }),
+        }
+    }
+}
+
+/// The values of settings that rcorn does not have, from all sources. The last value of a setting
+/// counts, so they are judged when all sources have been read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnsupportedValues(Vec<(UnsupportedValue, Origin)>);
+
+impl UnsupportedValues {
+    /// Adds what a source says; sources come in rising precedence.
+    pub(super) fn add(&mut self, value: UnsupportedValue, origin: Origin) {
+        self.0.push((value, origin));
+    }
+
+    /// Adds what sources of higher precedence say.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    /// The warnings. `python`: the configuration file is Python.
+    ///
+    /// # Errors
+    ///
+    /// The first setting with which rcorn does not start.
+    pub(super) fn judge(&self, python: bool) -> Result<Vec<String>, Error> {
+        let mut warnings = Vec::new();
+        for setting in UNSUPPORTED {
+            let mut given = self.0.iter().rev();
+            let last = given.find(|(value, _)| value.setting.name == setting.name);
+            let Some((value, origin)) = last else {
+                continue;
+            };
+            match value.judge() {
+                Ok(None) => {}
+                Ok(Some(warning)) => warnings.push(match origin {
+                    Origin::Default | Origin::CommandLine => warning,
+                    Origin::File(..) | Origin::Environment(_) => format!("{origin}: {warning}"),
+                }),
+                Err(error) => return Err(error.from_origin(origin, python)),
             }
         }
+        Ok(warnings)
     }
 }
 
@@ -127,23 +199,12 @@ const PASTE: Treatment = Rejected(
 
 /// All of them, in the order of gunicorn's reference.
 pub const UNSUPPORTED: &[Unsupported] = &[
-    unsupported(
-        "threads",
-        "1",
-        &["threads"],
-        Value,
-        Rejected(
-            "a worker of rcorn runs one request at a time",
-            "raise --workers instead, to workers x threads; workers share the memory of the app",
-        ),
-    )
-    .neutral(&["1", "0"]),
-    unsupported("asgi_loop", "'auto'", &["asgi-loop"], Value, ASGI).neutral(&["auto"]),
-    unsupported("asgi_lifespan", "'auto'", &["asgi-lifespan"], Value, ASGI).neutral(&["auto"]),
+    unsupported("asgi_loop", "'auto'", &["asgi-loop"], Value, ASGI),
+    unsupported("asgi_lifespan", "'auto'", &["asgi-lifespan"], Value, ASGI),
     unsupported("asgi_disconnect_grace_period", "3", &["asgi-disconnect-grace-period"], Value, ASGI),
     unsupported("websocket_max_message_size", "16777216", &["websocket-max-message-size"], Value, ASGI),
     unsupported("http_parser", "'auto'", &["http-parser"], Value, Ignored("rcorn has one parser, its own"))
-        .neutral(&["auto", "fast"]),
+        .neutral(&["fast"]),
     unsupported(
         "spew",
         "False",
@@ -176,8 +237,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         &["logger-class"],
         Value,
         Ignored("rcorn writes its own log; --log-config and logconfig_dict shape the loggers of the app and gunicorn.access"),
-    )
-    .neutral(&["gunicorn.glogging.Logger"]),
+    ),
     unsupported("syslog_addr", "'udp://localhost:514'", &["log-syslog-to"], Value, SYSLOG),
     unsupported("syslog", "False", &["log-syslog"], Nothing, SYSLOG),
     unsupported("syslog_prefix", "None", &["log-syslog-prefix"], Value, SYSLOG),
@@ -199,7 +259,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
     unsupported("keyfile", "None", &["keyfile"], Value, TLS),
     unsupported("certfile", "None", &["certfile"], Value, TLS),
     unsupported("ssl_version", "2", &["ssl-version"], Value, NO_TLS),
-    unsupported("cert_reqs", "0", &["cert-reqs"], Value, TLS).neutral(&["0"]),
+    unsupported("cert_reqs", "0", &["cert-reqs"], Value, TLS),
     unsupported("ca_certs", "None", &["ca-certs"], Value, TLS),
     unsupported("suppress_ragged_eofs", "True", &["suppress-ragged-eofs"], Nothing, NO_TLS),
     unsupported("do_handshake_on_connect", "False", &["do-handshake-on-connect"], Nothing, NO_TLS),
@@ -210,15 +270,15 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         &["http-protocols"],
         Value,
         Rejected("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients, and set this to h1"),
-    )
-    .neutral(&["h1"]),
+    ),
     unsupported(
         "http2_cleartext",
-        "False",
+        "'off'",
         &["http2-cleartext"],
-        Nothing,
-        Rejected("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients"),
-    ),
+        Value,
+        Rejected("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients, and set this to off"),
+    )
+    .neutral(&["false"]),
     unsupported("http2_max_concurrent_streams", "100", &["http2-max-concurrent-streams"], Value, HTTP2),
     unsupported("http2_initial_window_size", "65535", &["http2-initial-window-size"], Value, HTTP2),
     unsupported("http2_max_frame_size", "16384", &["http2-max-frame-size"], Value, HTTP2),
@@ -230,7 +290,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         Value,
         Rejected("there is no dirty arbiter", "run long work in a task queue, or serve it with a second rcorn"),
     ),
-    unsupported("dirty_workers", "0", &["dirty-workers"], Value, DIRTY).neutral(&["0"]),
+    unsupported("dirty_workers", "0", &["dirty-workers"], Value, DIRTY),
     unsupported("dirty_timeout", "300", &["dirty-timeout"], Value, DIRTY),
     unsupported("dirty_threads", "1", &["dirty-threads"], Value, DIRTY),
     unsupported("dirty_graceful_timeout", "30", &["dirty-graceful-timeout"], Value, DIRTY),

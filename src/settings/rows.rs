@@ -119,6 +119,10 @@ settings! {
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';
 
+    /// The number of threads in which a worker runs requests. Only 1 is possible: a worker runs one
+    /// request at a time. For more requests at a time, raise `workers`.
+    threads: u32 = 1 => Workers, Reload, flag "threads";
+
     /// Replace a worker after this many requests; 0 disables the limit.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
 

@@ -1,5 +1,5 @@
-//! All sources of settings in rising precedence: the defaults, the configuration file, the
-//! environment, the command lines in variables, the arguments.
+//! All sources of settings, in rising precedence: defaults, configuration file, environment variables,
+//! command lines in variables, command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,42 +11,45 @@ use super::environment::{self, Environment};
 use super::error::Error;
 use super::evaluated::{self, PythonFile};
 use super::file::{FileValue, Reading};
+use super::gunicorn_compat::UnsupportedValues;
 use super::origin::{Origin, Origins};
 use super::rows::{Layer, Settings, TABLE};
 use super::{argv, check, help, shell, yaml};
 
-/// The settings that hold, and how they came about.
+/// The settings in force, and their origins.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The settings.
     pub settings: Settings,
-    /// Where each value is from.
+    /// The origin of each value.
     pub origins: Origins,
-    /// What the operator should know, one line each.
+    /// Warnings, one line each.
     pub warnings: Vec<String>,
 }
 
-/// What the arguments and the environment ask for.
+/// What command line and environment ask for.
 #[derive(Debug)]
 pub enum Invocation<'a> {
-    /// To serve, or whatever else the settings say.
+    /// Serve, or what else the settings say.
     Serve(Box<Sources<'a>>),
-    /// To print this text on standard output.
+    /// Print this text on standard output.
     Print(String),
-    /// To print the page of the manual that has this name.
+    /// Print the page of the manual with this name.
     Generate(String),
 }
 
-/// What the sources other than the configuration file say, and which file is to be read.
+/// The settings of all sources but the configuration file, and the file that is to be read.
 pub struct Sources<'a> {
     environment: &'a Environment<'a>,
-    /// Where rcorn was started.
+    /// The directory in which rcorn was started.
     directory: PathBuf,
     /// In rising order of precedence.
     layers: Vec<(Layer, Origin)>,
+    /// Those of the command lines.
+    unsupported: UnsupportedValues,
     warnings: Vec<String>,
     config: Option<ConfigFile>,
-    /// The file was named by a source, not found in the directory.
+    /// Whether a source names the file; otherwise it was found in the directory.
     named: bool,
     python: Option<PathBuf>,
 }
@@ -61,25 +64,26 @@ impl std::fmt::Debug for Sources<'_> {
 /// The variables that hold a command line, in rising order of precedence.
 const COMMAND_LINES: [&str; 2] = ["GUNICORN_CMD_ARGS", "RCORN_CMD_ARGS"];
 
-/// Collects what the arguments (without the program's own name) and the environment say.
+/// Collects the settings of the arguments (without the name of the program) and of the environment.
 /// `directory`: where rcorn was started.
 ///
 /// # Errors
 ///
-/// What is wrong with the arguments or a variable.
+/// The arguments or a variable are wrong.
 pub fn collect<'a>(
     arguments: impl Iterator<Item = OsString>,
     environment: &'a Environment<'a>,
     directory: PathBuf,
 ) -> Result<Invocation<'a>, Error> {
     // The arguments first: `--help` must help whatever is wrong elsewhere.
-    let (arguments, last_warnings) = match argv::read(arguments)? {
-        argv::CommandLine::Serve(layer, warnings) => (layer, warnings),
+    let arguments = match argv::read(arguments)? {
+        argv::CommandLine::Serve(given) => given,
         argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
         argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
         argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
     };
     let mut warnings = Vec::new();
+    let mut unsupported = UnsupportedValues::default();
     let mut layers = environment::layers(environment, &mut warnings)?;
     for variable in COMMAND_LINES {
         let Some(line) = environment::non_empty(environment, variable) else {
@@ -92,17 +96,24 @@ pub fn collect<'a>(
                 error: Box::new(error),
             })?;
         match line {
-            argv::CommandLine::Serve(layer, notes) => {
-                warnings.extend(notes.into_iter().map(|note| format!("{variable}: {note}")));
-                layers.push((*layer, Origin::Environment(variable)));
+            argv::CommandLine::Serve(given) => {
+                let notes = given.warnings.into_iter();
+                warnings.extend(notes.map(|note| format!("{variable}: {note}")));
+                layers.push((given.layer, Origin::Environment(variable)));
+                for value in given.unsupported {
+                    unsupported.add(value, Origin::Environment(variable));
+                }
             }
             argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
             argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
             argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
         }
     }
-    warnings.extend(last_warnings);
-    layers.push((*arguments, Origin::CommandLine));
+    warnings.extend(arguments.warnings);
+    layers.push((arguments.layer, Origin::CommandLine));
+    for value in arguments.unsupported {
+        unsupported.add(value, Origin::CommandLine);
+    }
     let named = layers
         .iter()
         .rev()
@@ -121,13 +132,14 @@ pub fn collect<'a>(
         python: python.map(|python| check::program(&python, &directory)),
         directory,
         layers,
+        unsupported,
         warnings,
         config,
         named: is_named,
     })))
 }
 
-/// The file that is read when nobody names one.
+/// The file that is read if none is named.
 fn usual(directory: &std::path::Path, warnings: &mut Vec<String>) -> Option<ConfigFile> {
     let mut there = USUAL
         .into_iter()
@@ -140,7 +152,7 @@ fn usual(directory: &std::path::Path, warnings: &mut Vec<String>) -> Option<Conf
 }
 
 impl Sources<'_> {
-    /// Ignores a file that was found and not named.
+    /// Ignores a file that was found in the directory.
     #[must_use]
     pub fn without_usual_file(mut self) -> Self {
         if !self.named {
@@ -149,7 +161,7 @@ impl Sources<'_> {
         self
     }
 
-    /// The configuration file that an interpreter must evaluate first.
+    /// The configuration file, if Python must evaluate it.
     pub fn python_file(&self) -> Option<PythonFile> {
         let file = self.config.clone().filter(ConfigFile::is_python)?;
         Some(PythonFile {
@@ -159,28 +171,32 @@ impl Sources<'_> {
         })
     }
 
-    /// The settings that hold. `answer`: what the interpreter says of the
+    /// The settings in force. `answer`: the JSON that `evaluate.py` printed for
     /// [`python_file`](Self::python_file).
     ///
     /// # Errors
     ///
-    /// What is wrong with the file or the settings as a whole.
+    /// The file or the settings as a whole are wrong.
     pub fn resolve(self, answer: Option<&str>) -> Result<Resolved, Error> {
         let mut settings = Settings::default();
         let mut origins = Origins::default();
         let mut warnings = Vec::new();
+        let mut unsupported = UnsupportedValues::default();
         if let Some(config) = &self.config {
             let mut reading = Reading {
                 settings: &mut settings,
                 origins: &mut origins,
                 warnings: &mut warnings,
+                unsupported: &mut unsupported,
                 file: Arc::from(config.shown(&self.directory)),
+                needs_python: false,
                 python: config.is_python(),
             };
             match config {
                 ConfigFile::Yaml(path) => read_yaml(path, self.environment, &mut reading)?,
                 ConfigFile::Python(_) | ConfigFile::Module(_) => {
-                    evaluated::read(answer.unwrap_or_default(), &mut reading)?;
+                    let is_data = evaluated::read(answer.unwrap_or_default(), &mut reading)?;
+                    settings.config_is_data = is_data;
                 }
             }
         }
@@ -188,6 +204,8 @@ impl Sources<'_> {
         for (layer, origin) in self.layers {
             layer.lay_over(&mut settings, &mut origins, &origin);
         }
+        unsupported.extend(self.unsupported);
+        warnings.extend(unsupported.judge(python)?);
         if python {
             warnings.extend(overridden(&origins));
         }
@@ -220,7 +238,7 @@ fn read_yaml(
     })
 }
 
-/// For gunicorn these variables are defaults, which its file overrides.
+/// Warnings about variables that override the file: for gunicorn they are defaults.
 fn overridden(origins: &Origins) -> impl Iterator<Item = String> + '_ {
     TABLE.iter().filter_map(|row| {
         let variable = row.variable?.name;

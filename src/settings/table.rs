@@ -280,11 +280,14 @@ macro_rules! settings {
         #[serde(default)]
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $type,)+
+            /// Not a setting, and not in the table: `config` is a Python file that does nothing
+            /// but set settings, so that no template has to execute it.
+            pub config_is_data: bool,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($name: $default,)+ }
+                Self { $($name: $default,)+ config_is_data: false }
             }
         }
 

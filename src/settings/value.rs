@@ -39,6 +39,15 @@ pub trait Value: Sized {
         None
     }
 
+    /// Checks the items of one text together, for what a single item does not show.
+    ///
+    /// # Errors
+    ///
+    /// Why they do not fit together.
+    fn check_together(_items: &[&str]) -> Result<(), Cause> {
+        Ok(())
+    }
+
     /// Reads all texts given for one setting, in order. Each must be valid; the last one counts.
     fn parse_all(
         texts: &[&str],
@@ -272,7 +281,8 @@ impl<T: Value> Value for Vec<T> {
     ) -> Result<(Self, Option<String>), Refused> {
         let mut list = Self::new();
         for text in texts {
-            let parts = text.split(|sign| Some(sign) == separator);
+            let parts: Vec<&str> = text.split(|sign| Some(sign) == separator).collect();
+            T::check_together(&parts).map_err(|cause| refused::<T>(text, cause, bounds))?;
             for part in parts {
                 // `a, b,` has two items; without a separator, an empty text is an error of the
                 // item.

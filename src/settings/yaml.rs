@@ -176,7 +176,10 @@ impl Pair<'_, '_, '_> {
     }
 
     fn any(&self) -> Any<'_> {
-        Any(self.root.environment)
+        Any {
+            environment: self.root.environment,
+            refused: self.root.refused,
+        }
     }
 }
 
@@ -213,7 +216,8 @@ impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        self.take(finite(value)?)
+        let data = self.any().visit_f64(value)?;
+        self.take(data)
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
@@ -236,20 +240,24 @@ impl<'de> Visitor<'de> for Pair<'_, '_, '_> {
     }
 }
 
-/// A number for JSON, which has no infinity.
-fn finite<E: de::Error>(value: f64) -> Result<Data, E> {
-    if value.is_finite() {
-        Ok(Data::from(value))
-    } else {
-        Err(de::Error::custom(format!(
-            "{value} is not a finite number; 0 switches a limit off"
-        )))
-    }
-}
-
 /// Any value, at any depth.
 #[derive(Clone, Copy)]
-struct Any<'a>(&'a Environment<'a>);
+struct Any<'a> {
+    environment: &'a Environment<'a>,
+    refused: &'a RefCell<Option<Error>>,
+}
+
+impl Any<'_> {
+    /// Keeps the error for [`read`], as [`Root::refuse`] does.
+    fn refuse<E: de::Error>(self, what: impl Into<String>, hint: impl Into<String>) -> E {
+        let error = Error::YamlValue {
+            what: what.into(),
+            hint: hint.into(),
+        };
+        self.refused.replace(Some(error));
+        E::custom("refused")
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Data;
@@ -282,8 +290,14 @@ impl<'de> Visitor<'de> for Any<'_> {
         Ok(Data::from(value))
     }
 
+    /// JSON has no infinity.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Data, E> {
-        finite(value)
+        if value.is_finite() {
+            Ok(Data::from(value))
+        } else {
+            let what = format!("{value} is not a finite number");
+            Err(self.refuse(what, "0 switches a limit off"))
+        }
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Data, E> {
@@ -309,7 +323,7 @@ impl<'de> Visitor<'de> for Any<'_> {
             };
             let value = pairs.next_value_seed(self)?;
             if map.insert(name.clone(), value).is_some() {
-                return Err(de::Error::custom(format!("'{name}' is set twice")));
+                return Err(self.refuse(format!("'{name}' is set twice"), "set it once"));
             }
         }
         Ok(Data::Object(map))
@@ -319,19 +333,22 @@ impl<'de> Visitor<'de> for Any<'_> {
         let (tag, value): (String, _) = tagged.variant()?;
         let tag = tag.trim_start_matches('!');
         if tag != "env" {
-            return Err(de::Error::custom(format!(
-                "the tag !{tag} is unknown; !env expands ${{NAME}} from the environment"
-            )));
+            return Err(self.refuse(
+                format!("the tag !{tag} is unknown"),
+                "!env expands ${NAME} from the environment; there is no other tag",
+            ));
         }
         let text: String = value.newtype_variant()?;
-        expanded(&text, self.0)
-            .map(Data::from)
-            .map_err(de::Error::custom)
+        match expanded(&text, self.environment) {
+            Ok(text) => Ok(Data::from(text)),
+            Err((what, hint)) => Err(self.refuse(what, hint)),
+        }
     }
 }
 
 /// The text with `${NAME}` and `${NAME:-otherwise}` expanded; `$$` is a dollar.
-fn expanded(text: &str, environment: &Environment<'_>) -> Result<String, String> {
+/// The error is what is wrong, and the remedy.
+fn expanded(text: &str, environment: &Environment<'_>) -> Result<String, (String, String)> {
     let mut whole = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -345,8 +362,9 @@ fn expanded(text: &str, environment: &Environment<'_>) -> Result<String, String>
             .strip_prefix('{')
             .and_then(|after| after.split_once('}'))
         else {
-            return Err(format!(
-                "a dollar in '{text}' is not followed by {{NAME}}; write $$ for a plain one"
+            return Err((
+                format!("a dollar in '{text}' is not followed by {{NAME}}"),
+                "write $$ for a plain dollar".to_owned(),
             ));
         };
         let (name, otherwise) = match inside.split_once(":-") {
@@ -358,8 +376,9 @@ fn expanded(text: &str, environment: &Environment<'_>) -> Result<String, String>
             (Some(value), _) => whole.push_str(&value),
             (None, Some(otherwise)) => whole.push_str(otherwise),
             (None, None) => {
-                return Err(format!(
-                    "{name} is not in the environment; ${{{name}:-VALUE}} gives a value for that case"
+                return Err((
+                    format!("{name} is not set in the environment"),
+                    format!("set it, or give a default: ${{{name}:-VALUE}}"),
                 ));
             }
         }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Resolves with a file of this name and text (for Python: the evaluator's answer) where rcorn is
 /// started.
-fn with(
+pub(super) fn with(
     name: &str,
     text: &str,
     variables: &[(&str, &str)],
@@ -152,18 +152,57 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
         ),
         (
             "strip_header_spaces: true\n",
-            "rcorn.yaml:1:22: strip_header_spaces is not supported",
+            "rcorn.yaml:1: strip_header_spaces is not supported",
             "fix the client",
         ),
         (
             "threads: 4\n",
-            "rcorn.yaml:1:10: threads 4 is not supported",
+            "rcorn.yaml:1: threads 4 is not supported",
             "--workers",
         ),
         ("- workers\n", "rcorn.yaml:1:1: ", "NAME: VALUE"),
         ("proc_name: \"a\nworkers: 1\n", "rcorn.yaml:", "NAME: VALUE"),
-        ("proc_name: !env \"${NOBODY}\"\n", "rcorn.yaml:1:12: ", ""),
-        ("proc_name: !run ls\n", "rcorn.yaml:1:12: ", ""),
+        (
+            "proc_name: !env \"${NOBODY}\"\n",
+            "rcorn.yaml:1:12: NOBODY is not set in the environment",
+            "set it, or give a default: ${NOBODY:-VALUE}",
+        ),
+        (
+            "raw_env: {A: !env \"x${NOBODY}\"}\n",
+            "rcorn.yaml:1:14: NOBODY is not set",
+            "${NOBODY:-VALUE}",
+        ),
+        (
+            "bind:\n  - !env \"$NAME\"\n",
+            "rcorn.yaml:2:5: a dollar in '$NAME' is not followed by {NAME}",
+            "write $$ for a plain dollar",
+        ),
+        (
+            "proc_name: !run ls\n",
+            "rcorn.yaml:1:12: the tag !run is unknown",
+            "there is no other tag",
+        ),
+        (
+            "timeout: .inf\n",
+            "rcorn.yaml:1:10: inf is not a finite number",
+            "0 switches a limit off",
+        ),
+        ("raw_env: {A: 1, A: 2}\n", "rcorn.yaml:1:", "set it once"),
+        (
+            "preload: true\n",
+            "rcorn.yaml:1:1: unknown setting 'preload'",
+            "did you mean preload_app?",
+        ),
+        (
+            "log_level: info\n",
+            "rcorn.yaml:1:1: unknown setting 'log_level'",
+            "did you mean loglevel?",
+        ),
+        (
+            "pid: /run/x\n",
+            "rcorn.yaml:1:1: unknown setting 'pid'",
+            "did you mean pidfile?",
+        ),
     ] {
         let told = wrong(text);
         assert!(
@@ -175,7 +214,7 @@ fn what_is_wrong_in_yaml_is_one_line_with_its_place() {
     assert!(
         wrong("proc_name: !env \"${NOBODY}\"\n")
             .0
-            .contains("NOBODY is not in the environment")
+            .contains("NOBODY is not set in the environment")
     );
     assert!(
         wrong("proc_name: !run ls\n")
@@ -356,5 +395,103 @@ fn one_file_is_read_and_the_nearest_source_names_it() {
             && text.lines().is_sorted()
             && text.contains("= ['127.0.0.1:8000']"),
         "{text}"
+    );
+}
+
+/// The settings of gunicorn with their defaults.
+const DEFAULTS: &str = include_str!("gunicorn_defaults.tsv");
+
+#[test]
+fn every_setting_of_gunicorn_is_accepted_at_its_default() {
+    let rows = DEFAULTS.lines().filter(|line| !line.starts_with('#'));
+    let rows: Vec<(&str, &str)> = rows.map(|line| line.split_once('\t').unwrap()).collect();
+    assert_eq!(rows.len(), 100);
+    // What else gunicorn takes for the same.
+    let also = [
+        ("forwarded_allow_ips", r#"["127.0.0.1", "::1"]"#),
+        ("proxy_allow_ips", r#"["127.0.0.1", "::1"]"#),
+        ("forwarder_headers", r#"["SCRIPT_NAME", "PATH_INFO"]"#),
+        ("http_protocols", r#"["h1"]"#),
+        ("http_protocols", r#""H1""#),
+        ("http2_cleartext", "false"),
+        ("http2_cleartext", "null"),
+        ("proxy_protocol", "false"),
+        ("worker_class", r#""gthread""#),
+        ("threads", "0"),
+        ("ciphers", r#""""#),
+        ("logger_class", "null"),
+    ];
+    for (name, value) in rows.into_iter().chain(also) {
+        let warnings = |resolved: Result<Resolved, Error>| {
+            resolved
+                .unwrap_or_else(|error| panic!("{name}: {error}"))
+                .warnings
+        };
+        let found = format!(r#"{{"names": [["{name}", {{"data": {value}}}, 1]]}}"#);
+        let python = warnings(with("gunicorn.conf.py", &found, &[], &["x"]));
+        let yaml = warnings(with(
+            "rcorn.yaml",
+            &format!("{name}: {value}\n"),
+            &[],
+            &["x"],
+        ));
+        if name == "config" {
+            assert!(python[0].contains("has no effect in a file"), "{python:?}");
+        } else {
+            assert!(
+                python.is_empty() && yaml.is_empty(),
+                "{name}: {python:?} {yaml:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_of_flags_are_taken_for_mistakes_in_python() {
+    let warnings = |name: &str, value: &str| {
+        let found = format!(r#"{{"names": [["{name}", {{{value}}}, 2]]}}"#);
+        with("gunicorn.conf.py", &found, &[], &["x"])
+            .unwrap()
+            .warnings
+    };
+    for (name, meant) in [
+        ("preload", "preload_app"),
+        ("access_logfile", "accesslog"),
+        ("error_logfile", "errorlog"),
+        ("log_file", "errorlog"),
+        ("log_level", "loglevel"),
+        ("keep_alive", "keepalive"),
+        ("log_syslog", "syslog"),
+    ] {
+        assert_eq!(
+            warnings(name, r#""data": "x""#),
+            [format!(
+                "gunicorn.conf.py:2: {name} is not a setting; did you mean {meant}?"
+            )]
+        );
+        assert!(warnings(name, r#""function": [0, 0]"#).is_empty(), "{name}");
+    }
+    for own in ["name", "env", "pid", "host", "cpu_count", "app_dir"] {
+        assert!(warnings(own, r#""data": "x""#).is_empty(), "{own}");
+    }
+}
+
+#[test]
+fn a_file_that_needs_gunicorn_is_told_where_to_get_it() {
+    for text in [
+        "ModuleNotFoundError: No module named 'gunicorn'",
+        "ModuleNotFoundError: No module named 'gunicorn.glogging'; 'gunicorn' is not a package",
+    ] {
+        let answer = serde_json::json!({"raised": {"text": text, "traceback": "", "line": 1}});
+        let answer = answer.to_string();
+        let error = with("gunicorn.conf.py", &answer, &[], &["x"]).unwrap_err();
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("install gunicorn beside rcorn"), "{hint}");
+    }
+    let answer = r#"{"raised": {"text": "ModuleNotFoundError: No module named 'shop'", "traceback": "", "line": 1}}"#;
+    let error = with("gunicorn.conf.py", answer, &[], &["x"]).unwrap_err();
+    assert!(
+        !error.hint().unwrap_or_default().contains("install"),
+        "{error}"
     );
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{error_in, served, served_in, told};
+use super::files::with;
+use super::{error_in, refusal, served, served_in, told};
 use crate::{Address, Origin, Seconds, Workers};
 
 #[test]
@@ -127,5 +128,134 @@ fn places_are_absolute_and_links_stay() {
     assert_eq!(
         elsewhere.chdir,
         std::env::current_dir().expect("a directory")
+    );
+}
+
+/// The same for each setting that rcorn refuses or ignores: only the last source counts.
+#[test]
+fn the_later_source_of_what_rcorn_lacks_counts() {
+    let with = |(name, text): (&str, &str), arguments: &str, words: &[&str]| {
+        let words: Vec<&str> = ["x"].iter().chain(words).copied().collect();
+        with(name, text, &[("GUNICORN_CMD_ARGS", arguments)], &words)
+    };
+    let yaml = |text| ("rcorn.yaml", text);
+    // The last word is that rcorn does this in any case.
+    for (text, arguments, words) in [
+        ("threads: 4\n", "", &["--threads", "1"][..]),
+        ("threads: 4\n", "--threads 1", &[]),
+        ("", "--threads 4", &["--threads", "1"]),
+        ("", "", &["--threads", "4", "--threads", "1"]),
+        ("threads: 4\nworker_class: gthread\n", "", &["--threads=0"]),
+        ("http_protocols: h2\n", "--http-protocols h1", &[]),
+        ("http2_cleartext: both\n", "", &["--http2-cleartext", "off"]),
+        ("certfile: /x\n", "", &["--certfile", ""]),
+        ("statsd_host: a:1\n", "", &["--statsd-host="]),
+        ("worker_class: gevent\n", "-k eventlet", &["-k", "sync"]),
+    ] {
+        let resolved = with(yaml(text), arguments, words);
+        let resolved = resolved.unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(
+            resolved.warnings.is_empty(),
+            "{text}: {:?}",
+            resolved.warnings
+        );
+    }
+    // The last word is what rcorn lacks: it is named with its source.
+    for (text, arguments, words, what) in [
+        (
+            "threads: 1\n",
+            "",
+            &["--threads", "4"][..],
+            "--threads 4 is not supported",
+        ),
+        (
+            "threads: 1\n",
+            "--threads 4",
+            &[],
+            "GUNICORN_CMD_ARGS: --threads 4 is not supported",
+        ),
+        (
+            "threads: 4\n",
+            "",
+            &[],
+            "rcorn.yaml:1: threads 4 is not supported",
+        ),
+        (
+            "cert_reqs: 0\n",
+            "--cert-reqs 2",
+            &[],
+            "GUNICORN_CMD_ARGS: --cert-reqs 2 is not supported",
+        ),
+        (
+            "",
+            "--certfile ''",
+            &["--certfile", "/x"],
+            "--certfile /x is not supported",
+        ),
+    ] {
+        let error = with(yaml(text), arguments, words).unwrap_err();
+        assert!(error.to_string().starts_with(what), "{text}: {error}");
+    }
+    let python = r#"{"names": [["threads", {"data": 4}, 3], ["workers", {"data": 2}, 2]]}"#;
+    let error = with(("gunicorn.conf.py", python), "", &[]).unwrap_err();
+    assert_eq!(
+        told(&error),
+        (
+            "gunicorn.conf.py:3: threads 4 is not supported: a worker of rcorn runs one request at a time".to_owned(),
+            "--threads 1 --workers 8 serves as many requests at a time; workers share the memory of the app".to_owned(),
+            1,
+        )
+    );
+    assert!(with(("gunicorn.conf.py", python), "", &["--threads", "1"]).is_ok());
+    let auto = with(yaml("threads: 4\nworkers: auto\n"), "", &[]).unwrap_err();
+    assert!(auto.hint().unwrap().contains("raise --workers"), "{auto}");
+}
+
+#[test]
+fn a_gthread_worker_with_one_thread_is_a_sync_worker() {
+    for class in [
+        "gthread",
+        "gunicorn.workers.gthread.ThreadWorker",
+        "egg:gunicorn#gthread",
+    ] {
+        let resolved = served(&["x", "-k", class]);
+        assert!(resolved.warnings.is_empty());
+        assert_eq!(resolved.settings.worker_class, "sync");
+        let (what, hint, _) = refusal(&["x", "-k", class, "--threads", "2"]);
+        assert!(what.starts_with("--threads 2 is not supported"), "{what}");
+        assert!(hint.contains("--workers 2"), "{hint}");
+    }
+}
+
+#[test]
+fn one_text_of_addresses_names_one_protocol() {
+    for words in [
+        &["-b", "uwsgi://127.0.0.1:1,127.0.0.1:2"][..],
+        &["-b", "127.0.0.1:1,uwsgi://127.0.0.1:2"],
+        &["-b", "uwsgi://127.0.0.1:1,unix:/run/x.sock"],
+        &["-b", "uwsgi://127.0.0.1:1, :2"],
+    ] {
+        let words: Vec<&str> = ["x"].iter().chain(words).copied().collect();
+        let (what, hint, code) = refusal(&words);
+        assert!(what.contains("does not name the protocol of"), "{what}");
+        assert!(hint.contains("write uwsgi://"), "{hint}");
+        assert_eq!(code, 2);
+    }
+    let bind = |words: &[&str]| {
+        let words: Vec<&str> = ["x"].iter().chain(words).copied().collect();
+        let bind = served(&words).settings.bind;
+        bind.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        bind(&["-b", "uwsgi://127.0.0.1:1,uwsgi://127.0.0.1:2"]),
+        ["uwsgi://127.0.0.1:1", "uwsgi://127.0.0.1:2"]
+    );
+    assert_eq!(
+        bind(&["-b", "uwsgi://127.0.0.1:1,http://127.0.0.1:2"]),
+        ["uwsgi://127.0.0.1:1", "127.0.0.1:2"]
+    );
+    assert_eq!(
+        bind(&["-b", "uwsgi://127.0.0.1:1", "-b", "127.0.0.1:2"]),
+        ["uwsgi://127.0.0.1:1", "127.0.0.1:2"]
     );
 }

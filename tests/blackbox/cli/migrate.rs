@@ -112,7 +112,7 @@ fn it_says_of_a_gunicorn_conf_what_rcorn_says() {
     fs::write(folder.join("server.py"), app).unwrap();
     for (line, taken) in [
         ("worker_class = 'gevent'", false),
-        ("worker_class = 'gthread'", false),
+        ("worker_class = 'gthread'", true),
         ("worker_class = 'egg:gunicorn#sync'", true),
         ("threads = 4", false),
         ("threads = 1", true),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -184,4 +185,127 @@ def post_fork(server, worker): os.environ['SECRET'] = 'read by %d' % os.getuid()
     let mut wire = Wire::connect(&Place::Unix(folder.path().join("web")));
     assert_eq!(wire.get("/?SECRET").text(), "read by 65534");
     server.stop();
+}
+
+/// Counts its executions, in a way that needs nothing of the process that executes it.
+const COUNTING: &str = "open('count', 'a').write('x')\nworkers = 1\n";
+
+fn executions(server: &Server) -> usize {
+    let count = fs::read_to_string(server.directory().join("count"));
+    count.unwrap_or_default().len()
+}
+
+/// Starts with this file, reloads once, and gives the number of executions after each.
+fn executions_of(conf: &str) -> (usize, usize) {
+    let server = with(conf).start();
+    server.wait_serving(1);
+    let started = executions(&server);
+    let before = server.workers();
+    server.signal(Signal::SIGHUP);
+    server.wait_gone(before[0]);
+    server.wait_serving(1);
+    let reloaded = executions(&server);
+    server.stop();
+    (started, reloaded)
+}
+
+#[test]
+fn a_file_of_settings_is_executed_once_at_a_start_and_at_a_reload() {
+    assert_eq!(executions_of(COUNTING), (1, 2));
+    // With a function of its own, a banner, and what else sets settings.
+    let conf = format!(
+        "import os\ndef number(name, default):\n    try:\n        return int(os.environ.get(name, default))\n    \
+         except ValueError:\n        return default\nprint('starting', flush=True)\n\
+         timeout = number('NO_SUCH', 30)\n{COUNTING}"
+    );
+    assert_eq!(executions_of(&conf), (1, 2));
+}
+
+#[test]
+fn a_file_that_a_template_needs_is_executed_there_too() {
+    let hook = format!("{COUNTING}def post_fork(server, worker):\n    pass\n");
+    assert_eq!(executions_of(&hook), (2, 4));
+    // What it does to its process reaches the app, as with gunicorn.
+    for (effect, query, answer) in [
+        (
+            "import os\nos.environ['FROM_CONF'] = 'yes'\n",
+            "FROM_CONF",
+            "yes",
+        ),
+        (
+            "import os\nos.environ.setdefault('FROM_CONF', 'yes')\n",
+            "FROM_CONF",
+            "yes",
+        ),
+        (
+            "from os import environ as e\ne.update(FROM_CONF='yes')\n",
+            "FROM_CONF",
+            "yes",
+        ),
+        ("import own_module\n", "FROM_CONF", "own"),
+    ] {
+        let server = with(&format!("{effect}{COUNTING}"))
+            .file(
+                "own_module.py",
+                "import os\nos.environ['FROM_CONF'] = 'own'\n",
+            )
+            .start();
+        server.wait_serving(1);
+        assert_eq!(server.get(&format!("/?{query}")).text(), answer, "{effect}");
+        assert_eq!(executions(&server), 2, "{effect}");
+        server.stop();
+    }
+}
+
+/// Files that have no effect on the process that executes them, and files that have one.
+#[test]
+fn effects_of_a_file_are_found() {
+    let plain = [
+        "workers = 3",
+        "import multiprocessing\nworkers = multiprocessing.cpu_count() * 2 + 1",
+        "import os\nbind = f\"0.0.0.0:{os.environ.get('PORT', 8000)}\"\nloglevel = os.getenv('L', 'info').lower()",
+        "from pathlib import Path\nraw = []\nraw.append('A=1')\nd = {}\nd['x'] = 1\nchdir = str(Path('.').resolve())",
+        "import os\ne = os.environ\nx = e.get('A')\ny = 'A' in e\nn = 1\nn += 1",
+        "import os\nif os.environ.get('A'):\n    workers = 2\nelse:\n    workers = 3",
+        "accesslog = '-'\ntry:\n    x = int('a')\nexcept ValueError:\n    x = 1",
+    ];
+    let effects = [
+        "import os\nos.environ['A'] = '1'",
+        "import os\ne = os.environ\ne['A'] = '1'",
+        "import os\ne = os.environ\ne.setdefault('A', '1')",
+        "import os\ne = os.environ\ne |= {'A': '1'}",
+        "import os\ndef f(e):\n    e['A'] = '1'\nf(os.environ)",
+        "import os\ndel os.environ['PATH']",
+        "import sys\nsys.path.insert(0, 'x')",
+        "import sys\np = sys.path\np += ['x']",
+        "import sys\nsys.dont_write_bytecode = True",
+        "import os\nos.umask(0o22)",
+        "import socket\nsocket.setdefaulttimeout(3)",
+        "import logging\nlogging.basicConfig()",
+        "import signal\nsignal.signal(signal.SIGUSR2, signal.SIG_IGN)",
+        "import threading\nthreading.Timer(1, print).start()",
+        "class Logger:\n    pass",
+        "exec('import os')",
+        "setattr(__builtins__, 'x', 1)",
+        "import encodings.idna",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gunicorn.conf.py");
+    let evaluator = include_str!("../../../src/settings/evaluate.py");
+    let all = plain.iter().map(|text| (text, true));
+    for (text, expected) in all.chain(effects.iter().map(|text| (text, false))) {
+        fs::write(&path, text).unwrap();
+        // Descriptor 1: the answer goes to standard output.
+        let output = Command::new("python3")
+            .args(["-c", evaluator, "1", "file"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            answer.get("plain"),
+            Some(&expected.into()),
+            "{text}: {answer}"
+        );
+    }
 }

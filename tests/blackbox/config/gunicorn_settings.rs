@@ -183,3 +183,24 @@ fn by_gunicorn_conf_py() {
         holds(&output, (name, comes), "gunicorn.conf.py:2", 1);
     }
 }
+
+/// The defaults of gunicorn; the unit tests of the settings read the same file.
+const DEFAULTS: &str = include_str!("../../../src/settings/tests/gunicorn_defaults.tsv");
+
+#[test]
+fn a_file_with_every_default_of_gunicorn_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "import json\n".to_owned();
+    for line in DEFAULTS.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.split_once('\t').unwrap();
+        text.extend([name, " = json.loads(r'''", value, "''')\n"]);
+    }
+    fs::write(folder.path().join("gunicorn.conf.py"), text).unwrap();
+    let output = explained(folder.path(), "threads", &["x:y"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    assert_eq!(output.stdout.get(..11), Some(&b"threads = 1"[..]));
+    for line in err.lines() {
+        assert!(line.contains("config has no effect in a file"), "{line}");
+    }
+}
