@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use rcorn_driver as driver;
+use rcorn_driver::{self as driver, Origin};
 use rcorn_settings::{self as settings, Error, Invocation, Resolved, process_environment};
 use rcorn_types::CommandError;
 
@@ -50,9 +50,11 @@ enum Resolution {
 fn resolve(arguments: &[OsString]) -> Result<Resolution, Error> {
     let directory = settings::launch_directory(&process_environment)?;
     let options = arguments.iter().skip(WORDS_BEFORE_OPTIONS).cloned();
+    let origin = Origin::of_process(arguments, &directory)
+        .map_err(|source| Error::LaunchDirectory { source })?;
     match settings::collect(options, &process_environment, directory)? {
         Invocation::Serve(sources) => {
-            let resolved = driver::resolve(*sources, arguments);
+            let resolved = driver::resolve(*sources, &origin);
             let resolved = resolved.inspect(|resolved| warn(&resolved.warnings));
             Ok(Resolution::Settings(Box::new(resolved)))
         }

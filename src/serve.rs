@@ -23,21 +23,23 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
         .map_err(|error| CommandError::failure(format!("cannot take over: {error}")))?;
     let directory =
         settings::launch_directory(ENVIRONMENT).map_err(|error| error.command_error())?;
+    let origin = Origin::of_process(arguments, &directory).map_err(|error| {
+        CommandError::failure(format!(
+            "cannot determine the path of this executable: {error}"
+        ))
+    })?;
     let settings = match collect(arguments, &directory) {
         Ok(Invocation::Print(text)) => return Ok(print(&text)),
         Ok(Invocation::Generate(page)) => {
             return manual::page_named(&page).map(|text| print(&text));
         }
-        Ok(Invocation::Serve(sources)) => resolve(*sources, arguments),
+        Ok(Invocation::Serve(sources)) => resolve(*sources, &origin),
         Err(error) => Err(error),
     };
     let settings = settings.or_else(|error| settings_of_predecessor(handover.as_ref(), &error))?;
     if settings.print_config || settings.check_config {
-        return check(&settings, arguments);
+        return check(&settings, &origin);
     }
-    let origin = Origin::of_process(arguments).map_err(|error| {
-        CommandError::failure(format!("cannot determine the working directory: {error}"))
-    })?;
     // A successor is where its predecessor is.
     let background = (settings.daemon && handover.is_none()).then(Background::prepare);
     let background = background.transpose().map_err(|error| {
@@ -63,8 +65,8 @@ fn collect(arguments: &[OsString], directory: &Path) -> Result<Invocation<'stati
     settings::collect(words, ENVIRONMENT, directory.to_owned())
 }
 
-fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Settings, Error> {
-    let resolved = driver::resolve(sources, arguments)?;
+fn resolve(sources: Sources<'_>, origin: &Origin) -> Result<Settings, Error> {
+    let resolved = driver::resolve(sources, origin)?;
     warn(&resolved.warnings);
     Ok(resolved.settings)
 }
@@ -86,9 +88,9 @@ fn settings_of_predecessor(
 }
 
 /// `--print-config` and `--check-config`.
-fn check(settings: &Settings, arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
+fn check(settings: &Settings, origin: &Origin) -> Result<ExitStatus, CommandError> {
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    driver::check(settings, arguments, MODULE).map_err(|error| error.command_error())
+    driver::check(settings, origin, MODULE).map_err(|error| error.command_error())
 }

@@ -1,6 +1,5 @@
 //! `--check-config`: the app is imported as a template would, in a process that does nothing else.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -17,6 +16,7 @@ use rcorn_types::ExitStatus;
 use super::error::{StartError, system};
 use super::interpreter;
 use super::native::NativeModule;
+use super::origin::Origin;
 
 /// Imports the app; standard error says what is wrong with it.
 ///
@@ -25,16 +25,16 @@ use super::native::NativeModule;
 /// There is no Python, it cannot be started, or the app ended its process.
 pub fn check(
     settings: &Settings,
-    arguments: &[OsString],
+    origin: &Origin,
     module: NativeModule,
 ) -> Result<ExitStatus, StartError> {
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
-    let python = interpreter::find_for(settings.python.clone())?;
+    let python = interpreter::find_for(settings.python.clone(), origin)?;
     let system = system("import the app");
     let module = module.open().map_err(&system)?;
     let mut start = Start {
         error_log: 2,
-        ..Start::of(settings, arguments)
+        ..Start::of(settings, &origin.arguments)
     };
     // A broken app is to be found, not stood in for.
     start.settings.reload = false;

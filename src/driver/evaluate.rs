@@ -15,6 +15,7 @@ use rcorn_types::Monotonic;
 
 use super::helper::{Helper, HelperError, answer_pipe};
 use super::interpreter;
+use super::origin::Origin;
 
 /// A file that takes longer than this hangs.
 const EVALUATION_LIMIT: Duration = Duration::from_mins(1);
@@ -27,12 +28,12 @@ pub(super) struct Evaluation {
 }
 
 impl Evaluation {
-    /// Starts it. `arguments`: rcorn's own command line, the file's `sys.argv`.
+    /// Starts it. The file's `sys.argv` is rcorn's own command line.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or there is no Python to run it.
-    pub(super) fn start(file: &PythonFile, arguments: &[OsString]) -> Result<Self, Error> {
+    pub(super) fn start(file: &PythonFile, origin: &Origin) -> Result<Self, Error> {
         let failed = |why: String| Error::NotEvaluated {
             file: file.shown(),
             why,
@@ -51,7 +52,7 @@ impl Evaluation {
                 source,
             })?;
         }
-        let python = interpreter::find_for(file.python.clone())
+        let python = interpreter::find_for(file.python.clone(), origin)
             .map_err(|error| failed(error.to_string()))?;
         let system =
             |error: io::Error| failed(format!("cannot start {}: {error}", python.display()));
@@ -62,7 +63,7 @@ impl Evaluation {
         };
         let mut words: Vec<OsString> = vec!["-c".into(), EVALUATOR.into()];
         words.extend([theirs.as_raw_fd().to_string().into(), kind.into(), place]);
-        words.extend_from_slice(arguments);
+        words.extend_from_slice(&origin.arguments);
         let spawn = Spawn {
             program: python.clone(),
             arguments: words,
@@ -111,22 +112,21 @@ fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Err
     }
 }
 
-/// The settings that the sources come to, after a Python file has been evaluated where there is
-/// one: for a start, and for commands that have no loop. `arguments`: rcorn's own command line, the
-/// file's `sys.argv`.
+/// The settings of all sources, after a Python file has been evaluated if there is one: for a start,
+/// and for commands that have no loop. The file's `sys.argv` is rcorn's own command line.
 ///
 /// # Errors
 ///
 /// The file cannot be read or evaluated; there is no Python; it took longer than a minute; or
 /// something is wrong with the settings.
-pub fn resolve(sources: Sources<'_>, arguments: &[OsString]) -> Result<Resolved, Error> {
+pub fn resolve(sources: Sources<'_>, origin: &Origin) -> Result<Resolved, Error> {
     let file = sources.python_file();
-    let answer = file.map(|file| evaluate(&file, arguments)).transpose()?;
+    let answer = file.map(|file| evaluate(&file, origin)).transpose()?;
     sources.resolve(answer.as_deref())
 }
 
 /// Evaluates a file and waits for the result.
-fn evaluate(file: &PythonFile, arguments: &[OsString]) -> Result<String, Error> {
-    let Evaluation { helper, shown } = Evaluation::start(file, arguments)?;
+fn evaluate(file: &PythonFile, origin: &Origin) -> Result<String, Error> {
+    let Evaluation { helper, shown } = Evaluation::start(file, origin)?;
     text(helper.wait(), &shown)
 }

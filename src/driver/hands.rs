@@ -261,7 +261,7 @@ impl<'a> Hands<'a> {
         };
         let environment = settings.raw_env.clone();
         // Looked for each time: a release of the app can bring an environment of its own.
-        let python = interpreter::find_for(settings.python.clone())
+        let python = interpreter::find_for(settings.python.clone(), &self.origin)
             .map_err(|error| format!("{error}; hint: {}", error.hint()))?;
         let shown = python.display().to_string();
         let started = self.children.start_template(python, start, environment);
@@ -287,7 +287,7 @@ impl<'a> Hands<'a> {
         context: Context<'s>,
     ) -> (&'s mut ReloadTransaction<'a>, reload::Context<'s>) {
         let given = reload::Context {
-            arguments: &self.origin.arguments,
+            origin: &self.origin,
             registry: context.registry,
             token: RELOAD,
             settings: &self.settings,

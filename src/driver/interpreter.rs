@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::origin::Origin;
+
 /// Why there is no Python.
 #[derive(Debug, thiserror::Error)]
 pub enum InterpreterError {
@@ -43,7 +45,7 @@ impl InterpreterError {
 pub(super) struct Places {
     /// `--python`.
     pub(super) chosen: Option<PathBuf>,
-    /// The path of this executable: pip installs it into a virtual environment.
+    /// The path of this executable, as it was spelled: pip installs it into a virtual environment.
     pub(super) executable: Option<PathBuf>,
     /// `$VIRTUAL_ENV`.
     pub(super) virtual_env: Option<PathBuf>,
@@ -86,14 +88,7 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
             missed: Vec::new(),
         });
     }
-    let beside = places.executable.as_deref().and_then(Path::parent);
-    let own = beside.and_then(|bin| {
-        if bin.join("../pyvenv.cfg").exists() {
-            Some(bin.join("python3"))
-        } else {
-            installed_by_pip(bin)
-        }
-    });
+    let own = places.executable.as_deref().and_then(installed_beside);
     let active = places
         .virtual_env
         .as_ref()
@@ -117,6 +112,21 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     Ok(Found { python, missed })
 }
 
+/// The Python that this executable is installed with: that of the folder in which it is, or, if it is
+/// a link, that of the folder to which it leads.
+fn installed_beside(executable: &Path) -> Option<PathBuf> {
+    let target = executable.canonicalize().ok();
+    let of_folder = |path: &Path| {
+        let bin = path.parent()?;
+        if bin.join("../pyvenv.cfg").exists() {
+            Some(bin.join("python3"))
+        } else {
+            installed_by_pip(bin)
+        }
+    };
+    of_folder(executable).or_else(|| of_folder(target.as_deref()?))
+}
+
 /// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of
 /// a conda environment or of one of pyenv's Pythons uses that one when it is called by its path. A
 /// distribution's rcorn has no such package.
@@ -132,17 +142,25 @@ fn installed_by_pip(bin: &Path) -> Option<PathBuf> {
 /// Where to look for programs when no `PATH` is set, as web servers start their CGI programs.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Finds the interpreter with the places of this process.
-pub fn find_for(chosen: Option<PathBuf>) -> Result<PathBuf, InterpreterError> {
-    look_for(chosen).map(|found| found.python)
+/// Finds the interpreter that is there now. `chosen`: `--python`; `origin`: how this process was
+/// started.
+///
+/// # Errors
+///
+/// The chosen one cannot be run, or there is none.
+pub fn find_for(chosen: Option<PathBuf>, origin: &Origin) -> Result<PathBuf, InterpreterError> {
+    look_for(chosen, origin).map(|found| found.python)
 }
 
 /// The same, with what was not there.
-pub(super) fn look_for(chosen: Option<PathBuf>) -> Result<Found, InterpreterError> {
+pub(super) fn look_for(
+    chosen: Option<PathBuf>,
+    origin: &Origin,
+) -> Result<Found, InterpreterError> {
     let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     find(&Places {
         chosen,
-        executable: std::env::current_exe().ok(),
+        executable: Some(origin.program.clone()),
         virtual_env: said("VIRTUAL_ENV").map(PathBuf::from),
         path: std::env::var_os("PATH").or_else(|| Some(USUAL_PATH.into())),
     })
@@ -240,6 +258,50 @@ mod tests {
             ..places
         };
         assert_eq!(find(&bare).unwrap().python, path);
+    }
+
+    #[test]
+    fn an_executable_that_is_a_link_has_the_python_of_its_folder_or_of_its_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for file in [
+            "1/bin/python3",
+            "1/bin/rcorn",
+            "2/bin/python3",
+            "2/bin/rcorn",
+        ] {
+            program(&root.join(file));
+        }
+        for venv in ["1", "2"] {
+            std::fs::write(root.join(venv).join("pyvenv.cfg"), "").unwrap();
+        }
+        let link = |target: &str, name: &str| {
+            let new = root.join("new");
+            std::os::unix::fs::symlink(root.join(target), &new).unwrap();
+            std::fs::rename(new, root.join(name)).unwrap();
+        };
+        let found = |executable: &str| {
+            let places = Places {
+                executable: Some(root.join(executable)),
+                ..Places::default()
+            };
+            find(&places).unwrap().python
+        };
+        // The link of a virtual environment is followed each time.
+        link("1", "current");
+        assert_eq!(found("current/bin/rcorn"), root.join("current/bin/python3"));
+        link("2", "current");
+        let python = found("current/bin/rcorn");
+        assert_eq!(
+            python.canonicalize().unwrap(),
+            root.join("2/bin/python3").canonicalize().unwrap()
+        );
+        // A link to the executable alone.
+        link("1/bin/rcorn", "rcorn");
+        assert_eq!(
+            found("rcorn"),
+            root.join("1/bin/python3").canonicalize().unwrap()
+        );
     }
 
     #[test]

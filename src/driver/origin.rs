@@ -1,11 +1,14 @@
-//! How this process was started: what a successor needs.
+//! How this process was started: the program, its arguments and its directory.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How this process was started: what a successor needs.
+/// How this process was started: what a successor, and each reload, needs.
+///
+/// A release may be deployed by moving a symbolic link. So paths are kept as they were spelled, and
+/// lead to the release that is there now: /srv/shop/current, and not /srv/shop/releases/7.
 #[derive(Debug)]
 pub struct Origin {
     /// The executable, by the path under which a new build would be found.
@@ -17,26 +20,26 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// That of this process, which was started with these words.
+    /// That of this process, which was started with these words. `directory`: where it was started,
+    /// as it was spelled.
     ///
     /// # Errors
     ///
-    /// The working directory or the executable cannot be determined.
-    pub fn of_process(arguments: &[OsString]) -> io::Result<Self> {
-        let directory = std::env::current_dir()?;
+    /// The executable cannot be determined.
+    pub fn of_process(arguments: &[OsString], directory: &Path) -> io::Result<Self> {
         let word = arguments.first().map(PathBuf::from).unwrap_or_default();
         let folders = std::env::var_os("PATH").unwrap_or_default();
         // After an installation the new build has the same name, and another inode: so the name is
         // kept, not what /proc/self/exe leads to.
         let program =
-            match named(&word, &directory, &folders).filter(|path| is_this_executable(path)) {
+            match named(&word, directory, &folders).filter(|path| is_this_executable(path)) {
                 Some(path) => path,
                 None => std::env::current_exe()?,
             };
         Ok(Self {
             program,
             arguments: arguments.to_vec(),
-            directory,
+            directory: directory.to_owned(),
         })
     }
 }
@@ -47,7 +50,8 @@ fn named(word: &Path, directory: &Path, folders: &OsString) -> Option<PathBuf> {
     if word.components().count() > 1 {
         return Some(directory.join(word));
     }
-    let mut candidates = std::env::split_paths(folders).map(|folder| folder.join(word));
+    let folders = std::env::split_paths(folders);
+    let mut candidates = folders.map(|folder| directory.join(folder).join(word));
     candidates.find(|path| path.is_file())
 }
 

@@ -2,8 +2,6 @@
 //! away. A Python file is evaluated and names are looked up by helper processes, while all else
 //! goes on.
 
-use std::ffi::OsString;
-
 use mio::{Registry, Token};
 
 use rcorn_arbiter::{Event, Generation};
@@ -14,6 +12,7 @@ use rcorn_types::Monotonic;
 use super::evaluate::Evaluation;
 use super::listener::Listener;
 use super::lookup::{Found, Lookup};
+use super::origin::Origin;
 use super::owner::Owner;
 use super::plan::Plan;
 use super::policy::policy;
@@ -48,8 +47,8 @@ enum Stage {
 /// What a reload is made with.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    /// rcorn's own command line.
-    pub(super) arguments: &'a [OsString],
+    /// How this process was started.
+    pub(super) origin: &'a Origin,
     /// Where helpers are waited for, and under which token.
     pub(super) registry: &'a Registry,
     pub(super) token: Token,
@@ -90,7 +89,7 @@ impl<'a> ReloadTransaction<'a> {
         self.stage = match sources.python_file() {
             None => look_up(sources.resolve(None)?, context),
             Some(file) => {
-                let evaluation = Evaluation::start(&file, context.arguments)?;
+                let evaluation = Evaluation::start(&file, context.origin)?;
                 if let Err(error) = evaluation.register(context.registry, context.token) {
                     log::error(format_args!("cannot wait for the config file: {error}"));
                 }
@@ -253,7 +252,8 @@ pub(super) fn warn_of_boot_settings(before: &Settings, now: &Settings) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
 
     use mio::Poll;
     use rcorn_settings::{self as settings, Address, Invocation, Value};
@@ -282,8 +282,9 @@ mod tests {
     /// Runs a reload with these sources until it has an event.
     fn load(transaction: &mut ReloadTransaction<'_>, poll: &Poll) -> Event {
         let in_force = in_force();
+        let origin = Origin::of_process(&[], Path::new("/")).unwrap();
         let context = |now| Context {
-            arguments: &[],
+            origin: &origin,
             registry: poll.registry(),
             token: TOKEN,
             settings: &in_force,

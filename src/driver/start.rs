@@ -113,7 +113,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
         source,
     })?;
     // Each template looks for its own; that there is none is said before anything else is begun.
-    let found = interpreter::look_for(settings.python.clone())?;
+    let found = interpreter::look_for(settings.python.clone(), &launch.origin)?;
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let owner = Owner::find(settings).map_err(|error| StartError::Logs(error.to_string()))?;
     let logs = Logs::start(settings, owner).map_err(StartError::Logs)?;

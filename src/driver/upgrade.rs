@@ -198,7 +198,8 @@ pub(super) fn replace(
     let program = c_string(origin.program.as_os_str())?;
     let arguments = origin.arguments.iter().map(|word| c_string(word));
     let arguments = arguments.collect::<io::Result<Vec<CString>>>()?;
-    let before = std::env::current_dir()?;
+    // The release that this process was started in may have been removed.
+    let before = std::env::current_dir().ok();
     let descriptors = checked.handover.descriptors();
     let go = || -> io::Result<Infallible> {
         std::env::set_current_dir(&origin.directory)?;
@@ -209,7 +210,9 @@ pub(super) fn replace(
     let failed = go();
     environment::unset(VARIABLE).ok();
     set_all_inherited(&descriptors, checked.memory.as_fd(), false).ok();
-    std::env::set_current_dir(before).ok();
+    if let Some(before) = before {
+        std::env::set_current_dir(before).ok();
+    }
     failed
 }
 

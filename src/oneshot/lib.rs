@@ -19,7 +19,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use rcorn_driver as driver;
+use rcorn_driver::{self as driver, Origin};
 use rcorn_settings::{self as settings, Environment, Resolved, Settings};
 use rcorn_sys::descriptor::set_inherited;
 use rcorn_sys::memfd::{self, Content};
@@ -84,7 +84,11 @@ pub fn run(
         let applies = name == "PWD" || name.ends_with("_CMD_ARGS");
         applies.then(|| environment(name)).flatten()
     };
-    let resolved = resolve(words, flags, &environment).map_err(|error| error.command_error())?;
+    let directory =
+        settings::launch_directory(&environment).map_err(|error| error.command_error())?;
+    let origin = Origin::of_process(words, &directory)
+        .map_err(system("determine the path of this executable"))?;
+    let resolved = resolve(&origin, flags, &environment).map_err(|error| error.command_error())?;
     let Some(resolved) = resolved else {
         let what = "a variable with flags asks for help or the version";
         return Err(CommandError::new(what, ExitStatus::Usage));
@@ -95,22 +99,22 @@ pub fn run(
     if command == OneShot::Cgi {
         check_for_request(&resolved.settings)?;
     }
-    match become_python(command, &resolved.settings, &details, words)? {}
+    match become_python(command, &resolved.settings, &details, &origin)? {}
 }
 
 /// The settings; `None` if the words ask for help. A configuration file is read only if it is
 /// named, because a web server chooses the directory of a CGI program.
 fn resolve(
-    words: &[OsString],
+    origin: &Origin,
     flags: Vec<OsString>,
     environment: &Environment<'_>,
 ) -> Result<Option<Resolved>, settings::Error> {
-    let directory = settings::launch_directory(environment)?;
+    let directory = origin.directory.clone();
     let sources = match settings::collect(flags.into_iter(), environment, directory)? {
         settings::Invocation::Serve(sources) => sources.without_usual_file(),
         settings::Invocation::Print(_) | settings::Invocation::Generate(_) => return Ok(None),
     };
-    driver::resolve(sources, words).map(Some)
+    driver::resolve(sources, origin).map(Some)
 }
 
 /// Explains the command to somebody who runs it in a shell, where there is no request.
@@ -134,9 +138,9 @@ fn become_python(
     command: OneShot,
     settings: &Settings,
     details: &Details,
-    words: &[OsString],
+    origin: &Origin,
 ) -> Result<Infallible, CommandError> {
-    let python = driver::python(settings.python.clone())
+    let python = driver::python(settings.python.clone(), origin)
         .map_err(|error| CommandError::failure(error.to_string()).with_hint(error.hint()))?;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let orders = Orders {
@@ -146,7 +150,8 @@ fn become_python(
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        argv: words
+        argv: origin
+            .arguments
             .iter()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),

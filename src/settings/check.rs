@@ -134,7 +134,7 @@ fn threads(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {
             },
         };
         let python = settings.config.as_ref().is_some_and(ConfigFile::is_python);
-        return Err(error.from_origin(origin, python));
+        return Err(error.with_origin(origin, python));
     }
     settings.threads = 1;
     Ok(())

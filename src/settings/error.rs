@@ -269,7 +269,7 @@ impl Error {
 
     /// The error with the place of the source that caused it. `python`: the configuration file is
     /// Python.
-    pub(super) fn from_origin(self, origin: &Origin, python: bool) -> Self {
+    pub(super) fn with_origin(self, origin: &Origin, python: bool) -> Self {
         match origin {
             Origin::Default | Origin::CommandLine => self,
             Origin::Environment(variable) => Self::Within {

@@ -172,7 +172,7 @@ impl UnsupportedValues {
                     Origin::Default | Origin::CommandLine => warning,
                     Origin::File(..) | Origin::Environment(_) => format!("{origin}: {warning}"),
                 }),
-                Err(error) => return Err(error.from_origin(origin, python)),
+                Err(error) => return Err(error.with_origin(origin, python)),
             }
         }
         Ok(warnings)

@@ -61,6 +61,11 @@ impl Spawn {
             command.env_remove(name);
         }
         if let Some(directory) = self.directory {
+            // The error of the child would not say that the directory is what is missing.
+            directory.read_dir().map_err(|error| {
+                let what = format!("the directory {}: {error}", directory.display());
+                io::Error::new(error.kind(), what)
+            })?;
             command.current_dir(directory);
         }
         let parent = std::process::id();

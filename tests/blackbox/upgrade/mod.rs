@@ -3,6 +3,7 @@
 mod beside;
 mod builds;
 mod in_place;
+mod moved_link;
 
 use std::fs;
 use std::path::Path;
