@@ -96,7 +96,7 @@ fn the_manner_of_argparse() {
     );
     assert_eq!(served(&["--back", "64", "x"]).settings.backlog, 64);
     assert_eq!(
-        served(&["--log-f", "-", "x"]).settings.errorlog,
+        served(&["--log-fi", "-", "x"]).settings.errorlog,
         LogTarget::Standard
     );
     assert_eq!(
