@@ -68,6 +68,7 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["manage-script-name"], NotNeeded("SCRIPT_NAME of the environment is removed from the path")),
     (&["plugin", "plugins", "need-plugin", "need-plugins"], Special),
     (&["plugins-dir", "plugin-dir", "plugins-list", "autoload"], NotNeeded("there are no plugins")),
+    (&["thread-stacksize", "threads-stacksize", "thread-stack-size"], NotNeeded("rcorn starts no threads for the app")),
     (&["single-interpreter"], NotNeeded("a worker has one interpreter")),
     (&["enable-threads", "py-call-osafterfork", "no-threads-wait"],
         NotNeeded("threads of the app work as in any Python")),
@@ -168,7 +169,8 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["log-maxsize", "log-backupname", "log-truncate", "log-reopen", "logfile-ch*", "log-chown"], LOGROTATE),
     (&["log-*", "alarm*", "syslog", "rsyslog*"],
         NoCounterpart("use journald, logrotate or a log shipper")),
-    (&["stats*", "carbon*", "snmp*", "metric*", "enable-metrics", "graphite*", "statsd*"], STATS),
+    (&["stats*", "carbon*", "snmp*", "metric*", "enable-metrics", "graphite*", "statsd*", "dogstatsd*"],
+        STATS),
     // uWSGI itself.
     (&["strict", "show-config", "print", "declare-option*", "auto-snapshot", "binary-path", "no-default-app",
         "no-initial-output", "force-cwd", "ldap*"],

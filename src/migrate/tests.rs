@@ -388,8 +388,10 @@ fn names_that_another_file_defines_are_listed() {
     }
     // Names of the log format are not placeholders, and where the value does not matter, the advice
     // is better.
-    let text = "[uwsgi]\nmodule = x\nlog-format = %(addr) %(method)\nspooler = %(base)/s\n";
+    let text = "[uwsgi]\nmodule = x\nlog-format = %(addr) %(method)\nspooler = %(base)/s\noffload-threads = %k\n";
     let yaml = migrated("a.ini", text);
+    let (_, why) = listed(&yaml, "offload-threads = %k").unwrap();
+    assert!(why.contains("nginx"), "{why}");
     assert!(
         yaml.contains("access_log_format: \"%(h)s %(m)s\""),
         "{yaml}"

@@ -125,6 +125,8 @@ fn value_of(line: &IniLine, placeholders: &Placeholders<'_>, output: &mut Output
     }
     let value = match placeholders.expand(&line.value) {
         Ok(value) => value,
+        // What the rule of the key says is better than why the value is unknown.
+        Err(_) if !rules::uses_value(&line.key) => return Some(Text::Plain(line.value.clone())),
         Err(why) => {
             output.omit(&line.source, why);
             return None;

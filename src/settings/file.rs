@@ -183,6 +183,8 @@ impl Reading<'_> {
                 let whole = number.as_f64().unwrap_or_default().trunc();
                 Ok(vec![format!("{whole:.0}")])
             }
+            // gunicorn's default, which configures nothing.
+            (Data::Object(pairs), Shape::Mapping) if pairs.is_empty() => Ok(vec![String::new()]),
             (Data::Object(_), Shape::Mapping) => Ok(vec![data.to_string()]),
             (Data::Object(_) | Data::Array(_), Shape::Pairs) | (Data::Array(_), Shape::List) => {
                 texts(data).map_or_else(|| refused("has lists or mappings inside"), Ok)

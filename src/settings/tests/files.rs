@@ -495,3 +495,15 @@ fn a_file_that_needs_gunicorn_is_told_where_to_get_it() {
         "{error}"
     );
 }
+
+#[test]
+fn an_empty_mapping_configures_no_loggers() {
+    let answer = r#"{"names": [["logconfig_dict", {"data": {}}, 1]]}"#;
+    for (name, text) in [
+        ("gunicorn.conf.py", answer),
+        ("rcorn.yaml", "logconfig_dict: {}\n"),
+    ] {
+        let resolved = with(name, text, &[], &["x"]).unwrap();
+        assert_eq!(resolved.settings.logconfig_dict, None, "{name}");
+    }
+}
