@@ -84,8 +84,8 @@ fn is_of_tests(attributes: &str) -> bool {
         && !attributes.contains("not(")
 }
 
-/// Parts a text into its items' beginnings (attributes and first words) as far as this test needs
-/// them: modules of tests are left out, imports are taken.
+/// Reads a text without comments. Modules of tests that have a file of their own are added to
+/// `test_modules`.
 fn read_module(text: &str, test_modules: &mut Vec<String>) -> Module {
     let mut module = Module::default();
     let mut attributes = String::new();
@@ -93,7 +93,7 @@ fn read_module(text: &str, test_modules: &mut Vec<String>) -> Module {
     while let Some(line) = lines.next() {
         let item = line.trim_start();
         if item.starts_with("#[") {
-            attributes.push_str(item);
+            attributes.push_str(item.trim_end());
             while !attributes.ends_with(']') {
                 attributes.push_str(lines.next().expect("an attribute has an end").trim());
             }
@@ -102,12 +102,10 @@ fn read_module(text: &str, test_modules: &mut Vec<String>) -> Module {
         let of_tests = is_of_tests(&attributes);
         attributes.clear();
         let is_shown = item.starts_with("pub");
-        let item_text = item
+        let word = item
             .trim_start_matches("pub")
-            .trim_start_matches(|c| c == '(');
-        let word = item_text
-            .trim_start_matches("crate)")
-            .trim_start_matches("super)")
+            .trim_start_matches("(crate)")
+            .trim_start_matches("(super)")
             .trim_start();
         if let Some(tree) = word.strip_prefix("use ") {
             let mut tree = tree.to_owned();
