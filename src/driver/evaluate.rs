@@ -112,8 +112,8 @@ fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Err
     }
 }
 
-/// The settings of all sources, after a Python file has been evaluated if there is one: for a start,
-/// and for commands that have no loop. The file's `sys.argv` is rcorn's own command line.
+/// The settings of all sources, after a Python file has been evaluated if there is one: for a
+/// start, and for commands that have no loop. The file's `sys.argv` is rcorn's own command line.
 ///
 /// # Errors
 ///

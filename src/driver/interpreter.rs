@@ -112,8 +112,8 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     Ok(Found { python, missed })
 }
 
-/// The Python that this executable is installed with: that of the folder in which it is, or, if it is
-/// a link, that of the folder to which it leads.
+/// The Python that this executable is installed with: that of the folder in which it is, or, if it
+/// is a link, that of the folder to which it leads.
 fn installed_beside(executable: &Path) -> Option<PathBuf> {
     let target = executable.canonicalize().ok();
     let of_folder = |path: &Path| {

@@ -25,8 +25,8 @@ pub(super) struct IniFile {
     pub(super) unread: Vec<String>,
 }
 
-/// Reads a file; `None` if it has no section `[uwsgi]`. `name`: its file name, by which its own lines
-/// may refer to it.
+/// Reads a file; `None` if it has no section `[uwsgi]`. `name`: its file name, by which its own
+/// lines may refer to it.
 pub(super) fn read(text: &str, name: &str) -> Option<IniFile> {
     let sections = sections(text);
     if !sections.iter().any(|(section, _)| section == "uwsgi") {

@@ -1,5 +1,5 @@
-//! All sources of settings, in rising precedence: defaults, configuration file, environment variables,
-//! command lines in variables, command line.
+//! All sources of settings, in rising precedence: defaults, configuration file, environment
+//! variables, command lines in variables, command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -22,8 +22,8 @@ def app(environ, start_response):
     return [RELEASES.encode()]
 ";
 
-/// Makes two releases with virtual environments of their own, in which rcorn is installed, a link to
-/// the first, and starts rcorn in a directory below the link.
+/// Makes two releases with virtual environments of their own, in which rcorn is installed, a link
+/// to the first, and starts rcorn in a directory below the link.
 fn started(start: &str, arguments: &[&str]) -> Builder {
     let script = format!(
         "set -e; for release in 1 2; do
