@@ -347,6 +347,7 @@ impl Arbiter {
 
     /// A child was reaped.
     fn exited(&mut self, pid: Pid, exit: Exit, step: &mut Step<'_>) {
+        let was_in_the_way = self.workers.retirement.leaves_first();
         match self.workers.reap(pid, exit, step) {
             Reaped::Unknown => {}
             Reaped::Worker(worker, death) => self.worker_ended(&worker, death, step),
@@ -354,6 +355,10 @@ impl Arbiter {
                 Some(generation) => self.template_ended(generation, pid, exit, step),
                 None => self.upgrade.reaped(pid, exit, step),
             },
+        }
+        // Now its replacement may be able to start.
+        if was_in_the_way && !self.workers.retirement.leaves_first() {
+            self.throttle.forgive();
         }
     }
 
@@ -399,6 +404,9 @@ impl Arbiter {
         if self.life.is_running() {
             step.say(Note::ForkFailed(reason.to_owned()));
             self.throttle.count_early_death(step);
+            if generation == self.generation() {
+                self.workers.replacement_failed(step);
+            }
             self.candidate_failed(generation, reason, step);
         }
     }
@@ -428,6 +436,7 @@ impl Arbiter {
             self.generations.policy.tolerate_boot_failure && failure.kind != BootFailureKind::Host;
         if self.ever_ready || is_tolerated {
             self.throttle.count_early_death(step);
+            self.workers.replacement_failed(step);
             self.died_on_probation(generation, step);
         } else {
             self.stop(outcome, true, step);

@@ -52,6 +52,10 @@ pub enum WorkerNote {
     Unwound,
     /// It was not ready within `boot_timeout`.
     BootTimeout,
+    /// It is to be replaced, but so many replacements could not start.
+    NotReplaced(u32),
+    /// It leaves before its replacement is ready, because so many could not start.
+    LeavesFirst(u32),
     /// It ended although nobody had asked it to.
     Ended(Exit),
     /// It ended because the arbiter killed it.
@@ -194,7 +198,9 @@ impl WorkerNote {
             Self::BootTimeout
             | Self::Killed(_)
             | Self::Ended(Exit::Code(_) | Exit::Signal(KILL)) => Level::Error,
-            Self::Ended(Exit::Signal(_)) => Level::Warning,
+            Self::NotReplaced(_) | Self::LeavesFirst(_) | Self::Ended(Exit::Signal(_)) => {
+                Level::Warning
+            }
         }
     }
 }
@@ -207,6 +213,14 @@ impl fmt::Display for WorkerNote {
             Self::Recovered => f.write_str("made progress and keeps running."),
             Self::Unwound => f.write_str("ended the request that timed out, and exited."),
             Self::BootTimeout => f.write_str("was not ready within boot_timeout."),
+            Self::NotReplaced(count) => write!(
+                f,
+                "stays although it is to be replaced: its replacement could not start ({count} so far)."
+            ),
+            Self::LeavesFirst(count) => write!(
+                f,
+                "leaves before its replacement is ready: {count} could not start (retire_old_first)."
+            ),
             Self::Ended(Exit::Code(0)) => f.write_str("exited by itself."),
             Self::Ended(exit) => write!(f, "{exit}"),
             Self::Killed(why) => write!(f, "was killed because {}.", why.words()),

@@ -1,14 +1,14 @@
 //! The rules that close the gap between what is wanted and what is. They run after every event, in
 //! this order, and are the whole policy: overdue, too old, template missing, canary, retire token,
-//! surplus, missing, reload over; or, in a stop: overdue, finished. And when the next of them has
-//! something to do although nothing happened.
+//! surplus, old first, missing, reload over; or, in a stop: overdue, finished. And when the next of
+//! them has something to do although nothing happened.
 
 use rcorn_types::Monotonic;
 
 use super::arbiter::Arbiter;
 use super::life::Phase;
 use super::step::Step;
-use super::values::{Outcome, WorkerId};
+use super::values::{OldFirst, Outcome, WorkerId};
 use super::worker::{Overdue, Worker, WorkerStage};
 
 impl Arbiter {
@@ -41,6 +41,7 @@ impl Arbiter {
         self.grant_retire_token();
         self.drain_surplus(step);
         self.drain_abandoned(step);
+        self.let_old_leave_first(step);
         self.fork_missing(step);
         self.close_reload(step);
     }
@@ -139,12 +140,20 @@ impl Arbiter {
     }
 
     /// How many workers to fork, as far as only the throttle is asked: up to the wanted number, and
-    /// one more while an outdated or retiring worker waits for its replacement.
+    /// one more while an outdated or retiring worker waits for its replacement. One that leaves
+    /// first counts until it is gone.
     fn missing(&self) -> u32 {
         let token = self.workers.retirement.holder();
-        let surge = u32::from(token.is_some() || self.outdated() > 0);
+        let leaves_first = self.workers.retirement.leaves_first();
+        let is_replaced_first = token.is_some()
+            && !leaves_first
+            && self.generations.policy.old_first != OldFirst::Always;
+        let surge = u32::from(is_replaced_first || self.outdated() > 0);
         let active = |worker: &Worker| worker.stage.is_active() && !self.is_canary(worker);
-        let all = self.workers.count(active);
+        let all = self
+            .workers
+            .count(active)
+            .saturating_add(u32::from(leaves_first));
         let current = self.generations.current;
         let lasting = self
             .workers
@@ -195,6 +204,30 @@ impl Arbiter {
         for id in abandoned {
             self.ask_to_leave(id, false, step);
         }
+    }
+
+    /// A worker whose replacement cannot start may be in its way: lets it leave first, if the
+    /// settings allow it. Only while nobody else is missing, and nobody on the way: so code that
+    /// cannot boot costs one worker at most. A reload replaces all workers anyway.
+    fn let_old_leave_first(&mut self, step: &mut Step<'_>) {
+        let policy = &self.generations.policy;
+        let retirement = &self.workers.retirement;
+        let Some((id, failures)) = retirement.may_leave_first(policy.old_first, self.wanted) else {
+            return;
+        };
+        let is_serving = |worker: &Worker| worker.stage.is_serving();
+        let is_coming = |worker: &Worker| worker.stage.is_active() && !is_serving(worker);
+        let is_complete = self.workers.count(is_serving) >= self.wanted;
+        if self.generations.rollout.is_in_preparation()
+            || self.outdated() > 0
+            || !is_complete
+            || self.workers.count(is_coming) > 0
+            || !self.workers.get(id).is_some_and(is_serving)
+        {
+            return;
+        }
+        let limit = policy.graceful_timeout;
+        self.workers.leave_first(id, failures, limit, step);
     }
 
     /// Commits the reload when its probation is over, and begins the one that waits.

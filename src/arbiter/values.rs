@@ -50,6 +50,9 @@ pub struct Policy {
     pub reload_watch: Duration,
     /// The age at which a worker is replaced; `None`: never.
     pub max_age: Option<Duration>,
+    /// Whether a worker that is to be replaced may leave before its replacement is ready.
+    #[serde(default, skip_serializing_if = "OldFirst::is_never")]
+    pub old_first: OldFirst,
     /// How long to serve on after the order to stop.
     pub drain_delay: Duration,
     /// Stay up although the app has never booted: the next reload may fix it. Without it, a boot
@@ -68,9 +71,32 @@ impl Policy {
         graceful_timeout: Duration::ZERO,
         reload_watch: Duration::ZERO,
         max_age: None,
+        old_first: OldFirst::Never,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
     };
+}
+
+/// Whether a worker that is to be replaced may leave before its replacement is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OldFirst {
+    /// It may not.
+    #[default]
+    Never,
+    /// As [`OldFirst::AfterFailures`], if one worker is wanted; else as [`OldFirst::Never`].
+    Auto,
+    /// Once some replacements could not start.
+    AfterFailures,
+    /// It always does, as under gunicorn.
+    Always,
+}
+
+impl OldFirst {
+    /// Whether this is what builds do that have no such setting; it is not saved.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub(super) fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// How a process ended.

@@ -241,6 +241,33 @@ impl Workers {
         }
     }
 
+    /// A worker could not start. If it was to replace another, that one stays.
+    pub(super) fn replacement_failed(&mut self, step: &mut Step<'_>) {
+        if let Some((id, count)) = self.retirement.count_failure()
+            && let Some(pid) = self.get(id).and_then(|worker| worker.stage.pid())
+        {
+            step.say(WorkerNote::NotReplaced(count).of(pid));
+        }
+    }
+
+    /// Lets the worker that is to be replaced leave before its replacement is ready, within
+    /// `limit`.
+    pub(super) fn leave_first(
+        &mut self,
+        id: WorkerId,
+        failures: u32,
+        limit: Duration,
+        step: &mut Step<'_>,
+    ) {
+        if let Some(pid) = self.get(id).and_then(|worker| worker.stage.pid())
+            && failures > 0
+        {
+            step.say(WorkerNote::LeavesFirst(failures).of(pid));
+        }
+        self.retirement.leave_first();
+        self.ask_to_leave(id, false, limit, step);
+    }
+
     /// Lets those be replaced that have reached `max_worker_age`.
     pub(super) fn retire_aged(&mut self, max_age: Option<Duration>, step: &mut Step<'_>) {
         let now = step.now;

@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rcorn_arbiter::Policy;
-use rcorn_settings::{DrainMode, Settings};
+use rcorn_arbiter::{OldFirst, Policy};
+use rcorn_settings::{DrainMode, RetireOldFirst, Settings};
 
 /// `drain_mode: delay` without a number.
 const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
@@ -25,6 +25,12 @@ pub(super) fn policy(settings: &Settings) -> Policy {
             settings.reload_watch.duration()
         },
         max_age: settings.max_worker_age.limit(),
+        old_first: match settings.retire_old_first {
+            RetireOldFirst::Auto => OldFirst::Auto,
+            RetireOldFirst::Fallback => OldFirst::AfterFailures,
+            RetireOldFirst::Always => OldFirst::Always,
+            RetireOldFirst::Never => OldFirst::Never,
+        },
         drain_delay: match settings.drain_mode {
             DrainMode::Delay if settings.drain_delay.duration().is_zero() => DEFAULT_DRAIN_DELAY,
             DrainMode::Queue | DrainMode::Immediate | DrainMode::Delay => {

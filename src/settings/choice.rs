@@ -68,6 +68,20 @@ choices! {
 }
 
 choices! {
+    /// Whether a worker that is to be replaced leaves before its replacement is ready.
+    RetireOldFirst, "auto, fallback, always or never", "WHEN" {
+        /// As a fallback if there is one worker, else never.
+        Auto = "auto",
+        /// Once some replacements could not start.
+        Fallback = "fallback",
+        /// At once.
+        Always = "always",
+        /// Its replacement is always ready first.
+        Never = "never",
+    }
+}
+
+choices! {
     /// What happens to the accept queue at a stop.
     DrainMode, "a way to stop", "HOW" {
         /// It is served.

@@ -46,7 +46,7 @@ pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, ServerHeader, UpgradeMode,
+    ReloadEngine, RetireOldFirst, ServerHeader, UpgradeMode,
 };
 pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};

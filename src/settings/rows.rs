@@ -14,7 +14,7 @@ use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, ServerHeader, UpgradeMode,
+    ReloadEngine, RetireOldFirst, ServerHeader, UpgradeMode,
 };
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
@@ -135,6 +135,16 @@ settings! {
 
     /// Replace a worker after it has run this long; 0 disables the limit.
     max_worker_age: Seconds = Seconds::new(0) => Workers, Reload, flag "max-worker-age";
+
+    /// Whether a worker that is to be replaced leaves before its replacement is ready.
+    ///
+    /// It matters to `max_requests`, `max_worker_memory` and `max_worker_age`. `always` is
+    /// gunicorn's way. `fallback` lets the old worker leave after three replacements could not
+    /// start: an app may bind a port or take a lock at import that the old worker still holds.
+    /// `never` lets it serve on until one starts. `auto` is `fallback` with one worker, and `never`
+    /// with several. Replacements are tried again after pauses that grow to half a minute.
+    retire_old_first: RetireOldFirst = RetireOldFirst::Auto => Workers, Reload,
+        flag "retire-old-first";
 
     /// Kill a worker that takes longer than this for a request; 0 disables the limit.
     timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "timeout" 't';

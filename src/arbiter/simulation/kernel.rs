@@ -253,7 +253,13 @@ impl FakeKernel {
     /// that are not ready.
     fn drained(&mut self, id: WorkerId, pid: Pid) {
         if !self.arbiter.is_stopping() && self.processes.serving.contains_key(&id) {
-            let (serving, wanted) = (self.serving_now(), self.arbiter.wanted());
+            let (mut serving, wanted) = (self.serving_now(), self.arbiter.wanted());
+            let retirement = &self.arbiter.workers.retirement;
+            if retirement.leaves_first() && retirement.holder() == Some(id) {
+                let rule = self.arbiter.generations.policy.old_first;
+                assert!(rule != OldFirst::Never && (rule != OldFirst::Auto || wanted <= 1));
+                serving += 1;
+            }
             assert!(serving >= wanted, "{serving} of {wanted} are left");
         }
         if self.arbiter.workers.retirement.holder() == Some(id) {

@@ -37,6 +37,7 @@ fn policy(workers: u32) -> Policy {
         graceful_timeout: Duration::from_secs(30),
         reload_watch: Duration::from_secs(5),
         max_age: None,
+        old_first: OldFirst::Auto,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
     }
@@ -188,7 +189,7 @@ fn a_late_tick_kills_no_one() {
 fn coverage() -> Coverage {
     let mut runner = TestRunner::deterministic();
     let mut coverage = Coverage::default();
-    for _ in 0..2000 {
+    for _ in 0..3000 {
         let (policies, steps) = simulation().new_tree(&mut runner).unwrap().current();
         let mut kernel = FakeKernel::observed(&policies, Some(coverage));
         for step in &steps {
@@ -214,7 +215,7 @@ const VOCABULARY: &str = "
     RetireReason: MaxRequests Memory Age Ordered
     KillReason: Hung BootTimeout GracefulTimeout QuickTimeout
     Note: Workers Dismissed Throttled ForkFailed TemplateNotStarted
-    WorkerNote: Timeout Recovered Unwound BootTimeout Ended Killed
+    WorkerNote: Timeout Recovered Unwound BootTimeout NotReplaced LeavesFirst Ended Killed
     TemplateNote: BootTimeout DoesNotFork DoesNotLeave Ended
     ReloadNote: Begun Replaced Queued NotLoaded Failed RolledBack Done
     UpgradeNote: Exists NotStarted Ended

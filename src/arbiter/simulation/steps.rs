@@ -75,7 +75,15 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         sometimes(1..8_000),
         sometimes(1..10_000),
     );
-    (1_u32..5, times, any::<bool>()).prop_map(|(workers, times, tolerate_boot_failure)| {
+    let rules = [
+        OldFirst::Never,
+        OldFirst::Auto,
+        OldFirst::AfterFailures,
+        OldFirst::Always,
+    ];
+    let flags = (rules.prop_map_choice(), any::<bool>());
+    (1_u32..5, times, flags).prop_map(|(workers, times, flags)| {
+        let (old_first, tolerate_boot_failure) = flags;
         let (
             timeout,
             boot_timeout,
@@ -93,6 +101,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
             graceful_timeout,
             reload_watch,
             max_age,
+            old_first,
             drain_delay,
             tolerate_boot_failure,
         }

@@ -1,6 +1,7 @@
 //! One example for each behaviour, told step by step.
 
 mod reload;
+mod retirement;
 mod saved_states;
 mod silence;
 
@@ -24,6 +25,7 @@ fn policy(workers: u32) -> Policy {
         graceful_timeout: Duration::from_secs(20),
         reload_watch: Duration::from_secs(5),
         max_age: None,
+        old_first: OldFirst::Auto,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
     }

@@ -1,6 +1,6 @@
 //! Workers that are replaced after a number of requests, at a size, at an age.
 
-use crate::support::{Connections, Load, Server, wait_until};
+use crate::support::{Builder, Connections, Load, Server, wait_until};
 
 #[test]
 fn max_requests_replaces_workers_without_a_lost_request() {
@@ -62,5 +62,166 @@ def app(environ, start_response):
     }
     load.stop().assert_clean();
     server.wait_workers(2);
+    server.stop();
+}
+
+/// What only one process at a time can have, and takes at import; or what makes the import fail.
+const PORT: &str = "
+import http.server, threading
+server = http.server.HTTPServer(('127.0.0.1', int(os.environ['TEST_PORT'])), http.server.BaseHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+";
+const LOCK: &str = "
+import fcntl
+lock = open('lock', 'w')
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+";
+const PID_FILE: &str = "
+import atexit
+os.close(os.open('pid', os.O_CREAT | os.O_EXCL))
+atexit.register(os.unlink, 'pid')
+";
+const BROKEN: &str = "
+if os.path.exists('broken'):
+    raise RuntimeError('broken')
+";
+
+/// An app that does this at import, and grows by 8 MiB for each request to `/grow`.
+fn app_with(import: &str) -> Builder {
+    let app = format!(
+        "
+import os
+{import}
+kept = []
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/grow':
+        kept.append(os.urandom(1) * (8 << 20))
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+"
+    );
+    // The import of each worker counts.
+    Server::app("m:app")
+        .args(["--no-preload"])
+        .file("m.py", app)
+        .allow("Exception in worker process")
+}
+
+/// A port that is free now.
+fn free_port() -> String {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port().to_string()
+}
+
+const LEAVES: &str =
+    "leaves before its replacement is ready: 3 could not start (retire_old_first).";
+
+/// Sends requests until the worker that serves now, the only one, has been replaced. It must have
+/// left first.
+fn expect_old_first(server: &Server, target: &str) {
+    let before = server.wait_workers(1)[0].to_string();
+    wait_until(server.deadline(), "another worker", || {
+        server.get(target).text() != before
+    });
+    server.log().expect("(3 so far)");
+    server.log().expect(LEAVES);
+}
+
+#[test]
+fn a_worker_whose_port_its_replacement_needs_leaves_first() {
+    let server = app_with(PORT)
+        .env("TEST_PORT", free_port())
+        .args(["--max-requests", "5"])
+        .start();
+    server.wait_serving(1);
+    expect_old_first(&server, "/");
+    server.stop();
+}
+
+#[test]
+fn a_worker_whose_lock_its_replacement_needs_leaves_first_when_it_is_old() {
+    let server = app_with(LOCK).args(["--max-worker-age", "0.5"]).start();
+    server.wait_serving(1);
+    expect_old_first(&server, "/");
+    server.stop();
+}
+
+#[test]
+fn a_worker_whose_pid_file_its_replacement_needs_leaves_first_when_it_has_grown() {
+    let server = app_with(PID_FILE)
+        .args(["--max-worker-memory", "60MiB"])
+        .start();
+    server.wait_serving(1);
+    expect_old_first(&server, "/grow");
+    server.stop();
+}
+
+#[test]
+fn of_several_workers_none_leaves_before_its_replacement() {
+    let server = app_with(BROKEN)
+        .args(["-w", "2", "--max-requests", "5"])
+        .start();
+    server.wait_serving(2);
+    let before = server.wait_workers(2);
+    server.write("broken", "");
+    wait_until(server.deadline(), "a worker that is to be replaced", || {
+        server.get("/");
+        server.log().count("stays although it is to be replaced") > 0
+    });
+    server
+        .log()
+        .expect("its replacement could not start (4 so far).");
+    assert!(before.iter().all(|pid| server.workers().contains(pid)));
+    std::fs::remove_file(server.directory().join("broken")).unwrap();
+    wait_until(server.deadline(), "the replacement", || {
+        server.get("/").status == 200 && server.workers().iter().all(|pid| !before.contains(pid))
+    });
+    assert_eq!(server.log().count("leaves before its replacement"), 0);
+    server.stop();
+}
+
+#[test]
+fn a_replacement_that_fails_only_sometimes_is_ready_first() {
+    let sometimes = "
+count = int(open('count').read()) if os.path.exists('count') else 0
+open('count', 'w').write(str(count + 1))
+if count in (1, 2):
+    raise RuntimeError('try again')
+";
+    let server = app_with(sometimes).args(["--max-requests", "5"]).start();
+    server.wait_serving(1);
+    let before = server.wait_workers(1)[0].to_string();
+    wait_until(server.deadline(), "another worker", || {
+        server.get("/").text() != before
+    });
+    server.log().expect("(2 so far)");
+    assert_eq!(server.log().count("leaves before its replacement"), 0);
+    server.stop();
+}
+
+#[test]
+fn who_leaves_first_is_a_setting() {
+    let server = app_with(LOCK)
+        .args(["--max-requests", "5", "--retire-old-first", "always"])
+        .start();
+    server.wait_serving(1);
+    let before = server.wait_workers(1)[0].to_string();
+    wait_until(server.deadline(), "another worker", || {
+        server.get("/").text() != before
+    });
+    assert_eq!(server.log().count("could not start"), 0);
+    assert_eq!(server.log().count("Exception in worker process"), 0);
+    server.stop();
+
+    let server = app_with(LOCK)
+        .args(["--max-requests", "5", "--retire-old-first", "never"])
+        .start();
+    server.wait_serving(1);
+    let before = server.wait_workers(1)[0].to_string();
+    for _ in 0..5 {
+        assert_eq!(server.get("/").text(), before);
+    }
+    server.log().expect("(4 so far)");
+    assert_eq!(server.get("/").text(), before);
     server.stop();
 }
