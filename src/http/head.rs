@@ -259,11 +259,7 @@ fn parse_fields(
             .map_err(|refusal| bytes::unless_cr(line, refusal))?;
         head.fields.push(field);
         if let Err(refusal) = obey(bytes, field, head, &mut found) {
-            let is_host = refusal == Refusal::Host && limits.is_relayed;
-            if !is_host || !line::is_relayed_host(field.value.of(bytes)) {
-                return Err(refusal);
-            }
-            head.field_host = Some(field.value);
+            excuse(refusal, bytes, field, limits, head)?;
         }
         at = end + CRLF;
     }
@@ -356,12 +352,12 @@ fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
             }
             head.field_host = Some(field.value);
         }
-        // In an HTTP/1.0 request Expect is ignored (RFC 9110 section 10.1.1).
-        6 if head.version == Version::Http11 && name.eq_ignore_ascii_case(b"expect") => {
+        6 if name.eq_ignore_ascii_case(b"expect") => {
             if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Refusal::Expectation);
             }
-            head.expect_continue = true;
+            // In an HTTP/1.0 request it is ignored (RFC 9110 section 10.1.1).
+            head.expect_continue = head.version == Version::Http11;
         }
         10 if name.eq_ignore_ascii_case(b"connection") => {
             for token in value.split(|byte| *byte == b',').map(bytes::trimmed) {
@@ -406,6 +402,26 @@ fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
         _ => {}
     }
     Ok(())
+}
+
+/// Accepts a field that [`obey`] refuses, if a proxy has let it through.
+fn excuse(
+    refusal: Refusal,
+    bytes: &[u8],
+    field: Field,
+    limits: &Limits,
+    head: &mut Head,
+) -> Result<(), Refusal> {
+    let is_host = refusal == Refusal::Host && line::is_relayed_host(field.value.of(bytes));
+    if is_host && limits.is_relayed {
+        head.field_host = Some(field.value);
+        return Ok(());
+    }
+    // What a client expects is up to the proxy.
+    if refusal == Refusal::Expectation && limits.is_relayed {
+        return Ok(());
+    }
+    Err(refusal)
 }
 
 /// Decides about framing and persistence when all fields are known (RFC 9112 sections 6.3 and 9.3).

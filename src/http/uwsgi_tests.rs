@@ -164,6 +164,7 @@ fn no_variable_changes_the_framing() {
     for more in [
         ("HTTP_CONNECTION", "keep-alive"),
         ("HTTP_EXPECT", "100-continue"),
+        ("HTTP_EXPECT", "miracles"),
     ] {
         assert!(asked(&[&posted[..], &[more]].concat()).ends_with("Length(3) 4"));
     }
