@@ -25,7 +25,7 @@ use rcorn_worker::orders::ignore_in_template;
 
 use super::app_state::AppState;
 use super::close_fds_in_children;
-use super::identity::drop_privileges;
+use super::identity::{check_library, drop_privileges};
 use super::preload;
 use super::reexec::Invocation;
 use super::serve::Template;
@@ -83,6 +83,7 @@ fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
         // Should the import hang, the arbiter can ask where.
         stack_dump::register(py, keep_open(start.stack_dump)?).map_err(io::Error::other)?;
         drop_privileges(&start.settings)?;
+        check_library(py, &start.settings)?;
         // A change of the user clears it.
         set_pdeathsig(Signal::SIGKILL)?;
         prepare_sys(py, start).map_err(io::Error::other)?;

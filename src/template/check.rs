@@ -13,7 +13,7 @@ use rcorn_settings::LogTarget;
 use rcorn_sys::descriptor::duplicate;
 
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
-use super::identity::drop_privileges;
+use super::identity::{check_library, drop_privileges};
 use super::leftover_children::{children, end_children};
 
 /// Imports the app; gives the exit code. The log is standard error.
@@ -28,6 +28,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let config = hooks::source(&start.settings);
     enter_working_directory(&start.settings)?;
     drop_privileges(&start.settings)?;
+    check_library(py, &start.settings)?;
     prepare_sys(py, start).map_err(io::Error::other)?;
     let before = children();
     let checked = load_hooks(py, start, config.as_deref(), true)

@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 use std::io;
+use std::path::{Path, PathBuf};
 
-use nix::unistd::{geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{AccessFlags, access, geteuid, initgroups, setgid, setgroups, setuid};
+use pyo3::prelude::*;
 
 use rcorn_settings::Settings;
 use rcorn_sys::user::Identity;
@@ -38,4 +40,39 @@ fn become_identity(settings: &Settings, identity: Identity) -> io::Result<()> {
     setgid(gid)?;
     setuid(uid)?;
     Ok(())
+}
+
+/// Checks that this user may read the standard library, of which most is imported later: an import
+/// would only say that a module does not exist.
+pub(super) fn check_library(py: Python<'_>, settings: &Settings) -> io::Result<()> {
+    let file = py.import("os").and_then(|os| os.getattr("__file__"));
+    let file: PyResult<PathBuf> = file.and_then(|file| file.extract());
+    // Without a file it is not in the file system.
+    let Some(library) = file
+        .ok()
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+    else {
+        return Ok(());
+    };
+    let Some(closed) = first_closed(&library) else {
+        return Ok(());
+    };
+    let user = settings
+        .user
+        .as_deref()
+        .unwrap_or("the user of the workers");
+    let (closed, library) = (closed.display(), library.display());
+    Err(io::Error::other(format!(
+        "{user} may not enter {closed}, and Python's library is {library}; hint: install Python and the virtual \
+         environment where {user} can read them, such as /opt or /srv, and name it with --python; or chmod o+x {closed}"
+    )))
+}
+
+/// The first directory on the way to a file that this process may not enter.
+fn first_closed(path: &Path) -> Option<&Path> {
+    let folders: Vec<&Path> = path.ancestors().collect();
+    let mut from_root = folders.into_iter().rev();
+    from_root.find(|folder| access(*folder, AccessFlags::X_OK).is_err())
 }

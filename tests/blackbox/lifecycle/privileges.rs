@@ -111,3 +111,47 @@ fn a_user_database_that_hangs_holds_no_arbiter_up() {
     server.log().expect("Reloaded: generation 2 serves.");
     server.stop();
 }
+
+/// An interpreter below a directory that the workers' user may not enter: Python would only say that
+/// a module does not exist.
+#[test]
+fn a_python_that_the_user_may_not_read_is_said_to_be_so() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let library = Command::new("python3")
+        .args([
+            "-c",
+            "import os; print(os.path.dirname(os.path.dirname(os.__file__)))",
+        ])
+        .output()
+        .unwrap();
+    let library = String::from_utf8(library.stdout).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).unwrap();
+    // The library itself, or a directory above it.
+    for (home, closed) in [("closed", "closed"), ("above/home", "above")] {
+        let home = folder.path().join(home);
+        fs::create_dir_all(&home).unwrap();
+        std::os::unix::fs::symlink(library.trim(), home.join("lib")).unwrap();
+        let closed = folder.path().join(closed);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let expected = format!(
+            "65534 may not enter {}, and Python's library is",
+            closed.display()
+        );
+        let remedy = format!("or chmod o+x {}", closed.display());
+        let server = Server::app("cases:app")
+            .env("PYTHONHOME", &home)
+            .args(["--user", "65534"])
+            .allow("may not enter")
+            .allow("Shutting down: Master")
+            .allow("Reason: The system refused")
+            .start();
+        let ended = server.exit();
+        assert_eq!(ended.code(), Some(1));
+        let text = ended.text();
+        assert!(text.contains(&expected) && text.contains(&remedy), "{text}");
+    }
+}
