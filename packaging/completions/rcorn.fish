@@ -115,7 +115,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Print this te
 complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Print the version and exit.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Check the settings, import the app, and exit. The exit status is 0 if both succeed.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l print-config -d 'Print the settings, check them as --check-config does, and exit.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once and fork the workers from it, which saves memory and time. By default this is done unless the import turns out to be unsafe to fork; with --no-preload each worker imports the app itself.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once and fork the workers from it, which saves memory and time. By default this is done if nobody can tell it from an import in each worker: the import is watched, and the log names what speaks against it. With --no-preload each worker imports the app itself.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-preload -d 'The opposite of --preload.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload -d 'Reload whenever one of the app\'s Python files changes. For development: an app that cannot be imported answers with its traceback until the next change.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reuse-port -d 'Bind with SO_REUSEPORT, so that other processes may bind the same address. The workers share one listening socket all the same.'

@@ -62,8 +62,9 @@ settings! {
     python: Option<PathBuf> = None => App, Reload, in_python CommonName, flag "python";
 
     /// Import the app once and fork the workers from it, which saves memory and time. By default
-    /// this is done unless the import turns out to be unsafe to fork; with `--no-preload` each
-    /// worker imports the app itself.
+    /// this is done if nobody can tell it from an import in each worker: the import is watched, and
+    /// the log names what speaks against it. With `--no-preload` each worker imports the app
+    /// itself.
     preload_app: Preload = Preload::Auto => App, Reload,
         flag "preload" sets "on", flag "no-preload" sets "off";
 

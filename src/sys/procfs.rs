@@ -1,6 +1,7 @@
 //! What `/proc` says of a process.
 
 use std::fs;
+use std::ops::Range;
 
 /// `/proc/PID/stat` of one process (`proc_pid_stat(5)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,60 @@ pub fn wait_channel(pid: i32) -> Option<String> {
     Some(name.trim().to_owned()).filter(|name| !name.is_empty() && name != "0")
 }
 
+/// One mapping of this process (`proc_pid_maps(5)`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// From its first byte to behind its last.
+    pub addresses: Range<usize>,
+    /// The process may write to it.
+    pub is_writable: bool,
+    /// What is written is seen by all that map the same.
+    pub is_shared: bool,
+    /// The inode; 0 for memory without a file.
+    pub inode: u64,
+    /// The file or the kernel's word for what it is; may be empty.
+    pub name: String,
+}
+
+impl Mapping {
+    /// All of this process; empty without `/proc`.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let text = fs::read("/proc/self/maps").unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().filter_map(Self::parse).collect()
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut rest = line;
+        let mut field = || {
+            let (field, more) = rest.split_once(' ').unwrap_or((rest, ""));
+            rest = more.trim_start();
+            field
+        };
+        let (first, behind) = field().split_once('-')?;
+        let rights = field();
+        let (_offset, _device, inode) = (field(), field(), field());
+        Some(Self {
+            addresses: usize::from_str_radix(first, 16).ok()?
+                ..usize::from_str_radix(behind, 16).ok()?,
+            is_writable: rights.contains('w'),
+            is_shared: rights.contains('s'),
+            inode: inode.parse().ok()?,
+            name: rest.to_owned(),
+        })
+    }
+}
+
+/// The locks that a descriptor of this process has (`proc_pid_fdinfo(5)`), one a line, as in
+/// `/proc/locks`.
+#[must_use]
+pub fn locks(descriptor: i32) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+    let locks = text.lines().filter_map(|line| line.strip_prefix("lock:"));
+    locks.map(|lock| lock.trim().to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +122,36 @@ mod tests {
         assert_eq!(stat.address(4), Some(1));
         assert_eq!(stat.address(2), None);
         assert_eq!(Stat::parse("7"), None);
+    }
+
+    #[test]
+    fn a_mapping_is_read_with_the_blanks_of_its_name() {
+        let line = "7f00-7f10 rw-s 00000000 00:01 17                 /dev/shm/a b (deleted)";
+        let mapping = Mapping::parse(line).unwrap();
+        assert_eq!(mapping.addresses, 0x7f00..0x7f10);
+        assert!(mapping.is_writable && mapping.is_shared);
+        assert_eq!(mapping.inode, 17);
+        assert_eq!(mapping.name, "/dev/shm/a b (deleted)");
+        let line = "00400000-00452000 r-xp 00000000 00:00 0";
+        let mapping = Mapping::parse(line).unwrap();
+        assert!(!mapping.is_writable && !mapping.is_shared);
+        assert_eq!((mapping.inode, mapping.name.as_str()), (0, ""));
+        assert_eq!(Mapping::parse("nothing"), None);
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn this_process_has_locks_and_mappings() {
+        let file = crate::memfd::sealed(c"test", b"", crate::memfd::Content::Data).unwrap();
+        let file = fs::File::from(file);
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
+        assert_eq!(locks(descriptor), Vec::<String>::new());
+        file.lock().unwrap();
+        assert_eq!(locks(descriptor).len(), 1);
+        let here = std::ptr::from_ref(&file).addr();
+        let mappings = Mapping::all();
+        let mine = mappings.iter().find(|one| one.addresses.contains(&here));
+        assert!(mine.unwrap().is_writable);
     }
 
     #[cfg(not(miri))]

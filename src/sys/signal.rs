@@ -304,6 +304,29 @@ impl Disposition {
     }
 }
 
+/// What a process does about a signal, as numbers that can only be compared: handler and flags.
+pub type Effect = (usize, c_int);
+
+/// A flag that glibc sets for itself (`<asm/signal.h>`): a disposition that it has put back has it,
+/// one that was never set does not.
+const SA_RESTORER: c_int = 0x0400_0000;
+
+/// What this process does about each signal, real-time signals among them.
+#[must_use]
+pub fn effects() -> Vec<(c_int, Effect)> {
+    let ask = |number: c_int| {
+        // SAFETY: sigaction is plain data for which all zeroes is a valid value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: a null new action only asks; the old one is written to a live local.
+        let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+        (asked == 0).then_some((
+            number,
+            (action.sa_sigaction, action.sa_flags & !SA_RESTORER),
+        ))
+    };
+    (1..=libc::SIGRTMAX()).filter_map(ask).collect()
+}
+
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // System calls go on after a signal that is swallowed.
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());

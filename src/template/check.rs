@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 
 use rcorn_app::hooks;
 use rcorn_app::import::import;
+use rcorn_evidence::ImportWatch;
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, ErrorLogSettings};
-use rcorn_settings::LogTarget;
+use rcorn_settings::{LogTarget, Preload};
 use rcorn_sys::descriptor::duplicate;
 
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
@@ -31,8 +32,17 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     check_library(py, &start.settings)?;
     prepare_sys(py, start).map_err(io::Error::other)?;
     let before = children();
-    let checked = load_hooks(py, start, config.as_deref(), true)
-        .and_then(|_hooks| import(py, &start.settings, nobody.as_fd()));
+    let checked = load_hooks(py, start, config.as_deref(), true).and_then(|_hooks| {
+        let is_watched = start.settings.preload_app != Preload::Off;
+        let watch = is_watched.then(|| ImportWatch::begin(py, &start.settings));
+        let app = import(py, &start.settings, nobody.as_fd())?;
+        if let Some(watch) = watch {
+            for line in watch.end(py).lines() {
+                log::info(format_args!("Not preloading: {line}"));
+            }
+        }
+        Ok(app)
+    });
     end_children(py, &before);
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }

@@ -10,7 +10,6 @@ mod identity;
 mod leftover_children;
 mod preload;
 mod reexec;
-mod safety;
 mod serve;
 
 use std::fs::File;

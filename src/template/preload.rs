@@ -6,14 +6,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use rcorn_app::import::import;
+use rcorn_evidence::ImportWatch;
 use rcorn_link::{Failure, Start};
 use rcorn_log as log;
 use rcorn_settings::Preload;
 use rcorn_sys::process::trim_heap;
 
-use super::leftover_children::end_children;
+use super::leftover_children::{children, end_children};
 use super::reexec::Invocation;
-use super::safety::Before;
 
 /// Imports the app, if the settings say so. With `preload_app: auto` an app that is not safe to
 /// fork from makes this process start again without it; that does not return.
@@ -26,21 +26,20 @@ pub(super) fn preload(
     if invocation.no_preload || start.settings.preload_app == Preload::Off {
         return Ok(None);
     }
-    let before = Before::look(py);
+    let before = children();
     let gc = PausedCollection::new(py).map_err(host_failure)?;
+    let watch = ImportWatch::begin(py, &start.settings);
     let app = import(py, &start.settings, reports)?;
-    let found = before.found_since(py).join(", ");
-    if !found.is_empty() && start.settings.preload_app == Preload::Auto {
-        log::info(format_args!(
-            "Not preloading: the app's import left {found}, which forked workers cannot share; each worker imports the app itself (--no-preload says so at once, --preload insists)"
-        ));
-        end_children(py, &before.children);
+    let verdict = watch.end(py);
+    if !verdict.is_boring() && start.settings.preload_app == Preload::Auto {
+        for line in verdict.lines() {
+            log::info(format_args!("Not preloading: {line}"));
+        }
+        end_children(py, &before);
         return Err(invocation.exec_without_app(start));
     }
-    if !found.is_empty() {
-        log::warning(format_args!(
-            "Preloading as ordered, although the app's import left {found}"
-        ));
+    for line in verdict.lines() {
+        log::warning(format_args!("Preloading as ordered, although {line}"));
     }
     let app = app.unbind();
     gc.resume().map_err(host_failure)?;

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
 use rcorn_app::loggers;
+use rcorn_evidence::is_loaded;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES, Report, Start, report, report_with};
 use rcorn_log as log;
 use rcorn_python::fork::{Forked, fork_twice};
@@ -21,7 +22,6 @@ use rcorn_worker::orders::block;
 use rcorn_worker::{self as worker, WorkerSpec};
 
 use super::app_state::AppState;
-use super::safety;
 
 /// A template that is ready to fork.
 pub(super) struct Template<'a> {
@@ -158,7 +158,7 @@ impl<'a> Template<'a> {
     ) -> i32 {
         drop(self.commands);
         let insisted = self.start.settings.preload_app == Preload::On;
-        if insisted && safety::is_loaded(py, "numpy") {
+        if insisted && is_loaded(py, "numpy") {
             reseed_numpy(py);
         }
         if let Err(error) = self.app_state.give_back() {

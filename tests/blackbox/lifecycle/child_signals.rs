@@ -43,11 +43,11 @@ def app(environ, start_response):
 const IMPORTS: [(&str, &str); 5] = [
     (
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n",
-        "shared ['SigIgn'] subreaper=0 waited=gone strangers=0",
+        "['SigIgn'] subreaper=0 waited=gone strangers=0",
     ),
     (
         "signal.signal(signal.SIGCHLD, lambda *_: CALLED_IN.add(os.getpid()))\n",
-        "shared ['SigCgt'] subreaper=0 waited=1792 strangers=0",
+        "['SigCgt'] subreaper=0 waited=1792 strangers=0",
     ),
     (
         "
@@ -61,7 +61,7 @@ def reap(*_):
             return
 signal.signal(signal.SIGCHLD, reap)
 ",
-        "shared ['SigCgt'] subreaper=0 waited=",
+        "['SigCgt'] subreaper=0 waited=",
     ),
     (
         "
@@ -71,23 +71,29 @@ class SigAction(ctypes.Structure):
 SA_NOCLDWAIT = 2
 assert LIBC.sigaction(signal.SIGCHLD, ctypes.byref(SigAction(flags=SA_NOCLDWAIT)), None) == 0
 ",
-        "shared [] subreaper=0 waited=gone strangers=0",
+        "[] subreaper=0 waited=gone strangers=0",
     ),
     (
         "
 PR_SET_CHILD_SUBREAPER = 36
 assert LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 ",
-        "shared [] subreaper=1 waited=1792 strangers=0",
+        "[] subreaper=1 waited=1792 strangers=0",
     ),
 ];
 
 #[test]
 fn whatever_an_app_does_about_children_it_is_served() {
-    for (import, found) in IMPORTS {
+    for ((import, found), (whose, preload)) in IMPORTS
+        .into_iter()
+        .flat_map(|case| [("own", "auto"), ("shared", "on")].map(|way| (case, way)))
+    {
+        let found = &format!("{whose} {found}");
         let server = Server::app("m:app")
             .file("m.py", format!("{APP}{import}"))
+            .file("gunicorn.conf.py", format!("preload_app = '{preload}'"))
             .args(["-w", "2"])
+            .allow("Preloading as ordered, although m.py:")
             .start();
         for _ in 0..4 {
             let text = server.get("/").text();
@@ -116,7 +122,7 @@ threading.Thread(target=reap, daemon=True).start()
     let server = Server::app("m:app")
         .file("m.py", format!("{APP}{import}"))
         .args(["-w", "8", "--preload"])
-        .allow("Preloading as ordered, although the app's import left 1 thread")
+        .allow("Preloading as ordered, although m.py:")
         .start();
     let text = server.get("/").text();
     assert!(text.starts_with("shared [] subreaper=0 waited="), "{text}");
@@ -156,8 +162,14 @@ import threading
 def when_ready(server):
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 ";
+    let app = "
+import gc
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [b'shared' if gc.get_freeze_count() else b'own']
+";
     let server = Server::app("m:app")
-        .file("m.py", APP)
+        .file("m.py", app)
         .file("gunicorn.conf.py", hook)
         .args(["-w", "2"])
         .allow("Forking workers while 1 other thread of the template runs")

@@ -4,6 +4,7 @@ mod boot_failure;
 mod chaos;
 mod child_signals;
 mod death;
+mod imports;
 mod listeners;
 mod pid_file;
 mod preload;

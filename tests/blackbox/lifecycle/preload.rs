@@ -8,108 +8,67 @@ use nix::unistd::Pid;
 
 use crate::support::{Deadline, Pidfd, Server, wait_until};
 
-#[test]
-fn an_app_that_starts_threads_is_not_preloaded() {
-    let module = "
-import threading
-threading.Thread(target=threading.Event().wait, daemon=True).start()
-IMPORTED = __import__('os').getpid()
+/// Answers whether its import is shared: what is shared is frozen.
+const APP: &str = "
+import gc
 def app(environ, start_response):
     start_response('200 OK', [])
-    return [b'own' if IMPORTED == __import__('os').getpid() else b'shared']
+    return [b'shared' if gc.get_freeze_count() else b'own']
 ";
-    let server = Server::app("m:app").file("m.py", module).start();
+
+#[test]
+fn an_app_that_starts_threads_is_not_preloaded() {
+    let import = "
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+";
+    let start = |arguments: &[&str]| {
+        Server::app("m:app")
+            .file("m.py", format!("{import}{APP}"))
+            .args(arguments)
+            .start()
+    };
+    let server = start(&[]);
     server
         .log()
-        .expect("Not preloading: the app's import left 1 thread,");
+        .expect("Not preloading: m.py:3 starts a thread at import");
     assert_eq!(server.get("/").text(), "own");
     server.stop();
-    let server = Server::app("m:app")
-        .file("m.py", module)
-        .args(["--preload"])
-        .start();
+    let server = start(&["--preload"]);
     server
         .log()
-        .expect("Preloading as ordered, although the app's import left 1 thread");
+        .expect("Preloading as ordered, although m.py:3 starts a thread at import");
     assert_eq!(server.get("/").text(), "shared");
     server.stop();
 }
 
-/// Answers whether the process that imported it is the one that serves.
-const APP: &str = "
-import os
-IMPORTED = os.getpid()
-def app(environ, start_response):
-    start_response('200 OK', [])
-    return [b'own' if IMPORTED == os.getpid() else b'shared']
-";
-
 #[test]
-fn what_forked_workers_cannot_share_is_found() {
-    for (import, found) in [
-        (
-            "
-import tempfile
-T = tempfile.TemporaryDirectory()
-",
-            "files that are removed at exit (by TemporaryDirectory._cleanup)",
-        ),
-        (
-            "
-import atexit, shutil, tempfile
-atexit.register(shutil.rmtree, tempfile.mkdtemp())
-",
-            "files that are removed at exit (by ",
-        ),
-        ("F = open(__file__, 'rb')\n", "m.py open for reading"),
-        (
-            "F = open('data', 'w+')\n",
-            "data open for reading and writing",
-        ),
-        (
-            "
-import random
-R = random.Random(1)
-",
-            "a random.Random (its numbers would repeat in every worker)",
-        ),
-        (
-            "
-import socket
-S = socket.socket()
-",
-            "a socket (descriptor ",
-        ),
-    ] {
-        let server = Server::app("m:app")
-            .file("m.py", format!("{import}{APP}"))
-            .start();
-        let line = server
-            .log()
-            .expect("Not preloading: the app's import left ");
-        assert!(line.contains(found), "{import}: {line}");
-        assert_eq!(server.get("/").text(), "own", "{import}");
-        server.stop();
-    }
+fn each_worker_draws_its_own_numbers() {
+    let import = "
+import secrets
+MACHINE = secrets.randbelow(1 << 60)
+";
+    let server = Server::app("m:app")
+        .file("m.py", format!("{import}{APP}"))
+        .start();
+    let line = server.log().expect("Not preloading: ");
+    assert!(
+        line.ends_with("m.py:3 draws random bytes at import"),
+        "{line}"
+    );
+    assert_eq!(server.get("/").text(), "own");
+    server.stop();
 }
 
 #[test]
-fn what_does_no_harm_does_not_count() {
+fn a_boring_import_is_shared() {
     let import = "
-import atexit, logging, os, random, tempfile, weakref
-random.seed(1)
-random.random()
+import logging, random, weakref
 S = random.SystemRandom()
-N = tempfile.mkstemp()
-os.close(N[0])
-os.unlink(N[1])
-L = logging.FileHandler('log')
-O = open('out', 'w')
-D = os.open('.', os.O_RDONLY)
+R = random.Random(1)
 class Signal: pass
 SIGNAL = Signal()
-weakref.finalize(SIGNAL, print, 'as Django has for its signals')
-atexit.register(print, 'bye')
+logging.getLogger('app').warning('imported')
 ";
     let server = Server::app("m:app")
         .file("m.py", format!("{import}{APP}"))
@@ -121,7 +80,7 @@ atexit.register(print, 'bye')
 
 /// Starts two processes, one of which hears no TERM, and notes who they are.
 const CHILDREN: &str = "
-import subprocess
+import os, subprocess
 LOUD = subprocess.Popen(['sleep', '1000'])
 DEAF = subprocess.Popen(['sh', '-c', \"trap '' TERM; echo >>deaf; exec sleep 1000\"])
 while not os.path.exists('deaf'):
@@ -144,9 +103,7 @@ fn processes_of_an_import_that_is_not_used_end() {
     let server = Server::app("m:app")
         .file("m.py", format!("{APP}{CHILDREN}"))
         .start();
-    server
-        .log()
-        .expect("Not preloading: the app's import left 2 child processes");
+    server.log().expect("starts a process (sleep) at import");
     assert_eq!(server.get("/").text(), "own");
     let noted = noted(server.directory());
     assert_eq!(noted.len(), 2, "the template's and the worker's: {noted:?}");

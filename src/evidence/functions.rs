@@ -1,0 +1,254 @@
+//! Functions written in C that no audit event, or not in all versions, tells of.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use rcorn_python::observe::{CannotObserve, Observation, WritableMemory};
+
+use super::deed::{By, Deed, Kind};
+use super::interpreter::{is_loaded, loaded};
+
+/// How a call is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Each call counts.
+    Call,
+    /// A call by the app, by itself or through the standard library, counts.
+    ByApp,
+    /// A call by a line of the app counts.
+    ByAppLine,
+    /// A draw from a `random.Random`. That of the module counts; each other is made with a seed, or
+    /// its making counts.
+    Draw,
+    /// A seed for a `random.Random`: for that of the module, or none.
+    Seed,
+    /// A handler of a signal, unless it is the one that is there.
+    Handler,
+    /// The target of a link counts if it is of this process.
+    Link,
+}
+
+struct Watched {
+    module: &'static str,
+    function: &'static str,
+    kind: Kind,
+    what: &'static str,
+    rule: Rule,
+}
+
+const fn watched(
+    module: &'static str,
+    function: &'static str,
+    kind: Kind,
+    what: &'static str,
+    rule: Rule,
+) -> Watched {
+    Watched {
+        module,
+        function,
+        kind,
+        what,
+        rule,
+    }
+}
+
+/// Modules that are part of every interpreter. What is missing in a version is passed over.
+#[rustfmt::skip]
+const BUILT_IN: &[Watched] = &[
+    watched("posix", "urandom", Kind::Random, "draws random bytes", Rule::Call),
+    watched("posix", "getrandom", Kind::Random, "draws random bytes", Rule::Call),
+    watched("posix", "getpid", Kind::Identity, "asks for the process id", Rule::Call),
+    watched("posix", "getppid", Kind::Identity, "asks for the parent's process id", Rule::Call),
+    watched("posix", "getpgrp", Kind::Identity, "asks for the process group", Rule::Call),
+    watched("posix", "getpgid", Kind::Identity, "asks for the process group", Rule::Call),
+    watched("posix", "getsid", Kind::Identity, "asks for the session", Rule::Call),
+    watched("posix", "readlink", Kind::Identity, "reads about its own process in /proc", Rule::Link),
+    watched("posix", "pipe", Kind::Descriptor, "makes a pipe", Rule::Call),
+    watched("posix", "pipe2", Kind::Descriptor, "makes a pipe", Rule::Call),
+    watched("posix", "openpty", Kind::Descriptor, "makes a terminal", Rule::Call),
+    watched("posix", "eventfd", Kind::Descriptor, "makes an eventfd", Rule::Call),
+    watched("posix", "pidfd_open", Kind::Descriptor, "opens a process", Rule::Call),
+    watched("posix", "memfd_create", Kind::SharedMemory, "makes a file in memory", Rule::Call),
+    watched("posix", "timerfd_create", Kind::Timer, "makes a timer", Rule::Call),
+    watched("posix", "mkfifo", Kind::File, "makes a named pipe", Rule::Call),
+    watched("posix", "mknod", Kind::File, "makes a file", Rule::Call),
+    watched("posix", "lockf", Kind::Lock, "locks a file", Rule::Call),
+    watched("posix", "setsid", Kind::Session, "starts a session", Rule::Call),
+    watched("posix", "setpgid", Kind::Session, "changes the process group", Rule::Call),
+    watched("posix", "setpgrp", Kind::Session, "changes the process group", Rule::Call),
+    watched("posix", "tcsetpgrp", Kind::Session, "changes the terminal's process group", Rule::Call),
+    watched("posix", "register_at_fork", Kind::Fork, "registers a function for forks", Rule::ByApp),
+    watched("time", "time_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("time", "monotonic_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("time", "perf_counter_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("time", "clock_gettime_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("_thread", "start_new_thread", Kind::Thread, "starts a thread", Rule::Call),
+    watched("_thread", "start_new", Kind::Thread, "starts a thread", Rule::Call),
+    watched("_thread", "start_joinable_thread", Kind::Thread, "starts a thread", Rule::Call),
+    watched("_thread", "get_native_id", Kind::Identity, "asks for the thread id", Rule::Call),
+    watched("_thread", "get_ident", Kind::Identity, "asks for the thread id", Rule::ByAppLine),
+    watched("_signal", "signal", Kind::Signal, "sets a signal handler", Rule::Handler),
+    watched("_signal", "set_wakeup_fd", Kind::Signal, "sets a descriptor for signals", Rule::Call),
+    watched("_signal", "siginterrupt", Kind::Signal, "changes what a signal does", Rule::Call),
+    watched("_signal", "setitimer", Kind::Timer, "starts a timer", Rule::Call),
+    watched("_signal", "alarm", Kind::Timer, "starts a timer", Rule::Call),
+    watched("faulthandler", "register", Kind::Signal, "sets a signal handler", Rule::Call),
+    watched("faulthandler", "enable", Kind::Signal, "sets handlers for fatal signals", Rule::Call),
+    watched("faulthandler", "dump_traceback_later", Kind::Timer, "starts a timer", Rule::Call),
+    watched("atexit", "register", Kind::Exit, "registers a function for the exit", Rule::Call),
+];
+
+/// The same of an object that is made for it: its methods are in its type.
+#[rustfmt::skip]
+const GENERATOR: &[Watched] = &[
+    watched("_random", "random", Kind::Random, "draws a random number", Rule::Draw),
+    watched("_random", "getrandbits", Kind::Random, "draws a random number", Rule::Draw),
+    watched("_random", "seed", Kind::Random, "seeds a random generator", Rule::Seed),
+];
+
+/// Modules that are watched as soon as they are imported, if this Python can.
+#[rustfmt::skip]
+const LATER: &[Watched] = &[
+    watched("_uuid", "generate_time_safe", Kind::Random, "makes a UUID", Rule::Call),
+    watched("_ssl", "RAND_bytes", Kind::Random, "draws random bytes", Rule::Call),
+    watched("_ssl", "RAND_pseudo_bytes", Kind::Random, "draws random bytes", Rule::Call),
+    watched("_posixsubprocess", "fork_exec", Kind::Child, "starts a process", Rule::Call),
+    watched("_posixshmem", "shm_open", Kind::SharedMemory, "opens shared memory", Rule::Call),
+    watched("_posixshmem", "shm_unlink", Kind::SharedMemory, "removes shared memory", Rule::Call),
+    watched("_gdbm", "open", Kind::Database, "opens a database", Rule::Call),
+    watched("_dbm", "open", Kind::Database, "opens a database", Rule::Call),
+    watched("_cffi_backend", "load_library", Kind::Foreign, "loads a C library", Rule::ByApp),
+    watched("psycopg2._psycopg", "_connect", Kind::Database, "opens a database", Rule::Call),
+    watched("pyodbc", "connect", Kind::Database, "opens a database", Rule::Call),
+];
+
+/// The entry of a number: the place in all tables, one behind the other.
+fn entry(number: usize) -> Option<&'static Watched> {
+    BUILT_IN.iter().chain(GENERATOR).chain(LATER).nth(number)
+}
+
+/// Watches all that is there from the beginning.
+///
+/// # Errors
+///
+/// One of the functions of the interpreter itself cannot be watched.
+pub(crate) fn watch_all(py: Python<'_>) -> Result<(), CannotObserve> {
+    let missing = |name: &str| CannotObserve::Function(name.to_owned());
+    let mut modules = Vec::new();
+    for watched in BUILT_IN {
+        let module = py.import(watched.module);
+        modules.push(module.map_err(|_error| missing(watched.module))?);
+    }
+    let generator = py
+        .import("_random")
+        .and_then(|module| module.getattr("Random")?.call1((0,)))
+        .map_err(|_error| missing("random.Random"))?;
+    // With all these modules in it.
+    let memory = &WritableMemory::now();
+    for (number, (watched, module)) in BUILT_IN.iter().zip(modules).enumerate() {
+        // Else it is not in this version, or not on this system.
+        if let Ok(function) = module.getattr(watched.function) {
+            Observation::watch(&function, number, memory)?;
+        }
+    }
+    for (number, watched) in (BUILT_IN.len()..).zip(GENERATOR) {
+        let function = generator.getattr(watched.function);
+        Observation::watch(
+            &function.map_err(|_error| missing(watched.function))?,
+            number,
+            memory,
+        )?;
+    }
+    for watched in LATER {
+        if is_loaded(py, watched.module) {
+            watch_later(py, watched.module);
+        }
+    }
+    Ok(())
+}
+
+/// Called before a module is imported: if it has functions to be watched, imports it first, and
+/// watches them. `event`: the arguments of the audit event.
+pub(crate) fn watch_module(py: Python<'_>, module: &str, event: &Bound<'_, PyTuple>) {
+    // Raised again for the file of an extension module, when its import has begun: too late to
+    // begin one.
+    let is_begin = event.get_item(1).is_ok_and(|file| file.is_none());
+    if is_begin && LATER.iter().any(|watched| watched.module == module) && !is_loaded(py, module) {
+        watch_later(py, module);
+    }
+}
+
+fn watch_later(py: Python<'_>, name: &str) {
+    // The app's own import shows the error, if there is one.
+    let Ok(module) = py.import(name) else {
+        return;
+    };
+    let memory = &WritableMemory::now();
+    let first = BUILT_IN.len().saturating_add(GENERATOR.len());
+    for (number, watched) in (first..).zip(LATER) {
+        if watched.module == name
+            && let Ok(function) = module.getattr(watched.function)
+        {
+            // Libraries may be built in any way: what cannot be watched is not.
+            drop(Observation::watch(&function, number, memory));
+        }
+    }
+}
+
+/// What a call amounts to.
+pub(crate) fn judge(
+    py: Python<'_>,
+    number: usize,
+    this: Option<&Bound<'_, PyAny>>,
+    arguments: &[Bound<'_, PyAny>],
+) -> Option<Deed> {
+    let watched = entry(number)?;
+    let mut deed = Deed::new(watched.kind, watched.what);
+    match watched.rule {
+        Rule::Call => {}
+        Rule::ByApp => deed.by = By::App,
+        Rule::ByAppLine => deed.by = By::AppLine,
+        Rule::Draw => {
+            if !is_global(py, this?) {
+                return None;
+            }
+        }
+        Rule::Seed => {
+            let has_seed = arguments.first().is_some_and(|seed| !seed.is_none());
+            if has_seed && !is_global(py, this?) {
+                return None;
+            }
+        }
+        Rule::Handler => {
+            let signal = arguments.first()?;
+            let get = py
+                .import("_signal")
+                .and_then(|module| module.getattr("getsignal"));
+            let present = get.and_then(|get| get.call1((signal,)));
+            let wanted = arguments.get(1)?;
+            if present.is_ok_and(|present| present.eq(wanted).unwrap_or(false)) {
+                return None;
+            }
+            deed.what = format!("sets a handler for {}", signal_name(signal));
+        }
+        Rule::Link => {
+            let path: String = arguments.first()?.extract().ok()?;
+            if !super::audit::is_own_process(&path) {
+                return None;
+            }
+        }
+    }
+    Some(deed)
+}
+
+/// Whether it is the generator of the module `random`.
+fn is_global(py: Python<'_>, generator: &Bound<'_, PyAny>) -> bool {
+    let global = loaded(py, "random").and_then(|module| module.getattr("_inst").ok());
+    global.is_some_and(|global| global.is(generator))
+}
+
+fn signal_name(signal: &Bound<'_, PyAny>) -> String {
+    let number: i32 = signal.extract().unwrap_or(0);
+    nix::sys::signal::Signal::try_from(number)
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+}

@@ -1,0 +1,72 @@
+//! May the import of the app be shared? It may if nobody can tell one import in one process from an
+//! import in each of the workers. The import is watched while it happens, in the process that does
+//! it, and that process is looked at before and after.
+//!
+//! - `audit` judges audit events, `functions` calls of C functions.
+//! - `trace` finds out whose code did it, `places` whose code a file is.
+//! - `known` lists what libraries do that does no harm, with the reasons.
+//! - `process` compares the process before and after.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod deed;
+mod functions;
+mod interpreter;
+mod known;
+mod places;
+mod process;
+mod recorder;
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that fails panics")]
+mod tests;
+mod trace;
+mod verdict;
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use rcorn_python::observe::Observation;
+use rcorn_settings::Settings;
+
+use process::Snapshot;
+use recorder::Recorder;
+
+pub use interpreter::is_loaded;
+pub use verdict::{Finding, Place, Verdict};
+
+/// The watch of one import, from before it until [`ImportWatch::end`]. Dropped, it ends without a
+/// verdict.
+#[derive(Debug)]
+pub struct ImportWatch {
+    observation: Option<Observation>,
+    recorder: Arc<Recorder>,
+    before: Snapshot,
+}
+
+impl ImportWatch {
+    /// Begins. What cannot be watched becomes a finding.
+    #[must_use]
+    pub fn begin(py: Python<'_>, settings: &Settings) -> Self {
+        let recorder = Arc::new(Recorder::new(py, settings));
+        let before = Snapshot::take(py);
+        let observation = Observation::begin(py, recorder.clone())
+            .and_then(|observation| functions::watch_all(py).map(|()| observation));
+        let observation = observation
+            .inspect_err(|error| recorder.cannot_watch(error))
+            .ok();
+        Self {
+            observation,
+            recorder,
+            before,
+        }
+    }
+
+    /// Ends, and judges.
+    #[must_use]
+    pub fn end(self, py: Python<'_>) -> Verdict {
+        drop(self.observation);
+        let left = self.before.compare(py, self.recorder.places());
+        self.recorder.verdict(py, left)
+    }
+}

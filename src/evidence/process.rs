@@ -1,0 +1,279 @@
+//! The process before and after an import.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::c_int;
+use std::fs;
+use std::os::fd::RawFd;
+
+use nix::sys::prctl::{get_child_subreaper, get_pdeathsig};
+use nix::unistd::{Pid, getpgrp, getsid};
+use pyo3::prelude::*;
+
+use rcorn_sys::fork::count_threads;
+use rcorn_sys::procfs::{self, Mapping};
+use rcorn_sys::signal::{Effect, effects};
+
+use super::deed::Kind;
+use super::interpreter::loaded;
+use super::places::{Owner, Places};
+
+/// What an import left.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    pub(crate) kind: Kind,
+    /// A clause without its subject.
+    pub(crate) what: String,
+}
+
+fn left(kind: Kind, what: impl Into<String>) -> Leftover {
+    Leftover {
+        kind,
+        what: what.into(),
+    }
+}
+
+/// What a process has that a fork would share, lose or double.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// What each descriptor is, as `/proc` names it.
+    descriptors: BTreeMap<RawFd, String>,
+    locks: usize,
+    /// Mappings that others see the changes of, by inode and name.
+    shared: BTreeSet<(u64, String)>,
+    threads: usize,
+    children: BTreeSet<i32>,
+    effects: BTreeMap<c_int, Effect>,
+    /// Running timers of setitimer(2), and of `timer_create(2)`.
+    timers: usize,
+    family: Family,
+    /// The finalizers that run at exit, by their identity.
+    finalizers: BTreeSet<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Family {
+    session: Option<Pid>,
+    group: Pid,
+    is_subreaper: Option<bool>,
+    death_signal: Option<c_int>,
+}
+
+impl Snapshot {
+    pub(crate) fn take(py: Python<'_>) -> Self {
+        // Its own import sets a handler for SIGINT.
+        drop(py.import("_signal"));
+        let descriptors = descriptors();
+        Self {
+            locks: locks(&descriptors),
+            descriptors,
+            shared: shared_mappings(),
+            threads: count_threads().unwrap_or(1),
+            children: children(),
+            effects: effects().into_iter().collect(),
+            timers: timers(py),
+            family: Family::of_self(),
+            finalizers: finalizers(py).iter().map(|one| one.key).collect(),
+        }
+    }
+
+    /// What there is now that was not there before.
+    pub(crate) fn compare(&self, py: Python<'_>, places: &Places) -> Vec<Leftover> {
+        let now = Self::take(py);
+        let mut found = self.new_descriptors(&now);
+        if now.locks > self.locks {
+            found.push(left(Kind::Lock, "left a lock on a file"));
+        }
+        for (_, name) in now.shared.difference(&self.shared) {
+            let what = format!("left shared memory ({name})");
+            found.push(left(Kind::SharedMemory, what));
+        }
+        let threads = now.threads.saturating_sub(self.threads);
+        if threads > 0 {
+            let plural = if threads == 1 { "" } else { "s" };
+            found.push(left(Kind::Thread, format!("left {threads} thread{plural}")));
+        }
+        let children = now.children.difference(&self.children).count();
+        if children > 0 {
+            let plural = if children == 1 { "" } else { "es" };
+            let what = format!("left {children} child process{plural}");
+            found.push(left(Kind::Child, what));
+        }
+        for (number, effect) in &now.effects {
+            if self.effects.get(number) != Some(effect) {
+                let name = nix::sys::signal::Signal::try_from(*number)
+                    .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+                found.push(left(Kind::Signal, format!("changed what {name} does")));
+            }
+        }
+        if now.timers > self.timers {
+            found.push(left(Kind::Timer, "left a timer"));
+        }
+        if now.family != self.family {
+            let what = "changed the session, the process group or who adopts orphans";
+            found.push(left(Kind::Session, what));
+        }
+        found.extend(self.new_finalizers(py, places));
+        found
+    }
+
+    fn new_descriptors(&self, now: &Self) -> Vec<Leftover> {
+        let streams: BTreeSet<_> = (0..3).filter_map(|fd| self.descriptors.get(&fd)).collect();
+        let mut found = Vec::new();
+        for (number, target) in &now.descriptors {
+            let is_old = self.descriptors.get(number) == Some(target);
+            if is_old || streams.contains(target) || target == "/dev/null" {
+                continue;
+            }
+            found.push(if target.starts_with("socket:") {
+                left(Kind::Socket, format!("left a socket (descriptor {number})"))
+            } else if target.starts_with('/') {
+                left(
+                    Kind::File,
+                    format!("left {target} open (descriptor {number})"),
+                )
+            } else {
+                let kind = target.split(":[").next().unwrap_or(target);
+                let kind = kind.trim_start_matches("anon_inode:");
+                let what = format!("left a descriptor ({kind}, number {number})");
+                left(Kind::Descriptor, what)
+            });
+        }
+        found
+    }
+
+    fn new_finalizers(&self, py: Python<'_>, places: &Places) -> Vec<Leftover> {
+        let new = finalizers(py);
+        let new = new.iter().filter(|one| !self.finalizers.contains(&one.key));
+        let harmful = new.filter(|one| one.is_of_concern(py, places));
+        harmful
+            .map(|one| {
+                let what = format!("left a function for the exit ({})", one.name);
+                left(Kind::Exit, what)
+            })
+            .collect()
+    }
+}
+
+impl Family {
+    fn of_self() -> Self {
+        Self {
+            session: getsid(None).ok(),
+            group: getpgrp(),
+            is_subreaper: get_child_subreaper().ok(),
+            death_signal: get_pdeathsig()
+                .ok()
+                .flatten()
+                .map(rcorn_sys::signal::number),
+        }
+    }
+}
+
+fn descriptors() -> BTreeMap<RawFd, String> {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return BTreeMap::new();
+    };
+    let numbers: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    // The directory itself is closed by now.
+    let name = |number: RawFd| {
+        let target = fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
+        Some((number, target.to_string_lossy().into_owned()))
+    };
+    numbers.into_iter().filter_map(name).collect()
+}
+
+fn locks(descriptors: &BTreeMap<RawFd, String>) -> usize {
+    let each = descriptors.keys().map(|fd| procfs::locks(*fd).len());
+    each.sum()
+}
+
+fn shared_mappings() -> BTreeSet<(u64, String)> {
+    let all = Mapping::all().into_iter();
+    let shared = all.filter(|mapping| mapping.is_shared && mapping.is_writable);
+    shared
+        .map(|mapping| (mapping.inode, mapping.name))
+        .collect()
+}
+
+/// The child processes there are (`proc_tid_children(5)`).
+pub(crate) fn children() -> BTreeSet<i32> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return BTreeSet::new();
+    };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| {
+            let pids = list.split_whitespace().map(str::parse);
+            pids.filter_map(Result::ok).collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+fn timers(py: Python<'_>) -> usize {
+    let created = fs::read_to_string("/proc/self/timers").unwrap_or_default();
+    let created = created.lines().filter(|line| line.starts_with("ID:"));
+    let running = |which: &i32| {
+        let signal = py.import("_signal");
+        let left = signal.and_then(|signal| signal.call_method1("getitimer", (*which,)));
+        left.and_then(|left| left.extract::<(f64, f64)>())
+            .is_ok_and(|(left, _)| left > 0.0)
+    };
+    // ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
+    let set = [0, 1, 2].iter().filter(|which| running(which));
+    created.count().saturating_add(set.count())
+}
+
+/// A `weakref.finalize` that runs at exit.
+struct Finalizer {
+    key: usize,
+    name: String,
+    module: String,
+}
+
+/// Modules of the standard library whose functions remove what others may still use.
+const REMOVERS: [&str; 5] = ["os", "pathlib", "posix", "shutil", "tempfile"];
+
+impl Finalizer {
+    /// Libraries know what they do, such as Django with its signals' receivers.
+    fn is_of_concern(&self, py: Python<'_>, places: &Places) -> bool {
+        let top = self.module.split('.').next().unwrap_or(&self.module);
+        if REMOVERS.contains(&top) {
+            return true;
+        }
+        let module = loaded(py, &self.module);
+        let file = module.and_then(|module| module.getattr("__file__").ok()?.extract().ok());
+        file.is_some_and(|file: String| matches!(places.owner(&file), Owner::App(_)))
+    }
+}
+
+fn finalizers(py: Python<'_>) -> Vec<Finalizer> {
+    let find = || -> PyResult<Vec<Finalizer>> {
+        let Some(module) = loaded(py, "weakref") else {
+            return Ok(Vec::new());
+        };
+        let registry = module.getattr("finalize")?.getattr("_registry")?;
+        let mut found = Vec::new();
+        for pair in registry.call_method0("items")?.try_iter()? {
+            let (key, info): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
+            if !info.getattr("atexit")?.is_truthy()? {
+                continue;
+            }
+            let function = info.getattr("func")?;
+            // A `functools.partial`.
+            let function = function.getattr("func").unwrap_or(function);
+            let text = |name: &str| {
+                let text = function.getattr(name).and_then(|text| text.extract());
+                text.unwrap_or_default()
+            };
+            found.push(Finalizer {
+                key: key.as_ptr().addr(),
+                name: text("__qualname__"),
+                module: text("__module__"),
+            });
+        }
+        Ok(found)
+    };
+    // Another Python may keep them otherwise.
+    find().unwrap_or_default()
+}

@@ -1,0 +1,196 @@
+//! The observer of an import: it judges what it is told of, and keeps what it found.
+
+use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use rcorn_python::observe::{CannotObserve, Observer, current_frame};
+use rcorn_settings::Settings;
+
+use super::audit;
+use super::deed::{By, Deed, Kind};
+use super::functions;
+use super::interpreter::is_loaded;
+use super::known::{is_known, meaning};
+use super::places::Places;
+use super::process::Leftover;
+use super::trace::Trace;
+use super::verdict::{Finding, MOST_KEPT, Place, Verdict};
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Record {
+    found: Vec<(Kind, Finding)>,
+    /// Modules whose import alone is one, if it succeeds, with the line that imports them.
+    imported: Vec<(&'static str, Option<Place>)>,
+}
+
+/// The observer.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    places: Places,
+    record: Mutex<Record>,
+}
+
+/// Modules that make random generators when they are imported, or that have their own, out of
+/// Python's sight.
+const GENERATORS: [(&str, &str); 6] = [
+    ("numpy.random.mtrand", "numpy's"),
+    ("torch", "torch's"),
+    ("tensorflow", "tensorflow's"),
+    ("uuid_utils", "uuid_utils'"),
+    ("fastuuid", "fastuuid's"),
+    ("ulid_rs", "ulid_rs'"),
+];
+
+impl Recorder {
+    pub(crate) fn new(py: Python<'_>, settings: &Settings) -> Self {
+        Self {
+            places: Places::new(py, settings),
+            record: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Notes that nothing, or not all, can be seen.
+    pub(crate) fn cannot_watch(&self, error: &CannotObserve) {
+        self.keep(
+            Kind::Unwatched,
+            None,
+            &format!("cannot be watched: {error}"),
+        );
+    }
+
+    fn keep(&self, kind: Kind, place: Option<Place>, what: &str) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = &mut record.found;
+        let is_new = !found
+            .iter()
+            .any(|(other, finding)| *other == kind && finding.place == place);
+        if is_new && found.len() < MOST_KEPT {
+            let what = self.places.shorten(what);
+            found.push((kind, Finding { place, what }));
+        }
+    }
+
+    /// Whether more of this kind can be found that is worth the look.
+    fn is_full(&self) -> bool {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.found.len() >= MOST_KEPT
+    }
+
+    fn judge(&self, py: Python<'_>, mut deed: Deed) {
+        if self.is_full() {
+            return;
+        }
+        let frame = current_frame(py);
+        if deed.by == By::AppLine && !Trace::is_app_line(frame.as_ref(), &self.places) {
+            return;
+        }
+        let trace = Trace::of(frame, &self.places);
+        if let Some((kind, what)) = meaning(&trace.passed) {
+            deed = Deed::new(kind, what);
+        }
+        // The cache of compiled modules.
+        let is_cache = deed.kind == Kind::File && trace.by_import_system;
+        let counts = match deed.by {
+            By::Anybody | By::AppLine => true,
+            By::App => trace.by_app_itself,
+        };
+        if !counts || is_cache || trace.is_standard || is_known(deed.kind, &trace.passed) {
+            return;
+        }
+        if trace.place.is_none() && self.has(Kind::Thread) {
+            // A thread whose start was found.
+            return;
+        }
+        self.keep(deed.kind, trace.place, &deed.what);
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.found.iter().any(|(other, _)| *other == kind)
+    }
+
+    fn imports(&self, py: Python<'_>, module: &str) {
+        let Some((name, _)) = GENERATORS.iter().find(|(name, _)| *name == module) else {
+            return;
+        };
+        let place = Trace::app_place(current_frame(py), &self.places);
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        if !record.imported.iter().any(|(other, _)| other == name) {
+            record.imported.push((name, place));
+        }
+    }
+
+    /// What all that was found amounts to.
+    pub(crate) fn verdict(&self, py: Python<'_>, left: Vec<Leftover>) -> Verdict {
+        self.take_generators(py);
+        for Leftover { kind, what } in left {
+            // Else the line that did it is named already.
+            if !self.has(kind) {
+                self.keep(kind, None, &what);
+            }
+        }
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = std::mem::take(&mut record.found);
+        if found.is_empty() {
+            Verdict::Boring
+        } else {
+            Verdict::Findings(found.into_iter().map(|(_, finding)| finding).collect())
+        }
+    }
+
+    fn take_generators(&self, py: Python<'_>) {
+        let imported = {
+            let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut record.imported)
+        };
+        for (name, whose) in GENERATORS {
+            if is_loaded(py, name) {
+                let place = imported.iter().find(|(other, _)| *other == name);
+                let what = format!(
+                    "imports {name}: {whose} random generators would repeat in every worker,"
+                );
+                self.keep(
+                    Kind::Random,
+                    place.and_then(|(_, place)| place.clone()),
+                    &what,
+                );
+            }
+        }
+    }
+}
+
+impl Observer for Recorder {
+    fn audited(&self, event: &CStr, arguments: &Bound<'_, PyTuple>) {
+        let py = arguments.py();
+        if event == c"import" {
+            let module = arguments.get_item(0);
+            let module = module.and_then(|name| name.extract::<String>());
+            if let Ok(module) = module {
+                self.imports(py, &module);
+                functions::watch_module(py, &module, arguments);
+            }
+        } else if let Some(deed) = audit::judge(event.to_bytes(), arguments) {
+            self.judge(py, deed);
+        }
+    }
+
+    fn called(
+        &self,
+        py: Python<'_>,
+        function: usize,
+        this: Option<&Bound<'_, PyAny>>,
+        arguments: &[Bound<'_, PyAny>],
+    ) {
+        if let Some(deed) = functions::judge(py, function, this, arguments) {
+            self.judge(py, deed);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What was found, and how it is said.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The most findings that are kept, and the most that are said.
+pub(crate) const MOST_KEPT: usize = 64;
+const MOST_SAID: usize = 5;
+
+/// Whether an import may be shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// One import in one process cannot be told from an import in each process.
+    Boring,
+    /// It can, by these.
+    Findings(Vec<Finding>),
+}
+
+impl Verdict {
+    /// Whether the import may be shared.
+    #[must_use]
+    pub fn is_boring(&self) -> bool {
+        *self == Self::Boring
+    }
+
+    /// What speaks against it.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Boring => &[],
+            Self::Findings(findings) => findings,
+        }
+    }
+
+    /// Lines for the log; the last says how many more there are.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let findings = self.findings();
+        let said = findings.iter().take(MOST_SAID).map(Finding::to_string);
+        let more = findings.len().saturating_sub(MOST_SAID);
+        said.chain((more > 0).then(|| format!("{more} more findings at import")))
+    }
+}
+
+/// One thing that an import did, or left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Where, if it is known.
+    pub place: Option<Place>,
+    /// What, as a clause without its subject: "draws a random number".
+    pub what: String,
+}
+
+/// A line of Python code.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Relative to the app's directory, to `site-packages` or to the standard library, if it is in
+    /// one of these.
+    pub file: String,
+    /// Counted from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place} {} at import", self.what),
+            None => write!(f, "the app's import {}", self.what),
+        }
+    }
+}

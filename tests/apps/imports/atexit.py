@@ -1,0 +1,3 @@
+# 3 registers a function for the exit
+import atexit
+atexit.register(print, 'bye')

@@ -1,0 +1,4 @@
+# registers a function for the exit
+import atexit
+@atexit.register
+def bye(): pass

@@ -1,0 +1,3 @@
+# 3 changes m.py
+import os
+os.chmod('m.py', 0o644)

@@ -1,0 +1,3 @@
+# 3 opens 
+import dbm.dumb
+D = dbm.dumb.open('db')

@@ -1,0 +1,3 @@
+# 3 starts a timer
+import faulthandler
+faulthandler.dump_traceback_later(100)

@@ -1,0 +1,3 @@
+# 3 makes a socket
+import asyncio
+L = asyncio.new_event_loop()

@@ -1,0 +1,3 @@
+# left
+import select
+E = select.epoll()

@@ -1,0 +1,3 @@
+# 3 sets handlers for fatal signals
+import faulthandler
+faulthandler.enable()

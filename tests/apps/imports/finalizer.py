@@ -1,0 +1,5 @@
+# left a function for the exit
+import weakref
+class A: pass
+X = A()
+weakref.finalize(X, lambda: None)

@@ -1,0 +1,3 @@
+# 3 asks for the process id
+import os
+PID = os.getpid()

@@ -1,0 +1,3 @@
+# 3 asks for the parent
+import os
+PID = os.getppid()

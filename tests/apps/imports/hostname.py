@@ -1,0 +1,4 @@
+# boring
+import socket, platform
+H = socket.gethostname()
+N = platform.node()

@@ -1,0 +1,3 @@
+# 3 sends a signal
+import os, signal
+os.kill(os.getpid(), signal.SIGCONT)

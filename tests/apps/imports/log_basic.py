@@ -1,0 +1,3 @@
+# 3 opens 
+import logging
+logging.basicConfig(filename='app.log')

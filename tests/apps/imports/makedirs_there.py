@@ -1,0 +1,3 @@
+# boring
+import os
+os.makedirs('.', exist_ok=True)

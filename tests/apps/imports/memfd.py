@@ -1,0 +1,3 @@
+# 3 makes a file in memory
+import os
+F = os.memfd_create('x')

@@ -1,0 +1,3 @@
+# 3 makes registry
+import os
+os.mkdir('registry')

@@ -1,0 +1,3 @@
+# 3 makes a named pipe
+import os
+os.mkfifo('fifo')

@@ -1,0 +1,3 @@
+# 3 opens 
+import tempfile
+tempfile.mkstemp(dir='.')

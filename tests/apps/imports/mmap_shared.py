@@ -1,0 +1,3 @@
+# 3 maps memory for writing
+import mmap
+M = mmap.mmap(-1, 4096)

@@ -1,0 +1,3 @@
+# 3 reads a clock
+import time
+ID = time.monotonic_ns()

@@ -1,0 +1,3 @@
+# 2 opens out for writing
+with open('out', 'w') as f:
+    f.write('x')

@@ -1,0 +1,3 @@
+# boring
+import pathlib
+TEXT = pathlib.Path(__file__).read_text()

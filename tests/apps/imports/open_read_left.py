@@ -1,0 +1,2 @@
+# left
+F = open(__file__, 'rb')

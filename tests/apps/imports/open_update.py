@@ -1,0 +1,2 @@
+# 2 opens m.py for writing
+F = open('m.py', 'r+')

@@ -1,0 +1,2 @@
+# 2 opens out for writing
+F = open('out', 'w')

@@ -1,0 +1,3 @@
+# 3 opens ready for writing
+import pathlib
+pathlib.Path('ready').touch()

@@ -1,0 +1,3 @@
+# 3 opens pid for writing
+import pathlib
+pathlib.Path('pid').write_text('1')

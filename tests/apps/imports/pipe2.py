@@ -1,0 +1,3 @@
+# 3 makes a pipe
+import os
+P = os.pipe2(0)

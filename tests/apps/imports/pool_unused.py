@@ -1,0 +1,3 @@
+# boring
+from concurrent.futures import ThreadPoolExecutor
+P = ThreadPoolExecutor(1)

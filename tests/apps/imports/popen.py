@@ -1,0 +1,3 @@
+# 3 starts a process
+import os
+T = os.popen('true').read()

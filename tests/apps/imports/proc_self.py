@@ -1,0 +1,2 @@
+# 2 reads about its own process
+STAT = open('/proc/self/stat').read()

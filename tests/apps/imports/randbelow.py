@@ -1,0 +1,3 @@
+# 3 draws random bytes
+import secrets
+MACHINE = secrets.randbelow(1024)

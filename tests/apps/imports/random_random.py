@@ -1,0 +1,3 @@
+# 3 draws a random number
+import random
+MACHINE = random.random()

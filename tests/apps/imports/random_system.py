@@ -1,0 +1,3 @@
+# 3 draws random bytes
+import random
+N = random.SystemRandom().random()

@@ -1,0 +1,3 @@
+# 3 removes m.py
+import os
+os.remove('m.py')

@@ -1,0 +1,4 @@
+# boring
+import contextlib, os
+with contextlib.suppress(FileNotFoundError):
+    os.remove('stale.pid')

@@ -1,0 +1,3 @@
+# 3 renames m.py
+import os
+os.rename('m.py', 'n.py')

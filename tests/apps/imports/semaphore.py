@@ -1,0 +1,3 @@
+# 3 makes a semaphore
+import multiprocessing
+L = multiprocessing.Lock()

@@ -1,0 +1,3 @@
+# 3 starts a timer
+import signal
+signal.setitimer(signal.ITIMER_VIRTUAL, 100)

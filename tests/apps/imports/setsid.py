@@ -1,0 +1,4 @@
+# 4 starts a session
+import contextlib, os
+with contextlib.suppress(OSError):
+    os.setsid()

@@ -1,0 +1,3 @@
+# 3 
+import multiprocessing
+V = multiprocessing.Value('i', 0)

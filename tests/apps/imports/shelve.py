@@ -1,0 +1,3 @@
+# 3 opens 
+import shelve
+S = shelve.open('data')

@@ -1,0 +1,4 @@
+# 4 removes d
+import os, shutil
+os.path.isdir('d') or os.mkdir('d')
+shutil.rmtree('d')

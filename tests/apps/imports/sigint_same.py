@@ -1,0 +1,3 @@
+# boring
+import signal
+signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))

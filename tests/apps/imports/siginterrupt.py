@@ -1,0 +1,3 @@
+# 3 changes what a signal does
+import signal
+signal.siginterrupt(signal.SIGUSR1, False)

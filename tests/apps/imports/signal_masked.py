@@ -1,0 +1,3 @@
+# boring
+import signal
+H = signal.getsignal(signal.SIGTERM)

@@ -1,0 +1,3 @@
+# 3 makes a socket
+import socket
+A = socket.socketpair()

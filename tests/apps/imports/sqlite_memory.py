@@ -1,0 +1,3 @@
+# 3 opens a database
+import sqlite3
+D = sqlite3.connect(':memory:')

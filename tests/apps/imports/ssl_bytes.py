@@ -1,0 +1,3 @@
+# 3 draws random bytes
+import ssl
+ID = ssl.RAND_bytes(8)

@@ -1,0 +1,5 @@
+# boring
+import datetime, time
+STARTED = time.time()
+NOW = datetime.datetime.now()
+TICK = time.monotonic()

@@ -1,0 +1,3 @@
+# 3 starts a process (true)
+import subprocess
+subprocess.run(['true'])

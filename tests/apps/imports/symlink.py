@@ -1,0 +1,3 @@
+# 3 makes current
+import os
+os.symlink('m.py', 'current')

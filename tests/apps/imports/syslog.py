@@ -1,0 +1,3 @@
+# 3 writes to the system's log
+import syslog
+syslog.openlog('app')

@@ -1,0 +1,3 @@
+# 3 starts a process
+import os
+os.system('true')

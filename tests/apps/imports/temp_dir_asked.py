@@ -1,0 +1,3 @@
+# boring
+import tempfile
+T = tempfile.gettempdir()

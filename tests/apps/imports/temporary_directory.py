@@ -1,0 +1,3 @@
+# 3 makes 
+import tempfile
+T = tempfile.TemporaryDirectory(dir='.')

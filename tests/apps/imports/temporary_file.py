@@ -1,0 +1,3 @@
+# 3 opens 
+import tempfile
+T = tempfile.TemporaryFile()

@@ -1,0 +1,3 @@
+# 3 starts a thread
+import threading
+threading.Thread(target=int, daemon=True).start()

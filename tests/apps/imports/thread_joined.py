@@ -1,0 +1,4 @@
+# 4 starts a thread
+import threading
+t = threading.Thread(target=int)
+t.start(); t.join()

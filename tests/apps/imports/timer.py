@@ -1,0 +1,3 @@
+# 3 starts a thread
+import threading
+T = threading.Timer(9, int); T.daemon = True; T.start()

@@ -1,0 +1,3 @@
+# 3 draws random bytes
+import os
+ID = os.urandom(8)

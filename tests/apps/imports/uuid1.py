@@ -1,0 +1,3 @@
+# 3 makes a UUID
+import uuid
+ID = uuid.uuid1()

@@ -1,0 +1,3 @@
+# 3 draws random bytes
+import uuid
+ID = uuid.uuid4()
