@@ -112,8 +112,8 @@ fn a_user_database_that_hangs_holds_no_arbiter_up() {
     server.stop();
 }
 
-/// An interpreter below a directory that the workers' user may not enter: Python would only say that
-/// a module does not exist.
+/// An interpreter below a directory that the workers' user may not enter: Python would only say
+/// that a module does not exist.
 #[test]
 fn a_python_that_the_user_may_not_read_is_said_to_be_so() {
     if lacks(&[Need::Root]) {
