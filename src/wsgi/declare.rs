@@ -29,6 +29,8 @@ pub(super) struct Declared {
 /// A status, or one field, in wire form.
 #[derive(Debug, Default)]
 struct Known {
+    /// The tuple of name and value, which cannot change.
+    pair: Option<Py<PyTuple>>,
     /// The status, or the field's name.
     name: Option<Py<PyString>>,
     value: Option<Py<PyString>>,
@@ -87,7 +89,18 @@ impl From<PyErr> for Refused<'_> {
     }
 }
 
-impl Refused<'_> {
+impl<'py> Refused<'py> {
+    /// A field whose name or value cannot be sent.
+    #[cold]
+    fn field_text(field: &Bound<'py, PyAny>, reason: String) -> Self {
+        let pair = field.cast::<PyTuple>().ok();
+        let name = pair.and_then(|pair| pair.get_item(0).ok());
+        match name.map(Bound::cast_into::<PyString>) {
+            Some(Ok(name)) => Self::FieldText(name, reason),
+            Some(Err(_)) | None => Self::Field(field.clone()),
+        }
+    }
+
     /// The exception for the app. Runs code of the app.
     pub(super) fn into_error(self) -> PyErr {
         let type_name = |object: Bound<'_, PyAny>| Ok(object.get_type().qualname()?.to_string());
@@ -123,6 +136,11 @@ fn is_same(known: Option<&Py<PyString>>, text: &Bound<'_, PyString>) -> bool {
     known.is_some_and(|known| known.as_ptr() == text.as_ptr())
 }
 
+/// Whether it is the very tuple that is remembered.
+fn is_same_pair(known: Option<&Py<PyTuple>>, field: &Bound<'_, PyAny>) -> bool {
+    known.is_some_and(|known| known.as_ptr() == field.as_ptr())
+}
+
 /// What is remembered of a text: a `str`, but no subclass, whose `__del__` would run when it is
 /// replaced.
 fn remembered(text: &Bound<'_, PyString>) -> Option<Py<PyString>> {
@@ -150,6 +168,25 @@ impl Known {
         self.wire.extend_from_slice(b"\r\n");
         self.name = remembered(text);
         Ok(code)
+    }
+
+    /// Takes a field as it is in the list.
+    fn take_pair<'py>(&mut self, field: &Bound<'py, PyAny>) -> Result<(), Refused<'py>> {
+        self.pair = None;
+        let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
+        let Some(pair) = pair else {
+            return Err(Refused::Field(field.clone()));
+        };
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+        let (Ok(name), Ok(value)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
+            return Err(Refused::Field(field.clone()));
+        };
+        self.take_field(&name, &value)?;
+        let is_remembered = self.name.is_some() && self.value.is_some();
+        if is_remembered && pair.is_exact_instance_of::<PyTuple>() {
+            self.pair = Some(pair.clone().unbind());
+        }
+        Ok(())
     }
 
     /// Takes a field, unless it is the one that is here.
@@ -255,14 +292,6 @@ impl Response {
         field: &Bound<'py, PyAny>,
         declared: &mut Vec<Known>,
     ) -> Result<(), Refused<'py>> {
-        let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-        let Some(pair) = pair else {
-            return Err(Refused::Field(field.clone()));
-        };
-        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-        let (Ok(name), Ok(value)) = (name.cast::<PyString>(), value.cast::<PyString>()) else {
-            return Err(Refused::Field(field.clone()));
-        };
         let place = position.min(REMEMBERED_FIELDS);
         if declared.len() <= place {
             declared.push(Known::default());
@@ -270,10 +299,12 @@ impl Response {
         let Some(known) = declared.get_mut(place) else {
             return Ok(());
         };
-        known.take_field(&name, &value)?;
+        if !is_same_pair(known.pair.as_ref(), field) {
+            known.take_pair(field)?;
+        }
         let is_sent = self
             .note(known)
-            .map_err(|reason| Refused::FieldText(name.to_owned(), reason))?;
+            .map_err(|reason| Refused::field_text(field, reason))?;
         if is_sent {
             self.head.extend_from_slice(&known.wire);
         }
