@@ -218,6 +218,15 @@ class Worker:
         self.alive = False
         self.server._call_safely("worker_int", self)
 
+    def _abort_request(self):
+        self.aborted, self.alive = True, False
+        self.server._call("worker_abort", self)
+
+    def _abort_idle(self):
+        if not self.aborted:
+            self.aborted, self.alive = True, False
+            self.server._call_safely("worker_abort", self)
+
     def _worker_abort(self, *_):
         self.aborted, self.alive = True, False
         self.server._call_safely("worker_abort", self)

@@ -271,6 +271,21 @@ impl WorkerHooks {
             .map_err(|error| failure(py, &error, "post_worker_init"))
     }
 
+    /// What is called in the app when its request takes too long: `worker_abort`, whose exception is
+    /// for the app.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python: no memory.
+    pub fn abort_callback<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.worker.bind(py).getattr("_abort_request")
+    }
+
+    /// Calls `worker_abort`, unless that has happened in the app.
+    pub fn worker_abort(&self, py: Python<'_>) {
+        self.call_logged(py, "_abort_idle");
+    }
+
     /// Installs a handler of SIGABRT that calls `worker_abort`, if there is such a hook. Python
     /// runs it in the main thread; if that does not return from C code, the arbiter kills the
     /// worker.

@@ -14,6 +14,7 @@ use rcorn_log as log;
 use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::net::{Peer, peer_of};
 use rcorn_sys::passing::{receive_with, send_with};
+use rcorn_sys::private::PrivateMark;
 
 use super::state::ConnectionState;
 use super::transport::Transport;
@@ -37,6 +38,8 @@ pub struct TransferredConnection {
 /// Both ends of the queue: a pair of sockets that keep message boundaries.
 #[derive(Debug)]
 pub struct HandoffQueue {
+    /// Dropped before the sockets.
+    _private: [PrivateMark; 2],
     sender: OwnedFd,
     receiver: OwnedFd,
 }
@@ -45,7 +48,11 @@ impl HandoffQueue {
     /// The queue with these ends.
     #[must_use]
     pub fn new(sender: OwnedFd, receiver: OwnedFd) -> Self {
-        Self { sender, receiver }
+        Self {
+            _private: [PrivateMark::new(&sender), PrivateMark::new(&receiver)],
+            sender,
+            receiver,
+        }
     }
 
     /// Hands a connection on. `false`: the queue is full or the connection carries too much; it
@@ -65,7 +72,11 @@ impl HandoffQueue {
         }
         let parts = parts.map(IoSlice::new);
         let socket = Some(transport.descriptor());
-        send_with(self.sender.as_fd(), &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok()
+        let sent = send_with(self.sender.as_fd(), &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok();
+        if sent {
+            transport.set_handed_on();
+        }
+        sent
     }
 
     /// Takes one connection; `None` when the queue is empty, or has only the arbiter's hint to look

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use rcorn_sys::private::PrivateMark;
+
 /// What is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -105,6 +107,8 @@ impl Events {
 /// The epoll set. Shared by the event loop and its I/O thread.
 #[derive(Debug)]
 pub struct Poller {
+    /// Dropped before the epoll set.
+    _private: PrivateMark,
     epoll: Epoll,
 }
 
@@ -115,7 +119,11 @@ impl Poller {
     ///
     /// Those of `epoll_create1(2)`.
     pub fn new() -> nix::Result<Self> {
-        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|epoll| Self { epoll })
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self {
+            _private: PrivateMark::new(&epoll.0),
+            epoll,
+        })
     }
 
     /// Watches a descriptor of this process alone for bytes to read.

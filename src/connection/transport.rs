@@ -4,11 +4,14 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
+use rcorn_sys::fork::has_forked;
 use rcorn_sys::net;
+use rcorn_sys::private::PrivateMark;
 
 use super::poller::Interest;
 
@@ -24,16 +27,31 @@ pub enum Flush {
 
 /// An accepted, non-blocking stream socket: TCP or unix, plain text. No method waits, but
 /// [`Transport::wait`].
+///
+/// When it is dropped, the connection ends: at once, even if a process that the app forked has a
+/// copy of the socket. Unless it was handed on.
 #[derive(Debug)]
 pub struct Transport {
+    /// Dropped before the socket.
+    _private: PrivateMark,
     socket: OwnedFd,
+    is_handed_on: AtomicBool,
+    /// The app has a copy of the socket.
+    is_copied: AtomicBool,
+    is_to_be_reset: AtomicBool,
 }
 
 impl Transport {
     /// Takes over an accepted socket.
     #[must_use]
     pub fn plain(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self {
+            _private: PrivateMark::new(&socket),
+            socket,
+            is_handed_on: AtomicBool::new(false),
+            is_copied: AtomicBool::new(false),
+            is_to_be_reset: AtomicBool::new(false),
+        }
     }
 
     /// Reads what is there into `buffer`; 0 at the end of the stream.
@@ -120,7 +138,30 @@ impl Transport {
     /// Lets the peer see a reset when the transport is dropped, so that it never takes half a
     /// response for a whole one.
     pub fn reset_on_close(&self) {
+        self.is_to_be_reset.store(true, Ordering::Relaxed);
         net::reset_on_close(self.socket.as_fd()).ok();
+    }
+
+    /// Ends the connection in both directions, whoever has copies of the socket. A failure means
+    /// that the peer has ended it.
+    pub fn shut_down(&self) {
+        shutdown(self.socket.as_raw_fd(), Shutdown::Both).ok();
+    }
+
+    /// A copy of the socket. The connection ends with this transport all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        let copy = self.socket.try_clone()?;
+        self.is_copied.store(true, Ordering::Relaxed);
+        Ok(copy)
+    }
+
+    /// Notes that another process has the connection now: it goes on when this is dropped.
+    pub(crate) fn set_handed_on(&self) {
+        self.is_handed_on.store(true, Ordering::Relaxed);
     }
 
     /// Waits until bytes can be received or sent; `false` when `timeout` is over before.
@@ -147,6 +188,21 @@ impl Transport {
     #[must_use]
     pub(crate) fn number(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for Transport {
+    /// close(2) alone ends the connection only if no other process has the socket. That costs a
+    /// system call, so it is done only where there may be one.
+    fn drop(&mut self) {
+        let has_copies = has_forked() || self.is_copied.load(Ordering::Relaxed);
+        if !has_copies || self.is_handed_on.load(Ordering::Relaxed) {
+            return;
+        }
+        let is_to_be_reset = self.is_to_be_reset.load(Ordering::Relaxed);
+        if !(is_to_be_reset && net::reset(self.socket.as_fd()).is_ok()) {
+            self.shut_down();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
+use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -20,14 +21,18 @@ use super::{Arguments, Builtin, bind_builtin};
 type GetOptional =
     unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject, *mut *mut ffi::PyObject) -> c_int;
 
+type SetInterruptEx = unsafe extern "C" fn(c_int) -> c_int;
+
 /// What this interpreter exports, looked up once.
 struct Exports {
     vectorcall: Option<Vectorcall<ffi::PyObject>>,
     get_optional: Option<GetOptional>,
+    set_interrupt_ex: Option<SetInterruptEx>,
 }
 
+static EXPORTS: OnceLock<Exports> = OnceLock::new();
+
 fn exports() -> &'static Exports {
-    static EXPORTS: OnceLock<Exports> = OnceLock::new();
     EXPORTS.get_or_init(|| {
         let find = |name: &CStr| {
             // SAFETY: a NUL-terminated name; RTLD_DEFAULT searches what is already loaded.
@@ -43,6 +48,9 @@ fn exports() -> &'static Exports {
             // SAFETY: both names have the same signature (3.13 made the private one public).
             get_optional: attribute
                 .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, GetOptional>(f) }),
+            // SAFETY: CPython's symbol of this name, from 3.10 on, has this signature.
+            set_interrupt_ex: find(c"PyErr_SetInterruptEx")
+                .map(|f| unsafe { std::mem::transmute::<*mut libc::c_void, SetInterruptEx>(f) }),
         }
     })
 }
@@ -99,6 +107,10 @@ pub fn references(object: &Bound<'_, PyAny>) -> isize {
 /// Whether an [`Interrupt`] came: blocking calls give up then. One for the process, which leaves.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether an [`Abort`] came that was not raised yet. One for the process: it is for the main
+/// thread's request, as an interrupt is.
+static ABORTS: AtomicBool = AtomicBool::new(false);
+
 /// Whether the app's code is running: only then is there something to interrupt. One for the
 /// process, as is the handler of the signal: an interrupt is for the main thread's request.
 static IN_APP: AtomicBool = AtomicBool::new(false);
@@ -108,6 +120,8 @@ pub fn in_app<R>(run: impl FnOnce() -> R) -> R {
     IN_APP.store(true, Ordering::Relaxed);
     let result = run();
     IN_APP.store(false, Ordering::Relaxed);
+    // One that came too late is not for the next.
+    ABORTS.store(false, Ordering::Relaxed);
     result
 }
 
@@ -142,26 +156,74 @@ unsafe impl AsyncSignalSafe for Interrupt {
     }
 }
 
-/// Makes an interrupt raise `SystemExit`. Changes the C-level handler of SIGINT too: the caller
-/// sets its own after this.
-pub fn catch_interrupts(py: Python<'_>) -> PyResult<()> {
-    let handler = bind_builtin::<Leave>(py.None().bind(py))?;
+/// Asks the app to end the request in hand, by an exception in the main thread: at the next
+/// bytecode, or when a blocking call was interrupted by the signal. What is raised is said by
+/// [`catch_interrupts`]. Without a request in hand this does nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Abort;
+
+// SAFETY: atomics; `PyErr_SetInterrupt` as above, or `PyErr_SetInterruptEx`, of which the C API's
+// documentation says: "This function is async-signal-safe." Its address was looked up before the
+// handler was installed.
+unsafe impl AsyncSignalSafe for Abort {
+    fn run(&self) {
+        if !IN_APP.load(Ordering::Relaxed) {
+            return;
+        }
+        ABORTS.store(true, Ordering::Relaxed);
+        match EXPORTS.get().and_then(|exports| exports.set_interrupt_ex) {
+            // SAFETY: CPython's own function, which takes any number.
+            Some(function) => unsafe { drop_number(function(libc::SIGABRT)) },
+            // SAFETY: may be called at any time, from any thread, without the GIL.
+            None => unsafe { ffi::PyErr_SetInterrupt() },
+        }
+    }
+}
+
+/// -1 means that the number is no signal.
+fn drop_number(_code: c_int) {}
+
+/// Makes an interrupt raise `SystemExit(0)`. With `on_abort`, an [`Abort`] calls that, unless it is
+/// Python's `None`, and raises `SystemExit(1)` if the call does not raise. Changes the C-level handlers of SIGINT and SIGABRT too:
+/// the caller sets its own after this.
+///
+/// # Errors
+///
+/// Those of `signal.signal`.
+pub fn catch_interrupts(py: Python<'_>, on_abort: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    // For the handlers, which cannot look it up.
+    exports();
     // Not `signal`: the app may have a module of that name.
     let signal = py.import("_signal")?;
-    signal.call_method1("signal", (signal.getattr("SIGINT")?, handler))?;
+    let none = py.None().into_bound(py);
+    let leave = bind_builtin::<Leave>(on_abort.unwrap_or(&none))?;
+    signal.call_method1("signal", (signal.getattr("SIGINT")?, &leave))?;
+    if on_abort.is_some() {
+        signal.call_method1("signal", (signal.getattr("SIGABRT")?, leave))?;
+    }
     Ok(())
 }
 
-/// Python's handler of an interrupt.
+/// Python's handler of interrupts and aborts, bound to what an abort calls first.
 struct Leave;
 
 impl Builtin for Leave {
     const NAME: &'static CStr = c"leave";
 
     fn call<'py>(
-        _this: &Bound<'py, PyAny>,
+        this: &Bound<'py, PyAny>,
         _arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        Err(pyo3::exceptions::PySystemExit::new_err(0))
+        if interrupted() {
+            return Err(PySystemExit::new_err(0));
+        }
+        if ABORTS.swap(false, Ordering::Relaxed) {
+            if !this.is_none() {
+                this.call0()?;
+            }
+            return Err(PySystemExit::new_err(1));
+        }
+        // Its request has ended.
+        Ok(this.py().None().into_bound(this.py()))
     }
 }

@@ -12,6 +12,8 @@ mod cell;
 mod counters;
 mod mapping;
 mod seqlock;
+#[cfg(not(all(loom, test)))]
+mod stuck;
 
 #[cfg(loom)]
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod loom_tests;
 pub use cell::{Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use mapping::Scoreboard;
+#[cfg(not(all(loom, test)))]
+pub use stuck::WhenStuck;
 
 /// The atomics of this crate: loom's when it explores the orders in which threads can see them.
 mod atomic {

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use nix::unistd::{ForkResult, Pid};
 
+use crate::private;
+
 /// On which side of a fork this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {
@@ -54,24 +56,42 @@ pub(crate) fn require_one_thread(for_what: &str) -> io::Result<()> {
 /// This process was forked by the app of a worker.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// Runs in the child of any fork, before anything else of it: one store into an atomic.
-extern "C" fn mark_child() {
-    FORKED.store(true, Ordering::Relaxed);
+/// This process has forked a child since [`mark_forks`], or is about to.
+static HAS_FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before any fork: one store into an atomic.
+extern "C" fn note_fork() {
+    HAS_FORKED.store(true, Ordering::Relaxed);
 }
 
-/// From now on each process that this one forks knows it ([`is_forked_child`]), whoever forks it.
+/// Runs in the child of any fork, before anything else of it: atomics and close(2).
+extern "C" fn mark_child() {
+    FORKED.store(true, Ordering::Relaxed);
+    private::close_all();
+}
+
+/// From now on each process that this one forks knows it ([`is_forked_child`]) and has none of the
+/// private descriptors ([`private`]), whoever forks it: glibc's fork(3) calls the handlers, and
+/// Python's `os.fork`, multiprocessing and C code call that.
 ///
 /// # Errors
 ///
 /// That of `pthread_atfork(3)`: no memory.
 pub fn mark_forks() -> io::Result<()> {
-    // SAFETY: the handler only stores into an atomic; this library is never unloaded.
-    let errno = unsafe { libc::pthread_atfork(None, None, Some(mark_child)) };
+    // SAFETY: the handlers are async-signal-safe; this library is never unloaded.
+    let errno = unsafe { libc::pthread_atfork(Some(note_fork), None, Some(mark_child)) };
     if errno == 0 {
         Ok(())
     } else {
         Err(io::Error::from_raw_os_error(errno))
     }
+}
+
+/// Whether this process has forked since [`mark_forks`]: a child may have copies of descriptors that
+/// were not private at that moment.
+#[must_use]
+pub fn has_forked() -> bool {
+    HAS_FORKED.load(Ordering::Relaxed)
 }
 
 /// Whether this process was forked from the one that called [`mark_forks`].

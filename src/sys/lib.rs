@@ -16,6 +16,7 @@ pub mod fork;
 pub mod memfd;
 pub mod net;
 pub mod passing;
+pub mod private;
 pub mod process;
 pub mod procfs;
 pub mod signal;

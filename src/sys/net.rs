@@ -223,6 +223,30 @@ pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     )
 }
 
+/// Ends a TCP connection with a reset at once, whoever has copies of the socket: close(2) does so
+/// for the last copy only.
+///
+/// # Errors
+///
+/// Those of connect(2): it is no TCP socket.
+pub fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // connect(2): "Some protocol sockets (e.g., TCP sockets as well as datagram and Unix domain
+    // sockets) may dissolve the association by connecting to an address with the sa_family member
+    // set to AF_UNSPEC".
+    let nobody = libc::sockaddr {
+        sa_family: libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or(0),
+        sa_data: [0; 14],
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or(0);
+    // SAFETY: the pointer and length are of a live local.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, length) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Drops every packet that would begin a new connection to this TCP listener, while handshakes in
 /// progress and the accept queue live on. A stopping server thus loses nobody: who is in is served,
 /// who comes later repeats its SYN and meets the next server, or a clear refusal. Needs no

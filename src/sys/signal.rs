@@ -164,6 +164,21 @@ pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
 ///
 /// Those of sigaction(2).
 pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
+    change_flags(signal, 0)
+}
+
+/// The same, and the handler runs once: the next such signal has its default effect, whatever this
+/// process does about the first (`SA_RESETHAND`, sigaction(2)).
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn interrupt_calls_once(signal: Signal) -> io::Result<()> {
+    change_flags(signal, libc::SA_RESETHAND)
+}
+
+/// Takes `SA_RESTART` from a signal's action, and gives it more flags.
+fn change_flags(signal: Signal, more: c_int) -> io::Result<()> {
     let number = number(signal);
     // SAFETY: sigaction is plain data for which all zeroes is a valid value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -173,7 +188,9 @@ pub fn interrupt_calls(signal: Signal) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     action.sa_flags &= !libc::SA_RESTART;
-    // SAFETY: the action is the one that was in force, with one flag less.
+    action.sa_flags |= more;
+    // SAFETY: the action is the one that was in force, with other flags that do not change what
+    // the handler is given.
     let done = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
     if done < 0 {
         Err(io::Error::last_os_error())

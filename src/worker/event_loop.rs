@@ -30,6 +30,9 @@ const MAX_EVENTS: usize = 256;
 /// New connections, and connections of the hand-off queue, that are served in one turn at least, if
 /// that many wait.
 const MIN_NEW_PER_TURN: usize = 16;
+/// How long a client may take to end its connection after the response of a request that was ended
+/// by ABRT: the arbiter kills the worker soon.
+const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
@@ -89,7 +92,7 @@ impl EventLoop<'_> {
             return Ok(false);
         }
         if self.lifecycle.must_begin_to_leave() {
-            self.begin_to_leave(now)?;
+            self.begin_to_leave(py, now)?;
         }
         for source in events.iter() {
             match source {
@@ -289,7 +292,7 @@ impl EventLoop<'_> {
 
     /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive
     /// clients go to a sibling, or get a last answer.
-    fn begin_to_leave(&mut self, now: Monotonic) -> io::Result<()> {
+    fn begin_to_leave(&mut self, py: Python<'_>, now: Monotonic) -> io::Result<()> {
         self.rules.keeps_alive = false;
         match self.lifecycle.begin_to_leave(now) {
             Leaving::Stopping(_) => self.acceptor.open()?,
@@ -299,6 +302,15 @@ impl EventLoop<'_> {
                 // Also those whose requests have just come: a sibling answers them, and need not
                 // end their connections.
                 self.connections.hand_all_on(self.acceptor.handoff());
+            }
+            Leaving::Aborted => {
+                self.acceptor.close()?;
+                self.connections.hand_all_on(self.acceptor.handoff());
+                let until = now.after(MAX_WAIT_OF_ABORTED);
+                self.connections.shorten_waits_for_client(until);
+                if let Some(hooks) = self.rules.hooks {
+                    hooks.worker_abort(py);
+                }
             }
         }
         Ok(())
@@ -310,6 +322,10 @@ impl EventLoop<'_> {
         match self.lifecycle.leaving() {
             None => {}
             Some(Leaving::Orphaned) => self.connections.shorten_waits(now),
+            Some(Leaving::Aborted) => {
+                self.connections.hand_all_on(self.acceptor.handoff());
+                self.connections.shorten_waits(now);
+            }
             Some(Leaving::Stopping(_)) => {
                 self.connections.shorten_waits(now.after(LAST_REQUEST_WAIT));
             }

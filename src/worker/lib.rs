@@ -48,9 +48,10 @@ use rcorn_python::streams::flush_standard_streams;
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Metric;
 use rcorn_sys as sys;
+use rcorn_sys::private::keep_private;
 
 use event_loop::EventLoop;
-use orders::Orders;
+use orders::{AbortOrder, Orders};
 
 pub use spec::WorkerSpec;
 
@@ -134,6 +135,7 @@ fn boot<'a>(
     log::count_lost(move || counters.count(Metric::LostLogRecords));
     sys::process::set_title(&format!("rcorn: worker [{}]", settings.process_name()));
     sys::fork::mark_forks()?;
+    keep_private(&spec.reports);
     stack_dump::register(py, spec.stack_dump.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     if let Some(hooks) = &spec.hooks {
@@ -149,13 +151,21 @@ fn boot<'a>(
     // After the import, which may have installed handlers of its own.
     let start = spec.start;
     let listeners = setup::listeners(start)?;
+    for listener in &listeners {
+        keep_private(&*listener.socket);
+    }
     let sockets = listeners
         .iter()
         .map(|listener| Arc::clone(&listener.socket));
-    let orders = Orders::install_worker_handlers(py, start.arbiter, sockets.collect())?;
+    let abort = abort_order(py, spec)?;
+    let is_aborted_at_once = abort.is_none();
+    let sockets = sockets.collect();
+    let orders = Orders::install_worker_handlers(py, start.arbiter, sockets, abort.as_ref())?;
     let app = match &spec.hooks {
         Some(hooks) => {
-            hooks.install_abort_handler(py)?;
+            if is_aborted_at_once {
+                hooks.install_abort_handler(py)?;
+            }
             hooks
                 .post_worker_init(py, &app)
                 .map_err(BootError::Failed)?
@@ -176,6 +186,26 @@ fn boot<'a>(
         },
     )?;
     Ok(event_loop)
+}
+
+/// What SIGABRT does: `None` with `abort_timeout: 0`.
+fn abort_order<'py>(
+    py: Python<'py>,
+    spec: &WorkerSpec<'_>,
+) -> Result<Option<AbortOrder<'py>>, BootError> {
+    let settings = &spec.start.settings;
+    if settings.abort_timeout.limit().is_none() {
+        return Ok(None);
+    }
+    let hook = match &spec.hooks {
+        Some(hooks) => hooks.abort_callback(py)?,
+        None => py.None().into_bound(py),
+    };
+    Ok(Some(AbortOrder {
+        cell: spec.own_cell()?,
+        limit: settings.timeout.limit(),
+        hook,
+    }))
 }
 
 /// The visible part of an interpreter's end, without tearing down a heap that the kernel frees

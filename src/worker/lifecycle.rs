@@ -31,6 +31,8 @@ pub(super) enum Leaving {
     Orphaned,
     /// The server stops, since then.
     Stopping(Monotonic),
+    /// Its request was ended by ABRT: it serves nobody else.
+    Aborted,
 }
 
 /// The orders, what has come of them, and the worker's own wish to leave.
@@ -79,7 +81,14 @@ impl<'a> Lifecycle<'a> {
 
     /// Whether the order to leave is still to be followed.
     pub(super) fn must_begin_to_leave(&self) -> bool {
-        self.leaving.is_none() && self.orders.drain()
+        match self.leaving {
+            None => self.orders.drain(),
+            Some(Leaving::Aborted) => false,
+            // That order came later, and counts more.
+            Some(Leaving::Retired | Leaving::Orphaned | Leaving::Stopping(_)) => {
+                self.orders.abort()
+            }
+        }
     }
 
     /// Whether to go on with what the last event brought.
@@ -90,7 +99,9 @@ impl<'a> Lifecycle<'a> {
     /// Follows the order to leave: gives why.
     pub(super) fn begin_to_leave(&mut self, now: Monotonic) -> Leaving {
         // The parent's death sends TERM too; then there is no successor to drain the queue for.
-        let leaving = if nix::unistd::getppid().as_raw() != self.arbiter {
+        let leaving = if self.orders.abort() {
+            Leaving::Aborted
+        } else if nix::unistd::getppid().as_raw() != self.arbiter {
             log::info(format_args!(
                 "Parent changed, shutting down: <Worker {}>",
                 pid()
@@ -114,14 +125,15 @@ impl<'a> Lifecycle<'a> {
     /// of it, and no other worker was woken: a worker that leaves hands it on. Not when the
     /// queue is not to be served.
     pub(super) fn takes_late_connections(&self) -> bool {
-        self.leaving != Some(Leaving::Orphaned) && self.stop_mode() != Some(StopMode::AtOnce)
+        !matches!(self.leaving, Some(Leaving::Orphaned | Leaving::Aborted))
+            && self.stop_mode() != Some(StopMode::AtOnce)
     }
 
     /// Until when the accept queue of a server that stops is watched.
     pub(super) fn watches_queue_until(&self) -> Option<Monotonic> {
         match self.leaving {
             Some(Leaving::Stopping(since)) => Some(since.after(MIN_QUEUE_WATCH)),
-            Some(Leaving::Retired | Leaving::Orphaned) | None => None,
+            Some(Leaving::Retired | Leaving::Orphaned | Leaving::Aborted) | None => None,
         }
     }
 

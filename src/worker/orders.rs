@@ -6,11 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use pyo3::prelude::*;
 
 use rcorn_python::call;
+use rcorn_scoreboard::{Cell, WhenStuck};
+use rcorn_sys::private::{PrivateMark, keep_private};
 use rcorn_sys::signal::{self, AsyncSignalSafe, SendByte, SetFlag, WhenOrphaned};
 use rcorn_wsgi::close_flag;
 
@@ -66,12 +69,26 @@ fn ignore_arbiter_signals() -> io::Result<()> {
     ARBITER_SIGNALS.into_iter().try_for_each(signal::disregard)
 }
 
+/// What the first SIGABRT does. The second one kills.
+#[derive(Debug)]
+pub(super) struct AbortOrder<'py> {
+    /// The worker's cell.
+    pub(super) cell: &'static Cell,
+    /// `timeout`: a request that is younger is not meant. `None`: there is no such limit.
+    pub(super) limit: Option<Duration>,
+    /// Called in the app, which gets what it raises; Python's `None`: nothing is called.
+    pub(super) hook: Bound<'py, PyAny>,
+}
+
 /// The orders received so far, and the pipe that wakes the loop.
 #[derive(Debug)]
 pub(super) struct Orders {
     drain: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
+    abort: Arc<AtomicBool>,
+    /// Dropped before the socket.
+    _private: PrivateMark,
     wake: UnixStream,
 }
 
@@ -79,6 +96,8 @@ impl Orders {
     /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be
     /// called after the app was imported, which may have installed others (`import signal`
     /// alone installs one for SIGINT).
+    ///
+    /// `abort`: what SIGABRT does; `None`: it kills at once.
     ///
     /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `listeners` are
     /// closed that instant, whatever the app does, so that a new arbiter can bind their
@@ -91,9 +110,11 @@ impl Orders {
         py: Python<'_>,
         arbiter: i32,
         listeners: Vec<Arc<OwnedFd>>,
+        abort: Option<&AbortOrder<'_>>,
     ) -> io::Result<Self> {
         block()?;
-        call::catch_interrupts(py).map_err(io::Error::other)?;
+        let hook = abort.map(|abort| &abort.hook);
+        call::catch_interrupts(py, hook).map_err(io::Error::other)?;
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
@@ -102,11 +123,15 @@ impl Orders {
             drain: flag(),
             quit: flag(),
             reopen: flag(),
+            abort: flag(),
+            _private: PrivateMark::new(&wake),
             wake,
         };
         let wake = || -> io::Result<SendByte> {
             // A full socket means that the loop will wake anyway.
-            let to = waker.try_clone()?.into();
+            let to = OwnedFd::from(waker.try_clone()?);
+            // The handler stands to the end of the process.
+            keep_private(&to);
             Ok(SendByte { to, byte: 1 })
         };
         let orphaned = WhenOrphaned {
@@ -127,6 +152,18 @@ impl Orders {
         ignore_arbiter_signals()?;
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;
+        if let Some(&AbortOrder { cell, limit, .. }) = abort {
+            let action = call::Abort;
+            let leave = (SetFlag(Arc::clone(&orders.drain)), close_flag());
+            let told = (SetFlag(Arc::clone(&orders.abort)), wake()?);
+            let stuck = WhenStuck {
+                cell,
+                limit,
+                action,
+            };
+            install(Signal::SIGABRT, (leave, stuck, told))?;
+            signal::interrupt_calls_once(Signal::SIGABRT)?;
+        }
         if signal::was_swallowed(Signal::SIGUSR1) {
             orders.reopen.store(true, Ordering::Relaxed);
         }
@@ -148,6 +185,11 @@ impl Orders {
     /// TERM: finish and leave.
     pub(super) fn drain(&self) -> bool {
         self.drain.load(Ordering::Relaxed)
+    }
+
+    /// ABRT: end the request in hand, and leave.
+    pub(super) fn abort(&self) -> bool {
+        self.abort.load(Ordering::Relaxed)
     }
 
     /// The order to leave, for those who cannot ask us.

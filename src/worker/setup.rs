@@ -49,8 +49,7 @@ impl<'a> EventLoop<'a> {
     ) -> io::Result<Self> {
         let start = spec.start;
         let settings = &start.settings;
-        let cell = spec.scoreboard.cell(spec.cell);
-        let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
+        let cell = spec.own_cell()?;
         let counters = spec.scoreboard.counters(spec.cell);
         let entry = WorkerEntry { cell, counters };
         let poller = Arc::new(Poller::new()?);

@@ -1,10 +1,11 @@
 //! What a new worker is given.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use rcorn_app::hooks::WorkerHooks;
 use rcorn_link::Start;
-use rcorn_scoreboard::Scoreboard;
+use rcorn_scoreboard::{Cell, Scoreboard};
 
 /// What a new worker is given.
 #[derive(Debug)]
@@ -26,4 +27,12 @@ pub struct WorkerSpec<'a> {
     pub probe: bool,
     /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
     pub hooks: Option<WorkerHooks>,
+}
+
+impl WorkerSpec<'_> {
+    /// The worker's cell.
+    pub(super) fn own_cell(&self) -> io::Result<&'static Cell> {
+        let cell = self.scoreboard.cell(self.cell);
+        cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))
+    }
 }

@@ -23,7 +23,15 @@ impl Unlocked for Attached<'_> {
     }
 
     fn must_leave(&self) -> bool {
-        call::interrupted()
+        // Runs Python's handlers of the signals that came meanwhile, in the main thread: what one
+        // raises is for `lost_error` to take.
+        match self.0.check_signals() {
+            Ok(()) => call::interrupted(),
+            Err(error) => {
+                error.restore(self.0);
+                true
+            }
+        }
     }
 }
 
@@ -37,6 +45,7 @@ pub(super) fn lost_error(lost: Lost) -> PyErr {
         Lost::Gone(_) => PyConnectionResetError::new_err(text),
         Lost::Stalled(..) | Lost::TooSlow(_) => PyTimeoutError::new_err(text),
         Lost::Short => PyOSError::new_err(text),
-        Lost::Leaving => PySystemExit::new_err(0),
+        // What a signal's handler raised, in the main thread.
+        Lost::Leaving => Python::attach(PyErr::take).unwrap_or_else(|| PySystemExit::new_err(0)),
     }
 }

@@ -4,6 +4,7 @@
 //! GIL convoy).
 
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -89,6 +90,27 @@ impl Channel {
             lost: AtomicBool::new(false),
             write_buffer: Lock::default(),
         }))
+    }
+
+    /// A copy of the socket for the app, which has the connection to itself from now on. Its time
+    /// is not limited: it may wait for its client.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
+    pub fn give_socket(&self) -> io::Result<OwnedFd> {
+        let copy = self.0.transport.copy()?;
+        if let Some(entry) = &self.0.timeouts.entry {
+            entry.cell.request_entry().wait();
+        }
+        Ok(copy)
+    }
+
+    /// The app's time with the connection is over.
+    pub fn end_socket(&self) {
+        if let Some(entry) = &self.0.timeouts.entry {
+            entry.cell.request_entry().resume(Duration::ZERO);
+        }
     }
 
     /// What the bytes go through.

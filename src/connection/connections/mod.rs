@@ -177,6 +177,7 @@ impl<E> Connections<E> {
             // Nothing was asked, nothing is owed; or the client had its time to read our last
             // response.
             Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => {
+                connection.channel.transport().shut_down();
                 self.close(connection);
                 Expired::Nothing
             }
@@ -205,6 +206,13 @@ impl<E> Connections<E> {
     pub fn shorten_waits(&self, until: Monotonic) {
         self.parking
             .shorten(until, |parked| parked.state.waiting.is_for_request());
+    }
+
+    /// Lets no connection wait longer than until then for anything but a response to be taken.
+    pub fn shorten_waits_for_client(&self, until: Monotonic) {
+        self.parking.shorten(until, |parked| {
+            !matches!(parked.state.waiting, Waiting::Response(_))
+        });
     }
 
     /// Gives every parked connection to the siblings; those that the queue does not take stay.

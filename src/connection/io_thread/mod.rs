@@ -22,6 +22,7 @@ use nix::sys::time::TimeSpec;
 use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Scoreboard};
 use rcorn_sys::clock;
+use rcorn_sys::private::PrivateMark;
 use rcorn_types::Monotonic;
 
 use crate::channel::{Channel, WeakChannel, WriteOffload};
@@ -78,6 +79,8 @@ struct Shared<E> {
     discarded: Lock<Vec<E>>,
     has_discarded: AtomicBool,
     asleep: AtomicBool,
+    /// Dropped before the bell.
+    _private: PrivateMark,
     bell: EventFd,
     /// Whether the thread runs; `None` inside: it could not be started.
     thread: OnceLock<Option<()>>,
@@ -107,6 +110,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         leaving: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell = EventFd::from_value_and_flags(0, flags)?;
         Ok(Self(Arc::new(Shared {
             parking: Arc::clone(connections.parking()),
             poller,
@@ -122,7 +126,8 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             discarded: Lock::new(Vec::new()),
             has_discarded: AtomicBool::new(false),
             asleep: AtomicBool::new(true),
-            bell: EventFd::from_value_and_flags(0, flags)?,
+            _private: PrivateMark::new(&bell),
+            bell,
             thread: OnceLock::new(),
         })))
     }

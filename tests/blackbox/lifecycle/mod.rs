@@ -1,5 +1,6 @@
 //! Starting, stopping, and everything that happens to processes in between.
 
+mod aborted;
 mod boot_failure;
 mod chaos;
 mod child_signals;
