@@ -55,6 +55,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub expect_continue: bool,
+    /// The client wants to speak WebSocket (RFC 6455 section 4.1).
+    pub upgrades_to_websocket: bool,
     /// The authority of a target in absolute form.
     pub authority: Option<Span>,
     /// The authority asked for: that of the target, or else the value of Host (RFC 9112 section
@@ -224,6 +226,7 @@ fn parse_fields(
     head.fields.clear();
     head.field_host = None;
     head.expect_continue = false;
+    head.upgrades_to_websocket = false;
     // The fields differ from the previous ones, even if they are refused.
     head.serial = head.serial.wrapping_add(1);
     head.whole.clear();
@@ -358,6 +361,11 @@ fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
             }
             // In an HTTP/1.0 request it is ignored (RFC 9110 section 10.1.1).
             head.expect_continue = head.version == Version::Http11;
+        }
+        7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            let mut tokens = value.split(|byte| *byte == b',').map(bytes::trimmed);
+            head.upgrades_to_websocket |=
+                tokens.any(|token| token.eq_ignore_ascii_case(b"websocket"));
         }
         10 if name.eq_ignore_ascii_case(b"connection") => {
             for token in value.split(|byte| *byte == b',').map(bytes::trimmed) {

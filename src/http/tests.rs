@@ -64,6 +64,24 @@ fn forms_of_the_target() {
 }
 
 #[test]
+fn an_upgrade_to_websocket_is_noted() {
+    let mut head = Head::default();
+    for (fields, expected) in [
+        ("Upgrade: websocket\r\n", true),
+        ("upgrade: h2c, WebSocket\r\n", true),
+        ("upgrade: h2c, WebSocket\r\n", true),
+        ("Upgrade: h2c\r\n", false),
+        ("Upgrade: websockets\r\n", false),
+        ("Sec-WebSocket-Version: 13\r\n", false),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let parsed = parse_head(request.as_bytes(), &Limits::default(), &mut head);
+        assert!(matches!(parsed, Ok(Progress::Done(()))));
+        assert_eq!(head.upgrades_to_websocket, expected, "{fields}");
+    }
+}
+
+#[test]
 fn the_same_fields_are_not_parsed_again_and_say_the_same() {
     let limits = Limits::default();
     let mut head = Head::default();

@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 use rcorn_app::hooks::WorkerHooks;
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
-use rcorn_python::traceback;
+use rcorn_python::{call, traceback};
 use rcorn_scoreboard::Metric;
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
@@ -189,6 +189,10 @@ impl RequestHandler {
             http11: head.version == Version::Http11,
             keep_alive,
             coalesce: keep_alive && self.coalescing.waits(),
+            // A body would be read by both.
+            offers_socket: head.upgrades_to_websocket
+                && input.is_none()
+                && request.variables.is_none(),
         };
         let channel = &connection.channel;
         let served = match rules.hooks {
@@ -221,7 +225,7 @@ impl RequestHandler {
         channel: &Channel,
         constraints: ResponseConstraints,
     ) -> PyResult<Served> {
-        let request = match hooks.pre_request(py, environ) {
+        let request = match call::in_app(|| hooks.pre_request(py, environ)) {
             Ok(request) => request,
             Err(error) => {
                 return Ok(Served {
@@ -236,7 +240,9 @@ impl RequestHandler {
             .app
             .serve(py, &mut self.exchange, environ, channel, constraints)?;
         self.exchange.with_response_head(|head| {
-            hooks.post_request(py, request, environ, head, served.status, served.sent);
+            call::in_app(|| {
+                hooks.post_request(py, request, environ, head, served.status, served.sent);
+            });
         });
         Ok(served)
     }

@@ -3,12 +3,14 @@
 
 use std::io::IoSlice;
 
+use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use rcorn_python::{call, traceback};
 
 use super::attached::{Attached, lost_error};
+use super::client_socket::ClientSocket;
 use super::file::FileWrapper;
 use super::forked_child::end_forked_child;
 use super::response::{ResponseConstraints, Stage};
@@ -62,6 +64,9 @@ pub enum ExchangeError {
     Leaving,
 }
 
+/// The status in the log of a connection that the app has taken: Switching Protocols.
+const SWITCHED: u16 = 101;
+
 /// The app, which all request slots of a worker call.
 #[derive(Debug)]
 pub struct WsgiApp {
@@ -97,6 +102,9 @@ impl WsgiApp {
         let (exchange, start_response) = slot.begin(py)?;
         let state = exchange.get();
         state.response().open(channel.clone(), constraints);
+        if constraints.offers_socket {
+            ClientSocket::offer(&exchange, environ)?;
+        }
         let outcome = call::in_app(|| {
             let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
             let sent = self.send(py, state, &result);
@@ -192,6 +200,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             Ok(())
         }
         Stage::Open | Stage::Idle => Err(WsgiViolation::NeverStarted.into()),
+        Stage::Taken => Ok(()),
         Stage::Streaming => {
             drop(response);
             // write() was used: the rest follows it.
@@ -254,8 +263,10 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
 
 /// Sends a file by sendfile(2); `false` when it must be iterated instead.
 fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
-    if state.response().stage == Stage::Open {
-        return Err(WsgiViolation::NeverStarted.into());
+    match state.response().stage {
+        Stage::Open => return Err(WsgiViolation::NeverStarted.into()),
+        Stage::Taken => return Ok(true),
+        Stage::Idle | Stage::Headed | Stage::Streaming => {}
     }
     let Some(source) = wrapper.regular_file(py)? else {
         return Ok(false);
@@ -280,6 +291,23 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     state.response().done(fragment);
     sent.map_err(lost_error)?;
     Ok(true)
+}
+
+/// What the outcome means when the app has taken the connection: it has ended with the call.
+fn judge_taken(py: Python<'_>, outcome: PyResult<Option<PyErr>>) -> Served {
+    let error = match outcome {
+        Err(_) if call::interrupted() => Some(ExchangeError::Leaving),
+        // gunicorn's workers take it for the end of such a call: flask-sock raises it.
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => None,
+        Err(error) => Some(ExchangeError::App(traceback::format(py, &error))),
+        Ok(closed) => closed.map(|error| ExchangeError::Close(traceback::format(py, &error))),
+    };
+    Served {
+        status: SWITCHED,
+        sent: 0,
+        ending: Ending::Close,
+        error,
+    }
 }
 
 /// What the outcome of the call means for the client and the log.
@@ -309,6 +337,10 @@ fn judge(
             error: Some(error),
         }
     };
+    if stage == Stage::Taken {
+        channel.end_socket();
+        return judge_taken(py, outcome);
+    }
     match outcome {
         Err(_) if call::interrupted() => failed(ExchangeError::Leaving),
         Err(error) if channel.is_lost() => {

@@ -109,6 +109,33 @@ impl FileWrapper {
         Ok((!end).then_some(block))
     }
 
+    /// Whether `seek` may be used: Werkzeug asks before it sends a range, and reads the file from
+    /// its beginning otherwise.
+    fn seekable(&self, py: Python<'_>) -> PyResult<bool> {
+        let file = self.file.bind(py);
+        match call::optional_attribute(file, intern!(py, "seekable"))? {
+            Some(seekable) => seekable.call0()?.is_truthy(),
+            None => file.hasattr(intern!(py, "seek")),
+        }
+    }
+
+    /// The file's own `seek`.
+    #[pyo3(signature = (offset, whence=0))]
+    fn seek<'py>(
+        &self,
+        py: Python<'py>,
+        offset: &Bound<'py, PyAny>,
+        whence: i32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let seek = intern!(py, "seek");
+        self.file.bind(py).call_method1(seek, (offset, whence))
+    }
+
+    /// The file's own `tell`.
+    fn tell<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.file.bind(py).call_method0(intern!(py, "tell"))
+    }
+
     /// Closes the file, if it can be closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let file = self.file.bind(py);

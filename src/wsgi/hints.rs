@@ -81,7 +81,7 @@ impl Builtin for EarlyHints {
             match response.stage {
                 Stage::Open | Stage::Headed => response.interim_channel(),
                 Stage::Idle => return Err(WsgiViolation::HintsOver.into()),
-                Stage::Streaming => return Err(WsgiViolation::HintsLate.into()),
+                Stage::Streaming | Stage::Taken => return Err(WsgiViolation::HintsLate.into()),
             }
         };
         if let Some(channel) = channel {

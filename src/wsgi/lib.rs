@@ -8,6 +8,7 @@
 
 mod attached;
 mod body;
+mod client_socket;
 mod declare;
 mod environ;
 mod errors;

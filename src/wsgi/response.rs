@@ -37,6 +37,8 @@ pub struct ResponseConstraints {
     pub keep_alive: bool,
     /// Responses to other clients follow at once: a complete one may leave with them.
     pub coalesce: bool,
+    /// The client wants to speak another protocol: the app may take the connection.
+    pub offers_socket: bool,
 }
 
 /// How far a response has come.
@@ -50,6 +52,8 @@ pub(super) enum Stage {
     Headed,
     /// The head was sent: only the rest of the body, or an abort, may follow.
     Streaming,
+    /// The app has taken the connection: what it gives is not sent.
+    Taken,
 }
 
 /// The fields that every head ends with, unless the app gave its own. Whole lines.
@@ -140,6 +144,19 @@ impl Response {
     pub(super) fn end(&mut self) {
         self.stage = Stage::Idle;
         self.channel = None;
+    }
+
+    /// Gives the connection to the app. No part of a response may have been sent.
+    pub(super) fn give_socket(&mut self) -> Result<Channel, WsgiViolation> {
+        match self.stage {
+            Stage::Open | Stage::Headed => {}
+            Stage::Streaming => return Err(WsgiViolation::SocketLate),
+            Stage::Idle | Stage::Taken => return Err(WsgiViolation::SocketOver),
+        }
+        let channel = self.channel.clone().ok_or(WsgiViolation::SocketOver)?;
+        self.stage = Stage::Taken;
+        self.head.clear();
+        Ok(channel)
     }
 
     /// The status that was declared; 0 before.
@@ -261,6 +278,7 @@ impl Response {
         match self.stage {
             Stage::Idle => return Err(WsgiViolation::Over),
             Stage::Open => return Err(WsgiViolation::NotStarted),
+            Stage::Taken => return Err(WsgiViolation::SocketTaken),
             Stage::Headed => {
                 self.complete_head(None, common);
                 fragment.head = std::mem::take(&mut self.head);
@@ -367,7 +385,7 @@ impl Response {
             }
             // Parts may wait for their next one.
             Stage::Streaming => {}
-            Stage::Idle | Stage::Open => return None,
+            Stage::Idle | Stage::Open | Stage::Taken => return None,
         }
         Some((self.channel.clone()?, fragment))
     }

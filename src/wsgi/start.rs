@@ -74,7 +74,11 @@ impl Exchange {
             return Ok(());
         }
         let prepared = self.response().part(part.len(), &self.common_headers());
-        let (channel, mut fragment) = prepared?;
+        let (channel, mut fragment) = match prepared {
+            Ok(prepared) => prepared,
+            Err(WsgiViolation::SocketTaken) => return Ok(()),
+            Err(violation) => return Err(violation.into()),
+        };
         // The first part is sent at once. What follows waits, for a short time, for the app's next
         // part.
         if !fragment.begins() && part.len() <= MAX_HELD_PART_BYTES {
@@ -143,6 +147,8 @@ impl Builtin for StartResponse {
             _ if complete => return Err(WsgiViolation::Over.into()),
             Stage::Idle => return Err(WsgiViolation::Over.into()),
             Stage::Open => {}
+            // What flask-sock declares when its websocket has ended.
+            Stage::Taken => return bind_builtin::<Write>(this),
             Stage::Headed => {
                 if exc_info.is_none() {
                     return Err(WsgiViolation::Twice.into());

@@ -63,6 +63,15 @@ pub enum WsgiViolation {
     /// `early_hints` was kept and used later.
     #[error("early_hints was called after its request had ended")]
     HintsOver,
+    /// Something was to be sent on a connection that the app has taken.
+    #[error("the app has taken the client's socket: nothing else is sent")]
+    SocketTaken,
+    /// The client's socket was taken after the head was sent.
+    #[error("the client's socket was used after the response had begun")]
+    SocketLate,
+    /// The client's socket was kept and used later.
+    #[error("the client's socket was used after its request had ended")]
+    SocketOver,
     /// `write()` got something else.
     #[error("write() takes one bytes object, not '{0}'")]
     Written(String),
@@ -86,7 +95,10 @@ impl From<WsgiViolation> for PyErr {
             | WsgiViolation::NeverStarted
             | WsgiViolation::Over
             | WsgiViolation::HintsLate
-            | WsgiViolation::HintsOver => PyAssertionError::new_err(text),
+            | WsgiViolation::HintsOver
+            | WsgiViolation::SocketTaken
+            | WsgiViolation::SocketLate
+            | WsgiViolation::SocketOver => PyAssertionError::new_err(text),
         }
     }
 }

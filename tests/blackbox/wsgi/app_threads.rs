@@ -88,3 +88,30 @@ fn a_child_of_the_app_does_not_write_to_its_client() {
     assert_eq!(wire.read_reply().text(), "child: 5 hello");
     server.stop();
 }
+
+#[test]
+fn a_signal_handler_of_the_app_runs_while_it_waits_for_its_client() {
+    let app = "
+import signal
+def rings(number, frame):
+    raise TimeoutError('rang')
+def app(environ, start_response):
+    signal.signal(signal.SIGALRM, rings)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        body = environ['wsgi.input'].read()
+    except TimeoutError as error:
+        body = str(error).encode()
+    start_response('200 OK', [])
+    return [body]
+";
+    let server = Server::app("m:app")
+        .file("m.py", app)
+        .args(["-w", "1", "--request-buffer", "0"])
+        .start();
+    let mut wire = server.connect();
+    wire.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhell");
+    // The last byte does not come.
+    assert_eq!(wire.read_reply().text(), "rang");
+    server.stop();
+}

@@ -61,6 +61,95 @@ fn examples_are_clean_under_the_validator() {
     }
 }
 
+/// Bytes that the workers have read from files and sockets.
+fn bytes_read(server: &Server) -> u64 {
+    let read = |pid| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    server.workers().into_iter().map(read).sum()
+}
+
+const LARGE_FILE: u64 = 1_500_000_000;
+
+/// A server whose directory has a large file: `large`.
+fn with_large_file(app: &str) -> Builder {
+    let make = "
+import os
+with open('large', 'wb') as file:
+    file.truncate(1_500_000_000 - 4)
+    file.seek(0, os.SEEK_END)
+    file.write(b'end.')
+";
+    Server::app("m:app")
+        .args(["-w", "1"])
+        .file("m.py", format!("{make}{app}"))
+}
+
+#[test]
+fn a_file_wrapper_is_positioned_without_reading() {
+    let app = "
+class Hidden:
+    '''Only reads: neither seekable nor a file of the system.'''
+    def __init__(self, file): self.read = file.read
+def app(environ, start_response):
+    file = open('large', 'rb', buffering=0)
+    path = environ['PATH_INFO']
+    wrapper = environ['wsgi.file_wrapper'](Hidden(file) if path == '/hidden' else file, 512)
+    if path == '/hidden':
+        start_response('200 OK', [('Content-Length', '5')])
+        return [str(wrapper.seekable()).encode()]
+    assert wrapper.seekable() and wrapper.tell() == 0
+    wrapper.seek(-2000, os.SEEK_END)
+    assert wrapper.tell() == 1_500_000_000 - 2000
+    wrapper.seek(1000, 1) if path == '/relative' else wrapper.seek(wrapper.tell())
+    start_response('200 OK', [])
+    return wrapper if path != '/iterated' else iter(wrapper)
+";
+    let server = with_large_file(app).start();
+    server.wait_serving(1);
+    let before = bytes_read(&server);
+    let mut wire = server.connect();
+    for (path, length) in [("/", 2000), ("/iterated", 2000), ("/relative", 1000)] {
+        let reply = wire.get(path);
+        assert_eq!(reply.body.len(), length, "{path}");
+        assert!(reply.body.ends_with(b"\0end."), "{path}");
+    }
+    assert_eq!(wire.get("/hidden").text(), "False");
+    assert!(bytes_read(&server) - before < 1_000_000);
+    server.stop();
+}
+
+#[test]
+fn flask_sends_the_end_of_a_large_file_at_once() {
+    if lacks(&[Need::Packages]) {
+        return;
+    }
+    let app = "
+import flask
+app = flask.Flask(__name__)
+@app.route('/')
+def large():
+    return flask.send_file(os.path.abspath('large'))
+";
+    let server = with_large_file(app).python(venv::python()).start();
+    server.wait_serving(1);
+    let mut wire = server.connect();
+    let first = LARGE_FILE - 2000;
+    for range in [format!("{first}-"), "-2000".to_owned()] {
+        let before = bytes_read(&server);
+        wire.send(format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nRange: bytes={range}\r\n\r\n"
+        ));
+        let reply = wire.read_reply();
+        assert_eq!((reply.status, reply.body.len()), (206, 2000), "{range}");
+        assert!(reply.body.ends_with(b"\0end."), "{range}");
+        assert!(bytes_read(&server) - before < 10_000_000, "{range}");
+    }
+    server.stop();
+}
+
 #[test]
 fn werkzeug_and_bottle() {
     if lacks(&[Need::Packages]) {

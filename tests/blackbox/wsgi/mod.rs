@@ -1,5 +1,6 @@
 //! PEP 3333, and the frameworks on top of it.
 
+mod app_children;
 mod app_errors;
 mod app_object;
 mod app_threads;
@@ -7,6 +8,7 @@ mod environ;
 mod exchange;
 mod frameworks;
 mod violations;
+mod websocket;
 
 use std::fmt::Write;
 
