@@ -271,8 +271,8 @@ impl WorkerHooks {
             .map_err(|error| failure(py, &error, "post_worker_init"))
     }
 
-    /// What is called in the app when its request takes too long: `worker_abort`, whose exception is
-    /// for the app.
+    /// What is called in the app when its request takes too long: `worker_abort`, whose exception
+    /// is for the app.
     ///
     /// # Errors
     ///

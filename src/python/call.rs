@@ -184,8 +184,8 @@ unsafe impl AsyncSignalSafe for Abort {
 fn drop_number(_code: c_int) {}
 
 /// Makes an interrupt raise `SystemExit(0)`. With `on_abort`, an [`Abort`] calls that, unless it is
-/// Python's `None`, and raises `SystemExit(1)` if the call does not raise. Changes the C-level handlers of SIGINT and SIGABRT too:
-/// the caller sets its own after this.
+/// Python's `None`, and raises `SystemExit(1)` if the call does not raise. Changes the C-level
+/// handlers of SIGINT and SIGABRT too: the caller sets its own after this.
 ///
 /// # Errors
 ///

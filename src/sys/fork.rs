@@ -87,8 +87,8 @@ pub fn mark_forks() -> io::Result<()> {
     }
 }
 
-/// Whether this process has forked since [`mark_forks`]: a child may have copies of descriptors that
-/// were not private at that moment.
+/// Whether this process has forked since [`mark_forks`]: a child may have copies of descriptors
+/// that were not private at that moment.
 #[must_use]
 pub fn has_forked() -> bool {
     HAS_FORKED.load(Ordering::Relaxed)

@@ -82,7 +82,7 @@ impl<'a> Lifecycle<'a> {
     /// Whether the order to leave is still to be followed.
     pub(super) fn must_begin_to_leave(&self) -> bool {
         match self.leaving {
-            None => self.orders.drain(),
+            None => self.orders.drain() || self.orders.abort(),
             Some(Leaving::Aborted) => false,
             // That order came later, and counts more.
             Some(Leaving::Retired | Leaving::Orphaned | Leaving::Stopping(_)) => {

@@ -154,14 +154,14 @@ impl Orders {
         signal::reset(Signal::SIGABRT)?;
         if let Some(&AbortOrder { cell, limit, .. }) = abort {
             let action = call::Abort;
-            let leave = (SetFlag(Arc::clone(&orders.drain)), close_flag());
-            let told = (SetFlag(Arc::clone(&orders.abort)), wake()?);
+            let told = SetFlag(Arc::clone(&orders.abort));
+            let told = (told, close_flag(), wake()?);
             let stuck = WhenStuck {
                 cell,
                 limit,
                 action,
             };
-            install(Signal::SIGABRT, (leave, stuck, told))?;
+            install(Signal::SIGABRT, (stuck, told))?;
             signal::interrupt_calls_once(Signal::SIGABRT)?;
         }
         if signal::was_swallowed(Signal::SIGUSR1) {

@@ -14,6 +14,7 @@ fn a_request_that_takes_too_long_ends_its_worker() {
         .allow("Worker (pid")
         .allow("Request lost when worker")
         .allow("is hung")
+        .allow("Error handling request GET /held")
         .start();
     let mut wire = server.connect();
     wire.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
