@@ -104,7 +104,7 @@ fn flask_sock_and_simple_websocket() {
         // The key's answer of RFC 6455 section 1.3.
         assert_eq!(
             head.field("Sec-WebSocket-Accept"),
-            Some("s3pPLBmTxaQ9kYGzzhZRbK+xOo=")
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         );
         expect_said(&mut wire, "hello");
         expect_said(&mut wire, "again");
