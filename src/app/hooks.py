@@ -1,10 +1,20 @@
 # The objects that the hooks of a gunicorn.conf.py receive, with the attributes of gunicorn's. They live in templates and
 # workers. hooks.rs calls the methods whose name begins with an underscore.
+import _signal as signal
+import base64
 import importlib
 import logging
 import os
 import socket
 import sys
+import threading
+
+import _rcorn_loggers as loggers
+
+HOOKS = """on_starting on_reload when_ready pre_fork post_fork post_worker_init worker_int worker_abort pre_exec pre_request
+post_request child_exit worker_exit nworkers_changed on_exit""".split()
+# Those that gunicorn has and rcorn does not call.
+OTHER_HOOKS = "ssl_context on_dirty_starting dirty_post_fork dirty_worker_init dirty_worker_exit".split()
 
 
 def load(kind, place, directory, text):
@@ -30,27 +40,67 @@ def load(kind, place, directory, text):
         os.chdir(here)
 
 
+class SafeAtoms(loggers.Atoms):
+    """Values of a line of the access log, all of them escaped."""
+
+    def __init__(self, atoms):
+        dict.__init__(self, ((name, loggers.escaped(value)) for name, value in atoms.items()))
+
+
+class Setting:
+    """One setting, as gunicorn's `cfg.settings` has it."""
+
+    def __init__(self, name, value):
+        self.name = name
+        self.value = self.default = value
+
+    def get(self):
+        return self.value
+
+    def set(self, value):
+        self.value = value
+
+    def copy(self):
+        return Setting(self.name, self.value)
+
+    def __repr__(self):
+        return "<%s with value %r>" % (self.name, self.value)
+
+
 class Config:
-    """The settings, each as an attribute."""
+    """The settings, each as an attribute. What a hook changes is seen by hooks; rcorn itself has read its settings
+    before."""
 
-    is_ssl = False
-    ssl_options = {}
+    prog = "rcorn"
+    usage = "%(prog)s [OPTIONS] [APP_MODULE]"
     worker_class_str = "sync"
+    paste_global_conf = {}
 
-    def __init__(self, settings):
-        self.settings = settings
+    def __init__(self, values, hooks):
+        values = {**values, **hooks}
+        for name in (*HOOKS, *OTHER_HOOKS):
+            values[name] = values.get(name) or _no_hook
+        self.settings = {name: Setting(name, value) for name, value in _as_gunicorn(values).items()}
+        self.env_orig = dict(os.environ)
 
     def __getattr__(self, name):
         if name == "settings":
             raise AttributeError(name)
         try:
-            return self.settings[name]
+            return self.settings[name].get()
         except KeyError:
-            raise AttributeError("no configuration setting for: %s" % name) from None
+            raise AttributeError("No configuration setting for: %s" % name) from None
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__.get("settings", ()):
+            raise AttributeError("Invalid access!")
+        super().__setattr__(name, value)
 
     def set(self, name, value):
-        """Changes the value that hooks see. rcorn itself has read its settings before."""
-        self.settings[name.lower()] = value
+        try:
+            self.settings[name.lower()].set(value)
+        except KeyError:
+            raise AttributeError("No configuration setting for: %s" % name) from None
 
     @property
     def env(self):
@@ -62,7 +112,42 @@ class Config:
 
     @property
     def proc_name(self):
-        return self.settings["proc_name"] or self.settings["wsgi_app"] or "rcorn"
+        return self.settings["proc_name"].get() or self.settings["wsgi_app"].get() or "rcorn"
+
+    @property
+    def uid(self):
+        return self.user
+
+    @property
+    def gid(self):
+        return self.group
+
+    @property
+    def worker_class(self):
+        return Worker
+
+    @property
+    def logger_class(self):
+        return Logger
+
+    @property
+    def is_ssl(self):
+        return self.certfile or self.keyfile
+
+    @property
+    def ssl_options(self):
+        names = "keyfile certfile ssl_version cert_reqs ca_certs suppress_ragged_eofs do_handshake_on_connect ciphers"
+        return {name: self.settings[name].get() for name in names.split() if name in self.settings}
+
+    def forwarded_allow_networks(self):
+        return _networks(self.forwarded_allow_ips)
+
+    def proxy_allow_networks(self):
+        return _networks(self.proxy_allow_ips)
+
+
+def _no_hook(*_):
+    """Stands for a hook that the file does not define."""
 
 
 def _address(bind):
@@ -73,64 +158,159 @@ def _address(bind):
     return (host.strip("[]"), int(port)) if port.isdigit() else bind
 
 
-class Log:
-    """rcorn's error log, with the methods of gunicorn's logger."""
+def _as_gunicorn(values):
+    """Gives settings that rcorn keeps in another form the types that they have in gunicorn."""
+    for name in ("forwarded_allow_ips", "proxy_allow_ips", "uwsgi_allow_ips", "http_protocols"):
+        if isinstance(values[name], str):
+            values[name] = [part.strip() for part in values[name].split(",") if part]
+    user, group = values["user"], values["group"]
+    values["user"] = os.geteuid() if user is None else _number(user, "pwd", "getpwnam", "pw_uid")
+    values["group"] = os.getegid() if group is None else _number(group, "grp", "getgrnam", "gr_gid")
+    values["default_proc_name"] = values["wsgi_app"] or values["default_proc_name"]
+    values["logconfig_dict"] = values["logconfig_dict"] or {}
+    values["pythonpath"] = ",".join(values["pythonpath"]) or None
+    # `auto`: the app may be imported before the fork.
+    values["preload_app"] = bool(values["preload_app"])
+    return values
 
-    def __init__(self, write, cfg):
-        self._write = write
-        self.cfg = cfg
+
+def _number(name, module, function, field):
+    """The number of a user or group."""
+    name = str(name)
+    if name.isdigit():
+        return int(name)
+    return getattr(getattr(importlib.import_module(module), function)(name), field)
+
+
+def _networks(addresses):
+    import ipaddress
+
+    return [ipaddress.ip_network(address) for address in addresses if address != "*"]
+
+
+class Logger:
+    """gunicorn's logger object: it writes by the logger `gunicorn.error`, and so into rcorn's error log."""
+
+    LOG_LEVELS = {name: getattr(logging, name.upper()) for name in "critical error warning info debug".split()}
+    loglevel = logging.INFO
+    error_fmt = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
+    datefmt = "[%Y-%m-%d %H:%M:%S %z]"
+    access_fmt = "%(message)s"
+    syslog_fmt = "[%(process)d] %(message)s"
+    atoms_wrapper_class = SafeAtoms
+    logfile = None
+
+    def __init__(self, cfg):
         self.error_log = logging.getLogger("gunicorn.error")
         self.access_log = logging.getLogger("gunicorn.access")
+        self.error_handlers, self.access_handlers = [], []
+        self.lock = threading.Lock()
+        self.setup(cfg)
 
-    def _log(self, level, message, args, exc_info=None, **_):
-        if args:
-            mapping = len(args) == 1 and isinstance(args[0], dict) and args[0]
-            message = str(message) % (mapping or args)
-        if exc_info:
-            import traceback
+    def setup(self, cfg):
+        self.cfg = cfg
+        self.loglevel = self.LOG_LEVELS.get(str(cfg.loglevel).lower(), logging.INFO)
 
-            if isinstance(exc_info, BaseException):
-                exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
-            elif not isinstance(exc_info, tuple):
-                exc_info = sys.exc_info()
-            message = "%s\n%s" % (message, "".join(traceback.format_exception(*exc_info)).rstrip())
-        self._write(level, str(message))
+    def debug(self, msg, *args, **kwargs):
+        self.error_log.debug(msg, *args, **kwargs)
 
-    def debug(self, message, *args, **named):
-        self._log("debug", message, args, **named)
+    def info(self, msg, *args, **kwargs):
+        self.error_log.info(msg, *args, **kwargs)
 
-    def info(self, message, *args, **named):
-        self._log("info", message, args, **named)
-
-    def warning(self, message, *args, **named):
-        self._log("warning", message, args, **named)
+    def warning(self, msg, *args, **kwargs):
+        self.error_log.warning(msg, *args, **kwargs)
 
     warn = warning
 
-    def error(self, message, *args, **named):
-        self._log("error", message, args, **named)
+    def error(self, msg, *args, **kwargs):
+        self.error_log.error(msg, *args, **kwargs)
 
-    def critical(self, message, *args, **named):
-        self._log("critical", message, args, **named)
+    def critical(self, msg, *args, **kwargs):
+        self.error_log.critical(msg, *args, **kwargs)
 
-    def exception(self, message, *args, **named):
-        named.setdefault("exc_info", True)
-        self._log("error", message, args, **named)
+    def exception(self, msg, *args, **kwargs):
+        self.error_log.exception(msg, *args, **kwargs)
 
-    def log(self, level, message, *args, **named):
-        name = level if isinstance(level, str) else logging.getLevelName(level)
-        self._log(name.lower(), message, args, **named)
+    def log(self, lvl, msg, *args, **kwargs):
+        if isinstance(lvl, str):
+            lvl = self.LOG_LEVELS.get(lvl.lower(), logging.INFO)
+        self.error_log.log(lvl, msg, *args, **kwargs)
 
-    def setup(self, cfg):
-        pass
+    @property
+    def access_log_enabled(self):
+        cfg = self.cfg
+        return bool(cfg.accesslog or cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json)
+
+    def now(self):
+        import time
+
+        return time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
+
+    def atoms(self, resp, req, environ, request_time):
+        """The values that a format of the access log can name."""
+        import datetime
+
+        status = resp.status
+        if isinstance(status, str):
+            status = status.split(None, 1)[0]
+        sent = getattr(resp, "sent", None)
+        microseconds = request_time // datetime.timedelta(microseconds=1)
+        atoms = {
+            "h": environ.get("REMOTE_ADDR", "-"),
+            "l": "-",
+            "u": _user(environ) or "-",
+            "t": self.now(),
+            "r": " ".join((environ["REQUEST_METHOD"], environ["RAW_URI"], environ["SERVER_PROTOCOL"])),
+            "s": status,
+            "m": environ.get("REQUEST_METHOD"),
+            "U": environ.get("PATH_INFO"),
+            "q": environ.get("QUERY_STRING"),
+            "H": environ.get("SERVER_PROTOCOL"),
+            "b": "-" if sent is None else str(sent),
+            "B": sent,
+            "f": environ.get("HTTP_REFERER", "-"),
+            "a": environ.get("HTTP_USER_AGENT", "-"),
+            "T": microseconds // 1000000,
+            "D": microseconds,
+            "M": microseconds // 1000,
+            "L": "%d.%06d" % divmod(microseconds, 1000000),
+            "p": "<%s>" % os.getpid(),
+        }
+        for letter, values in (("i", getattr(req, "headers", req)), ("o", resp.headers), ("e", environ)):
+            values = values.items() if hasattr(values, "items") else values
+            atoms.update(("{%s}%s" % (name.lower(), letter), value) for name, value in values)
+        return atoms
+
+    def access(self, resp, req, environ, request_time):
+        if self.access_log_enabled:
+            atoms = self.atoms_wrapper_class(self.atoms(resp, req, environ, request_time))
+            self.access_log.info(self.cfg.access_log_format, atoms)
 
     def reopen_files(self):
-        pass
+        loggers.reopen_files()
+
+    def close_on_exec(self):
+        """Python's files are closed at an exec anyway (PEP 446)."""
+
+
+def _user(environ):
+    """The user of HTTP Basic authentication (RFC 7617)."""
+    scheme, _, credentials = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(credentials.strip()).split(b":", 1)[0].decode()
+    except ValueError:
+        return None
 
 
 class Application:
+    logger = prog = None
+    usage = Config.usage
+
     def __init__(self, cfg):
         self.cfg = cfg
+        self.app_uri = cfg.wsgi_app
         self.callable = None
 
     def wsgi(self):
@@ -184,6 +364,9 @@ class Worker:
     def notify(self):
         self.tmp.notify()
 
+    def is_parent_alive(self):
+        return os.getppid() == self.ppid
+
     # Called by hooks.rs.
 
     def _post_fork(self, pid):
@@ -200,15 +383,16 @@ class Worker:
         self.server._call("post_worker_init", self)
         return self.wsgi
 
-    def _pre_request(self, environ):
-        self.nr += 1
-        request = Request(environ)
+    def _pre_request(self, environ, fields, number):
+        """Returns the request object, and its header fields if the hook changed them."""
+        request = Request(self.cfg, environ, fields, number)
         self.server._call("pre_request", self, request)
-        return request
+        self.nr += 1
+        return request, request._apply(environ)
 
     def _post_request(self, request, environ, status, headers, sent):
         hook = self.server._names["post_request"]
-        given = (self, request or Request(environ), environ, Response(status, headers, sent))
+        given = (self, request, environ, Response(request, status, headers, sent))
         try:
             hook(*given[: self.server._post_request_arity])
         except Exception:
@@ -238,16 +422,22 @@ class Worker:
 
 
 class Server:
+    WORKER_BOOT_ERROR = 3
+    APP_LOAD_ERROR = 4
+    SIGNALS = [getattr(signal, "SIG" + name) for name in "HUP QUIT INT TERM TTIN TTOU USR1 USR2 WINCH".split()]
     master_name = "Master"
     reexec_pid = 0
     systemd = False
     worker_age = 0
+    pidfile = dirty_arbiter = dirty_pidfile = None
+    dirty_arbiter_pid = 0
+    worker_class = Worker
 
-    def __init__(self, names, settings, write, pid, listeners):
-        self._names = {name: value for name, value in names.items() if callable(value)}
+    def __init__(self, names, settings, pid, listeners):
+        self._names = {name: names[name] for name in HOOKS if callable(names.get(name))}
         self._listeners = listeners
-        self.cfg = Config(settings)
-        self.log = Log(write, self.cfg)
+        self.cfg = Config(settings, self._names)
+        self.log = Logger(self.cfg)
         self.app = Application(self.cfg)
         self.pid = pid
         self.master_pid = 0
@@ -265,6 +455,13 @@ class Server:
     @property
     def LISTENERS(self):
         return [socket.socket(fileno=os.dup(number)) for number in self._listeners]
+
+    def kill_worker(self, pid, sig):
+        os.kill(pid, sig)
+
+    def kill_workers(self, sig):
+        for pid in list(self.WORKERS):
+            self.kill_worker(pid, sig)
 
     # Called by hooks.rs.
 
@@ -338,21 +535,75 @@ def _arity(hook):
     return min(4, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
 
 
+class Field:
+    """An attribute of a request that comes from the environ, until a hook sets it."""
+
+    def __init__(self, get):
+        self.get = get
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, request, owner):
+        if request is None:
+            return self
+        changed = request._changed
+        return changed[self.name] if self.name in changed else self.get(request._environ)
+
+    def __set__(self, request, value):
+        request._changed[self.name] = value
+
+
+def _remote_addr(environ):
+    address, port = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
+    return (address, int(port)) if port else address
+
+
+def _version(environ):
+    return tuple(int(part) for part in environ["SERVER_PROTOCOL"].split("/")[1].split("."))
+
+
 class Request:
-    """gunicorn's request object, made from the environ."""
+    """gunicorn's request object. The environ is made before `pre_request`, unlike gunicorn's: what the hook changes is
+    applied to it."""
 
-    def __init__(self, environ):
-        self._environ = environ
-
-    method = property(lambda self: self._environ["REQUEST_METHOD"])
-    uri = property(lambda self: self._environ.get("RAW_URI", ""))
-    query = property(lambda self: self._environ.get("QUERY_STRING", ""))
-    scheme = property(lambda self: self._environ.get("wsgi.url_scheme", "http"))
-    body = property(lambda self: self._environ["wsgi.input"])
-    remote_addr = property(lambda self: (self._environ.get("REMOTE_ADDR", ""), self._environ.get("REMOTE_PORT", "")))
-    peer_addr = remote_addr
+    method = Field(lambda environ: environ["REQUEST_METHOD"])
+    uri = Field(lambda environ: environ.get("RAW_URI", ""))
+    path = Field(lambda environ: environ.get("RAW_URI", "").split("?", 1)[0])
+    query = Field(lambda environ: environ.get("QUERY_STRING", ""))
+    scheme = Field(lambda environ: environ.get("wsgi.url_scheme", "http"))
+    version = Field(_version)
+    remote_addr = Field(_remote_addr)
+    peer_addr = Field(_remote_addr)
+    body = Field(lambda environ: environ["wsgi.input"])
     fragment = ""
-    trailers = ()
+    unreader = None
+    must_close = False
+
+    def __init__(self, cfg, environ, fields, number):
+        self.cfg = cfg
+        self.headers = fields
+        self.trailers = []
+        self.req_number = number
+        self._environ = environ
+        self._changed = {}
+        self._original = tuple(fields)
+
+    @property
+    def limit_request_line(self):
+        return self.cfg.limit_request_line
+
+    @property
+    def limit_request_fields(self):
+        return self.cfg.limit_request_fields
+
+    @property
+    def limit_request_field_size(self):
+        return self.cfg.limit_request_field_size
+
+    @property
+    def max_buffer_headers(self):
+        return self.limit_request_fields * (self.limit_request_field_size + 2) + 4
 
     @property
     def proxy_protocol_info(self):
@@ -367,36 +618,101 @@ class Request:
             "proxy_port": int(environ["PROXY_PORT"]),
         }
 
-    @property
-    def path(self):
-        return self.uri.split("?", 1)[0]
+    def force_close(self):
+        self.must_close = True
 
-    @property
-    def version(self):
-        return tuple(int(part) for part in self._environ["SERVER_PROTOCOL"].split("/")[1].split("."))
+    def should_close(self):
+        if self.must_close:
+            return True
+        for name, value in self.headers:
+            if name == "CONNECTION":
+                value = value.lower().strip(" \t")
+                if value in ("close", "keep-alive"):
+                    return value == "close"
+        return self.version <= (1, 0)
 
-    @property
-    def headers(self):
-        found = []
-        for name, value in self._environ.items():
-            if name.startswith("HTTP_"):
-                found.append((name[5:].replace("_", "-"), value))
-            elif name in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-                found.append((name.replace("_", "-"), value))
-        return found
+    # Called by the worker object.
+
+    def _apply(self, environ):
+        """Applies the changes of a hook to the environ; returns the header fields if they are changed."""
+        for name, value in self._changed.items():
+            if name == "path":
+                from urllib.parse import unquote_to_bytes
+
+                environ["PATH_INFO"] = unquote_to_bytes(value.encode("latin-1")).decode("latin-1")
+            elif name == "version":
+                environ["SERVER_PROTOCOL"] = "HTTP/%d.%d" % value
+            elif name in KEYS:
+                environ[KEYS[name]] = value
+        headers = self.headers
+        if len(headers) == len(self._original) and tuple(headers) == self._original:
+            return None
+        before, after = _variables(self._original), _variables(headers)
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                if name in after:
+                    environ[name] = after[name]
+                else:
+                    environ.pop(name, None)
+        return list(headers)
+
+
+KEYS = {
+    "method": "REQUEST_METHOD",
+    "uri": "RAW_URI",
+    "query": "QUERY_STRING",
+    "scheme": "wsgi.url_scheme",
+    "body": "wsgi.input",
+}
+
+
+def _variables(fields):
+    """The variables of an environ for header fields."""
+    found = {}
+    for name, value in fields:
+        name = name.upper().replace("-", "_")
+        if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            name = "HTTP_" + name
+        if name in found:
+            value = (found[name] + "; " if name == "HTTP_COOKIE" else found[name] + ",") + value
+        found[name] = value
+    return found
 
 
 class Response:
     """gunicorn's response object, after the response was sent."""
 
     headers_sent = True
+    upgrade = False
+    version = "rcorn"
+    sock = None
 
-    def __init__(self, status, headers, sent):
+    def __init__(self, req, status, headers, sent):
+        self.req = req
+        self.cfg = req.cfg
         self.status = status
         self.status_code = int(status.split(" ", 1)[0])
-        self.headers = headers
         self.sent = sent
         self.response_length = None
+        self.chunked = self.must_close = False
         for name, value in headers:
-            if name.lower() == "content-length":
+            name = name.lower()
+            if name == "content-length":
                 self.response_length = int(value)
+            elif name == "transfer-encoding":
+                self.chunked = True
+            elif name == "connection":
+                self.must_close = value.lower() == "close"
+        # The app's own: rcorn's come last.
+        while headers and headers[-1][0].lower() in ("connection", "date", "server", "transfer-encoding"):
+            headers.pop()
+        self.headers = headers
+
+    def should_close(self):
+        return self.must_close
+
+    def is_chunked(self):
+        return self.chunked
+
+    def force_close(self):
+        self.must_close = True

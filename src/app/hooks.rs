@@ -3,12 +3,12 @@
 //! objects that hooks receive.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use rcorn_link::{Failure, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
 use rcorn_python::traceback;
-use rcorn_settings::{ConfigFile, Level, Settings, values};
+use rcorn_settings::{ConfigFile, Settings, values};
 use rcorn_sys::exit_now;
 use rcorn_sys::fork::is_forked_child;
 
@@ -32,11 +32,21 @@ pub struct WorkerHooks {
     has_post_request: bool,
 }
 
-/// Writes a record of `server.log`.
-#[pyfunction]
-fn write(level: &str, text: &str) {
-    let level = level.parse().unwrap_or(Level::Info);
-    log::record(level, format_args!("{text}"));
+/// A request whose hooks are called.
+#[derive(Debug)]
+pub struct HookedRequest<'py> {
+    /// The `Request` of `hooks.py`.
+    object: Bound<'py, PyAny>,
+    /// The header fields, pairs of name and value, if `pre_request` changed them.
+    changed_fields: Option<Bound<'py, PyList>>,
+}
+
+impl<'py> HookedRequest<'py> {
+    /// The header fields, pairs of name and value, if `pre_request` changed them.
+    #[must_use]
+    pub fn changed_fields(&self) -> Option<&Bound<'py, PyList>> {
+        self.changed_fields.as_ref()
+    }
 }
 
 /// The text of the Python configuration file, if it can be read. Called before privileges are
@@ -81,14 +91,10 @@ impl Hooks {
                 .call1((kind, place, &*directory, text))?;
             let settings = settings(py, start, &names)?;
             let listeners: Vec<i32> = start.listeners.iter().map(|listener| listener.fd).collect();
-            let write: Bound<'_, PyCFunction> = wrap_pyfunction!(write, py)?;
-            let server = source.getattr("Server")?.call1((
-                names,
-                settings,
-                write,
-                start.arbiter,
-                listeners,
-            ))?;
+            let server =
+                source
+                    .getattr("Server")?
+                    .call1((names, settings, start.arbiter, listeners))?;
             Ok(Some(Self {
                 server: server.unbind(),
             }))
@@ -309,20 +315,33 @@ impl WorkerHooks {
         Ok(())
     }
 
-    /// Calls `pre_request`; returns the request object for `post_request`.
+    /// Calls `pre_request`, if there is a hook of requests. `fields`: names and values of the header;
+    /// `number`: the how-manieth request of its connection it is, from 1.
     ///
     /// # Errors
     ///
     /// The hook raised.
-    pub fn pre_request<'py>(
+    pub fn pre_request<'py, 'a>(
         &self,
         py: Python<'py>,
         environ: &Bound<'py, PyDict>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if !self.has_pre_request {
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        number: u64,
+    ) -> PyResult<Option<HookedRequest<'py>>> {
+        if !self.has_pre_request && !self.has_post_request {
             return Ok(None);
         }
-        self.call(py, "_pre_request", (environ,)).map(Some)
+        let list = PyList::empty(py);
+        for (name, value) in fields {
+            let name = latin1(name).to_ascii_uppercase();
+            list.append(PyTuple::new(py, [name, latin1(value)])?)?;
+        }
+        let called = self.call(py, "_pre_request", (environ, list, number))?;
+        let (object, changed_fields) = called.extract()?;
+        Ok(Some(HookedRequest {
+            object,
+            changed_fields,
+        }))
     }
 
     /// Calls `post_request`. `head`: the header of the response as it was sent; `sent`: bytes of
@@ -330,20 +349,20 @@ impl WorkerHooks {
     pub fn post_request(
         &self,
         py: Python<'_>,
-        request: Option<Bound<'_, PyAny>>,
+        request: Option<&HookedRequest<'_>>,
         environ: &Bound<'_, PyDict>,
         head: &[u8],
         status: u16,
         sent: u64,
     ) {
-        if !self.has_post_request {
+        let Some(request) = request.filter(|_| self.has_post_request) else {
             return;
-        }
+        };
         let called = reply(py, head, status).and_then(|(status, headers)| {
             self.call(
                 py,
                 "_post_request",
-                (request, environ, status, headers, sent),
+                (&request.object, environ, status, headers, sent),
             )
         });
         if let Err(error) = called {
@@ -385,7 +404,7 @@ fn failure(py: Python<'_>, error: &PyErr, hook: &str) -> Failure {
 /// The status (`200 OK`) and the fields of a response header. If there is no header, the status is
 /// the number alone.
 fn reply<'py>(py: Python<'py>, head: &[u8], status: u16) -> PyResult<(String, Bound<'py, PyList>)> {
-    let text: String = head.iter().map(|byte| char::from(*byte)).collect();
+    let text = latin1(head);
     let mut lines = text.split("\r\n");
     let first = lines
         .next()
@@ -396,4 +415,9 @@ fn reply<'py>(py: Python<'py>, head: &[u8], status: u16) -> PyResult<(String, Bo
         headers.append(PyTuple::new(py, [name, value.trim()])?)?;
     }
     Ok((first.unwrap_or_else(|| status.to_string()), headers))
+}
+
+/// Bytes as Python's `str` of the WSGI standard has them.
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

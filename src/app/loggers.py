@@ -293,14 +293,14 @@ class Atoms(dict):
 
     def __init__(self, atoms):
         super().__init__(
-            (name, _escaped(value) if name.startswith("{") else value) for name, value in atoms.items()
+            (name, escaped(value) if name.startswith("{") else value) for name, value in atoms.items()
         )
 
     def __getitem__(self, name):
         return self.get(name.lower() if name.startswith("{") else name, "-")
 
 
-def _escaped(text):
+def escaped(text):
     if not isinstance(text, str):
         return text
     if not text.isprintable():

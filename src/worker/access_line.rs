@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use rcorn_wsgi::Served;
 
@@ -16,5 +16,13 @@ pub(super) struct AccessLine<'a, 'py> {
     pub(super) served: &'a Served,
     pub(super) duration: Duration,
     pub(super) response_head: &'a [u8],
+    pub(super) seen: Seen<'a, 'py>,
+}
+
+/// What the app and the hooks saw of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a, 'py> {
     pub(super) environ: Option<&'a Bound<'py, PyDict>>,
+    /// The header fields, pairs of name and value, if `pre_request` changed them.
+    pub(super) changed_fields: Option<&'a Bound<'py, PyList>>,
 }

@@ -1,6 +1,7 @@
 //! The access log of a worker: the record of one request, made only if there is an access log.
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use rcorn_app::loggers;
 use rcorn_http::path_info;
@@ -131,6 +132,9 @@ impl Record for Line<'_, '_> {
         pid().cast_unsigned()
     }
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        if let Some(fields) = self.about.seen.changed_fields {
+            return changed_header(fields, name, out).unwrap_or(false);
+        }
         let wanted = |field: &&rcorn_http::Field| {
             field
                 .name
@@ -159,7 +163,7 @@ impl Record for Line<'_, '_> {
         value.map(|value| out.extend_from_slice(value)).is_some()
     }
     fn environ(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        let Some(environ) = self.about.environ else {
+        let Some(environ) = self.about.seen.environ else {
             return false;
         };
         let mut find = || -> PyResult<bool> {
@@ -176,4 +180,23 @@ impl Record for Line<'_, '_> {
         };
         find().unwrap_or(false)
     }
+}
+
+/// Appends the value of the last field of this name.
+fn changed_header(fields: &Bound<'_, PyList>, name: &str, out: &mut Vec<u8>) -> PyResult<bool> {
+    let mut found = None;
+    for field in fields.iter() {
+        let (field, value): (String, Bound<'_, PyAny>) = field.extract()?;
+        if field.eq_ignore_ascii_case(name) {
+            found = Some(value);
+        }
+    }
+    let Some(value) = found else {
+        return Ok(false);
+    };
+    let value = value.str()?;
+    if !text::append_latin1(&value, out)? {
+        out.extend_from_slice(value.to_string_lossy().as_bytes());
+    }
+    Ok(true)
 }

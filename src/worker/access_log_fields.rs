@@ -127,9 +127,19 @@ impl Parts {
                 .map(|byte| char::from(*byte))
                 .collect::<String>()
         };
-        for field in &about.request.head.fields {
-            let name = latin1(field.name.of(bytes)).to_lowercase();
-            all.set_item(format!("{{{name}}}i"), latin1(field.value.of(bytes)))?;
+        match about.seen.changed_fields {
+            None => {
+                for field in &about.request.head.fields {
+                    let name = latin1(field.name.of(bytes)).to_lowercase();
+                    all.set_item(format!("{{{name}}}i"), latin1(field.value.of(bytes)))?;
+                }
+            }
+            Some(fields) => {
+                for field in fields.iter() {
+                    let (name, value): (String, Bound<'_, PyAny>) = field.extract()?;
+                    all.set_item(format!("{{{}}}i", name.to_lowercase()), value)?;
+                }
+            }
         }
         for line in about.response_head.split(|byte| *byte == b'\n').skip(1) {
             let line = latin1(line);
@@ -137,7 +147,7 @@ impl Parts {
                 all.set_item(format!("{{{}}}o", name.to_lowercase()), value.trim())?;
             }
         }
-        for (name, value) in about.environ.into_iter().flatten() {
+        for (name, value) in about.seen.environ.into_iter().flatten() {
             let name = name.str()?.to_string_lossy().to_lowercase();
             all.set_item(format!("{{{name}}}e"), value)?;
         }

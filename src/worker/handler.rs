@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use rcorn_app::hooks::WorkerHooks;
+use rcorn_app::hooks::{HookedRequest, WorkerHooks};
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
 use rcorn_python::{call, traceback};
@@ -19,7 +19,7 @@ use rcorn_wsgi::{
     ExchangeSlot, Input, ResponseConstraints, Served,
 };
 
-use super::access_line::AccessLine;
+use super::access_line::{AccessLine, Seen};
 use super::access_log::AccessLog;
 use super::buffer_body::BodyPlan;
 use super::connection::Connection;
@@ -64,6 +64,8 @@ struct Answered<'py> {
     refusal: Option<Refusal>,
     /// For the access log; `None`: there is none.
     environ: Option<Bound<'py, PyDict>>,
+    /// What the hooks of requests were called with.
+    hooked: Option<HookedRequest<'py>>,
 }
 
 impl RequestHandler {
@@ -121,10 +123,15 @@ impl RequestHandler {
             left,
             refusal,
             environ,
+            hooked,
         } = answered;
         let served = self.own_answer(connection, request, served, refusal);
-        self.end(py, request, &served, begun, environ.as_ref());
-        drop(environ);
+        let seen = Seen {
+            environ: environ.as_ref(),
+            changed_fields: hooked.as_ref().and_then(HookedRequest::changed_fields),
+        };
+        self.end(py, request, &served, begun, seen);
+        drop((environ, hooked));
         connection.state.served = connection.state.served.saturating_add(1);
         let is_last = is_alone && is_last(request, &served);
         match plan {
@@ -195,12 +202,17 @@ impl RequestHandler {
                 && request.variables.is_none(),
         };
         let channel = &connection.channel;
-        let served = match rules.hooks {
-            None => rules
-                .app
-                .serve(py, &mut self.exchange, &environ, channel, constraints)?,
+        let (served, hooked) = match rules.hooks {
+            None => {
+                let exchange = &mut self.exchange;
+                let app = &rules.app;
+                let served = app.serve(py, exchange, &environ, channel, constraints)?;
+                (served, None)
+            }
             Some(hooks) => {
-                self.serve_with_hooks(py, rules, hooks, &environ, channel, constraints)?
+                let number = connection.state.served.saturating_add(1);
+                let given = (hooks, request, number);
+                self.serve_with_hooks(py, rules, given, &environ, channel, constraints)?
             }
         };
         let (left, refusal) = match &input {
@@ -212,39 +224,48 @@ impl RequestHandler {
             left,
             refusal,
             environ: Some(environ),
+            hooked,
         })
     }
 
     /// With the hooks of a `gunicorn.conf.py` around it.
-    fn serve_with_hooks(
+    ///
+    /// `request`: the hooks, the request, and which of its connection it is.
+    fn serve_with_hooks<'py>(
         &mut self,
-        py: Python<'_>,
+        py: Python<'py>,
         rules: &Rules<'_>,
-        hooks: &WorkerHooks,
-        environ: &Bound<'_, PyDict>,
+        (hooks, request, number): (&WorkerHooks, &Request<'_>, u64),
+        environ: &Bound<'py, PyDict>,
         channel: &Channel,
         constraints: ResponseConstraints,
-    ) -> PyResult<Served> {
-        let request = match call::in_app(|| hooks.pre_request(py, environ)) {
-            Ok(request) => request,
+    ) -> PyResult<(Served, Option<HookedRequest<'py>>)> {
+        let text = request.text;
+        let fields = request.head.fields.iter();
+        let fields = fields.map(|field| (field.name.of(text), field.value.of(text)));
+        let called = call::in_app(|| hooks.pre_request(py, environ, fields, number));
+        let hooked = match called {
+            Ok(hooked) => hooked,
             Err(error) => {
-                return Ok(Served {
+                let served = Served {
                     status: 500,
                     sent: 0,
                     ending: Ending::Unanswered,
                     error: Some(ExchangeError::App(traceback::format(py, &error))),
-                });
+                };
+                return Ok((served, None));
             }
         };
         let served = rules
             .app
             .serve(py, &mut self.exchange, environ, channel, constraints)?;
         self.exchange.with_response_head(|head| {
+            let hooked = hooked.as_ref();
             call::in_app(|| {
-                hooks.post_request(py, request, environ, head, served.status, served.sent);
+                hooks.post_request(py, hooked, environ, head, served.status, served.sent);
             });
         });
-        Ok(served)
+        Ok((served, hooked))
     }
 
     /// There is no environ to call the app with: the request is refused, or the server failed.
@@ -265,6 +286,7 @@ impl RequestHandler {
             left: None,
             refusal,
             environ: None,
+            hooked: None,
         }
     }
 
@@ -275,11 +297,11 @@ impl RequestHandler {
         request: &Request<'_>,
         served: &Served,
         begun: Monotonic,
-        environ: Option<&Bound<'_, PyDict>>,
+        seen: Seen<'_, '_>,
     ) {
         self.entry.cell.request_entry().end(clock::coarse_now());
         self.count(served);
-        self.log_access(py, request, served, begun, environ);
+        self.log_access(py, request, served, begun, seen);
         if let Some(error) = &served.error {
             request.log_error(error);
         }
@@ -370,7 +392,7 @@ impl RequestHandler {
         request: &Request<'_>,
         served: &Served,
         begun: Monotonic,
-        environ: Option<&Bound<'_, PyDict>>,
+        seen: Seen<'_, '_>,
     ) {
         let Some(access) = &mut self.access else {
             return;
@@ -382,7 +404,7 @@ impl RequestHandler {
                 served,
                 duration,
                 response_head,
-                environ,
+                seen,
             };
             access.write(py, &line);
         });

@@ -174,3 +174,49 @@ def app(environ, start_response):
     server.log().expect("500 -");
     server.stop();
 }
+
+/// The app answers with what `objects.py` changes.
+const SHOWN: &str = "
+def app(environ, start_response):
+    names = 'HTTP_X_ID HTTP_X_GONE HTTP_X_A PATH_INFO REQUEST_METHOD QUERY_STRING RAW_URI'
+    body = ' '.join(str(environ.get(name)) for name in names.split()).encode()
+    headers = [('Content-Type', 'text/plain'), ('X-A', 'b'), ('Content-Length', str(len(body)))]
+    start_response('200 OK', headers)
+    return [body]
+";
+
+#[test]
+fn what_hooks_see_has_the_attributes_and_types_of_gunicorn() {
+    for (python, _version) in pythons()
+        .into_iter()
+        .filter(|(_, version)| *version >= (3, 9))
+    {
+        let server = with(include_str!("../../apps/conf/objects.py"))
+            .file("m.py", SHOWN)
+            .python(python)
+            .start();
+        server.wait_serving(1);
+        let mut wire = server.connect();
+        let fields = "Host: a\r\nX-A: one\r\nX-Gone: here\r\nX-A: two\r\n\r\n";
+        wire.send(format!("GET /a?b HTTP/1.1\r\n{fields}"));
+        assert_eq!(wire.read_reply().text(), "17 None one,two /a GET b /a?b");
+        wire.send(format!("GET /rewritten HTTP/1.1\r\n{fields}"));
+        let rewritten = "17 None one,two /other place PUT a=b /rewritten";
+        assert_eq!(wire.read_reply().text(), rewritten);
+        let log = server.log();
+        log.expect_count("17 - two|", 2);
+        log.expect("nr 0 of 1");
+        let headers = "[('Content-Type', 'text/plain'), ('X-A', 'b'), ('Content-Length', '29')]";
+        log.expect(&format!("nr 1, {headers} 200"));
+        log.expect("nr 1 of 2");
+        let text = server.stop().text().to_owned();
+        let looked: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("looked in"))
+            .collect();
+        assert_eq!(looked.len(), 13, "{looked:#?}");
+        for line in looked {
+            assert!(line.ends_with("as in gunicorn"), "{line}");
+        }
+    }
+}
