@@ -315,7 +315,8 @@ impl WorkerHooks {
         Ok(())
     }
 
-    /// Calls `pre_request`, if there is a hook of requests. `fields`: names and values of the header;
+    /// Calls `pre_request`, if there is a hook of requests. `fields`: names and values of the
+    /// header;
     /// `number`: the how-manieth request of its connection it is, from 1.
     ///
     /// # Errors

@@ -238,7 +238,7 @@ impl Error {
             Self::Unreadable { .. } => "-c must name a file that exists and is readable",
             Self::YamlValue { hint, .. } => hint,
             Self::ConfigRaised { text, .. } if text.contains("No module named 'gunicorn") => {
-                "install gunicorn beside rcorn, which does not run it; or take out what needs it: rcorn has its own logger and workers"
+                "rcorn does not need gunicorn: take out the import and the lines that use it (instead of gunicorn.SERVER, set server_header), or install gunicorn for the Python that runs the app"
             }
             Self::ConfigRaised { .. } => {
                 "fix the line, or keep code that needs the app out of this file"

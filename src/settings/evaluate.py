@@ -27,6 +27,8 @@ def lines_of(source):
                 for leaf in ast.walk(target):
                     if isinstance(leaf, ast.Name):
                         found[leaf.id] = node.lineno
+                    if isinstance(leaf, ast.Attribute) and isinstance(leaf.value, ast.Name):
+                        found[leaf.value.id + "." + leaf.attr] = node.lineno
             for part in ("body", "orelse", "finalbody"):
                 look(getattr(node, part, None) or [])
             for handler in getattr(node, "handlers", None) or []:
@@ -201,6 +203,16 @@ def evaluate():
     return names, place
 
 
+def server_names():
+    """What the file has made of gunicorn's name, which has no effect here."""
+    gunicorn = sys.modules.get("gunicorn")
+    usual = {"SERVER": "gunicorn", "SERVER_SOFTWARE": "gunicorn/%s" % getattr(gunicorn, "__version__", None)}
+    for name, value in usual.items():
+        value = getattr(gunicorn, name, value)
+        if value != usual[name]:
+            yield "gunicorn." + name, {"data": str(value)}, lines.get("gunicorn." + name)
+
+
 def raised(error):
     frames = traceback.extract_tb(error.__traceback__)
     own = [number for number, frame in enumerate(frames) if frame.filename == "<string>"]
@@ -225,6 +237,7 @@ try:
         text = b""
     lines = lines_of(text)
     answer = {"plain": is_plain(text), "names": [[name, found(value), lines.get(name)] for name, value in list(names.items()) if not name.startswith("_")]}
+    answer["names"] += server_names()
 except BaseException as error:
     answer = raised(error)
 with open(answer_to, "w", encoding="utf-8") as file:

@@ -32,6 +32,10 @@ impl PythonFile {
 /// `module`; its path or name.
 pub const EVALUATOR: &str = include_str!("evaluate.py");
 
+/// The beginning of names that the file has set in gunicorn's module, if that is installed:
+/// `gunicorn.SERVER` and `gunicorn.SERVER_SOFTWARE`.
+const GUNICORN: &str = "gunicorn.";
+
 /// What `evaluate.py` prints.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -80,6 +84,13 @@ pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<bool, Erro
         }
     };
     for (name, found, line) in names {
+        if name.starts_with(GUNICORN) {
+            reading.warn(
+                line,
+                &format!("{name} has no effect; set server_header instead (a text, or \"off\")"),
+            );
+            continue;
+        }
         let given = match found {
             NamedValue::Data(data) => FileValue::Data(data),
             NamedValue::Function(least, most) => FileValue::Function(least, most),

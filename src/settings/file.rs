@@ -201,7 +201,7 @@ impl Reading<'_> {
         }
     }
 
-    fn warn(&mut self, line: Option<u32>, text: &str) {
+    pub(super) fn warn(&mut self, line: Option<u32>, text: &str) {
         let place = Origin::File(Arc::clone(&self.file), line);
         self.warnings.push(format!("{place}: {text}"));
     }

@@ -486,7 +486,7 @@ fn a_file_that_needs_gunicorn_is_told_where_to_get_it() {
         let answer = answer.to_string();
         let error = with("gunicorn.conf.py", &answer, &[], &["x"]).unwrap_err();
         let hint = error.hint().unwrap_or_default();
-        assert!(hint.contains("install gunicorn beside rcorn"), "{hint}");
+        assert!(hint.contains("install gunicorn for the Python"), "{hint}");
     }
     let answer = r#"{"raised": {"text": "ModuleNotFoundError: No module named 'shop'", "traceback": "", "line": 1}}"#;
     let error = with("gunicorn.conf.py", answer, &[], &["x"]).unwrap_err();

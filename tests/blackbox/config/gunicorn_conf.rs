@@ -148,7 +148,7 @@ def start(uri, number): return '%s#%d' % (uri, number)
     let mut wire = server.connect();
     wire.get("/a");
     wire.get("/b");
-    server.log().expect("span /b#2 of True");
+    server.log().expect("span /b#1 of True");
     server.log().expect("Worker spawned by ");
     server.stop();
 }
@@ -307,5 +307,50 @@ fn effects_of_a_file_are_found() {
             Some(&expected.into()),
             "{text}: {answer}"
         );
+    }
+}
+
+/// What `import gunicorn` finds where it is installed.
+const GUNICORN: &str = "
+__version__ = '27.0.1'
+SERVER = 'gunicorn'
+SERVER_SOFTWARE = SERVER + '/' + __version__
+";
+
+#[test]
+fn the_name_that_a_file_gives_gunicorn_has_no_effect_and_the_log_says_what_has() {
+    let given = [
+        (
+            "import gunicorn\ngunicorn.SERVER = 'shop'",
+            "gunicorn.conf.py:2: gunicorn.SERVER has no effect; set server_header instead",
+        ),
+        (
+            "import gunicorn as g\ng.SERVER_SOFTWARE = 'shop'",
+            "gunicorn.conf.py: gunicorn.SERVER_SOFTWARE has no effect",
+        ),
+    ];
+    for (conf, warning) in given {
+        let server = with(conf).file("gunicorn/__init__.py", GUNICORN).start();
+        server.wait_serving(1);
+        server.log().expect(warning);
+        server.stop();
+    }
+    let server = with("import gunicorn")
+        .file("gunicorn/__init__.py", GUNICORN)
+        .start();
+    server.wait_serving(1);
+    assert_eq!(server.stop().text().matches("has no effect").count(), 0);
+}
+
+#[test]
+fn a_file_that_imports_gunicorn_where_it_is_not_installed_is_told_what_to_do() {
+    for conf in ["import gunicorn", "from gunicorn.glogging import Logger"] {
+        let ended = with(conf)
+            .allow("No module named 'gunicorn'")
+            .start()
+            .exit();
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let hint = "rcorn does not need gunicorn: take out the import";
+        assert!(ended.text().contains(hint), "{}", ended.text());
     }
 }
