@@ -68,7 +68,11 @@ mod tests {
         loop {
             match write_nowait(&writer, &chunk) {
                 Ok(written) => sum += written,
-                Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => return,
+                Err(error)
+                    if error.raw_os_error().map(Errno::from_raw) == Some(Errno::EOPNOTSUPP) =>
+                {
+                    return;
+                }
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                     break;
