@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use rcorn_python::observe::{CannotObserve, Observation, WritableMemory};
+use rcorn_python::observe::{CannotObserve, MOST_FUNCTIONS, Observation, WritableMemory};
 
 use super::deed::{By, Deed, Kind};
 use super::interpreter::{is_loaded, loaded};
@@ -30,6 +30,7 @@ enum Rule {
 
 struct Watched {
     module: &'static str,
+    /// May be an attribute of an attribute: `a.b`.
     function: &'static str,
     kind: Kind,
     what: &'static str,
@@ -103,6 +104,8 @@ const BUILT_IN: &[Watched] = &[
 const GENERATOR: &[Watched] = &[
     watched("_random", "random", Kind::Random, "draws a random number", Rule::Draw),
     watched("_random", "getrandbits", Kind::Random, "draws a random number", Rule::Draw),
+    watched("_random", "getstate", Kind::Random, "reads a random generator", Rule::Draw),
+    watched("_random", "setstate", Kind::Random, "seeds a random generator", Rule::Draw),
     watched("_random", "seed", Kind::Random, "seeds a random generator", Rule::Seed),
 ];
 
@@ -120,7 +123,20 @@ const LATER: &[Watched] = &[
     watched("_cffi_backend", "load_library", Kind::Foreign, "loads a C library", Rule::ByApp),
     watched("psycopg2._psycopg", "_connect", Kind::Database, "opens a database", Rule::Call),
     watched("pyodbc", "connect", Kind::Database, "opens a database", Rule::Call),
+    watched(OPENSSL, "openssl.rsa.generate_private_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.ec.generate_private_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.ed25519.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.x25519.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched("nacl._sodium", "lib.randombytes", Kind::Random, "draws random bytes", Rule::Call),
 ];
+
+/// The module of the library cryptography that calls OpenSSL, which draws by itself.
+const OPENSSL: &str = "cryptography.hazmat.bindings._rust";
+
+const _: () = assert!(
+    BUILT_IN.len() + GENERATOR.len() + LATER.len() <= MOST_FUNCTIONS,
+    "there are numbers for all"
+);
 
 /// The entry of a number: the place in all tables, one behind the other.
 fn entry(number: usize) -> Option<&'static Watched> {
@@ -187,12 +203,17 @@ fn watch_later(py: Python<'_>, name: &str) {
     let first = BUILT_IN.len().saturating_add(GENERATOR.len());
     for (number, watched) in (first..).zip(LATER) {
         if watched.module == name
-            && let Ok(function) = module.getattr(watched.function)
+            && let Some(function) = attribute(&module, watched.function)
         {
             // Libraries may be built in any way: what cannot be watched is not.
             drop(Observation::watch(&function, number, memory));
         }
     }
+}
+
+fn attribute<'py>(object: &Bound<'py, PyAny>, path: &str) -> Option<Bound<'py, PyAny>> {
+    path.split('.')
+        .try_fold(object.clone(), |object, name| object.getattr(name).ok())
 }
 
 /// What a call amounts to.

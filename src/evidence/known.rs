@@ -15,13 +15,8 @@ struct Known {
 
 const KNOWN: &[Known] = &[
     Known {
-        by: "tempfile.py",
-        kinds: &[Kind::Random, Kind::Identity],
-        why: "names of files; each file that is made is found by itself",
-    },
-    Known {
         by: "tempfile.py:_get_default_tempdir",
-        kinds: &[Kind::File],
+        kinds: &[Kind::File, Kind::Random, Kind::Identity],
         why: "a file that is removed at once, to see whether one can be made",
     },
     Known {
@@ -40,6 +35,11 @@ const KNOWN: &[Known] = &[
         why: "what is logged at import is logged once, with the id of who did it",
     },
     Known {
+        by: "aiohttp/_websocket/writer.py:<module>",
+        kinds: &[Kind::Random],
+        why: "masks of a client's WebSocket, which its peer sees in clear",
+    },
+    Known {
         by: "billiard/process.py:<module>",
         kinds: &[Kind::Random],
         why: "the key of multiprocessing, which a process and those it forks have in common",
@@ -55,6 +55,26 @@ const KNOWN: &[Known] = &[
         why: "closes a copy of the certificates, which it makes only of packages in an archive",
     },
     Known {
+        by: "filelock/_core/_shutdown.py:<module>",
+        kinds: &[Kind::Exit],
+        why: "gives back the locks of the process that ends",
+    },
+    Known {
+        by: "filelock/_core/_fork.py:<module>",
+        kinds: &[Kind::Identity],
+        why: "compares the id at each use, to find forks",
+    },
+    Known {
+        by: "filelock/_native/_unix.py:<module>",
+        kinds: &[Kind::Identity],
+        why: "compares the id at each use, to find forks",
+    },
+    Known {
+        by: "filelock/_native/_windows.py:<module>",
+        kinds: &[Kind::Identity],
+        why: "compares the id at each use, to find forks",
+    },
+    Known {
         by: "loguru/__init__.py:<module>",
         kinds: &[Kind::Exit],
         why: "closes what each process logs to",
@@ -65,9 +85,24 @@ const KNOWN: &[Known] = &[
         why: "what is logged at import is logged once, with the id of who did it",
     },
     Known {
+        by: "newrelic/packages/urllib3/util/connection.py:_has_ipv6",
+        kinds: &[Kind::Socket],
+        why: "asks whether there is IPv6, and closes the socket",
+    },
+    Known {
         by: "opentelemetry/context/__init__.py:create_key",
         kinds: &[Kind::Random],
         why: "names of variables of this process",
+    },
+    Known {
+        by: "paramiko/kex_curve25519.py",
+        kinds: &[Kind::Random],
+        why: "asks whether there is X25519; a connection makes a key of its own",
+    },
+    Known {
+        by: "paramiko/transport.py:<module>",
+        kinds: &[Kind::Exit],
+        why: "ends the threads of the process that ends",
     },
     Known {
         by: "passlib/utils/__init__.py:<module>",
@@ -128,11 +163,15 @@ const KNOWN: &[Known] = &[
 
 /// Code that does something of which no event tells, with the kind and the words for it: it is
 /// known by what else it does.
-const MEANINGS: &[(&str, Kind, &str)] = &[(
-    "multiprocessing/synchronize.py",
-    Kind::SharedMemory,
-    "makes a semaphore that processes share",
-)];
+const MEANINGS: &[(&str, Kind, &str)] = &[
+    (
+        "multiprocessing/synchronize.py",
+        Kind::SharedMemory,
+        "makes a semaphore that processes share",
+    ),
+    ("tempfile.py:rng", Kind::Random, "makes a random name"),
+    ("tempfile.py:__next__", Kind::Random, "makes a random name"),
+];
 
 /// What is meant by anything that such code does.
 pub(crate) fn meaning(passed: &[String]) -> Option<(Kind, &'static str)> {

@@ -36,13 +36,13 @@ pub(crate) struct Recorder {
 
 /// Modules that make random generators when they are imported, or that have their own, out of
 /// Python's sight.
-const GENERATORS: [(&str, &str); 6] = [
-    ("numpy.random.mtrand", "numpy's"),
-    ("torch", "torch's"),
-    ("tensorflow", "tensorflow's"),
-    ("uuid_utils", "uuid_utils'"),
-    ("fastuuid", "fastuuid's"),
-    ("ulid_rs", "ulid_rs'"),
+const GENERATORS: [&str; 6] = [
+    "numpy.random.mtrand",
+    "torch",
+    "tensorflow",
+    "uuid_utils",
+    "fastuuid",
+    "ulid_rs",
 ];
 
 impl Recorder {
@@ -118,7 +118,7 @@ impl Recorder {
     }
 
     fn imports(&self, py: Python<'_>, module: &str) {
-        let Some((name, _)) = GENERATORS.iter().find(|(name, _)| *name == module) else {
+        let Some(name) = GENERATORS.iter().find(|name| **name == module) else {
             return;
         };
         let place = Trace::app_place(current_frame(py), &self.places);
@@ -151,12 +151,10 @@ impl Recorder {
             let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut record.imported)
         };
-        for (name, whose) in GENERATORS {
+        for name in GENERATORS {
             if is_loaded(py, name) {
                 let place = imported.iter().find(|(other, _)| *other == name);
-                let what = format!(
-                    "imports {name}: {whose} random generators would repeat in every worker,"
-                );
+                let what = format!("imports {name}, whose numbers would repeat in every worker,");
                 self.keep(
                     Kind::Random,
                     place.and_then(|(_, place)| place.clone()),

@@ -1,0 +1,3 @@
+# 3 reads a random generator
+import random
+STATE = random.getstate()

@@ -1,0 +1,4 @@
+# 4 makes a random name
+import tempfile
+F = tempfile.SpooledTemporaryFile()
+N = tempfile.mktemp(dir='.')

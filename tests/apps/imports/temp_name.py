@@ -1,0 +1,3 @@
+# 3 makes a random name
+import tempfile
+SOCKET = tempfile.mktemp()
