@@ -345,7 +345,7 @@ class Worker:
         self.log = server.log
         self.timeout = server.cfg.timeout / 2.0
         self.booted = self.aborted = False
-        self.alive = True
+        self._alive = True
         self.nr = 0
         self.max_requests = server.cfg.max_requests or sys.maxsize
         self.reloader = None
@@ -354,6 +354,17 @@ class Worker:
 
     def __str__(self):
         return "<Worker %s>" % self.pid
+
+    @property
+    def alive(self):
+        return self._alive
+
+    @alive.setter
+    def alive(self, value):
+        """A hook that sets it to False lets the worker leave after its request, as gunicorn's does."""
+        self._alive = value
+        if not value and self.pid == os.getpid():
+            self.server._leave()
 
     @property
     def sockets(self):
@@ -399,25 +410,25 @@ class Worker:
             self.log.exception("Exception in post_request hook")
 
     def _worker_int(self):
-        self.alive = False
+        self._alive = False
         self.server._call_safely("worker_int", self)
 
     def _abort_request(self):
-        self.aborted, self.alive = True, False
+        self.aborted, self._alive = True, False
         self.server._call("worker_abort", self)
 
     def _abort_idle(self):
         if not self.aborted:
-            self.aborted, self.alive = True, False
+            self.aborted, self._alive = True, False
             self.server._call_safely("worker_abort", self)
 
     def _worker_abort(self, *_):
-        self.aborted, self.alive = True, False
+        self.aborted, self._alive = True, False
         self.server._call_safely("worker_abort", self)
         os._exit(1)
 
     def _worker_exit(self):
-        self.alive = False
+        self._alive = False
         self.server._call_safely("worker_exit", self.server, self)
 
 
@@ -433,7 +444,8 @@ class Server:
     dirty_arbiter_pid = 0
     worker_class = Worker
 
-    def __init__(self, names, settings, pid, listeners):
+    def __init__(self, names, settings, pid, listeners, leave):
+        self._leave = leave
         self._names = {name: names[name] for name in HOOKS if callable(names.get(name))}
         self._listeners = listeners
         self.cfg = Config(settings, self._names)
@@ -514,7 +526,7 @@ class Server:
         if worker is None:
             worker = Worker(self, age)
             worker.pid = pid
-        worker.alive = False
+        worker._alive = False
         self._call_safely("child_exit", self, worker)
 
     def _workers_changed(self, now, before):

@@ -2,8 +2,10 @@
 //! template executes the file again, and its workers inherit the functions. `hooks.py` has the
 //! objects that hooks receive.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
 use rcorn_link::{Failure, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
@@ -30,6 +32,20 @@ pub struct WorkerHooks {
     has_pre_request: bool,
     /// The file defines `post_request`.
     has_post_request: bool,
+}
+
+/// A hook has set `worker.alive` to False.
+static LEAVES: AtomicBool = AtomicBool::new(false);
+
+/// Whether a hook wants this worker to leave.
+pub fn hook_wants_to_leave() -> bool {
+    LEAVES.load(Ordering::Relaxed)
+}
+
+/// Notes that a hook wants this worker to leave.
+#[pyfunction]
+fn leave() {
+    LEAVES.store(true, Ordering::Relaxed);
 }
 
 /// A request whose hooks are called.
@@ -90,11 +106,15 @@ impl Hooks {
                 .getattr("load")?
                 .call1((kind, place, &*directory, text))?;
             let settings = settings(py, start, &names)?;
+            let leave: Bound<'_, PyCFunction> = wrap_pyfunction!(leave, py)?;
             let listeners: Vec<i32> = start.listeners.iter().map(|listener| listener.fd).collect();
-            let server =
-                source
-                    .getattr("Server")?
-                    .call1((names, settings, start.arbiter, listeners))?;
+            let server = source.getattr("Server")?.call1((
+                names,
+                settings,
+                start.arbiter,
+                listeners,
+                leave,
+            ))?;
             Ok(Some(Self {
                 server: server.unbind(),
             }))

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use rcorn_app::hooks::hook_wants_to_leave;
 use rcorn_python::fork::pid;
 use rcorn_scoreboard::Cell;
 use rcorn_settings::Settings;
@@ -30,6 +31,8 @@ pub(super) struct Retirement {
 pub(super) enum RetirementReason {
     /// It has served enough requests.
     Requests,
+    /// A hook has set `worker.alive` to False.
+    Hook,
     /// It has grown: KiB that it has, and that it may have.
     Memory { resident_kib: u64, limit_kib: u64 },
 }
@@ -38,7 +41,7 @@ impl RetirementReason {
     /// The memory that it has, if that is the reason.
     pub(super) fn memory_kib(self) -> Option<u64> {
         match self {
-            Self::Requests => None,
+            Self::Requests | Self::Hook => None,
             Self::Memory { resident_kib, .. } => Some(resident_kib),
         }
     }
@@ -48,6 +51,9 @@ impl fmt::Display for RetirementReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requests => f.write_str("Autorestarting worker after current request."),
+            Self::Hook => f.write_str(
+                "Autorestarting worker after current request: a hook has set worker.alive to False.",
+            ),
             Self::Memory {
                 resident_kib,
                 limit_kib,
@@ -83,6 +89,9 @@ impl Retirement {
     }
 
     fn reason(&mut self) -> Option<RetirementReason> {
+        if hook_wants_to_leave() {
+            return Some(RetirementReason::Hook);
+        }
         if let Some(limit_kib) = self.max_memory_kib
             && let Some(resident_kib) = self.resident_kib()
             && resident_kib > limit_kib

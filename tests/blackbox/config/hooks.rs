@@ -220,3 +220,24 @@ fn what_hooks_see_has_the_attributes_and_types_of_gunicorn() {
         }
     }
 }
+
+#[test]
+fn a_hook_that_ends_its_worker_has_it_replaced_and_loses_nothing() {
+    let conf = "
+def post_request(worker, req, environ, resp):
+    if environ['PATH_INFO'] == '/enough':
+        worker.alive = False
+";
+    let server = with(conf).start();
+    server.wait_serving(1);
+    let before = server.workers();
+    let mut wire = server.connect();
+    for page in ["/", "/enough", "/", "/"] {
+        assert_eq!(wire.get(page).status, 200, "{page}");
+    }
+    server.log().expect("a hook has set worker.alive to False");
+    server.wait_gone(before[0]);
+    server.wait_serving(1);
+    assert_eq!(server.get("/").status, 200);
+    assert_eq!(server.stop().text().matches("Booting worker").count(), 2);
+}

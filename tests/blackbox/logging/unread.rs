@@ -2,7 +2,9 @@
 //! server goes on, obeys orders and enforces timeouts, and says later how many records were lost.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -165,4 +167,22 @@ fn a_full_fifo_stops_nothing() {
         .args(["--error-logfile", log, "--access-logfile", log])
         .start();
     goes_on(server, &reader.unwrap().into(), "/");
+}
+
+#[test]
+fn a_pipe_that_is_full_before_the_start_stops_nothing() {
+    let (reader, writer) = pipe().unwrap();
+    let fill = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+    let mut fill = fill.unwrap();
+    while fill.write(&[b'x'; 4096]).is_ok() {}
+    let server = with_streams([Some(&writer), Some(&writer)]).start();
+    drop((writer, fill));
+    server.wait_serving(1);
+    assert_eq!(server.get("/").status, 200);
+    assert!(lost(&server) > 0);
+    server.stop();
+    drop(reader);
 }
