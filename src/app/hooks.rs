@@ -162,8 +162,8 @@ impl Hooks {
     }
 
     /// Calls `on_starting`, before the app is imported. A template that replaces a dead one calls
-    /// it too, because what the hook had set was lost. A reload does not, nor does a process that
-    /// has called it before (`again`).
+    /// it too, because what the hook had set was lost. A reload does not, nor does a check
+    /// (`is_check`).
     ///
     /// # Errors
     ///
@@ -172,9 +172,9 @@ impl Hooks {
         &self,
         py: Python<'_>,
         reason: TemplateReason,
-        again: bool,
+        is_check: bool,
     ) -> Result<(), Failure> {
-        if reason == TemplateReason::Reload || again {
+        if reason == TemplateReason::Reload || is_check {
             return Ok(());
         }
         let server = self.server.bind(py);
@@ -206,6 +206,22 @@ impl Hooks {
     /// Notes the pid of the worker that was forked after [`Hooks::pre_fork`].
     pub fn note_forked(&self, py: Python<'_>, pid: i32) {
         self.call(py, "_forked", (pid,));
+    }
+
+    /// Which of these hooks the file has.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python.
+    pub fn present<'n>(&self, py: Python<'_>, names: &[&'n str]) -> PyResult<Vec<&'n str>> {
+        let server = self.server.bind(py);
+        let mut present = Vec::new();
+        for name in names {
+            if server.call_method1("_has", (name,))?.extract()? {
+                present.push(*name);
+            }
+        }
+        Ok(present)
     }
 
     /// The hooks of the worker that this process has become.

@@ -6,7 +6,10 @@ use pyo3::prelude::*;
 
 use rcorn_link::Failure;
 use rcorn_log as log;
+use rcorn_python::fork::pid;
+use rcorn_python::streams::flush_standard_streams;
 use rcorn_settings::Settings;
+use rcorn_sys::exit_now;
 
 use super::develop;
 use super::load::{LoadError, load};
@@ -28,7 +31,13 @@ pub fn import<'py>(
             summary: "No application module specified.".to_owned(),
         });
     };
+    let importer = pid();
     let loaded = load(py, app);
+    if pid() != importer {
+        // A process that the import forked has come back from it: it serves nobody.
+        flush_standard_streams(py, |_error| {});
+        exit_now(i32::from(loaded.is_err()));
+    }
     if settings.reload {
         let error = loaded.as_ref().err().and_then(LoadError::raised);
         develop::report_directories(py, error, reports);

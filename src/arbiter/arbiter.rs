@@ -4,11 +4,11 @@ use rcorn_types::Monotonic;
 
 use super::event::{Action, Event};
 use super::generations::Generations;
-use super::life::{Life, Phase, worker_limit};
+use super::life::{Life, Phase, QUICK_STOP_TIME, worker_limit};
 use super::note::{Note, StopNote, TemplateNote};
 use super::order::Order;
 use super::step::Step;
-use super::templates::{LeaveLimits, TemplateEnd, TemplateStage, Templates};
+use super::templates::{LeaveLimits, TemplateEnd, Templates};
 use super::throttle::{EARLY_DEATH_AGE, Throttle};
 use super::upgrade::Upgrade;
 use super::values::{
@@ -139,7 +139,10 @@ impl Arbiter {
             Event::TemplateNotStarted(generation, reason) => {
                 self.template_not_started(generation, reason, step);
             }
-            Event::TemplateReady(generation) => self.templates.ready(generation),
+            Event::TemplateReady(generation) => {
+                let is_bare = self.generations.begins_bare(generation);
+                self.templates.ready(generation, is_bare);
+            }
             Event::TemplateFailed(generation, failure) => {
                 let limits = self.template_limits();
                 self.templates.end(generation, limits, step);
@@ -150,6 +153,8 @@ impl Arbiter {
                     self.tell_if_stopping(id, step);
                 }
             }
+            Event::Promoted(id, pid) => self.promoted(id, pid, step),
+            Event::NotPromoted(id) => self.not_promoted(id),
             Event::ForkFailed(id, reason) => self.fork_failed(id, &reason, step),
             Event::Ready(id, pid) => self.ready(id, pid, step),
             Event::BootFailed(id, failure) => {
@@ -266,8 +271,7 @@ impl Arbiter {
             self.ask_to_leave(id, quick, step);
         }
         // Templates that are ready stay to the end: the app's hooks run in them.
-        let is_unready = |stage: &TemplateStage| !matches!(stage, TemplateStage::Ready { .. });
-        for generation in self.templates.generations(is_unready) {
+        for generation in self.templates.generations(|stage| !stage.listens()) {
             self.end_template(generation, step);
         }
         self.generations.stop();
@@ -331,6 +335,25 @@ impl Arbiter {
         }
     }
 
+    /// A worker can be the template of its generation.
+    fn promoted(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
+        // Otherwise it leaves: its command socket is closed.
+        if let Some(generation) = self.workers.promote(id, step) {
+            let until = step.after(QUICK_STOP_TIME);
+            self.templates.replace(generation, pid, until);
+            self.generations.imports_apart = false;
+            step.act(Action::Promote(id, generation, pid));
+        }
+    }
+
+    /// What a worker's import did must not be shared.
+    fn not_promoted(&mut self, id: WorkerId) {
+        if let Some(generation) = self.workers.stays(id) {
+            self.templates.stays(generation);
+            self.generations.imports_apart = true;
+        }
+    }
+
     fn ready(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
         let Some(generation) = self.workers.ready(id, pid, step) else {
             return;
@@ -351,6 +374,7 @@ impl Arbiter {
         match self.workers.reap(pid, exit, step) {
             Reaped::Unknown => {}
             Reaped::Worker(worker, death) => self.worker_ended(&worker, death, step),
+            Reaped::Other if self.templates.reap_replaced(pid) => {}
             Reaped::Other => match self.templates.by_pid(pid) {
                 Some(generation) => self.template_ended(generation, pid, exit, step),
                 None => self.upgrade.reaped(pid, exit, step),

@@ -36,6 +36,11 @@ pub enum Event {
     Forked(WorkerId, Pid),
     /// Answer to [`Action::Fork`]: the fork failed, or the template ended before it answered.
     ForkFailed(WorkerId, String),
+    /// A worker of [`Action::ForkToPromote`] has imported the app, and can fork workers that have
+    /// it. Unless [`Action::Promote`] follows, it leaves.
+    Promoted(WorkerId, Pid),
+    /// A worker of [`Action::ForkToPromote`] stays a worker: its import must not be shared.
+    NotPromoted(WorkerId),
     /// The worker accepts requests.
     Ready(WorkerId, Pid),
     /// The worker could not boot; its exit follows.
@@ -92,6 +97,11 @@ pub enum Action {
     KillTemplate(Generation, Pid),
     /// Order the template of this generation to fork a worker; answer `Forked` or `ForkFailed`.
     Fork(WorkerId, CellIndex, Generation),
+    /// The same, of a worker that becomes the template if its import may be shared; answer
+    /// `Promoted` or `NotPromoted`, too.
+    ForkToPromote(WorkerId, CellIndex, Generation),
+    /// This worker is the template of this generation from now on. The one before is told to leave.
+    Promote(WorkerId, Generation, Pid),
     /// Send a signal to a worker; a template is asked only for [`Ask::DumpStacks`].
     Ask(Pid, Ask),
     /// Log what a worker that takes too long is doing: its stacks, its request, its state in the

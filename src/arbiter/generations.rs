@@ -10,7 +10,7 @@ use super::note::ReloadNote;
 use super::rollout::{Candidate, Probation, Rollout};
 use super::step::Step;
 use super::templates::{LeaveLimits, Templates};
-use super::values::{Generation, Policy};
+use super::values::{Generation, Import, Policy};
 
 /// This many deaths of new workers during the probation take a reload back.
 const ROLLBACK_DEATHS: u32 = 2;
@@ -27,6 +27,8 @@ pub(super) struct Generations {
     pub(super) rollout: Rollout,
     /// A reload was ordered that begins after the one under way.
     pub(super) reload_again: bool,
+    /// The import that was looked at last must not be shared.
+    pub(super) imports_apart: bool,
 }
 
 impl Generations {
@@ -38,6 +40,7 @@ impl Generations {
             newest: Generation(1),
             rollout: Rollout::None,
             reload_again: false,
+            imports_apart: false,
         }
     }
 
@@ -49,6 +52,35 @@ impl Generations {
     /// Whether this generation has not served yet.
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
         self.rollout.candidate() == Some(generation)
+    }
+
+    /// The policy that this generation has, or will have.
+    fn policy_of(&self, generation: Generation) -> &Policy {
+        match &self.rollout {
+            Rollout::Candidate(candidate) if candidate.generation == generation => {
+                &candidate.policy
+            }
+            Rollout::None | Rollout::Loading | Rollout::Candidate(_) | Rollout::Probation(_) => {
+                &self.policy
+            }
+        }
+    }
+
+    /// Whether the template of this generation waits for a worker to take its place. If the import
+    /// was not to be shared the last time, nobody waits for what it does this time.
+    pub(super) fn begins_bare(&self, generation: Generation) -> bool {
+        self.policy_of(generation).import == Import::FirstWorker && !self.imports_apart
+    }
+
+    /// How many workers of the candidate are forked at once, and whether one of them may become its
+    /// template. If each imports the app, one after the other would take too long.
+    pub(super) fn canaries(&self, candidate: Generation) -> (u32, bool) {
+        let policy = self.policy_of(candidate);
+        match policy.import {
+            Import::Workers => (policy.workers, false),
+            Import::FirstWorker if self.imports_apart => (policy.workers, true),
+            Import::Template | Import::FirstWorker => (1, false),
+        }
     }
 
     /// HUP. `is_rolling`: workers of an older generation still serve.

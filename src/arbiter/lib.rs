@@ -51,8 +51,8 @@ pub use note::{KillReason, Note, ReloadNote, StopNote, TemplateNote, UpgradeNote
 pub use order::Order;
 pub use templates::{TemplateStage, Templates};
 pub use values::{
-    BootFailure, BootFailureKind, CellIndex, Exit, Generation, OldFirst, Outcome, Pid, Policy,
-    RetireReason, WorkerId,
+    BootFailure, BootFailureKind, CellIndex, Exit, Generation, Import, OldFirst, Outcome, Pid,
+    Policy, RetireReason, WorkerId,
 };
 pub use worker::{Hang, Worker, WorkerStage};
 pub use workers::Workers;

@@ -8,7 +8,7 @@ use rcorn_types::Monotonic;
 use super::arbiter::Arbiter;
 use super::life::Phase;
 use super::step::Step;
-use super::values::{OldFirst, Outcome, WorkerId};
+use super::values::{Generation, OldFirst, Outcome, WorkerId};
 use super::worker::{Overdue, Worker, WorkerStage};
 
 impl Arbiter {
@@ -37,6 +37,7 @@ impl Arbiter {
         let max_age = self.generations.policy.max_age;
         self.workers.retire_aged(max_age, step);
         self.start_template(step);
+        self.fork_to_promote(step);
         self.fork_canary(step);
         self.grant_retire_token();
         self.drain_surplus(step);
@@ -64,6 +65,7 @@ impl Arbiter {
                 self.template_failure(generation, &failure, step);
             }
         }
+        self.templates.end_overdue_replaced(step);
     }
 
     /// Ends serving workers whose request takes too long. A beat says nothing about the time after
@@ -100,19 +102,54 @@ impl Arbiter {
 
     /// The generation in force needs its template, unless the throttle says not yet.
     fn start_template(&mut self, step: &mut Step<'_>) {
-        let generation = self.generations.current;
-        if !self.templates.contains(generation) && self.throttle.closed_until(step.now).is_none() {
-            self.templates.order(generation, step);
+        if self.lacks_template() && self.throttle.closed_until(step.now).is_none() {
+            self.templates.order(self.generations.current, step);
         }
     }
 
-    /// Forks the first worker of a reload.
+    /// Whether the generation in force has no template, nor a worker that may become one.
+    fn lacks_template(&self) -> bool {
+        let generation = self.generations.current;
+        !self.templates.contains(generation) && !self.workers.has_one_to_promote(generation)
+    }
+
+    /// Forks the workers that take the place of templates which do not have the app. Of the
+    /// generation in force also when no worker is missing: the next one is not to wait for an
+    /// import.
+    fn fork_to_promote(&mut self, step: &mut Step<'_>) {
+        let is_throttled = self.throttle.closed_until(step.now).is_some();
+        for generation in self.to_promote() {
+            if !is_throttled || self.generations.is_candidate(generation) {
+                self.workers.fork_to_promote(generation, step);
+            }
+        }
+    }
+
+    /// The generations whose template needs a worker that takes its place, but for the throttle.
+    fn to_promote(&self) -> Vec<Generation> {
+        let mut bare = self.templates.bare();
+        bare.retain(|generation| {
+            let is_wanted = self.generations.is_candidate(*generation)
+                || *generation == self.generations.current && self.wanted > 0;
+            is_wanted && !self.workers.has_one_to_promote(*generation)
+        });
+        bare
+    }
+
+    /// Forks the first workers of a reload.
     fn fork_canary(&mut self, step: &mut Step<'_>) {
         let Some(generation) = self.generations.rollout.candidate() else {
             return;
         };
         let has_canary = self.workers.count(|worker| worker.generation == generation) > 0;
-        if !has_canary && self.templates.can_fork(generation) {
+        if has_canary || !self.templates.can_fork(generation) {
+            return;
+        }
+        let (count, to_promote) = self.generations.canaries(generation);
+        if to_promote {
+            self.workers.fork_to_promote(generation, step);
+        }
+        for _ in u32::from(to_promote)..count {
             self.workers.fork(generation, step);
         }
     }
@@ -275,6 +312,8 @@ impl Arbiter {
 
     /// Whether something is missing that the throttle holds back.
     fn is_throttled(&self) -> bool {
-        !self.templates.contains(self.generations.current) || self.missing() > 0
+        self.lacks_template()
+            || !self.to_promote().is_empty()
+            || self.templates.can_fork(self.generations.current) && self.missing() > 0
     }
 }

@@ -13,7 +13,7 @@ use super::heartbeats::Heartbeats;
 use super::life::{Life, Phase};
 use super::retirement::Retirement;
 use super::rollout::Rollout;
-use super::templates::{TemplateStage, Templates};
+use super::templates::{Replaced, TemplateStage, Templates};
 use super::throttle::Throttle;
 use super::upgrade::Upgrade;
 use super::values::{Generation, Pid, Policy, WorkerId};
@@ -43,6 +43,8 @@ struct Saved {
     #[serde(flatten)]
     rollout: Rollout,
     reload_again: bool,
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    imports_apart: bool,
     throttle: Throttle,
     #[serde(flatten)]
     retirement: Retirement,
@@ -59,6 +61,8 @@ struct Saved {
 struct Pool {
     workers: BTreeMap<WorkerId, Worker>,
     templates: BTreeMap<Generation, TemplateStage>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    replaced: BTreeMap<Pid, Replaced>,
     #[serde(rename = "next")]
     last_id: u64,
 }
@@ -84,10 +88,12 @@ impl From<Arbiter> for Saved {
             pool: Pool {
                 workers: workers.by_id,
                 templates: templates.by_generation,
+                replaced: templates.replaced,
                 last_id: workers.last_id,
             },
             rollout: generations.rollout,
             reload_again: generations.reload_again,
+            imports_apart: generations.imports_apart,
             throttle,
             retirement: workers.retirement,
             ever_ready,
@@ -113,6 +119,7 @@ impl From<Saved> for Arbiter {
                 newest: saved.newest,
                 rollout: saved.rollout,
                 reload_again: saved.reload_again,
+                imports_apart: saved.imports_apart,
             },
             workers: Workers {
                 by_id: saved.pool.workers,
@@ -123,6 +130,7 @@ impl From<Saved> for Arbiter {
             },
             templates: Templates {
                 by_generation: saved.pool.templates,
+                replaced: saved.pool.replaced,
             },
             throttle: saved.throttle,
             ever_ready: saved.ever_ready,

@@ -17,12 +17,18 @@ use super::values::{BootFailure, BootFailureKind, Exit, Generation, Pid};
 pub enum TemplateStage {
     /// The driver was told to start it; it has no pid yet.
     Ordered,
-    /// Importing the app.
+    /// Not ready yet. With [`Import::Template`](super::Import::Template) it imports the app.
     Starting {
         /// Its pid.
         pid: Pid,
         /// When it was started.
         since: Monotonic,
+    },
+    /// Ready, but without the app: one worker is forked, which imports it, and tells whether its
+    /// import may be shared.
+    Bare {
+        /// Its pid.
+        pid: Pid,
     },
     /// Forks workers on order.
     Ready {
@@ -47,6 +53,7 @@ impl TemplateStage {
         match self {
             Self::Ordered => "ordered",
             Self::Starting { .. } => "starting",
+            Self::Bare { .. } => "bare",
             Self::Ready { .. } => "ready",
             Self::Leaving { .. } => "leaving",
         }
@@ -57,11 +64,25 @@ impl TemplateStage {
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Ordered => None,
-            Self::Starting { pid, .. } | Self::Ready { pid } | Self::Leaving { pid, .. } => {
-                Some(*pid)
-            }
+            Self::Starting { pid, .. }
+            | Self::Bare { pid }
+            | Self::Ready { pid }
+            | Self::Leaving { pid, .. } => Some(*pid),
         }
     }
+
+    /// Whether it reads orders.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self, Self::Bare { .. } | Self::Ready { .. })
+    }
+}
+
+/// A template whose place a worker has taken. It was told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Replaced {
+    generation: Generation,
+    /// When it is killed; `None` once it was.
+    until: Option<Monotonic>,
 }
 
 /// How long templates may take to leave.
@@ -94,6 +115,7 @@ pub(super) enum TemplateEnd {
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
     pub(super) by_generation: BTreeMap<Generation, TemplateStage>,
+    pub(super) replaced: BTreeMap<Pid, Replaced>,
 }
 
 impl Templates {
@@ -117,7 +139,7 @@ impl Templates {
 
     /// Whether there is none.
     pub(super) fn are_gone(&self) -> bool {
-        self.by_generation.is_empty()
+        self.by_generation.is_empty() && self.replaced.is_empty()
     }
 
     /// Whether this generation has one, in whatever stage.
@@ -158,13 +180,56 @@ impl Templates {
         self.by_generation.remove(&generation);
     }
 
-    /// The template can fork.
-    pub(super) fn ready(&mut self, generation: Generation) {
+    /// The template can fork. `is_bare`: at first only a worker that may take its place.
+    pub(super) fn ready(&mut self, generation: Generation, is_bare: bool) {
         if let Some(stage) = self.by_generation.get_mut(&generation)
             && let TemplateStage::Starting { pid, .. } = *stage
         {
+            *stage = if is_bare {
+                TemplateStage::Bare { pid }
+            } else {
+                TemplateStage::Ready { pid }
+            };
+        }
+    }
+
+    /// The generations whose template waits for a worker to take its place.
+    pub(super) fn bare(&self) -> Vec<Generation> {
+        self.generations(|stage| matches!(stage, TemplateStage::Bare { .. }))
+    }
+
+    /// No worker takes its place: it forks workers as it is.
+    pub(super) fn stays(&mut self, generation: Generation) {
+        if let Some(stage) = self.by_generation.get_mut(&generation)
+            && let TemplateStage::Bare { pid } = *stage
+        {
             *stage = TemplateStage::Ready { pid };
         }
+    }
+
+    /// This process takes the place of the template, which is told to leave.
+    pub(super) fn replace(&mut self, generation: Generation, pid: Pid, until: Monotonic) {
+        let before = self
+            .by_generation
+            .insert(generation, TemplateStage::Ready { pid });
+        let Some(before) = before else {
+            return;
+        };
+        let until = match before {
+            TemplateStage::Leaving { until, .. } => until,
+            TemplateStage::Ordered
+            | TemplateStage::Starting { .. }
+            | TemplateStage::Bare { .. }
+            | TemplateStage::Ready { .. } => Some(until),
+        };
+        let replaced = Replaced { generation, until };
+        self.replaced
+            .extend(before.pid().map(|before| (before, replaced)));
+    }
+
+    /// A child was reaped. Returns whether it was a template whose place another had taken.
+    pub(super) fn reap_replaced(&mut self, pid: Pid) -> bool {
+        self.replaced.remove(&pid).is_some()
     }
 
     /// A template was reaped: tells what that means.
@@ -179,7 +244,7 @@ impl Templates {
             None | Some(TemplateStage::Ordered | TemplateStage::Leaving { .. }) => {
                 TemplateEnd::Wanted
             }
-            Some(TemplateStage::Ready { .. }) => TemplateEnd::Lost,
+            Some(TemplateStage::Bare { .. } | TemplateStage::Ready { .. }) => TemplateEnd::Lost,
             Some(TemplateStage::Starting { .. }) => {
                 step.say(TemplateNote::Ended(exit).of(pid));
                 let kind = match exit {
@@ -209,7 +274,7 @@ impl Templates {
             // Told when it is started; or killed already.
             TemplateStage::Ordered | TemplateStage::Leaving { until: None, .. } => return,
             TemplateStage::Starting { pid, .. } => leaving(pid, false),
-            TemplateStage::Ready { pid } => leaving(pid, true),
+            TemplateStage::Bare { pid } | TemplateStage::Ready { pid } => leaving(pid, true),
             TemplateStage::Leaving {
                 pid,
                 until: Some(before),
@@ -232,7 +297,9 @@ impl Templates {
         match stage {
             TemplateStage::Starting { since, .. } => boot_timeout.map(|limit| since.after(limit)),
             TemplateStage::Leaving { until, .. } => *until,
-            TemplateStage::Ordered | TemplateStage::Ready { .. } => None,
+            TemplateStage::Ordered | TemplateStage::Bare { .. } | TemplateStage::Ready { .. } => {
+                None
+            }
         }
     }
 
@@ -241,6 +308,7 @@ impl Templates {
         self.by_generation
             .values()
             .filter_map(|stage| Self::due(stage, boot_timeout))
+            .chain(self.replaced.values().filter_map(|one| one.until))
             .min()
     }
 
@@ -253,6 +321,17 @@ impl Templates {
         self.generations(|stage| Self::due(stage, boot_timeout).is_some_and(|due| due <= now))
     }
 
+    /// Kills those that take too long to leave after another took their place.
+    pub(super) fn end_overdue_replaced(&mut self, step: &mut Step<'_>) {
+        for (pid, replaced) in &mut self.replaced {
+            if replaced.until.is_some_and(|until| until <= step.now) {
+                step.say(TemplateNote::DoesNotLeave.of(*pid));
+                step.act(Action::KillTemplate(replaced.generation, *pid));
+                replaced.until = None;
+            }
+        }
+    }
+
     /// Ends a template that took too long to start or to leave. Returns why it failed, if it was
     /// starting.
     pub(super) fn end_overdue(
@@ -261,7 +340,10 @@ impl Templates {
         step: &mut Step<'_>,
     ) -> Option<BootFailure> {
         match self.by_generation.get_mut(&generation) {
-            None | Some(TemplateStage::Ordered | TemplateStage::Ready { .. }) => None,
+            None
+            | Some(
+                TemplateStage::Ordered | TemplateStage::Bare { .. } | TemplateStage::Ready { .. },
+            ) => None,
             Some(stage @ TemplateStage::Starting { .. }) => {
                 dump_and_end(stage, TemplateNote::BootTimeout, step);
                 let summary = "the app's import was not done within boot_timeout";
@@ -287,7 +369,7 @@ impl Templates {
     /// ready.
     pub(super) fn end_silent(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
         match self.by_generation.get_mut(&generation) {
-            Some(stage @ TemplateStage::Ready { .. }) => {
+            Some(stage @ (TemplateStage::Bare { .. } | TemplateStage::Ready { .. })) => {
                 dump_and_end(stage, TemplateNote::DoesNotFork, step);
                 true
             }

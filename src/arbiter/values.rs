@@ -59,6 +59,29 @@ pub struct Policy {
     /// failure before anything was ready ends the server.
     #[serde(rename = "patient")]
     pub tolerate_boot_failure: bool,
+    /// Where the app is imported.
+    #[serde(default, skip_serializing_if = "Import::is_default")]
+    pub import: Import,
+}
+
+/// Where the app of a generation is imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Import {
+    /// In the template, before it is ready.
+    #[default]
+    Template,
+    /// In each worker.
+    Workers,
+    /// In one worker, which looks at what the import did: it becomes the template if that may be
+    /// shared. If not, the others import the app, too.
+    FirstWorker,
+}
+
+impl Import {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Policy {
@@ -74,6 +97,7 @@ impl Policy {
         old_first: OldFirst::Never,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
+        import: Import::Template,
     };
 }
 

@@ -152,6 +152,9 @@ pub struct Worker {
     pub cell: CellIndex,
     /// Where it is in its life.
     pub stage: WorkerStage,
+    /// It becomes the template of its generation if its import may be shared; it has not told yet.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub to_promote: bool,
 }
 
 /// What the end of a worker means.

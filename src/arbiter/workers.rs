@@ -80,27 +80,67 @@ impl Workers {
 
     /// Orders a fork, with the lowest free cell. Returns `false` when no cell is free.
     pub(super) fn fork(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
+        let added = self.add(generation, false, step.now);
+        if let Some((id, cell)) = added {
+            step.act(Action::Fork(id, cell, generation));
+        }
+        added.is_some()
+    }
+
+    /// The same, of one that becomes the template if its import may be shared.
+    pub(super) fn fork_to_promote(&mut self, generation: Generation, step: &mut Step<'_>) {
+        if let Some((id, cell)) = self.add(generation, true, step.now) {
+            step.act(Action::ForkToPromote(id, cell, generation));
+        }
+    }
+
+    fn add(
+        &mut self,
+        generation: Generation,
+        to_promote: bool,
+        now: Monotonic,
+    ) -> Option<(WorkerId, CellIndex)> {
         let taken: BTreeSet<CellIndex> = self.by_id.values().map(|worker| worker.cell).collect();
         let mut cells = (0..=u16::MAX).map(CellIndex);
-        let (Some(cell), Some(last_id)) = (
-            cells.find(|cell| !taken.contains(cell)),
-            self.last_id.checked_add(1),
-        ) else {
-            return false;
-        };
-        self.last_id = last_id;
-        let id = WorkerId(last_id);
-        let stage = WorkerStage::Forking { since: step.now };
+        let cell = cells.find(|cell| !taken.contains(cell))?;
+        self.last_id = self.last_id.checked_add(1)?;
+        let id = WorkerId(self.last_id);
+        let stage = WorkerStage::Forking { since: now };
         self.by_id.insert(
             id,
             Worker {
                 generation,
                 cell,
                 stage,
+                to_promote,
             },
         );
-        step.act(Action::Fork(id, cell, generation));
-        true
+        Some((id, cell))
+    }
+
+    /// Whether a worker of this generation may still become its template.
+    pub(super) fn has_one_to_promote(&self, generation: Generation) -> bool {
+        let is_one = |worker: &Worker| {
+            worker.to_promote && worker.generation == generation && worker.stage.is_active()
+        };
+        self.count(is_one) > 0
+    }
+
+    /// This worker can be the template of its generation, which is returned: it is a worker no
+    /// more. Nothing is returned if it was asked to leave, or given up.
+    pub(super) fn promote(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Generation> {
+        let worker = self.by_id.get(&id)?;
+        if !matches!(worker.stage, WorkerStage::Booting { .. }) {
+            return None;
+        }
+        self.remove(id, step).map(|worker| worker.generation)
+    }
+
+    /// This worker stays one. Returns its generation.
+    pub(super) fn stays(&mut self, id: WorkerId) -> Option<Generation> {
+        let worker = self.by_id.get_mut(&id)?;
+        worker.to_promote = false;
+        Some(worker.generation)
     }
 
     /// Its template has forked this worker. Returns whether that is news.
@@ -279,13 +319,13 @@ impl Workers {
         }
     }
 
-    /// Tells those that serve to reopen their logs.
+    /// Tells all but those that leave to reopen their logs.
     pub(super) fn reopen_logs(&self, step: &mut Step<'_>) {
-        let serving = self
+        let active = self
             .by_id
             .values()
-            .filter(|worker| worker.stage.is_serving());
-        for pid in serving.filter_map(|worker| worker.stage.pid()) {
+            .filter(|worker| worker.stage.is_active());
+        for pid in active.filter_map(|worker| worker.stage.pid()) {
             step.ask(pid, Ask::Reopen);
         }
     }

@@ -101,6 +101,9 @@ pub struct Status {
     pub app: String,
     /// The addresses.
     pub listeners: Vec<String>,
+    /// Whether workers share one import of the app, and if not, why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub preload: Option<String>,
     /// How the last reload ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_reload: Option<String>,
@@ -131,7 +134,7 @@ pub struct TemplateStatus {
     pub generation: u32,
     /// Its pid, once it has one.
     pub pid: Option<i32>,
-    /// `starting`, `ready`, `leaving`.
+    /// `starting`, `bare` (ready, but without the app), `ready`, `leaving`.
     pub stage: String,
 }
 

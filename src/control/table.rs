@@ -71,6 +71,9 @@ fn facts(status: &Status) -> String {
     line("app", &status.app);
     line("listening", &status.listeners.join(", "));
     line("generation", &status.generation.to_string());
+    if let Some(preload) = &status.preload {
+        line("preload", preload);
+    }
     if let Some(last) = &status.last_reload {
         line("last reload", last);
     }
@@ -109,6 +112,7 @@ pub(super) mod tests {
         let json = r#"{
             "version": "1.2.3", "pid": 10, "state": "running", "generation": 2, "wanted": 3,
             "app": "shop:app", "listeners": ["127.0.0.1:8000", "unix:/run/x"], "upgrade": 99,
+            "preload": "shop/ids.py:4 draws a random number at import",
             "templates": [{"generation": 2, "pid": 11, "stage": "ready"}],
             "workers": [
                 {"id": 7, "pid": 12, "generation": 2, "stage": "serving", "age": 61.4,
@@ -127,6 +131,7 @@ rcorn       1.2.3 (pid 10), running
 app         shop:app
 listening   127.0.0.1:8000, unix:/run/x
 generation  2
+preload     shop/ids.py:4 draws a random number at import
 upgrade     a new arbiter is running (pid 99)
 template    pid 11, generation 2, ready
 workers     1 of 3 serving

@@ -14,6 +14,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Whence, ftruncate, lseek};
 
+use serde::{Deserialize, Serialize};
+
 use rcorn_arbiter::{Ask, CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
@@ -34,7 +36,8 @@ pub(super) struct Template {
     pub(super) commands: Option<OwnedFd>,
     /// Forks that were ordered and not reported yet.
     pub(super) pending_forks: BTreeSet<WorkerId>,
-    pub(super) stack_dump: OwnedFd,
+    /// Of one that was a worker it comes with the report of its fork.
+    pub(super) stack_dump: Option<OwnedFd>,
 }
 
 /// All children: which there are, and what belongs to each.
@@ -43,6 +46,10 @@ pub(super) struct Children {
     /// The native module, which templates import.
     pub(super) module: NativeModule,
     pub(super) templates: BTreeMap<Generation, Template>,
+    /// Templates whose place a worker has taken, until they are reaped.
+    pub(super) replaced: BTreeMap<Pid, Template>,
+    /// The command sockets of workers that could be templates, until the brain has decided.
+    pub(super) offered: BTreeMap<WorkerId, OwnedFd>,
     /// Workers by pid, from their first sign of life to their reaping.
     pub(super) workers: BTreeMap<Pid, WorkerId>,
     /// Slots by worker, from the order to fork to the reaping.
@@ -50,6 +57,8 @@ pub(super) struct Children {
     pub(super) ready: BTreeSet<WorkerId>,
     /// Where each worker dumps its stacks, on request.
     pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
+    /// What was decided about the import that was looked at last.
+    pub(super) import: Verdict,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
     /// Workers that were reaped, for the hooks.
@@ -114,7 +123,7 @@ impl Children {
             pid,
             commands: Some(ours),
             pending_forks: BTreeSet::new(),
-            stack_dump,
+            stack_dump: Some(stack_dump),
         };
         self.templates
             .insert(Generation(start.generation), template);
@@ -134,7 +143,7 @@ impl Children {
         id: WorkerId,
         cell: CellIndex,
         generation: Generation,
-        probe: bool,
+        how: HowToFork,
     ) -> Result<(), String> {
         let Some(template) = self.templates.get_mut(&generation) else {
             return Err("its template is gone".to_owned());
@@ -142,13 +151,45 @@ impl Children {
         let command = Command::Fork {
             id: id.0,
             cell: cell.0,
-            probe,
+            probe: how.probe,
+            promote: how.promote,
         };
         send_command(template, &command)
             .map_err(|error| format!("its template takes no orders: {error}"))?;
         template.pending_forks.insert(id);
         self.cells.insert(id, cell);
         Ok(())
+    }
+
+    /// Keeps the command socket of a worker that could be a template.
+    pub(super) fn offer(&mut self, id: WorkerId, commands: OwnedFd) {
+        self.offered.insert(id, commands);
+    }
+
+    /// Makes a worker the template of a generation. The template before it has no command socket
+    /// any more, which tells it to leave.
+    pub(super) fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
+        let promoted = Template {
+            pid,
+            commands: self.offered.remove(&id),
+            pending_forks: BTreeSet::new(),
+            stack_dump: self.stack_dumps.remove(&id),
+        };
+        self.workers.remove(&pid);
+        if let Some(mut before) = self.templates.insert(generation, promoted) {
+            before.commands = None;
+            self.replaced.insert(before.pid, before);
+        }
+    }
+
+    /// Those that could be templates, and are not to be, see the end of their command socket, and
+    /// leave.
+    pub(super) fn decline_offers(&mut self) {
+        self.offered.clear();
+    }
+
+    fn all_templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.values().chain(self.replaced.values())
     }
 
     /// Tells all templates.
@@ -179,6 +220,14 @@ impl Children {
         stack_dump: Option<OwnedFd>,
     ) -> Registered {
         self.acknowledge(id);
+        // It was promoted before the template that forked it reported that.
+        let promoted = self.templates.values_mut();
+        if let Some(template) = promoted.into_iter().find(|template| template.pid == pid) {
+            if stack_dump.is_some() {
+                template.stack_dump = stack_dump;
+            }
+            return Registered::Gone;
+        }
         if let Some(exit) = self.unclaimed_exits.remove(&pid) {
             self.ended.push((pid, id));
             self.forget_unclaimed();
@@ -198,7 +247,8 @@ impl Children {
 
     /// A fork was answered.
     pub(super) fn acknowledge(&mut self, id: WorkerId) {
-        for template in self.templates.values_mut() {
+        let templates = self.templates.values_mut();
+        for template in templates.chain(self.replaced.values_mut()) {
             template.pending_forks.remove(&id);
         }
     }
@@ -210,7 +260,7 @@ impl Children {
 
     /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that;
     /// then its number may belong to somebody else, and must not be signalled.
-    fn has_worker(&self, pid: Pid) -> bool {
+    pub(super) fn has_worker(&self, pid: Pid) -> bool {
         self.workers.contains_key(&pid)
     }
 
@@ -223,11 +273,10 @@ impl Children {
 
     /// The memfd into which a worker or a template dumps its stacks.
     pub(super) fn stack_dump(&self, pid: Pid) -> Option<&OwnedFd> {
-        let template = self
-            .templates
-            .values()
+        let mut templates = self.all_templates();
+        let template = templates
             .find(|template| template.pid == pid)
-            .map(|template| &template.stack_dump);
+            .and_then(|template| template.stack_dump.as_ref());
         template.or_else(|| self.stack_dumps.get(self.workers.get(&pid)?))
     }
 
@@ -286,13 +335,14 @@ impl Children {
 
     /// Strangers are only remembered while a fork is unanswered.
     fn forget_unclaimed(&mut self) {
-        if self
-            .templates
-            .values()
-            .all(|template| template.pending_forks.is_empty())
-        {
+        if !self.awaits_report() {
             self.unclaimed_exits.clear();
         }
+    }
+
+    fn awaits_report(&self) -> bool {
+        let mut templates = self.all_templates();
+        templates.any(|template| !template.pending_forks.is_empty())
     }
 
     /// Reaps all that has ended and notes what was stopped; gives the events for the brain.
@@ -327,18 +377,23 @@ impl Children {
         }
     }
 
+    /// Forgets the template with this pid.
+    fn take_template(&mut self, pid: Pid) -> Option<Template> {
+        let mut templates = self.templates.iter();
+        let found = templates.find(|(_, template)| template.pid == pid);
+        match found.map(|(generation, _)| *generation) {
+            Some(generation) => self.templates.remove(&generation),
+            None => self.replaced.remove(&pid),
+        }
+    }
+
     /// A child was reaped: finds out what it was.
     pub(super) fn note_exit(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
-        let template = self
-            .templates
-            .iter()
-            .find(|(_, template)| template.pid == pid);
-        if let Some(generation) = template.map(|(generation, _)| *generation) {
-            let gone = self.templates.remove(&generation);
+        if let Some(template) = self.take_template(pid) {
             self.forget_unclaimed();
             // Its end first: no other fork must be ordered from it.
             events.extend([Event::Exited(pid, exit)]);
-            if let Some(template) = gone {
+            if !template.pending_forks.is_empty() {
                 let reason = "its template ended before it answered".to_owned();
                 events.extend(
                     template
@@ -355,17 +410,34 @@ impl Children {
         } else if self.upgrade == Some(pid) {
             self.upgrade = None;
             events.extend([Event::Exited(pid, exit)]);
-        } else if self
-            .templates
-            .values()
-            .any(|template| !template.pending_forks.is_empty())
-        {
+        } else if self.awaits_report() {
             self.unclaimed_exits.insert(pid, exit);
         } else {
             // A process of the app, adopted because this one is its subreaper (or pid 1).
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }
+}
+
+/// Whether workers share one import of the app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    /// No import was looked at yet.
+    #[default]
+    None,
+    /// They do.
+    Shared,
+    /// They must not, because of this.
+    NotShared(Vec<String>),
+}
+
+/// What is special about a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HowToFork {
+    /// The app must answer `reload_probe`.
+    pub(super) probe: bool,
+    /// It becomes the template if its import may be shared.
+    pub(super) promote: bool,
 }
 
 /// What became of a worker by the time it was heard of.
@@ -375,7 +447,7 @@ pub(super) enum Registered {
     Alive,
     /// It was reaped before, with this.
     Ended(Exit),
-    /// It was heard of, reaped and forgotten before.
+    /// It was heard of before, and is no worker any more: it was reaped, or promoted.
     Gone,
 }
 

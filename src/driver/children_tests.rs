@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::Command as Process;
+use std::process::{Command as Process, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -11,9 +11,13 @@ use nix::sys::socket::{MsgFlags, recv};
 use rcorn_arbiter::{CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_link::Command;
 
-use super::children::{Children, Registered, Template, pair};
+use super::children::{Children, HowToFork, Registered, Template, pair};
 
 const GENERATION: Generation = Generation(1);
+const PLAIN: HowToFork = HowToFork {
+    probe: false,
+    promote: false,
+};
 
 fn memory() -> OwnedFd {
     memfd_create(c"", MFdFlags::empty()).unwrap()
@@ -26,7 +30,7 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
         pid,
         commands: Some(commands),
         pending_forks: BTreeSet::new(),
-        stack_dump: memory(),
+        stack_dump: Some(memory()),
     };
     let mut children = Children::default();
     children.templates.insert(GENERATION, template);
@@ -35,7 +39,7 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
 
 fn fork(children: &mut Children, id: u64) -> Result<(), String> {
     let cell = CellIndex(u16::try_from(id).unwrap());
-    children.fork(WorkerId(id), cell, GENERATION, false)
+    children.fork(WorkerId(id), cell, GENERATION, PLAIN)
 }
 
 /// A process that has ended, and is not reaped yet.
@@ -60,6 +64,7 @@ fn a_fork_is_ordered_and_waits_for_its_report() {
         id: 7,
         cell: 7,
         probe: false,
+        promote: false,
     };
     assert_eq!(command, ordered);
     let pending = |children: &Children| children.templates[&GENERATION].pending_forks.len();
@@ -180,4 +185,54 @@ fn a_process_that_is_gone_is_not_registered() {
         );
     }
     assert_eq!(children.stack_dumps.len(), 1, "the rest would stay open");
+}
+
+#[test]
+fn a_worker_that_is_promoted_takes_the_templates_place() {
+    let (mut children, before) = with_template(Pid(i32::MAX));
+    fork(&mut children, 1).unwrap();
+    fork(&mut children, 2).unwrap();
+    // Its template has not reported it yet.
+    let mut child = Process::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let pid = Pid(i32::try_from(child.id()).unwrap());
+    let alive = children.register(WorkerId(1), pid, None);
+    assert_eq!(alive, Registered::Alive);
+    let (ours, theirs) = pair().unwrap();
+    children.offer(WorkerId(1), ours);
+    children.promote(WorkerId(1), GENERATION, pid);
+    children.free(CellIndex(1));
+    children.decline_offers();
+    assert!(!children.has_worker(pid));
+    let end = recv(before.as_raw_fd(), &mut [0; 900], MsgFlags::MSG_DONTWAIT);
+    assert!(
+        end.unwrap() > 0,
+        "what was ordered before is still to be done"
+    );
+    // The late report brings the stack dump, and makes it no worker again.
+    let late = children.register(WorkerId(1), pid, Some(memory()));
+    assert_eq!(late, Registered::Gone);
+    assert!(children.stack_dump(pid).is_some() && !children.has_worker(pid));
+    fork(&mut children, 3).unwrap();
+    let ordered = recv(theirs.as_raw_fd(), &mut [0; 900], MsgFlags::MSG_DONTWAIT);
+    assert!(ordered.unwrap() > 0);
+    // The one before ends, and owes a fork.
+    let mut events = Vec::new();
+    children.note_exit(Pid(i32::MAX), Exit::Code(0), &mut events);
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[0], Event::Exited(Pid(i32::MAX), Exit::Code(0)));
+    assert!(children.templates.contains_key(&GENERATION) && children.replaced.is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_offer_that_is_declined_ends_the_command_socket() {
+    let mut children = Children::default();
+    let (ours, theirs) = pair().unwrap();
+    children.offer(WorkerId(1), ours);
+    children.decline_offers();
+    assert_eq!(
+        recv(theirs.as_raw_fd(), &mut [0; 9], MsgFlags::MSG_DONTWAIT),
+        Ok(0)
+    );
 }

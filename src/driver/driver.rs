@@ -169,6 +169,7 @@ impl Driver<'_> {
             }
             self.hands.inform_manager(self.core.context());
         }
+        self.hands.children.decline_offers();
     }
 
     fn take_reports(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use mio::{Registry, Token};
 
 use rcorn_arbiter::{
     Action, Arbiter, CellIndex, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, StopNote,
-    UpgradeNote, WorkerNote,
+    UpgradeNote, WorkerId, WorkerNote,
 };
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
@@ -16,7 +16,7 @@ use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
 
-use super::children::Children;
+use super::children::{Children, HowToFork};
 use super::control::ControlServer;
 use super::handover::{Handover, InPlaceState};
 use super::interpreter;
@@ -93,11 +93,12 @@ impl<'a> Hands<'a> {
             }
             Action::KillTemplate(_, pid) => self.children.kill_template(pid),
             Action::Fork(id, cell, generation) => {
-                let probe = generation != context.brain.generation();
-                if let Err(reason) = self.children.fork(id, cell, generation, probe) {
-                    self.queue.push_back(Event::ForkFailed(id, reason));
-                }
+                self.fork(context, id, cell, generation, false);
             }
+            Action::ForkToPromote(id, cell, generation) => {
+                self.fork(context, id, cell, generation, true);
+            }
+            Action::Promote(id, generation, pid) => self.children.promote(id, generation, pid),
             Action::Ask(pid, ask) => self.children.ask(pid, ask),
             Action::PostMortem(_, cell, pid) => {
                 report_hung(pid, self.memory.cell(cell), &self.children.stacks_of(pid));
@@ -120,6 +121,21 @@ impl<'a> Hands<'a> {
             Action::FreeCell(cell) => self.free_cell(cell),
             Action::Say(note) => self.say(context, &note),
             Action::Exit(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn fork(
+        &mut self,
+        context: Context<'_>,
+        id: WorkerId,
+        cell: CellIndex,
+        generation: Generation,
+        promote: bool,
+    ) {
+        let probe = generation != context.brain.generation();
+        let how = HowToFork { probe, promote };
+        if let Err(reason) = self.children.fork(id, cell, generation, how) {
+            self.queue.push_back(Event::ForkFailed(id, reason));
         }
     }
 
@@ -422,6 +438,7 @@ impl<'a> Hands<'a> {
             settings: &self.settings,
             sockets: &self.sockets,
             memory: &self.memory,
+            import: &self.children.import,
             last_reload: self.reload.outcome.as_ref(),
             now: clock::now(),
         }

@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rcorn_arbiter::{OldFirst, Policy};
-use rcorn_settings::{DrainMode, RetireOldFirst, Settings};
+use rcorn_arbiter::{Import, OldFirst, Policy};
+use rcorn_settings::{DrainMode, Preload, RetireOldFirst, Settings};
 
 /// `drain_mode: delay` without a number.
 const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
@@ -38,14 +38,19 @@ pub(super) fn policy(settings: &Settings) -> Policy {
             }
         },
         tolerate_boot_failure: settings.reload,
+        import: match settings.preload_app {
+            Preload::On => Import::Template,
+            Preload::Off => Import::Workers,
+            Preload::Auto => Import::FirstWorker,
+        },
     }
 }
 
 /// The longest time from the start of a template to a worker that is ready; `None`: no limit.
 pub(super) fn boot_limit(settings: &Settings) -> Option<Duration> {
-    // A template, then a worker.
+    // A template, a worker that imports the app, and one that is forked from it.
     let limit = settings.boot_timeout.limit()?;
-    Some(limit.saturating_mul(2))
+    Some(limit.saturating_mul(3))
 }
 
 /// The longest time that a stop may take.

@@ -15,7 +15,7 @@ use rcorn_log as log;
 use rcorn_sys::passing::receive_with;
 use rcorn_types::Monotonic;
 
-use super::children::{Children, Registered};
+use super::children::{Children, Registered, Verdict};
 
 /// The pause after the first failure to receive; each further one doubles it.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
@@ -187,6 +187,15 @@ pub(super) fn translate(
             let (id, pid) = (WorkerId(id), Pid(pid));
             return registered(id, pid, vec![Event::Ready(id, pid)], None, children);
         }
+        Report::Promoted { id, pid } => {
+            return promoted(WorkerId(id), Pid(pid), descriptor, children);
+        }
+        Report::NotPromoted { id, pid, found } => {
+            let (id, pid) = (WorkerId(id), Pid(pid));
+            children.import = Verdict::NotShared(found);
+            let events = vec![Event::Forked(id, pid), Event::NotPromoted(id)];
+            return registered(id, pid, events, None, children);
+        }
         Report::ForkFailed { id, reason } => {
             children.acknowledge(WorkerId(id));
             Event::ForkFailed(WorkerId(id), reason)
@@ -210,6 +219,27 @@ pub(super) fn translate(
         }
     };
     Meaning::Events(vec![event])
+}
+
+/// The events of a worker that could be a template.
+fn promoted(id: WorkerId, pid: Pid, commands: Option<OwnedFd>, children: &mut Children) -> Meaning {
+    let event = match commands {
+        Some(commands) => {
+            children.offer(id, commands);
+            children.import = Verdict::Shared;
+            Event::Promoted(id, pid)
+        }
+        // This process has no room for it. Nobody could give it orders: it leaves.
+        None => Event::BootFailed(
+            id,
+            BootFailure {
+                kind: BootFailureKind::Host,
+                summary: "no descriptor is free for the command socket of a template".to_owned(),
+            },
+        ),
+    };
+    let events = vec![Event::Forked(id, pid), event];
+    registered(id, pid, events, None, children)
 }
 
 /// The events of a worker that lives, or has ended already.

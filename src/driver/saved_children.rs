@@ -10,13 +10,15 @@ use rcorn_arbiter::{CellIndex, Exit, Generation, Pid, WorkerId};
 use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
 
-use super::children::{Children, Template};
+use super::children::{Children, Template, Verdict};
 
 /// All children, in a form that another build can read. The names on the wire are those of protocol
 /// 6.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SavedChildren {
     templates: BTreeMap<Generation, SavedTemplate>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    replaced: Vec<SavedTemplate>,
     workers: BTreeMap<Pid, WorkerId>,
     #[serde(rename = "slots")]
     cells: BTreeMap<WorkerId, CellIndex>,
@@ -25,6 +27,8 @@ pub(super) struct SavedChildren {
     stack_dumps: BTreeMap<WorkerId, RawFd>,
     #[serde(rename = "early")]
     unclaimed_exits: BTreeMap<Pid, Exit>,
+    #[serde(default)]
+    import: Verdict,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,30 +37,51 @@ struct SavedTemplate {
     commands: Option<RawFd>,
     #[serde(rename = "owed")]
     pending_forks: BTreeSet<WorkerId>,
+    /// Of a worker that was promoted it may come later.
     #[serde(rename = "testimony")]
-    stack_dump: RawFd,
+    stack_dump: Option<RawFd>,
+}
+
+impl SavedTemplate {
+    fn save(template: &Template) -> Self {
+        Self {
+            pid: template.pid,
+            commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
+            pending_forks: template.pending_forks.clone(),
+            stack_dump: template.stack_dump.as_ref().map(AsRawFd::as_raw_fd),
+        }
+    }
+
+    fn restore(self) -> io::Result<Template> {
+        Ok(Template {
+            pid: self.pid,
+            commands: self.commands.map(take_over).transpose()?,
+            pending_forks: self.pending_forks,
+            stack_dump: self.stack_dump.map(take_over).transpose()?,
+        })
+    }
 }
 
 impl SavedChildren {
     /// Writes the children down.
     pub(super) fn save(children: &Children) -> Self {
-        let templates = children.templates.iter().map(|(generation, template)| {
-            let saved = SavedTemplate {
-                pid: template.pid,
-                commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
-                pending_forks: template.pending_forks.clone(),
-                stack_dump: template.stack_dump.as_raw_fd(),
-            };
-            (*generation, saved)
-        });
+        let templates = children.templates.iter();
+        let templates =
+            templates.map(|(generation, template)| (*generation, SavedTemplate::save(template)));
         let stack_dumps = children.stack_dumps.iter();
         Self {
             templates: templates.collect(),
+            replaced: children
+                .replaced
+                .values()
+                .map(SavedTemplate::save)
+                .collect(),
             workers: children.workers.clone(),
             cells: children.cells.clone(),
             ready: children.ready.clone(),
             stack_dumps: stack_dumps.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
             unclaimed_exits: children.unclaimed_exits.clone(),
+            import: children.import.clone(),
         }
     }
 
@@ -64,7 +89,8 @@ impl SavedChildren {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.templates
             .values()
-            .flat_map(|template| template.commands.into_iter().chain([template.stack_dump]))
+            .chain(&self.replaced)
+            .flat_map(|template| template.commands.into_iter().chain(template.stack_dump))
             .chain(self.stack_dumps.values().copied())
     }
 
@@ -79,16 +105,14 @@ impl SavedChildren {
             cells: self.cells,
             ready: self.ready,
             unclaimed_exits: self.unclaimed_exits,
+            import: self.import,
             ..Children::default()
         };
         for (generation, saved) in self.templates {
-            let template = Template {
-                pid: saved.pid,
-                commands: saved.commands.map(take_over).transpose()?,
-                pending_forks: saved.pending_forks,
-                stack_dump: take_over(saved.stack_dump)?,
-            };
-            children.templates.insert(generation, template);
+            children.templates.insert(generation, saved.restore()?);
+        }
+        for saved in self.replaced {
+            children.replaced.insert(saved.pid, saved.restore()?);
         }
         for (id, fd) in self.stack_dumps {
             children.stack_dumps.insert(id, take_over(fd)?);

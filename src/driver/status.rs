@@ -2,10 +2,11 @@
 
 use rcorn_arbiter::{Arbiter, Phase, Worker, WorkerId, WorkerStage};
 use rcorn_control::{Status, TemplateStatus, WorkerStatus};
-use rcorn_settings::Settings;
+use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
+use super::children::Verdict;
 use super::postmortem::{current_request, describe};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
@@ -17,6 +18,7 @@ pub(super) struct View<'a> {
     pub(super) settings: &'a Settings,
     pub(super) sockets: &'a Sockets,
     pub(super) memory: &'a SharedMemory,
+    pub(super) import: &'a Verdict,
     pub(super) last_reload: Option<&'a Result<String, String>>,
     pub(super) now: Monotonic,
 }
@@ -48,6 +50,7 @@ impl View<'_> {
             wanted: self.arbiter.wanted(),
             app: app.map_or_else(String::new, ToString::to_string),
             listeners: self.sockets.shown(self.settings),
+            preload: self.preload(),
             last_reload,
             upgrade: self.arbiter.upgrade().map(|pid| pid.0),
             counts: self.memory.totals().with_living(living),
@@ -56,6 +59,20 @@ impl View<'_> {
                 .map(|(id, worker)| self.worker(id, worker))
                 .collect(),
         }
+    }
+
+    /// What was decided about the last import.
+    fn preload(&self) -> Option<String> {
+        let said = match (self.settings.preload_app, self.import) {
+            (Preload::On, _) => "on".to_owned(),
+            (Preload::Off, _) => "off".to_owned(),
+            (Preload::Auto, Verdict::None) => return None,
+            (Preload::Auto, Verdict::Shared) => "the app is shared".to_owned(),
+            (Preload::Auto, Verdict::NotShared(found)) => {
+                format!("no: {}", found.join("; "))
+            }
+        };
+        Some(said)
     }
 
     fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {

@@ -1,9 +1,9 @@
 //! The messages between arbiter, template and workers: one enum for each direction.
 //!
 //! Arbiter → template: [`Start`] in a sealed memfd at exec, then one [`Command`] per datagram on
-//! the command socket. Template and workers → arbiter: one [`Report`] per datagram on the report
-//! socket, which all of them share. Messages are JSON: they are rare, and a trace of them can be
-//! read.
+//! the command socket; a template that was a worker before has made that socket itself. Template
+//! and workers → arbiter: one [`Report`] per datagram on the report socket, which all of them
+//! share. Messages are JSON: they are rare, and a trace of them can be read.
 //!
 //! After an upgrade in place a new arbiter talks to templates and workers of the build before. So a
 //! name on the wire never changes: a renamed field or variant keeps its old name by
@@ -141,6 +141,10 @@ pub enum Command {
         cell: u16,
         /// The app must answer `reload_probe` before the worker is ready.
         probe: bool,
+        /// The worker becomes the template of its generation if its import may be shared. Never
+        /// sent to a template of a build that does not know of it: those have the app, if it may.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        promote: bool,
     },
     /// Reopen the log files by path.
     Reopen,
@@ -199,6 +203,24 @@ pub enum Report {
         id: u64,
         /// The reason, one line.
         reason: String,
+    },
+    /// A worker that was forked to be promoted has imported the app, and is a template from now on.
+    /// Its command socket comes with this message.
+    Promoted {
+        /// The id that it had as a worker.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+    },
+    /// A worker that was forked to be promoted stays a worker: what its import did must not be
+    /// shared.
+    NotPromoted {
+        /// The worker's id.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+        /// What was found, one line each.
+        found: Vec<String>,
     },
     /// The worker accepts requests.
     Ready {
@@ -315,6 +337,8 @@ mod tests {
             r#"{"Hook":{"WorkersChanged":{"now":3,"before":2}}}"#,
             r#"{"Hook":"PreExec"}"#,
             r#"{"Hook":"Exit"}"#,
+            // Since promotion.
+            r#"{"Fork":{"id":7,"slot":3,"probe":false,"promote":true}}"#,
         ];
         for text in commands {
             let command: Command = serde_json::from_str(text).unwrap();
@@ -329,6 +353,9 @@ mod tests {
             r#"{"BootFailed":{"id":7,"pid":4711,"failure":{"code":4,"summary":"x"}}}"#,
             r#"{"Imported":{"places":[{"path":"/srv/site","whole":true}]}}"#,
             r#"{"WantsRetirement":{"id":7,"memory":null}}"#,
+            // Since promotion.
+            r#"{"Promoted":{"id":7,"pid":4711}}"#,
+            r#"{"NotPromoted":{"id":7,"pid":4711,"found":["a thread is left by the import"]}}"#,
         ];
         for text in reports {
             let report: Report = serde_json::from_str(text).unwrap();

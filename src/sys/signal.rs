@@ -157,8 +157,68 @@ pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a signal interrupt blocking system calls, which are repeated otherwise. A signal that is
-/// pending stays so: the disposition is read without a detour over "ignore", which would drop it.
+/// What is in force for a signal. One that is pending stays so: the disposition is read without a
+/// detour over "ignore", which would drop it.
+fn current(number: c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: sigaction is plain data for which all zeroes is a valid value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new action only asks; the old one is written to a live local.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    if asked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(action)
+}
+
+/// Who decides what a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody, or this program: the default action, or a handler of this module.
+    Ours,
+    /// Other code of this process has a handler.
+    Handler,
+    /// Other code of this process ignores it.
+    Ignored,
+}
+
+/// Who decides what a signal does. To be asked before [`handle`] is called for it.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn owner(signal: Signal) -> io::Result<Owner> {
+    let handler = current(number(signal))?.sa_sigaction;
+    let ours: extern "C" fn(c_int) = swallow;
+    #[expect(
+        clippy::as_conversions,
+        clippy::fn_to_numeric_cast_any,
+        reason = "sigaction has the address of a handler as a number"
+    )]
+    let ours = ours as libc::sighandler_t;
+    Ok(match handler {
+        libc::SIG_IGN => Owner::Ignored,
+        handler if handler == libc::SIG_DFL || handler == ours => Owner::Ours,
+        _ => Owner::Handler,
+    })
+}
+
+/// [`handle`], beside a handler of other code: whether system calls are repeated stays as that code
+/// has it.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn handle_too(signal: Signal, action: impl AsyncSignalSafe) -> io::Result<()> {
+    let repeats = current(number(signal))?.sa_flags & libc::SA_RESTART != 0;
+    handle(number(signal), action)?;
+    if repeats {
+        Ok(())
+    } else {
+        interrupt_calls(signal)
+    }
+}
+
+/// Lets a signal interrupt blocking system calls, which are repeated otherwise.
 ///
 /// # Errors
 ///
@@ -180,13 +240,7 @@ pub fn interrupt_calls_once(signal: Signal) -> io::Result<()> {
 /// Takes `SA_RESTART` from a signal's action, and gives it more flags.
 fn change_flags(signal: Signal, more: c_int) -> io::Result<()> {
     let number = number(signal);
-    // SAFETY: sigaction is plain data for which all zeroes is a valid value.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: a null new action only asks; the old one is written to a live local.
-    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-    if asked < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut action = current(number)?;
     action.sa_flags &= !libc::SA_RESTART;
     action.sa_flags |= more;
     // SAFETY: the action is the one that was in force, with other flags that do not change what
@@ -407,6 +461,35 @@ mod tests {
         assert!(was_swallowed(Signal::SIGWINCH));
         assert!(!was_swallowed(Signal::SIGWINCH));
         reset(Signal::SIGWINCH).unwrap();
+    }
+
+    #[test]
+    fn a_handler_of_others_is_known_and_called_too() {
+        static THEIRS: AtomicBool = AtomicBool::new(false);
+        extern "C" fn theirs(_number: c_int) {
+            THEIRS.store(true, Ordering::Relaxed);
+        }
+        let signal = Signal::SIGPROF;
+        assert_eq!(owner(signal).unwrap(), Owner::Ours);
+        disregard(signal).unwrap();
+        assert_eq!(owner(signal).unwrap(), Owner::Ours);
+        ignore(signal).unwrap();
+        assert_eq!(owner(signal).unwrap(), Owner::Ignored);
+        let action = SigAction::new(
+            SigHandler::Handler(theirs),
+            SaFlags::empty(),
+            SigSet::empty(),
+        );
+        // SAFETY: the handler only stores into an atomic.
+        unsafe { sigaction(signal, &action) }.unwrap();
+        assert_eq!(owner(signal).unwrap(), Owner::Handler);
+        let ours = Arc::new(AtomicBool::new(false));
+        handle_too(signal, SetFlag(Arc::clone(&ours))).unwrap();
+        let flags = current(number(signal)).unwrap().sa_flags;
+        assert_eq!(flags & libc::SA_RESTART, 0);
+        nix::sys::signal::raise(signal).unwrap();
+        assert!(ours.load(Ordering::Relaxed) && THEIRS.load(Ordering::Relaxed));
+        reset(signal).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! steps matters; each says why.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -19,34 +19,31 @@ use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
-use rcorn_sys as sys;
-use rcorn_sys::descriptor::{adopt, keep_open};
+use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_worker::orders::ignore_in_template;
 
 use super::app_state::AppState;
 use super::close_fds_in_children;
 use super::identity::{check_library, drop_privileges};
-use super::preload;
-use super::reexec::Invocation;
-use super::serve::Template;
+use super::import;
+use super::serve::serve;
+use super::template::{Template, name_process};
 
 /// The longest summary in a report, whose datagram has other fields too.
 const MAX_SUMMARY_BYTES: usize = MAX_DATAGRAM_BYTES / 4;
 
 /// Runs the template to its end; gives its exit code.
-pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::Result<i32> {
-    invocation.claim_descriptors(start)?;
+pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
+    // Programs that a hook or the app starts must not inherit them.
+    descriptors(start).try_for_each(claim)?;
     let reports = adopt(start.reports)?;
     start_log(start)?;
-    let loaded = prepare(py, start)
-        .and_then(|config| load(py, start, &invocation, config.as_deref(), reports.as_fd()));
+    let loaded =
+        prepare(py, start).and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
     let (app, hooks) = match loaded {
         Ok(loaded) => loaded,
         Err(failure) => return fail(start, failure, reports.as_fd()),
     };
-    invocation.close()?;
-    let name = start.settings.process_name();
-    sys::process::set_title(&format!("rcorn: template [{name}]"));
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &hooks {
@@ -54,9 +51,29 @@ pub(super) fn run(py: Python<'_>, start: &Start, invocation: Invocation) -> io::
     }
     // After all code of the app and of the user that runs before the first fork.
     let app_state = AppState::take()?;
+    name_process(start);
     let generation = start.generation;
     report(reports.as_fd(), &Report::TemplateReady { generation })?;
-    Template::new(start, app_state, scoreboard, commands, reports, app, hooks).serve(py)
+    let template = Template::new(start, app_state, scoreboard, reports, app, hooks);
+    serve(py, template, commands)
+}
+
+/// The descriptors that the start message names, without the standard streams.
+fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
+    let logs = [start.error_log]
+        .into_iter()
+        .chain(start.access_log)
+        .filter(|fd| *fd > 2);
+    let sockets = [
+        start.scoreboard,
+        start.commands,
+        start.reports,
+        start.stack_dump,
+        start.handoff_queue.0,
+        start.handoff_queue.1,
+    ];
+    let listeners = start.listeners.iter().map(|listener| listener.fd);
+    listeners.chain(sockets).chain(logs)
 }
 
 fn start_log(start: &Start) -> io::Result<()> {
@@ -87,7 +104,8 @@ fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
         // A change of the user clears it.
         set_pdeathsig(Signal::SIGKILL)?;
         prepare_sys(py, start).map_err(io::Error::other)?;
-        close_fds_in_children::register(py, start).map_err(io::Error::other)
+        close_fds_in_children::begin(start, Some(start.commands));
+        close_fds_in_children::register(py).map_err(io::Error::other)
     };
     steps().map(|()| config).map_err(|error| {
         log::error(format_args!("the template cannot be set up: {error}"));
@@ -98,26 +116,25 @@ fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
     })
 }
 
-/// The config file's functions, the loggers, and the app if it is preloaded.
+/// The config file's functions, the loggers, and the app if `preload_app` is on.
 fn load(
     py: Python<'_>,
     start: &Start,
-    invocation: &Invocation,
     config: Option<&[u8]>,
     reports: BorrowedFd<'_>,
 ) -> Result<(Option<Py<PyAny>>, Option<Hooks>), Failure> {
-    let hooks = load_hooks(py, start, config, invocation.no_preload)?;
-    let app = preload::preload(py, start, invocation, reports)?;
+    let hooks = load_hooks(py, start, config, false)?;
+    let app = import::preload(py, start, reports)?;
     Ok((app, hooks))
 }
 
-/// The config file's functions, and the loggers: there before anything of the app. `again`: this
-/// process has been a template before.
+/// The config file's functions, and the loggers: there before anything of the app. `is_check`:
+/// nothing is started.
 pub(super) fn load_hooks(
     py: Python<'_>,
     start: &Start,
     config: Option<&[u8]>,
-    again: bool,
+    is_check: bool,
 ) -> Result<Option<Hooks>, Failure> {
     loggers::install(py, start).map_err(|error| {
         let summary = format!("loggers: {}", traceback::summary(py, &error));
@@ -127,7 +144,7 @@ pub(super) fn load_hooks(
     let hooks = Hooks::load(py, start, config)?;
     loggers::configure(py, start, hooks.as_ref())?;
     if let Some(hooks) = &hooks {
-        hooks.on_starting(py, start.reason, again)?;
+        hooks.on_starting(py, start.reason, is_check)?;
     }
     Ok(hooks)
 }

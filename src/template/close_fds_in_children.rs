@@ -3,6 +3,7 @@
 //! successor could bind.
 
 use std::os::fd::RawFd;
+use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{close, getpid, getppid};
 use pyo3::prelude::*;
@@ -10,27 +11,52 @@ use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_link::Start;
 
-/// Lets processes that the template forks close the server's sockets. Its workers are children of
-/// the arbiter.
-pub(super) fn register(py: Python<'_>, start: &Start) -> PyResult<()> {
-    let template = getpid();
-    let ours: Vec<RawFd> = start
+/// The process whose children close descriptors, and which. Only the main thread changes it, so no
+/// other can hold the lock while a process is forked.
+static OWNER: Mutex<Option<Owner>> = Mutex::new(None);
+
+struct Owner {
+    pid: i32,
+    descriptors: Vec<RawFd>,
+}
+
+/// Lets processes that this one forks close the server's sockets, until [`end`]. Its workers are
+/// children of the arbiter. `commands`: its command socket, if it has one.
+pub(super) fn begin(start: &Start, commands: Option<RawFd>) {
+    let descriptors = start
         .listeners
         .iter()
         .map(|listener| listener.fd)
-        .chain([
-            start.commands,
-            start.reports,
-            start.handoff_queue.0,
-            start.handoff_queue.1,
-        ])
+        .chain([start.reports, start.handoff_queue.0, start.handoff_queue.1])
+        .chain(commands)
         .collect();
-    let after = PyCFunction::new_closure(py, None, None, move |_args, _named| {
-        if getppid() == template {
-            for fd in &ours {
-                // One that is closed already is as it should be.
-                close(*fd).ok();
-            }
+    set(Some(Owner {
+        pid: getpid().as_raw(),
+        descriptors,
+    }));
+}
+
+/// A worker: see `rcorn_worker`.
+pub(super) fn end() {
+    set(None);
+}
+
+fn set(owner: Option<Owner>) {
+    *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+}
+
+/// Registers the function that closes them, for this process and all that it forks.
+pub(super) fn register(py: Python<'_>) -> PyResult<()> {
+    let after = PyCFunction::new_closure(py, None, None, |_args, _named| {
+        let owner = OWNER.lock().unwrap_or_else(PoisonError::into_inner);
+        let parent = getppid().as_raw();
+        for fd in owner
+            .iter()
+            .filter(|owner| owner.pid == parent)
+            .flat_map(|owner| &owner.descriptors)
+        {
+            // One that is closed already is as it should be.
+            close(*fd).ok();
         }
     })?;
     let named = PyDict::new(py);

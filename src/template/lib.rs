@@ -1,5 +1,10 @@
-//! The template: the user's own Python with the app imported. It serves nothing and forks workers
-//! on order. The bootstrap enters here, and never gets back to Python.
+//! The template: the user's own Python. It serves nothing and forks workers on order. The bootstrap
+//! enters here, and never gets back to Python.
+//!
+//! A template that was started has the config file's hooks, but not the app (unless `preload_app`
+//! is on). The first worker that is forked from it imports the app, watches what the import does,
+//! and becomes the template if that may be shared ([`promotion`]): its memory is what all workers
+//! share. No import is thrown away.
 #![forbid(unsafe_code)]
 
 mod app_state;
@@ -7,10 +12,11 @@ mod boot;
 mod check;
 mod close_fds_in_children;
 mod identity;
+mod import;
 mod leftover_children;
-mod preload;
-mod reexec;
+mod promotion;
 mod serve;
+mod template;
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -22,14 +28,11 @@ use rcorn_link::Start;
 use rcorn_log as log;
 use rcorn_sys::descriptor::adopt;
 
-use reexec::Invocation;
-
 /// Runs the template to its end; gives its exit code.
 ///
-/// - `native`: the memfd that this module was loaded from; kept for a second exec, then closed.
+/// - `native`: the memfd that this module was loaded from.
 /// - `start`: the memfd of the start message.
-/// - `mode`: `first`; `no-preload` after the app proved unsafe to preload; `check` only imports the
-///   app.
+/// - `mode`: `first`; `check` only imports the app.
 pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     match begin(py, native, start, mode) {
         Ok(code) => code,
@@ -46,8 +49,11 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     message.rewind()?;
     message.read_to_string(&mut text)?;
     let start: Start = serde_json::from_str(&text)?;
+    drop(message);
+    drop(adopt(native)?);
     if mode == "check" {
-        return check::run(py, &start);
+        check::run(py, &start)
+    } else {
+        boot::run(py, &start)
     }
-    boot::run(py, &start, Invocation::new(native, message, mode)?)
 }

@@ -19,7 +19,11 @@ const MAX_POLL_MILLISECONDS: u8 = 100;
 /// Waits until the middle process of the double fork is gone and the arbiter is our parent; only
 /// then asks for a signal at the parent's death. Asked for earlier, the middle process's leaving
 /// would be that death. `false`: the arbiter is gone.
-pub(super) fn wait(arbiter: i32) -> io::Result<bool> {
+///
+/// # Errors
+///
+/// Those of poll(2) and prctl(2).
+pub fn wait(arbiter: i32) -> io::Result<bool> {
     let limit = clock::now().after(MAX_WAIT);
     loop {
         let parent = getppid().as_raw();

@@ -96,7 +96,13 @@ impl EventLoop<'_> {
         }
         for source in events.iter() {
             match source {
-                Source::Wake => self.follow_orders(py),
+                Source::Wake => {
+                    self.follow_orders(py);
+                    // A handler of the app may have ordered it just now.
+                    if self.lifecycle.must_begin_to_leave() {
+                        self.begin_to_leave(py, now)?;
+                    }
+                }
                 Source::Listener(index) => {
                     // Without other clients that wait, a second new connection is rare: to look for
                     // one costs a system call.
@@ -268,6 +274,7 @@ impl EventLoop<'_> {
     /// What signals have asked for, but leaving.
     fn follow_orders(&mut self, py: Python<'_>) {
         self.lifecycle.orders.clear_wake();
+        self.lifecycle.orders.run_app_handlers(py);
         if self.lifecycle.orders.take_reopen() {
             log::reopen();
             loggers::reopen_files(py);

@@ -6,12 +6,12 @@
 //! what was received; the [`handler`] of a request [`slot`] serves them.
 #![forbid(unsafe_code)]
 
+pub mod adoption;
 pub mod orders;
 
 mod access_line;
 mod access_log;
 mod access_log_fields;
-mod adoption;
 mod buffer_body;
 mod connection;
 mod endpoints;
@@ -55,8 +55,9 @@ use orders::{AbortOrder, Orders};
 
 pub use spec::WorkerSpec;
 
-/// Runs the worker to its end; gives its exit code. `app`: when the template imported it.
-pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Option<Py<PyAny>>) -> i32 {
+/// Runs the worker to its end; gives its exit code. `app`: `None` if it is to be imported here; a
+/// failure if that was tried before.
+pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Result<Option<Py<PyAny>>, Failure>) -> i32 {
     let code = match boot(py, spec, app) {
         Ok(mut event_loop) => {
             event_loop.run(py);
@@ -122,8 +123,9 @@ impl From<PyErr> for BootError {
 fn boot<'a>(
     py: Python<'_>,
     spec: &'a WorkerSpec<'_>,
-    app: Option<Py<PyAny>>,
+    app: Result<Option<Py<PyAny>>, Failure>,
 ) -> Result<EventLoop<'a>, BootError> {
+    let app = app.map_err(BootError::Failed)?;
     if !adoption::wait(spec.start.arbiter)? {
         return Err(BootError::Orphaned);
     }

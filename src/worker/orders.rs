@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
-use rcorn_python::call;
+use rcorn_log as log;
+use rcorn_python::{call, traceback};
 use rcorn_scoreboard::{Cell, WhenStuck};
 use rcorn_sys::private::{PrivateMark, keep_private};
-use rcorn_sys::signal::{self, AsyncSignalSafe, SendByte, SetFlag, WhenOrphaned};
+use rcorn_sys::signal::{self, AsyncSignalSafe, Owner, SendByte, SetFlag, WhenOrphaned};
 use rcorn_wsgi::close_flag;
 
 /// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
@@ -57,13 +59,20 @@ pub fn ignore_in_template() -> io::Result<()> {
 }
 
 /// Lets an order to leave end a worker that still imports its app: it holds no connection.
-pub(super) fn install_import_handlers() -> io::Result<()> {
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+pub fn install_import_handlers() -> io::Result<()> {
     for signal in [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT] {
         signal::reset(signal)?;
     }
     SigSet::empty().thread_set_mask()?;
     Ok(())
 }
+
+/// Signals that mean nothing to a worker, but perhaps something to the app.
+const APP_SIGNALS: [Signal; 2] = [Signal::SIGCHLD, Signal::SIGALRM];
 
 fn ignore_arbiter_signals() -> io::Result<()> {
     ARBITER_SIGNALS.into_iter().try_for_each(signal::disregard)
@@ -94,8 +103,8 @@ pub(super) struct Orders {
 
 impl Orders {
     /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be
-    /// called after the app was imported, which may have installed others (`import signal`
-    /// alone installs one for SIGINT).
+    /// called after the app was imported, which may have installed others: those run, too, but for
+    /// that of SIGINT (`import signal` alone installs one).
     ///
     /// `abort`: what SIGABRT does; `None`: it kills at once.
     ///
@@ -143,13 +152,22 @@ impl Orders {
         install(Signal::SIGTERM, (drain, orphaned, wake()?))?;
         let reopen = SetFlag(Arc::clone(&orders.reopen));
         install(Signal::SIGUSR1, (reopen, wake()?))?;
+        // What `catch_interrupts` has set is for an interrupt in the app only.
+        signal::reset(Signal::SIGINT)?;
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
             let quit = SetFlag(Arc::clone(&orders.quit));
             install(number, (quit, call::Interrupt, wake()?))?;
             // A request that waits in a system call is to be dropped, too.
             signal::interrupt_calls(number)?;
         }
-        ignore_arbiter_signals()?;
+        for number in ARBITER_SIGNALS.into_iter().chain(APP_SIGNALS) {
+            match signal::owner(number)? {
+                // Python's part of the app's handler runs in the loop.
+                Owner::Handler => signal::handle_too(number, wake()?)?,
+                Owner::Ours if ARBITER_SIGNALS.contains(&number) => signal::disregard(number)?,
+                Owner::Ours | Owner::Ignored => {}
+            }
+        }
         signal::ignore(Signal::SIGPIPE)?;
         signal::reset(Signal::SIGABRT)?;
         if let Some(&AbortOrder { cell, limit, .. }) = abort {
@@ -180,6 +198,22 @@ impl Orders {
     pub(super) fn clear_wake(&mut self) {
         let mut sink = [0; 64];
         while matches!(self.wake.read(&mut sink), Ok(count) if count > 0) {}
+    }
+
+    /// Runs the Python part of the app's signal handlers. One that raises `SystemExit` ends the
+    /// worker, after what it has in hand.
+    pub(super) fn run_app_handlers(&self, py: Python<'_>) {
+        let Err(error) = py.check_signals() else {
+            return;
+        };
+        if error.is_instance_of::<PySystemExit>(py) {
+            self.drain.store(true, Ordering::Relaxed);
+        } else {
+            log::error(format_args!(
+                "Exception in a signal handler of the app\n{}",
+                traceback::format(py, &error)
+            ));
+        }
     }
 
     /// TERM: finish and leave.
@@ -213,8 +247,13 @@ impl Orders {
     }
 }
 
-/// Replaces what the app may have made of a signal.
+/// Acts on a signal, after the app's handler if it has installed one at import: under gunicorn that
+/// one runs, too.
 fn install(number: Signal, action: impl AsyncSignalSafe) -> io::Result<()> {
-    signal::reset(number)?;
-    signal::handle(signal::number(number), action)
+    if signal::owner(number)? == Owner::Handler {
+        signal::handle_too(number, action)
+    } else {
+        signal::reset(number)?;
+        signal::handle(signal::number(number), action)
+    }
 }

@@ -58,6 +58,8 @@ impl Coverage {
             | Action::EndTemplate(_)
             | Action::KillTemplate(..)
             | Action::Fork(..)
+            | Action::ForkToPromote(..)
+            | Action::Promote(..)
             | Action::PostMortem(..)
             | Action::Commit(_)
             | Action::Discard(_)

@@ -2,6 +2,7 @@
 //! after each event what must hold whatever happens.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use rcorn_types::Monotonic;
 
@@ -23,10 +24,12 @@ pub(super) enum Pending {
     TemplateStart(Generation),
     /// A template imports the app.
     Import(Generation, Pid),
-    /// A template forks a worker.
-    Fork(WorkerId, Generation),
-    /// A template reports a fork.
-    ForkReport(WorkerId, Generation, Pid),
+    /// The template with this pid forks a worker.
+    Fork(WorkerId, Pid),
+    /// The template with the first pid reports a fork.
+    ForkReport(WorkerId, Pid, Pid),
+    /// A worker that is to be promoted looks at its import.
+    Look(WorkerId, Pid),
     /// A worker boots.
     Boot(WorkerId, Pid),
 }
@@ -39,6 +42,10 @@ pub(super) struct FakeKernel {
     pub(super) pending: Vec<Pending>,
     pub(super) processes: Processes,
     orders: Orders,
+    /// Workers that are to become templates.
+    to_promote: BTreeSet<WorkerId>,
+    /// What the next import does may be shared.
+    is_safe: bool,
     has_been_ready: bool,
     policies: Vec<Policy>,
     loads: usize,
@@ -62,6 +69,8 @@ impl FakeKernel {
             pending: Vec::new(),
             processes: Processes::default(),
             orders: Orders::default(),
+            to_promote: BTreeSet::new(),
+            is_safe: true,
             has_been_ready: false,
             policies: policies.to_vec(),
             loads: 0,
@@ -166,11 +175,19 @@ impl FakeKernel {
                     .insert(pid.expect("a template is told to leave that is not there"));
             }
             Action::KillTemplate(generation, pid) => {
-                let process = self.processes.living.get(pid);
-                assert_eq!(process, Some(&Process::Template(*generation)));
+                let process = self.processes.living.get(pid).copied();
+                assert!(
+                    process == Some(Process::Template(*generation))
+                        || process == Some(Process::Replaced(*generation))
+                );
                 self.processes.told.insert(*pid);
             }
             Action::Fork(id, cell, generation) => self.order_fork(*id, *cell, *generation),
+            Action::ForkToPromote(id, cell, generation) => {
+                self.to_promote.insert(*id);
+                self.order_fork(*id, *cell, *generation);
+            }
+            Action::Promote(id, generation, pid) => self.promote(*id, *generation, *pid),
             Action::Ask(pid, ask) => self.ask(*pid, *ask),
             Action::PostMortem(id, _, pid) => {
                 assert_eq!(self.processes.living.get(pid), Some(&Process::Worker(*id)));
@@ -212,7 +229,20 @@ impl FakeKernel {
         );
         self.orders.take(cell, id);
         self.forks += 1;
-        self.pending.push(Pending::Fork(id, generation));
+        self.pending
+            .extend(template.map(|pid| Pending::Fork(id, pid)));
+    }
+
+    fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
+        assert!(
+            !self.orders.is_closed,
+            "a worker is promoted while stopping"
+        );
+        self.processes.promote(id, generation, pid);
+        // The driver knows that this is no worker any more.
+        let is_late =
+            |pending: &Pending| matches!(pending, Pending::ForkReport(_, _, late) if *late == pid);
+        self.pending.retain(|pending| !is_late(pending));
     }
 
     fn ask(&mut self, pid: Pid, ask: Ask) {
@@ -255,7 +285,8 @@ impl FakeKernel {
         if !self.arbiter.is_stopping() && self.processes.serving.contains_key(&id) {
             let (mut serving, wanted) = (self.serving_now(), self.arbiter.wanted());
             let retirement = &self.arbiter.workers.retirement;
-            if retirement.leaves_first() && retirement.holder() == Some(id) {
+            // Perhaps in this very step, after this one.
+            if retirement.leaves_first() {
                 let rule = self.arbiter.generations.policy.old_first;
                 assert!(rule != OldFirst::Never && (rule != OldFirst::Auto || wanted <= 1));
                 serving += 1;
@@ -286,20 +317,21 @@ impl FakeKernel {
     }
 
     /// Whose doing this is. A process that is stopped does nothing.
-    fn actor(&self, pending: Pending) -> Option<Pid> {
+    fn actor(pending: Pending) -> Option<Pid> {
         match pending {
             Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => None,
-            Pending::Import(_, pid) | Pending::Boot(_, pid) => Some(pid),
-            Pending::Fork(_, generation) | Pending::ForkReport(_, generation, _) => {
-                self.processes.pid_of(Process::Template(generation))
-            }
+            Pending::Import(_, pid)
+            | Pending::Boot(_, pid)
+            | Pending::Look(_, pid)
+            | Pending::Fork(_, pid)
+            | Pending::ForkReport(_, pid, _) => Some(pid),
         }
     }
 
     fn take_pending(&mut self, which: usize) -> Option<Pending> {
         let able: Vec<usize> = (0..self.pending.len())
             .filter(|index| {
-                let actor = self.pending.get(*index).and_then(|one| self.actor(*one));
+                let actor = self.pending.get(*index).and_then(|one| Self::actor(*one));
                 actor.is_none_or(|pid| !self.processes.stopped.contains_key(&pid))
             })
             .collect();
@@ -328,12 +360,17 @@ impl FakeKernel {
                 self.send(Event::TemplateStarted(generation, pid));
             }
             Pending::Import(generation, _) => self.send(Event::TemplateReady(generation)),
-            Pending::Fork(id, generation) => {
+            Pending::Fork(id, template) => {
                 let pid = self.processes.spawn(Process::Worker(id));
                 self.processes.unreported.insert(pid, None);
-                self.pending.push(Pending::ForkReport(id, generation, pid));
-                self.pending.push(Pending::Boot(id, pid));
+                self.pending.push(Pending::ForkReport(id, template, pid));
+                self.pending.push(if self.to_promote.contains(&id) {
+                    Pending::Look(id, pid)
+                } else {
+                    Pending::Boot(id, pid)
+                });
             }
+            Pending::Look(id, pid) => self.look(id, pid),
             Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
             Pending::Boot(id, pid) => {
                 let worker = self.arbiter.workers().get(id);
@@ -342,6 +379,20 @@ impl FakeKernel {
                 self.processes.serving.insert(id, pid);
                 self.report(pid, Event::Ready(id, pid));
             }
+        }
+    }
+
+    /// A worker has imported the app, and says whether it can be the template.
+    fn look(&mut self, id: WorkerId, pid: Pid) {
+        // The driver says that it was forked, in case its template has not.
+        self.report(pid, Event::Forked(id, pid));
+        if self.is_safe {
+            // It leaves, unless it is promoted.
+            self.processes.told.insert(pid);
+            self.send(Event::Promoted(id, pid));
+        } else {
+            self.pending.push(Pending::Boot(id, pid));
+            self.send(Event::NotPromoted(id));
         }
     }
 
@@ -383,7 +434,7 @@ impl FakeKernel {
                 }
                 self.die(pid, exit);
             }
-            Pending::Boot(id, pid) => {
+            Pending::Boot(id, pid) | Pending::Look(id, pid) => {
                 let (failure, exit) = failure(how);
                 if let Some(failure) = failure {
                     // It leaves by itself.
@@ -405,9 +456,11 @@ impl FakeKernel {
         // What it would have done does not come; what it was ordered has failed.
         let mut lost = Vec::new();
         self.pending.retain(|pending| match *pending {
-            Pending::Import(_, actor) | Pending::Boot(_, actor) => actor != pid,
-            Pending::Fork(id, generation) | Pending::ForkReport(id, generation, _) => {
-                let is_its = process == Process::Template(generation);
+            Pending::Import(_, actor) | Pending::Boot(_, actor) | Pending::Look(_, actor) => {
+                actor != pid
+            }
+            Pending::Fork(id, template) | Pending::ForkReport(id, template, _) => {
+                let is_its = template == pid;
                 lost.extend(is_its.then_some(id));
                 !is_its
             }
@@ -543,6 +596,7 @@ impl FakeKernel {
                 self.tick();
             }
             SimStep::Save => self.save(),
+            SimStep::Verdict(is_safe) => self.is_safe = *is_safe,
         }
     }
 

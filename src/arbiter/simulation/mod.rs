@@ -40,6 +40,7 @@ fn policy(workers: u32) -> Policy {
         old_first: OldFirst::Auto,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
+        import: Import::FirstWorker,
     }
 }
 
@@ -88,6 +89,9 @@ proptest! {
             let generation = arbiter.generation();
             prop_assert!(arbiter.workers().iter().all(|(_, one)| one.generation == generation));
             prop_assert_eq!(arbiter.templates().iter().count(), 1, "{:?}", arbiter);
+            prop_assert!(arbiter.templates().replaced.is_empty(), "{:?}", arbiter);
+            let is_ready = arbiter.templates().can_fork(generation);
+            prop_assert!(is_ready || arbiter.wanted() == 0, "{:?}", arbiter);
             prop_assert!(!arbiter.is_reloading() && !arbiter.is_on_probation(), "{:?}", arbiter);
             prop_assert_eq!(arbiter.workers.retirement.holder(), None);
         } else {
@@ -205,10 +209,12 @@ fn coverage() -> Coverage {
 const VOCABULARY: &str = "
     Order: Stop Quit Reload More Fewer Scale Reopen Upgrade Dismiss Retire
     Event: Started Ordered Loaded NotLoaded TemplateStarted TemplateNotStarted TemplateReady TemplateFailed
+    Event: Promoted NotPromoted
     Event: Forked ForkFailed Ready BootFailed WantsRetirement Beat Stopped Continued Exited
     Event: UpgradeStarted UpgradeNotStarted Tick
     BootFailureKind: Boot App Host
     Action: Load StartTemplate EndTemplate KillTemplate Fork Ask PostMortem Commit Discard CloseListeners
+    Action: ForkToPromote Promote
     Action: ReopenLogs Upgrade Wanted FreeCell Say Exit
     Ask: Drain Quit Reopen DumpStacks Abort Kill
     Outcome: Stopped HostRefused BootFailed AppNotLoaded

@@ -12,6 +12,8 @@ use super::super::*;
 pub(super) enum Process {
     Worker(WorkerId),
     Template(Generation),
+    /// A template whose place another has taken.
+    Replaced(Generation),
     NewArbiter,
 }
 
@@ -50,6 +52,17 @@ impl Processes {
         let pid = Pid(self.last_pid + 1);
         self.living.insert(pid, process);
         pid
+    }
+
+    /// A worker takes the place of a template.
+    pub(super) fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
+        assert_eq!(self.living.get(&pid), Some(&Process::Worker(id)));
+        if let Some(before) = self.pid_of(Process::Template(generation)) {
+            self.living.insert(before, Process::Replaced(generation));
+            self.told.insert(before);
+        }
+        self.living.insert(pid, Process::Template(generation));
+        self.told.remove(&pid);
     }
 
     /// How many workers and templates live that the arbiter has heard of.

@@ -35,6 +35,8 @@ pub(super) enum SimStep {
     Jump(Duration),
     /// The arbiter is saved, and goes on from what was saved.
     Save,
+    /// From now on imports may be shared, or not.
+    Verdict(bool),
 }
 
 /// [`Order`], with workers by number.
@@ -81,8 +83,13 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         OldFirst::AfterFailures,
         OldFirst::Always,
     ];
+    let import = prop_oneof![
+        3 => Just(Import::FirstWorker),
+        1 => Just(Import::Template),
+        1 => Just(Import::Workers),
+    ];
     let flags = (rules.prop_map_choice(), any::<bool>());
-    (1_u32..5, times, flags).prop_map(|(workers, times, flags)| {
+    (1_u32..5, times, flags, import).prop_map(|(workers, times, flags, import)| {
         let (old_first, tolerate_boot_failure) = flags;
         let (
             timeout,
@@ -104,6 +111,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
             old_first,
             drain_delay,
             tolerate_boot_failure,
+            import,
         }
     })
 }
@@ -153,7 +161,7 @@ fn reason() -> impl Strategy<Value = RetireReason> {
 fn step() -> impl Strategy<Value = SimStep> {
     prop_oneof![
         4 => order().prop_map(SimStep::Order),
-        20 => any::<u8>().prop_map(SimStep::Succeed),
+        28 => any::<u8>().prop_map(SimStep::Succeed),
         2 => (any::<u8>(), failure()).prop_map(|(which, how)| SimStep::Fail(which, how)),
         3 => (any::<u8>(), exit()).prop_map(|(which, how)| SimStep::Die(which, how)),
         4 => any::<u8>().prop_map(SimStep::Leave),
@@ -166,6 +174,7 @@ fn step() -> impl Strategy<Value = SimStep> {
         2 => milliseconds(1..400).prop_map(SimStep::Pass),
         1 => milliseconds(1_000..300_000).prop_map(SimStep::Jump),
         1 => Just(SimStep::Save),
+        1 => any::<bool>().prop_map(SimStep::Verdict),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! One example for each behaviour, told step by step.
 
+mod promotion;
 mod reload;
 mod retirement;
 mod saved_states;
@@ -28,6 +29,7 @@ fn policy(workers: u32) -> Policy {
         old_first: OldFirst::Auto,
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
+        import: Import::Template,
     }
 }
 

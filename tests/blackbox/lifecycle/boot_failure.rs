@@ -128,7 +128,7 @@ gate.hold()
         .gate(&gate)
         .args(["--boot-timeout", "5", "--pythonpath", APPS])
         .allow("was not ready within boot_timeout")
-        .allow("was killed at:")
+        .allow("is hung: no request in hand")
         .allow("Reason: Worker failed to boot.")
         .allow("Shutting down: Master")
         .start();
@@ -226,12 +226,12 @@ fn a_hanging_import_says_where_it_hangs() {
         .gate(&gate)
         .args(["--boot-timeout", "5"])
         .allow("was not ready within boot_timeout")
-        .allow("was killed at:")
+        .allow("is hung: no request in hand")
         .allow("Reason: Worker failed to boot.")
         .allow("Shutting down: Master")
         .start();
     gate.expect(server.deadline());
-    server.log().expect("was killed at:");
+    server.log().expect("is hung: no request in hand");
     server.log().expect("in hold");
     assert_eq!(server.exit().code(), Some(3));
 }

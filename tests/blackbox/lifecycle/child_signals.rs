@@ -174,7 +174,11 @@ def app(environ, start_response):
         .args(["-w", "2"])
         .allow("Forking workers while 1 other thread of the template runs")
         .start();
-    assert!(server.get("/").text().starts_with("shared"));
+    // Who promotes a worker leaves, and the thread with it.
+    server
+        .log()
+        .expect("Not preloading: a hook of the config file has started a thread");
+    assert!(server.get("/").text().starts_with("own"));
     let ended = server.stop();
     let warnings = ended.text().matches("Forking workers while").count();
     assert_eq!(warnings, 1, "{}", ended.text());

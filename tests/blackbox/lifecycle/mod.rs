@@ -1,6 +1,7 @@
 //! Starting, stopping, and everything that happens to processes in between.
 
 mod aborted;
+mod app_handlers;
 mod boot_failure;
 mod chaos;
 mod child_signals;
@@ -10,6 +11,7 @@ mod listeners;
 mod pid_file;
 mod preload;
 mod privileges;
+mod promotion;
 mod retirement;
 mod scaling;
 mod start;

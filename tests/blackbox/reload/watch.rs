@@ -161,7 +161,7 @@ os._exit(9)
 ",
     )
     .args(["--reload-probe", "/nowhere"])
-    .allow("Template (pid")
+    .allow("exited with code 9")
     .allow("Reload failed")
     .start();
     server.log().expect("exited with code 9");

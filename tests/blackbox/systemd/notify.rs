@@ -16,7 +16,7 @@ fn start_reload_and_stop_are_told() {
     let deadline = server.deadline();
     // Before the import, which may take longer than systemd waits.
     let extend = notify.expect("EXTEND_TIMEOUT_USEC=", deadline);
-    assert_eq!(extend, "EXTEND_TIMEOUT_USEC=130000000");
+    assert_eq!(extend, "EXTEND_TIMEOUT_USEC=190000000");
     notify.expect("READY=1", deadline);
     server.wait_workers(1);
     let before = monotonic_microseconds();

@@ -1,0 +1,130 @@
+//! The import of the app in a template, or in a process that may become one.
+
+use std::os::fd::BorrowedFd;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use rcorn_app::import::import;
+use rcorn_evidence::ImportWatch;
+use rcorn_link::{Failure, Start};
+use rcorn_log as log;
+use rcorn_settings::Preload;
+use rcorn_sys::process::trim_heap;
+
+/// Imports the app with `preload_app: on`, whatever the import leaves.
+///
+/// # Errors
+///
+/// The app cannot be loaded.
+pub(super) fn preload(
+    py: Python<'_>,
+    start: &Start,
+    reports: BorrowedFd<'_>,
+) -> Result<Option<Py<PyAny>>, Failure> {
+    if start.settings.preload_app != Preload::On {
+        return Ok(None);
+    }
+    let imported = WatchedImport::run(py, start, reports)?;
+    for found in &imported.found {
+        log::warning(format_args!("Preloading as ordered, although {found}"));
+    }
+    imported.share(py).map(Some)
+}
+
+/// An app that was imported in this process, and what is against forking from it.
+#[derive(Debug)]
+pub(super) struct WatchedImport<'py> {
+    app: Bound<'py, PyAny>,
+    gc: PausedCollection<'py>,
+    /// In words for the log; empty: nothing.
+    pub(super) found: Vec<String>,
+}
+
+impl<'py> WatchedImport<'py> {
+    /// Imports the app.
+    ///
+    /// # Errors
+    ///
+    /// The app cannot be loaded; the log says why.
+    pub(super) fn run(
+        py: Python<'py>,
+        start: &Start,
+        reports: BorrowedFd<'_>,
+    ) -> Result<Self, Failure> {
+        let gc = PausedCollection::new(py).map_err(host_failure)?;
+        let watch = ImportWatch::begin(py, &start.settings);
+        let app = import(py, &start.settings, reports)?;
+        let found = watch.end(py).lines().collect();
+        Ok(Self { app, gc, found })
+    }
+
+    /// Makes it ready for forks.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python's module `gc`.
+    pub(super) fn share(self, py: Python<'py>) -> Result<Py<PyAny>, Failure> {
+        self.gc.resume().map_err(host_failure)?;
+        freeze(py).map_err(host_failure)?;
+        trim_heap();
+        Ok(self.app.unbind())
+    }
+
+    /// Leaves it to this process alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python's module `gc`.
+    pub(super) fn keep(self) -> Result<Py<PyAny>, Failure> {
+        self.gc.resume().map_err(host_failure)?;
+        Ok(self.app.unbind())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn host_failure(error: PyErr) -> Failure {
+    Failure {
+        code: 1,
+        summary: error.to_string(),
+    }
+}
+
+/// The garbage collection, which an import does without: what it makes is meant to stay.
+#[derive(Debug)]
+struct PausedCollection<'py> {
+    gc: Bound<'py, PyModule>,
+    threshold: Bound<'py, PyAny>,
+}
+
+impl<'py> PausedCollection<'py> {
+    /// Sets a threshold of 0. Not `gc.disable()`: the wish of an app that disables collection
+    /// itself would be lost at the end.
+    fn new(py: Python<'py>) -> PyResult<Self> {
+        let gc = py.import("gc")?;
+        let threshold = gc.call_method0("get_threshold")?;
+        gc.call_method1("set_threshold", (0,))?;
+        Ok(Self { gc, threshold })
+    }
+
+    /// Lets the process collect as it would have.
+    fn resume(self) -> PyResult<()> {
+        let Self { gc, threshold } = self;
+        let (first, _, _): (i64, i64, i64) = gc.call_method0("get_threshold")?.extract()?;
+        // Otherwise the app has set its own.
+        if first == 0 {
+            gc.getattr("set_threshold")?
+                .call1(threshold.cast_into::<PyTuple>()?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects once, and freezes what is left. Without it, one full collection in each worker would
+/// copy every page with an object on it.
+fn freeze(py: Python<'_>) -> PyResult<()> {
+    let gc = py.import("gc")?;
+    gc.call_method0("collect")?;
+    gc.call_method0("freeze")?;
+    Ok(())
+}

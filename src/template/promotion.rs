@@ -1,0 +1,163 @@
+//! A process that imports the app, and becomes the template if what the import did may be shared.
+//! If not, it goes on as the worker that it was forked as: the import was not for nothing.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::getppid;
+use pyo3::prelude::*;
+
+use rcorn_app::hooks::Hooks;
+use rcorn_link::{MAX_DATAGRAM_BYTES, Report, report, report_with};
+use rcorn_log as log;
+use rcorn_python::fork::pid;
+use rcorn_python::stack_dump;
+use rcorn_sys::fork::count_threads;
+use rcorn_sys::signal::was_swallowed;
+use rcorn_worker::adoption;
+use rcorn_worker::orders::{ignore_in_template, install_import_handlers};
+
+use super::app_state::AppState;
+use super::close_fds_in_children;
+use super::import::WatchedImport;
+use super::leftover_children::children;
+use super::template::{Newborn, Template, name_process};
+
+/// Hooks that gunicorn calls before the app is imported, once for each worker: with one import for
+/// all workers they would run at another time, or once too often.
+const HOOKS_BEFORE_IMPORT: [&str; 2] = ["pre_fork", "post_fork"];
+/// Findings in a report, whose datagram is limited.
+const MAX_FINDINGS: usize = 32;
+/// The longest finding in a report.
+const MAX_FINDING_BYTES: usize = MAX_DATAGRAM_BYTES / 64;
+
+/// What became of the process.
+pub(super) enum Promotion<'a> {
+    /// It is a template now, and takes orders from this socket.
+    Promoted(Box<Template<'a>>, OwnedFd),
+    /// It was a worker, or could not become anything; it ends with this code.
+    Ended(i32),
+}
+
+/// Imports the app, and becomes the template of this generation, or a worker.
+pub(super) fn promote<'a>(
+    py: Python<'_>,
+    template: Template<'a>,
+    newborn: Newborn,
+) -> io::Result<Promotion<'a>> {
+    if !newborn.against.is_empty() {
+        // Known before the import: the others need not wait for it.
+        tell_not_promoted(&template, &newborn, newborn.against.clone())?;
+        return Ok(Promotion::Ended(template.become_worker(
+            py,
+            newborn,
+            Ok(None),
+        )));
+    }
+    if !begin(py, &template, &newborn)? {
+        return Ok(Promotion::Ended(0));
+    }
+    let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
+    let app = match imported {
+        Ok(imported) if imported.found.is_empty() => match imported.share(py) {
+            Ok(app) => return become_template(template, newborn, app),
+            Err(failure) => Err(failure),
+        },
+        Ok(imported) => {
+            tell_not_promoted(&template, &newborn, imported.found.clone())?;
+            imported.keep().map(Some)
+        }
+        Err(failure) => Err(failure),
+    };
+    Ok(Promotion::Ended(template.become_worker(py, newborn, app)))
+}
+
+/// Readies the process for the import, as a worker is; `false`: the arbiter is gone.
+fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<bool> {
+    let start = template.start;
+    if !adoption::wait(start.arbiter)? {
+        return Ok(false);
+    }
+    if let Some(cell) = template.scoreboard.cell(newborn.cell) {
+        cell.register(newborn.id, pid().cast_unsigned(), start.generation);
+    }
+    close_fds_in_children::begin(start, None);
+    // Should the import hang, the arbiter can ask where.
+    stack_dump::register(py, newborn.stack_dump.as_fd()).map_err(io::Error::other)?;
+    install_import_handlers()?;
+    Ok(true)
+}
+
+/// What is against one import for all workers before it has begun: what the config file's hooks
+/// are, and what they have left in this template, which leaves when a worker is promoted.
+pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
+    let present = hooks.present(py, &HOOKS_BEFORE_IMPORT);
+    let mut against: Vec<String> = present
+        .unwrap_or_default()
+        .into_iter()
+        .map(|hook| format!("the config file has {hook}, which runs before the import"))
+        .collect();
+    if count_threads().is_ok_and(|count| count > 1) {
+        against.push("a hook of the config file has started a thread".to_owned());
+    }
+    if !children().is_empty() {
+        against.push("a hook of the config file has started a process".to_owned());
+    }
+    against
+}
+
+fn tell_not_promoted(
+    template: &Template<'_>,
+    newborn: &Newborn,
+    mut found: Vec<String>,
+) -> io::Result<()> {
+    for finding in &found {
+        log::info(format_args!("Not preloading: {finding}"));
+    }
+    found.truncate(MAX_FINDINGS);
+    for finding in &mut found {
+        finding.truncate(finding.floor_char_boundary(MAX_FINDING_BYTES));
+    }
+    let told = Report::NotPromoted {
+        id: newborn.id,
+        pid: pid(),
+        found,
+    };
+    report(template.reports.as_fd(), &told)
+}
+
+/// From now on this process forks workers, which have the app already.
+fn become_template(
+    mut template: Template<'_>,
+    newborn: Newborn,
+    app: Py<PyAny>,
+) -> io::Result<Promotion<'_>> {
+    ignore_in_template()?;
+    template.app_state = AppState::take()?;
+    set_pdeathsig(Signal::SIGKILL)?;
+    if getppid().as_raw() != template.start.arbiter {
+        return Ok(Promotion::Ended(0));
+    }
+    if was_swallowed(Signal::SIGUSR1) {
+        log::reopen();
+    }
+    name_process(template.start);
+    template.app = Some(app);
+    template.stack_dump = Some(newborn.stack_dump);
+    let (commands, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    close_fds_in_children::begin(template.start, Some(commands.as_raw_fd()));
+    let promoted = Report::Promoted {
+        id: newborn.id,
+        pid: pid(),
+    };
+    report_with(template.reports.as_fd(), &promoted, Some(theirs.as_fd()))?;
+    Ok(Promotion::Promoted(Box::new(template), commands))
+}
