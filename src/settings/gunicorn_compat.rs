@@ -236,7 +236,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         "'gunicorn.glogging.Logger'",
         &["logger-class"],
         Value,
-        Ignored("rcorn writes its own log; --log-config and logconfig_dict shape the loggers of the app and gunicorn.access"),
+        Ignored("rcorn writes its own log; filters and handlers of the loggers gunicorn.error and gunicorn.access are obeyed, and logconfig_dict configures loggers"),
     ),
     unsupported("syslog_addr", "'udp://localhost:514'", &["log-syslog-to"], Value, SYSLOG),
     unsupported("syslog", "False", &["log-syslog"], Nothing, SYSLOG),
