@@ -241,3 +241,15 @@ def post_request(worker, req, environ, resp):
     assert_eq!(server.get("/").status, 200);
     assert_eq!(server.stop().text().matches("Booting worker").count(), 2);
 }
+
+#[test]
+fn the_peer_of_a_unix_socket_has_no_address() {
+    let conf = "
+def pre_request(worker, req):
+    worker.log.info('peer %r %r', req.remote_addr, req.peer_addr)
+";
+    let server = with(conf).unix().start();
+    assert_eq!(server.get("/").status, 200);
+    server.log().expect("peer '' ''");
+    server.stop();
+}
