@@ -287,9 +287,11 @@ impl FakeKernel {
             let retirement = &self.arbiter.workers.retirement;
             // Perhaps in this very step, after this one.
             if retirement.leaves_first() {
+                serving += 1;
+            }
+            if retirement.leaves_first() && retirement.holder() == Some(id) {
                 let rule = self.arbiter.generations.policy.old_first;
                 assert!(rule != OldFirst::Never && (rule != OldFirst::Auto || wanted <= 1));
-                serving += 1;
             }
             assert!(serving >= wanted, "{serving} of {wanted} are left");
         }

@@ -1,0 +1,179 @@
+//! A template: what it has, the fork of a worker, and what the worker becomes.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::SigSet;
+use pyo3::prelude::*;
+
+use rcorn_app::hooks::Hooks;
+use rcorn_link::{Failure, Report, Start, report, report_with};
+use rcorn_log as log;
+use rcorn_python::fork::{Forked, fork_twice};
+use rcorn_scoreboard::Scoreboard;
+use rcorn_settings::Preload;
+use rcorn_sys as sys;
+use rcorn_sys::fork::count_threads;
+use rcorn_worker::orders::block;
+use rcorn_worker::{self as worker, WorkerSpec};
+
+use super::app_state::AppState;
+use super::close_fds_in_children;
+
+/// A template that is ready to fork.
+pub(super) struct Template<'a> {
+    pub(super) start: &'a Start,
+    pub(super) app_state: AppState,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) reports: OwnedFd,
+    /// What workers that are forked from here need not import.
+    pub(super) app: Option<Py<PyAny>>,
+    pub(super) hooks: Option<Hooks>,
+    /// Where this process dumps its stacks, if it was a worker before.
+    pub(super) stack_dump: Option<OwnedFd>,
+    /// The log has a warning about threads: those of the import, or those that came later.
+    has_warned: Cell<bool>,
+}
+
+/// What a worker was ordered to be.
+pub(super) struct Newborn {
+    pub(super) id: u64,
+    pub(super) cell: u16,
+    pub(super) probe: bool,
+    /// It is to become the template, if it may.
+    pub(super) promote: bool,
+    /// What is against that already.
+    pub(super) against: Vec<String>,
+    pub(super) stack_dump: OwnedFd,
+}
+
+/// On which side of the fork of a worker this process is. Both have the descriptor of the worker's
+/// stack dump.
+enum Side {
+    /// The template, with the pid of the worker.
+    Template(i32, OwnedFd),
+    /// The worker.
+    Worker(OwnedFd),
+}
+
+impl<'a> Template<'a> {
+    /// Has not forked yet.
+    pub(super) fn new(
+        start: &'a Start,
+        app_state: AppState,
+        scoreboard: Scoreboard,
+        reports: OwnedFd,
+        app: Option<Py<PyAny>>,
+        hooks: Option<Hooks>,
+    ) -> Self {
+        Self {
+            start,
+            app_state,
+            scoreboard,
+            reports,
+            app,
+            hooks,
+            stack_dump: None,
+            has_warned: Cell::new(start.settings.preload_app == Preload::On),
+        }
+    }
+
+    /// Forks a worker, and tells the arbiter. In the worker: gives its stack dump.
+    pub(super) fn fork_and_report(
+        &self,
+        py: Python<'_>,
+        id: u64,
+        cell: u16,
+    ) -> io::Result<Option<OwnedFd>> {
+        match self.fork(py, id, cell) {
+            Ok(Side::Template(pid, stack_dump)) => {
+                if let Some(hooks) = &self.hooks {
+                    hooks.note_forked(py, pid);
+                }
+                let forked = Report::Forked { id, pid };
+                report_with(self.reports.as_fd(), &forked, Some(stack_dump.as_fd()))?;
+                Ok(None)
+            }
+            Ok(Side::Worker(stack_dump)) => Ok(Some(stack_dump)),
+            Err(error) => {
+                let reason = error.to_string();
+                report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Forks a worker.
+    fn fork(&self, py: Python<'_>, id: u64, cell: u16) -> io::Result<Side> {
+        let cell = self.scoreboard.cell(cell);
+        let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
+        cell.reset();
+        let stack_dump = memfd_create(c"rcorn-stack-dump", MFdFlags::MFD_CLOEXEC)?;
+        if let Some(hooks) = &self.hooks {
+            hooks.pre_fork(py, id);
+        }
+        self.warn_of_threads();
+        // A worker that is told to leave before its handlers are installed must not die of it
+        // unnoticed: the signals wait until then (`worker::boot`).
+        block()?;
+        let forked = fork_twice(py);
+        if !matches!(forked, Ok(Forked::Worker)) {
+            SigSet::empty().thread_set_mask()?;
+        }
+        match forked? {
+            Forked::Worker => Ok(Side::Worker(stack_dump)),
+            Forked::Template(pid) => Ok(Side::Template(pid, stack_dump)),
+        }
+    }
+
+    /// In a fork only the forking thread lives on. An import that starts threads is not shared,
+    /// but a hook or a library may start one later.
+    fn warn_of_threads(&self) {
+        let others = count_threads().map_or(0, |threads| threads.saturating_sub(1));
+        if others > 0 && !self.has_warned.replace(true) {
+            log::warning(format_args!(
+                "Forking workers while {others} other thread{} of the template run{}: a lock that one holds stays locked in the worker (started by a hook? see --no-preload)",
+                if others == 1 { "" } else { "s" },
+                if others == 1 { "s" } else { "" },
+            ));
+        }
+    }
+
+    /// Serves; gives the exit code. `app`: `None` if the worker is to import it.
+    pub(super) fn become_worker(
+        self,
+        py: Python<'_>,
+        newborn: Newborn,
+        app: Result<Option<Py<PyAny>>, Failure>,
+    ) -> i32 {
+        close_fds_in_children::end();
+        let hooks = self.hooks.map(|hooks| hooks.into_worker(py)).transpose();
+        let hooks = hooks.unwrap_or_else(|error| {
+            log::error(format_args!("the hooks cannot be called: {error}"));
+            None
+        });
+        worker::run(
+            py,
+            &WorkerSpec {
+                hooks,
+                start: self.start,
+                // As long as the process.
+                scoreboard: Box::leak(Box::new(self.scoreboard)),
+                reports: self.reports,
+                id: newborn.id,
+                cell: newborn.cell,
+                stack_dump: newborn.stack_dump,
+                probe: newborn.probe,
+            },
+            app,
+        )
+    }
+}
+
+/// What `ps` shows.
+pub(super) fn name_process(start: &Start) {
+    let name = start.settings.process_name();
+    sys::process::set_title(&format!("rcorn: template [{name}]"));
+}
