@@ -95,9 +95,14 @@ const KNOWN: &[Known] = &[
         why: "names of variables of this process",
     },
     Known {
-        by: "paramiko/kex_curve25519.py",
+        by: "paramiko/kex_curve25519.py:is_available",
         kinds: &[Kind::Random],
-        why: "asks whether there is X25519; a connection makes a key of its own",
+        why: "asks whether there is X25519",
+    },
+    Known {
+        by: "paramiko/kex_mlkem.py:is_available",
+        kinds: &[Kind::Random],
+        why: "asks whether there is X25519",
     },
     Known {
         by: "paramiko/transport.py:<module>",
