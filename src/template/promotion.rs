@@ -11,6 +11,7 @@ use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
+use rcorn_app::loggers;
 use rcorn_link::{MAX_DATAGRAM_BYTES, Report, report, report_with};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
@@ -63,7 +64,7 @@ pub(super) fn promote<'a>(
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
-            Ok(app) => return become_template(template, newborn, app),
+            Ok(app) => return become_template(py, template, newborn, app),
             Err(failure) => Err(failure),
         },
         Ok(imported) => {
@@ -131,6 +132,7 @@ fn tell_not_promoted(
 
 /// From now on this process forks workers, which have the app already.
 fn become_template(
+    py: Python<'_>,
     mut template: Template<'_>,
     newborn: Newborn,
     app: Py<PyAny>,
@@ -143,6 +145,7 @@ fn become_template(
     }
     if was_swallowed(Signal::SIGUSR1) {
         log::reopen();
+        loggers::reopen_files(py);
     }
     name_process(template.start);
     template.app = Some(app);
