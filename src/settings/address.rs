@@ -96,21 +96,23 @@ impl Value for Address {
         }
     }
 
-    /// In `uwsgi://A,B` the protocol of B is not clear.
+    /// In `uwsgi://A,B` the protocol of B is not clear. In `B,uwsgi://A` it is that of `-b B`.
     fn check_together(items: &[&str]) -> Result<(), Cause> {
-        let with_scheme = |scheme: &str| items.iter().any(|item| item.trim().starts_with(scheme));
-        let without = items.iter().map(|item| item.trim()).find(|item| {
-            let schemes = [UWSGI, "http://", "tcp://"];
-            !item.is_empty() && !schemes.iter().any(|scheme| item.starts_with(scheme))
-        });
-        match without {
-            Some(item) if with_scheme(UWSGI) => Err(Cause::because(
+        let has_scheme = |item: &str| {
+            [UWSGI, "http://", "tcp://"]
+                .iter()
+                .any(|scheme| item.starts_with(scheme))
+        };
+        let items = items.iter().map(|item| item.trim());
+        let mut after_uwsgi = items.skip_while(|item| !item.starts_with(UWSGI));
+        match after_uwsgi.find(|item| !item.is_empty() && !has_scheme(item)) {
+            Some(item) => Err(Cause::because(
                 format!("does not name the protocol of '{item}'"),
                 format!(
                     "write {UWSGI}{item} for uwsgi; for HTTP give it separately, in another --bind or item of the list"
                 ),
             )),
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 

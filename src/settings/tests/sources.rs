@@ -228,10 +228,10 @@ fn a_gthread_worker_with_one_thread_is_a_sync_worker() {
 }
 
 #[test]
-fn one_text_of_addresses_names_one_protocol() {
+fn what_follows_a_uwsgi_address_names_its_protocol() {
     for words in [
         &["-b", "uwsgi://127.0.0.1:1,127.0.0.1:2"][..],
-        &["-b", "127.0.0.1:1,uwsgi://127.0.0.1:2"],
+        &["-b", "127.0.0.1:1,uwsgi://127.0.0.1:2,127.0.0.1:3"],
         &["-b", "uwsgi://127.0.0.1:1,unix:/run/x.sock"],
         &["-b", "uwsgi://127.0.0.1:1, :2"],
     ] {
@@ -249,6 +249,10 @@ fn one_text_of_addresses_names_one_protocol() {
     assert_eq!(
         bind(&["-b", "uwsgi://127.0.0.1:1,uwsgi://127.0.0.1:2"]),
         ["uwsgi://127.0.0.1:1", "uwsgi://127.0.0.1:2"]
+    );
+    assert_eq!(
+        bind(&["-b", "127.0.0.1:2,uwsgi://127.0.0.1:1"]),
+        ["127.0.0.1:2", "uwsgi://127.0.0.1:1"]
     );
     assert_eq!(
         bind(&["-b", "uwsgi://127.0.0.1:1,http://127.0.0.1:2"]),
