@@ -101,7 +101,7 @@ mod tests {
             Fork::Child => {
                 // SAFETY: the child's copy.
                 unsafe { libc::close(ours.as_raw_fd()) };
-                (&theirs).read(&mut [0]).ok();
+                (&theirs).read_exact(&mut [0]).ok();
                 crate::exit_now(0)
             }
         }

@@ -131,12 +131,12 @@ fn tell_not_promoted(
 }
 
 /// From now on this process forks workers, which have the app already.
-fn become_template(
+fn become_template<'a>(
     py: Python<'_>,
-    mut template: Template<'_>,
+    mut template: Template<'a>,
     newborn: Newborn,
     app: Py<PyAny>,
-) -> io::Result<Promotion<'_>> {
+) -> io::Result<Promotion<'a>> {
     ignore_in_template()?;
     template.app_state = AppState::take()?;
     set_pdeathsig(Signal::SIGKILL)?;

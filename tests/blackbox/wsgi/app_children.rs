@@ -1,11 +1,9 @@
 //! Children that the app forks and leaves behind: they hold nothing of the server's, so that every
 //! connection ends when the server ends it, and the port is free after a stop.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 
-use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -37,13 +35,10 @@ fn start(arguments: &[&str]) -> Server {
     server
 }
 
-/// Lets the children end, and the server after them if it still runs.
-fn end_children(server: &Server) {
+/// Lets the children end, those that have not run yet too, while what it gives is held.
+fn end_children(server: &Server) -> File {
     let end = server.directory().join("end");
-    // An error if no child waits there.
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(libc::O_NONBLOCK);
-    drop(options.open(end).unwrap());
+    OpenOptions::new().read(true).write(true).open(end).unwrap()
 }
 
 fn body(bytes: &[u8]) -> Pid {
@@ -76,7 +71,7 @@ fn a_child_holds_nothing_of_the_server() {
         wait_until(server.deadline(), how, || holdings(pid).is_empty());
     }
     assert_eq!(kept.get("/").text(), "hello");
-    end_children(&server);
+    let _end = end_children(&server);
     server.stop();
 }
 
@@ -97,7 +92,7 @@ fn a_response_ends_at_once_though_a_child_lives() {
         wire.send(format!("GET /{how}/torn HTTP/1.1\r\nHost: x\r\n\r\n"));
         body(&wire.expect_reset());
     }
-    end_children(&server);
+    let _end = end_children(&server);
     server.stop();
 }
 
@@ -127,7 +122,7 @@ fn connections_end_at_once_though_a_child_lives() {
         assert!(wire.get("/").closes());
         wire.expect_eof();
     }
-    end_children(&server);
+    let _end = end_children(&server);
     server.stop();
 }
 
@@ -143,7 +138,7 @@ fn the_end_of_a_worker_ends_its_connections_though_a_child_lives() {
     for wire in [&mut idle, &mut wire] {
         wire.expect_eof();
     }
-    end_children(&server);
+    let _end = end_children(&server);
     server.stop();
 }
 
@@ -163,6 +158,6 @@ fn the_port_is_free_after_a_stop_though_a_child_lives() {
     };
     let listener = TcpListener::bind(address).unwrap();
     drop(listener);
-    end_children(&server);
+    let _end = end_children(&server);
     server.finish();
 }
