@@ -7,7 +7,6 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use rcorn_http::{decimal, response as rules};
 use rcorn_python::text;
 
-use super::response::{Response, Stage};
 use super::violation::WsgiViolation;
 
 /// How many fields of a response are remembered. Those behind them share one more place.
@@ -16,11 +15,26 @@ const REMEMBERED_FIELDS: usize = 32;
 /// The longest wire form of a field that is remembered.
 const MAX_REMEMBERED_BYTES: usize = 1024;
 
+/// What the app declared about one response, and its head as far as it follows from that. The
+/// buffers are used again for the next response.
+#[derive(Debug, Default)]
+pub(super) struct Declaration {
+    /// The status line and the app's fields, as they go on the wire.
+    pub(super) head: Vec<u8>,
+    pub(super) status: u16,
+    pub(super) length: Option<u64>,
+    pub(super) has_date: bool,
+    pub(super) has_server: bool,
+    /// The connection is to be closed after this response.
+    pub(super) close: bool,
+    last: LastDeclared,
+}
+
 /// What the last response declared. Apps declare the same objects again and again (literals,
 /// constants of a framework), and what is the same object needs no second look: it cannot have
 /// changed, as it is kept alive.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
+struct LastDeclared {
     status: Known,
     code: u16,
     fields: Vec<Known>,
@@ -233,60 +247,53 @@ impl Known {
     }
 }
 
-impl Response {
-    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
-    /// Nothing of a declaration that is refused is sent: the server's error page takes its
-    /// place.
-    ///
-    /// Runs no code of the app: the response is locked meanwhile.
-    pub(super) fn declare<'py>(
+impl Declaration {
+    /// Takes status and fields from the app, and forgets those of before.
+    pub(super) fn take<'py>(
         &mut self,
         status: &Bound<'py, PyAny>,
         fields: &Bound<'py, PyAny>,
     ) -> Result<(), Refused<'py>> {
         self.head.clear();
         (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
-        self.stage = Stage::Open;
         let Ok(text) = status.cast::<PyString>() else {
             return Err(Refused::StatusType(status.clone()));
         };
-        if !is_same(self.declared.status.name.as_ref(), text) {
-            self.declared.code = self.declared.status.take_status(text)?;
+        if !is_same(self.last.status.name.as_ref(), text) {
+            self.last.code = self.last.status.take_status(text)?;
         }
-        self.status = self.declared.code;
-        self.head.extend_from_slice(&self.declared.status.wire);
-        self.declare_fields(fields)?;
-        self.stage = Stage::Headed;
-        Ok(())
+        self.status = self.last.code;
+        self.head.extend_from_slice(&self.last.status.wire);
+        self.take_fields(fields)
     }
 
-    /// Makes this a complete interim response with the fields that the app hints at.
-    pub(super) fn declare_hints<'py>(
+    /// Makes the head of an interim response with the fields that the app hints at.
+    pub(super) fn take_hints<'py>(
         &mut self,
         fields: &Bound<'py, PyAny>,
     ) -> Result<(), Refused<'py>> {
         // Below 200: a Content-Length has no place in it.
         self.status = 103;
         self.head.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
-        self.declare_fields(fields)?;
+        self.take_fields(fields)?;
         self.head.extend_from_slice(b"\r\n");
         Ok(())
     }
 
-    fn declare_fields<'py>(&mut self, fields: &Bound<'py, PyAny>) -> Result<(), Refused<'py>> {
+    fn take_fields<'py>(&mut self, fields: &Bound<'py, PyAny>) -> Result<(), Refused<'py>> {
         let Ok(fields) = fields.cast::<PyList>() else {
             return Err(Refused::FieldsType(fields.clone()));
         };
-        let mut declared = std::mem::take(&mut self.declared.fields);
+        let mut declared = std::mem::take(&mut self.last.fields);
         let taken = fields
             .iter()
             .enumerate()
-            .try_for_each(|(position, field)| self.declare_field(position, &field, &mut declared));
-        self.declared.fields = declared;
+            .try_for_each(|(position, field)| self.take_field(position, &field, &mut declared));
+        self.last.fields = declared;
         taken
     }
 
-    fn declare_field<'py>(
+    fn take_field<'py>(
         &mut self,
         position: usize,
         field: &Bound<'py, PyAny>,

@@ -9,7 +9,7 @@ use pyo3::types::PyBytes;
 use rcorn_http::body::{BodyCounter, BodyFraming, ChunkLine, FramingInput};
 
 use super::body::MAX_DRAIN_BYTES;
-use super::declare::Declared;
+use super::declare::{Declaration, Refused};
 use super::fragment::{Fragment, FullResponse, MAX_COPIED_BYTES, limited};
 use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
@@ -78,15 +78,7 @@ pub(super) struct Response {
     pub(crate) stage: Stage,
     constraints: ResponseConstraints,
     channel: Option<Channel>,
-    /// The status line and the app's fields, as they go on the wire.
-    pub(super) head: Vec<u8>,
-    pub(super) status: u16,
-    pub(super) length: Option<u64>,
-    pub(super) has_date: bool,
-    pub(super) has_server: bool,
-    pub(super) close: bool,
-    /// What was declared the last time.
-    pub(super) declared: Declared,
+    declaration: Declaration,
     /// The body, from when the head is complete.
     body: BodyCounter,
     /// The body is complete: nothing may follow it, not even from its `close()`.
@@ -99,13 +91,7 @@ impl Default for Response {
             stage: Stage::Idle,
             constraints: ResponseConstraints::default(),
             channel: None,
-            head: Vec::new(),
-            status: 0,
-            length: None,
-            has_date: false,
-            has_server: false,
-            close: false,
-            declared: Declared::default(),
+            declaration: Declaration::default(),
             body: BodyCounter::default(),
             complete: false,
         }
@@ -118,10 +104,34 @@ impl Response {
         self.channel = Some(channel);
         self.constraints = constraints;
         self.stage = Stage::Open;
-        (self.body, self.status) = (BodyCounter::default(), 0);
+        (self.body, self.declaration.status) = (BodyCounter::default(), 0);
         // An access log must not show the head of another client's response.
-        self.head.clear();
+        self.declaration.head.clear();
         self.complete = false;
+    }
+
+    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
+    /// Nothing of a declaration that is refused is sent: the server's error page takes its
+    /// place.
+    ///
+    /// Runs no code of the app: the response is locked meanwhile.
+    pub(super) fn declare<'py>(
+        &mut self,
+        status: &Bound<'py, PyAny>,
+        fields: &Bound<'py, PyAny>,
+    ) -> Result<(), Refused<'py>> {
+        self.stage = Stage::Open;
+        self.declaration.take(status, fields)?;
+        self.stage = Stage::Headed;
+        Ok(())
+    }
+
+    /// Makes this a complete interim response with the fields that the app hints at.
+    pub(super) fn declare_hints<'py>(
+        &mut self,
+        fields: &Bound<'py, PyAny>,
+    ) -> Result<(), Refused<'py>> {
+        self.declaration.take_hints(fields)
     }
 
     /// Notes that the body was sent to its end.
@@ -155,13 +165,13 @@ impl Response {
         }
         let channel = self.channel.clone().ok_or(WsgiViolation::SocketOver)?;
         self.stage = Stage::Taken;
-        self.head.clear();
+        self.declaration.head.clear();
         Ok(channel)
     }
 
     /// The status that was declared; 0 before.
     pub(super) fn status(&self) -> u16 {
-        self.status
+        self.declaration.status
     }
 
     /// How much of the body was sent, and what lacks of it or was too much.
@@ -180,74 +190,84 @@ impl Response {
 
     /// The declared length, if the app gave one.
     pub(super) fn length(&self) -> Option<u64> {
-        self.length
+        self.declaration.length
     }
 
     /// Whether the connection can take another request after this response.
     pub(super) fn keeps_connection(&self) -> bool {
-        self.constraints.keep_alive && !self.close && self.body.framing() != BodyFraming::UntilClose
+        self.constraints.keep_alive
+            && !self.declaration.close
+            && self.body.framing() != BodyFraming::UntilClose
     }
 
     /// The status line and fields as they were sent.
     pub(super) fn head(&self) -> &[u8] {
-        &self.head
+        &self.declaration.head
     }
 
     /// Takes them out, to be given back by [`Self::return_head`].
     pub(super) fn take_head(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.head)
+        std::mem::take(&mut self.declaration.head)
     }
 
     /// Takes the buffer back for the next request.
     pub(super) fn return_head(&mut self, head: Vec<u8>) {
-        self.head = head;
+        self.declaration.head = head;
     }
 
     /// Completes the head. `total`: the length of the whole body, if the server knows it.
     fn complete_head(&mut self, total: Option<u64>, common: &CommonHeaders) {
         let unread = self.channel.as_ref().map_or(0, Channel::unread);
-        self.close |= CLOSING.load(Ordering::Relaxed) || unread > MAX_DRAIN_BYTES;
-        if self.status == 205 {
-            self.head.extend_from_slice(b"Content-Length: 0\r\n");
+        self.declaration.close |= CLOSING.load(Ordering::Relaxed) || unread > MAX_DRAIN_BYTES;
+        if self.declaration.status == 205 {
+            self.declaration
+                .head
+                .extend_from_slice(b"Content-Length: 0\r\n");
         }
         let framing = FramingInput {
-            status: self.status,
+            status: self.declaration.status,
             head_only: self.constraints.head_only,
             http11: self.constraints.http11,
-            declared: self.length,
+            declared: self.declaration.length,
             known: total,
         };
         self.body = BodyCounter::new(framing.framing());
         match self.body.framing() {
             // Has the app's own Content-Length.
-            BodyFraming::Length(_) if self.length.is_some() => {}
+            BodyFraming::Length(_) if self.declaration.length.is_some() => {}
             BodyFraming::Length(length) => {
-                self.head.extend_from_slice(b"Content-Length: ");
+                self.declaration.head.extend_from_slice(b"Content-Length: ");
                 let mut digits = itoa::Buffer::new();
-                self.head
+                self.declaration
+                    .head
                     .extend_from_slice(digits.format(length).as_bytes());
-                self.head.extend_from_slice(b"\r\n");
+                self.declaration.head.extend_from_slice(b"\r\n");
             }
             BodyFraming::Chunked => {
-                self.head
+                self.declaration
+                    .head
                     .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
             }
             BodyFraming::Bodyless | BodyFraming::UntilClose => {}
         }
-        if !self.has_server {
-            self.head.extend_from_slice(&common.server);
+        if !self.declaration.has_server {
+            self.declaration.head.extend_from_slice(&common.server);
         }
-        if !self.has_date {
-            self.head.extend_from_slice(&common.date);
+        if !self.declaration.has_date {
+            self.declaration.head.extend_from_slice(&common.date);
         }
         // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112
         // 9.3).
         if !self.keeps_connection() {
-            self.head.extend_from_slice(b"Connection: close\r\n");
+            self.declaration
+                .head
+                .extend_from_slice(b"Connection: close\r\n");
         } else if !self.constraints.http11 {
-            self.head.extend_from_slice(b"Connection: keep-alive\r\n");
+            self.declaration
+                .head
+                .extend_from_slice(b"Connection: keep-alive\r\n");
         }
-        self.head.extend_from_slice(b"\r\n");
+        self.declaration.head.extend_from_slice(b"\r\n");
         self.stage = Stage::Streaming;
         if let Some(channel) = &self.channel {
             // The response has begun: the client need not send its body any more.
@@ -281,7 +301,7 @@ impl Response {
             Stage::Taken => return Err(WsgiViolation::SocketTaken),
             Stage::Headed => {
                 self.complete_head(None, common);
-                fragment.head = std::mem::take(&mut self.head);
+                fragment.head = std::mem::take(&mut self.declaration.head);
             }
             Stage::Streaming => {}
         }
@@ -310,7 +330,7 @@ impl Response {
     /// Takes the head's buffer back, for the next request and for the access log.
     pub(super) fn done(&mut self, fragment: Fragment) {
         if !fragment.head.is_empty() {
-            self.head = fragment.head;
+            self.declaration.head = fragment.head;
         }
     }
 
@@ -325,7 +345,7 @@ impl Response {
         let channel = self.channel.clone()?;
         let take = self.take(total);
         self.complete = true;
-        let mut head = std::mem::take(&mut self.head);
+        let mut head = std::mem::take(&mut self.declaration.head);
         let head_end = head.len();
         if take <= MAX_COPIED_BYTES {
             for part in limited(parts, take) {
@@ -345,8 +365,8 @@ impl Response {
 
     /// Takes the head's buffer back, for the next request and for the access log.
     pub(super) fn sent_whole(&mut self, whole: FullResponse) {
-        self.head = whole.head;
-        self.head.truncate(whole.head_end);
+        self.declaration.head = whole.head;
+        self.declaration.head.truncate(whole.head_end);
     }
 
     /// Prepares to send a file of `size` bytes; gives how many of them to send.
@@ -358,7 +378,7 @@ impl Response {
         let mut fragment = Fragment::default();
         if self.stage == Stage::Headed {
             self.complete_head(Some(size), common);
-            fragment.head = std::mem::take(&mut self.head);
+            fragment.head = std::mem::take(&mut self.declaration.head);
         }
         if self.body.framing() == BodyFraming::Chunked {
             // Can only be when write() was used before: the caller iterates then.
@@ -378,7 +398,7 @@ impl Response {
                 // For HEAD the length of what GET would give is not known: say nothing (RFC 9110
                 // 9.3.2).
                 self.complete_head(Some(0), common);
-                fragment.head = std::mem::take(&mut self.head);
+                fragment.head = std::mem::take(&mut self.declaration.head);
             }
             Stage::Streaming if self.body.framing() == BodyFraming::Chunked => {
                 fragment.chunk = ChunkLine::last();
