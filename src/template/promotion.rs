@@ -49,6 +49,10 @@ pub(super) fn promote<'a>(
     template: Template<'a>,
     newborn: Newborn,
 ) -> io::Result<Promotion<'a>> {
+    // Of a process that is not its child yet the arbiter takes no report.
+    if !adoption::wait(template.start.arbiter)? {
+        return Ok(Promotion::Ended(0));
+    }
     if !newborn.against.is_empty() {
         // Known before the import: the others need not wait for it.
         tell_not_promoted(&template, &newborn, newborn.against.clone())?;
@@ -58,9 +62,7 @@ pub(super) fn promote<'a>(
             Ok(None),
         )));
     }
-    if !begin(py, &template, &newborn)? {
-        return Ok(Promotion::Ended(0));
-    }
+    begin(py, &template, &newborn)?;
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
@@ -76,20 +78,16 @@ pub(super) fn promote<'a>(
     Ok(Promotion::Ended(template.become_worker(py, newborn, app)))
 }
 
-/// Readies the process for the import, as a worker is; `false`: the arbiter is gone.
-fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<bool> {
+/// Readies the process for the import, as a worker is.
+fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<()> {
     let start = template.start;
-    if !adoption::wait(start.arbiter)? {
-        return Ok(false);
-    }
     if let Some(cell) = template.scoreboard.cell(newborn.cell) {
         cell.register(newborn.id, pid().cast_unsigned(), start.generation);
     }
     close_fds_in_children::begin(start, None);
     // Should the import hang, the arbiter can ask where.
     stack_dump::register(py, newborn.stack_dump.as_fd()).map_err(io::Error::other)?;
-    install_import_handlers()?;
-    Ok(true)
+    install_import_handlers()
 }
 
 /// What is against one import for all workers before it has begun: what the config file's hooks
