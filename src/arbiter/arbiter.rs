@@ -355,6 +355,10 @@ impl Arbiter {
     }
 
     fn ready(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
+        if self.workers.get(id).is_some_and(|worker| worker.to_promote) {
+            // It serves: whatever became of its report, it was not promoted.
+            self.not_promoted(id);
+        }
         let Some(generation) = self.workers.ready(id, pid, step) else {
             return;
         };

@@ -78,6 +78,13 @@ fn a_template_that_does_not_leave_its_place_is_killed() {
 }
 
 #[test]
+fn a_worker_that_serves_is_no_template_though_it_did_not_say_so() {
+    let mut scenario = importing(3);
+    let actions = scenario.step(Event::Ready(WorkerId(1), pid(1)));
+    assert_eq!(forks(&actions), 2);
+}
+
+#[test]
 fn a_worker_that_must_not_be_shared_serves_and_the_others_import_beside_it() {
     let mut scenario = importing(3);
     let actions = scenario.step(Event::NotPromoted(WorkerId(1)));
