@@ -659,7 +659,8 @@ class Request:
         headers = self.headers
         if len(headers) == len(self._original) and tuple(headers) == self._original:
             return None
-        before, after = _variables(self._original), _variables(headers)
+        forwarder = self.cfg.forwarder_headers
+        before, after = _variables(self._original, forwarder), _variables(headers, forwarder)
         for name in before.keys() | after.keys():
             if before.get(name) != after.get(name):
                 if name in after:
@@ -678,11 +679,19 @@ KEYS = {
 }
 
 
-def _variables(fields):
-    """The variables of an environ for header fields."""
+def _variables(fields, forwarder):
+    """The variables of an environ for header fields. Those in `forwarder` override variables of their own names, which a
+    client's field must not be confused with (`SCRIPT-NAME` beside a proxy's `SCRIPT_NAME`)."""
     found = {}
     for name, value in fields:
-        name = name.upper().replace("-", "_")
+        name = name.upper()
+        is_forwarder = name in forwarder
+        name = name.replace("-", "_")
+        if is_forwarder:
+            # These have decided how the target was divided, before the hook.
+            if name not in ("SCRIPT_NAME", "PATH_INFO"):
+                found[name] = value
+            continue
         if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             name = "HTTP_" + name
         if name in found:

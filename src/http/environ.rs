@@ -71,6 +71,17 @@ impl FieldRules {
         }
     }
 
+    /// Whether anybody may see the field of this name. `is_trusted`: a peer in
+    /// `forwarded_allow_ips` has sent it.
+    #[must_use]
+    pub fn is_visible(&self, name: &[u8], is_trusted: bool) -> bool {
+        match self.meaning(&name.to_ascii_uppercase()) {
+            Meaning::Dropped => false,
+            Meaning::Forwarder(_) => is_trusted,
+            Meaning::Plain | Meaning::Cookie | Meaning::Scheme(_) => true,
+        }
+    }
+
     /// Whether this value of the field [`Meaning::Scheme`] says that the client uses https.
     #[must_use]
     pub fn is_https(&self, index: usize, value: &[u8]) -> bool {

@@ -184,6 +184,7 @@ impl RequestHandler {
         let keep_alive = head.keep_alive && !is_last && rules.keeps_alive;
         let trusted = &rules.settings.forwarded_allow_ips;
         let ends = endpoints::of(py, connection, trusted);
+        let is_trusted = ends.trusted;
         let source = input.as_ref();
         let environ = match request.variables {
             None => self.environ.build(py, text, head, ends, source)?,
@@ -211,7 +212,7 @@ impl RequestHandler {
             }
             Some(hooks) => {
                 let number = connection.state.served.saturating_add(1);
-                let given = (hooks, request, number);
+                let given = (hooks, request, number, is_trusted);
                 self.serve_with_hooks(py, rules, given, &environ, channel, constraints)?
             }
         };
@@ -230,19 +231,21 @@ impl RequestHandler {
 
     /// With the hooks of a `gunicorn.conf.py` around it.
     ///
-    /// `request`: the hooks, the request, and which of its connection it is.
+    /// `request`: the hooks, the request, which of its connection it is, and whether its peer's
+    /// forwarding headers count.
     fn serve_with_hooks<'py>(
         &mut self,
         py: Python<'py>,
         rules: &Rules<'_>,
-        (hooks, request, number): (&WorkerHooks, &Request<'_>, u64),
+        (hooks, request, number, is_trusted): (&WorkerHooks, &Request<'_>, u64, bool),
         environ: &Bound<'py, PyDict>,
         channel: &Channel,
         constraints: ResponseConstraints,
     ) -> PyResult<(Served, Option<HookedRequest<'py>>)> {
-        let text = request.text;
-        let fields = request.head.fields.iter();
-        let fields = fields.map(|field| (field.name.of(text), field.value.of(text)));
+        // What a hook changes is written into the environ: a field that the environ ignores would
+        // come in with it.
+        let (text, head) = (request.text, request.head);
+        let fields = self.environ.visible_fields(text, head, is_trusted);
         let called = call::in_app(|| hooks.pre_request(py, environ, fields, number));
         let hooked = match called {
             Ok(hooked) => hooked,

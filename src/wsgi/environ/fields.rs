@@ -48,6 +48,19 @@ impl FieldWriter {
             .any(|field| field.has_underscore && self.rules.is_forwarder(field.name.of(bytes)))
     }
 
+    /// The names and values of the fields that count.
+    pub(super) fn visible<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        head: &'a Head,
+        trusted: bool,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        head.fields
+            .iter()
+            .map(|field| (field.name.of(bytes), field.value.of(bytes)))
+            .filter(move |(name, _)| self.rules.is_visible(name, trusted))
+    }
+
     /// Sets the keys of all fields; gives what a trusted peer's fields override.
     pub(super) fn set(
         &mut self,

@@ -84,6 +84,18 @@ impl EnvironBuilder {
         Ok(())
     }
 
+    /// The names and values of the header fields that an environ is made of, without those that it
+    /// ignores: to others, too, they must not exist. `bytes`: what the places of `head` are in;
+    /// `trusted`: [`Endpoints::trusted`].
+    pub fn visible_fields<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        head: &'a Head,
+        trusted: bool,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.fields.visible(bytes, head, trusted)
+    }
+
     /// The environ of a request. `bytes`: what the places of `head` are in.
     ///
     /// # Errors

@@ -253,3 +253,40 @@ def pre_request(worker, req):
     server.log().expect("peer '' ''");
     server.stop();
 }
+
+#[test]
+fn what_hooks_change_lets_no_field_in_that_the_environ_ignores() {
+    let conf = "
+forwarder_headers = ['REMOTE_USER']
+def pre_request(worker, req):
+    if req.path == '/add':
+        req.headers.append(('X-USER', 'verified'))
+    elif req.path == '/strip':
+        req.headers[:] = [field for field in req.headers if field[0] not in ('X-USER', 'REMOTE-USER')]
+    worker.log.info('%s has %s', req.path, [field[0] for field in req.headers])
+";
+    for (trusted, remote_user) in [("10.0.0.1", "nothing"), ("127.0.0.1", "proxy")] {
+        let server = with(conf).args(["--forwarded-allow-ips", trusted]).start();
+        let mut wire = server.connect();
+        let mut ask = |target: &str, fields: &str| {
+            wire.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+            wire.read_reply().text().to_owned()
+        };
+        let twin = "X_User: admin\r\n";
+        assert_eq!(ask("/add?HTTP_X_USER", twin), "verified");
+        let both = format!("X-User: a\r\n{twin}");
+        assert_eq!(ask("/add?HTTP_X_USER", &both), "a,verified");
+        assert_eq!(ask("/strip?HTTP_X_USER", &both), "nothing");
+        let names = "Remote_User: proxy\r\nRemote-User: client\r\n";
+        assert_eq!(ask("/strip?REMOTE_USER", names), remote_user);
+        assert_eq!(ask("/strip?HTTP_REMOTE_USER", names), "nothing");
+        let seen = if remote_user == "proxy" {
+            "/strip has ['HOST', 'REMOTE_USER']"
+        } else {
+            "/strip has ['HOST']"
+        };
+        server.log().expect(seen);
+        let text = server.stop().text().to_owned();
+        assert!(!text.contains("X_USER"), "{text}");
+    }
+}
