@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::SigSet;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
@@ -16,7 +15,7 @@ use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
 use rcorn_sys::fork::count_threads;
-use rcorn_worker::orders::block;
+use rcorn_worker::orders::{block, forget_orders_of_template, unblock};
 use rcorn_worker::{self as worker, WorkerSpec};
 
 use super::app_state::AppState;
@@ -120,10 +119,13 @@ impl<'a> Template<'a> {
         block()?;
         let forked = fork_twice(py);
         if !matches!(forked, Ok(Forked::Worker)) {
-            SigSet::empty().thread_set_mask()?;
+            unblock()?;
         }
         match forked? {
-            Forked::Worker => Ok(Side::Worker(stack_dump)),
+            Forked::Worker => {
+                forget_orders_of_template();
+                Ok(Side::Worker(stack_dump))
+            }
             Forked::Template(pid) => Ok(Side::Template(pid, stack_dump)),
         }
     }

@@ -141,7 +141,10 @@ fn boot<'a>(
     stack_dump::register(py, spec.stack_dump.as_fd())?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     if let Some(hooks) = &spec.hooks {
-        hooks.post_fork(py, pid()).map_err(BootError::Failed)?;
+        orders::unblock_for_hook()?;
+        let called = hooks.post_fork(py, pid());
+        orders::block()?;
+        called.map_err(BootError::Failed)?;
     }
     let app = if let Some(app) = app {
         app.into_bound(py)

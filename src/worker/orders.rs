@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
@@ -46,6 +46,51 @@ pub fn block() -> io::Result<()> {
     Ok(SigSet::from_iter(WORKER_SIGNALS).thread_block()?)
 }
 
+/// Undoes [`block`]. What the app blocks besides stays blocked.
+///
+/// # Errors
+///
+/// Those of `pthread_sigmask(3)`.
+pub fn unblock() -> io::Result<()> {
+    Ok(SigSet::from_iter(WORKER_SIGNALS).thread_unblock()?)
+}
+
+/// The orders to leave.
+const LEAVE_SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT];
+
+/// In a new worker: orders to leave that the template swallowed were not meant for it. A reopen
+/// was.
+pub fn forget_orders_of_template() {
+    for signal in LEAVE_SIGNALS {
+        let _swallowed = signal::was_swallowed(signal);
+    }
+}
+
+/// Lets signals in while a hook runs before the worker's handlers are installed: processes that it
+/// starts inherit what is blocked, and could not be ended by TERM. An order to this worker is
+/// swallowed, as in the template, and given again later ([`repeat_swallowed`]). A signal for which
+/// the app has a handler of its own, or which it ignores, would be lost, and stays blocked.
+pub(super) fn unblock_for_hook() -> io::Result<()> {
+    let mut swallowed = SigSet::empty();
+    for signal in WORKER_SIGNALS {
+        if signal::owner(signal)? == Owner::Ours {
+            swallowed.add(signal);
+        }
+    }
+    Ok(swallowed.thread_unblock()?)
+}
+
+/// Sends the orders to leave that came during a hook again. They must be blocked, and get in with
+/// [`unblock`].
+fn repeat_swallowed() -> io::Result<()> {
+    for signal in LEAVE_SIGNALS {
+        if signal::was_swallowed(signal) {
+            raise(signal)?;
+        }
+    }
+    Ok(())
+}
+
 /// Ignores orders in a template, but remembers a reopen for the worker that it becomes. A signal to
 /// the whole process group (by a terminal, or `stopasgroup`) is meant for the arbiter, which ends
 /// its templates.
@@ -64,11 +109,9 @@ pub fn ignore_in_template() -> io::Result<()> {
 ///
 /// Those of sigaction(2).
 pub fn install_import_handlers() -> io::Result<()> {
-    for signal in [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT] {
-        signal::reset(signal)?;
-    }
-    SigSet::empty().thread_set_mask()?;
-    Ok(())
+    LEAVE_SIGNALS.into_iter().try_for_each(signal::reset)?;
+    repeat_swallowed()?;
+    unblock()
 }
 
 /// Signals that mean nothing to a worker, but perhaps something to the app.
@@ -185,7 +228,8 @@ impl Orders {
         if signal::was_swallowed(Signal::SIGUSR1) {
             orders.reopen.store(true, Ordering::Relaxed);
         }
-        SigSet::empty().thread_set_mask()?;
+        repeat_swallowed()?;
+        unblock()?;
         Ok(orders)
     }
 

@@ -290,3 +290,49 @@ def pre_request(worker, req):
         assert!(!text.contains("X_USER"), "{text}");
     }
 }
+
+#[test]
+fn what_post_fork_starts_can_be_ended_by_a_signal() {
+    let conf = "
+import multiprocessing, subprocess, time
+def post_fork(server, worker):
+    status = subprocess.check_output(['cat', '/proc/self/status']).decode().splitlines()
+    mask = [line.split()[1] for line in status if line.startswith('SigBlk')]
+    process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(1000,))
+    process.start()
+    process.terminate()
+    process.join(20)
+    worker.log.info('blocked %s, ended by %s', mask, process.exitcode)
+    process.kill()
+";
+    for preload in ["on", "off"] {
+        let server = with(&format!("preload_app = {preload:?}\n{conf}")).start();
+        server.wait_serving(1);
+        server
+            .log()
+            .expect("blocked ['0000000000000000'], ended by -15");
+        server.stop();
+    }
+}
+
+#[test]
+fn an_order_to_leave_during_post_fork_is_obeyed() {
+    let conf = "
+import os, signal
+def post_fork(server, worker):
+    if worker.age == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+        worker.log.info('%d goes on in the hook', os.getpid())
+";
+    for preload in ["on", "off"] {
+        let server = with(&format!("preload_app = {preload:?}\n{conf}")).start();
+        server.wait_serving(1);
+        server.signal(Signal::SIGTTIN);
+        let line = server.log().expect("goes on in the hook");
+        let told = line.split(" goes on").next().unwrap();
+        let told: i32 = told.rsplit(' ').next().unwrap().parse().unwrap();
+        server.wait_gone(nix::unistd::Pid::from_raw(told));
+        server.wait_serving(2);
+        server.stop();
+    }
+}

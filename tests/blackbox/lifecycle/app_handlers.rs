@@ -144,3 +144,24 @@ fn a_signal_that_the_import_ignores_stays_ignored() {
     assert_eq!(mask & 1, 1, "{mask:x}");
     server.stop();
 }
+
+#[test]
+fn signals_that_an_import_blocks_stay_blocked() {
+    let app = "
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+def app(environ, start_response):
+    start_response('200 OK', [])
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return [str(sorted(int(number) for number in blocked)).encode()]
+";
+    for preload in ["--preload", "--no-preload"] {
+        let server = Server::app("m:app")
+            .file("m.py", app)
+            .args([preload])
+            .allow("Preloading as ordered, although m.py:")
+            .start();
+        assert_eq!(server.get("/").text(), "[12]", "{preload}");
+        server.stop();
+    }
+}
