@@ -336,3 +336,39 @@ def app(environ, start_response):
     assert!(old.starts_with("/one\n"), "{old}");
     server.stop();
 }
+
+#[test]
+fn who_looks_logging_up_before_its_import_does_not_lose_the_loggers() {
+    let app = format!(
+        "
+import importlib.util, sys
+assert 'logging' not in sys.modules
+class Old:
+    def find_module(self, name, path=None):
+        return None
+class Asking:
+    def find_spec(self, name, path=None, target=None):
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, 'find_spec'):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+sys.meta_path[1:1] = [Old(), Asking()]
+spec = importlib.util.find_spec('logging')
+assert 'getLogger' in spec.loader.get_source('logging')
+copy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(copy)
+assert 'logging' not in sys.modules
+import logging
+assert type(logging.__loader__).__module__ != '_rcorn_loggers'
+logging.getLogger('gunicorn.error').info('said')
+{APP}"
+    );
+    let server = Server::app("m:app")
+        .file("m.py", app)
+        .args(["--no-preload"])
+        .start();
+    server.log().expect("[INFO] said");
+    assert_eq!(server.get("/").status, 200);
+    server.stop();
+}
