@@ -70,6 +70,42 @@ fn an_access_log_in_json_is_json_whatever_a_client_sends() {
 }
 
 #[test]
+fn a_record_that_a_hook_writes_is_the_same_object_in_json() {
+    let conf = "
+import datetime
+accesslog = '-'
+access_log_format = 'json'
+def post_request(worker, req, environ, resp):
+    worker.log.access(resp, req, environ, datetime.timedelta(seconds=77, microseconds=5))
+";
+    let server = with(conf).start();
+    server.wait_serving(1);
+    for (request, agent) in STRANGE {
+        let mut wire = server.connect();
+        wire.send([b"GET ", request, b"\r\nHost: x\r\n\r\n"].concat());
+        assert_eq!(wire.read_reply().status, 200);
+        let mut by_hook = object(&server, r#""duration":77.000005,"#);
+        let mut own = object(&server, r#""duration":0."#);
+        assert_eq!(by_hook["user_agent"], agent, "{by_hook}");
+        for record in [&mut by_hook, &mut own] {
+            let members = record.as_object_mut().unwrap();
+            assert!(
+                members
+                    .remove("duration")
+                    .is_some_and(|value| value.is_f64())
+            );
+            let time = members.remove("time").unwrap();
+            assert_eq!(
+                time.as_str().unwrap().len(),
+                "2026-11-21T01:25:06+00:00".len()
+            );
+        }
+        assert_eq!(by_hook, own);
+    }
+    server.stop();
+}
+
+#[test]
 fn json_goes_through_pythons_loggers_too() {
     for format in ["json", r#"{"a":"%(a)s","u":"%(U)s","user_agent":%(a)s}"#] {
         let conf = include_str!("../../apps/conf/logging_bare.py");
