@@ -351,9 +351,8 @@ impl WorkerHooks {
         Ok(())
     }
 
-    /// Calls `pre_request`, if there is a hook of requests. `fields`: names and values of the
-    /// header;
-    /// `number`: the how-manieth request of its connection it is, from 1.
+    /// Calls `pre_request`, if there is a hook of requests. `fields`: the names and values of the
+    /// header fields; `number`: which request of its connection this is, counted from 1.
     ///
     /// # Errors
     ///

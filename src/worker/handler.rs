@@ -231,8 +231,8 @@ impl RequestHandler {
 
     /// With the hooks of a `gunicorn.conf.py` around it.
     ///
-    /// `request`: the hooks, the request, which of its connection it is, and whether its peer's
-    /// forwarding headers count.
+    /// The tuple: the hooks, the request, which request of its connection it is (counted from 1),
+    /// and whether its peer's forwarding headers count.
     fn serve_with_hooks<'py>(
         &mut self,
         py: Python<'py>,
