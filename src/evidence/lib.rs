@@ -22,6 +22,7 @@ mod tests;
 mod trace;
 mod verdict;
 
+use std::io;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -41,7 +42,7 @@ pub use verdict::{Finding, Place, Verdict};
 pub struct ImportWatch {
     observation: Option<Observation>,
     recorder: Arc<Recorder>,
-    before: Snapshot,
+    before: io::Result<Snapshot>,
 }
 
 impl ImportWatch {
@@ -65,8 +66,18 @@ impl ImportWatch {
     /// Ends, and judges.
     #[must_use]
     pub fn end(self, py: Python<'_>) -> Verdict {
-        drop(self.observation);
-        let left = self.before.compare(py, self.recorder.places());
-        self.recorder.verdict(py, left)
+        let Self {
+            observation,
+            recorder,
+            before,
+        } = self;
+        if let Some(Err(error)) = observation.map(Observation::end) {
+            recorder.cannot_watch(&error);
+        }
+        let left = before.and_then(|before| before.compare(py, recorder.places()));
+        let left = left
+            .inspect_err(|error| recorder.cannot_watch(error))
+            .unwrap_or_default();
+        recorder.verdict(py, left)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_int;
 use std::fs;
+use std::io;
 use std::os::fd::RawFd;
 
 use nix::sys::prctl::{get_child_subreaper, get_pdeathsig};
@@ -52,33 +53,42 @@ pub(crate) struct Snapshot {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Family {
-    session: Option<Pid>,
+    session: Pid,
     group: Pid,
-    is_subreaper: Option<bool>,
+    is_subreaper: bool,
     death_signal: Option<c_int>,
 }
 
 impl Snapshot {
-    pub(crate) fn take(py: Python<'_>) -> Self {
+    /// Looks at this process.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be seen: nobody knows what an import leaves there.
+    pub(crate) fn take(py: Python<'_>) -> io::Result<Self> {
         // Its own import sets a handler for SIGINT.
         drop(py.import("_signal"));
-        let descriptors = descriptors();
-        Self {
-            locks: locks(&descriptors),
+        let descriptors = descriptors()?;
+        Ok(Self {
+            locks: locks(&descriptors)?,
             descriptors,
-            shared: shared_mappings(),
-            threads: count_threads().unwrap_or(1),
-            children: children(),
+            shared: shared_mappings()?,
+            threads: count_threads().map_err(|error| about("/proc/self/task", &error))?,
+            children: procfs::children()?,
             effects: effects().into_iter().collect(),
-            timers: timers(py),
-            family: Family::of_self(),
-            finalizers: finalizers(py).iter().map(|one| one.key).collect(),
-        }
+            timers: timers(py)?,
+            family: Family::of_self()?,
+            finalizers: finalizers(py)?.iter().map(|one| one.key).collect(),
+        })
     }
 
     /// What there is now that was not there before.
-    pub(crate) fn compare(&self, py: Python<'_>, places: &Places) -> Vec<Leftover> {
-        let now = Self::take(py);
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take`].
+    pub(crate) fn compare(&self, py: Python<'_>, places: &Places) -> io::Result<Vec<Leftover>> {
+        let now = Self::take(py)?;
         let mut found = self.new_descriptors(&now);
         if now.locks > self.locks {
             found.push(left(Kind::Lock, "left a lock on a file"));
@@ -112,8 +122,8 @@ impl Snapshot {
             let what = "changed the session, the process group or who adopts orphans";
             found.push(left(Kind::Session, what));
         }
-        found.extend(self.new_finalizers(py, places));
-        found
+        found.extend(self.new_finalizers(py, places)?);
+        Ok(found)
     }
 
     fn new_descriptors(&self, now: &Self) -> Vec<Leftover> {
@@ -141,87 +151,89 @@ impl Snapshot {
         found
     }
 
-    fn new_finalizers(&self, py: Python<'_>, places: &Places) -> Vec<Leftover> {
-        let new = finalizers(py);
+    fn new_finalizers(&self, py: Python<'_>, places: &Places) -> io::Result<Vec<Leftover>> {
+        let new = finalizers(py)?;
         let new = new.iter().filter(|one| !self.finalizers.contains(&one.key));
         let harmful = new.filter(|one| one.is_of_concern(py, places));
-        harmful
-            .map(|one| {
-                let what = format!("left a function for the exit ({})", one.name);
-                left(Kind::Exit, what)
-            })
-            .collect()
+        let left = harmful.map(|one| {
+            let what = format!("left a function for the exit ({})", one.name);
+            left(Kind::Exit, what)
+        });
+        Ok(left.collect())
     }
 }
 
 impl Family {
-    fn of_self() -> Self {
-        Self {
-            session: getsid(None).ok(),
+    fn of_self() -> io::Result<Self> {
+        Ok(Self {
+            session: getsid(None)?,
             group: getpgrp(),
-            is_subreaper: get_child_subreaper().ok(),
-            death_signal: get_pdeathsig()
-                .ok()
-                .flatten()
-                .map(rcorn_sys::signal::number),
-        }
+            is_subreaper: get_child_subreaper()?,
+            death_signal: get_pdeathsig()?.map(rcorn_sys::signal::number),
+        })
     }
 }
 
-fn descriptors() -> BTreeMap<RawFd, String> {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
-        return BTreeMap::new();
-    };
-    let numbers: Vec<RawFd> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    // The directory itself is closed by now.
-    let name = |number: RawFd| {
-        let target = fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
-        Some((number, target.to_string_lossy().into_owned()))
-    };
-    numbers.into_iter().filter_map(name).collect()
+/// The error with what it is about.
+fn about(what: &str, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{what}: {error}"))
 }
 
-fn locks(descriptors: &BTreeMap<RawFd, String>) -> usize {
-    let each = descriptors.keys().map(|fd| procfs::locks(*fd).len());
-    each.sum()
+fn descriptors() -> io::Result<BTreeMap<RawFd, String>> {
+    const FOLDER: &str = "/proc/self/fd";
+    let mut numbers: Vec<RawFd> = Vec::new();
+    for entry in fs::read_dir(FOLDER).map_err(|error| about(FOLDER, &error))? {
+        let name = entry.map_err(|error| about(FOLDER, &error))?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    let mut found = BTreeMap::new();
+    for number in numbers {
+        match fs::read_link(format!("{FOLDER}/{number}")) {
+            Ok(target) => {
+                found.insert(number, target.to_string_lossy().into_owned());
+            }
+            // The directory itself is closed by now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(about(FOLDER, &error)),
+        }
+    }
+    Ok(found)
 }
 
-fn shared_mappings() -> BTreeSet<(u64, String)> {
-    let all = Mapping::all().into_iter();
+fn locks(descriptors: &BTreeMap<RawFd, String>) -> io::Result<usize> {
+    let each = descriptors.keys().map(|fd| procfs::locks(*fd));
+    let count: io::Result<usize> = each.map(|locks| locks.map(|locks| locks.len())).sum();
+    match count {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            procfs::locks_by_pid().map(|locks| locks.len())
+        }
+        count => count,
+    }
+}
+
+fn shared_mappings() -> io::Result<BTreeSet<(u64, String)>> {
+    let all = Mapping::all()?.into_iter();
     let shared = all.filter(|mapping| mapping.is_shared && mapping.is_writable);
-    shared
-        .map(|mapping| (mapping.inode, mapping.name))
-        .collect()
+    let names = shared.map(|mapping| (mapping.inode, mapping.name));
+    Ok(names.collect())
 }
 
-/// The child processes there are (`proc_tid_children(5)`).
-pub(crate) fn children() -> BTreeSet<i32> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return BTreeSet::new();
-    };
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|list| {
-            let pids = list.split_whitespace().map(str::parse);
-            pids.filter_map(Result::ok).collect::<Vec<i32>>()
-        })
-        .collect()
-}
-
-fn timers(py: Python<'_>) -> usize {
-    let created = fs::read_to_string("/proc/self/timers").unwrap_or_default();
+fn timers(py: Python<'_>) -> io::Result<usize> {
+    const FILE: &str = "/proc/self/timers";
+    let created = fs::read_to_string(FILE).map_err(|error| about(FILE, &error))?;
     let created = created.lines().filter(|line| line.starts_with("ID:"));
-    let running = |which: &i32| {
-        let signal = py.import("_signal");
-        let left = signal.and_then(|signal| signal.call_method1("getitimer", (*which,)));
-        left.and_then(|left| left.extract::<(f64, f64)>())
-            .is_ok_and(|(left, _)| left > 0.0)
+    let is_running = |which: i32| -> PyResult<bool> {
+        let left = py.import("_signal")?.call_method1("getitimer", (which,))?;
+        let (left, _): (f64, f64) = left.extract()?;
+        Ok(left > 0.0)
     };
+    let mut count = created.count();
     // ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
-    let set = [0, 1, 2].iter().filter(|which| running(which));
-    created.count().saturating_add(set.count())
+    for which in [0, 1, 2] {
+        let is_running = is_running(which).map_err(|error| about("getitimer", &error))?;
+        count = count.saturating_add(usize::from(is_running));
+    }
+    Ok(count)
 }
 
 /// A `weakref.finalize` that runs at exit.
@@ -247,13 +259,15 @@ impl Finalizer {
     }
 }
 
-fn finalizers(py: Python<'_>) -> Vec<Finalizer> {
+fn finalizers(py: Python<'_>) -> io::Result<Vec<Finalizer>> {
     let find = || -> PyResult<Vec<Finalizer>> {
         let Some(module) = loaded(py, "weakref") else {
             return Ok(Vec::new());
         };
         let registry = module.getattr("finalize")?.getattr("_registry")?;
         let mut found = Vec::new();
+        // A copy: an object may end meanwhile.
+        let registry = registry.call_method0("copy")?;
         for pair in registry.call_method0("items")?.try_iter()? {
             let (key, info): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
             if !info.getattr("atexit")?.is_truthy()? {
@@ -275,5 +289,5 @@ fn finalizers(py: Python<'_>) -> Vec<Finalizer> {
         Ok(found)
     };
     // Another Python may keep them otherwise.
-    find().unwrap_or_default()
+    find().map_err(|error| about("weakref.finalize", &error))
 }

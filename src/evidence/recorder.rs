@@ -1,12 +1,13 @@
 //! The observer of an import: it judges what it is told of, and keeps what it found.
 
 use std::ffi::CStr;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use rcorn_python::observe::{CannotObserve, Observer, current_frame};
+use rcorn_python::observe::{Observer, current_frame};
 use rcorn_settings::Settings;
 
 use super::audit;
@@ -58,7 +59,7 @@ impl Recorder {
     }
 
     /// Notes that nothing, or not all, can be seen.
-    pub(crate) fn cannot_watch(&self, error: &CannotObserve) {
+    pub(crate) fn cannot_watch(&self, error: &dyn Display) {
         self.keep(
             Kind::Unwatched,
             None,

@@ -64,6 +64,9 @@ pub enum CannotObserve {
     /// Another observation goes on.
     #[error("an observation goes on already")]
     Busy,
+    /// The observer panicked at something, which it has not judged.
+    #[error("the observer panicked")]
+    Panicked,
 }
 
 /// The largest number of functions that are watched at a time.
@@ -75,6 +78,9 @@ static OBSERVER: Mutex<Option<Arc<dyn Observer>>> = Mutex::new(None);
 
 /// Whether there is an observer.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the observer has panicked.
+static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the audit hook is in the interpreter's list.
 static HOOKED: AtomicBool = AtomicBool::new(false);
@@ -106,8 +112,22 @@ impl Observation {
             return Err(CannotObserve::Busy);
         }
         *place = Some(observer);
+        PANICKED.store(false, Ordering::Relaxed);
         ACTIVE.store(true, Ordering::Relaxed);
         Ok(Self { _private: () })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// The observer has panicked: it does not know all.
+    pub fn end(self) -> Result<(), CannotObserve> {
+        drop(self);
+        if PANICKED.load(Ordering::Relaxed) {
+            return Err(CannotObserve::Panicked);
+        }
+        Ok(())
     }
 }
 
@@ -234,9 +254,10 @@ fn observe(run: impl FnOnce(Python<'_>, &dyn Observer)) {
     if let Some(observer) = observer {
         // SAFETY: CPython raises audit events and calls built-in functions with the GIL held.
         let py = unsafe { Python::assume_attached() };
-        // A panic must not cross into C. An observer that panics has told by that that it knows
-        // nothing: the message of the panic is on standard error.
-        drop(catch_unwind(AssertUnwindSafe(|| run(py, &*observer))));
+        // A panic must not cross into C. Its message is on standard error.
+        if catch_unwind(AssertUnwindSafe(|| run(py, &*observer))).is_err() {
+            PANICKED.store(true, Ordering::Relaxed);
+        }
     }
     IN_OBSERVER.set(false);
 }
@@ -347,10 +368,10 @@ impl Observation {
 pub struct WritableMemory(Vec<Range<usize>>);
 
 impl WritableMemory {
-    /// As it is now. What is mapped later is not in it.
+    /// As it is now. What is mapped later is not in it; nothing is without `/proc`.
     #[must_use]
     pub fn now() -> Self {
-        let all = Mapping::all().into_iter();
+        let all = Mapping::all().unwrap_or_default().into_iter();
         let writable = all.filter(|mapping| mapping.is_writable);
         Self(writable.map(|mapping| mapping.addresses).collect())
     }

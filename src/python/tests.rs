@@ -1,11 +1,13 @@
 //! With an interpreter: see this crate's `Cargo.toml` for the command.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use super::observe::{CannotObserve, Observation, Observer};
 use super::{Arguments, Builtin, bind_builtin, call, text, traceback};
 
 /// Runs the source and gives its names.
@@ -190,5 +192,41 @@ except KeyError:
                 .expect_err("no tuple")
                 .is_instance_of::<PyTypeError>(py)
         );
+    });
+}
+
+/// Panics at one event.
+struct Panics;
+
+impl Observer for Panics {
+    fn audited(&self, event: &CStr, _arguments: &Bound<'_, PyTuple>) {
+        assert_ne!(event, c"rcorn.panic", "on purpose");
+    }
+
+    fn called(
+        &self,
+        _py: Python<'_>,
+        _function: usize,
+        _this: Option<&Bound<'_, PyAny>>,
+        _arguments: &[Bound<'_, PyAny>],
+    ) {
+    }
+}
+
+#[test]
+fn an_observer_that_panics_is_known_to_have_missed_something() {
+    Python::initialize();
+    Python::attach(|py| {
+        for (source, expected) in [
+            (
+                c"import sys; sys.audit('rcorn.panic')",
+                Err(CannotObserve::Panicked),
+            ),
+            (c"import sys; sys.audit('rcorn.calm')", Ok(())),
+        ] {
+            let observation = Observation::begin(py, Arc::new(Panics)).expect("it begins");
+            py.run(source, None, None).expect("it runs");
+            assert_eq!(observation.end(), expected);
+        }
     });
 }

@@ -1,6 +1,8 @@
 //! What `/proc` says of a process.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::ops::Range;
 
 /// `/proc/PID/stat` of one process (`proc_pid_stat(5)`).
@@ -73,12 +75,15 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// All of this process; empty without `/proc`.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let text = fs::read("/proc/self/maps").unwrap_or_default();
+    /// All of this process.
+    ///
+    /// # Errors
+    ///
+    /// There is no `/proc`, or it cannot be read.
+    pub fn all() -> io::Result<Vec<Self>> {
+        let text = fs::read("/proc/self/maps").map_err(|error| about("maps", &error))?;
         let text = String::from_utf8_lossy(&text);
-        text.lines().filter_map(Self::parse).collect()
+        Ok(text.lines().filter_map(Self::parse).collect())
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -103,12 +108,79 @@ impl Mapping {
 }
 
 /// The locks that a descriptor of this process has (`proc_pid_fdinfo(5)`), one a line, as in
-/// `/proc/locks`.
-#[must_use]
-pub fn locks(descriptor: i32) -> Vec<String> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+/// `/proc/locks`. None for a descriptor that is closed.
+///
+/// # Errors
+///
+/// There is no `/proc`, or it cannot be read.
+pub fn locks(descriptor: i32) -> io::Result<Vec<String>> {
+    let text = match fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Closed; or is there no such folder?
+            fs::metadata("/proc/self/fdinfo").map_err(|error| about("fdinfo", &error))?;
+            String::new()
+        }
+        read => read.map_err(|error| about("fdinfo", &error))?,
+    };
     let locks = text.lines().filter_map(|line| line.strip_prefix("lock:"));
-    locks.map(|lock| lock.trim().to_owned()).collect()
+    Ok(locks.map(|lock| lock.trim().to_owned()).collect())
+}
+
+/// The locks that this process has, from the list of all (`proc_locks(5)`), but for those of open
+/// file descriptions. For a process that has changed its user: before Linux 5.14 it may not read
+/// what [`locks`] reads.
+///
+/// # Errors
+///
+/// There is no `/proc`, or it cannot be read.
+pub fn locks_by_pid() -> io::Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/locks")
+        .map_err(|error| io::Error::new(error.kind(), format!("/proc/locks: {error}")))?;
+    let me = std::process::id().to_string();
+    let mine = text
+        .lines()
+        .filter(|line| line.split_whitespace().nth(4) == Some(&me));
+    Ok(mine.map(str::to_owned).collect())
+}
+
+/// The child processes of this one (`proc_tid_children(5)`).
+///
+/// # Errors
+///
+/// There is no `/proc`, it cannot be read, or the kernel does not list children.
+pub fn children() -> io::Result<BTreeSet<i32>> {
+    let threads = fs::read_dir("/proc/self/task").map_err(|error| about("task", &error))?;
+    let mut found = BTreeSet::new();
+    let mut lists: usize = 0;
+    for thread in threads {
+        let path = thread.map_err(|error| about("task", &error))?.path();
+        match fs::read_to_string(path.join("children")) {
+            Ok(list) => {
+                lists = lists.saturating_add(1);
+                found.extend(
+                    list.split_whitespace()
+                        .filter_map(|pid| pid.parse::<i32>().ok()),
+                );
+            }
+            // That thread has ended meanwhile. The one that asks has not.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(about("task", &error)),
+        }
+    }
+    if lists == 0 {
+        return Err(io::Error::other("no /proc/self/task/*/children"));
+    }
+    Ok(found)
+}
+
+/// Whether what was read was of a thread that has ended.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
+}
+
+/// The error with the file of this process that it is about.
+fn about(file: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("/proc/self/{file}: {error}"))
 }
 
 #[cfg(test)]
@@ -145,13 +217,26 @@ mod tests {
         let file = crate::memfd::sealed(c"test", b"", crate::memfd::Content::Data).unwrap();
         let file = fs::File::from(file);
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
-        assert_eq!(locks(descriptor), Vec::<String>::new());
+        assert_eq!(locks(descriptor).unwrap(), Vec::<String>::new());
         file.lock().unwrap();
-        assert_eq!(locks(descriptor).len(), 1);
+        assert_eq!(locks(descriptor).unwrap().len(), 1);
+        assert!(!locks_by_pid().unwrap().is_empty());
+        let closed = i32::MAX;
+        assert_eq!(locks(closed).unwrap(), Vec::<String>::new());
         let here = std::ptr::from_ref(&file).addr();
-        let mappings = Mapping::all();
+        let mappings = Mapping::all().unwrap();
         let mine = mappings.iter().find(|one| one.addresses.contains(&here));
         assert!(mine.unwrap().is_writable);
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn children_are_listed_until_they_are_reaped() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(children().unwrap().contains(&pid));
+        child.wait().unwrap();
+        assert!(!children().unwrap().contains(&pid));
     }
 
     #[cfg(not(miri))]

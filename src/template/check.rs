@@ -12,10 +12,11 @@ use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_settings::{LogTarget, Preload};
 use rcorn_sys::descriptor::duplicate;
+use rcorn_sys::procfs::children;
 
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
 use super::identity::{check_library, drop_privileges};
-use super::leftover_children::{children, end_children};
+use super::leftover_children::end_children;
 
 /// Imports the app; gives the exit code. The log is standard error.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
@@ -43,6 +44,9 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         }
         Ok(app)
     });
-    end_children(py, &before);
+    // Without the list nobody knows which are new.
+    if let Ok(before) = before {
+        end_children(py, &before);
+    }
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }

@@ -2,7 +2,6 @@
 //! and each reload would add more.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -16,30 +15,18 @@ use pyo3::prelude::*;
 
 use rcorn_sys::clock;
 use rcorn_sys::process::watch;
+use rcorn_sys::procfs::children;
 use rcorn_types::Monotonic;
 
 /// How long all of them together may take to end when they are asked to.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The child processes there are (`proc_tid_children(5)`).
-pub(super) fn children() -> BTreeSet<i32> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return BTreeSet::new();
-    };
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|list| {
-            let pids = list.split_whitespace().map(str::parse);
-            pids.filter_map(Result::ok).collect::<Vec<i32>>()
-        })
-        .collect()
-}
 
 /// Ends the children that were not there before: TERM, and after a second KILL.
 pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     let tracker = resource_tracker(py);
     // Not waited for yet, so the pids are theirs.
     let left: Vec<i32> = children()
+        .unwrap_or_default()
         .difference(before)
         .copied()
         .filter(|pid| Some(*pid) != tracker)

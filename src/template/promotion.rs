@@ -17,6 +17,7 @@ use rcorn_log as log;
 use rcorn_python::fork::pid;
 use rcorn_python::stack_dump;
 use rcorn_sys::fork::count_threads;
+use rcorn_sys::procfs::children;
 use rcorn_sys::signal::was_swallowed;
 use rcorn_worker::adoption;
 use rcorn_worker::orders::{ignore_in_template, install_import_handlers};
@@ -24,7 +25,6 @@ use rcorn_worker::orders::{ignore_in_template, install_import_handlers};
 use super::app_state::AppState;
 use super::close_fds_in_children;
 use super::import::WatchedImport;
-use super::leftover_children::children;
 use super::template::{Newborn, Template, name_process};
 
 /// Hooks that gunicorn calls before the app is imported, once for each worker: with one import for
@@ -93,17 +93,24 @@ fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Resu
 /// What is against one import for all workers before it has begun: what the config file's hooks
 /// are, and what they have left in this template, which leaves when a worker is promoted.
 pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
-    let present = hooks.present(py, &HOOKS_BEFORE_IMPORT);
-    let mut against: Vec<String> = present
-        .unwrap_or_default()
-        .into_iter()
-        .map(|hook| format!("the config file has {hook}, which runs before the import"))
-        .collect();
-    if count_threads().is_ok_and(|count| count > 1) {
-        against.push("a hook of the config file has started a thread".to_owned());
+    let mut against = Vec::new();
+    match hooks.present(py, &HOOKS_BEFORE_IMPORT) {
+        Ok(present) => against.extend(
+            present
+                .into_iter()
+                .map(|hook| format!("the config file has {hook}, which runs before the import")),
+        ),
+        Err(error) => against.push(format!("the config file's hooks cannot be read: {error}")),
     }
-    if !children().is_empty() {
-        against.push("a hook of the config file has started a process".to_owned());
+    match count_threads() {
+        Ok(..=1) => {}
+        Ok(_) => against.push("a hook of the config file has started a thread".to_owned()),
+        Err(error) => against.push(format!("the template's threads cannot be counted: {error}")),
+    }
+    match children() {
+        Ok(children) if children.is_empty() => {}
+        Ok(_) => against.push("a hook of the config file has started a process".to_owned()),
+        Err(error) => against.push(format!("the template's children cannot be seen: {error}")),
     }
     against
 }

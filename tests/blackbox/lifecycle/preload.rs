@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 
-use crate::support::{Deadline, Pidfd, Server, wait_until};
+use crate::support::{Deadline, Need, Pidfd, Server, lacks, wait_until};
 
 /// Answers whether its import is shared: what is shared is frozen.
 const APP: &str = "
@@ -76,6 +76,44 @@ logging.getLogger('app').warning('imported')
     assert_eq!(server.get("/").text(), "shared");
     let ended = server.stop();
     assert!(!ended.text().contains("Not preloading"), "{}", ended.text());
+}
+
+/// Defines `hide`, after which this process cannot see its threads and their children.
+const HIDE: &str = "
+import ctypes, os
+LIBC = ctypes.CDLL(None, use_errno=True)
+def check(status):
+    if status:
+        raise OSError(ctypes.get_errno(), 'cannot hide it')
+def hide():
+    check(LIBC.unshare(0x20000))  # CLONE_NEWNS
+    check(LIBC.mount(None, b'/', None, 0x4000 | 0x40000, None))  # MS_REC, MS_PRIVATE
+    check(LIBC.mount(b'none', b'/proc/self/task', b'tmpfs', 0, None))
+";
+
+#[test]
+fn an_import_that_cannot_be_watched_is_not_shared() {
+    if lacks(&[Need::Root, Need::UserNamespaces]) {
+        return;
+    }
+    for (hook, said) in [
+        (
+            "def on_starting(server): os.register_at_fork(after_in_child=hide)",
+            "Not preloading: the app's import cannot be watched: no /proc/self/task/*/children",
+        ),
+        (
+            "def on_starting(server): hide()",
+            "Not preloading: the template's children cannot be seen: no /proc/self/task/*/children",
+        ),
+    ] {
+        let server = Server::app("m:app")
+            .file("m.py", APP)
+            .file("gunicorn.conf.py", format!("{HIDE}{hook}\n"))
+            .start();
+        server.log().expect(said);
+        assert_eq!(server.get("/").text(), "own", "{hook}");
+        server.kill();
+    }
 }
 
 /// Starts two processes, one of which hears no TERM, and notes who they are.
