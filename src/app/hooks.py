@@ -718,8 +718,9 @@ KEYS = {
 
 
 def _variables(fields, forwarder):
-    """The variables of an environ for header fields. Those in `forwarder` override variables of their own names, which a
-    client's field must not be confused with (`SCRIPT-NAME` beside a proxy's `SCRIPT_NAME`)."""
+    """The variables of an environ for header fields. Those in `forwarder` override variables of
+    their own names, which a client's field must not be confused with (`SCRIPT-NAME` beside a
+    proxy's `SCRIPT_NAME`)."""
     found = {}
     for name, value in fields:
         name = name.upper()

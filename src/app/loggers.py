@@ -151,8 +151,8 @@ class Loggers:
 
 
 class Finder:
-    """Calls a function when the module `logging` has been imported. Until then it stays: who looks the module up need not
-    import it."""
+    """Calls a function when the module `logging` has been imported. Until then it stays: who looks
+    the module up need not import it."""
 
     def __init__(self, then):
         self.then = then
