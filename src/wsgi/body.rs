@@ -206,13 +206,16 @@ impl Body {
     pub fn is_complete(&self) -> bool {
         match &self.framing {
             Framing::Length(to_come) => *to_come == 0,
-            Framing::Chunked { done, .. } => *done,
+            Framing::Chunked { done, .. } => *done && self.malformed.is_none(),
         }
     }
 
     /// Receives more bytes without blocking.
     pub fn pull(&mut self) -> Result<Pull, BodyError> {
         let channel = self.channel()?;
+        if let Some(refusal) = self.malformed {
+            return Err(BodyError::Malformed(refusal));
+        }
         let before = self.decoded.len();
         match &mut self.framing {
             Framing::Length(0) | Framing::Chunked { done: true, .. } => return Ok(Pull::End),
@@ -246,6 +249,8 @@ impl Body {
                     let chunk = decoder.decode(wire.get(*at..).unwrap_or(&[]));
                     let chunk = chunk.map_err(|refusal| {
                         self.malformed = Some(refusal);
+                        // Nobody knows where the next request begins: the response says close.
+                        channel.owe_body(u64::MAX);
                         BodyError::Malformed(refusal)
                     })?;
                     self.decoded.extend_from_slice(chunk.data);

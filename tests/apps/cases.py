@@ -86,6 +86,17 @@ def ignore_body(environ, start_response):
 
 
 @case
+def read_or_not(environ, start_response):
+    """Goes on when the body cannot be read, as many frameworks do."""
+    try:
+        body = environ["wsgi.input"].read()
+    except OSError as error:
+        body = type(error).__name__.encode()
+    start_response(OK, PLAIN)
+    return [body]
+
+
+@case
 def read_then_report(environ, start_response):
     """Reads a body that the client tears; what reading raises goes to the log."""
     try:

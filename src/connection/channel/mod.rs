@@ -148,7 +148,8 @@ impl Channel {
         self.0.continue_due.load(Ordering::Relaxed)
     }
 
-    /// Notes how many bytes of the body have not been received yet.
+    /// Notes how many bytes of the body have not been received yet; `u64::MAX`: its end will never
+    /// be found.
     pub fn owe_body(&self, unread: u64) {
         self.0.unread.store(unread, Ordering::Relaxed);
     }

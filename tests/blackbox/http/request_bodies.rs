@@ -79,6 +79,43 @@ fn broken_chunks_raise_in_the_app_and_are_the_clients_fault() {
 }
 
 #[test]
+fn a_broken_body_that_the_app_forgives_ends_the_connection() {
+    let fields = "X-A: b\r\n".repeat(2000);
+    for broken in [
+        "1\r\na\r\n0\r\nConnection: x\r\n\r\n",
+        "1\r\na\r\n0\r\nContent-Length: 5\r\n\r\n",
+        "1\r\na\r\n0\r\nno colon\r\n\r\n",
+        "1\r\na\r\n0\r\nA: b\r\n folded\r\n\r\n",
+        &format!("0\r\n{fields}\r\n"),
+        "1\r\nabc\r\n0\r\n\r\n",
+        "x\r\n0\r\n\r\n",
+    ] {
+        for buffer in ["0", "65536"] {
+            let server = Server::app("cases:app")
+                .args(["--request-buffer", buffer])
+                .start();
+            for pause in [false, true] {
+                let mut wire = server.connect();
+                wire.send(format!(
+                    "POST /read_or_not HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n"
+                ));
+                // Without a buffer the app waits for it, and nobody else is served.
+                if pause && buffer != "0" {
+                    server.get("/hello");
+                }
+                wire.send(broken);
+                wire.send(format!("GET /hello HTTP/1.1\r\n{HOST}\r\n"));
+                let response = wire.read_reply();
+                assert_eq!(response.text(), "OSError", "{broken}");
+                assert!(response.closes(), "{broken}");
+                assert_eq!(wire.read_to_eof(), b"", "{broken}");
+            }
+            server.stop();
+        }
+    }
+}
+
+#[test]
 fn a_body_that_nobody_reads_ends_the_connection_as_announced() {
     let server = Server::app("parking:app").start();
     let part = vec![b'x'; 1 << 20];
