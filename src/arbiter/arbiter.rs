@@ -417,9 +417,14 @@ impl Arbiter {
             TemplateEnd::Lost => {
                 if self.life.is_running() {
                     step.say(TemplateNote::Ended(exit).of(pid));
+                    // What is forgotten here fails later without being counted: this death is.
                     self.workers.forget_pending_forks(generation, step);
+                    let failure = BootFailure {
+                        kind: BootFailureKind::Boot,
+                        summary: "its template ended".to_owned(),
+                    };
+                    self.template_failure(generation, &failure, step);
                 }
-                self.candidate_failed(generation, "its template ended", step);
             }
             TemplateEnd::Failed(failure) => self.template_failure(generation, &failure, step),
         }

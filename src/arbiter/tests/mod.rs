@@ -277,6 +277,48 @@ fn a_dead_template_is_started_again_while_workers_serve() {
 }
 
 #[test]
+fn templates_that_die_again_and_again_are_throttled() {
+    let mut scenario = Scenario::serving(2);
+    scenario.step(Event::Exited(pid(1), Exit::Signal(9)));
+    let mut starts = 0;
+    // A hook that runs at a fork ends the template each time: ten seconds of it.
+    for _ in 0..1_000 {
+        let (_, stage) = scenario
+            .brain
+            .templates()
+            .iter()
+            .next()
+            .expect("there is one");
+        let template = stage.pid().expect("it runs");
+        let mut actions = scenario.step(Event::Exited(template, Exit::Code(9)));
+        while !actions.contains(&Action::StartTemplate(Generation(1))) {
+            actions = scenario.after(10);
+            if scenario.now > 110_000 {
+                assert!(starts < 10, "{starts} starts in ten seconds");
+                return;
+            }
+        }
+        starts += 1;
+        scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+        assert_eq!(
+            forks(&scenario.step(Event::TemplateReady(Generation(1)))),
+            1
+        );
+    }
+    panic!("{starts} templates were started without a wait");
+}
+
+#[test]
+fn a_template_that_dies_before_a_worker_was_ready_ends_the_server() {
+    let mut scenario = Scenario::begin(1);
+    scenario.step(Event::TemplateStarted(Generation(1), Pid(1)));
+    scenario.step(Event::TemplateReady(Generation(1)));
+    let actions = scenario.step(Event::Exited(Pid(1), Exit::Code(9)));
+    assert!(!actions.contains(&Action::StartTemplate(Generation(1))));
+    assert_eq!(actions.last(), Some(&Action::Exit(Outcome::BootFailed)));
+}
+
+#[test]
 fn a_template_that_does_not_fork_is_replaced() {
     let mut scenario = Scenario::serving(2);
     let actions = scenario.step(Event::Exited(pid(1), Exit::Signal(9)));

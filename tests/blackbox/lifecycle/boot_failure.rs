@@ -235,3 +235,21 @@ fn a_hanging_import_says_where_it_hangs() {
     server.log().expect("in hold");
     assert_eq!(server.exit().code(), Some(3));
 }
+
+#[test]
+fn a_hook_that_ends_the_template_ends_a_server_that_was_never_ready() {
+    let hook = "
+import os
+def pre_fork(server, worker):
+    os._exit(9)
+";
+    let app = "def app(environ, start_response): pass\n";
+    let ended = broken("m:app", app)
+        .file("gunicorn.conf.py", hook)
+        .allow("Template (pid")
+        .start()
+        .exit();
+    assert_eq!(ended.code(), Some(3), "{}", ended.text());
+    let deaths = ended.text().matches("Template (pid").count();
+    assert_eq!(deaths, 1, "{}", ended.text());
+}
