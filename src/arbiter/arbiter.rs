@@ -399,7 +399,9 @@ impl Arbiter {
                 } else if !from_outside {
                     self.throttle.count_early_death(step);
                 }
-                self.died_on_probation(worker.generation, step);
+                if !from_outside {
+                    self.died_on_probation(worker.generation, step);
+                }
             }
             Death::Booting(failure) => self.boot_failure(worker.generation, &failure, step),
         }
