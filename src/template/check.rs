@@ -17,6 +17,7 @@ use rcorn_sys::procfs::children;
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
 use super::identity::{check_library, drop_privileges};
 use super::leftover_children::end_children;
+use super::promotion::against_sharing;
 
 /// Imports the app; gives the exit code. The log is standard error.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
@@ -33,14 +34,18 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     check_library(py, &start.settings)?;
     prepare_sys(py, start).map_err(io::Error::other)?;
     let before = children();
-    let checked = load_hooks(py, start, config.as_deref(), true).and_then(|_hooks| {
-        let is_watched = start.settings.preload_app != Preload::Off;
+    let checked = load_hooks(py, start, config.as_deref(), true).and_then(|hooks| {
+        let preload = start.settings.preload_app;
+        if preload == Preload::Auto
+            && let Some(hooks) = &hooks
+        {
+            tell(preload, against_sharing(py, hooks));
+        }
+        let is_watched = preload != Preload::Off;
         let watch = is_watched.then(|| ImportWatch::begin(py, &start.settings));
         let app = import(py, &start.settings, nobody.as_fd())?;
         if let Some(watch) = watch {
-            for line in watch.end(py).lines() {
-                log::info(format_args!("Not preloading: {line}"));
-            }
+            tell(preload, watch.end(py).lines());
         }
         Ok(app)
     });
@@ -49,4 +54,15 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         end_children(py, &before);
     }
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
+}
+
+/// Says what speaks against sharing the import, as the server does.
+fn tell(preload: Preload, against: impl IntoIterator<Item = String>) {
+    for found in against {
+        if preload == Preload::On {
+            log::warning(format_args!("Preloading as ordered, although {found}"));
+        } else {
+            log::info(format_args!("Not preloading: {found}"));
+        }
+    }
 }

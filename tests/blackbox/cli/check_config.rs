@@ -97,3 +97,51 @@ os.kill(os.getpid(), 9)
         assert!(ended.text().contains(words), "{}", ended.text());
     }
 }
+
+#[test]
+fn a_check_says_of_sharing_what_the_server_does() {
+    let thread = "
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+";
+    let app = format!("{thread}{APP}");
+    let hook = "def post_fork(server, worker): pass\n";
+    let has_hook = "Not preloading: the config file has post_fork, which runs before the import";
+    for (flags, conf, app, expected) in [
+        (&[][..], "", APP, &[][..]),
+        (&[], hook, APP, &[has_hook]),
+        (
+            &[],
+            thread,
+            APP,
+            &["Not preloading: a hook of the config file has started a thread"],
+        ),
+        (
+            &[],
+            hook,
+            &app,
+            &[has_hook, "Not preloading: m.py:3 starts a thread at import"],
+        ),
+        (
+            &["--preload"],
+            hook,
+            &app,
+            &["Preloading as ordered, although m.py:3 starts a thread at import"],
+        ),
+        (&["--no-preload"], hook, &app, &[]),
+    ] {
+        let checked = Server::app("m:app")
+            .file("m.py", app)
+            .file("gunicorn.conf.py", conf)
+            .args([&["--check-config"], flags].concat())
+            .allow("Preloading as ordered")
+            .start()
+            .exit();
+        assert_eq!(checked.code(), Some(0), "{}", checked.text());
+        let lines: Vec<&str> = checked.text().lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{flags:?} {conf:?}: {lines:?}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.ends_with(expected), "{flags:?} {conf:?}: {lines:?}");
+        }
+    }
+}
