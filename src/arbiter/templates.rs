@@ -346,7 +346,7 @@ impl Templates {
             ) => None,
             Some(stage @ TemplateStage::Starting { .. }) => {
                 dump_and_end(stage, TemplateNote::BootTimeout, step);
-                let summary = "the app's import was not done within boot_timeout";
+                let summary = "the template was not ready within boot_timeout";
                 Some(BootFailure::timeout(summary))
             }
             Some(TemplateStage::Leaving {

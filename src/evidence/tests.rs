@@ -1,6 +1,7 @@
 //! Needs no interpreter but to link.
 
 use crate::places::{Owner, Places};
+use crate::verdict::{Finding, Verdict};
 
 #[test]
 fn code_is_told_apart_by_its_file() {
@@ -38,4 +39,20 @@ fn code_is_told_apart_by_its_file() {
     );
     let file = "/usr/lib/python3/dist-packages/site/app.py";
     assert_eq!(places.owner(file), Owner::App("app.py".to_owned()));
+}
+
+#[test]
+fn the_last_line_says_how_many_more_there_are() {
+    let last = |count: usize| {
+        let finding = Finding {
+            place: None,
+            what: "makes a pipe".to_owned(),
+        };
+        let verdict = Verdict::Findings(vec![finding; count]);
+        verdict.lines().last()
+    };
+    let words = |count| last(count).expect("a line");
+    assert_eq!(words(5), "the app's import makes a pipe");
+    assert_eq!(words(6), "1 more finding at import");
+    assert_eq!(words(7), "2 more findings at import");
 }

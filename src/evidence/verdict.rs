@@ -38,7 +38,8 @@ impl Verdict {
         let findings = self.findings();
         let said = findings.iter().take(MOST_SAID).map(Finding::to_string);
         let more = findings.len().saturating_sub(MOST_SAID);
-        said.chain((more > 0).then(|| format!("{more} more findings at import")))
+        let plural = if more == 1 { "" } else { "s" };
+        said.chain((more > 0).then(|| format!("{more} more finding{plural} at import")))
     }
 }
 

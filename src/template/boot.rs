@@ -55,7 +55,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let generation = start.generation;
     report(reports.as_fd(), &Report::TemplateReady { generation })?;
     let template = Template::new(start, app_state, scoreboard, reports, app, hooks);
-    serve(py, template, commands)
+    Ok(serve(py, template, commands))
 }
 
 /// The descriptors that the start message names, without the standard streams.

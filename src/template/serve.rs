@@ -17,11 +17,19 @@ use super::template::{Newborn, Template};
 
 /// Carries out orders until the arbiter closes the command socket; gives the exit code. In a
 /// worker that is forked here: its exit code.
-pub(super) fn serve(
-    py: Python<'_>,
-    mut template: Template<'_>,
-    mut commands: OwnedFd,
-) -> io::Result<i32> {
+pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -> i32 {
+    obey(py, template, commands).unwrap_or_else(|error| {
+        log::critical(format_args!("the template cannot go on: {error}"));
+        1
+    })
+}
+
+/// As [`serve`].
+///
+/// # Errors
+///
+/// The arbiter cannot be told or heard.
+fn obey(py: Python<'_>, mut template: Template<'_>, mut commands: OwnedFd) -> io::Result<i32> {
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let Some(command) = receive(py, &commands, &mut buffer)? else {
@@ -58,12 +66,16 @@ pub(super) fn serve(
                     against: against.unwrap_or_default(),
                     stack_dump,
                 };
-                match live(py, template, newborn)? {
-                    Promotion::Promoted(promoted, socket) => {
+                match live(py, template, newborn) {
+                    Ok(Promotion::Promoted(promoted, socket)) => {
                         template = *promoted;
                         commands = socket;
                     }
-                    Promotion::Ended(code) => return Ok(code),
+                    Ok(Promotion::Ended(code)) => return Ok(code),
+                    Err(error) => {
+                        log::critical(format_args!("the new worker cannot start: {error}"));
+                        return Ok(1);
+                    }
                 }
             }
         }

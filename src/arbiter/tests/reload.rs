@@ -95,6 +95,23 @@ fn a_reload_whose_workers_die_is_taken_back() {
 }
 
 #[test]
+fn a_template_that_is_not_ready_in_time_is_not_said_to_have_imported_the_app() {
+    for import in [Import::FirstWorker, Import::Template] {
+        let mut scenario = Scenario::serving(1);
+        scenario.step(Event::Ordered(Order::Reload));
+        scenario.step(Event::Loaded(Policy {
+            import,
+            ..policy(1)
+        }));
+        scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+        let said = said(&scenario.after(60_000));
+        let expected = "Reload failed, generation 1 keeps serving: \
+                        the template was not ready within boot_timeout";
+        assert!(said.iter().any(|line| line == expected), "{said:?}");
+    }
+}
+
+#[test]
 fn workers_that_somebody_kills_do_not_take_a_reload_back() {
     let mut scenario = Scenario::serving(1);
     scenario.step(Event::Ordered(Order::Reload));

@@ -173,3 +173,28 @@ fn processes_of_a_check_end() {
         wait_until(soon, "the child is gone", || Pidfd::open(*pid).is_err());
     }
 }
+
+#[test]
+fn a_newborn_worker_that_cannot_go_on_is_not_called_a_template() {
+    // The socket of the reports; the arbiter must not hear from it.
+    let module = "
+import os, socket
+for number in os.listdir('/proc/self/fd'):
+    try:
+        with socket.socket(fileno=os.dup(int(number))) as one:
+            if one.type & 0xf in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+                null = os.open('/dev/null', os.O_RDWR)
+                os.dup2(null, int(number))
+    except OSError:
+        pass
+";
+    let server = Server::app("m:app")
+        .file("m.py", format!("{module}{APP}"))
+        .allow("the new worker cannot start")
+        .allow("Worker (pid")
+        .allow("Shutting down: Master")
+        .allow("Reason: Worker failed to boot.")
+        .start();
+    server.log().expect("the new worker cannot start: ");
+    server.kill();
+}
