@@ -399,9 +399,8 @@ impl Arbiter {
                 } else if !from_outside {
                     self.throttle.count_early_death(step);
                 }
-                if !from_outside {
-                    self.died_on_probation(worker.generation, step);
-                }
+                // A KILL may be the out-of-memory killer's.
+                self.died_on_probation(worker.generation, step);
             }
             Death::Booting(failure) => self.boot_failure(worker.generation, &failure, step),
         }
@@ -489,8 +488,8 @@ impl Arbiter {
             .candidate_failed(generation, reason, &mut self.templates, limits, step)
     }
 
-    /// A worker of this generation died by itself. If that takes the reload back, what it had
-    /// changed here is taken back, too.
+    /// A worker of this generation died. If that takes the reload back, what it had changed here is
+    /// taken back, too.
     fn died_on_probation(&mut self, generation: Generation, step: &mut Step<'_>) {
         let limits = self.template_limits();
         if self

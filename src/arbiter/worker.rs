@@ -162,12 +162,12 @@ pub struct Worker {
 pub(super) enum Death {
     /// Somebody ended it, or asked it to leave.
     Wanted,
-    /// It served for this long, and ended by itself.
+    /// It served for this long.
     Serving {
         /// How long it had served.
         age: Duration,
-        /// Somebody else than the arbiter ended it. That is no sign of a bad app; leaving or
-        /// crashing at once is.
+        /// Somebody else than the arbiter ended it. That is no sign of a bad app, unless it is the
+        /// out-of-memory killer; leaving or crashing at once is.
         from_outside: bool,
     },
     /// It was not ready yet.

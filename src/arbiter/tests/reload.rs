@@ -112,30 +112,6 @@ fn a_template_that_is_not_ready_in_time_is_not_said_to_have_imported_the_app() {
 }
 
 #[test]
-fn workers_that_somebody_kills_do_not_take_a_reload_back() {
-    let mut scenario = Scenario::serving(1);
-    scenario.step(Event::Ordered(Order::Reload));
-    scenario.step(Event::Loaded(policy(1)));
-    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
-    scenario.step(Event::TemplateReady(Generation(2)));
-    scenario.newcomer(2);
-    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
-    for (id, signal) in [(2, 9), (3, 15), (4, 9)] {
-        let actions = scenario.step(Event::Exited(pid(id), Exit::Signal(signal)));
-        assert!(
-            !actions.contains(&Action::Discard(Generation(2))),
-            "{actions:?}"
-        );
-        scenario.newcomer(id + 1);
-    }
-    assert!(
-        scenario
-            .after(5_000)
-            .contains(&Action::Commit(Generation(2)))
-    );
-}
-
-#[test]
 fn a_second_reload_waits_for_the_first() {
     let mut scenario = Scenario::serving(1);
     scenario.step(Event::Ordered(Order::Reload));
