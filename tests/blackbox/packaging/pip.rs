@@ -72,6 +72,8 @@ fn installs_serves_and_leaves(base: &Path, version: (u32, u32), wheel: &Path) {
         .program([home.join("bin/rcorn")])
         .patience(Duration::from_mins(2))
         .start();
+    // The first import compiles all of Flask.
+    server.wait_serving(1);
     let said = server.get("/").text();
     server.stop();
     let begins = format!(
