@@ -40,7 +40,8 @@ fn a_killed_template_is_replaced_and_workers_serve_on() {
         .allow("was sent SIGKILL")
         .allow("Cannot fork")
         .start();
-    server.wait_workers(2);
+    // Before one serves, the end of a template ends the server.
+    server.wait_serving(2);
     let template = server.titled("rcorn: template")[0];
     kill(template, Signal::SIGKILL).unwrap();
     wait_until(server.deadline(), "a new template", || {
