@@ -148,6 +148,8 @@ impl Arbiter {
                 self.templates.end(generation, limits, step);
                 self.template_failure(generation, &failure, step);
             }
+            // It was promoted before the template that forked it reported that.
+            Event::Forked(_, pid) if self.templates.has(pid) => {}
             Event::Forked(id, pid) => {
                 if self.workers.forked(id, pid, step) {
                     self.tell_if_stopping(id, step);

@@ -153,6 +153,11 @@ impl Templates {
             .find_map(|(generation, stage)| (stage.pid() == Some(pid)).then_some(generation))
     }
 
+    /// Whether this process is one, or was one until another took its place.
+    pub(super) fn has(&self, pid: Pid) -> bool {
+        self.by_pid(pid).is_some() || self.replaced.contains_key(&pid)
+    }
+
     /// Whether the template of this generation can fork.
     pub(super) fn can_fork(&self, generation: Generation) -> bool {
         matches!(

@@ -172,12 +172,15 @@ impl Driver<'_> {
         self.hands.children.decline_offers();
     }
 
+    /// Takes reports in the order they came, each with its consequences: what one means depends on
+    /// what was done about those before it.
     fn take_reports(&mut self) -> io::Result<()> {
         for (report, descriptor) in self.core.reports.take(clock::now())? {
             match reports::translate(report, descriptor, &mut self.hands.children) {
                 Meaning::Events(events) => self.hands.queue.extend(events),
                 Meaning::Imported(directories) => self.hands.watcher.add(directories),
             }
+            self.drain_queue();
         }
         Ok(())
     }

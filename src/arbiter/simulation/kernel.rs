@@ -392,6 +392,12 @@ impl FakeKernel {
             // It leaves, unless it is promoted.
             self.processes.told.insert(pid);
             self.send(Event::Promoted(id, pid));
+            // The template that forked it is late. The driver knows those that were promoted.
+            if pid.0 % 2 == 0
+                && matches!(self.processes.living.get(&pid), Some(Process::Template(_)))
+            {
+                self.send(Event::Forked(id, pid));
+            }
         } else {
             self.pending.push(Pending::Boot(id, pid));
             self.send(Event::NotPromoted(id));

@@ -62,6 +62,19 @@ fn a_worker_takes_the_place_of_the_template_and_its_cell_is_free() {
 }
 
 #[test]
+fn a_report_of_its_fork_that_comes_late_makes_no_stranger_of_a_template() {
+    let mut scenario = promoted();
+    assert_eq!(scenario.step(Event::Forked(WorkerId(1), pid(1))), []);
+    scenario.step(Event::Exited(Pid(1), Exit::Code(0)));
+    scenario.step(Event::Ordered(Order::Quit));
+    for id in 2..=4 {
+        scenario.step(Event::Exited(pid(id), Exit::Code(0)));
+    }
+    let actions = scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    assert!(actions.contains(&Action::Exit(Outcome::Stopped)));
+}
+
+#[test]
 fn a_template_that_does_not_leave_its_place_is_killed() {
     let mut scenario = promoted();
     let actions = scenario.after(2_000);

@@ -3,8 +3,10 @@
 
 use std::fs;
 
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use crate::support::{APPS, Gate, Server, wait_until};
 
@@ -66,6 +68,55 @@ fn workers_are_forked_from_the_process_that_imported_the_app() {
     server.wait_serving(2);
     assert_eq!(server.get("/").text(), "shared");
     assert_eq!(the_template(&server), second);
+    server.stop();
+}
+
+/// Waits until a process waits for a datagram.
+fn wait_receiving(server: &Server, pid: Pid) {
+    let call = format!("{} ", libc::SYS_recvfrom);
+    wait_until(server.deadline(), "a process waits for orders", || {
+        let now = fs::read_to_string(format!("/proc/{pid}/syscall"));
+        now.is_ok_and(|now| now.starts_with(&call))
+    });
+}
+
+#[test]
+fn a_server_stops_though_the_fork_of_its_template_was_reported_after_its_promotion() {
+    // The bare template is held before it reports the fork, and the import until the arbiter is
+    // stopped, so that the arbiter finds both reports at once.
+    let late = format!(
+        "
+import os, sys
+sys.path.insert(0, {APPS:?})
+import gate
+bare = os.getpid()
+os.register_at_fork(after_in_parent=lambda: os.getpid() == bare and gate.hold())
+"
+    );
+    let scratch = tempfile::TempDir::new().unwrap();
+    let begin = scratch.path().join("begin");
+    mkfifo(&begin, Mode::S_IRWXU).unwrap();
+    let gate = Gate::new();
+    let server = Server::app("m:app")
+        .file("m.py", format!("open({begin:?}).read(1)\n{APP}"))
+        .file("late.py", late)
+        .gate(&gate)
+        .args(["-c", "late.py"])
+        .start();
+    let bare = gate.expect(server.deadline());
+    kill(server.pid(), Signal::SIGSTOP).unwrap();
+    let other = || template(&server).into_iter().find(|pid| *pid != bare);
+    wait_until(server.deadline(), "the process that imports", || {
+        other().is_some()
+    });
+    let promoted = other().unwrap();
+    fs::write(&begin, "x").unwrap();
+    wait_receiving(&server, promoted);
+    gate.open();
+    wait_receiving(&server, bare);
+    kill(server.pid(), Signal::SIGCONT).unwrap();
+    server.wait_serving(1);
+    assert_eq!(the_template(&server), promoted);
     server.stop();
 }
 
