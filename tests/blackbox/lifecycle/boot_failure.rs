@@ -104,14 +104,24 @@ sys.exit(7)
 #[test]
 fn a_worker_that_is_heard_before_its_template_says_why_it_failed() {
     // The template is late with its report of the fork.
-    let late = "
-import os, time
-os.register_at_fork(after_in_parent=lambda: time.sleep(0.5))
-";
+    let late = format!(
+        "
+import os, sys
+sys.path.insert(0, {APPS:?})
+import gate
+template = os.getpid()
+os.register_at_fork(after_in_parent=lambda: os.getpid() == template and gate.hold())
+"
+    );
+    let gate = Gate::new();
     let server = broken("m:app", "raise RuntimeError('broken on purpose')\n")
         .args(["-c", "late.py", "--no-preload"])
         .file("late.py", late)
+        .gate(&gate)
         .start();
+    gate.expect(server.deadline());
+    server.log().expect("Worker exiting (pid: ");
+    gate.open();
     let ended = server.exit();
     assert_eq!(ended.code(), Some(3), "{}", ended.text());
 }
