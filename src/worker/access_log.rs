@@ -32,13 +32,13 @@ enum Output {
         /// A buffer for a record.
         line: Vec<u8>,
     },
-    /// A logger of Python.
+    /// A Python logger.
     Logger(PythonLogger),
 }
 
 impl AccessLog {
-    /// An access log that writes to a file, in this form. When somebody has changed
-    /// `gunicorn.access`, that logger gets the records; its handler writes to the same file.
+    /// An access log that writes to a file, in this form. If somebody has changed
+    /// `gunicorn.access`, the records go to that logger, whose handler writes to the same file.
     pub(super) fn to_file(
         file: &'static AccessFile,
         form: AccessForm,
@@ -52,7 +52,7 @@ impl AccessLog {
         })
     }
 
-    /// An access log that writes to a logger of Python.
+    /// An access log that writes to a Python logger.
     pub(super) fn to_logger(logger: PythonLogger) -> Self {
         Self::new(Output::Logger(logger))
     }

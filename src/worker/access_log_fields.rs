@@ -23,9 +23,9 @@ const NUMBERS: &str = "BTMD";
 pub(super) struct PythonLogger {
     /// The format of a line.
     format: String,
-    /// The form of that.
+    /// The form of the line.
     form: AccessForm,
-    /// Made for the first record.
+    /// Made when the first record is written.
     parts: OnceCell<Parts>,
 }
 
@@ -34,8 +34,8 @@ struct Parts {
     /// Makes a record from its fields.
     write: Py<PyAny>,
     fields: Vec<(char, AccessFormat)>,
-    /// The form of the whole message, if that is JSON: Python's formatting of the fields would not
-    /// escape them.
+    /// The form of the whole message, if it is JSON: Python's own formatting would not escape the
+    /// fields.
     json: Option<AccessForm>,
 }
 

@@ -1,4 +1,4 @@
-//! How a new worker comes to be the arbiter's child.
+//! How a new worker becomes a child of the arbiter.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,15 +10,16 @@ use nix::unistd::getppid;
 
 use rcorn_sys::{clock, process};
 
-/// The middle process of the double fork leaves within microseconds. This long only when the
-/// arbiter is dead and another process has adopted us.
+/// How long to wait for the middle process of the double fork to exit. It exits within
+/// microseconds; the wait is this long only if the arbiter is dead and another process has adopted
+/// us.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// How long one wait for the parent's end takes at most.
+/// The longest single wait for the parent to exit.
 const MAX_POLL_MILLISECONDS: u8 = 100;
 
 /// Waits until the middle process of the double fork is gone and the arbiter is our parent; only
-/// then asks for a signal at the parent's death. Asked for earlier, the middle process's leaving
-/// would be that death. `false`: the arbiter is gone.
+/// then asks for a signal at the parent's death. If it asked earlier, the exit of the middle
+/// process would send that signal. `false`: the arbiter is gone.
 ///
 /// # Errors
 ///
@@ -39,11 +40,11 @@ pub fn wait(arbiter: i32) -> io::Result<bool> {
     Ok(getppid().as_raw() == arbiter)
 }
 
-/// Waits until this process has another parent; perhaps less.
+/// Waits until this process has another parent, or for a shorter time.
 fn await_end(parent: i32) -> io::Result<()> {
     let watched = process::watch(parent);
-    // One that left before is not what we watch; and the kernel gives us a new parent before it
-    // tells of the old one's end.
+    // If the parent has exited before, this pidfd may be of another process. The kernel assigns the new
+    // parent before it reports the exit of the old one.
     if getppid().as_raw() != parent {
         return Ok(());
     }

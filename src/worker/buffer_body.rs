@@ -1,5 +1,5 @@
-//! Where the body of a request is awaited: here already, parked, or with the app, which reads it
-//! while it comes.
+//! Where a request waits for its body: nowhere, because it has arrived; parked; or in the app,
+//! which reads the body as it arrives.
 
 use pyo3::prelude::*;
 
@@ -10,16 +10,17 @@ use super::connection::Connection;
 use super::request::Request;
 use super::rules::Rules;
 
-/// A body whose rest is awaited without a request slot, or that the app reads while it comes.
+/// How the rest of a body is received: before the app is called, without a request slot, or by the
+/// app as it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyPlan {
-    /// All of it is here: this many bytes behind the head.
+    /// All of it has arrived: this many bytes after the head.
     Here(usize),
-    /// Park until this many bytes, with the head, are here.
+    /// Park until this many bytes, with the head, have arrived.
     Until(usize),
-    /// Park until the last chunk is here.
+    /// Park until the last chunk has arrived.
     Chunks,
-    /// The app takes it as it comes.
+    /// The app reads it as it arrives.
     Stream,
 }
 
@@ -44,14 +45,15 @@ impl BodyPlan {
         if here >= length {
             return Self::Here(usize::try_from(length).unwrap_or(usize::MAX));
         }
-        // The client waits for our word; or enough is here to believe that the rest will come too.
+        // The client waits for `100 Continue`; or enough has arrived to expect that the rest will,
+        // too.
         if request.head.expect_continue || here >= most {
             return Self::Stream;
         }
         Self::Until(request.length.saturating_add(wanted))
     }
 
-    /// One that is malformed is for the app's reading to fail upon.
+    /// A malformed one is given to the app, whose read fails.
     fn for_chunks(rules: &Rules<'_>, connection: &mut Connection, request: &Request<'_>) -> Self {
         let here = u64::try_from(request.behind.len()).unwrap_or(u64::MAX);
         if request.head.expect_continue || here >= rules.settings.request_buffer.bytes() {
@@ -66,7 +68,7 @@ impl BodyPlan {
         }
     }
 
-    /// The body's source, and how many of the bytes behind the head belong to the request.
+    /// The body's source, and how many of the bytes after the head belong to the request.
     pub(super) fn source(
         self,
         py: Python<'_>,

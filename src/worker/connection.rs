@@ -1,4 +1,4 @@
-//! A connection of this worker, and what is kept of it between two turns.
+//! A connection of this worker, and what is kept of it between two turns of the event loop.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use rcorn_wsgi::Endpoints;
 /// A connection of this worker, with what its requests need of Python.
 pub(super) type Connection = rcorn_connection::Connection<Endpoints>;
 
-/// Keeps what was not served, from `at` on, with room for `capacity` bytes.
+/// Keeps the bytes that were not served, from `at` on, with room for `capacity` bytes.
 pub(super) fn keep(connection: &mut Connection, bytes: Cow<'_, [u8]>, at: usize, capacity: usize) {
     connection.buffer = match bytes {
         Cow::Owned(mut own) if at == 0 => {

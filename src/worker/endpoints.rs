@@ -1,4 +1,5 @@
-//! The ends of a connection as Python objects, made for its first request and kept with it.
+//! The two endpoints of a connection as Python objects, made for its first request and kept with
+//! it.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;

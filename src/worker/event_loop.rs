@@ -1,6 +1,5 @@
-//! The loop of a worker's life: it waits, finds out what is ready, and lets a request slot serve
-//! it. A connection holds the slot only while the app runs; all waiting is parked
-//! ([`Connections`]).
+//! The event loop of a worker: it waits, finds out what is ready, and lets a request slot serve it.
+//! A connection holds the slot only while the app runs; all waiting is parked ([`Connections`]).
 
 use std::io;
 use std::sync::Arc;
@@ -25,19 +24,19 @@ use super::receive::{receive, serve_ready};
 use super::rules::Rules;
 use super::slot::RequestSlot;
 
-/// Events taken by one wait.
+/// The most events that one wait returns.
 const MAX_EVENTS: usize = 256;
-/// New connections, and connections of the hand-off queue, that are served in one turn at least, if
-/// that many wait.
+/// The least number of new connections, and of connections from the hand-off queue, that one turn
+/// serves if that many wait.
 const MIN_NEW_PER_TURN: usize = 16;
-/// How long a client may take to end its connection after the response of a request that was ended
-/// by ABRT: the arbiter kills the worker soon.
+/// How long a client may take to close its connection after the response to a request that ABRT has
+/// ended: the arbiter kills the worker soon.
 const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
-/// A worker between two requests: who accepts, who keeps the waiting connections, who decides about
-/// leaving, and the slot that serves.
+/// A worker between two requests. Its parts accept connections, keep the waiting ones, decide when
+/// to leave, and serve.
 #[derive(Debug)]
 pub(super) struct EventLoop<'a> {
     pub(super) poller: Arc<Poller>,
@@ -79,8 +78,9 @@ impl EventLoop<'_> {
         // Discarded connections own Python objects, which only this thread may drop: it holds the
         // GIL.
         drop(self.io.take_discarded());
-        // Connections of the hand-off queue have waited for longest. Then our own; then as many new
-        // ones: those let in would be served again and again before those who are not.
+        // Connections of the hand-off queue have waited longest, so they come first. Then the
+        // worker's own; then as many new ones, or else accepted clients would be served again and
+        // again before those in the accept queue.
         let own = events.connections().count();
         let most = own.max(MIN_NEW_PER_TURN);
         if events.iter().any(|source| source == Source::Handoff)
@@ -98,14 +98,14 @@ impl EventLoop<'_> {
             match source {
                 Source::Wake => {
                     self.follow_orders(py);
-                    // A handler of the app may have ordered it just now.
+                    // A signal handler of the app may have ordered it just now.
                     if self.lifecycle.must_begin_to_leave() {
                         self.begin_to_leave(py, now)?;
                     }
                 }
                 Source::Listener(index) => {
-                    // Without other clients that wait, a second new connection is rare: to look for
-                    // one costs a system call.
+                    // A second new connection is rare if no other client waits, and looking for one
+                    // costs a system call.
                     let alone = own == 0 && self.connections.held() > 0;
                     self.listener_is_ready(py, index, if alone { 1 } else { most })?;
                 }
@@ -127,14 +127,15 @@ impl EventLoop<'_> {
         let ready = py.detach(|| {
             cell.sleep();
             let ready = poller.wait(events, timeout);
-            // Before the GIL is back: a thread of the app that never lets go of it is a hang too.
+            // Before the GIL is taken again: a thread of the app that never releases it is a hang,
+            // too.
             cell.wake(clock::coarse_now());
             ready
         });
         Ok(ready?)
     }
 
-    /// How long to wait at most; `None`, when nothing is due: for ever.
+    /// How long to wait at most; `None`: for ever, because nothing is due.
     fn timeout(&self) -> Option<Duration> {
         if let Some(until) = self.acceptor.paused_until() {
             return Some(until.since(clock::now()));
@@ -143,11 +144,12 @@ impl EventLoop<'_> {
         let look = self.lifecycle.queue_look_interval();
         let wait = (due != Monotonic::NEVER).then(|| due.since(clock::coarse_now()));
         let wait = wait.into_iter().chain(look).min()?;
-        // So that it is due when we wake.
+        // So that it is due at the wake-up.
         Some(wait.saturating_add(COARSE_CLOCK_LAG))
     }
 
-    /// Serves the parked connections that are ready; `false` when told to leave at once.
+    /// Serves the parked connections that are ready; `false` if the worker was told to leave at
+    /// once.
     fn serve_connections(&mut self, py: Python<'_>, events: &Events) -> bool {
         let mut places = events.connections().peekable();
         while let Some(place) = places.next() {
@@ -171,8 +173,8 @@ impl EventLoop<'_> {
         true
     }
 
-    /// Serves a connection that has no place yet. With `TCP_DEFER_ACCEPT` its request is there
-    /// already: no need to ask the poller.
+    /// Serves a connection that has no place yet. With `TCP_DEFER_ACCEPT` its request has already
+    /// arrived, so the poller need not be asked.
     pub(super) fn serve_new(&mut self, py: Python<'_>, mut connection: Connection) {
         let next = receive(py, &self.rules, &mut self.slot, &mut connection);
         self.connections.settle_new(connection, next);
@@ -186,8 +188,8 @@ impl EventLoop<'_> {
             }
             match self.acceptor.handoff().receive()? {
                 Some(handed) => self.serve_new(py, self.acceptor.welcome(handed)),
-                // A sibling was quicker, or the arbiter wants us to look at the listeners: a worker
-                // that was woken for a connection is gone.
+                // A sibling was faster; or the arbiter asks us to look at the listeners, because a
+                // worker that was woken for a connection has died.
                 None if taken == 0 && self.may_accept() => {
                     self.accept_any(py)?;
                     break;
@@ -205,7 +207,7 @@ impl EventLoop<'_> {
         self.acceptor.is_open() || self.lifecycle.takes_late_connections()
     }
 
-    /// A listener has connections for us, of which at most `most` are served now.
+    /// Serves at most `most` of the connections that wait at a listener.
     fn listener_is_ready(&mut self, py: Python<'_>, index: usize, most: usize) -> io::Result<()> {
         if !self.may_accept() {
             return Ok(());
@@ -232,7 +234,7 @@ impl EventLoop<'_> {
     fn accept(&mut self, py: Python<'_>, index: usize) -> io::Result<bool> {
         match self.acceptor.accept(index) {
             Accepted::Connection(connection) => {
-                // A sibling need not end it with its first response.
+                // If a sibling takes it, its first response need not close the connection.
                 let is_retired = self.lifecycle.leaving() == Some(Leaving::Retired);
                 if !(is_retired && connection.hand_on(self.acceptor.handoff())) {
                     self.serve_new(py, connection);
@@ -261,8 +263,8 @@ impl EventLoop<'_> {
         Ok(false)
     }
 
-    /// Whether a connection can be received from the hand-off queue; if not, that is tried again
-    /// later.
+    /// Whether a connection can be received from the hand-off queue; if not, a later turn tries
+    /// again.
     fn has_room_for_one(&mut self) -> io::Result<bool> {
         let has_room = self.connections.has_room_for_one(self.acceptor.handoff());
         if !has_room {
@@ -271,7 +273,7 @@ impl EventLoop<'_> {
         Ok(has_room)
     }
 
-    /// What signals have asked for, but leaving.
+    /// Does what signals have ordered, except to leave.
     fn follow_orders(&mut self, py: Python<'_>) {
         self.lifecycle.orders.clear_wake();
         self.lifecycle.orders.run_app_handlers(py);
@@ -306,8 +308,8 @@ impl EventLoop<'_> {
             Leaving::Orphaned => self.acceptor.close()?,
             Leaving::Retired => {
                 self.acceptor.close()?;
-                // Also those whose requests have just come: a sibling answers them, and need not
-                // end their connections.
+                // Also those whose requests have just arrived: a sibling that answers them need not
+                // close them.
                 self.connections.hand_all_on(self.acceptor.handoff());
             }
             Leaving::Aborted => {
@@ -323,8 +325,8 @@ impl EventLoop<'_> {
         Ok(())
     }
 
-    /// In each turn of a leaving worker: some connections came with the very events that brought
-    /// the order.
+    /// Called in each turn of a leaving worker: some connections became ready in the same turn as
+    /// the order to leave.
     fn go_on_leaving(&mut self, now: Monotonic) {
         match self.lifecycle.leaving() {
             None => {}

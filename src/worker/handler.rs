@@ -56,15 +56,14 @@ pub(super) struct RequestHandler {
 /// The result of one call of the app.
 struct Answered<'py> {
     served: Served,
-    /// Bytes that were received behind a streamed body; `None` if the body was not read to its
-    /// end.
+    /// Bytes that were received after a streamed body; `None` if the body was not read to its end.
     left: Option<Vec<u8>>,
-    /// Why the request is refused all the same: its body is malformed, or its fields contradict
-    /// each other.
+    /// Why the request is refused after all: its body is malformed, or its fields contradict each
+    /// other.
     refusal: Option<Refusal>,
     /// For the access log; `None`: there is none.
     environ: Option<Bound<'py, PyDict>>,
-    /// What the hooks of requests were called with.
+    /// The arguments of the request hooks.
     hooked: Option<HookedRequest<'py>>,
 }
 
@@ -106,13 +105,13 @@ impl RequestHandler {
             BodyPlan::Chunks => return Outcome::Wait(Waiting::Chunks),
             BodyPlan::Here(_) | BodyPlan::Stream => {}
         }
-        // What comes behind it is another request, with a time of its own.
+        // The bytes after it are another request, with its own time limit.
         connection.state.waiting = Waiting::NextRequest;
         connection.chunks = None;
         let (body, used) = plan.source(py, rules, connection, request);
         let owes_continue = request.head.expect_continue && body.is_some();
         connection.channel.owe_continue(owes_continue);
-        // What follows on the same connection must not wait for this response.
+        // The next request on the same connection must not wait for this response.
         let is_alone = used == request.behind.len();
         let begun = self.begin(connection, request, is_alone);
         let answered = self
@@ -144,7 +143,8 @@ impl RequestHandler {
         }
     }
 
-    /// Notes that a request begins, and gives when. `is_alone`: no other follows on its connection.
+    /// Notes that a request begins, and returns when. `is_alone`: no other request follows on its
+    /// connection.
     fn begin(
         &mut self,
         connection: &Connection,
@@ -166,7 +166,7 @@ impl RequestHandler {
         begun
     }
 
-    /// Environ, app, response.
+    /// Makes the environ, calls the app, and sends the response.
     fn answer<'py>(
         &mut self,
         py: Python<'py>,
@@ -197,7 +197,7 @@ impl RequestHandler {
             http11: head.version == Version::Http11,
             keep_alive,
             coalesce: keep_alive && self.coalescing.waits(),
-            // A body would be read by both.
+            // Otherwise both would read the body.
             offers_socket: head.upgrades_to_websocket
                 && input.is_none()
                 && request.variables.is_none(),
@@ -229,7 +229,7 @@ impl RequestHandler {
         })
     }
 
-    /// With the hooks of a `gunicorn.conf.py` around it.
+    /// Calls the hooks of a `gunicorn.conf.py` around it.
     ///
     /// The tuple: the hooks, the request, which request of its connection it is (counted from 1),
     /// and whether its peer's forwarding headers count.
@@ -242,8 +242,8 @@ impl RequestHandler {
         channel: &Channel,
         constraints: ResponseConstraints,
     ) -> PyResult<(Served, Option<HookedRequest<'py>>)> {
-        // What a hook changes is written into the environ: a field that the environ ignores would
-        // come in with it.
+        // Fields that a hook changes are written into the environ. So the hook must not see a field
+        // that the environ ignores.
         let (text, head) = (request.text, request.head);
         let fields = self.environ.visible_fields(text, head, is_trusted);
         let called = call::in_app(|| hooks.pre_request(py, environ, fields, number));
@@ -271,7 +271,8 @@ impl RequestHandler {
         Ok((served, hooked))
     }
 
-    /// There is no environ to call the app with: the request is refused, or the server failed.
+    /// What to answer if there is no environ to call the app with: the request is refused, or the
+    /// server has failed.
     fn without_environ<'py>(error: &EnvironError) -> Answered<'py> {
         let (error, refusal) = match error {
             EnvironError::Scheme => (None, Some(Refusal::Scheme)),
@@ -313,7 +314,7 @@ impl RequestHandler {
     fn count(&self, served: &Served) {
         let counters = self.entry.counters;
         match served.status {
-            // By far the most, without a search for the class.
+            // By far the most frequent class, so it is not searched for.
             200..300 => counters.count(Metric::Responses2xx),
             status => counters.count_response(status),
         }
@@ -380,7 +381,7 @@ impl RequestHandler {
             let sent = error_pages::send(&common, connection, 500, message, request.is_head());
             return Served { sent, ..served };
         };
-        // The client's fault, whatever the app made of it.
+        // The client is to blame, however the app has reacted.
         Served {
             status: refusal.status(),
             sent: self.send_refusal(connection, &refusal, &Received::request(request)),
@@ -433,8 +434,8 @@ impl RequestHandler {
     }
 }
 
-/// What becomes of the connection when the request did not end within the bytes that are here.
-/// `left`: the bytes behind its body; `None` if the body was not read to its end, so that the next
+/// What becomes of the connection if the request did not end within the bytes that have arrived.
+/// `left`: the bytes after its body; `None` if the body was not read to its end, so that the next
 /// request cannot be found. `is_last`: the client sends nothing more ([`is_last`]).
 fn outcome(channel: &Channel, ending: Ending, left: Option<Vec<u8>>, is_last: bool) -> Outcome {
     match (ending, left) {
@@ -442,7 +443,7 @@ fn outcome(channel: &Channel, ending: Ending, left: Option<Vec<u8>>, is_last: bo
         (Ending::Close, Some(_)) if is_last => Outcome::Leave(Next::Done),
         (Ending::KeepAlive | Ending::Close | Ending::Unanswered, _) => Outcome::Leave(Next::Close),
         (Ending::Abort, _) => {
-            // What the app gave before it failed.
+            // What the app produced before it failed.
             channel.pump().ok();
             channel.transport().reset_on_close();
             Outcome::Leave(Next::Abort)
@@ -452,7 +453,7 @@ fn outcome(channel: &Channel, ending: Ending, left: Option<Vec<u8>>, is_last: bo
 
 /// Whether the client has announced its last request and the response is short. If the client sends
 /// more all the same, closing the connection resets it, and the unread part of the response is
-/// lost. A short response is in the client's kernel by then.
+/// lost. A short response has reached the client's kernel by then.
 fn is_last(request: &Request<'_>, served: &Served) -> bool {
     !request.head.keep_alive && served.sent <= MAX_PROMPT_REPLY_BYTES
 }

@@ -35,7 +35,7 @@ pub(super) fn serve_requests(
         match serve_request(py, rules, parser, handler, connection, rest) {
             Outcome::Served(used) => at = at.saturating_add(used),
             Outcome::ServedStream(left) => {
-                // The next bytes of the connection are those that the decoder of the body left.
+                // The connection continues with the bytes that the decoder of the body left.
                 (bytes, at) = (Cow::Owned(left), 0);
             }
             Outcome::Wait(waiting) => {

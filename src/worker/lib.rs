@@ -55,7 +55,7 @@ use orders::{AbortOrder, Orders};
 
 pub use spec::WorkerSpec;
 
-/// Runs the worker to its end; gives its exit code. `app`: `None` if it is to be imported here; a
+/// Runs the worker to its end; returns its exit code. `app`: `None` if it is to be imported here; a
 /// failure if that was tried before.
 pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Result<Option<Py<PyAny>>, Failure>) -> i32 {
     let code = match boot(py, spec, app) {
@@ -153,7 +153,7 @@ fn boot<'a>(
         orders::install_import_handlers()?;
         import(py, settings, spec.reports.as_fd()).map_err(BootError::Failed)?
     };
-    // After the import, which may have installed handlers of its own.
+    // After the import, because it may have installed handlers of its own.
     let start = spec.start;
     let listeners = setup::listeners(start)?;
     for listener in &listeners {
@@ -213,8 +213,8 @@ fn abort_order<'py>(
     }))
 }
 
-/// The visible part of an interpreter's end, without tearing down a heap that the kernel frees
-/// anyway: threads are joined, exit handlers run, standard streams flushed.
+/// The visible part of an interpreter's end: threads are joined, exit handlers run, standard
+/// streams are flushed. The heap is not torn down, because the kernel frees it anyway.
 fn leave(py: Python<'_>) {
     let warn = |error: &PyErr| {
         let text = traceback::format(py, error);

@@ -13,29 +13,29 @@ use rcorn_types::Monotonic;
 use super::orders::Orders;
 use super::retirement::Retirement;
 
-/// How long an idle connection is kept for a last request when the server stops. A client that is
-/// just sending would meet a closed connection otherwise.
+/// How long an idle connection is kept for a last request when the server stops. Otherwise a client
+/// that sends a request just then would find its connection closed.
 pub(super) const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
-/// How long the accept queue is watched at least when the server stops: handshakes that were under
-/// way when the listener was shut end up in it.
+/// The least time for which the accept queue is watched when the server stops: handshakes that were
+/// in progress when the listener was shut arrive in it.
 const MIN_QUEUE_WATCH: Duration = Duration::from_millis(100);
-/// How often it is looked at meanwhile.
+/// How often the accept queue is checked in that time.
 const QUEUE_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Why the worker leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
-    /// It is replaced: siblings serve on, connections go to them.
+    /// It is replaced: its connections go to its siblings, which continue to serve.
     Retired,
     /// The arbiter is gone, and so are the siblings.
     Orphaned,
-    /// The server stops, since then.
+    /// The server has been stopping since then.
     Stopping(Monotonic),
-    /// Its request was ended by ABRT: it serves nobody else.
+    /// ABRT has ended its request: it serves nobody else.
     Aborted,
 }
 
-/// The orders, what has come of them, and the worker's own wish to leave.
+/// The orders received, how far they were followed, and the worker's own request to be replaced.
 #[derive(Debug)]
 pub(super) struct Lifecycle<'a> {
     pub(super) orders: Orders,
@@ -84,21 +84,21 @@ impl<'a> Lifecycle<'a> {
         match self.leaving {
             None => self.orders.drain() || self.orders.abort(),
             Some(Leaving::Aborted) => false,
-            // That order came later, and counts more.
+            // That order came later, and overrides the other.
             Some(Leaving::Retired | Leaving::Orphaned | Leaving::Stopping(_)) => {
                 self.orders.abort()
             }
         }
     }
 
-    /// Whether to go on with what the last event brought.
+    /// Whether to continue with the events of this turn.
     pub(super) fn goes_on(&self) -> bool {
         !self.quits() && !self.must_begin_to_leave()
     }
 
-    /// Follows the order to leave: gives why.
+    /// Follows the order to leave; returns the reason.
     pub(super) fn begin_to_leave(&mut self, now: Monotonic) -> Leaving {
-        // The parent's death sends TERM too; then there is no successor to drain the queue for.
+        // The parent's death sends TERM, too; then nobody else drains the queue.
         let leaving = if self.orders.abort() {
             Leaving::Aborted
         } else if nix::unistd::getppid().as_raw() != self.arbiter {
@@ -120,16 +120,16 @@ impl<'a> Lifecycle<'a> {
         self.scoreboard.shared().stop_mode()
     }
 
-    /// Whether a worker that does not watch the listeners takes a connection that waits there all
-    /// the same. The order to leave, or to pause, may have come with the very event that told
-    /// of it, and no other worker was woken: a worker that leaves hands it on. Not when the
-    /// queue is not to be served.
+    /// Whether a worker that does not watch the listeners still takes a connection that waits
+    /// there. The order to leave or to pause may have come in the same turn as the event, and no
+    /// other worker was woken. A worker that leaves hands the connection on. `false` if the queue
+    /// is not to be served.
     pub(super) fn takes_late_connections(&self) -> bool {
         !matches!(self.leaving, Some(Leaving::Orphaned | Leaving::Aborted))
             && self.stop_mode() != Some(StopMode::AtOnce)
     }
 
-    /// Until when the accept queue of a server that stops is watched.
+    /// Until when the accept queue is watched while the server stops.
     pub(super) fn watches_queue_until(&self) -> Option<Monotonic> {
         match self.leaving {
             Some(Leaving::Stopping(since)) => Some(since.after(MIN_QUEUE_WATCH)),
@@ -142,8 +142,8 @@ impl<'a> Lifecycle<'a> {
         self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL)
     }
 
-    /// Asks the arbiter for a replacement when it is time for one, once. The worker serves on until
-    /// that is ready.
+    /// Asks the arbiter for a replacement when it is time for one, once. The worker continues to
+    /// serve until it is ready.
     pub(super) fn retire_if_due(&mut self) {
         let Some(reason) = self.retirement.take_reason() else {
             return;

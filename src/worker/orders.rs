@@ -1,4 +1,5 @@
-//! What the arbiter asks of this worker, by signal: the handlers only note it and wake the loop.
+//! What the arbiter orders this worker to do, by signal. The handlers only note it and wake the
+//! event loop.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +20,7 @@ use rcorn_sys::private::{PrivateMark, keep_private};
 use rcorn_sys::signal::{self, AsyncSignalSafe, Owner, SendByte, SetFlag, WhenOrphaned};
 use rcorn_wsgi::close_flag;
 
-/// The arbiter's own orders, which `pkill -HUP -f rcorn` sends to templates and workers too.
+/// Orders to the arbiter, which `pkill -HUP -f rcorn` sends to templates and workers, too.
 const ARBITER_SIGNALS: [Signal; 5] = [
     Signal::SIGHUP,
     Signal::SIGUSR2,
@@ -46,7 +47,7 @@ pub fn block() -> io::Result<()> {
     Ok(SigSet::from_iter(WORKER_SIGNALS).thread_block()?)
 }
 
-/// Undoes [`block`]. What the app blocks besides stays blocked.
+/// Undoes [`block`]. Other signals that the app blocks stay blocked.
 ///
 /// # Errors
 ///
@@ -132,7 +133,7 @@ pub(super) struct AbortOrder<'py> {
     pub(super) hook: Bound<'py, PyAny>,
 }
 
-/// The orders received so far, and the pipe that wakes the loop.
+/// The orders received so far, and the pipe that wakes the event loop.
 #[derive(Debug)]
 pub(super) struct Orders {
     drain: Arc<AtomicBool>,
@@ -145,19 +146,19 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. To be
-    /// called after the app was imported, which may have installed others: those run, too, but for
-    /// that of SIGINT (`import signal` alone installs one).
+    /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. Call it
+    /// after the import of the app, which may have installed others: those run, too, except that of
+    /// SIGINT (`import signal` alone installs one).
     ///
     /// `abort`: what SIGABRT does; `None`: it kills at once.
     ///
-    /// `arbiter`: when it is not our parent any more, its death sent us TERM; the `listeners` are
-    /// closed that instant, whatever the app does, so that a new arbiter can bind their
+    /// `arbiter`: if it is no longer our parent, its death has sent TERM. Then the handler closes
+    /// the `listeners` at once, whatever the app does, so that a new arbiter can bind their
     /// addresses.
     ///
     /// # Errors
     ///
-    /// Those of sigaction(2), or no descriptors for the pipe that wakes the loop.
+    /// Those of sigaction(2), or no descriptors for the pipe that wakes the event loop.
     pub(super) fn install_worker_handlers(
         py: Python<'_>,
         arbiter: i32,
@@ -200,7 +201,7 @@ impl Orders {
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
             let quit = SetFlag(Arc::clone(&orders.quit));
             install(number, (quit, call::Interrupt, wake()?))?;
-            // A request that waits in a system call is to be dropped, too.
+            // So that a request that waits in a system call is dropped, too.
             signal::interrupt_calls(number)?;
         }
         for number in ARBITER_SIGNALS.into_iter().chain(APP_SIGNALS) {
@@ -245,7 +246,7 @@ impl Orders {
     }
 
     /// Runs the Python part of the app's signal handlers. One that raises `SystemExit` ends the
-    /// worker, after what it has in hand.
+    /// worker after the request in progress.
     pub(super) fn run_app_handlers(&self, py: Python<'_>) {
         let Err(error) = py.check_signals() else {
             return;
@@ -265,17 +266,17 @@ impl Orders {
         self.drain.load(Ordering::Relaxed)
     }
 
-    /// ABRT: end the request in hand, and leave.
+    /// ABRT: end the request in progress, and leave.
     pub(super) fn abort(&self) -> bool {
         self.abort.load(Ordering::Relaxed)
     }
 
-    /// The order to leave, for those who cannot ask us.
+    /// The order to leave, for code that cannot call [`Self::drain`].
     pub(super) fn drain_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.drain)
     }
 
-    /// The order to leave at once, likewise.
+    /// The order to leave at once, for code that cannot call [`Self::quit`].
     pub(super) fn quit_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.quit)
     }
@@ -291,8 +292,8 @@ impl Orders {
     }
 }
 
-/// Acts on a signal, after the app's handler if it has installed one at import: under gunicorn that
-/// one runs, too.
+/// Acts on a signal, after the handler that the app has installed at its import, if any: under
+/// gunicorn that one runs, too.
 fn install(number: Signal, action: impl AsyncSignalSafe) -> io::Result<()> {
     if signal::owner(number)? == Owner::Handler {
         signal::handle_too(number, action)

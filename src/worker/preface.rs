@@ -8,7 +8,7 @@ use super::handler::RequestHandler;
 use super::refused::Received;
 use super::rules::Rules;
 
-/// Takes notice of a PROXY header, or that there is none, and gives its length.
+/// Notes what a PROXY header says, or that there is none, and returns its length.
 pub(super) fn read_preface(
     rules: &Rules<'_>,
     handler: &RequestHandler,

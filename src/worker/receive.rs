@@ -1,4 +1,4 @@
-//! From a ready connection to bytes, and from bytes to the protocol that is spoken on it.
+//! Receives the bytes of a ready connection, and passes them to the protocol of its listener.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use super::rules::Rules;
 use super::slot::{READ_BYTES, RequestSlot};
 use super::uwsgi::serve_packet;
 
-/// How often what a client sends after our close is read in one turn.
+/// How many reads one turn spends on what a client sends after our close.
 const DISCARDS_PER_TURN: u32 = 4;
 
-/// Does what a connection waits for, as far as it has come.
+/// Continues with what a connection waits for, as far as possible.
 pub(super) fn serve_ready(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -36,8 +36,8 @@ pub(super) fn serve_ready(
     }
 }
 
-/// Reads what is there and serves the requests that are complete. A partial request is kept with
-/// its connection; a whole one never leaves the slot's buffer.
+/// Reads the bytes that have arrived and serves the requests that are complete. A partial request
+/// is kept with its connection; a complete one never leaves the slot's buffer.
 pub(super) fn receive(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -75,7 +75,7 @@ fn receive_more(
         Ok(None) if awaits_rest => return Next::Park(waiting),
         Ok(Some(0)) | Err(_) => return Next::Abort,
         Ok(Some(_)) if !may_be_complete(rules, connection) => return Next::Park(waiting),
-        // Without new bytes: some that a sibling read.
+        // There are no new bytes, but some that a sibling has read.
         Ok(Some(_) | None) => {}
     }
     let bytes = Cow::Owned(std::mem::take(&mut connection.buffer));
@@ -85,8 +85,8 @@ fn receive_more(
     serve(py, rules, parser, handler, connection, bytes)
 }
 
-/// Appends what is there to the connection's buffer. A body has its room there already; what else
-/// is awaited takes no more memory than it has bytes.
+/// Appends the bytes that have arrived to the connection's buffer. It already has room for a body;
+/// anything else takes no more memory than it has bytes.
 fn append(slot: &mut RequestSlot, connection: &mut Connection) -> Result<Option<usize>, Lost> {
     let buffer = &mut connection.buffer;
     if let Waiting::Body(needed) = connection.state.waiting {
@@ -102,7 +102,7 @@ fn append(slot: &mut RequestSlot, connection: &mut Connection) -> Result<Option<
     Ok(got)
 }
 
-/// Whether to look at the whole of what has come: not for each piece.
+/// Whether to parse all that has arrived: not for each piece.
 fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
     let bytes = connection.buffer.as_slice();
     match connection.state.waiting {
@@ -116,7 +116,7 @@ fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
                     .as_mut()
                     .is_none_or(|scan| !matches!(scan.ends(bytes), Ok(false)))
         }
-        // What comes instead of a head says itself how long it is.
+        // A PROXY header or a uwsgi packet says how long it is.
         Waiting::Head
             if connection.state.may_be_proxied || connection.state.protocol == Protocol::Uwsgi =>
         {
@@ -154,7 +154,7 @@ fn serve(
     }
 }
 
-/// The client takes more of its response.
+/// Sends more of the response, since the client takes more.
 fn go_on_with_response(
     py: Python<'_>,
     rules: &Rules<'_>,
@@ -188,7 +188,7 @@ fn go_on_with_response(
     }
 }
 
-/// After our close: throws away what still comes.
+/// After our close: discards what still arrives.
 fn discard(slot: &mut RequestSlot, connection: &Connection) -> Next {
     for _ in 0..DISCARDS_PER_TURN {
         match connection.channel.try_receive(&mut slot.scratch) {

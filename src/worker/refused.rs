@@ -1,5 +1,5 @@
-//! A refused request as the log names it: its client, what is wrong, what it looks like, and how it
-//! begins.
+//! A refused request as the log describes it: its client, what is wrong, what it looks like, and
+//! how it begins.
 
 use std::fmt;
 
@@ -24,15 +24,15 @@ pub(super) struct Received<'a> {
     pub(super) is_head: bool,
     /// The protocol is uwsgi, and the bytes are a packet.
     is_packet: bool,
-    /// The request line that a proxy sent as variables.
+    /// The request line that a proxy has sent as variables.
     line: Option<Vec<u8>>,
     /// The client that a proxy names.
     client: Option<&'a [u8]>,
 }
 
 impl<'a> Received<'a> {
-    /// A head, or what should have been one. A proxy that is trusted, or that is connected by a
-    /// unix socket, may name the client in it.
+    /// A head, or what should have been one. A proxy that is trusted, or connected through a unix
+    /// socket, may name the client in it.
     pub(super) fn head(rules: &Rules<'_>, connection: &Connection, bytes: &'a [u8]) -> Self {
         let is_trusted = connection.is_on(&rules.settings.forwarded_allow_ips);
         Self {
@@ -137,7 +137,7 @@ impl fmt::Display for About<'_> {
     }
 }
 
-/// Whether this begins as a packet with a WSGI request (modifier1 0).
+/// Whether this begins like a packet with a WSGI request (modifier1 0).
 fn is_packet(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }

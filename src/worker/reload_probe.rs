@@ -1,5 +1,5 @@
 //! `reload_probe`: the first worker of a reload asks its own app for a path before it says that it
-//! is ready. The request takes the way of every other one, over a socket pair.
+//! is ready. The request is served like every other one, over a socket pair.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ use super::event_loop::EventLoop;
 /// bounded by `boot_timeout`.
 const MAX_READ_WAIT: Duration = Duration::from_secs(10);
 
-/// Asks the worker for `path`; anything but a status below 400 is a failure to boot.
+/// Asks the worker for `path`; no response, or a status of 400 or more, is a failure to boot.
 pub(super) fn probe(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> Result<(), Failure> {
     let failed = |what: String| Failure {
         code: 3,
@@ -53,10 +53,10 @@ fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16
         .as_bytes(),
     )?;
     UnixStream::from(server.try_clone()?).set_nonblocking(true)?;
-    // Beside us: a long response would fill the socket and wait for its reader.
+    // In another thread: a long response would fill the socket and wait for its reader.
     let reader = std::thread::spawn(move || status(&mut client));
     worker.slot.handler.refresh_common_headers();
-    // The loop does not turn yet: nothing can leave later.
+    // The event loop does not run yet, so nothing can be sent later.
     let mut timeouts = worker.acceptor.timeouts();
     timeouts.buffer = 0;
     let state = ConnectionState {

@@ -9,13 +9,13 @@ use rcorn_wsgi::{ExchangeError, Variables};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) head: &'a Head,
-    /// What the head's spans are in.
+    /// The bytes that the head's spans refer to.
     pub(super) text: &'a [u8],
     /// The head's bytes on the wire.
     pub(super) length: usize,
-    /// What was received behind them.
+    /// What was received after them.
     pub(super) behind: &'a [u8],
-    /// The variables that it came as (uwsgi).
+    /// The variables that it was sent as (uwsgi).
     pub(super) variables: Option<Variables<'a>>,
     /// The client, for the logs.
     pub(super) peer: &'a str,
@@ -41,7 +41,7 @@ impl Request<'_> {
         self.method() == b"HEAD"
     }
 
-    /// Says in the log what went wrong.
+    /// Logs what went wrong.
     pub(super) fn log_error(&self, error: &ExchangeError) {
         let method = log::escaped(self.method());
         let target = log::escaped(self.target());
@@ -65,14 +65,14 @@ impl Request<'_> {
     }
 }
 
-/// What one request leads to.
+/// The outcome of one request.
 pub(super) enum Outcome {
     /// Served; it took this many bytes.
     Served(usize),
-    /// Served, its body came by stream; these bytes are the next request's.
+    /// Served; its body was streamed, and these bytes belong to the next request.
     ServedStream(Vec<u8>),
     /// More bytes are needed.
     Wait(Waiting),
-    /// The connection is done.
+    /// No further request is served on the connection.
     Leave(Next),
 }

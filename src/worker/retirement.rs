@@ -1,4 +1,4 @@
-//! When a worker is worn: it has served `max_requests`, or grown beyond `max_worker_memory`.
+//! When a worker retires: after `max_requests`, above `max_worker_memory`, or if a hook says so.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use rcorn_sys::clock;
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
-/// How often the memory is looked at.
+/// How often the memory is checked.
 const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a worker knows about its own end.
+/// The limits at which a worker retires, and whether it has asked to.
 #[derive(Debug)]
 pub(super) struct Retirement {
     /// After this many requests; `None`: never.
@@ -33,7 +33,7 @@ pub(super) enum RetirementReason {
     Requests,
     /// A hook has set `worker.alive` to False.
     Hook,
-    /// It has grown: KiB that it has, and that it may have.
+    /// It has grown: its memory and the limit, in KiB.
     Memory { resident_kib: u64, limit_kib: u64 },
 }
 
@@ -78,7 +78,7 @@ impl Retirement {
         }
     }
 
-    /// Why the worker is to be replaced; once.
+    /// Why the worker is to be replaced; returned once.
     pub(super) fn take_reason(&mut self) -> Option<RetirementReason> {
         if self.is_asked {
             return None;
@@ -122,7 +122,7 @@ fn max_requests(settings: &Settings, id: u64) -> Option<u64> {
     if settings.max_requests == 0 {
         return None;
     }
-    // Of time, pid and id: workers forked in the same instant must differ.
+    // From time, pid and id: workers forked at the same moment must differ.
     let seed = clock::now().as_nanos() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
     let jitter = fastrand::Rng::with_seed(seed).u64(0..=settings.max_requests_jitter);
     Some(settings.max_requests.saturating_add(jitter))

@@ -1,4 +1,4 @@
-//! What is the same for all requests of a worker, whichever slot serves them.
+//! What all requests of a worker have in common, whichever slot serves them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ const MAX_FIELDS: usize = 32_768;
 /// The longest field where `limit_request_field_size` is 0, as gunicorn has it.
 const DEFAULT_FIELD_BYTES: usize = 8190;
 
-/// Settings as requests need them, and the app.
+/// The settings in the form that requests need, and the app.
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
     pub(super) settings: &'a Settings,
@@ -25,7 +25,7 @@ pub(super) struct Rules<'a> {
     pub(super) scoreboard: &'static Scoreboard,
     pub(super) app: WsgiApp,
     pub(super) hooks: Option<&'a WorkerHooks>,
-    /// Answers still promise another request on the same connection.
+    /// Responses may still keep the connection open for another request.
     pub(super) keeps_alive: bool,
     /// The order to leave at once has come.
     quit: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ impl<'a> Rules<'a> {
         self.scoreboard.shared().wanted() > 1
     }
 
-    /// Whether the next request is the last one of a connection that has `served` already.
+    /// Whether the next request is the last one of a connection on which `served` were served.
     pub(super) fn is_last(&self, served: u64) -> bool {
         let most = self.settings.max_keepalive_requests;
         most > 0 && served.saturating_add(1) >= most

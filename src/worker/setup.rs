@@ -1,5 +1,4 @@
-//! A worker's event loop is put together: settings become limits, inherited descriptors become
-//! sockets.
+//! Sets up a worker's event loop: makes limits of settings, and sockets of inherited descriptors.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -39,7 +38,7 @@ const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
 const MAX_CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 impl<'a> EventLoop<'a> {
-    /// Sets the worker up: it can serve after this.
+    /// Sets the worker up, so that it can serve.
     pub(super) fn new(
         py: Python<'_>,
         spec: &'a WorkerSpec<'_>,

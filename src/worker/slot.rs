@@ -1,17 +1,17 @@
-//! A request slot: all that one request in flight needs. The worker has one today; each more would
-//! let it serve one more request at a time.
+//! A request slot: all that one request in progress needs. The worker has one today; with several
+//! it could serve several requests at a time.
 
 use rcorn_http::{Head, Packet};
 
 use super::handler::RequestHandler;
 
-/// Bytes asked of a connection at once.
+/// The most bytes that one read of a connection asks for.
 pub(super) const READ_BYTES: usize = 64 * 1024;
-/// With a body of the size that buffers have behind a head: in one piece.
+/// Enough for a head and a body of that size in one piece.
 const SCRATCH_BYTES: usize = READ_BYTES + 16 * 1024;
 
-/// Its parts are apart, so that a request can lie in the scratch buffer while the handler serves
-/// it.
+/// Its parts are separate fields, so that a request can refer to the scratch buffer while the
+/// handler serves it.
 #[derive(Debug)]
 pub(super) struct RequestSlot {
     /// What was received last, unless a connection keeps it.
@@ -20,7 +20,7 @@ pub(super) struct RequestSlot {
     pub(super) handler: RequestHandler,
 }
 
-/// The head of the request, in buffers that are used again.
+/// The head of the request, in buffers that are reused.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     pub(super) head: Head,

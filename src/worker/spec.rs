@@ -13,7 +13,7 @@ pub struct WorkerSpec<'a> {
     /// The start message of its template: settings, generation, and the numbers of inherited
     /// descriptors.
     pub start: &'a Start,
-    /// The shared memory in which it shows what it does.
+    /// The shared memory in which the worker publishes what it does.
     pub scoreboard: &'static Scoreboard,
     /// The report socket: "ready", "boot failed", "wants to retire".
     pub reports: OwnedFd,
