@@ -1,35 +1,36 @@
-//! When responses wait for each other. To wake a client on this machine (a proxy, most often) costs
-//! the worker about 20 us where processors are virtual, a third of what a small Flask app needs for
-//! a request. So when requests of several clients are ready at once, the kernel may keep whole
-//! responses (`MSG_MORE`), and they are flushed together: a client that waits for many wakes once.
-//! Interrupts of network cards are coalesced in the same way, for the same reason.
+//! When responses wait for each other. Waking a client on the same machine (most often a proxy)
+//! costs the worker about 20 us in a virtual machine, a third of what a small Flask app needs for a
+//! request. So when requests of several clients are ready at once, the kernel may keep whole
+//! responses (`MSG_MORE`), and they are flushed together: a client that waits for several wakes
+//! once. Interrupts of network cards are coalesced in the same way, for the same reason.
 //!
-//! No response depends on it: the kernel sends what it keeps when this process ends, and after 200
+//! No response is lost by it: the kernel sends what it keeps when this process ends, and after 200
 //! ms in any case (tcp(7), `TCP_CORK`). The I/O thread flushes when a request takes long.
 
 use std::time::Duration;
 
 use rcorn_types::Monotonic;
 
-/// The shortest request for which it pays: a client that is answered faster does not fall asleep.
+/// The shortest request for which coalescing pays: a client that is answered faster does not fall
+/// asleep.
 const MIN_REQUEST: Duration = Duration::from_micros(20);
-/// From the first request whose response waits until all leave.
+/// The longest time from the begin of the first request whose response waits until all are flushed.
 const MAX_DELAY: Duration = Duration::from_micros(500);
-/// The longest request, on average, for which it pays.
+/// The longest mean duration of requests for which coalescing pays.
 const MAX_REQUEST: Duration = Duration::from_micros(250);
-/// A request as long as this may come again, and no response is to wait for it.
+/// A request that takes as long as this may come again, and no response shall wait for it.
 const SLOW_REQUEST: Duration = Duration::from_millis(1);
-/// After this many requests in a row that were not slow, the next one is expected to be as quick.
+/// After this many requests in a row that were not slow, the next one is expected to be fast, too.
 const STEADY_REQUESTS: u32 = 256;
 
-/// Whether the response of the request in hand may wait for those behind it.
+/// Whether the response to the request in progress may wait for those after it.
 #[derive(Debug, Default)]
 pub struct Coalescing {
-    /// When the turn's last request began, if it has had one.
+    /// When the last request of this turn began, if there was one.
     begun: Option<Monotonic>,
-    /// How long requests take.
+    /// The mean duration of requests.
     mean: RunningMean,
-    /// How many in a row were not slow.
+    /// How many requests in a row were not slow.
     steady: u32,
     /// When the first request began whose response waits.
     since: Option<Monotonic>,
@@ -38,13 +39,13 @@ pub struct Coalescing {
 }
 
 impl Coalescing {
-    /// Notes whether other clients' requests are ready behind the next one.
+    /// Notes whether requests of other clients are ready after the next one.
     pub fn others_follow(&mut self, others: bool) {
         self.others = others;
     }
 
-    /// A request begins. `allowed`: its response may wait. Gives whether those that wait already
-    /// must leave now.
+    /// Notes that a request begins. `allowed`: its response may wait. Returns whether the responses
+    /// that wait must be flushed now.
     pub fn begin(&mut self, now: Monotonic, allowed: bool) -> bool {
         if let Some(before) = self.begun.replace(now) {
             self.learn(now.since(before));
@@ -64,7 +65,7 @@ impl Coalescing {
         self.mean.learn(took);
     }
 
-    /// Whether the response of the request that has begun waits.
+    /// Whether the response to the request that has begun waits.
     pub fn waits(&mut self) -> bool {
         let is_quick = || (MIN_REQUEST..MAX_REQUEST).contains(&self.mean.get());
         let waits = self.allowed && self.steady >= STEADY_REQUESTS && is_quick();
@@ -74,7 +75,7 @@ impl Coalescing {
         waits
     }
 
-    /// Nothing more is ready. Gives whether responses wait.
+    /// Notes that nothing more is ready. Returns whether responses wait.
     pub fn turn_ends(&mut self) -> bool {
         self.begun = None;
         self.others = false;
@@ -82,8 +83,8 @@ impl Coalescing {
     }
 }
 
-/// The mean of durations below a second, of which later ones count more. Whole nanoseconds: it is
-/// brought up to date for each request.
+/// The mean of durations below a second; later ones weigh more. In whole nanoseconds, because it is
+/// updated for each request.
 #[derive(Clone, Copy, Debug, Default)]
 struct RunningMean {
     nanoseconds: u32,
@@ -108,7 +109,7 @@ impl RunningMean {
 mod tests {
     use super::*;
 
-    /// A turn of `requests`, each of which takes `took` us; gives how many of their responses
+    /// A turn of `requests`, each of which takes `took` us; returns how many of their responses
     /// waited, and how many flushes there were.
     fn turn(coalescing: &mut Coalescing, requests: u32, took: u64) -> (u32, u32) {
         let took = Duration::from_micros(took);
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn none_waits_for_long() {
-        // The first leaves before a request that would end more than 500 us after its own began.
+        // The first is flushed before a request that would end more than 500 us after its own
+        // began.
         assert_eq!(turn(&mut steady(100), 11, 100), (10, 2));
         assert_eq!(turn(&mut steady(240), 5, 240), (4, 2));
     }

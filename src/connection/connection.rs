@@ -1,5 +1,5 @@
-//! One accepted connection while no worker time is spent on it: what it waits for, and the bytes
-//! that have come. One that has sent nothing costs a few hundred bytes.
+//! One accepted connection that is not being served: what it waits for, and the bytes received. One
+//! that has sent nothing takes a few hundred bytes.
 
 use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
@@ -47,30 +47,30 @@ impl WaitTimeouts {
     }
 }
 
-/// One connection. `E` is what the server keeps with it for its requests and only the server's own
-/// thread may drop (Python objects).
+/// One connection. `E` is what the worker keeps with it for its requests, and what only the
+/// worker's own thread may drop (Python objects).
 #[derive(Debug)]
 pub struct Connection<E> {
-    /// What it sends and receives.
+    /// The channel for its bytes.
     pub channel: Channel,
-    /// What travels with it to another worker.
+    /// What is sent with it to another worker.
     pub state: ConnectionState,
     /// The client and the server as the app sees them, made for the first request.
     pub endpoints: Option<E>,
     /// Received and not served yet.
     pub buffer: Vec<u8>,
-    /// How far the head in the buffer was looked at.
+    /// How far the head in the buffer was scanned.
     pub head_scan: HeadScan,
-    /// How far the chunked body in the buffer was looked at.
+    /// How far the chunked body in the buffer was scanned.
     pub chunks: Option<Box<ChunkScan>>,
-    /// The other end of the socket. Trust depends on it, not on whom it names.
+    /// The other end of the socket. Trust depends on it, not on the client that it names.
     peer: Peer,
     is_local: bool,
-    /// The client as text, made when it is first asked for.
+    /// The client as text, made at the first use.
     address: OnceCell<Arc<str>>,
-    /// What the client had taken before the response that it is taking now.
+    /// How many bytes the client had taken before the current response.
     taken_before: u64,
-    /// What the poller watches it for, if it does.
+    /// What the poller watches it for, if it watches it.
     pub(crate) watched: Option<Interest>,
     /// Its place among the parked ones, if it has one.
     pub(crate) place: Option<usize>,
@@ -96,7 +96,8 @@ impl<E> Connection<E> {
         }
     }
 
-    /// Hands it on to a sibling; `false`: it stays ours. What is still to be sent does not travel.
+    /// Hands it on to a sibling; `false`: it stays ours, for example because a part of a response
+    /// is still to be sent.
     #[must_use]
     pub fn hand_on(&self, queue: &HandoffQueue) -> bool {
         match self.state.waiting {
@@ -115,7 +116,7 @@ impl<E> Connection<E> {
         }
     }
 
-    /// Whether it was parked before: then it counts among the worker's connections.
+    /// Whether it was parked before. Then it counts as one of the worker's connections.
     #[must_use]
     pub fn has_place(&self) -> bool {
         self.place.is_some()
@@ -127,7 +128,8 @@ impl<E> Connection<E> {
         self.state.protocol
     }
 
-    /// Whether the other end is a process of this machine, by the loopback.
+    /// Whether the other end is a process of this machine, connected through the loopback
+    /// interface.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.is_local
@@ -138,19 +140,20 @@ impl<E> Connection<E> {
     pub fn is_on(&self, list: &AllowList) -> bool {
         match self.peer {
             Peer::Inet(address) => list.allows(canonical(address)),
-            // A unix peer is on this machine and passed the socket file's permissions.
+            // A unix peer is on this machine, and the permissions of the socket file have let it
+            // in.
             Peer::Unix => true,
         }
     }
 
-    /// Notes whom a PROXY header names.
+    /// Notes the addresses that a PROXY header names.
     pub fn set_proxied(&mut self, proxied: Option<ProxiedAddresses>) {
         self.state.may_be_proxied = false;
         self.state.proxied = proxied;
         self.address = OnceCell::new();
     }
 
-    /// The client: the other end, or whom a PROXY header named.
+    /// The client: the one that a PROXY header named, or else the other end.
     #[must_use]
     pub fn client(&self) -> Peer {
         let named = self.state.proxied.map(|named| Peer::Inet(named.client));
@@ -167,7 +170,7 @@ impl<E> Connection<E> {
         Arc::clone(text)
     }
 
-    /// Sets what it waits for; gives until when.
+    /// Sets what it waits for; returns until when.
     pub(crate) fn wait_for(
         &mut self,
         waiting: Waiting,
@@ -185,7 +188,7 @@ impl<E> Connection<E> {
         let moved = match waiting {
             Waiting::Response(_) => self.channel.taken().saturating_sub(self.taken_before),
             Waiting::Body(_) | Waiting::Chunks => wide(self.buffer.len()),
-            // These must be over in time, however their bytes are spread.
+            // These must end in time, however their bytes are spread.
             Waiting::FirstByte | Waiting::Head | Waiting::NextRequest | Waiting::Close => 0,
         };
         state.progress.moved(now, moved);

@@ -1,5 +1,5 @@
-//! How many connections there may be: by `worker_connections`, and by the descriptors that the
-//! process may have.
+//! How many connections a worker may have: by `worker_connections`, and by its limit of
+//! descriptors.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,8 +10,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use rcorn_types::Monotonic;
 
-/// How often the log may say the same, and for how long it is believed that there is no room for
-/// more.
+/// The least interval between two log records of the same kind, and how long a lack of room is
+/// assumed to last.
 const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a connection must be closed.
@@ -23,23 +23,24 @@ pub(crate) enum Excess {
     Descriptors,
 }
 
-/// The limits, and what the log was told of them.
+/// The limits, and what was logged about them.
 #[derive(Debug)]
 pub struct FdBudget {
     /// `worker_connections`.
     max_connections: usize,
     /// How many descriptors the process may have (getrlimit(2), `RLIMIT_NOFILE`).
     max_descriptors: u64,
-    /// The kernel gives the lowest number that is free. This one and those above it are left to
+    /// The kernel assigns the lowest free number. This number and those above it are reserved for
     /// the app.
     ceiling: RawFd,
-    /// How many connections there was room for when the ceiling was reached; and until when that
-    /// counts.
+    /// How many connections there was room for when the ceiling was reached, and until when that is
+    /// assumed.
     room: usize,
     room_until: Monotonic,
-    /// Idle connections closed since the log was told.
+    /// How many idle connections were closed since the last log record.
     closed: u64,
-    /// When the log may be told again: of those, and of connections that could not be taken.
+    /// When the next record may be logged: about closed connections, and about connections that
+    /// could not be taken.
     next_closed_note: Monotonic,
     next_waiting_note: Monotonic,
 }
@@ -68,8 +69,8 @@ impl FdBudget {
         }
     }
 
-    /// One more connection is parked, with this descriptor; `held`: how many there are now. Whether
-    /// one is to be closed.
+    /// Whether a connection must be closed now that one more is parked, with this descriptor.
+    /// `held`: how many there are.
     pub(crate) fn excess(
         &mut self,
         held: usize,
@@ -91,14 +92,13 @@ impl FdBudget {
         }
     }
 
-    /// Whether a connection cannot be taken for want of something that closing another one gives
-    /// back.
+    /// Whether the lack that `error` reports can be remedied by closing a connection.
     pub(crate) fn is_lack(error: &io::Error) -> bool {
         let errno = error.raw_os_error();
         matches!(errno, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
     }
 
-    /// A connection was closed; gives the line for the log, if it is time for one.
+    /// Notes that a connection was closed; returns the line for the log, if one is due.
     pub(crate) fn note_closed(&mut self, excess: Excess, now: Monotonic) -> Option<String> {
         self.closed = self.closed.saturating_add(1);
         if !is_due(&mut self.next_closed_note, now) {
@@ -119,7 +119,7 @@ impl FdBudget {
         })
     }
 
-    /// A connection cannot be taken; gives the line for the log, if it is time for one.
+    /// Notes that a connection cannot be taken; returns the line for the log, if one is due.
     pub(crate) fn note_waiting(&mut self, error: &io::Error, now: Monotonic) -> Option<String> {
         is_due(&mut self.next_waiting_note, now).then(|| {
             format!(
@@ -131,7 +131,7 @@ impl FdBudget {
     }
 }
 
-/// Whether something may be said now; if so, not again for a while.
+/// Whether a record may be logged now. If so, the next is due after the interval.
 fn is_due(next: &mut Monotonic, now: Monotonic) -> bool {
     let due = now >= *next;
     if due {

@@ -1,6 +1,6 @@
-//! The hand-off queue, shared by all workers: through it a worker hands on connections that it
-//! cannot serve (it retires, or is busy with a long request). Whoever is free takes them, with the
-//! bytes that were read; the client notices nothing.
+//! The hand-off queue, shared by all workers. A worker hands on the connections that it cannot
+//! serve, because it retires or is busy with a long request. A free worker takes them, with the
+//! bytes received; the client notices nothing.
 //!
 //! A message is the socket (`SCM_RIGHTS`), the length of the state as a native `u16`, the state as
 //! JSON, and the bytes.
@@ -19,19 +19,19 @@ use rcorn_sys::private::PrivateMark;
 use super::state::ConnectionState;
 use super::transport::Transport;
 
-/// The longest message: bytes of a request that has partly come travel with its connection.
+/// The longest message: the bytes of a partial request are sent with its connection.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
 /// A connection from the queue.
 #[derive(Debug)]
 pub struct TransferredConnection {
-    /// What its bytes go through.
+    /// The transport of its bytes.
     pub transport: Transport,
     /// Its other end.
     pub peer: Peer,
-    /// The rest that must be known.
+    /// Everything else that its new worker must know.
     pub state: ConnectionState,
-    /// Bytes that were read and not served.
+    /// Bytes that were received and not served.
     pub buffer: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl HandoffQueue {
         }
     }
 
-    /// Hands a connection on. `false`: the queue is full or the connection carries too much; it
+    /// Hands a connection on. `false`: the queue is full, or the connection has too many bytes; it
     /// stays ours.
     #[must_use]
     pub fn send(&self, transport: &Transport, state: &ConnectionState, buffer: &[u8]) -> bool {
@@ -79,12 +79,12 @@ impl HandoffQueue {
         sent
     }
 
-    /// Takes one connection; `None` when the queue is empty, or has only the arbiter's hint to look
+    /// Takes one connection; `None` if the queue is empty, or has only the arbiter's hint to look
     /// at the listeners.
     ///
     /// # Errors
     ///
-    /// Those of recvmsg(2), or a message that is none of a worker's.
+    /// Those of recvmsg(2), or a message that no worker has written.
     pub fn receive(&self) -> io::Result<Option<TransferredConnection>> {
         let mut message = vec![0; MAX_MESSAGE_BYTES];
         let Some((length, socket)) = receive_with(self.receiver.as_fd(), &mut message)? else {
@@ -103,7 +103,7 @@ impl HandoffQueue {
         let (state, buffer) = split(&message)
             .ok_or_else(|| io::Error::other("a malformed message in the hand-off queue"))?;
         Ok(Some(TransferredConnection {
-            // A client that has left by now has no address any more.
+            // A client that has left has no address any more.
             peer: peer_of(socket.as_fd()).unwrap_or(Peer::Unix),
             transport: Transport::plain(socket),
             state: serde_json::from_slice(state)?,

@@ -1,26 +1,26 @@
-//! When to parse a head that comes in pieces. To parse it anew for each piece would be quadratic
-//! work for a client that sends byte by byte, on the one thread that serves everybody; to wait for
-//! its end would leave a malformed or oversized head unrefused. So it is parsed when its end may
-//! have come, and otherwise as long as all parsing together stays below a fixed multiple of what
-//! has been received.
+//! When to parse a head that arrives in pieces. If each piece led to a new parse, a client that
+//! sends byte by byte would cause quadratic work on the thread that serves everybody. If only the
+//! end did, a malformed or oversized head would not be refused. So a head is parsed when its end
+//! may have arrived, and otherwise as long as all parsing together stays below a fixed multiple of
+//! what was received.
 
 use super::write_buffer::wide;
 
-/// How many bytes may be parsed, all in all, for each one received, before the head is complete. A
-/// wrong head is refused when it has grown by an eighth behind the fault at the latest.
+/// How many bytes may be parsed, in total, for each one received, before the head is complete. A
+/// malformed head is refused, at the latest, when it has grown by an eighth after the fault.
 const MAX_PARSED_PER_BYTE: u64 = 8;
 
-/// How far the head at the beginning of a buffer was looked at.
+/// How far the head at the beginning of a buffer was scanned.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScan {
-    /// No end of the head is before this byte.
+    /// The head does not end before this byte.
     scanned: usize,
     /// Bytes parsed so far.
     parsed: u64,
 }
 
 impl HeadScan {
-    /// A head of which `length` bytes have come and were parsed in vain.
+    /// A head of which `length` bytes have arrived and were parsed without result.
     #[must_use]
     pub fn parsed(length: usize) -> Self {
         Self {
@@ -29,14 +29,14 @@ impl HeadScan {
         }
     }
 
-    /// Whether nothing of the head was looked at.
+    /// Whether nothing of the head was scanned.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.parsed == 0
     }
 
-    /// Whether to parse the head now; `bytes` are all that have come of it, and more of them than
-    /// the last time.
+    /// Whether to parse the head now. `bytes` are all that have arrived, more than in the last
+    /// call.
     pub fn is_worth_parsing(&mut self, bytes: &[u8]) -> bool {
         let ends = self.may_end(bytes);
         let here = wide(bytes.len());
@@ -48,10 +48,10 @@ impl HeadScan {
         worth
     }
 
-    /// Whether an empty line has come since the last look. A bare LF counts: it is for the parser
-    /// to refuse.
+    /// Whether an empty line has arrived since the last call. A bare LF counts: the parser refuses
+    /// it.
     fn may_end(&mut self, bytes: &[u8]) -> bool {
-        // The line end before the empty line may have been seen already.
+        // The line end before the empty line may have been scanned already.
         let from = self.scanned.saturating_sub(3).min(bytes.len());
         let (_seen, new) = bytes.split_at(from);
         self.scanned = bytes.len();

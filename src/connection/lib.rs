@@ -1,6 +1,6 @@
-//! The half of a worker that knows no Python: where connections come from ([`Acceptor`]), what
-//! their bytes go through ([`Transport`], [`Channel`]), where they wait ([`Connections`]), how they
-//! change workers ([`HandoffQueue`]), and the thread that looks after them while the app runs
+//! The half of a worker that does not know Python: it accepts connections ([`Acceptor`]), moves
+//! their bytes ([`Transport`], [`Channel`]), parks them ([`Connections`]), hands them to other
+//! workers ([`HandoffQueue`]), and has the thread that serves them while the app runs
 //! ([`IoThread`]). Called by `wsgi` and `worker`.
 #![forbid(unsafe_code)]
 

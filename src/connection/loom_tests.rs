@@ -1,5 +1,5 @@
-//! Every order in which the worker and its I/O thread can meet at the parked connections, explored
-//! by loom: `RUSTFLAGS="--cfg loom" cargo test -p rcorn-connection --release --lib loom`.
+//! All interleavings of the worker and its I/O thread at the parked connections, explored by loom:
+//! `RUSTFLAGS="--cfg loom" cargo test -p rcorn-connection --release --lib loom`.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The places of parked connections: shared by the worker and its I/O thread, each of whom takes a
-//! connection out of its place for as long as it deals with it.
+//! The places of parked connections, shared by the event loop and the I/O thread. Each of them
+//! takes a connection out of its place while it serves it.
 //!
-//! A place keeps the deadline of its connection also while that is taken out, so that no deadline
-//! is lost, whichever thread puts it back, and when.
+//! A place keeps the deadline of its connection while the connection is taken out. So no deadline
+//! is lost, whichever thread puts the connection back, and whenever it does.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,7 +14,7 @@ use super::sync::{AtomicU64, Guard, Lock};
 #[derive(Debug)]
 pub(crate) struct Parking<T> {
     places: Lock<Places<T>>,
-    /// No deadline is earlier, in ns of [`Monotonic`]. Written under the lock.
+    /// No deadline is earlier; in nanoseconds of [`Monotonic`]. Written under the lock.
     next_deadline: AtomicU64,
     /// Where the number of places in use is published. Written under the lock.
     published: &'static AtomicU32,
@@ -29,7 +29,7 @@ pub(crate) struct Places<T> {
 #[derive(Debug)]
 struct Place<T> {
     deadline: Monotonic,
-    // Boxed: it is taken out and put back for each request.
+    // Boxed, because it is taken out and put back for each request.
     parked: Option<Box<T>>,
 }
 
@@ -46,18 +46,18 @@ impl<T> Parking<T> {
         }
     }
 
-    /// All places.
+    /// Locks the places.
     pub(crate) fn places(&self) -> Guard<'_, Places<T>> {
         self.places.lock()
     }
 
-    /// Takes a connection out of its place, which stays its own.
+    /// Takes a connection out of its place, which stays reserved for it.
     pub(crate) fn take(&self, index: usize) -> Option<Box<T>> {
         let mut all = self.places();
         all.places.get_mut(index)?.parked.take()
     }
 
-    /// A place for one more connection.
+    /// Reserves a place for one more connection.
     pub(crate) fn reserve(&self) -> usize {
         let mut all = self.places();
         let index = all.free.pop().unwrap_or_else(|| {
@@ -82,7 +82,7 @@ impl<T> Parking<T> {
         }
     }
 
-    /// Puts a connection back that waits on as before.
+    /// Puts a connection back, which continues to wait as before.
     pub(crate) fn put_back(&self, index: usize, connection: Box<T>) {
         if let Some(place) = self.places().places.get_mut(index) {
             place.parked = Some(connection);
@@ -104,7 +104,7 @@ impl<T> Parking<T> {
         self.published.store(held, Ordering::Relaxed);
     }
 
-    /// Only under the lock.
+    /// Called under the lock only.
     fn note_deadline(&self, deadline: Monotonic) {
         if deadline < self.next_deadline() {
             self.next_deadline
@@ -117,13 +117,13 @@ impl<T> Parking<T> {
         self.places().held()
     }
 
-    /// When to call [`Self::expired`] next. Perhaps too early, never too late.
+    /// When to call [`Self::expired`] next. It may be too early, and is never too late.
     pub(crate) fn next_deadline(&self) -> Monotonic {
         Monotonic::from_nanos(self.next_deadline.load(Ordering::Relaxed))
     }
 
-    /// The places whose connections have waited too long. One that is taken out is looked at again
-    /// when it is back.
+    /// The places whose connections have waited too long. One that is taken out is checked again
+    /// after it is put back.
     pub(crate) fn expired(&self, now: Monotonic) -> Vec<usize> {
         let all = self.places();
         let (mut expired, mut next) = (Vec::new(), Monotonic::NEVER);
@@ -138,7 +138,7 @@ impl<T> Parking<T> {
         expired
     }
 
-    /// Lets no connection that `chosen` picks wait longer than until then.
+    /// Limits the wait of each connection that `chosen` picks to the time `until`.
     pub(crate) fn shorten(&self, until: Monotonic, chosen: impl Fn(&T) -> bool) {
         for place in &mut self.places().places {
             if place.parked.as_deref().is_some_and(&chosen) {
@@ -213,7 +213,7 @@ mod tests {
         let (parking, _) = parking();
         let index = parking.reserve();
         parking.put(index, Box::new('a'), at(5));
-        // The I/O thread has it while the worker looks for those whose time is over.
+        // The I/O thread has it while the worker looks for expired connections.
         let taken = parking.take(index).unwrap();
         assert!(parking.expired(at(1)).is_empty());
         assert_eq!(parking.next_deadline(), at(5));

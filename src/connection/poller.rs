@@ -12,7 +12,7 @@ use rcorn_sys::private::PrivateMark;
 pub enum Source {
     /// A listener, by its number: connections wait in its accept queue.
     Listener(usize),
-    /// The hand-off queue: a sibling has passed a connection on.
+    /// The hand-off queue: a sibling has handed a connection on.
     Handoff,
     /// The pipe into which signal handlers write.
     Wake,
@@ -167,7 +167,7 @@ impl Poller {
         }
     }
 
-    /// Watches it no longer. Needed where others hold the same socket: closing ours would not do
+    /// Stops watching it. Needed if others hold the same socket: then closing ours does not remove
     /// it.
     ///
     /// # Errors
@@ -178,11 +178,11 @@ impl Poller {
     }
 
     /// Waits until something is ready, for at most `timeout`, rounded up to milliseconds; `None`:
-    /// for ever. A signal ends the wait with no event.
+    /// for ever. A signal ends the wait without an event.
     ///
     /// # Errors
     ///
-    /// Those of `epoll_wait(2)`, but `EINTR`.
+    /// Those of `epoll_wait(2)`, except `EINTR`.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> nix::Result<()> {
         let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
             let rounded = timeout.saturating_add(Duration::from_nanos(999_999));

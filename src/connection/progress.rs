@@ -1,6 +1,6 @@
-//! Whether a peer is too slow: it may pause only for a limited time, and over all it must move a
-//! minimum of bytes a second. Without the second rule one byte now and then would keep a connection
-//! busy for ever.
+//! Whether a peer is too slow. It may pause only for a limited time, and on the whole it must move
+//! a minimum of bytes per second. Without the second rule, single bytes at long intervals would
+//! keep a connection busy for ever.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use rcorn_types::Monotonic;
 use rcorn_types::as_nanoseconds;
 
-/// The least rate, in bytes a second (as the `MinRate` of Apache's `mod_reqtimeout`). A transfer
-/// may take the time limit, and a second more for each of these.
+/// The minimum rate, in bytes per second (like `MinRate` of Apache's `mod_reqtimeout`). A transfer
+/// may take the time limit, and one second more for each this many bytes.
 pub const MIN_BYTES_PER_SECOND: u64 = 500;
 
 const NANOS_PER_BYTE: u64 = 1_000_000_000 / MIN_BYTES_PER_SECOND;
 
-/// What a check of a transfer finds.
+/// The result of checking a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateCheck {
     /// It is quick enough.
@@ -26,9 +26,11 @@ pub enum RateCheck {
     TooSlow,
 }
 
-/// One transfer. Times are of any clock that only runs while the peer is waited for.
+/// The progress of one transfer. Its times are of a clock that runs only during the wait for the
+/// peer.
 ///
-/// Travels with a connection that is handed to another worker: the names of its fields are fixed.
+/// It is sent with a connection that is handed to another worker, so the names of its fields are
+/// fixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferProgress {
     #[serde(with = "as_nanoseconds")]
@@ -57,14 +59,14 @@ impl TransferProgress {
         self.begun
     }
 
-    /// Notes that `total` bytes have moved by now, since it began.
+    /// Notes that `total` bytes have moved since it began.
     pub fn moved(&mut self, now: Monotonic, total: u64) {
         if total > self.moved {
             (self.last, self.moved) = (now, total);
         }
     }
 
-    /// When the peer is too slow, unless bytes move before; never without a limit.
+    /// When the peer will be too slow, unless bytes move before; never without a limit.
     #[must_use]
     pub fn deadline(&self, limit: Option<Duration>) -> Monotonic {
         limit.map_or(Monotonic::NEVER, |limit| {

@@ -1,4 +1,4 @@
-//! What a connection waits for, and what another worker must know of it.
+//! What a connection waits for, and what another worker must know about it.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,17 +22,18 @@ pub enum Waiting {
     Chunks,
     /// The first byte of its next request.
     NextRequest,
-    /// The client, which has not taken all of a response yet.
+    /// The client to take the rest of a response.
     #[serde(rename = "Reply")]
     Response(AfterResponse),
-    /// The client's close, after ours: what still comes is thrown away, so that the kernel does not
-    /// answer it with a reset that would destroy our response on its way (RFC 9112 section 9.6).
+    /// The client's close, after ours. What still arrives is discarded: otherwise the kernel would
+    /// answer with a reset, which can destroy a response that the client has not read yet (RFC 9112
+    /// section 9.6).
     Close,
 }
 
 impl Waiting {
-    /// Whether `next` continues this wait, with the time that is left of it. Each wait for a
-    /// request is a new one.
+    /// Whether `next` continues this wait with the time that is left. Each wait for a request is a
+    /// new one.
     #[must_use]
     pub fn goes_on_as(self, next: Self) -> bool {
         (self == next && next != Self::NextRequest) || (self.is_for_body() && next.is_for_body())
@@ -58,8 +59,8 @@ impl Waiting {
         }
     }
 
-    /// How dispensable the connection is when there are too many, 0 the most; `None` while a
-    /// response is on its way.
+    /// The order in which connections are closed when there are too many, 0 first; `None` while a
+    /// response is being sent.
     pub(crate) fn rank(self) -> Option<u8> {
         match self {
             Self::Close => Some(0),
@@ -72,18 +73,18 @@ impl Waiting {
     }
 }
 
-/// What comes when the client has taken its response.
+/// What follows when the client has taken its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AfterResponse {
     /// The next request.
     NextRequest,
     /// Our close, in the way that loses no response.
     Close,
-    /// Our close; the client has sent all that it wants to.
+    /// Our close; the client has sent its last request.
     Done,
 }
 
-/// What becomes of a connection that was looked at.
+/// What becomes of a connection after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It waits for this.
@@ -92,12 +93,12 @@ pub enum Next {
     Close,
     /// The client expects nothing more and has sent nothing more: close.
     Done,
-    /// It is of no use any more: close.
+    /// It is broken: close.
     Abort,
 }
 
 impl Next {
-    /// Nothing comes before the client has taken its response; `owes`: some of it waits.
+    /// The same, once the client has taken its response. `owes`: a part of the response waits.
     #[must_use]
     pub fn after_response(self, owes: bool) -> Self {
         let after = match self {
@@ -115,26 +116,26 @@ impl Next {
     }
 }
 
-/// What travels with a connection that is handed to another worker, beside its socket and its
+/// What is sent with a connection that is handed to another worker, beside its socket and its
 /// bytes. The names on the wire are fixed: during an upgrade, workers of two builds share one
 /// queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionState {
-    /// Which listener it came by.
+    /// The listener that accepted it.
     pub listener: usize,
-    /// What is spoken on it.
+    /// The protocol of its listener.
     pub protocol: Protocol,
     /// Its first bytes may be a PROXY header.
     pub may_be_proxied: bool,
-    /// Whom a PROXY header has named.
+    /// The addresses that a PROXY header has named.
     #[serde(rename = "passage")]
     pub proxied: Option<ProxiedAddresses>,
-    /// Requests served on it.
+    /// How many requests were served on it.
     pub served: u64,
-    /// What it waits for. A client gains no time by a change of workers.
+    /// What it waits for. A client gets no extra time by a change of workers.
     #[serde(default)]
     pub waiting: Waiting,
-    /// How its client does at it.
+    /// The progress of that wait.
     #[serde(default, rename = "pace")]
     pub progress: TransferProgress,
 }

@@ -1,8 +1,8 @@
-//! The lock of this crate: one type, in whose place loom's comes when it explores the orders of
+//! The lock of this crate: one type, which loom's replaces when it explores the interleavings of
 //! threads (`loom_tests.rs`).
 //!
 //! Lock order: the I/O thread's agenda, then a connection's write buffer. No other two are held at
-//! once, and each is held for calls that do not wait.
+//! once, and none is held during a call that waits.
 
 #[cfg(all(loom, test))]
 use loom::sync::{Mutex, MutexGuard};

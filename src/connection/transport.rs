@@ -1,6 +1,6 @@
-//! The one way by which a connection's bytes come and go. Everything above (responses, bodies,
-//! parking, the I/O thread) calls these methods and never touches the socket, so that another kind
-//! of transport has one place to go to.
+//! The transport of a connection's bytes. Everything else (responses, bodies, parking, the I/O
+//! thread) calls these methods and never the socket, so another kind of transport is added here
+//! alone.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,7 +15,7 @@ use rcorn_sys::private::PrivateMark;
 
 use super::poller::Interest;
 
-/// When the kernel sends what it is given.
+/// When the kernel sends the bytes of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flush {
     /// At once.
@@ -25,11 +25,11 @@ pub enum Flush {
     Later,
 }
 
-/// An accepted, non-blocking stream socket: TCP or unix, plain text. No method waits, but
-/// [`Transport::wait`].
+/// An accepted, non-blocking stream socket: TCP or unix, plain text. Only [`Transport::wait`]
+/// blocks.
 ///
-/// When it is dropped, the connection ends: at once, even if a process that the app forked has a
-/// copy of the socket. Unless it was handed on.
+/// Dropping it ends the connection at once, even if a process that the app forked has a copy of the
+/// socket, unless the connection was handed on.
 #[derive(Debug)]
 pub struct Transport {
     /// Dropped before the socket.
@@ -54,7 +54,7 @@ impl Transport {
         }
     }
 
-    /// Reads what is there into `buffer`; 0 at the end of the stream.
+    /// Receives the bytes that have arrived into `buffer`; 0 at the end of the stream.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Transport {
         retried(|| net::receive(self.socket.as_fd(), buffer))
     }
 
-    /// Appends what is there, at most `max` bytes, to `buffer`; 0 at the end of the stream.
+    /// Appends the bytes that have arrived, at most `max`, to `buffer`; 0 at the end of the stream.
     ///
     /// # Errors
     ///
@@ -90,8 +90,8 @@ impl Transport {
         retried(|| net::send_gathered(self.socket.as_fd(), parts))
     }
 
-    /// Sends at most `count` bytes of a file, from `offset` on, which moves along; 0 at the file's
-    /// end.
+    /// Sends at most `count` bytes of a file from `offset`, which it advances; 0 at the end of the
+    /// file.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl Transport {
         })
     }
 
-    /// Lets the kernel send what it was given with [`Flush::Later`]. A failure is for the next call
-    /// that sends or receives to find.
+    /// Makes the kernel send what it was given with [`Flush::Later`]. The next call that sends or
+    /// receives reports a failure.
     pub fn flush(&self) {
         net::flush(self.socket.as_fd()).ok();
     }
@@ -126,7 +126,7 @@ impl Transport {
         net::unacknowledged(self.socket.as_fd()).unwrap_or(0)
     }
 
-    /// Tells the peer that nothing more comes; what it still sends can be received.
+    /// Tells the peer that nothing more is sent; what it still sends can be received.
     ///
     /// # Errors
     ///
@@ -135,20 +135,20 @@ impl Transport {
         Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
     }
 
-    /// Lets the peer see a reset when the transport is dropped, so that it never takes half a
-    /// response for a whole one.
+    /// Makes the kernel reset the connection when the transport is dropped, so that the peer never
+    /// takes half a response for a whole one.
     pub fn reset_on_close(&self) {
         self.is_to_be_reset.store(true, Ordering::Relaxed);
         net::reset_on_close(self.socket.as_fd()).ok();
     }
 
-    /// Ends the connection in both directions, whoever has copies of the socket. A failure means
-    /// that the peer has ended it.
+    /// Ends the connection in both directions, even if others have copies of the socket. A failure
+    /// means that the peer has ended it.
     pub fn shut_down(&self) {
         shutdown(self.socket.as_raw_fd(), Shutdown::Both).ok();
     }
 
-    /// A copy of the socket. The connection ends with this transport all the same.
+    /// A copy of the socket. The connection still ends with this transport.
     ///
     /// # Errors
     ///
@@ -159,12 +159,12 @@ impl Transport {
         Ok(copy)
     }
 
-    /// Notes that another process has the connection now: it goes on when this is dropped.
+    /// Notes that another process has the connection now: dropping this transport does not end it.
     pub(crate) fn set_handed_on(&self) {
         self.is_handed_on.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until bytes can be received or sent; `false` when `timeout` is over before.
+    /// Waits until bytes can be received or sent; `false` if `timeout` is over before that.
     ///
     /// # Errors
     ///
@@ -178,13 +178,13 @@ impl Transport {
         Ok(ready > 0)
     }
 
-    /// The descriptor: to watch for readiness, and to pass on to another process. Never for bytes.
+    /// The descriptor, to watch for readiness and to pass to another process. Never used for bytes.
     #[must_use]
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// The descriptor's number, which tells how full the process's table of them is.
+    /// The descriptor's number, which shows how full the table of descriptors is.
     #[must_use]
     pub(crate) fn number(&self) -> RawFd {
         self.socket.as_raw_fd()
@@ -192,8 +192,8 @@ impl Transport {
 }
 
 impl Drop for Transport {
-    /// close(2) alone ends the connection only if no other process has the socket. That costs a
-    /// system call, so it is done only where there may be one.
+    /// close(2) alone ends the connection only if no other process has the socket. Shutting it down
+    /// costs a system call, so it is done only if there may be one.
     fn drop(&mut self) {
         let has_copies = has_forked() || self.is_copied.load(Ordering::Relaxed);
         if !has_copies || self.is_handed_on.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
-//! What a connection must know of the interpreter, which it does not know: how to let others run
-//! while it waits.
+//! What a connection needs from the interpreter, of which this crate knows nothing: to let other
+//! threads run while it waits.
 
-/// Who runs the app, seen from a connection: holds a lock (CPython's GIL) that must not be held
-/// while waiting.
+/// The interpreter as a connection sees it: the caller holds a lock (CPython's GIL) that must not
+/// be held while waiting.
 pub trait Unlocked {
     /// Runs a call that may block, without the lock.
     fn unlocked<R: Send>(&self, call: impl FnOnce() -> R + Send) -> R;
@@ -15,7 +15,7 @@ pub trait Unlocked {
 pub(crate) mod tests {
     use super::Unlocked;
 
-    /// No interpreter, and thus no lock.
+    /// No interpreter, and so no lock.
     #[derive(Default)]
     pub(crate) struct Alone {
         pub(crate) leaving: bool,

@@ -1,4 +1,4 @@
-//! How a client does while the app waits for it.
+//! Whether a client is too slow while the app waits for it.
 
 use std::io;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use super::progress::{RateCheck, TransferProgress};
 use super::transport::Transport;
 use super::unlocked::Unlocked;
 
-/// poll(2) counts in milliseconds: what is left is rounded up, so that it is over when the call
-/// comes back.
+/// poll(2) counts in milliseconds. The time left is rounded up, so that it is over when the call
+/// returns.
 const POLL_RESOLUTION: Duration = Duration::from_millis(1);
 
-/// One transfer, by a clock that runs only while the client is waited for.
+/// The progress of one transfer, by a clock that runs only while the app waits for the client.
 #[derive(Debug, Default)]
 pub struct WaitProgress {
     transfer: TransferProgress,
     clock: Monotonic,
-    /// Bytes that the client had moved before.
+    /// How many bytes the client had moved before.
     base: u64,
 }
 
@@ -37,14 +37,14 @@ impl WaitProgress {
         }
     }
 
-    /// Notes that the client has moved `total` bytes by now, those before among them.
+    /// Notes that the client has moved `total` bytes by now, including those before.
     pub(crate) fn moved_to(&mut self, total: u64) {
         let moved = total.saturating_sub(self.base);
         self.transfer.moved(self.clock, moved);
     }
 
-    /// Waits, without the GIL, until the transport is ready; `false` when the client's time is over
-    /// before.
+    /// Waits, without the GIL, until the transport is ready; `false` if the client's time is over
+    /// before that.
     pub(crate) fn wait(
         &mut self,
         py: &impl Unlocked,
@@ -85,7 +85,7 @@ impl WaitProgress {
         }
     }
 
-    /// Whether the client may go on; `what` it did, for the error.
+    /// Fails if the client is too slow. `what` it did is for the error.
     pub(crate) fn check(&self, limit: Option<Duration>, what: &'static str) -> Result<(), Lost> {
         match self.transfer.check(self.clock, limit) {
             RateCheck::Ok => Ok(()),

@@ -1,6 +1,6 @@
-//! What of a response waits to be sent, in order: small parts that are put together, and what the
-//! client has not taken yet, so that the worker can go on without it. Emptied by the worker, and by
-//! the I/O thread while the app runs; each holds the lock while it sends, so that their bytes never
+//! The part of a response that waits to be sent, in order: small parts that are joined, and what
+//! the client has not taken yet, so that the worker need not wait for it. The worker sends it, and
+//! the I/O thread while the app runs. Each holds the lock while it sends, so that their bytes never
 //! mix.
 
 use std::io::{self, IoSlice};
@@ -8,38 +8,39 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::transport::{Flush, Transport};
 
-/// The most bytes of a file that one call sends: other connections wait for the worker too.
+/// The most bytes of a file that one call sends, because other connections wait for the worker,
+/// too.
 const MAX_FILE_BYTES_PER_CALL: u64 = 4 << 20;
 
-/// The rest of a file, to be sent behind the bytes.
+/// The rest of a file, to be sent after the bytes.
 #[derive(Debug)]
 pub struct FileRest {
     /// The file.
     pub descriptor: OwnedFd,
-    /// Where to go on.
+    /// Where to continue.
     pub offset: i64,
     /// How many bytes to send.
     pub left: u64,
 }
 
-/// The bytes and the file that wait, and what became of those before them.
+/// The bytes and the file that wait, and what has happened to those before them.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
-    /// How many of them were sent.
+    /// How many of these bytes were sent.
     sent: usize,
     file: Option<FileRest>,
     /// Bytes that the kernel took since the connection began.
     taken: u64,
-    /// Why the I/O thread could not go on: the worker learns of it here.
+    /// Why the I/O thread could not send: the worker finds it here.
     failed: Option<io::Error>,
 }
 
-/// What is left of parts after a [`WriteBuffer::push`].
+/// What is left of the parts after a [`WriteBuffer::push`].
 pub(crate) enum Pushed<'p, 'b> {
-    /// All is with the kernel.
+    /// The kernel has taken all.
     Done,
-    /// The client takes nothing more now. These parts were not kept.
+    /// The client takes nothing more at the moment. These parts were not kept.
     Left(&'p mut [IoSlice<'b>]),
 }
 
@@ -49,7 +50,7 @@ impl WriteBuffer {
         self.sent == self.bytes.len() && self.file.is_none()
     }
 
-    /// How many bytes wait, without the file's.
+    /// How many bytes wait, without those of the file.
     pub(crate) fn len(&self) -> usize {
         self.waiting().len()
     }
@@ -64,9 +65,10 @@ impl WriteBuffer {
         self.taken
     }
 
-    /// Lets these wait behind what is here.
+    /// Keeps these parts, after what waits.
     pub(crate) fn keep(&mut self, parts: &[IoSlice<'_>]) {
-        // What was sent makes room when it is the larger part: each byte is moved once at most.
+        // The sent bytes are removed when they are the larger part, so that each byte is moved once
+        // at most.
         if self.sent > self.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -76,12 +78,12 @@ impl WriteBuffer {
         }
     }
 
-    /// Lets a file wait behind what is here.
+    /// Keeps a file, after what waits.
     pub(crate) fn keep_file(&mut self, file: FileRest) {
         self.file = Some(file);
     }
 
-    /// Sends what waits and then these parts, as far as it goes without waiting. With
+    /// Sends what waits and then these parts, as far as is possible without blocking. With
     /// [`Flush::Later`] the kernel may keep a single part.
     pub(crate) fn push<'p, 'b>(
         &mut self,
@@ -118,7 +120,7 @@ impl WriteBuffer {
                 Err(error) => return Err(error),
             }
         }
-        // Most connections wait for their next request now: no memory for them.
+        // Most connections now wait for their next request, and need no memory for that.
         (self.bytes, self.sent) = (Vec::new(), 0);
         Ok(if self.push_file(transport)? {
             Pushed::Done
@@ -127,7 +129,7 @@ impl WriteBuffer {
         })
     }
 
-    /// One call: what waits, and the parts behind it.
+    /// One call: what waits, and the parts after it.
     fn send_some(&self, transport: &Transport, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self.waiting(), parts) {
             ([], [one]) => transport.send(one, Flush::Now),
@@ -142,7 +144,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Sends some of the file; whether none of it is left.
+    /// Sends a part of the file; returns whether nothing of it is left.
     fn push_file(&mut self, transport: &Transport) -> io::Result<bool> {
         let Some(mut file) = self.file.take() else {
             return Ok(true);
@@ -151,7 +153,7 @@ impl WriteBuffer {
         while file.left > 0 && now > 0 {
             let count = usize::try_from(file.left.min(now)).unwrap_or(usize::MAX);
             match transport.send_file(file.descriptor.as_fd(), &mut file.offset, count) {
-                // Shorter than it was: the client must not take this for all of it.
+                // The file has become shorter: the client must not take this for the whole.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(sent) => {
                     self.count(sent);
@@ -174,7 +176,7 @@ impl WriteBuffer {
         self.taken = self.taken.saturating_add(wide(sent));
     }
 
-    /// Leaves a failure for the next caller that sends.
+    /// Keeps a failure for the next caller that sends.
     pub(crate) fn fail(&mut self, error: io::Error) {
         (self.bytes, self.sent, self.file) = (Vec::new(), 0, None);
         self.failed = Some(error);

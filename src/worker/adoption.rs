@@ -43,8 +43,8 @@ pub fn wait(arbiter: i32) -> io::Result<bool> {
 /// Waits until this process has another parent, or for a shorter time.
 fn await_end(parent: i32) -> io::Result<()> {
     let watched = process::watch(parent);
-    // If the parent has exited before, this pidfd may be of another process. The kernel assigns the new
-    // parent before it reports the exit of the old one.
+    // If the parent has exited before, this pidfd may be of another process. The kernel assigns the
+    // new parent before it reports the exit of the old one.
     if getppid().as_raw() != parent {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! Where connections come from: the listeners and the hand-off queue; and when the worker leaves
-//! them to its siblings.
+//! Takes connections from the listeners and the hand-off queue, and decides when to leave them to
+//! the siblings.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,23 +21,23 @@ use crate::progress::TransferProgress;
 use crate::state::{ConnectionState, Waiting};
 use crate::transport::Transport;
 
-/// How long a worker with more than its share of connections leaves the listeners to others. They
-/// may have done the same.
+/// How long a worker with more than its share of connections leaves the listeners to its siblings.
+/// It is short, because they may all do the same.
 const FAIR_SHARE_PAUSE: Duration = Duration::from_millis(1);
-/// How long a worker that can take no connection leaves them to wait, or to its siblings.
+/// How long a worker that cannot take a connection lets connections wait, or leaves them to its
+/// siblings.
 const LACK_PAUSE: Duration = Duration::from_millis(100);
-/// A worker whose request takes longer takes no connections now (by the coarse clock, which may be
-/// 4 ms late).
+/// A worker whose request takes longer than this is busy, and takes no connections (by the coarse
+/// clock, which may be 4 ms late).
 const BUSY_REQUEST: Duration = Duration::from_millis(8);
 
 /// One listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    /// Non-blocking, shared with the siblings.
-    /// Also in the hands of a signal handler, which makes it refer to nothing when the arbiter has
-    /// died.
+    /// Non-blocking, shared with the siblings. A signal handler also has it, and replaces it by
+    /// `/dev/null` when the arbiter has died.
     pub socket: Arc<OwnedFd>,
-    /// What is spoken on its connections.
+    /// The protocol of its connections.
     pub protocol: Protocol,
 }
 
@@ -52,7 +52,7 @@ enum Accepting {
     Closed,
 }
 
-/// What came of a look at a listener.
+/// The result of an accept.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -61,9 +61,9 @@ enum Accepting {
 pub enum Accepted<E> {
     /// A connection.
     Connection(Connection<E>),
-    /// A client that left before we came.
+    /// A client that left before its connection was accepted.
     Left,
-    /// Nothing waits.
+    /// No connection waits.
     Nothing,
     /// A connection waits and cannot be taken.
     Failed(io::Error),
@@ -82,7 +82,8 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Watches nothing yet. `timeouts` and `may_be_proxied` are for its connections.
+    /// An acceptor that watches nothing yet. `timeouts` and `may_be_proxied` are for its
+    /// connections.
     #[must_use]
     pub fn new(
         poller: Arc<Poller>,
@@ -102,13 +103,13 @@ impl Acceptor {
         }
     }
 
-    /// How long the app waits for clients of its connections.
+    /// How long the app waits for the clients of these connections.
     #[must_use]
     pub fn timeouts(&self) -> ClientTimeouts {
         self.timeouts
     }
 
-    /// The queue that it shares with its siblings.
+    /// The queue that is shared with the siblings.
     #[must_use]
     pub fn handoff(&self) -> &HandoffQueue {
         &self.handoff
@@ -135,7 +136,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Takes connections neither from the listeners nor from the queue any more.
+    /// Stops taking connections, from the listeners and from the queue.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl Acceptor {
         self.leave_handoff()
     }
 
-    /// Leaves new connections to siblings with less of them for a while.
+    /// Leaves new connections to siblings that have fewer, for a while.
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl Acceptor {
         self.leave_handoff()
     }
 
-    /// After [`Self::close`] there is nothing to pause.
+    /// Does nothing after [`Self::close`].
     fn pause(&mut self, until: Monotonic) -> io::Result<()> {
         match self.accepting {
             Accepting::Open | Accepting::Paused(_) => {
@@ -200,7 +201,7 @@ impl Acceptor {
         self.accepting == Accepting::Open
     }
 
-    /// When a pause ends, in one.
+    /// When the pause ends, if there is one.
     #[must_use]
     pub fn paused_until(&self) -> Option<Monotonic> {
         match self.accepting {
@@ -209,7 +210,7 @@ impl Acceptor {
         }
     }
 
-    /// Goes on when a pause is over.
+    /// Resumes when a pause is over.
     ///
     /// # Errors
     ///
@@ -257,7 +258,8 @@ impl Acceptor {
         let channel = Channel::new(transferred.transport, self.timeouts);
         channel.count(Metric::TakenConnections);
         let mut state = transferred.state;
-        // From a worker of other settings it may have come by a socket that we do not have.
+        // A worker with other settings may have accepted it on a listener that this worker does not
+        // have.
         let last = self.listeners.len().saturating_sub(1);
         state.listener = state.listener.min(last);
         let mut connection = Connection::new(channel, transferred.peer, state);
@@ -266,7 +268,7 @@ impl Acceptor {
     }
 }
 
-/// What an error of accept(2) means.
+/// The meaning of an error of accept(2).
 fn refused<E>(error: io::Error) -> Accepted<E> {
     match error.raw_os_error() {
         // Also pending network errors of the connection.
@@ -277,8 +279,8 @@ fn refused<E>(error: io::Error) -> Accepted<E> {
 }
 
 /// Whether a worker with `held` connections has more than a fair share of all. The kernel wakes the
-/// same worker for each new connection, as long as it sleeps; kept ones would all come to be its
-/// own.
+/// same worker for each new connection as long as it sleeps, so that worker would get all
+/// connections that are kept open.
 #[must_use]
 pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monotonic) -> bool {
     let wanted = scoreboard.shared().wanted();

@@ -1,7 +1,7 @@
 //! The connection as an exchange sees it: what it sends and receives while the app runs. Every call
-//! tries without blocking first, with the GIL held; only a call that would block releases it
-//! (releasing around every call costs milliseconds a request when the app has a busy thread: the
-//! GIL convoy).
+//! first tries without blocking, with the GIL held; only a call that would block releases it.
+//! Releasing it around every call would cost milliseconds per request if the app has a busy thread
+//! (the GIL convoy).
 
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
@@ -22,22 +22,22 @@ use crate::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
 /// How long the app waits for the client at most, and what it need not wait for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientTimeouts {
-    /// Between two pieces of a request body; `None`: for ever.
+    /// The longest wait for the next piece of a request body; `None`: for ever.
     pub read: Option<Duration>,
-    /// Between two pieces of a response; `None`: for ever.
+    /// The longest wait for the client to take the next piece of a response; `None`: for ever.
     pub write: Option<Duration>,
-    /// How many bytes of a response may leave after the worker has gone on.
+    /// How many bytes of a response may still have to be sent when the worker goes on.
     pub buffer: usize,
-    /// Where it is noted what becomes of the connection.
+    /// Where the events of the connection are recorded.
     pub entry: Option<WorkerEntry>,
 }
 
-/// What the scoreboard has of a worker.
+/// A worker's part of the scoreboard.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerEntry {
-    /// Time spent waiting for the client is noted here, so that it does not count as the app's.
+    /// Records the time spent waiting for the client, so that it does not count as the app's.
     pub cell: &'static Cell,
-    /// What is counted.
+    /// The worker's counters.
     pub counters: Counters<'static>,
 }
 
@@ -46,7 +46,7 @@ struct Inner {
     transport: Transport,
     timeouts: ClientTimeouts,
     continue_due: AtomicBool,
-    /// How many bytes of a body of known length have not been received.
+    /// How many bytes of a body of known length have not been received yet.
     unread: AtomicU64,
     lost: AtomicBool,
     write_buffer: Lock<WriteBuffer>,
@@ -56,17 +56,16 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Channel(Arc<Inner>);
 
-/// Sends what waits in a channel when the app does not go on.
+/// Sends what waits in a channel while the app is busy.
 pub trait WriteOffload: std::fmt::Debug + Send + Sync {
-    /// Something waits in this channel: it must not wait long.
+    /// Something waits in this channel, and must be sent soon.
     fn send_soon(&self, channel: &Channel);
 
-    /// The kernel has a whole response that it may keep ([`Flush::Later`]): it must not keep it
-    /// long.
+    /// The kernel may keep a whole response ([`Flush::Later`]), which must be flushed soon.
     fn flush_soon(&self, channel: &Channel);
 }
 
-/// A channel that may be gone when it is wanted: it keeps no connection open.
+/// A weak reference to a channel, which does not keep the connection open.
 #[derive(Clone, Debug)]
 pub struct WeakChannel(Weak<Inner>);
 
@@ -106,20 +105,20 @@ impl Channel {
         Ok(copy)
     }
 
-    /// The app's time with the connection is over.
+    /// Ends the app's use of the socket.
     pub fn end_socket(&self) {
         if let Some(entry) = &self.0.timeouts.entry {
             entry.cell.request_entry().resume(Duration::ZERO);
         }
     }
 
-    /// What the bytes go through.
+    /// The transport of the bytes.
     #[must_use]
     pub fn transport(&self) -> &Transport {
         &self.0.transport
     }
 
-    /// The response is out to its end: whatever becomes of this worker, the client has it.
+    /// Notes that the whole response was sent: whatever happens to this worker, the client gets it.
     pub fn answered(&self) {
         if let Some(entry) = &self.0.timeouts.entry {
             entry.cell.request_entry().set_answered();
@@ -137,12 +136,13 @@ impl Channel {
         }
     }
 
-    /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
+    /// Notes whether the client waits for `100 Continue` before it sends the body (RFC 9110 section
+    /// 10.1.1).
     pub fn owe_continue(&self, owed: bool) {
         self.0.continue_due.store(owed, Ordering::Relaxed);
     }
 
-    /// Whether it still waits.
+    /// Whether the client still waits for `100 Continue`.
     #[must_use]
     pub fn owes_continue(&self) -> bool {
         self.0.continue_due.load(Ordering::Relaxed)
@@ -154,24 +154,24 @@ impl Channel {
         self.0.unread.store(unread, Ordering::Relaxed);
     }
 
-    /// How many of a body of known length those are.
+    /// How many bytes of a body of known length have not been received yet.
     #[must_use]
     pub fn unread(&self) -> u64 {
         self.0.unread.load(Ordering::Relaxed)
     }
 
-    /// Whether a call here has failed: then the app is not to blame.
+    /// Whether a call of this channel has failed: then the app is not to blame.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Notes that the client has left: for the decoder of what it sent, which sees that.
+    /// Notes that the client has left, as the decoder of the body has found.
     pub fn mark_lost(&self) {
         self.0.lost.store(true, Ordering::Relaxed);
     }
 
-    /// What became of a try to send.
+    /// Notes that a call has failed, and returns the reason.
     fn failed(&self, error: io::Error) -> Lost {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             // The client is not to blame.
@@ -186,7 +186,8 @@ impl Channel {
         lost
     }
 
-    /// Reads what is there; `None` when that is nothing yet, 0 at the end of the stream.
+    /// Receives the bytes that have arrived; `None` if there are none yet, 0 at the end of the
+    /// stream.
     ///
     /// # Errors
     ///
@@ -195,8 +196,8 @@ impl Channel {
         self.received(self.0.transport.receive(buffer))
     }
 
-    /// Appends what is there, at most `max` bytes, to `buffer`; `None` when that is nothing yet, 0
-    /// at the end of the stream.
+    /// Appends the bytes that have arrived, at most `max`, to `buffer`; `None` if there are none
+    /// yet, 0 at the end of the stream.
     ///
     /// # Errors
     ///
@@ -220,7 +221,7 @@ impl Channel {
         }
     }
 
-    /// Does not keep the connection open.
+    /// A reference to this channel that does not keep the connection open.
     #[must_use]
     pub fn downgrade(&self) -> WeakChannel {
         WeakChannel(Arc::downgrade(&self.0))
@@ -230,22 +231,22 @@ impl Channel {
         self.0.write_buffer.lock()
     }
 
-    /// Whether something of a response has not been sent yet.
+    /// Whether a part of a response has not been sent yet.
     #[must_use]
     pub fn owes(&self) -> bool {
         !self.write_buffer().is_empty()
     }
 
-    /// Bytes that the client has taken since the connection began: not those that the kernel still
-    /// has.
+    /// How many bytes the client has taken since the connection began, without those that are still
+    /// in the kernel.
     #[must_use]
     pub fn taken(&self) -> u64 {
         let unsent = self.0.transport.unacknowledged();
         self.write_buffer().taken().saturating_sub(unsent)
     }
 
-    /// Sends all parts, behind what waits; `true` when all is out, `false` when the rest is short
-    /// enough to leave by itself ([`ClientTimeouts::buffer`]).
+    /// Sends all parts, after what waits; `true` if all was sent, `false` if the rest is short
+    /// enough to be sent without the worker ([`ClientTimeouts::buffer`]).
     ///
     /// # Errors
     ///
@@ -275,24 +276,24 @@ impl Channel {
         }
     }
 
-    /// Sends what fits of a last message, and gives up the rest.
+    /// Sends as much of a last message as fits, and drops the rest.
     pub fn send_or_give_up(&self, message: &[u8]) {
         self.0.transport.send(message, Flush::Now).ok();
     }
 
     /// Keeps parts that others may follow at once; the caller has them sent soon
-    /// ([`WriteOffload::send_soon`]). Gives the number of bytes that wait now.
+    /// ([`WriteOffload::send_soon`]). Returns the number of bytes that wait now.
     pub fn hold(&self, parts: &[IoSlice<'_>]) -> usize {
         let mut buffer = self.write_buffer();
         buffer.keep(parts);
         buffer.len()
     }
 
-    /// Sends what waits, as far as it goes without waiting; `true` when all is out.
+    /// Sends as much of what waits as is possible without blocking; `true` if all was sent.
     ///
     /// # Errors
     ///
-    /// The client left, or a file is shorter than it was.
+    /// The client left, or a file has become shorter.
     pub fn pump(&self) -> Result<bool, Lost> {
         self.try_pump().map_err(|error| self.failed(error))
     }
@@ -303,8 +304,8 @@ impl Channel {
         Ok(matches!(pushed, Pushed::Done))
     }
 
-    /// The same for the I/O thread: a failure is kept for the worker, and counts as all that can be
-    /// done.
+    /// The same for the I/O thread: a failure is kept for the worker; `true` then, too, because
+    /// nothing more can be sent.
     #[must_use]
     pub fn pump_aside(&self) -> bool {
         let mut buffer = self.write_buffer();
@@ -317,12 +318,12 @@ impl Channel {
         }
     }
 
-    /// Sends a head and a file by sendfile(2), which reads it as the client takes it: of a large
-    /// file most leaves after the worker has gone on.
+    /// Sends a head and a file by sendfile(2), which reads the file as the client takes it: most of
+    /// a large file is sent after the worker has gone on.
     ///
     /// # Errors
     ///
-    /// The client left or is too slow, the file is shorter than it was, or the worker must leave.
+    /// The client left or is too slow, the file has become shorter, or the worker must leave.
     pub fn send_file(&self, py: &impl Unlocked, head: &[u8], file: FileRest) -> Result<(), Lost> {
         {
             let mut buffer = self.write_buffer();
@@ -359,7 +360,7 @@ impl Channel {
         }
     }
 
-    /// Waits, without the GIL, until bytes of the body arrive, of which `total` have come.
+    /// Waits, without the GIL, until more bytes of the body arrive. `total` have arrived so far.
     ///
     /// # Errors
     ///

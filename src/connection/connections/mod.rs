@@ -1,5 +1,5 @@
-//! The connections of one worker while no worker time is spent on them: parked until what they wait
-//! for has come or their time is over, closed when there are too many, handed on when the worker
+//! The connections of a worker that are not being served. They are parked until what they wait for
+//! happens or their time is over, closed if there are too many, and handed on when the worker
 //! leaves.
 
 use std::io;
@@ -27,14 +27,15 @@ pub struct Connections<E> {
     budget: FdBudget,
 }
 
-/// What a connection that has waited too long is to be told.
+/// What to do about a connection that has waited too long.
 #[derive(Debug)]
 pub enum Expired<E> {
-    /// Its request did not come in time: the server answers, and settles it.
+    /// Its request did not arrive in time: the caller answers, and settles the connection.
     Request(Box<Connection<E>>),
-    /// It did not take its response in time; it is closed. The client's address, for the log.
+    /// Its client did not take the response in time, so it was closed. The client's address, for
+    /// the log.
     Response(Arc<str>),
-    /// Nothing; it is closed, or may wait on.
+    /// Nothing: it was closed, or may continue to wait.
     Nothing,
 }
 
@@ -59,7 +60,7 @@ impl<E> Connections<E> {
         &self.parking
     }
 
-    /// How many connections are ours, also those taken out.
+    /// How many connections the worker has, including those taken out.
     #[must_use]
     pub fn held(&self) -> usize {
         self.parking.held()
@@ -77,8 +78,8 @@ impl<E> Connections<E> {
         self.timeouts.idle.is_some()
     }
 
-    /// Takes a connection out of its place, to deal with it and [`Self::settle`] it; `None`: the
-    /// I/O thread has it.
+    /// Takes a connection out of its place, to serve and then [`Self::settle`] it; `None`: the I/O
+    /// thread has it.
     #[must_use]
     pub fn take(&self, place: usize) -> Option<Box<Connection<E>>> {
         self.parking.take(place)
@@ -130,7 +131,7 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Lets the poller tell of what the connection waits for.
+    /// Makes the poller report what the connection waits for.
     fn watch(&self, connection: &mut Connection<E>, place: usize) -> nix::Result<()> {
         let interest = match connection.state.waiting {
             Waiting::Response(_) => Interest::Writable,
@@ -159,7 +160,7 @@ impl<E> Connections<E> {
         }
     }
 
-    /// The places of those that have waited too long: each is to be given to [`Self::end_wait`].
+    /// The places of those that have waited too long. Call [`Self::end_wait`] for each.
     #[must_use]
     pub fn expired(&self, now: Monotonic) -> Vec<usize> {
         if now < self.next_deadline() {
@@ -168,14 +169,13 @@ impl<E> Connections<E> {
         self.parking.expired(now)
     }
 
-    /// A parked connection has waited too long.
+    /// Ends the wait of a parked connection that has waited too long.
     pub fn end_wait(&mut self, place: usize) -> Expired<E> {
         let Some(mut connection) = self.parking.take(place) else {
             return Expired::Nothing;
         };
         match connection.state.waiting {
-            // Nothing was asked, nothing is owed; or the client had its time to read our last
-            // response.
+            // There is no request to answer; or the client had its time to read our last response.
             Waiting::FirstByte | Waiting::NextRequest | Waiting::Close => {
                 connection.channel.transport().shut_down();
                 self.close(connection);
@@ -186,7 +186,7 @@ impl<E> Connections<E> {
                 Expired::Request(connection)
             }
             waiting @ Waiting::Response(_) => {
-                // The kernel tells of room late; what the client has taken counts.
+                // The kernel reports room late. What the client has taken counts.
                 let now = clock::coarse_now();
                 let deadline = connection.wait_for(waiting, &self.timeouts, now);
                 if deadline > now {
@@ -202,26 +202,26 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Lets no connection wait longer than until then for a request to begin.
+    /// Limits every wait for a request to begin to the time `until`.
     pub fn shorten_waits(&self, until: Monotonic) {
         self.parking
             .shorten(until, |parked| parked.state.waiting.is_for_request());
     }
 
-    /// Lets no connection wait longer than until then for anything but a response to be taken.
+    /// Limits every wait to the time `until`, except the wait for a client to take its response.
     pub fn shorten_waits_for_client(&self, until: Monotonic) {
         self.parking.shorten(until, |parked| {
             !matches!(parked.state.waiting, Waiting::Response(_))
         });
     }
 
-    /// Gives every parked connection to the siblings; those that the queue does not take stay.
+    /// Hands every parked connection to the siblings. Those that do not fit into the queue stay.
     pub fn hand_all_on(&self, queue: &HandoffQueue) {
         let mut handed = Vec::new();
         for (place, connection) in self.parking.places().parked() {
             if connection.hand_on(queue) {
-                // Closing does not end it: the connection lives on in the queue, and would stay in
-                // our poller.
+                // Closing does not remove it: the connection stays open in the queue, and would
+                // stay in our poller.
                 let socket = connection.channel.transport().descriptor();
                 if connection.watched.is_some()
                     && let Err(errno) = self.poller.remove(socket)
@@ -238,8 +238,8 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Whether room was made for a connection that cannot be taken because of `error`: one that was
-    /// idle is closed.
+    /// Makes room for a connection that cannot be taken because of `error`, by closing an idle one.
+    /// Returns whether there was one.
     pub fn make_room(&mut self, error: &io::Error) -> bool {
         let now = clock::coarse_now();
         if FdBudget::is_lack(error) && self.forget_most_idle(None) {
@@ -252,8 +252,7 @@ impl<E> Connections<E> {
         false
     }
 
-    /// Whether a connection can be received from the queue, if need be after others were closed for
-    /// it.
+    /// Whether a connection can be received from the queue. Closes others for it if necessary.
     pub fn has_room_for_one(&mut self, queue: &HandoffQueue) -> bool {
         loop {
             match queue.probe_descriptor() {
@@ -270,8 +269,8 @@ impl<E> Connections<E> {
         }
     }
 
-    /// Closes the connection of the most dispensable kind that has waited longest; `false`: none
-    /// can be spared. None that a response is on its way to.
+    /// Closes the connection that is the first to close ([`Waiting::rank`]) and has waited longest;
+    /// `false` if there is none. One whose response is being sent is never closed.
     fn forget_most_idle(&self, spared: Option<usize>) -> bool {
         let most_idle = {
             let places = self.parking.places();

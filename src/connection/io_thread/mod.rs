@@ -1,10 +1,10 @@
-//! The I/O thread of a worker: it does what needs no Python while the worker is in the app. It
-//! sends what the app has given and does not add to, and when a request takes long it looks after
-//! the connections that are parked meanwhile: it lets responses leave, and hands those that have a
-//! request on to the siblings.
+//! The I/O thread of a worker: it does what needs no Python while the worker runs the app. It sends
+//! the parts of a response that the app has produced and does not continue. If a request takes
+//! long, it serves the parked connections: it sends their responses, and hands those with a new
+//! request to the siblings.
 //!
-//! Started when it is needed for the first time; asleep while nothing happens. It never touches
-//! Python, and drops nothing that might be Python's: see [`IoThread::take_discarded`].
+//! It is started when it is first needed, and sleeps while nothing happens. It never touches
+//! Python, and drops nothing that may be a Python object: see [`IoThread::take_discarded`].
 
 use std::fmt::Debug;
 use std::io;
@@ -34,22 +34,22 @@ use crate::poller::{Events, Poller};
 use crate::state::Waiting;
 use crate::sync::Lock;
 
-/// How long a part of a response waits for the next one.
+/// How long a part of a response waits for the next part.
 const MAX_HOLD: Duration = Duration::from_millis(1);
-/// How long a request may take before the thread looks after the other connections; and how often
-/// it looks then.
+/// How long a request may take before the thread serves the other connections, and how often it
+/// does so then.
 const BUSY_REQUEST: Duration = Duration::from_millis(2);
-/// What the first look's interval is doubled from.
+/// The interval that the first look doubles.
 const FIRST_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest time between two looks at a worker whose requests are quick: each look doubles it.
-/// Under load every look interrupts the worker; in a virtual machine that costs as much as several
-/// requests.
+/// Under load every look interrupts the worker, which costs as much as several requests in a
+/// virtual machine.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(16);
-/// The least wait: what is due any moment is done together.
+/// The shortest wait: things that are due almost at the same time are done together.
 const MIN_WAIT: Duration = Duration::from_micros(50);
-/// How long it stays awake after the last request: to be woken costs the worker a system call.
+/// How long it stays awake after the last request: waking it costs the worker a system call.
 const AWAKE_AFTER_REQUEST: Duration = Duration::from_millis(50);
-/// It calls little and nothing deep.
+/// Its calls are few and not deep.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// The I/O thread, as the worker's own thread knows it. Cheap to clone.
@@ -62,7 +62,7 @@ impl<E> Clone for IoThread<E> {
     }
 }
 
-/// What both threads know.
+/// What both threads share.
 #[derive(Debug)]
 struct Shared<E> {
     parking: Arc<Parking<Connection<E>>>,
@@ -75,28 +75,28 @@ struct Shared<E> {
     agenda: Lock<Agenda>,
     /// Channels with responses that the kernel may keep.
     unflushed: Lock<Vec<WeakChannel>>,
-    /// What connections had that were handed on: for the worker to drop.
+    /// The `endpoints` of connections that were handed on: the worker must drop them.
     discarded: Lock<Vec<E>>,
     has_discarded: AtomicBool,
     asleep: AtomicBool,
     /// Dropped before the bell.
     _private: PrivateMark,
     bell: EventFd,
-    /// Whether the thread runs; `None` inside: it could not be started.
+    /// Set when the thread was started; `None` inside: it could not be started.
     thread: OnceLock<Option<()>>,
 }
 
 /// What the thread will do next.
 #[derive(Debug)]
 struct Agenda {
-    /// A response of which something waits, and when that is to be sent.
+    /// A response of which a part waits, and when that part must be sent.
     held: Option<(WeakChannel, Monotonic)>,
-    /// When it looks again without the bell.
+    /// When it looks again without being woken.
     looks_at: Monotonic,
 }
 
 impl<E: Debug + Send + 'static> IoThread<E> {
-    /// Does not run yet. `leaving`: the worker was told to leave.
+    /// A thread that is not started yet. `leaving`: the worker was told to leave.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         })))
     }
 
-    /// A request begins, and other connections may need something meanwhile.
+    /// Notes that a request begins during which other connections may need something.
     pub fn attend(&self) {
         if self.0.asleep.load(Ordering::Relaxed) {
             self.wake();
@@ -142,7 +142,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
     fn wake(&self) {
         let started = self.0.thread.get_or_init(|| {
             let shared = Arc::clone(&self.0);
-            // Signals are the worker's: its system calls must be interrupted by them.
+            // Signals must go to the worker's thread, whose system calls they interrupt.
             let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
             let spawned = thread::Builder::new()
                 .name("rcorn io".to_owned())
@@ -161,16 +161,16 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         }
     }
 
-    /// Lets the responses go that the kernel may keep.
+    /// Flushes the responses that the kernel may keep.
     pub fn flush(&self) {
         self.0.flush();
     }
 
-    /// What connections had that the thread has handed on. To be dropped by the worker's own
-    /// thread.
+    /// The `endpoints` of connections that the thread has handed on. The worker's own thread must
+    /// drop them.
     #[must_use]
     pub fn take_discarded(&self) -> Vec<E> {
-        // A swap alone would cost more, in each turn of the loop.
+        // A swap alone would cost more, in each turn of the event loop.
         let discarded = &self.0.has_discarded;
         if discarded.load(Ordering::Relaxed) && discarded.swap(false, Ordering::Acquire) {
             std::mem::take(&mut *self.0.discarded.lock())
@@ -220,12 +220,12 @@ impl<E> Shared<E> {
                 continue;
             }
             served = requests;
-            // Also when it has just said that it sleeps: the worker may have looked before.
+            // Also if it has only just announced that it sleeps: the worker may have looked before.
             self.pause(now, now.after(interval));
         }
     }
 
-    /// Waits until then, or until what is held is due, or for the bell.
+    /// Waits until `look`, until what is held is due, or until it is woken.
     fn pause(&self, now: Monotonic, look: Monotonic) {
         let mut agenda = self.agenda.lock();
         agenda.looks_at = agenda.held.as_ref().map_or(look, |(_, due)| look.min(*due));
@@ -234,7 +234,7 @@ impl<E> Shared<E> {
         self.listen(Some(TimeSpec::from_duration(time)));
     }
 
-    /// Waits for the bell.
+    /// Waits until it is woken.
     fn sleep(&self) {
         while self.asleep.load(Ordering::Acquire) {
             self.listen(None);
@@ -248,7 +248,8 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Sends what waits for the app's next part, when that is due. Whether more of it will be.
+    /// Sends what waits for the app's next part, if that is due. Returns whether something still
+    /// waits.
     fn send_held(&self, now: Monotonic) -> bool {
         let mut agenda = self.agenda.lock();
         let Some((channel, due)) = agenda.held.as_mut() else {
@@ -259,7 +260,7 @@ impl<E> Shared<E> {
                 agenda.held = None;
                 return false;
             }
-            // The client takes nothing just now.
+            // The client takes nothing at the moment.
             *due = now.after(BUSY_REQUEST);
         }
         true
@@ -273,20 +274,20 @@ impl<E> Shared<E> {
         }
     }
 
-    /// When the request in hand began.
+    /// When the request in progress began.
     fn busy_since(&self) -> Option<Monotonic> {
         self.cell.request_entry().begun()
     }
 
-    /// Looks after the parked connections when the worker cannot; whether it cannot.
+    /// Serves the parked connections if the worker cannot; returns whether it cannot.
     fn serve_parked(&self, now: Monotonic, events: &mut Events) -> bool {
         let busy = |since: Monotonic| now >= since.after(BUSY_REQUEST);
         if !self.busy_since().is_some_and(busy) || self.parking.held() == 0 {
             return false;
         }
         self.flush();
-        // Not waiting here keeps the listeners' EPOLLEXCLUSIVE from waking us for a connection that
-        // we do not take.
+        // It does not wait here: otherwise the listeners' EPOLLEXCLUSIVE would wake this thread for
+        // a connection that it does not take.
         if self.poller.wait(events, Some(Duration::ZERO)).is_ok() {
             events.connections().for_each(|place| self.service(place));
         }
@@ -298,7 +299,7 @@ impl<E> Shared<E> {
             return;
         };
         match connection.state.waiting {
-            // A failure is for the worker to find.
+            // The worker finds a failure.
             Waiting::Response(_) => {
                 let _all_out: bool = connection.channel.pump_aside();
             }
@@ -309,8 +310,8 @@ impl<E> Shared<E> {
             | Waiting::Chunks
             | Waiting::NextRequest => {
                 if self.may_hand_on() && connection.hand_on(&self.handoff) {
-                    // Closing would not end it: it lives on in the queue, and would stay in our
-                    // poller.
+                    // Closing would not remove it: the connection stays open in the queue, and
+                    // would stay in our poller.
                     let socket = connection.channel.transport().descriptor();
                     self.poller.remove(socket).ok();
                     self.discard(connection.endpoints.take());
@@ -323,7 +324,7 @@ impl<E> Shared<E> {
         self.parking.put_back(place, connection);
     }
 
-    /// Leaves it for the worker to drop.
+    /// Keeps it until the worker drops it.
     fn discard(&self, endpoints: Option<E>) {
         if let Some(endpoints) = endpoints {
             self.discarded.lock().push(endpoints);
@@ -331,7 +332,7 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Whether a sibling is there to take a connection.
+    /// Whether there is a sibling that can take a connection.
     fn may_hand_on(&self) -> bool {
         let shared = self.scoreboard.shared();
         shared.wanted() > 1 && shared.stop_mode().is_none() && !self.leaving.load(Ordering::Relaxed)
