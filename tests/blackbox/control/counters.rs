@@ -42,14 +42,15 @@ fn count(server: &Server, name: &str) -> u64 {
 #[test]
 fn counts_outlive_workers_reloads_and_upgrades() {
     let server = Server::app("cases:app")
-        .args(["-w", "3", "--max-requests", "25"])
+        .args(["-w", "3", "--max-requests", "40"])
         .args(["--upgrade", "in-place", "--reload-watch", "0.1"])
         .allow("was sent SIGKILL")
         .start();
     server.wait_serving(3);
     let mut seen = Seen::default();
     seen.serve(&server, 20);
-    // Killed: nobody had a request in hand.
+    // Killed: nobody had a request in hand. All requests until then are fewer than `max_requests`,
+    // so that no worker leaves of itself, whoever gets how many.
     for victim in server.wait_workers(3) {
         kill(victim, Signal::SIGKILL).unwrap();
         server.wait_gone(victim);
