@@ -1,4 +1,5 @@
-//! The interpreter as a connection sees it, and a lost connection as the app sees it.
+//! How a connection releases the GIL, and the exception that the app gets when its connection is
+//! lost.
 
 use pyo3::exceptions::{PyConnectionResetError, PyOSError, PySystemExit, PyTimeoutError};
 use pyo3::prelude::*;
@@ -7,7 +8,7 @@ use rcorn_connection::Lost;
 use rcorn_connection::Unlocked;
 use rcorn_python::call;
 
-/// A thread that holds the GIL, which waiting calls release.
+/// A thread that holds the GIL. Calls that wait release it.
 #[derive(Clone, Copy)]
 pub(super) struct Attached<'py>(pub Python<'py>);
 
@@ -23,8 +24,8 @@ impl Unlocked for Attached<'_> {
     }
 
     fn must_leave(&self) -> bool {
-        // Runs Python's handlers of the signals that came meanwhile, in the main thread: what one
-        // raises is for `lost_error` to take.
+        // Runs Python's handlers of signals that have arrived, in the main thread. What they raise
+        // is returned by `lost_error`.
         match self.0.check_signals() {
             Ok(()) => call::interrupted(),
             Err(error) => {
@@ -45,7 +46,7 @@ pub(super) fn lost_error(lost: Lost) -> PyErr {
         Lost::Gone(_) => PyConnectionResetError::new_err(text),
         Lost::Stalled(..) | Lost::TooSlow(_) => PyTimeoutError::new_err(text),
         Lost::Short => PyOSError::new_err(text),
-        // What a signal's handler raised, in the main thread.
+        // What a signal handler has raised, in the main thread.
         Lost::Leaving => Python::attach(PyErr::take).unwrap_or_else(|| PySystemExit::new_err(0)),
     }
 }

@@ -1,6 +1,6 @@
-//! The body of one request: bytes that came with the head, then what the connection brings, decoded
-//! by its framing. Never gives a byte of the next request, never lets a torn body look complete.
-//! Never blocks: the reader (`wsgi::input`) waits.
+//! The body of one request: the bytes that were received with the head, then those of the
+//! connection, decoded by its framing. It never yields a byte of the next request, and a partial
+//! body never looks complete. It never blocks: the reader (`wsgi::input`) waits.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -9,14 +9,15 @@ use rcorn_http::{ChunkedDecoder, Refusal};
 
 use rcorn_connection::{Channel, Lost, WaitProgress};
 
-/// Bytes asked of the socket at once.
+/// The most bytes that one read of the socket asks for.
 const READ_BYTES: usize = 64 * 1024;
-/// How often the socket is read to reach the end of a body that the app left unread.
+/// How often the socket is read to find the end of a body that the app has not read.
 const MAX_DRAIN_READS: u64 = 4;
-/// With more than this unread when the response begins, the connection is not promised to go on.
+/// If more than this is unread when the response begins, the response says that the connection will
+/// be closed.
 pub(super) const MAX_DRAIN_BYTES: u64 = MAX_DRAIN_READS * 64 * 1024;
 
-/// What a pull brought.
+/// The result of a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
     /// More decoded bytes.
@@ -46,9 +47,9 @@ pub enum BodyError {
 
 #[derive(Debug)]
 enum Framing {
-    /// This many bytes are still to come from the connection.
+    /// This many bytes must still arrive.
     Length(u64),
-    /// By chunks: undecoded bytes, and how far they are decoded.
+    /// In chunks: undecoded bytes, and how far they are decoded.
     Chunked {
         decoder: Box<ChunkedDecoder>,
         wire: Vec<u8>,
@@ -60,8 +61,8 @@ enum Framing {
 /// One request's body.
 #[derive(Debug)]
 pub struct Body {
-    /// The whole body, as the object that a `read()` of everything gives; nothing is in `decoded`
-    /// then.
+    /// The whole body, as the object that a `read()` of everything returns; then `decoded` is
+    /// empty.
     whole: Option<Py<PyBytes>>,
     decoded: Vec<u8>,
     at: usize,
@@ -71,7 +72,7 @@ pub struct Body {
     total: u64,
     /// The error in the framing.
     malformed: Option<Refusal>,
-    /// How slow the client is.
+    /// The progress of the client.
     progress: WaitProgress,
 }
 
@@ -85,8 +86,8 @@ impl Body {
         body
     }
 
-    /// All of it at once, if nothing was read yet and it is no longer than `limit`. Most apps read
-    /// so, and no byte is copied again then.
+    /// All of it at once, if nothing was read yet and it is at most `limit` long. Most apps read it
+    /// in this way, and no byte is copied again.
     pub fn take_whole<'py>(&mut self, py: Python<'py>, limit: u64) -> Option<Bound<'py, PyBytes>> {
         let whole = self.whole.take()?.into_bound(py);
         let length = u64::try_from(whole.as_bytes().len()).unwrap_or(u64::MAX);
@@ -97,7 +98,8 @@ impl Body {
         None
     }
 
-    /// A body of known length; `first` came with the head (at most `length` bytes of it are taken).
+    /// A body of known length; `first` was received with the head (at most `length` bytes of it are
+    /// taken).
     #[must_use]
     pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
         let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
@@ -116,7 +118,7 @@ impl Body {
         }
     }
 
-    /// A chunked body; `first` came with the head, undecoded.
+    /// A chunked body; `first` was received with the head, and is undecoded.
     #[must_use]
     pub fn chunked(first: Vec<u8>, decoder: ChunkedDecoder, channel: Channel) -> Self {
         let decoder = Box::new(decoder);
@@ -144,12 +146,12 @@ impl Body {
         self.total
     }
 
-    /// Takes how slow the client was so far; [`Self::waited`] gives it back.
+    /// Takes the progress of the client; [`Self::waited`] gives it back.
     pub fn progress(&mut self) -> WaitProgress {
         std::mem::take(&mut self.progress)
     }
 
-    /// After a wait.
+    /// Gives the progress back after a wait.
     pub fn waited(&mut self, progress: WaitProgress) {
         self.progress = progress;
     }
@@ -166,7 +168,7 @@ impl Body {
         self.decoded.get(self.at..).unwrap_or(&[])
     }
 
-    /// Moves available bytes into `buffer`; gives how many.
+    /// Moves available bytes into `buffer`; returns how many.
     pub fn take_into(&mut self, buffer: &mut [u8]) -> usize {
         let here = self.available();
         let count = here.len().min(buffer.len());
@@ -176,7 +178,7 @@ impl Body {
         count
     }
 
-    /// Takes `count` of the available bytes.
+    /// Drops `count` of the available bytes.
     pub fn take(&mut self, count: usize) {
         self.at = self.at.saturating_add(count).min(self.decoded.len());
         if self.at == self.decoded.len() {
@@ -249,7 +251,8 @@ impl Body {
                     let chunk = decoder.decode(wire.get(*at..).unwrap_or(&[]));
                     let chunk = chunk.map_err(|refusal| {
                         self.malformed = Some(refusal);
-                        // Nobody knows where the next request begins: the response says close.
+                        // The begin of the next request is unknown, so the response closes the
+                        // connection.
                         channel.owe_body(u64::MAX);
                         BodyError::Malformed(refusal)
                     })?;
@@ -269,12 +272,12 @@ impl Body {
         } else if self.is_complete() {
             Ok(Pull::End)
         } else {
-            // Only framing came; ask again, the socket may have more.
+            // Only framing has arrived; the socket may have more.
             self.pull_again()
         }
     }
 
-    /// One more look at the socket after bytes that were framing only.
+    /// Reads the socket once more, after bytes that were framing only.
     fn pull_again(&mut self) -> Result<Pull, BodyError> {
         let Framing::Chunked { wire, at, .. } = &self.framing else {
             return Ok(Pull::Wait);
@@ -287,7 +290,7 @@ impl Body {
     }
 
     /// Reads straight into the app's buffer, without a copy; only for a body of known length of
-    /// which nothing is buffered. `None`: nothing yet; 0: the body is complete.
+    /// which nothing is buffered. `None`: nothing has arrived yet; 0: the body is complete.
     pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let channel = self.channel()?;
         let Framing::Length(to_come) = &mut self.framing else {
@@ -316,10 +319,10 @@ impl Body {
         }
     }
 
-    /// Ends the body with its request. Gives the bytes that belong to the next request; `None` when
+    /// Ends the body with its request. Returns the bytes that belong to the next request; `None` if
     /// the body was not received to its end, so that the connection cannot be used again.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        // What is already in the socket's buffer may complete it.
+        // The bytes in the socket's buffer may complete it.
         for _ in 0..MAX_DRAIN_READS {
             self.take(self.available().len());
             match self.pull() {
@@ -339,7 +342,7 @@ impl Body {
     }
 }
 
-/// Appends what the socket has, at most `room` bytes; `None` when that is nothing yet.
+/// Appends what the socket has, at most `room` bytes; `None` if there is nothing yet.
 fn receive(
     channel: &Channel,
     into: &mut Vec<u8>,

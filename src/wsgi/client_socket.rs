@@ -1,7 +1,7 @@
 //! `gunicorn.socket` and `werkzeug.socket`: the client's socket, for apps that speak another
 //! protocol after `Upgrade: websocket` (flask-sock, simple-websocket). Nothing happens until the
-//! app uses it. From then on the connection is the app's: the server sends nothing on it, and ends
-//! it with the request, as gunicorn does.
+//! app uses it. From then on the connection belongs to the app: the server sends nothing on it, and
+//! ends it with the request, as gunicorn does.
 
 use std::os::fd::{AsRawFd, IntoRawFd};
 
@@ -17,7 +17,7 @@ use super::start::Exchange;
 /// The keys under which apps look for it.
 const KEYS: [&str; 2] = ["gunicorn.socket", "werkzeug.socket"];
 
-/// Stands for a `socket.socket`, which is made when the app uses it for the first time.
+/// A stand-in for a `socket.socket`, which is made when the app first uses it.
 #[pyclass(frozen, name = "ClientSocket", module = "rcorn")]
 pub(super) struct ClientSocket {
     exchange: Py<Exchange>,
@@ -60,7 +60,7 @@ impl ClientSocket {
             .import("socket")?
             .getattr("socket")?
             .call((), Some(&named))?;
-        // It is the Python object's now.
+        // The Python object owns it now.
         let _number = descriptor.into_raw_fd();
         socket.call_method1("settimeout", (py.None(),))?;
         Ok(socket.unbind())
@@ -74,7 +74,7 @@ impl ClientSocket {
         py: Python<'py>,
         name: &Bound<'py, PyString>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // Who copies or prints the environ does not use it.
+        // Copying or printing the environ does not count as use.
         if self.socket.get(py).is_none() && name.to_string_lossy().starts_with("__") {
             return Err(PyAttributeError::new_err(name.clone().unbind()));
         }

@@ -1,5 +1,6 @@
-//! What `start_response` is given, checked and put into wire form at once: status and fields that
-//! cannot be sent are refused while the app can still react, and nothing is converted twice.
+//! Checks the arguments of `start_response`, and converts them to wire form at once. So status and
+//! fields that cannot be sent are refused while the app can still react, and nothing is converted
+//! twice.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
@@ -9,17 +10,17 @@ use rcorn_python::text;
 
 use super::violation::WsgiViolation;
 
-/// How many fields of a response are remembered. Those behind them share one more place.
+/// How many fields of a response are remembered. Those after them share one more place.
 const REMEMBERED_FIELDS: usize = 32;
 
 /// The longest wire form of a field that is remembered.
 const MAX_REMEMBERED_BYTES: usize = 1024;
 
-/// What the app declared about one response, and its head as far as it follows from that. The
-/// buffers are used again for the next response.
+/// What the app declared about one response, and the part of its head that follows from it. The
+/// buffers are reused for the next response.
 #[derive(Debug, Default)]
 pub(super) struct Declaration {
-    /// The status line and the app's fields, as they go on the wire.
+    /// The status line and the app's fields, in wire form.
     pub(super) head: Vec<u8>,
     pub(super) status: u16,
     pub(super) length: Option<u64>,
@@ -30,9 +31,9 @@ pub(super) struct Declaration {
     last: LastDeclared,
 }
 
-/// What the last response declared. Apps declare the same objects again and again (literals,
-/// constants of a framework), and what is the same object needs no second look: it cannot have
-/// changed, as it is kept alive.
+/// What the last response declared. Apps often declare the same objects (literals, constants of a
+/// framework). The same object need not be checked again: it is immutable, and it is kept alive, so
+/// no other object can have its address.
 #[derive(Debug, Default)]
 struct LastDeclared {
     status: Known,
@@ -54,19 +55,19 @@ struct Known {
     value_at: usize,
 }
 
-/// What a field is to the server.
+/// The meaning of a field for the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
-    /// The app's own affair.
+    /// None: only the app and the client use it.
     #[default]
     Plain,
     Date,
     Server,
     Length,
-    /// Of the connection, and so the server's (PEP 3333: apps must not use these). As gunicorn,
-    /// drop them.
+    /// A hop-by-hop field, which is the server's (PEP 3333: apps must not use these). It is
+    /// dropped, as by gunicorn.
     Hop,
-    /// As `Hop`, but the wish to close is honoured.
+    /// Like `Hop`, but `close` is obeyed.
     Connection,
 }
 
@@ -83,9 +84,9 @@ impl Kind {
     }
 }
 
-/// Why a declaration is refused. Has the app's own objects: to put them into words runs code of
-/// theirs, which may call `start_response` again or wait for a thread that does. So that is done
-/// when the response is no longer locked, by [`Refused::into_error`].
+/// Why a declaration is refused. It has the app's own objects. Formatting them runs their code,
+/// which may call `start_response` again, or wait for a thread that does. So
+/// [`Refused::into_error`] does that after the response is unlocked.
 #[derive(Debug)]
 pub(super) enum Refused<'py> {
     StatusType(Bound<'py, PyAny>),
@@ -140,30 +141,30 @@ fn shown(text: &Bound<'_, PyString>) -> PyResult<String> {
     plain.repr().map(|text| lossy(&text))
 }
 
-/// The text itself, not what a subclass of `str` says that it is.
+/// The text itself, not what the `__str__` of a subclass of `str` returns.
 fn lossy(text: &Bound<'_, PyString>) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// Whether it is the very object that is remembered.
+/// Whether it is the same object as the remembered one.
 fn is_same(known: Option<&Py<PyString>>, text: &Bound<'_, PyString>) -> bool {
     known.is_some_and(|known| known.as_ptr() == text.as_ptr())
 }
 
-/// Whether it is the very tuple that is remembered.
+/// Whether it is the same tuple as the remembered one.
 fn is_same_pair(known: Option<&Py<PyTuple>>, field: &Bound<'_, PyAny>) -> bool {
     known.is_some_and(|known| known.as_ptr() == field.as_ptr())
 }
 
-/// What is remembered of a text: a `str`, but no subclass, whose `__del__` would run when it is
-/// replaced.
+/// The text, if it may be remembered: a `str`, but not a subclass, whose `__del__` would run when
+/// it is replaced.
 fn remembered(text: &Bound<'_, PyString>) -> Option<Py<PyString>> {
     text.is_exact_instance_of::<PyString>()
         .then(|| text.clone().unbind())
 }
 
 impl Known {
-    /// Takes the status line. Gives the code.
+    /// Takes the status line; returns the code.
     fn take_status<'py>(&mut self, text: &Bound<'py, PyString>) -> Result<u16, Refused<'py>> {
         self.name = None;
         self.wire.clear();
@@ -176,7 +177,7 @@ impl Known {
         let code = rules::check_status(self.wire.get(start..).unwrap_or(&[]))
             .map_err(|error| refused(error.to_string()))?;
         if self.wire.len() == start.saturating_add(3) {
-            // The space must be there in any case (RFC 9112 section 4).
+            // The space is required in any case (RFC 9112 section 4).
             self.wire.push(b' ');
         }
         self.wire.extend_from_slice(b"\r\n");
@@ -184,7 +185,7 @@ impl Known {
         Ok(code)
     }
 
-    /// Takes a field as it is in the list.
+    /// Takes a field in the form in which the list has it.
     fn take_pair<'py>(&mut self, field: &Bound<'py, PyAny>) -> Result<(), Refused<'py>> {
         self.pair = None;
         let pair = field.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
@@ -203,7 +204,7 @@ impl Known {
         Ok(())
     }
 
-    /// Takes a field, unless it is the one that is here.
+    /// Takes a field, unless it is the remembered one.
     fn take_field<'py>(
         &mut self,
         name: &Bound<'py, PyString>,
@@ -248,7 +249,7 @@ impl Known {
 }
 
 impl Declaration {
-    /// Takes status and fields from the app, and forgets those of before.
+    /// Takes status and fields from the app, in place of the previous ones.
     pub(super) fn take<'py>(
         &mut self,
         status: &Bound<'py, PyAny>,
@@ -272,7 +273,7 @@ impl Declaration {
         &mut self,
         fields: &Bound<'py, PyAny>,
     ) -> Result<(), Refused<'py>> {
-        // Below 200: a Content-Length has no place in it.
+        // An interim response has no Content-Length.
         self.status = 103;
         self.head.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
         self.take_fields(fields)?;
@@ -321,7 +322,7 @@ impl Declaration {
         Ok(())
     }
 
-    /// Notes what the server must know of a field; `false` for fields that are not sent.
+    /// Notes what the server must know about a field; `false` for fields that are not sent.
     fn note(&mut self, known: &Known) -> Result<bool, String> {
         match known.kind {
             Kind::Plain => {}
@@ -343,8 +344,8 @@ impl Declaration {
                 if self.length.is_some_and(|length| length != number) {
                     return Err("it is given twice with different values".into());
                 }
-                // Not with these (RFC 9110 section 8.6); a 205 has length 0 whatever the app says
-                // (15.3.6).
+                // These have no Content-Length (RFC 9110 section 8.6); a 205 has length 0 whatever
+                // the app says (section 15.3.6).
                 if self.status < 200 || matches!(self.status, 204 | 205) {
                     return Ok(false);
                 }

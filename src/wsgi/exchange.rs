@@ -1,5 +1,5 @@
-//! One call of the app and what becomes of its result: a complete response for a list, block by
-//! block for an iterator, sendfile for a file. `close()` is called on every path.
+//! One call of the app, and how its result is sent: a list as one response, an iterator block by
+//! block, a file by sendfile(2). `close()` is called on every path.
 
 use std::io::IoSlice;
 
@@ -23,7 +23,7 @@ use rcorn_connection::{FileRest, Flush};
 /// How an exchange ended.
 #[derive(Debug)]
 pub struct Served {
-    /// The status that was declared; 500 when the server had to answer itself.
+    /// The status that was declared; 500 if the server had to answer itself.
     pub status: u16,
     /// How many bytes of the body were sent.
     pub sent: u64,
@@ -42,7 +42,7 @@ pub enum Ending {
     Close,
     /// Nothing was sent: the server answers 500 and closes.
     Unanswered,
-    /// The response is torn. The connection is reset, so that no client takes the response for a
+    /// The response is incomplete. The connection is reset, so that no client takes it for a
     /// complete one.
     Abort,
 }
@@ -54,7 +54,7 @@ pub enum ExchangeError {
     App(String),
     /// The client left or was too slow.
     Client(String),
-    /// The body did not keep to its Content-Length.
+    /// The body did not have the length that its Content-Length declared.
     Length(String),
     /// There was no environ to call the app with.
     Environ(String),
@@ -86,11 +86,11 @@ impl WsgiApp {
         }
     }
 
-    /// Calls the app and sends what it gives.
+    /// Calls the app and sends its response.
     ///
     /// # Errors
     ///
-    /// When there is no memory for `start_response`. What the app does wrong is part of [`Served`].
+    /// There is no memory for `start_response`. Errors of the app are part of [`Served`].
     pub fn serve(
         &self,
         py: Python<'_>,
@@ -122,7 +122,7 @@ impl WsgiApp {
         Ok(served)
     }
 
-    /// `result.close()`, if it has one. A list or tuple has none: not even asked.
+    /// Calls `result.close()` if there is one. A list or tuple has none, so it is not looked up.
     fn close(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
         if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
             return Ok(());
@@ -136,7 +136,7 @@ impl WsgiApp {
     fn send(&self, py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
         end_forked_child(py, None);
         if let Ok(list) = result.cast_exact::<PyList>() {
-            // The body of most responses: no vector for it.
+            // The body of most responses has one part, and needs no vector.
             return if list.len() == 1 {
                 send_whole(py, state, &[part((0, list.get_item(0)?))?])
             } else {
@@ -185,7 +185,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
     let mut response = state.response();
     match response.stage {
         Stage::Headed => {
-            // Sending may wait, and while it waits other threads run: not under the lock.
+            // Sending may wait, and other threads run then, so no lock is held.
             let prepared = response.whole(parts, &state.common_headers());
             drop(response);
             let Some((channel, whole)) = prepared else {
@@ -221,7 +221,7 @@ fn returned(result: &Bound<'_, PyAny>) -> PyResult<WsgiViolation> {
 
 fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let iterable = !result.is_instance_of::<PyString>()
-        // Nothing to send, as an app may well say it: iterating over it gives nothing.
+        // Empty bytes are accepted: iterating over them yields nothing.
         && !result.cast::<PyBytes>().is_ok_and(|bytes| !bytes.as_bytes().is_empty())
         && !result.is_instance_of::<PyDict>()
         && !result.is_none();
@@ -244,7 +244,7 @@ fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> P
 
 /// Ends a body that came block by block.
 fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
-    // Its last step may have forked, and its end may be the child's.
+    // Its last step may have forked, and this may be the child.
     end_forked_child(py, None);
     let prepared = {
         let mut response = state.response();
@@ -261,7 +261,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     Ok(())
 }
 
-/// Sends a file by sendfile(2); `false` when it must be iterated instead.
+/// Sends a file by sendfile(2); `false` if it must be iterated instead.
 fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
     match state.response().stage {
         Stage::Open => return Err(WsgiViolation::NeverStarted.into()),
@@ -293,11 +293,11 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     Ok(true)
 }
 
-/// What the outcome means when the app has taken the connection: it has ended with the call.
+/// The meaning of the outcome if the app has taken the connection, which ends with the call.
 fn judge_taken(py: Python<'_>, outcome: PyResult<Option<PyErr>>) -> Served {
     let error = match outcome {
         Err(_) if call::interrupted() => Some(ExchangeError::Leaving),
-        // gunicorn's workers take it for the end of such a call: flask-sock raises it.
+        // gunicorn's workers treat it as the end of such a call: flask-sock raises it.
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => None,
         Err(error) => Some(ExchangeError::App(traceback::format(py, &error))),
         Ok(closed) => closed.map(|error| ExchangeError::Close(traceback::format(py, &error))),
@@ -310,7 +310,7 @@ fn judge_taken(py: Python<'_>, outcome: PyResult<Option<PyErr>>) -> Served {
     }
 }
 
-/// What the outcome of the call means for the client and the log.
+/// The meaning of the outcome of the call for the client and the log.
 fn judge(
     py: Python<'_>,
     state: &Exchange,

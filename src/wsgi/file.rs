@@ -1,5 +1,5 @@
 //! `wsgi.file_wrapper` (PEP 3333 "Optional Platform-Specific File Handling"): an iterator over
-//! blocks, and, when the app returns it untouched around a real file, one sendfile(2).
+//! blocks. If the app returns it unread around a regular file, the file is sent by sendfile(2).
 
 use std::os::fd::OwnedFd;
 
@@ -23,18 +23,18 @@ pub struct FileWrapper {
 /// A file that sendfile(2) can take.
 #[derive(Debug)]
 pub(super) struct RegularFile {
-    /// A duplicate of the app's, which the app may close meanwhile.
+    /// A duplicate of the app's descriptor, which the app may close.
     pub descriptor: OwnedFd,
-    /// The position that the Python object stands at.
+    /// The position of the Python object.
     pub offset: i64,
     /// Bytes from there to the end.
     pub size: u64,
 }
 
 impl FileWrapper {
-    /// The file behind it, if sendfile(2) sends the bytes that `read()` would give. True of the
-    /// binary files of the `io` module only: a `GzipFile` or a text file has a descriptor too,
-    /// with other bytes behind it.
+    /// The file behind it, if sendfile(2) sends the bytes that `read()` would give. That is so only
+    /// for the binary files of the `io` module: a `GzipFile` or a text file has a descriptor, too,
+    /// but its bytes differ.
     pub(super) fn regular_file(&self, py: Python<'_>) -> PyResult<Option<RegularFile>> {
         let mut file = self.file.bind(py).clone();
         if !is_real(&file)? {
@@ -58,7 +58,7 @@ impl FileWrapper {
         };
         let regular = status.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
         let size = u64::try_from(status.st_size.saturating_sub(offset)).unwrap_or(0);
-        // Files of /proc have size 0 and contents all the same.
+        // Files of /proc have size 0, but contents.
         Ok((regular && status.st_size > 0).then_some(RegularFile {
             descriptor,
             offset,
@@ -91,7 +91,7 @@ impl FileWrapper {
     fn new(filelike: Py<PyAny>, blksize: i64) -> Self {
         Self {
             file: filelike,
-            // As read() has it, a negative size is everything at once.
+            // As in read(), a negative size means everything at once.
             block: if blksize == 0 { 1 } else { blksize },
         }
     }

@@ -1,8 +1,8 @@
-//! A process that the app forked, and that comes back from the app's code. The connection, the
-//! listeners and the link to the arbiter belong to its parent: it must neither send nor receive.
+//! A process that the app has forked, and that returns from the app's code. The connection, the
+//! listeners and the link to the arbiter belong to its parent, so it must neither send nor receive.
 //!
-//! Nor may it take the lock of a write buffer: the worker's I/O thread, which is not in this
-//! process, may have held it at the fork.
+//! Nor may it take the lock of a write buffer: the I/O thread, which this process does not have,
+//! may have held it at the fork.
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ use rcorn_python::traceback;
 use rcorn_sys::exit_now;
 use rcorn_sys::fork::is_forked_child;
 
-/// Ends this process if the app forked it, as a script ends. `raised`: what its code raised.
+/// Ends this process like a script if the app has forked it. `raised`: what its code raised.
 pub(super) fn end_forked_child(py: Python<'_>, raised: Option<&PyErr>) {
     if is_forked_child() {
         end(py, raised);
@@ -32,7 +32,7 @@ fn end(py: Python<'_>, raised: Option<&PyErr>) -> ! {
     exit_now(code)
 }
 
-/// What Python makes of an exception at the end of a script.
+/// The exit code that Python gives a script that ends with this exception.
 fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
     if !error.is_instance_of::<PySystemExit>(py) {
         log::error(format_args!(

@@ -1,5 +1,5 @@
-//! Parts of a response: prepared by [`super::response::Response`] while it is locked, sent when it
-//! is not.
+//! Parts of a response. [`super::response::Response`] prepares them while it is locked; they are
+//! sent after it is unlocked.
 
 use std::io::IoSlice;
 
@@ -12,12 +12,12 @@ use super::attached::Attached;
 use rcorn_connection::Flush;
 use rcorn_connection::{Channel, Lost};
 
-/// The longest body that is copied behind its head into one buffer; a gathered write is cheaper for
-/// longer ones.
+/// The longest body that is copied into one buffer with its head; for longer ones a gathered write
+/// is cheaper.
 pub(super) const MAX_COPIED_BYTES: usize = 16 * 1024;
 
-/// One part of a response as it goes on the wire: the head if it is the first, a part of the body,
-/// the chunk around it.
+/// One part of a response as it is sent: the head if it is the first, a part of the body, and the
+/// chunk framing around it.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
     pub(super) head: Vec<u8>,
@@ -29,7 +29,7 @@ pub(super) struct Fragment {
 /// A response whose body is complete.
 #[derive(Debug)]
 pub(super) struct FullResponse {
-    /// With the body behind it, when that is short.
+    /// The head, followed by the body if that is short.
     pub(super) head: Vec<u8>,
     pub(super) head_end: usize,
     /// How many bytes of the body are sent.
@@ -38,7 +38,7 @@ pub(super) struct FullResponse {
 }
 
 impl FullResponse {
-    /// Sends it with the parts it was made for; `false` when some of it waits.
+    /// Sends it with the parts it was made for; `false` if some of it waits.
     pub(super) fn send(
         &self,
         py: Python<'_>,
@@ -73,7 +73,7 @@ pub(super) fn limited<'a>(
 }
 
 impl Fragment {
-    /// Sends it with the part of the body that it was made for; `false` when some of it waits.
+    /// Sends it with the part of the body that it was made for; `false` if some of it waits.
     pub(super) fn send(
         &mut self,
         py: Python<'_>,
@@ -83,7 +83,7 @@ impl Fragment {
         if !self.begins() || self.take > MAX_COPIED_BYTES {
             return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
         }
-        // Most responses of frameworks are one part: one buffer for it, as for a whole response.
+        // Most responses of frameworks have one part, which gets one buffer, like a whole response.
         let end = self.head.len();
         self.head.extend_from_slice(self.chunk.bytes());
         self.head.extend_from_slice(self.taken(part));
@@ -93,7 +93,8 @@ impl Fragment {
         sent
     }
 
-    /// Lets it wait with the part of the body that it was made for; gives how many bytes wait now.
+    /// Keeps it in the write buffer, with the part of the body that it was made for; returns how
+    /// many bytes wait now.
     pub(super) fn hold(&self, channel: &Channel, part: &[u8]) -> usize {
         channel.hold(&self.slices(part))
     }
@@ -120,12 +121,12 @@ impl Fragment {
         }
     }
 
-    /// Whether the response begins with this: the head is in it.
+    /// Whether the response begins with this part, which then contains the head.
     pub(super) fn begins(&self) -> bool {
         !self.head.is_empty()
     }
 
-    /// The head, behind which a file follows.
+    /// The head, which a file follows.
     pub(super) fn head(&self) -> &[u8] {
         &self.head
     }

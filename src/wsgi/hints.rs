@@ -17,9 +17,9 @@ use super::start::Exchange;
 use super::violation::WsgiViolation;
 use rcorn_connection::Flush;
 
-/// What the callable is bound to. A request slot has one for its life, so that a request that does
-/// not use it pays nothing. It knows the slot's exchange, which changes when an app has kept the
-/// last one.
+/// The object that the callable is bound to. Each request slot has one, so a request that does not
+/// use it pays nothing. It knows the slot's exchange, which changes if an app has kept the last
+/// one.
 #[pyclass(frozen, name = "Hints", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Hints {
@@ -28,7 +28,7 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// For this exchange.
+    /// Hints for this exchange.
     #[must_use]
     pub(super) fn new(exchange: Py<Exchange>) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Hints {
         }
     }
 
-    /// Follows the slot to another exchange.
+    /// Changes to another exchange of the slot.
     pub(super) fn follow(&self, exchange: Py<Exchange>) {
         *self.lock() = exchange;
     }

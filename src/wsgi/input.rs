@@ -1,6 +1,6 @@
 //! `wsgi.input` (PEP 3333 "Input and Error Streams"): read, readline, readlines, iteration, with an
-//! end of file at the end of the body for both framings (`wsgi.input_terminated`). Raises when the
-//! client leaves: a torn body never looks complete.
+//! end of file at the end of the body for both framings (`wsgi.input_terminated`). Raises an
+//! exception when the client leaves, so that a partial body never looks complete.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,8 +18,8 @@ use super::body::{Body, BodyError, Pull};
 use super::turn::ReceivingTurn;
 use rcorn_connection::{Flush, Lost, Unlocked};
 
-/// The longest read that is allocated before its bytes have come: a client must not make the server
-/// reserve what it only announces.
+/// The longest read whose memory is allocated before its bytes have arrived: a client must not make
+/// the server reserve what it only announces.
 const MAX_ADVANCE_BYTES: u64 = 1024 * 1024;
 
 /// The interim response that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
@@ -41,9 +41,9 @@ impl From<BodyError> for PyErr {
 #[pyclass(frozen, name = "Input", module = "rcorn")]
 #[derive(Debug)]
 pub struct Input {
-    // Never locked while the GIL is released or code of the app runs: it would wait for itself.
+    // Never locked while the GIL is released or code of the app runs, which would be a deadlock.
     body: Mutex<Option<Body>>,
-    /// Which thread of the app receives more of it.
+    /// The thread of the app that receives more of it.
     turn: ReceivingTurn,
 }
 
@@ -66,14 +66,14 @@ impl Input {
         }
     }
 
-    /// Endpoints it; see [`Body::finish`].
+    /// Ends it; see [`Body::finish`].
     pub fn finish(&self) -> Option<Vec<u8>> {
         self.lock()
             .as_mut()
             .map_or_else(|| Some(Vec::new()), Body::finish)
     }
 
-    /// What was wrong with the body's framing, if something was.
+    /// The error in the body's framing, if there was one.
     #[must_use]
     pub fn malformed(&self) -> Option<Refusal> {
         self.lock().as_ref().and_then(Body::malformed)
@@ -83,8 +83,8 @@ impl Input {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An input that outlived its request gives nothing: neither the old body nor the next
-    /// request's.
+    /// Fails if the request is over: an input that was kept reads neither the old body nor that of
+    /// the next request.
     fn check_open(&self) -> PyResult<()> {
         if let Some(body) = self.lock().as_ref() {
             body.channel()?;
@@ -96,12 +96,13 @@ impl Input {
         self.lock().as_mut()?.take_whole(py, limit)
     }
 
-    /// Brings more bytes, waiting for them; `false` at the end. For a caller that finds nothing
-    /// available; it looks again after `true`, because another thread may have taken what came.
+    /// Waits for more bytes; `false` at the end of the body. For a caller that finds nothing
+    /// available. After `true` it looks again, because another thread may have taken what has
+    /// arrived.
     fn more(&self, py: Python<'_>) -> PyResult<bool> {
         check_not_forked()?;
         let Some(_turn) = self.turn.take() else {
-            // Another thread receives: it may take all there is to come.
+            // Another thread receives, and may take all the rest.
             py.detach(|| self.turn.wait_until_free());
             return if Attached(py).must_leave() {
                 Err(lost_error(Lost::Leaving))
@@ -122,7 +123,8 @@ impl Input {
         }
     }
 
-    /// Receives into `buffer` without waiting; gives how much, or `None` when that is nothing yet.
+    /// Receives into `buffer` without waiting; returns how many bytes, or `None` if there are none
+    /// yet.
     fn receive_into(&self, buffer: &mut [u8]) -> PyResult<Option<usize>> {
         check_not_forked()?;
         let Some(_turn) = self.turn.take() else {
@@ -134,7 +136,7 @@ impl Input {
         }
     }
 
-    /// Waits until the connection has more bytes.
+    /// Waits until more bytes arrive on the connection.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
         let (channel, mut progress, total) = match self.lock().as_mut() {
             None => return Ok(()),
@@ -188,7 +190,7 @@ impl Input {
         }
     }
 
-    /// `count` bytes of a body that has them, received into the result itself; fewer when another
+    /// `count` bytes of a body that has as many, received into the result itself; fewer if another
     /// thread that reads the same input takes some of them.
     fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
         text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
@@ -205,7 +207,7 @@ impl Input {
                 match got {
                     Some(0) => break,
                     Some(got) => buffer = buffer.get_mut(got..).unwrap_or(&mut []),
-                    // Waits. What it brings is taken by the next turn.
+                    // Waits. The next turn takes what has arrived.
                     None if self.more(py)? => {}
                     None => break,
                 }
@@ -217,7 +219,7 @@ impl Input {
     /// One line up to `limit` bytes, with its newline; empty at the end.
     fn line(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<u8>> {
         self.check_open()?;
-        // Piece by piece from now on.
+        // From here on piece by piece.
         drop(self.take_whole(py, 0));
         let mut line = Vec::new();
         loop {
@@ -241,8 +243,8 @@ impl Input {
     }
 }
 
-/// A process that the app forked reads what is here, but not from the connection: that is its
-/// parent's, whose bytes would be lost.
+/// Fails in a process that the app has forked. It may read what was received, but not from the
+/// connection, which belongs to its parent: the parent would lose those bytes.
 fn check_not_forked() -> PyResult<()> {
     if is_forked_child() {
         Err(PyOSError::new_err(
@@ -294,7 +296,8 @@ impl Input {
         py: Python<'py>,
         hint: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        // As io.IOBase: a hint of 0 or less means no limit; the line that crosses it is the last.
+        // As in io.IOBase: a hint of 0 or less means no limit; the line that exceeds it is the
+        // last.
         let limit = size(hint)?.filter(|hint| *hint > 0).unwrap_or(u64::MAX);
         let lines = PyList::empty(py);
         let mut total: u64 = 0;

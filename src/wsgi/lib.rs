@@ -1,5 +1,5 @@
-//! PEP 3333: one exchange with the app, from the environ to the last byte of the response. Knows
-//! the channel of one connection, not the loop that waits for connections. Called by `worker`.
+//! PEP 3333: one exchange with the app, from the environ to the last byte of the response. It knows
+//! the channel of one connection, not the event loop. Called by `worker`.
 //!
 //! All that a request needs is owned by its request slot: an [`EnvironBuilder`] and an
 //! [`ExchangeSlot`]. The [`WsgiApp`] is shared. One exception: [`close_flag`] is for the whole

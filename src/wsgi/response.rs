@@ -15,33 +15,34 @@ use super::violation::WsgiViolation;
 use rcorn_connection::Channel;
 use rcorn_connection::Flush;
 
-/// The worker leaves after its last requests: responses whose head is not sent yet close their
-/// connections. One for the process, because a signal handler sets it.
+/// Set when the worker leaves: responses whose head is not sent yet close their connections. There
+/// is one per process, because a signal handler sets it.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The flag that makes every response of this process close its connection once it is set: for a
+/// The flag that makes every response of this process close its connection once it is set, for a
 /// signal handler.
 #[must_use]
 pub fn close_flag() -> &'static AtomicBool {
     &CLOSING
 }
 
-/// What the request demands of its response.
+/// What the request requires of its response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseConstraints {
     /// HEAD: no body, whatever the app gives.
     pub head_only: bool,
-    /// HTTP/1.1: chunks are understood.
+    /// HTTP/1.1: the client understands chunks.
     pub http11: bool,
-    /// The client and the worker are willing to go on after this response.
+    /// The client and the worker can keep the connection after this response.
     pub keep_alive: bool,
-    /// Responses to other clients follow at once: a complete one may leave with them.
+    /// Responses to other clients follow at once: a complete response may be sent together with
+    /// them.
     pub coalesce: bool,
     /// The client wants to speak another protocol: the app may take the connection.
     pub offers_socket: bool,
 }
 
-/// How far a response has come.
+/// The state of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// There is no request.
@@ -72,14 +73,14 @@ impl CommonHeaders {
     }
 }
 
-/// The state of one response; its buffers are used again for the next.
+/// The state of one response; its buffers are reused for the next.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(crate) stage: Stage,
     constraints: ResponseConstraints,
     channel: Option<Channel>,
     declaration: Declaration,
-    /// The body, from when the head is complete.
+    /// The body, once the head is complete.
     body: BodyCounter,
     /// The body is complete: nothing may follow it, not even from its `close()`.
     complete: bool,
@@ -110,11 +111,10 @@ impl Response {
         self.complete = false;
     }
 
-    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first.
-    /// Nothing of a declaration that is refused is sent: the server's error page takes its
-    /// place.
+    /// Takes status and fields from the app. A second call (with `exc_info`) replaces the first. If
+    /// a declaration is refused, nothing of it is sent: the server sends its error page instead.
     ///
-    /// Runs no code of the app: the response is locked meanwhile.
+    /// Runs no code of the app, because the response is locked.
     pub(super) fn declare<'py>(
         &mut self,
         status: &Bound<'py, PyAny>,
@@ -150,7 +150,7 @@ impl Response {
         self.channel.clone().filter(|_| self.constraints.http11)
     }
 
-    /// Ends with its request. Calls of `start_response` or `write` fail from now on.
+    /// Ends the response with its request. From now on calls of `start_response` and `write` fail.
     pub(super) fn end(&mut self) {
         self.stage = Stage::Idle;
         self.channel = None;
@@ -169,12 +169,12 @@ impl Response {
         Ok(channel)
     }
 
-    /// The status that was declared; 0 before.
+    /// The status that was declared; 0 before that.
     pub(super) fn status(&self) -> u16 {
         self.declaration.status
     }
 
-    /// How much of the body was sent, and what lacks of it or was too much.
+    /// How much of the body was sent, and by how much it was too short or too long.
     pub(super) fn body(&self) -> &BodyCounter {
         &self.body
     }
@@ -205,7 +205,7 @@ impl Response {
         &self.declaration.head
     }
 
-    /// Takes them out, to be given back by [`Self::return_head`].
+    /// Takes them out. [`Self::return_head`] gives them back.
     pub(super) fn take_head(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.declaration.head)
     }
@@ -257,7 +257,7 @@ impl Response {
             self.declaration.head.extend_from_slice(&common.date);
         }
         // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112
-        // 9.3).
+        // section 9.3).
         if !self.keeps_connection() {
             self.declaration
                 .head
@@ -277,15 +277,15 @@ impl Response {
 }
 
 impl Response {
-    /// Counts `given` bytes; gives how many of them are to be sent.
+    /// Counts `given` bytes; returns how many of them are to be sent.
     fn take(&mut self, given: usize) -> usize {
         let take = self.body.take(u64::try_from(given).unwrap_or(u64::MAX));
-        // It is not more than was given.
+        // It is at most the number of bytes given.
         usize::try_from(take).unwrap_or(given)
     }
 
-    /// Prepares to send one part of the body. The channel is given back for sending without the
-    /// lock.
+    /// Prepares to send one part of the body. Returns the channel, so that the part is sent without
+    /// the lock.
     pub(super) fn part(
         &mut self,
         given: usize,
@@ -316,7 +316,7 @@ impl Response {
         Ok((channel, fragment))
     }
 
-    /// When a response leaves whose first part sends `take` bytes: with others, if that is all of
+    /// When to flush a response whose first part sends `take` bytes: with others, if that is all of
     /// it.
     fn flush(&self, take: usize) -> Flush {
         let coalesce = self.constraints.coalesce
@@ -369,7 +369,7 @@ impl Response {
         self.declaration.head.truncate(whole.head_end);
     }
 
-    /// Prepares to send a file of `size` bytes; gives how many of them to send.
+    /// Prepares to send a file of `size` bytes; returns how many of them to send.
     pub(super) fn file(
         &mut self,
         size: u64,
@@ -381,7 +381,7 @@ impl Response {
             fragment.head = std::mem::take(&mut self.declaration.head);
         }
         if self.body.framing() == BodyFraming::Chunked {
-            // Can only be when write() was used before: the caller iterates then.
+            // Only after write(): then the caller iterates.
             return None;
         }
         // A file that is longer than declared is sent in part.
@@ -390,20 +390,20 @@ impl Response {
         Some((channel, fragment, take))
     }
 
-    /// Endpoints the body: an unsent head, or the last chunk.
+    /// Ends the body: prepares the head if it is unsent, or the last chunk.
     pub(super) fn finish(&mut self, common: &CommonHeaders) -> Option<(Channel, Fragment)> {
         let mut fragment = Fragment::default();
         match self.stage {
             Stage::Headed => {
-                // For HEAD the length of what GET would give is not known: say nothing (RFC 9110
-                // 9.3.2).
+                // For HEAD the length that GET would have is not known, so no length is sent (RFC
+                // 9110 section 9.3.2).
                 self.complete_head(Some(0), common);
                 fragment.head = std::mem::take(&mut self.declaration.head);
             }
             Stage::Streaming if self.body.framing() == BodyFraming::Chunked => {
                 fragment.chunk = ChunkLine::last();
             }
-            // Parts may wait for their next one.
+            // Parts may wait for the next one.
             Stage::Streaming => {}
             Stage::Idle | Stage::Open | Stage::Taken => return None,
         }

@@ -16,8 +16,8 @@ use super::start::Exchange;
 /// `start_response` and of `wsgi.early_hints`.
 const OWN_REFERENCES: isize = 3;
 
-/// The exchange of one request slot. It is used again while nobody else holds it: an app that keeps
-/// `start_response` gets to keep it, and the next request gets a new exchange.
+/// The exchange of one request slot. It is reused as long as nobody else holds it. If an app keeps
+/// `start_response`, the next request gets a new exchange.
 #[derive(Debug)]
 pub struct ExchangeSlot {
     exchange: Py<Exchange>,
@@ -55,13 +55,13 @@ impl ExchangeSlot {
         self.exchange.get().common_headers().clone()
     }
 
-    /// Sets them: once a second, because one of them is the date.
+    /// Sets them. Called once a second, because one of them is the date.
     pub fn set_common_headers(&self, server: &[u8], date: &[u8]) {
         self.exchange.get().common_headers().set(server, date);
     }
 
-    /// Shows the status line and fields of the last response, as they were sent, to code that may
-    /// do anything: nothing is locked meanwhile.
+    /// Passes the status line and fields of the last response, as they were sent, to `read`. No
+    /// lock is held, so `read` may run any code.
     pub fn with_response_head<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         let head = self.exchange.get().response().take_head();
         let result = read(&head);

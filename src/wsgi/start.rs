@@ -1,5 +1,5 @@
 //! `start_response` and `write` (PEP 3333 "The `start_response()` Callable"): two built-in
-//! functions that are bound to one object, which holds the state of the response.
+//! functions, bound to one object that has the state of the response.
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use rcorn_connection::{Channel, WriteOffload};
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Exchange {
-    // Never locked while the GIL is released or code of the app runs: it would wait for itself.
+    // Never locked while the GIL is released or code of the app runs, which would be a deadlock.
     response: Mutex<Response>,
     common_headers: Mutex<CommonHeaders>,
     offload: Arc<dyn WriteOffload>,
@@ -35,7 +35,7 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 const MAX_CHUNK_FRAME_BYTES: usize = 8;
 
 impl Exchange {
-    /// No request is in hand.
+    /// An exchange without a request.
     pub(super) fn new(common_headers: CommonHeaders, offload: Arc<dyn WriteOffload>) -> Self {
         Self {
             response: Mutex::default(),
@@ -49,12 +49,12 @@ impl Exchange {
         bind_builtin::<StartResponse>(this.as_any())
     }
 
-    /// What sends waiting parts while the app goes on.
+    /// The object that sends waiting parts while the app runs.
     pub(super) fn offload(&self) -> &Arc<dyn WriteOffload> {
         &self.offload
     }
 
-    /// The response in hand.
+    /// The current response.
     pub(super) fn response(&self) -> MutexGuard<'_, Response> {
         self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,7 +69,7 @@ impl Exchange {
     /// Sends one part of the body.
     pub(super) fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
         end_forked_child(py, None);
-        // PEP 3333: the head waits for the first byte that is really there.
+        // The head is sent with the first byte of the body that is not empty (PEP 3333).
         if part.is_empty() && self.response().stage != Stage::Idle {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl Exchange {
         if !fragment.begins() && part.len() <= MAX_HELD_PART_BYTES {
             let here = fragment.hold(&channel, part);
             if here <= MAX_HELD_BYTES {
-                // Nothing waited before this part: nobody sends what waits yet.
+                // Nothing waited before this part, so nobody has been asked to send it.
                 if here.saturating_sub(part.len()) <= MAX_CHUNK_FRAME_BYTES {
                     self.offload.send_soon(&channel);
                 }
@@ -109,7 +109,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Lets a response leave soon that the kernel may keep.
+    /// Has a response flushed soon that the kernel may keep.
     pub(super) fn flush_soon(&self, channel: &Channel) {
         self.offload.flush_soon(channel);
     }
@@ -155,7 +155,8 @@ impl Builtin for StartResponse {
                 }
             }
             Stage::Streaming => {
-                // Too late to replace anything: the app's own exception goes on (PEP 3333).
+                // It is too late to replace the head: the app's own exception is raised again (PEP
+                // 3333).
                 return Err(match exc_info {
                     Some(info) => traceback::from_exc_info(&info)?,
                     None => WsgiViolation::Twice.into(),
@@ -163,7 +164,7 @@ impl Builtin for StartResponse {
             }
         }
         let declared = exchange.get().response().declare(&status, &fields);
-        // Not locked any more: the error's text is made by code of the app.
+        // The lock is released here, because code of the app makes the text of the error.
         declared.map_err(Refused::into_error)?;
         bind_builtin::<Write>(this)
     }

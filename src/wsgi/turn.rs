@@ -1,22 +1,22 @@
-//! Which of several threads receives from a connection: one at a time.
+//! Lets one of several threads at a time receive from a connection.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a thread waits for another one's turn before it looks at the order to leave, which it
-/// cannot be woken for.
+/// How long a thread waits for the turn of another before it checks for the order to leave, which
+/// does not wake it.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// The turn to receive from a connection, and to wait for it. If a thread took the last bytes
-/// between another one's look at the socket and its wait, that one would wait for bytes that never
-/// come.
+/// The turn to receive from a connection, and to wait for it. Without it, a thread could take the
+/// last bytes after another one has found none and before that one waits: it would wait for bytes
+/// that never arrive.
 #[derive(Debug, Default)]
 pub(super) struct ReceivingTurn {
     is_taken: Mutex<bool>,
     freed: Condvar,
 }
 
-/// A turn that was taken. Others may take theirs when it is dropped.
+/// A turn that was taken. When it is dropped, another thread may take its turn.
 #[derive(Debug)]
 pub(super) struct Turn<'a>(&'a ReceivingTurn);
 
@@ -24,7 +24,8 @@ impl ReceivingTurn {
     /// Takes the turn, unless another thread has it.
     pub(super) fn take(&self) -> Option<Turn<'_>> {
         let was_taken = std::mem::replace(&mut *self.lock(), true);
-        // Not `then_some`: a turn that is made and dropped is given up.
+        // Not `then_some`, which would make a turn and drop it, and so end the turn of another
+        // thread.
         (!was_taken).then(|| Turn(self))
     }
 

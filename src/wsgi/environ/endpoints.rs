@@ -13,7 +13,7 @@ pub struct Endpoints {
     pub address: Py<PyString>,
     /// `REMOTE_PORT`, for TCP.
     pub port: Option<Py<PyString>>,
-    /// Whether the client's forwarding headers are believed.
+    /// Whether the client's forwarding headers are trusted.
     pub trusted: bool,
     /// The listener that accepted it, by its place in `bind`.
     pub listener: usize,
@@ -21,7 +21,7 @@ pub struct Endpoints {
     pub proxy: Option<ProxyEndpoints>,
 }
 
-/// What gunicorn tells of a PROXY header, beside the client's address.
+/// What gunicorn passes to the app of a PROXY header, beside the client's address.
 #[derive(Debug)]
 pub struct ProxyEndpoints {
     /// `PROXY_PROTOCOL`: `TCP4` or `TCP6`.

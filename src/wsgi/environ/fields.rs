@@ -1,4 +1,4 @@
-//! The header fields of a request as environ keys: which are dropped, joined, believed.
+//! The header fields of a request as environ keys: which are dropped, joined, trusted.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::names::NameCache;
 use super::values::ValueCache;
 
-/// What a trusted proxy says of the target.
+/// What a trusted proxy says about the target.
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
     pub(super) script: Option<Vec<u8>>,
@@ -61,7 +61,7 @@ impl FieldWriter {
             .filter(move |(name, _)| self.rules.is_visible(name, trusted))
     }
 
-    /// Sets the keys of all fields; gives what a trusted peer's fields override.
+    /// Sets the keys of all fields; returns what a trusted peer's fields override.
     pub(super) fn set(
         &mut self,
         py: Python<'_>,
@@ -83,7 +83,7 @@ impl FieldWriter {
             }
         }
         if let Some(authority) = head.authority {
-            // RFC 9112 section 3.2.2: Host is ignored then.
+            // Then Host is ignored (RFC 9112 section 3.2.2).
             let host = values.get(py, authority.of(bytes))?;
             environ.set_item(&keys.host, host)?;
         }
@@ -93,8 +93,8 @@ impl FieldWriter {
         Ok(overrides)
     }
 
-    /// One field; gives whether it says that the client came by https, if it says anything about
-    /// that.
+    /// Sets one field; returns whether it says that the client used https, if it says anything
+    /// about that.
     fn set_field(
         &mut self,
         py: Python<'_>,

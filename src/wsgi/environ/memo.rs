@@ -1,4 +1,4 @@
-//! The environ of the last request, for the next one with the same fields.
+//! Keeps the environ of the last request for the next one with the same fields.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -7,14 +7,15 @@ use rcorn_http::Head;
 
 use super::Endpoints;
 
-/// What two requests must have in common for one's environ to be made from the other's.
+/// What two requests must have in common, so that the environ of one can be made from that of the
+/// other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Likeness {
     /// Which fields there are ([`Head::serial`]). Heads with fields have one above 0.
     serial: u64,
     listener: usize,
     trusted: bool,
-    /// The keys of a PROXY header must not come to a client without one.
+    /// A client without a PROXY header must not get the keys of one.
     proxied: bool,
 }
 
@@ -29,11 +30,11 @@ impl Likeness {
     }
 }
 
-/// Remembers one request. Its environ is kept when its fields came for the second time: then they
-/// are likely to come again, and a copy pays.
+/// Remembers one request. Its environ is kept if the same fields have come twice: then they are
+/// likely to come again, and the copy pays.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    /// `None`: no request that may be used again.
+    /// `None`: the last request cannot be reused.
     likeness: Option<Likeness>,
     /// The request line.
     line: Vec<u8>,
@@ -56,7 +57,7 @@ impl Memo {
         self.environ = Some(environ.unbind());
     }
 
-    /// Sets the request line of the environ that is kept; whether it is another one.
+    /// Sets the request line of the environ that is kept; returns whether it is a different one.
     pub(super) fn set_line(&mut self, line: &[u8]) -> bool {
         let is_new = self.line != line;
         if is_new {
@@ -66,7 +67,7 @@ impl Memo {
         is_new
     }
 
-    /// Remembers a request whose fields are new; `None`: one that the next cannot be made from.
+    /// Remembers a request whose fields are new; `None`: one that cannot be reused.
     pub(super) fn replace(&mut self, likeness: Option<Likeness>) {
         self.likeness = likeness;
         self.environ = None;

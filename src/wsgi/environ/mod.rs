@@ -1,6 +1,6 @@
 //! Head, peer and listener → the environ dict (PEP 3333 "environ Variables", RFC 3875 names). What
-//! is the same for all requests of a listener is copied from a template; what was the same in the
-//! last request is copied from that one.
+//! all requests of a listener have in common is copied from a template; what the last request had
+//! in common is copied from its environ.
 
 mod endpoints;
 mod error;
@@ -34,8 +34,8 @@ pub use error::EnvironError;
 pub use template::EnvironObjects;
 pub use variables::Variables;
 
-/// Builds the environs of a request slot. Everything it remembers is its own: two slots have two of
-/// these.
+/// Builds the environs of a request slot. It shares nothing that it remembers: each slot has its
+/// own.
 #[derive(Debug)]
 pub struct EnvironBuilder {
     keys: Keys,
@@ -47,7 +47,7 @@ pub struct EnvironBuilder {
 }
 
 impl EnvironBuilder {
-    /// For the requests of these listeners.
+    /// A builder for the requests of these listeners.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl EnvironBuilder {
     }
 
     /// The names and values of the header fields that an environ is made of, without those that it
-    /// ignores: to others, too, they must not exist. `bytes`: what the places of `head` are in;
+    /// ignores: hooks must not see those either. `bytes`: what the places of `head` are in;
     /// `trusted`: [`Endpoints::trusted`].
     pub fn visible_fields<'a>(
         &'a self,
@@ -114,7 +114,8 @@ impl EnvironBuilder {
         let line = bytes.get(..head.block.start()).unwrap_or(&[]);
         if is_like && let Some(kept) = self.memo.take_environ(py) {
             if self.memo.set_line(line) {
-                // In the copy that is kept: the next request is likely to be like this one.
+                // Changes the copy that is kept, because the next request is likely to be like this
+                // one.
                 let (keys, values) = (&self.keys, &mut self.values);
                 self.target
                     .set(py, &kept, (keys, values), (bytes, head), None)?;
@@ -185,7 +186,7 @@ impl EnvironBuilder {
         Ok((environ, overrides))
     }
 
-    /// A unix socket has no name or port of its own: those that the client asked for.
+    /// Sets the name and port that the client asked for, since a unix socket has none.
     fn set_unix_server(
         &mut self,
         py: Python<'_>,
@@ -205,9 +206,9 @@ impl EnvironBuilder {
         environ.set_item(&self.keys.server_port, self.values.get(py, port)?)
     }
 
-    /// The environ of a request whose head was made from variables (uwsgi): what the proxy says of
-    /// the request is put in as it was said, beside the header fields, which are treated as
-    /// over HTTP.
+    /// The environ of a request whose head was made from variables (uwsgi). What the proxy says
+    /// about the request is set unchanged, beside the header fields, which are treated as over
+    /// HTTP.
     ///
     /// # Errors
     ///
@@ -222,13 +223,13 @@ impl EnvironBuilder {
         input: Option<&Bound<'py, Input>>,
     ) -> Result<Bound<'py, PyDict>, EnvironError> {
         let (environ, _none) = self.begin(py, bytes, head, endpoints)?;
-        // How the client came is the proxy's word, not that of a header field, which the client
-        // might have sent.
+        // The proxy says which scheme the client used, not a header field, which the client may
+        // have sent.
         if let Some(https) = variables.is_https() {
             let scheme = if https { "https" } else { "http" };
             environ.set_item(&self.keys.scheme, scheme)?;
         }
-        // Of an address without a port, the port would be another's.
+        // Without a port in the address, the port would be that of another address.
         if variables.get(b"REMOTE_ADDR").is_none() {
             endpoints.set(py, &environ, &self.keys)?;
         }

@@ -11,8 +11,8 @@ use rcorn_http::environ::{FieldRules, Meaning, environ_key};
 use rcorn_http::hash::FxHasher;
 use rcorn_python::text;
 
-/// How many names are kept; more than any honest set of clients uses. A flood of odd names costs
-/// time, never memory.
+/// How many names are kept: more than real clients use. A flood of different names costs time,
+/// never memory.
 const MAX_NAMES: usize = 512;
 
 /// A field name that was seen.
@@ -22,7 +22,8 @@ pub(super) struct Name {
     pub(super) key: Py<PyString>,
     /// What it means.
     pub(super) meaning: Meaning,
-    /// The same for all spellings of one key: finds repeated fields without asking the dict.
+    /// The same for all spellings of one key. It finds repeated fields without a look-up in the
+    /// dict.
     pub(super) number: usize,
 }
 

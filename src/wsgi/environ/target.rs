@@ -59,8 +59,8 @@ impl TargetWriter {
     }
 
     /// Sets `SCRIPT_NAME` and `PATH_INFO` of a request that came as variables: as they were given,
-    /// if a script name was. Otherwise the path is looked at as over HTTP, where the process's
-    /// own `SCRIPT_NAME` says which part of it is the app's.
+    /// if a script name was. Otherwise the path is split as over HTTP: the process's own
+    /// `SCRIPT_NAME` says which part of it is the app's.
     pub(super) fn set_given(
         &mut self,
         py: Python<'_>,
@@ -83,7 +83,7 @@ impl TargetWriter {
         self.set_path(py, environ, (keys, values), None)
     }
 
-    /// Sets `SCRIPT_NAME`, the process's own unless one is given, and the part of the path behind
+    /// Sets `SCRIPT_NAME`, the process's own unless one is given, and the part of the path after
     /// it.
     fn set_path(
         &self,

@@ -1,4 +1,4 @@
-//! Values that come again and again, as `str` objects.
+//! A cache of values of header fields, as `str` objects.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -6,7 +6,7 @@ use pyo3::types::PyString;
 use rcorn_http::hash::slot_of;
 use rcorn_python::text;
 
-/// The cache has `2^SLOT_BITS` slots. A flood of odd values costs time, never memory.
+/// The cache has `2^SLOT_BITS` slots. A flood of different values costs time, never memory.
 const SLOT_BITS: u32 = 10;
 /// The longest value that is kept.
 const MAX_VALUE_BYTES: usize = 256;

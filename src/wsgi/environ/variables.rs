@@ -26,9 +26,9 @@ impl<'a> Variables<'a> {
         Some(found.value.of(self.bytes)).filter(|value| !value.is_empty())
     }
 
-    /// Whether the client came by https, if the proxy says so or the contrary. Each name is
-    /// somebody's custom: nginx sends `REQUEST_SCHEME`, and `HTTPS` when it is `on`;
-    /// `UWSGI_SCHEME` is for uWSGI.
+    /// Whether the client came by https, if the proxy says so or the contrary. There is no standard
+    /// name: nginx sends `REQUEST_SCHEME`, and `HTTPS` when it is `on`; `UWSGI_SCHEME` is for
+    /// uWSGI.
     pub(super) fn is_https(&self) -> Option<bool> {
         if let Some(https) = self.get(b"HTTPS") {
             let yes = [&b"on"[..], b"1", b"true"];
@@ -40,7 +40,7 @@ impl<'a> Variables<'a> {
         Some(scheme.eq_ignore_ascii_case(b"https"))
     }
 
-    /// Sets all variables that are no header fields.
+    /// Sets all variables that are not header fields.
     pub(super) fn set_given(
         self,
         py: Python<'_>,
@@ -51,7 +51,7 @@ impl<'a> Variables<'a> {
             let name = variable.name.of(self.bytes);
             let value = variable.value.of(self.bytes);
             let elsewhere = match name {
-                // Set from the head, which is what counts.
+                // The head sets these.
                 b"REQUEST_METHOD" | b"CONTENT_TYPE" | b"CONTENT_LENGTH" | b"RAW_URI"
                 | b"PATH_INFO" | b"SCRIPT_NAME" => true,
                 // PEP 3333: these are never empty.
