@@ -122,7 +122,15 @@ settings! {
 
     /// The number of threads in which a worker runs requests. Only 1 is possible: a worker runs one
     /// request at a time. For more requests at a time, raise `workers`.
-    threads: u32 = 1 => Workers, Reload, flag "threads";
+    threads: u32 = 1 => Workers, Reload, bounds Bounds::between(0, 1024), flag "threads";
+
+    /// How long a request may wait for a free thread; 0 disables the limit. One that waits longer is
+    /// answered with status 503 and `Retry-After`.
+    queue_timeout: Seconds = Seconds::new(0) => Workers, Reload, flag "queue-timeout";
+
+    /// How long a thread may run Python while others wait to. 0 leaves Python's own value, 5
+    /// milliseconds (`sys.setswitchinterval`).
+    switch_interval: Seconds = Seconds::new(0) => Workers, Reload, flag "switch-interval";
 
     /// Replace a worker after this many requests; 0 disables the limit.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
@@ -156,6 +164,10 @@ settings! {
     /// gets a 500 if nothing was sent, and the worker is replaced. After this time, or when C code
     /// never returns, the worker is killed. 0 kills it without the exception.
     abort_timeout: Seconds = Seconds::new(3) => Workers, Reload, flag "abort-timeout";
+
+    /// Whether a worker with threads serves on if the exception has ended the request that exceeded
+    /// `timeout`. Otherwise it is replaced.
+    survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
