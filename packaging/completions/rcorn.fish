@@ -121,7 +121,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app 
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-preload -d 'The opposite of --preload.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload -d 'Reload whenever one of the app\'s Python files changes. For development: an app that cannot be imported answers with its traceback until the next change.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reuse-port -d 'Bind with SO_REUSEPORT, so that other processes may bind the same address. The workers share one listening socket all the same.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -l survive-timeout -d 'Whether a worker with threads serves on if the exception has ended the request that exceeded timeout. Otherwise it is replaced.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l survive-timeout -d 'Let a worker with threads serve on after a request that exceeded timeout.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-require-host -d 'Refuse HTTP/1.1 requests without a Host field. --no-require-host accepts them.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-obsolete-folding -d 'Accept header fields that continue on the next line (RFC 9112, section 5.2).'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-method -d 'Accept unusual methods: in lower case, with #, or not of 3 to 20 characters.'

@@ -165,8 +165,9 @@ settings! {
     /// never returns, the worker is killed. 0 kills it without the exception.
     abort_timeout: Seconds = Seconds::new(3) => Workers, Reload, flag "abort-timeout";
 
-    /// Whether a worker with threads serves on if the exception has ended the request that exceeded
-    /// `timeout`. Otherwise it is replaced.
+    /// Let a worker with threads serve on after a request that exceeded `timeout`.
+    ///
+    /// It does if the exception has ended the request. By default it is replaced.
     survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
     /// Kill a worker that is not ready after this time; 0 disables the limit.
