@@ -271,8 +271,8 @@ impl RequestHandler {
         Ok((served, hooked))
     }
 
-    /// What to answer if there is no environ to call the app with: the request is refused, or the
-    /// server has failed.
+    /// What to answer if the app was not called: the request is refused, or the environ or
+    /// `start_response` could not be made.
     fn without_environ<'py>(error: &EnvironError) -> Answered<'py> {
         let (error, refusal) = match error {
             EnvironError::Scheme => (None, Some(Refusal::Scheme)),

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use rcorn_app::import::import;
+use rcorn_connection::Listener;
 use rcorn_link::report;
 use rcorn_link::{Failure, Report};
 use rcorn_log as log;
@@ -120,6 +121,7 @@ impl From<PyErr> for BootError {
     }
 }
 
+/// Everything before the first request.
 fn boot<'a>(
     py: Python<'_>,
     spec: &'a WorkerSpec<'_>,
@@ -129,23 +131,14 @@ fn boot<'a>(
     if !adoption::wait(spec.start.arbiter)? {
         return Err(BootError::Orphaned);
     }
-    let settings = &spec.start.settings;
-    if let Some(cell) = spec.scoreboard.cell(spec.cell) {
-        cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
-    }
-    let counters = spec.scoreboard.counters(spec.cell);
-    log::count_lost(move || counters.count(Metric::LostLogRecords));
-    sys::process::set_title(&format!("rcorn: worker [{}]", settings.process_name()));
-    sys::fork::mark_forks()?;
-    keep_private(&spec.reports);
-    stack_dump::register(py, spec.stack_dump.as_fd())?;
-    log::info(format_args!("Booting worker with pid: {}", pid()));
+    register(py, spec)?;
     if let Some(hooks) = &spec.hooks {
         orders::unblock_for_hook()?;
         let called = hooks.post_fork(py, pid());
         orders::block()?;
         called.map_err(BootError::Failed)?;
     }
+    let settings = &spec.start.settings;
     let app = if let Some(app) = app {
         app.into_bound(py)
     } else {
@@ -154,43 +147,65 @@ fn boot<'a>(
         import(py, settings, spec.reports.as_fd()).map_err(BootError::Failed)?
     };
     // After the import, because it may have installed handlers of its own.
-    let start = spec.start;
-    let listeners = setup::listeners(start)?;
-    for listener in &listeners {
-        keep_private(&*listener.socket);
-    }
-    let sockets = listeners
-        .iter()
-        .map(|listener| Arc::clone(&listener.socket));
-    let abort = abort_order(py, spec)?;
-    let is_aborted_at_once = abort.is_none();
-    let sockets = sockets.collect();
-    let orders = Orders::install_worker_handlers(py, start.arbiter, sockets, abort.as_ref())?;
+    let listeners = setup::listeners(spec.start)?;
+    let orders = take_orders(py, spec, &listeners)?;
     let app = match &spec.hooks {
-        Some(hooks) => {
-            if is_aborted_at_once {
-                hooks.install_abort_handler(py)?;
-            }
-            hooks
-                .post_worker_init(py, &app)
-                .map_err(BootError::Failed)?
-        }
+        Some(hooks) => hooks
+            .post_worker_init(py, &app)
+            .map_err(BootError::Failed)?,
         None => app,
     };
-    let mut event_loop = EventLoop::new(py, spec, app, orders, listeners)?;
+    let mut event_loop = setup::event_loop(py, spec, app, orders, listeners)?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {
         reload_probe::probe(py, &mut event_loop, path).map_err(BootError::Failed)?;
     }
-    report(
-        spec.reports.as_fd(),
-        &Report::Ready {
-            id: spec.id,
-            pid: pid(),
-        },
-    )?;
+    let ready = Report::Ready {
+        id: spec.id,
+        pid: pid(),
+    };
+    report(spec.reports.as_fd(), &ready)?;
     Ok(event_loop)
+}
+
+/// Makes the process known as this worker: in the scoreboard, in the process list, in the log and
+/// to who asks it for its stacks.
+fn register(py: Python<'_>, spec: &WorkerSpec<'_>) -> Result<(), BootError> {
+    let start = spec.start;
+    if let Some(cell) = spec.scoreboard.cell(spec.cell) {
+        cell.register(spec.id, pid().cast_unsigned(), start.generation);
+    }
+    let counters = spec.scoreboard.counters(spec.cell);
+    log::count_lost(move || counters.count(Metric::LostLogRecords));
+    let title = format!("rcorn: worker [{}]", start.settings.process_name());
+    sys::process::set_title(&title);
+    sys::fork::mark_forks()?;
+    keep_private(&spec.reports);
+    stack_dump::register(py, spec.stack_dump.as_fd())?;
+    log::info(format_args!("Booting worker with pid: {}", pid()));
+    Ok(())
+}
+
+/// Installs the handlers of the worker's orders. From now on the app must not close the
+/// `listeners`.
+fn take_orders(
+    py: Python<'_>,
+    spec: &WorkerSpec<'_>,
+    listeners: &[Listener],
+) -> Result<Orders, BootError> {
+    let sockets = listeners.iter().map(|listener| {
+        keep_private(&*listener.socket);
+        Arc::clone(&listener.socket)
+    });
+    let sockets = sockets.collect();
+    let abort = abort_order(py, spec)?;
+    let arbiter = spec.start.arbiter;
+    let orders = Orders::install_worker_handlers(py, arbiter, sockets, abort.as_ref())?;
+    if let Some(hooks) = spec.hooks.as_ref().filter(|_| abort.is_none()) {
+        hooks.install_abort_handler(py)?;
+    }
+    Ok(orders)
 }
 
 /// What SIGABRT does: `None` with `abort_timeout: 0`.

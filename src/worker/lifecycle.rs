@@ -96,9 +96,10 @@ impl<'a> Lifecycle<'a> {
         !self.quits() && !self.must_begin_to_leave()
     }
 
-    /// Follows the order to leave; returns the reason.
+    /// Follows the order to leave; returns the reason. Called again if an ABRT comes later.
     pub(super) fn begin_to_leave(&mut self, now: Monotonic) -> Leaving {
-        // The parent's death sends TERM, too; then nobody else drains the queue.
+        // The parent's death sends TERM, too. Then the handler has closed the listening sockets:
+        // there is no accept queue to serve, whatever the stop mode.
         let leaving = if self.orders.abort() {
             Leaving::Aborted
         } else if nix::unistd::getppid().as_raw() != self.arbiter {

@@ -47,7 +47,8 @@ pub fn block() -> io::Result<()> {
     Ok(SigSet::from_iter(WORKER_SIGNALS).thread_block()?)
 }
 
-/// Undoes [`block`]. Other signals that the app blocks stay blocked.
+/// Lets the orders to a worker in, whoever has blocked them. Other signals that the app blocks stay
+/// blocked.
 ///
 /// # Errors
 ///
@@ -92,9 +93,9 @@ fn repeat_swallowed() -> io::Result<()> {
     Ok(())
 }
 
-/// Ignores orders in a template, but remembers a reopen for the worker that it becomes. A signal to
-/// the whole process group (by a terminal, or `stopasgroup`) is meant for the arbiter, which ends
-/// its templates.
+/// Swallows orders in a template. A signal to the whole process group (by a terminal, or
+/// `stopasgroup`) is meant for the arbiter, which ends its templates. What was swallowed is noted:
+/// a worker that is forked here gets the reopen ([`forget_orders_of_template`]).
 ///
 /// # Errors
 ///
@@ -104,7 +105,9 @@ pub fn ignore_in_template() -> io::Result<()> {
     ignore_arbiter_signals()
 }
 
-/// Lets an order to leave end a worker that still imports its app: it holds no connection.
+/// Gives the orders to leave their default action in a worker that is about to import its app: it
+/// holds no connection, so they end it at once. Those that came before end it here. A reopen is
+/// still only noted.
 ///
 /// # Errors
 ///
@@ -147,8 +150,8 @@ pub(super) struct Orders {
 
 impl Orders {
     /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. Call it
-    /// after the import of the app, which may have installed others: those run, too, except that of
-    /// SIGINT (`import signal` alone installs one).
+    /// after the import of the app, which may have installed others: those run, too, except those
+    /// of SIGINT (`import signal` alone installs one) and SIGABRT. SIGPIPE is ignored.
     ///
     /// `abort`: what SIGABRT does; `None`: it kills at once.
     ///
@@ -168,6 +171,27 @@ impl Orders {
         block()?;
         let hook = abort.map(|abort| &abort.hook);
         call::catch_interrupts(py, hook).map_err(io::Error::other)?;
+        let (orders, waker) = Self::new()?;
+        let orphaned = WhenOrphaned {
+            parent: arbiter,
+            sockets: listeners,
+            null: File::open("/dev/null")?.into(),
+        };
+        orders.install_drain(&waker, orphaned)?;
+        orders.install_reopen(&waker)?;
+        orders.install_quit(&waker)?;
+        for number in ARBITER_SIGNALS.into_iter().chain(APP_SIGNALS) {
+            wake_for_app(number, &waker)?;
+        }
+        signal::ignore(Signal::SIGPIPE)?;
+        orders.install_abort(&waker, abort)?;
+        repeat_swallowed()?;
+        unblock()?;
+        Ok(orders)
+    }
+
+    /// No order yet; and what wakes the loop.
+    fn new() -> io::Result<(Self, Waker)> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
@@ -180,58 +204,54 @@ impl Orders {
             _private: PrivateMark::new(&wake),
             wake,
         };
-        let wake = || -> io::Result<SendByte> {
-            // A full socket means that the loop will wake anyway.
-            let to = OwnedFd::from(waker.try_clone()?);
-            // The handler stands to the end of the process.
-            keep_private(&to);
-            Ok(SendByte { to, byte: 1 })
-        };
-        let orphaned = WhenOrphaned {
-            parent: arbiter,
-            sockets: listeners,
-            null: File::open("/dev/null")?.into(),
-        };
-        let drain = (SetFlag(Arc::clone(&orders.drain)), close_flag());
-        install(Signal::SIGTERM, (drain, orphaned, wake()?))?;
-        let reopen = SetFlag(Arc::clone(&orders.reopen));
-        install(Signal::SIGUSR1, (reopen, wake()?))?;
+        Ok((orders, Waker(waker)))
+    }
+
+    fn install_drain(&self, waker: &Waker, orphaned: WhenOrphaned) -> io::Result<()> {
+        let drain = (SetFlag(Arc::clone(&self.drain)), close_flag());
+        install(Signal::SIGTERM, (drain, orphaned, waker.action()?))
+    }
+
+    fn install_reopen(&self, waker: &Waker) -> io::Result<()> {
+        let reopen = SetFlag(Arc::clone(&self.reopen));
+        install(Signal::SIGUSR1, (reopen, waker.action()?))?;
+        if signal::was_swallowed(Signal::SIGUSR1) {
+            self.reopen.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn install_quit(&self, waker: &Waker) -> io::Result<()> {
         // What `catch_interrupts` has set is for an interrupt in the app only.
         signal::reset(Signal::SIGINT)?;
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
-            let quit = SetFlag(Arc::clone(&orders.quit));
-            install(number, (quit, call::Interrupt, wake()?))?;
+            let quit = SetFlag(Arc::clone(&self.quit));
+            install(number, (quit, call::Interrupt, waker.action()?))?;
             // So that a request that waits in a system call is dropped, too.
             signal::interrupt_calls(number)?;
         }
-        for number in ARBITER_SIGNALS.into_iter().chain(APP_SIGNALS) {
-            match signal::owner(number)? {
-                // Python's part of the app's handler runs in the loop.
-                Owner::Handler => signal::handle_too(number, wake()?)?,
-                Owner::Ours if ARBITER_SIGNALS.contains(&number) => signal::disregard(number)?,
-                Owner::Ours | Owner::Ignored => {}
-            }
-        }
-        signal::ignore(Signal::SIGPIPE)?;
+        Ok(())
+    }
+
+    /// `order`: `None`: SIGABRT kills at once.
+    fn install_abort(&self, waker: &Waker, order: Option<&AbortOrder<'_>>) -> io::Result<()> {
+        // What `catch_interrupts` has set is for an abort in the app only.
         signal::reset(Signal::SIGABRT)?;
-        if let Some(&AbortOrder { cell, limit, .. }) = abort {
-            let action = call::Abort;
-            let told = SetFlag(Arc::clone(&orders.abort));
-            let told = (told, close_flag(), wake()?);
-            let stuck = WhenStuck {
-                cell,
-                limit,
-                action,
-            };
-            install(Signal::SIGABRT, (stuck, told))?;
-            signal::interrupt_calls_once(Signal::SIGABRT)?;
-        }
-        if signal::was_swallowed(Signal::SIGUSR1) {
-            orders.reopen.store(true, Ordering::Relaxed);
-        }
-        repeat_swallowed()?;
-        unblock()?;
-        Ok(orders)
+        let Some(&AbortOrder { cell, limit, .. }) = order else {
+            return Ok(());
+        };
+        let told = (
+            SetFlag(Arc::clone(&self.abort)),
+            close_flag(),
+            waker.action()?,
+        );
+        let stuck = WhenStuck {
+            cell,
+            limit,
+            action: call::Abort,
+        };
+        install(Signal::SIGABRT, (stuck, told))?;
+        signal::interrupt_calls_once(Signal::SIGABRT)
     }
 
     /// What to wait on beside the sockets.
@@ -289,6 +309,29 @@ impl Orders {
     /// USR1, once for each.
     pub(super) fn take_reopen(&self) -> bool {
         self.reopen.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The end of the pipe that the handlers write to.
+struct Waker(UnixStream);
+
+impl Waker {
+    /// What a handler does to wake the loop. A full socket means that the loop will wake anyway.
+    fn action(&self) -> io::Result<SendByte> {
+        let to = OwnedFd::from(self.0.try_clone()?);
+        // The handler stands to the end of the process.
+        keep_private(&to);
+        Ok(SendByte { to, byte: 1 })
+    }
+}
+
+/// Wakes the loop at a signal for which the app has a handler: Python's part of it runs there. One
+/// of the arbiter's that the app leaves alone is swallowed.
+fn wake_for_app(number: Signal, waker: &Waker) -> io::Result<()> {
+    match signal::owner(number)? {
+        Owner::Handler => signal::handle_too(number, waker.action()?),
+        Owner::Ours if ARBITER_SIGNALS.contains(&number) => signal::disregard(number),
+        Owner::Ours | Owner::Ignored => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ use rcorn_connection::{
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
 use rcorn_log::{self as log, AccessForm};
+use rcorn_scoreboard::Cell;
 use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
 use rcorn_sys::descriptor::adopt;
 use rcorn_wsgi::{
@@ -37,68 +38,71 @@ const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
 /// How long a client may take to close after we did.
 const MAX_CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-impl<'a> EventLoop<'a> {
-    /// Sets the worker up, so that it can serve.
-    pub(super) fn new(
-        py: Python<'_>,
-        spec: &'a WorkerSpec<'_>,
-        app: Bound<'_, PyAny>,
-        orders: Orders,
-        listeners: Vec<Listener>,
-    ) -> io::Result<Self> {
-        let start = spec.start;
-        let settings = &start.settings;
-        let cell = spec.own_cell()?;
-        let counters = spec.scoreboard.counters(spec.cell);
-        let entry = WorkerEntry { cell, counters };
-        let poller = Arc::new(Poller::new()?);
-        poller.add(orders.wake(), Source::Wake)?;
-        let handoff =
-            HandoffQueue::new(adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
-        let handoff = Arc::new(handoff);
-        let connections = Connections::new(
-            Arc::clone(&poller),
-            cell.connections_gauge(),
-            wait_timeouts(settings),
-            FdBudget::new(settings.worker_connections),
-        );
-        let io = IoThread::new(
-            &connections,
-            Arc::clone(&poller),
-            Arc::clone(&handoff),
-            cell,
-            spec.scoreboard,
-            orders.drain_flag(),
-        )?;
-        let mut acceptor = Acceptor::new(
-            Arc::clone(&poller),
-            listeners,
-            handoff,
-            client_timeouts(settings, entry),
-            settings.proxy_protocol != ProxyProtocol::Off,
-        );
-        acceptor.open()?;
-        let app = WsgiApp::new(py, app, settings.sendfile);
-        let quit = orders.quit_flag();
-        let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks.as_ref(), quit);
-        Ok(Self {
-            slot: slot(py, start, entry, &io)?,
-            lifecycle: Lifecycle::new(
-                orders,
-                Retirement::new(settings, spec.id, cell),
-                start.arbiter,
-                spec.scoreboard,
-                spec.id,
-                spec.reports.as_fd(),
-            ),
-            poller,
-            acceptor,
-            connections,
-            io,
-            rules,
-            cell,
-        })
-    }
+/// Puts the worker together: it can serve after this.
+pub(super) fn event_loop<'a>(
+    py: Python<'_>,
+    spec: &'a WorkerSpec<'_>,
+    app: Bound<'_, PyAny>,
+    orders: Orders,
+    listeners: Vec<Listener>,
+) -> io::Result<EventLoop<'a>> {
+    let start = spec.start;
+    let settings = &start.settings;
+    let cell = spec.own_cell()?;
+    let counters = spec.scoreboard.counters(spec.cell);
+    let entry = WorkerEntry { cell, counters };
+    let poller = Arc::new(Poller::new()?);
+    poller.add(orders.wake(), Source::Wake)?;
+    let handoff = HandoffQueue::new(adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
+    let handoff = Arc::new(handoff);
+    let connections = Connections::new(
+        Arc::clone(&poller),
+        cell.connections_gauge(),
+        wait_timeouts(settings),
+        FdBudget::new(settings.worker_connections),
+    );
+    let io = IoThread::new(
+        &connections,
+        Arc::clone(&poller),
+        Arc::clone(&handoff),
+        cell,
+        spec.scoreboard,
+        orders.drain_flag(),
+    )?;
+    let mut acceptor = Acceptor::new(
+        Arc::clone(&poller),
+        listeners,
+        handoff,
+        client_timeouts(settings, entry),
+        settings.proxy_protocol != ProxyProtocol::Off,
+    );
+    acceptor.open()?;
+    let app = WsgiApp::new(py, app, settings.sendfile);
+    let quit = orders.quit_flag();
+    let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks.as_ref(), quit);
+    Ok(EventLoop {
+        slot: slot(py, start, entry, &io)?,
+        lifecycle: lifecycle(spec, orders, cell),
+        poller,
+        acceptor,
+        connections,
+        io,
+        rules,
+        cell,
+    })
+}
+
+/// Who decides when the worker leaves.
+fn lifecycle<'a>(spec: &'a WorkerSpec<'_>, orders: Orders, cell: &'static Cell) -> Lifecycle<'a> {
+    let retirement = Retirement::new(&spec.start.settings, spec.id, cell);
+    Lifecycle::new(
+        orders,
+        retirement,
+        spec.start.arbiter,
+        spec.scoreboard,
+        spec.id,
+        spec.reports.as_fd(),
+    )
 }
 
 /// The listening sockets of this generation.
