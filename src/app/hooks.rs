@@ -380,7 +380,7 @@ impl WorkerHooks {
         }))
     }
 
-    /// Calls `post_request`. `head`: the header of the response as it was sent; `sent`: bytes of
+    /// Calls `post_request`. `head`: the head of the response as it was sent; `sent`: bytes of
     /// the body.
     pub fn post_request(
         &self,
@@ -437,7 +437,7 @@ fn failure(py: Python<'_>, error: &PyErr, hook: &str) -> Failure {
     }
 }
 
-/// The status (`200 OK`) and the fields of a response header. If there is no header, the status is
+/// The status (`200 OK`) and the fields of a response head. If there is no head, the status is
 /// the number alone.
 fn reply<'py>(py: Python<'py>, head: &[u8], status: u16) -> PyResult<(String, Bound<'py, PyList>)> {
     let text = latin1(head);

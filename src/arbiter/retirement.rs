@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{OldFirst, WorkerId};
 
 /// So many replacements fail before the old worker leaves first.
-const PATIENCE: u32 = 3;
+const MIN_FAILURES: u32 = 3;
 
 /// Who waits for the retire token, and who holds it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ impl Retirement {
     /// failures.
     pub(super) fn may_leave_first(&self, rule: OldFirst, wanted: u32) -> Option<(WorkerId, u32)> {
         let holder = self.token.filter(|_| !self.leaves_first)?;
-        let has_failed = self.failures >= PATIENCE;
+        let has_failed = self.failures >= MIN_FAILURES;
         let may = match rule {
             OldFirst::Never => false,
             OldFirst::Auto => has_failed && wanted <= 1,

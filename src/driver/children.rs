@@ -28,9 +28,9 @@ use super::native::NativeModule;
 use super::postmortem::read_stacks;
 use super::process::{is_child, signal};
 
-/// A running template.
+/// The process of a template.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(super) struct TemplateProcess {
     pub(super) pid: Pid,
     /// Its command socket; `None` once it was told to exit.
     pub(super) commands: Option<OwnedFd>,
@@ -45,9 +45,9 @@ pub(super) struct Template {
 pub(super) struct Children {
     /// The native module, which templates import.
     pub(super) module: NativeModule,
-    pub(super) templates: BTreeMap<Generation, Template>,
+    pub(super) templates: BTreeMap<Generation, TemplateProcess>,
     /// Templates whose place a worker has taken, until they are reaped.
-    pub(super) replaced: BTreeMap<Pid, Template>,
+    pub(super) replaced: BTreeMap<Pid, TemplateProcess>,
     /// The command sockets of workers that could be templates, until the brain has decided.
     pub(super) offered: BTreeMap<WorkerId, OwnedFd>,
     /// Workers by pid, from their first sign of life to their reaping.
@@ -58,7 +58,7 @@ pub(super) struct Children {
     /// Where each worker dumps its stacks, on request.
     pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
     /// What was decided about the import that was looked at last.
-    pub(super) import: Verdict,
+    pub(super) import: ImportSharing,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
     /// Workers that were reaped, for the hooks.
@@ -119,7 +119,7 @@ impl Children {
             directory: None,
         };
         let pid = Pid(spawn.start()?);
-        let template = Template {
+        let template = TemplateProcess {
             pid,
             commands: Some(ours),
             pending_forks: BTreeSet::new(),
@@ -169,7 +169,7 @@ impl Children {
     /// Makes a worker the template of a generation. The template before it has no command socket
     /// any more, which tells it to leave.
     pub(super) fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
-        let promoted = Template {
+        let promoted = TemplateProcess {
             pid,
             commands: self.offered.remove(&id),
             pending_forks: BTreeSet::new(),
@@ -188,7 +188,7 @@ impl Children {
         self.offered.clear();
     }
 
-    fn all_templates(&self) -> impl Iterator<Item = &Template> {
+    fn all_templates(&self) -> impl Iterator<Item = &TemplateProcess> {
         self.templates.values().chain(self.replaced.values())
     }
 
@@ -378,7 +378,7 @@ impl Children {
     }
 
     /// Forgets the template with this pid.
-    fn take_template(&mut self, pid: Pid) -> Option<Template> {
+    fn take_template(&mut self, pid: Pid) -> Option<TemplateProcess> {
         let mut templates = self.templates.iter();
         let found = templates.find(|(_, template)| template.pid == pid);
         match found.map(|(generation, _)| *generation) {
@@ -421,7 +421,7 @@ impl Children {
 
 /// Whether workers share one import of the app.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Verdict {
+pub(super) enum ImportSharing {
     /// No import was looked at yet.
     #[default]
     None,
@@ -451,7 +451,7 @@ pub(super) enum Registered {
     Gone,
 }
 
-fn send_command(template: &Template, command: &Command) -> io::Result<()> {
+fn send_command(template: &TemplateProcess, command: &Command) -> io::Result<()> {
     let socket = template
         .commands
         .as_ref()

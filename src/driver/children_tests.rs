@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use rcorn_arbiter::{CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_link::Command;
 
-use super::children::{Children, HowToFork, Registered, Template, pair};
+use super::children::{Children, HowToFork, Registered, TemplateProcess, pair};
 
 const GENERATION: Generation = Generation(1);
 const PLAIN: HowToFork = HowToFork {
@@ -26,7 +26,7 @@ fn memory() -> OwnedFd {
 /// Children with a template of this pid; and the other end of its command socket.
 fn with_template(pid: Pid) -> (Children, OwnedFd) {
     let (commands, theirs) = pair().unwrap();
-    let template = Template {
+    let template = TemplateProcess {
         pid,
         commands: Some(commands),
         pending_forks: BTreeSet::new(),

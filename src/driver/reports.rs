@@ -15,7 +15,7 @@ use rcorn_log as log;
 use rcorn_sys::passing::receive_with;
 use rcorn_types::Monotonic;
 
-use super::children::{Children, Registered, Verdict};
+use super::children::{Children, ImportSharing, Registered};
 
 /// The pause after the first failure to receive; each further one doubles it.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
@@ -192,7 +192,7 @@ pub(super) fn translate(
         }
         Report::NotPromoted { id, pid, found } => {
             let (id, pid) = (WorkerId(id), Pid(pid));
-            children.import = Verdict::NotShared(found);
+            children.import = ImportSharing::NotShared(found);
             let events = vec![Event::Forked(id, pid), Event::NotPromoted(id)];
             return registered(id, pid, events, None, children);
         }
@@ -226,7 +226,7 @@ fn promoted(id: WorkerId, pid: Pid, commands: Option<OwnedFd>, children: &mut Ch
     let event = match commands {
         Some(commands) => {
             children.offer(id, commands);
-            children.import = Verdict::Shared;
+            children.import = ImportSharing::Shared;
             Event::Promoted(id, pid)
         }
         // This process has no room for it. Nobody could give it orders: it leaves.

@@ -10,7 +10,7 @@ use rcorn_arbiter::{CellIndex, Exit, Generation, Pid, WorkerId};
 use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
 
-use super::children::{Children, Template, Verdict};
+use super::children::{Children, ImportSharing, TemplateProcess};
 
 /// All children, in a form that another build can read. The names on the wire are those of protocol
 /// 6.
@@ -28,7 +28,7 @@ pub(super) struct SavedChildren {
     #[serde(rename = "early")]
     unclaimed_exits: BTreeMap<Pid, Exit>,
     #[serde(default)]
-    import: Verdict,
+    import: ImportSharing,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ struct SavedTemplate {
 }
 
 impl SavedTemplate {
-    fn save(template: &Template) -> Self {
+    fn save(template: &TemplateProcess) -> Self {
         Self {
             pid: template.pid,
             commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
@@ -52,8 +52,8 @@ impl SavedTemplate {
         }
     }
 
-    fn restore(self) -> io::Result<Template> {
-        Ok(Template {
+    fn restore(self) -> io::Result<TemplateProcess> {
+        Ok(TemplateProcess {
             pid: self.pid,
             commands: self.commands.map(take_over).transpose()?,
             pending_forks: self.pending_forks,

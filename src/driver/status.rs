@@ -6,7 +6,7 @@ use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
-use super::children::Verdict;
+use super::children::ImportSharing;
 use super::postmortem::{current_request, describe};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
@@ -18,7 +18,7 @@ pub(super) struct View<'a> {
     pub(super) settings: &'a Settings,
     pub(super) sockets: &'a Sockets,
     pub(super) memory: &'a SharedMemory,
-    pub(super) import: &'a Verdict,
+    pub(super) import: &'a ImportSharing,
     pub(super) last_reload: Option<&'a Result<String, String>>,
     pub(super) now: Monotonic,
 }
@@ -66,9 +66,9 @@ impl View<'_> {
         let said = match (self.settings.preload_app, self.import) {
             (Preload::On, _) => "on".to_owned(),
             (Preload::Off, _) => "off".to_owned(),
-            (Preload::Auto, Verdict::None) => return None,
-            (Preload::Auto, Verdict::Shared) => "the app is shared".to_owned(),
-            (Preload::Auto, Verdict::NotShared(found)) => {
+            (Preload::Auto, ImportSharing::None) => return None,
+            (Preload::Auto, ImportSharing::Shared) => "the app is shared".to_owned(),
+            (Preload::Auto, ImportSharing::NotShared(found)) => {
                 format!("no: {}", found.join("; "))
             }
         };

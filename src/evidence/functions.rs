@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use rcorn_python::observe::{CannotObserve, MOST_FUNCTIONS, Observation, WritableMemory};
+use rcorn_python::observe::{CannotObserve, MAX_FUNCTIONS, Observation, WritableMemory};
 
 use super::deed::{By, Deed, Kind};
 use super::interpreter::{is_loaded, loaded};
@@ -134,7 +134,7 @@ const LATER: &[Watched] = &[
 const OPENSSL: &str = "cryptography.hazmat.bindings._rust";
 
 const _: () = assert!(
-    BUILT_IN.len() + GENERATOR.len() + LATER.len() <= MOST_FUNCTIONS,
+    BUILT_IN.len() + GENERATOR.len() + LATER.len() <= MAX_FUNCTIONS,
     "there are numbers for all"
 );
 

@@ -18,7 +18,7 @@ use super::known::{is_known, meaning};
 use super::places::Places;
 use super::process::Leftover;
 use super::trace::Trace;
-use super::verdict::{Finding, MOST_KEPT, Place, Verdict};
+use super::verdict::{Finding, MAX_KEPT_FINDINGS, Place, Verdict};
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Recorder {
         let is_new = !found
             .iter()
             .any(|(other, finding)| *other == kind && finding.place == place);
-        if is_new && found.len() < MOST_KEPT {
+        if is_new && found.len() < MAX_KEPT_FINDINGS {
             let what = self.places.shorten(what);
             found.push((kind, Finding { place, what }));
         }
@@ -82,7 +82,7 @@ impl Recorder {
     /// Whether more of this kind can be found that is worth the look.
     fn is_full(&self) -> bool {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.found.len() >= MOST_KEPT
+        record.found.len() >= MAX_KEPT_FINDINGS
     }
 
     fn judge(&self, py: Python<'_>, mut deed: Deed) {

@@ -6,7 +6,7 @@ use super::places::{Owner, Places};
 use super::verdict::Place;
 
 /// More frames than any import has.
-const MOST_FRAMES: usize = 2000;
+const MAX_FRAMES: usize = 2000;
 
 /// What the stack says about one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Trace {
         let mut next = frame;
         let mut is_first = true;
         let mut only_standard = true;
-        for _ in 0..MOST_FRAMES {
+        for _ in 0..MAX_FRAMES {
             let Some(frame) = next else {
                 break;
             };
@@ -83,7 +83,7 @@ impl Trace {
     /// The line of the app's code that led to it, whatever is between.
     pub(crate) fn app_place(frame: Option<Bound<'_, PyAny>>, places: &Places) -> Option<Place> {
         let mut next = frame;
-        for _ in 0..MOST_FRAMES {
+        for _ in 0..MAX_FRAMES {
             let frame = next?;
             let (file, _, line) = read(&frame).ok()?;
             if let Owner::App(file) = places.owner(&file) {

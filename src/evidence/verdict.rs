@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The most findings that are kept, and the most that are said.
-pub(crate) const MOST_KEPT: usize = 64;
-const MOST_SAID: usize = 5;
+pub(crate) const MAX_KEPT_FINDINGS: usize = 64;
+const MAX_SAID_FINDINGS: usize = 5;
 
 /// Whether an import may be shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,11 @@ impl Verdict {
     /// Lines for the log; the last says how many more there are.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let findings = self.findings();
-        let said = findings.iter().take(MOST_SAID).map(Finding::to_string);
-        let more = findings.len().saturating_sub(MOST_SAID);
+        let said = findings
+            .iter()
+            .take(MAX_SAID_FINDINGS)
+            .map(Finding::to_string);
+        let more = findings.len().saturating_sub(MAX_SAID_FINDINGS);
         let plural = if more == 1 { "" } else { "s" };
         said.chain((more > 0).then(|| format!("{more} more finding{plural} at import")))
     }

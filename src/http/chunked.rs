@@ -6,7 +6,7 @@ use super::{Limits, Refusal};
 
 /// Maximum length of a line with the size and extensions of a chunk, in bytes without its line end
 /// (RFC 9112 section 7.1.1 asks for a limit).
-const MAX_SIZE_LINE: usize = 1024;
+const MAX_SIZE_LINE_BYTES: usize = 1024;
 
 /// The part of the body that the decoder is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,9 @@ impl ChunkedDecoder {
         let (limit, too_long) = match self.state {
             State::DataEnd => (0, Refusal::ChunkEnd),
             State::Trailer => (self.field_size.saturating_sub(CRLF), Refusal::FieldTooLong),
-            State::Size | State::Data(_) | State::Done => (MAX_SIZE_LINE, Refusal::ChunkExtension),
+            State::Size | State::Data(_) | State::Done => {
+                (MAX_SIZE_LINE_BYTES, Refusal::ChunkExtension)
+            }
         };
         let end = memchr::memchr(b'\n', input);
         let (part, _behind) = input.split_at(end.unwrap_or(input.len()));

@@ -6,7 +6,7 @@ use core::fmt;
 use super::Refusal;
 
 /// The maximum number of bytes in which a forwarded address is looked for.
-const MAX_SEARCHED: usize = 16 * 1024;
+const MAX_SEARCHED_BYTES: usize = 16 * 1024;
 
 /// What the beginning of a connection, or of a request, looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ pub fn first_line(received: &[u8]) -> &[u8] {
 /// or `X-Real-IP`. The head need not be complete or valid.
 #[must_use]
 pub fn forwarded_for(received: &[u8]) -> Option<&[u8]> {
-    let (searched, _rest) = received.split_at(received.len().min(MAX_SEARCHED));
+    let (searched, _rest) = received.split_at(received.len().min(MAX_SEARCHED_BYTES));
     let lines = searched.split(|byte| *byte == b'\n').skip(1);
     let found = lines.take_while(|line| !line.trim_ascii().is_empty());
     let mut found = found.filter_map(|line| {

@@ -261,7 +261,7 @@ fn parse_fields(
         let field = parse_field(bytes, at, end, limits)
             .map_err(|refusal| bytes::unless_cr(line, refusal))?;
         head.fields.push(field);
-        if let Err(refusal) = obey(bytes, field, head, &mut found) {
+        if let Err(refusal) = apply_field(bytes, field, head, &mut found) {
             excuse(refusal, bytes, field, limits, head)?;
         }
         at = end + CRLF;
@@ -343,7 +343,12 @@ fn parse_field(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Result<F
 }
 
 /// Applies a field that is meant for the server: framing, persistence, Host, Expect.
-fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Result<(), Refusal> {
+fn apply_field(
+    bytes: &[u8],
+    field: Field,
+    head: &mut Head,
+    found: &mut Found,
+) -> Result<(), Refusal> {
     let (name, value) = (field.name.of(bytes), field.value.of(bytes));
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
@@ -412,7 +417,7 @@ fn obey(bytes: &[u8], field: Field, head: &mut Head, found: &mut Found) -> Resul
     Ok(())
 }
 
-/// Accepts a field that [`obey`] refuses, if a proxy has let it through.
+/// Accepts a field that [`apply_field`] refuses, if a proxy has let it through.
 fn excuse(
     refusal: Refusal,
     bytes: &[u8],

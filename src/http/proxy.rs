@@ -12,11 +12,11 @@ const V1: &[u8] = b"PROXY ";
 /// The signature of version 2.
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a v1 header, in bytes with its line end.
-const LONGEST_V1: usize = 107;
+const MAX_V1_BYTES: usize = 107;
 /// Maximum length of a v2 header, in bytes. Addresses need at most 216, the rest is for extensions.
-const LONGEST_V2: usize = 4096;
+const MAX_V2_BYTES: usize = 4096;
 /// The length of the fixed part of a v2 header, in bytes.
-const FIXED_V2: usize = 16;
+const V2_FIXED_BYTES: usize = 16;
 
 /// The versions of the PROXY header that are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,9 +77,9 @@ pub fn parse_preface(
 
 /// Parses a v1 header: `PROXY TCP4 192.0.2.1 192.0.2.2 5000 80`, and CR LF.
 fn parse_v1(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
-    let bounded = bytes.get(..LONGEST_V1).unwrap_or(bytes);
+    let bounded = bytes.get(..MAX_V1_BYTES).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', bounded) else {
-        return if bounded.len() == LONGEST_V1 {
+        return if bounded.len() == MAX_V1_BYTES {
             Err(Refusal::ProxyTooLong)
         } else {
             Ok(Progress::More)
@@ -140,11 +140,11 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress<Preface>, Refusal> {
     let Some(Ok(length)) = kinds.get(2..4).map(<[u8; 2]>::try_from) else {
         return Ok(Progress::More);
     };
-    let length = FIXED_V2 + usize::from(u16::from_be_bytes(length));
-    if length > LONGEST_V2 {
+    let length = V2_FIXED_BYTES + usize::from(u16::from_be_bytes(length));
+    if length > MAX_V2_BYTES {
         return Err(Refusal::ProxyTooLong);
     }
-    let Some(rest) = bytes.get(FIXED_V2..length) else {
+    let Some(rest) = bytes.get(V2_FIXED_BYTES..length) else {
         return Ok(Progress::More);
     };
     let addresses = match family {

@@ -6,9 +6,9 @@ use super::cgi::{self, Variable};
 use super::{Head, Limits, Progress, Refusal, Span};
 
 /// The length of the header, in bytes: `modifier1`, two bytes of size, `modifier2`.
-const HEADER: usize = 4;
+const HEADER_BYTES: usize = 4;
 /// The length of a length, in bytes.
-const LENGTH: usize = 2;
+const LENGTH_BYTES: usize = 2;
 
 /// A parsed packet. It is reused for the next one, together with its buffers.
 #[derive(Debug, Default)]
@@ -44,12 +44,12 @@ pub fn parse_packet(
     let Some(size) = length_at(bytes, 1) else {
         return Ok(Progress::More);
     };
-    let end = HEADER + size;
+    let end = HEADER_BYTES + size;
     let Some(whole) = bytes.get(..end) else {
         return Ok(Progress::More);
     };
     packet.length = end;
-    let mut at = HEADER;
+    let mut at = HEADER_BYTES;
     while at < end {
         let (name, name_end) = part(whole, at)?;
         let (value, value_end) = part(whole, name_end)?;
@@ -62,13 +62,13 @@ pub fn parse_packet(
 
 /// The length at offset `at`: two bytes, the lower one first.
 fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let length = bytes.get(at..)?.first_chunk::<LENGTH>()?;
+    let length = bytes.get(at..)?.first_chunk::<LENGTH_BYTES>()?;
     Some(u16::from_le_bytes(*length).into())
 }
 
 /// The name or value whose length is at offset `at`, and its end.
 fn part(whole: &[u8], at: usize) -> Result<(Span, usize), Refusal> {
-    let start = at + LENGTH;
+    let start = at + LENGTH_BYTES;
     let length = length_at(whole, at).ok_or(Refusal::Packet)?;
     let end = start + length;
     if end > whole.len() {

@@ -70,7 +70,7 @@ pub enum CannotObserve {
 }
 
 /// The largest number of functions that are watched at a time.
-pub const MOST_FUNCTIONS: usize = 64;
+pub const MAX_FUNCTIONS: usize = 64;
 
 /// The observer, while there is one. A global: CPython passes nothing to a function by which one
 /// could be found.
@@ -285,13 +285,13 @@ struct Slot {
     object: Mutex<Option<Py<PyAny>>>,
 }
 
-static SLOTS: [Slot; MOST_FUNCTIONS] = [const {
+static SLOTS: [Slot; MAX_FUNCTIONS] = [const {
     Slot {
         definition: AtomicPtr::new(ptr::null_mut()),
         original: AtomicPtr::new(ptr::null_mut()),
         object: Mutex::new(None),
     }
-}; MOST_FUNCTIONS];
+}; MAX_FUNCTIONS];
 
 impl Slot {
     /// Gives the definition its own function back.
@@ -589,7 +589,7 @@ type Three = unsafe extern "C" fn(Word, Word, Word) -> Word;
 type Four = unsafe extern "C" fn(Word, Word, Word, Word) -> Word;
 type Five = unsafe extern "C" fn(Word, Word, Word, Word, Word) -> Word;
 
-static TWO: [Two; MOST_FUNCTIONS] = for_each_number!(two);
-static THREE: [Three; MOST_FUNCTIONS] = for_each_number!(three);
-static FOUR: [Four; MOST_FUNCTIONS] = for_each_number!(four);
-static FIVE: [Five; MOST_FUNCTIONS] = for_each_number!(five);
+static TWO: [Two; MAX_FUNCTIONS] = for_each_number!(two);
+static THREE: [Three; MAX_FUNCTIONS] = for_each_number!(three);
+static FOUR: [Four; MAX_FUNCTIONS] = for_each_number!(four);
+static FIVE: [Five; MAX_FUNCTIONS] = for_each_number!(five);

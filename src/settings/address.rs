@@ -31,7 +31,7 @@ pub enum Address {
 const DEFAULT_PORT: u16 = 8000;
 
 /// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
-const LONGEST_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// The prefix of an address with the uwsgi protocol.
 const UWSGI: &str = "uwsgi://";
@@ -151,8 +151,10 @@ fn unix(path: &str) -> Result<Address, Cause> {
             "an abstract socket is written as unix:@name",
         ));
     }
-    if name.unwrap_or(path).len() > LONGEST_PATH {
-        let what = format!("is longer than the {LONGEST_PATH} bytes that a socket's name may have");
+    if name.unwrap_or(path).len() > MAX_SOCKET_PATH_BYTES {
+        let what = format!(
+            "is longer than the {MAX_SOCKET_PATH_BYTES} bytes that a socket's name may have"
+        );
         return Err(Cause::because(
             what,
             "choose a shorter one, below /run for instance",

@@ -45,7 +45,7 @@ const TIME_UNITS: &[(&str, u128)] = &[
 
 /// About 31 years: longer than any use, and short enough that no sum with a point in time
 /// overflows.
-const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 
 impl Value for Seconds {
     const NOUN: &'static str = "a time such as 30, 0.5, 500ms or 2m";
@@ -79,7 +79,7 @@ impl Value for Seconds {
             .ok_or_else(too_long)?;
         let nanos = u64::try_from(nanos).map_err(|_overflow| too_long())?;
         let time = Duration::from_nanos(nanos);
-        if time > LONGEST {
+        if time > MAX_TIME {
             Err(too_long())
         } else {
             Ok(Self(time))

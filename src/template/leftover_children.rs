@@ -19,7 +19,7 @@ use rcorn_sys::procfs::children;
 use rcorn_types::Monotonic;
 
 /// How long all of them together may take to end when they are asked to.
-const GRACE: Duration = Duration::from_secs(1);
+const EXIT_WAIT: Duration = Duration::from_secs(1);
 
 /// Ends the children that were not there before: TERM, and after a second KILL.
 pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
@@ -34,7 +34,7 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     for pid in &left {
         kill(Pid::from_raw(*pid), Signal::SIGTERM).ok();
     }
-    let until = clock::now().after(GRACE);
+    let until = clock::now().after(EXIT_WAIT);
     for pid in left {
         if !ends(pid, until) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();

@@ -18,7 +18,7 @@ use super::template::{Newborn, Template};
 /// Carries out orders until the arbiter closes the command socket; gives the exit code. In a
 /// worker that is forked here: its exit code.
 pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -> i32 {
-    obey(py, template, commands).unwrap_or_else(|error| {
+    run_commands(py, template, commands).unwrap_or_else(|error| {
         log::critical(format_args!("the template cannot go on: {error}"));
         1
     })
@@ -29,7 +29,11 @@ pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -
 /// # Errors
 ///
 /// The arbiter cannot be told or heard.
-fn obey(py: Python<'_>, mut template: Template<'_>, mut commands: OwnedFd) -> io::Result<i32> {
+fn run_commands(
+    py: Python<'_>,
+    mut template: Template<'_>,
+    mut commands: OwnedFd,
+) -> io::Result<i32> {
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let Some(command) = receive(py, &commands, &mut buffer)? else {

@@ -161,7 +161,7 @@ impl EventLoop<'_> {
             coalescing.others_follow(places.peek().is_some());
             if let Some(mut connection) = self.connections.take(place) {
                 let next = serve_ready(py, &self.rules, &mut self.slot, &mut connection);
-                self.connections.settle(connection, next);
+                self.connections.park_or_close(connection, next);
             }
             if self.lifecycle.quits() {
                 return false;
@@ -177,7 +177,7 @@ impl EventLoop<'_> {
     /// arrived, so the poller need not be asked.
     pub(super) fn serve_new(&mut self, py: Python<'_>, mut connection: Connection) {
         let next = receive(py, &self.rules, &mut self.slot, &mut connection);
-        self.connections.settle_new(connection, next);
+        self.connections.park_or_close_new(connection, next);
     }
 
     /// Serves at most `most` of the connections in the hand-off queue.
@@ -290,7 +290,7 @@ impl EventLoop<'_> {
                 Expired::Nothing => {}
                 Expired::Request(connection) => {
                     self.slot.handler.refuse_late(&self.rules, &connection);
-                    self.connections.settle(connection, Next::Close);
+                    self.connections.park_or_close(connection, Next::Close);
                 }
                 Expired::Response(client) => log::info(format_args!(
                     "Client took its response too slowly: ip={client} (write_timeout)"

@@ -30,7 +30,8 @@ pub struct Connections<E> {
 /// What to do about a connection that has waited too long.
 #[derive(Debug)]
 pub enum Expired<E> {
-    /// Its request did not arrive in time: the caller answers, and settles the connection.
+    /// Its request did not arrive in time: the caller answers, and gives the connection to
+    /// [`Connections::park_or_close`].
     Request(Box<Connection<E>>),
     /// Its client did not take the response in time, so it was closed. The client's address, for
     /// the log.
@@ -78,24 +79,24 @@ impl<E> Connections<E> {
         self.timeouts.idle.is_some()
     }
 
-    /// Takes a connection out of its place, to serve and then [`Self::settle`] it; `None`: the I/O
-    /// thread has it.
+    /// Takes a connection out of its place, to serve it and give it to [`Self::park_or_close`];
+    /// `None`: the I/O thread has it.
     #[must_use]
     pub fn take(&self, place: usize) -> Option<Box<Connection<E>>> {
         self.parking.take(place)
     }
 
     /// Parks or closes a connection that has no place yet.
-    pub fn settle_new(&mut self, connection: Connection<E>, next: Next) {
+    pub fn park_or_close_new(&mut self, connection: Connection<E>, next: Next) {
         match next.after_response(connection.channel.owes()) {
             // Not worth a box.
             Next::Done | Next::Abort => {}
-            next @ (Next::Park(_) | Next::Close) => self.settle(Box::new(connection), next),
+            next @ (Next::Park(_) | Next::Close) => self.park_or_close(Box::new(connection), next),
         }
     }
 
     /// Parks or closes a connection.
-    pub fn settle(&mut self, connection: Box<Connection<E>>, next: Next) {
+    pub fn park_or_close(&mut self, connection: Box<Connection<E>>, next: Next) {
         let waiting = match next.after_response(connection.channel.owes()) {
             Next::Park(waiting) => waiting,
             Next::Close => match connection.channel.transport().shutdown_write() {

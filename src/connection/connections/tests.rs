@@ -67,16 +67,16 @@ fn ready(connections: &Connections<()>) -> Vec<usize> {
 fn a_parked_connection_is_told_of_and_keeps_its_place() {
     let (mut connections, published) = connections(10);
     let (one, mut client) = connection();
-    connections.settle_new(one, Next::Park(Waiting::FirstByte));
+    connections.park_or_close_new(one, Next::Park(Waiting::FirstByte));
     assert!(ready(&connections).is_empty());
     client.write_all(b"GET").unwrap();
     let place = ready(&connections)[0];
     let taken = connections.take(place).unwrap();
     assert!(taken.has_place() && connections.take(place).is_none());
-    connections.settle(taken, Next::Park(Waiting::Head));
+    connections.park_or_close(taken, Next::Park(Waiting::Head));
     assert_eq!(ready(&connections), [place]);
     let taken = connections.take(place).unwrap();
-    connections.settle(taken, Next::Abort);
+    connections.park_or_close(taken, Next::Abort);
     assert_eq!(
         (connections.held(), published.load(Ordering::Relaxed)),
         (0, 0)
@@ -89,7 +89,7 @@ fn each_wait_has_a_time_of_its_own() {
     let (mut connections, _) = connections(10);
     let (one, _client) = connection();
     let before = clock::coarse_now();
-    connections.settle_new(one, Next::Park(Waiting::NextRequest));
+    connections.park_or_close_new(one, Next::Park(Waiting::NextRequest));
     let due = connections.next_deadline();
     assert!(due >= before.after(Duration::from_secs(3)));
     assert!(connections.expired(before).is_empty());
@@ -106,7 +106,7 @@ fn each_wait_has_a_time_of_its_own() {
 fn a_request_that_is_late_is_for_the_server_to_answer() {
     let (mut connections, _) = connections(10);
     let (one, mut client) = connection();
-    connections.settle_new(one, Next::Park(Waiting::Head));
+    connections.park_or_close_new(one, Next::Park(Waiting::Head));
     // Not a wait for a request to begin.
     connections.shorten_waits(Monotonic::ZERO);
     let late = clock::coarse_now().after(Duration::from_mins(1));
@@ -117,7 +117,7 @@ fn a_request_that_is_late_is_for_the_server_to_answer() {
         panic!("its request is late");
     };
     connection.channel.send_or_give_up(b"408");
-    connections.settle(connection, Next::Close);
+    connections.park_or_close(connection, Next::Close);
     let mut got = String::new();
     client.read_to_string(&mut got).unwrap();
     assert_eq!(got, "408");
@@ -136,11 +136,11 @@ fn what_is_owed_comes_before_everything_else() {
         Flush::Now,
     );
     assert!(!sent.unwrap());
-    connections.settle_new(one, Next::Done);
+    connections.park_or_close_new(one, Next::Done);
     let place = 0;
     let taken = connections.take(place).unwrap();
     assert_eq!(taken.state.waiting, Waiting::Response(AfterResponse::Done));
-    connections.settle(taken, Next::Park(Waiting::Response(AfterResponse::Done)));
+    connections.park_or_close(taken, Next::Park(Waiting::Response(AfterResponse::Done)));
     assert!(ready(&connections).is_empty());
     let mut some = vec![0; 2 << 20];
     client.set_nonblocking(true).unwrap();
@@ -165,7 +165,7 @@ fn too_many_cost_the_most_dispensable_one() {
     let mut clients = Vec::new();
     for waiting in waits {
         let (one, client) = connection();
-        connections.settle_new(one, Next::Park(waiting));
+        connections.park_or_close_new(one, Next::Park(waiting));
         clients.push(client);
     }
     let places = connections.parking.places();
@@ -179,7 +179,7 @@ fn all_that_can_travel_is_handed_on() {
     let mut clients = Vec::new();
     for waiting in [Waiting::NextRequest, Waiting::Close, Waiting::Head] {
         let (one, client) = connection();
-        connections.settle_new(one, Next::Park(waiting));
+        connections.park_or_close_new(one, Next::Park(waiting));
         clients.push(client);
     }
     let queue = queue();
@@ -199,7 +199,7 @@ fn all_that_can_travel_is_handed_on() {
 fn a_lack_of_descriptors_costs_an_idle_connection() {
     let (mut connections, _) = connections(10);
     let (one, _client) = connection();
-    connections.settle_new(one, Next::Park(Waiting::NextRequest));
+    connections.park_or_close_new(one, Next::Park(Waiting::NextRequest));
     let lack = io::Error::from_raw_os_error(nix::libc::EMFILE);
     assert!(!connections.make_room(&io::Error::from_raw_os_error(nix::libc::EPERM)));
     assert!(connections.make_room(&lack));

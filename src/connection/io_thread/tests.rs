@@ -68,7 +68,9 @@ fn parked(world: &mut World, waiting: Waiting) -> std::os::unix::net::UnixStream
     let (one, client) = connection();
     let mut ours = Connection::new(one.channel.clone(), one.client(), one.state);
     ours.endpoints = Some(Pythons(thread::current().id()));
-    world.connections.settle_new(ours, Next::Park(waiting));
+    world
+        .connections
+        .park_or_close_new(ours, Next::Park(waiting));
     client
 }
 
@@ -138,7 +140,7 @@ fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked
     let response = vec![1; 4 << 20];
     one.channel.hold(&[IoSlice::new(&response)]);
     let ours = Connection::new(one.channel.clone(), one.client(), one.state);
-    world.connections.settle_new(ours, Next::Done);
+    world.connections.park_or_close_new(ours, Next::Done);
     // The thread has the connection while the worker looks for those whose time is over.
     let taken = world.connections.take(0).unwrap();
     assert!(world.connections.expired(clock::coarse_now()).is_empty());
