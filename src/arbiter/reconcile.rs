@@ -1,7 +1,7 @@
 //! The rules that close the gap between what is wanted and what is. They run after every event, in
-//! this order, and are the whole policy: overdue, too old, template missing, canary, retire token,
-//! surplus, old first, missing, reload over; or, in a stop: overdue, finished. And when the next of
-//! them has something to do although nothing happened.
+//! the order of `Arbiter::reconcile` and `Arbiter::keep_running`; that which ends hung workers runs
+//! at a tick only. And [`Arbiter::deadline`]: when one of them has something to do next although
+//! nothing happens.
 
 use rcorn_types::Monotonic;
 
@@ -176,8 +176,8 @@ impl Arbiter {
             .count(|worker| worker.stage.is_active() && self.is_outdated(worker))
     }
 
-    /// How many workers to fork, as far as only the throttle is asked: up to the wanted number, and
-    /// one more while an outdated or retiring worker waits for its replacement. One that leaves
+    /// How many workers to fork as soon as template and throttle allow it: up to the wanted number,
+    /// and one more while an outdated or retiring worker waits for its replacement. One that leaves
     /// first counts until it is gone.
     fn missing(&self) -> u32 {
         let token = self.workers.retirement.holder();

@@ -5,10 +5,13 @@
 //! [`AsyncSignalSafe`] action: the few of this module, and what crates with unsafe code declare to
 //! be one. All handlers of this program:
 //!
-//! - [`handle`]: `getpid`, then the action, or the signal's default effect in a process forked
-//!   without exec. signal-hook, which calls it, keeps `errno`. The actions store into atomics
-//!   ([`SetFlag`]), send(2) a byte ([`SendByte`]), and call getppid and dup2 ([`WhenOrphaned`]).
-//! - `swallow`: `getpid`, and an atomic; `errno` is not touched by either.
+//! - [`handle`]: `getpid`, then the action; in a process forked without exec the signal's default
+//!   effect instead. signal-hook, which calls it, keeps `errno`. The actions of this module store
+//!   into atomics ([`SetFlag`]), send(2) a byte ([`SendByte`]), and call getppid and dup2
+//!   ([`WhenOrphaned`]). Those of other crates: `WhenStuck` (scoreboard) reads atomics and the
+//!   clock, `Interrupt` and `Abort` (python) call `PyErr_SetInterrupt` or `PyErr_SetInterruptEx`.
+//! - `swallow`: `getpid` and an atomic, neither of which touches `errno`; in a process forked
+//!   without exec the signal's default effect instead.
 //! - `faulthandler` of CPython, for [`stack_dump`]: made to be called at any moment.
 #![expect(unsafe_code, reason = "sigaction, and handlers that run at any moment")]
 
