@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::options::{IniOption, Remaining};
-use super::output::Output;
+use super::output::{Output, SourceLine};
 use super::yaml::Text;
 
 /// The app: the last line that names one.
@@ -33,34 +33,14 @@ pub(super) fn app(rest: &mut Remaining, output: &mut Output) {
         (_, _) => ("", given.text()),
     };
     let target = given.with(|_whole| target.to_owned());
-    let is_file = given.key.contains("file")
-        || Path::new(given.text())
-            .extension()
-            .is_some_and(|kind| kind == "py");
-    let app = if is_file {
-        match &target {
-            Text::Plain(path) => match module_of(Path::new(path), chdir.as_deref()) {
-                Ok((folder, module)) => {
-                    if let Some(folder) = folder {
-                        output.add("pythonpath", &Text::Plain(folder), &given.source);
-                    }
-                    Text::Plain(format!("{module}:{name}"))
-                }
-                Err(why) => return output.omit(&given.source, why),
-            },
-            Text::Expanded(_) => {
-                return output.omit(
-                    &given.source,
-                    "name the module as wsgi_app: module:callable",
-                );
-            }
-        }
+    let app = if is_file(&given) {
+        file_app(&target, &name, chdir.as_deref(), &given.source, output)
     } else {
-        match target {
-            Text::Plain(text) if !text.contains(':') => Text::Plain(format!("{text}:{name}")),
-            Text::Expanded(text) if !text.contains(':') => Text::Expanded(format!("{text}:{name}")),
-            whole @ (Text::Plain(_) | Text::Expanded(_)) => whole,
-        }
+        Ok(module_app(target, &name))
+    };
+    let app = match app {
+        Ok(app) => app,
+        Err(why) => return output.omit(&given.source, why),
     };
     let taken = output.set("wsgi_app", &app, &given.source);
     if taken && !prefix.is_empty() {
@@ -70,6 +50,44 @@ pub(super) fn app(rest: &mut Remaining, output: &mut Output) {
             "raw_env",
             "SCRIPT_NAME is removed from the path of each request, as with manage-script-name.",
         );
+    }
+}
+
+/// Whether a line names the app's file, and not its module.
+fn is_file(given: &IniOption) -> bool {
+    let extension = Path::new(given.text()).extension();
+    given.key.contains("file") || extension.is_some_and(|kind| kind == "py")
+}
+
+/// The app `name` of a file. Adds the file's directory to `pythonpath` if the file is not below
+/// `chdir`.
+///
+/// # Errors
+///
+/// Why it cannot be named.
+fn file_app(
+    file: &Text,
+    name: &str,
+    chdir: Option<&Path>,
+    source: &SourceLine,
+    output: &mut Output,
+) -> Result<Text, String> {
+    let Text::Plain(path) = file else {
+        return Err("name the module as wsgi_app: module:callable".to_owned());
+    };
+    let (folder, module) = module_of(Path::new(path), chdir)?;
+    if let Some(folder) = folder {
+        output.add("pythonpath", &Text::Plain(folder), source);
+    }
+    Ok(Text::Plain(format!("{module}:{name}")))
+}
+
+/// The app of a module: `name`, unless the module is given with one.
+fn module_app(module: Text, name: &str) -> Text {
+    match module {
+        Text::Plain(text) if !text.contains(':') => Text::Plain(format!("{text}:{name}")),
+        Text::Expanded(text) if !text.contains(':') => Text::Expanded(format!("{text}:{name}")),
+        whole @ (Text::Plain(_) | Text::Expanded(_)) => whole,
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use super::output::{Output, SourceLine};
 use super::python::{Statement, statements};
 use super::yaml::{Text, is_map, verbatim};
-use rcorn_settings::{HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported};
+use rcorn_settings::{
+    HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported, literal_prefix,
+};
 
 /// What the number of workers is calculated from.
 #[derive(Default)]
@@ -133,7 +135,7 @@ fn assign(
 ) {
     let row = TABLE.iter().find(|row| row.name == name);
     let unsupported = UNSUPPORTED.iter().find(|one| one.name == name);
-    let literal = Literal::parse_prefix(value);
+    let literal = literal_prefix(value);
     let several = literal
         .as_ref()
         .is_some_and(|(_, rest)| rest.trim().starts_with(';'));
@@ -235,74 +237,77 @@ fn treat(unsupported: &Unsupported, literal: &Literal, source: &SourceLine, outp
     }
 }
 
+/// Sets a setting that rcorn has to the value of a line.
 fn value_of(row: &Setting, literal: &Literal, source: &SourceLine, output: &mut Output) {
-    let taken = match literal {
-        Literal::None => return output.not_needed(source, "None is the default"),
-        Literal::Dict(_) if !is_map(row) => {
-            return output.omit(source, "write it as a mapping of YAML");
-        }
-        Literal::Dict(items) => {
-            for (key, value) in items {
-                match (text_of(row, key), text_of(row, value)) {
-                    (Some(key), Some(value)) => {
-                        output.add_pair(row.name, &key, &Text::Plain(value), source);
-                    }
-                    (_, _) => {
-                        output.omit(source, format!("{key}: {value} is no text for a text"));
-                    }
-                }
-            }
-            return;
-        }
+    match literal {
+        Literal::None => output.not_needed(source, "None is the default"),
+        Literal::Dict(items) if is_map(row) => add_items(row, items, source, output),
+        Literal::Dict(_) => output.omit(source, "write it as a mapping of YAML"),
         Literal::List(items) | Literal::Tuple(items) => {
             let texts: Option<Vec<String>> = items.iter().map(|item| text_of(row, item)).collect();
-            let Some(texts) = texts else {
-                return output.omit(source, "write a list of texts");
-            };
-            if is_map(row) {
-                for text in &texts {
-                    if let Some((key, value)) = text.split_once('=') {
-                        output.add_pair(row.name, key, &Text::Plain(value.to_owned()), source);
-                    } else {
-                        output.omit(source, format!("'{text}' is not of the form NAME=VALUE"));
-                        output.mark_refused(source);
-                    }
-                }
-                return;
+            match texts {
+                None => output.omit(source, "write a list of texts"),
+                Some(texts) if is_map(row) => add_assignments(row, &texts, source, output),
+                Some(texts) => set_texts(row, texts, source, output),
             }
-            output.set_all(
-                row.name,
-                texts.into_iter().map(Text::Plain).collect(),
-                source,
-            )
         }
         one @ (Literal::Bool(_)
         | Literal::Int(_)
         | Literal::Float(_)
         | Literal::Str(_)
-        | Literal::Bytes(_)) => {
-            let Some(text) = text_of(row, one) else {
-                return output.omit(source, "it cannot be written as YAML");
-            };
-            let parts: Vec<&str> = match row.separator {
-                Some(separator) => text
-                    .split(separator)
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty())
-                    .collect(),
-                None => vec![&text],
-            };
-            output.set_all(
-                row.name,
-                parts
-                    .into_iter()
-                    .map(|part| Text::Plain(part.to_owned()))
-                    .collect(),
-                source,
-            )
+        | Literal::Bytes(_)) => match text_of(row, one) {
+            None => output.omit(source, "it cannot be written as YAML"),
+            Some(text) => set_texts(row, parts_of(row, &text), source, output),
+        },
+    }
+}
+
+/// Adds the items of a dict to a mapping.
+fn add_items(
+    row: &Setting,
+    items: &[(Literal, Literal)],
+    source: &SourceLine,
+    output: &mut Output,
+) {
+    for (key, value) in items {
+        if let (Some(key), Some(value)) = (text_of(row, key), text_of(row, value)) {
+            output.add_pair(row.name, &key, &Text::Plain(value), source);
+        } else {
+            output.omit(source, format!("{key}: {value} is no text for a text"));
         }
-    };
-    if taken && row.name == "keepalive" {
+    }
+}
+
+/// Adds texts of the form NAME=VALUE to a mapping.
+fn add_assignments(row: &Setting, texts: &[String], source: &SourceLine, output: &mut Output) {
+    for text in texts {
+        if let Some((key, value)) = text.split_once('=') {
+            output.add_pair(row.name, key, &Text::Plain(value.to_owned()), source);
+        } else {
+            output.omit(source, format!("'{text}' is not of the form NAME=VALUE"));
+            output.mark_refused(source);
+        }
+    }
+}
+
+/// The parts of a text that stands for a list; of any other text itself.
+fn parts_of(row: &Setting, text: &str) -> Vec<String> {
+    match row.separator {
+        Some(separator) => text
+            .split(separator)
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        None => vec![text.to_owned()],
+    }
+}
+
+/// Sets the value or the whole list.
+fn set_texts(row: &Setting, texts: Vec<String>, source: &SourceLine, output: &mut Output) {
+    let texts = texts.into_iter().map(Text::Plain).collect();
+    let is_taken = output.set_all(row.name, texts, source);
+    if is_taken && row.name == "keepalive" {
         output.comment("keepalive", "gunicorn's sync workers close every connection. rcorn's default, 75 seconds, is longer than proxies keep theirs.");
     }
 }

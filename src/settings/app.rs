@@ -2,7 +2,7 @@
 //! worker.
 
 use super::literal::Literal;
-use super::python_literal::Scanner;
+use super::python_literal::{Scanner, literal};
 use super::refusal::Cause;
 use super::value::{Value, text_form};
 
@@ -193,8 +193,8 @@ fn arguments(scanner: &mut Scanner) -> Result<Arguments, Cause> {
                     &format!("the argument '{name}' is given twice"),
                 ));
             }
-            Some(name) => kwargs.push((name, scanner.literal()?)),
-            None if kwargs.is_empty() => args.push(scanner.literal()?),
+            Some(name) => kwargs.push((name, literal(scanner)?)),
+            None if kwargs.is_empty() => args.push(literal(scanner)?),
             None => {
                 return Err(
                     scanner.wrong("an argument without a name cannot follow one with a name")

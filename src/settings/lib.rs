@@ -59,6 +59,7 @@ pub use help::described;
 pub use hooks::{HOOKS, Hook, HookProcess};
 pub use literal::Literal;
 pub use origin::{Origin, Origins};
+pub use python_literal::literal_prefix;
 pub use refusal::{Bounds, Cause, Refused};
 pub use rows::{Layer, Setting, Settings, TABLE};
 pub use sources::{Invocation, Resolved, Sources, collect};

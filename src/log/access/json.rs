@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::atom::{Atom, Foreign, Measure, Number};
-use super::format::{AccessFormat, Piece};
+use super::format::AccessFormat;
+use super::piece::Piece;
 use super::render::{self, Escape};
 use super::{AccessFormatter, Record};
 use crate::json::{self, Object};

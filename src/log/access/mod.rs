@@ -12,6 +12,7 @@
 mod atom;
 mod format;
 pub(crate) mod json;
+mod piece;
 mod render;
 
 use std::io;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Record;
 use super::atom::{Atom, Number};
-use super::format::{AccessFormat, Conversion, Piece, Shape};
+use super::piece::{Conversion, Piece, Shape};
 use crate::{escape, stamp};
 
 /// How text from the client or the app is escaped. A type and not a value, so that the choice costs
@@ -22,12 +22,10 @@ impl Escape for escape::Quote {
     }
 }
 
-impl AccessFormat {
-    /// Appends the line of this request, without a line end.
-    pub fn render(&self, record: &impl Record, out: &mut Vec<u8>) {
-        for each in &self.pieces {
-            piece::<escape::Quote>(each, record, out);
-        }
+/// Appends the line of a request, without a line end.
+pub(super) fn line(pieces: &[Piece], record: &impl Record, out: &mut Vec<u8>) {
+    for each in pieces {
+        piece::<escape::Quote>(each, record, out);
     }
 }
 

@@ -16,26 +16,35 @@ pub(crate) use scanner::Scanner;
 /// Deep enough for every use, and far from the end of the stack.
 const MAX_DEPTH: usize = 32;
 
-impl Literal {
-    /// The literal that a text begins with, and what follows it; `None` when it begins with
-    /// something else.
-    pub fn parse_prefix(text: &str) -> Option<(Self, String)> {
-        let mut scanner = Scanner::new(text, 0);
-        let literal = scanner.literal().ok()?;
-        Some((literal, scanner.run(|_any| true)))
-    }
+/// The literal that a text begins with, and what follows it; `None` when it begins with something
+/// else.
+pub fn literal_prefix(text: &str) -> Option<(Literal, String)> {
+    let mut scanner = Scanner::new(text, 0);
+    let literal = literal(&mut scanner).ok()?;
+    Some((literal, scanner.run(|_any| true)))
 }
 
-impl Scanner {
-    /// One literal, with the blanks before it.
-    pub(crate) fn literal(&mut self) -> Result<Literal, Cause> {
-        self.blanks();
+/// One literal, with the blanks before it.
+pub(crate) fn literal(scanner: &mut Scanner) -> Result<Literal, Cause> {
+    LiteralReader { scanner, depth: 0 }.literal()
+}
+
+/// Reads a literal with those in it.
+struct LiteralReader<'a> {
+    scanner: &'a mut Scanner,
+    /// How deeply nested the literal is that is being read.
+    depth: usize,
+}
+
+impl LiteralReader<'_> {
+    fn literal(&mut self) -> Result<Literal, Cause> {
+        self.scanner.blanks();
         if self.depth >= MAX_DEPTH {
-            return Err(self.wrong("this is nested too deeply"));
+            return Err(self.scanner.wrong("this is nested too deeply"));
         }
         self.depth = self.depth.saturating_add(1);
-        let literal = match self.peek() {
-            None => Err(self.wrong("a value is missing")),
+        let literal = match self.scanner.peek() {
+            None => Err(self.scanner.wrong("a value is missing")),
             Some('[') => self
                 .sequence(']')
                 .map(|(items, _comma)| Literal::List(items)),
@@ -47,12 +56,14 @@ impl Scanner {
                     (_, _) => Literal::Tuple(items),
                 }),
             Some('{') => self.dict(),
-            Some('\'' | '"') => self.texts(),
-            Some(sign) if sign.is_ascii_digit() || matches!(sign, '.' | '+' | '-') => self.number(),
-            Some(sign) if sign.is_alphabetic() || sign == '_' => self.word(),
-            Some(sign) => {
-                Err(self.wrong(&format!("'{}' begins no literal", sign.escape_default())))
+            Some('\'' | '"') => quoted::texts(self.scanner),
+            Some(sign) if sign.is_ascii_digit() || matches!(sign, '.' | '+' | '-') => {
+                number(self.scanner)
             }
+            Some(sign) if sign.is_alphabetic() || sign == '_' => self.word(),
+            Some(sign) => Err(self
+                .scanner
+                .wrong(&format!("'{}' begins no literal", sign.escape_default()))),
         };
         self.depth = self.depth.saturating_sub(1);
         literal
@@ -60,104 +71,111 @@ impl Scanner {
 
     /// Items up to the closing sign, and whether the last was followed by a comma.
     fn sequence(&mut self, close: char) -> Result<(Vec<Literal>, bool), Cause> {
-        let open = self.place();
-        self.next();
+        let open = self.scanner.place();
+        self.scanner.next();
         let (mut items, mut comma) = (Vec::new(), false);
         loop {
-            self.blanks();
-            if self.takes(close) {
+            self.scanner.blanks();
+            if self.scanner.takes(close) {
                 return Ok((items, comma));
             }
-            if self.peek().is_none() {
-                return Err(Self::wrong_at(
+            if self.scanner.peek().is_none() {
+                return Err(Scanner::wrong_at(
                     open,
                     &format!("the closing '{close}' is missing"),
                 ));
             }
             if !items.is_empty() && !comma {
-                return Err(self.wrong(&format!("a comma or '{close}' is missing")));
+                return Err(self
+                    .scanner
+                    .wrong(&format!("a comma or '{close}' is missing")));
             }
             items.push(self.literal()?);
-            self.blanks();
-            comma = self.takes(',');
+            self.scanner.blanks();
+            comma = self.scanner.takes(',');
         }
     }
 
     fn dict(&mut self) -> Result<Literal, Cause> {
-        let open = self.place();
-        self.next();
+        let open = self.scanner.place();
+        self.scanner.next();
         let (mut items, mut comma) = (Vec::new(), true);
         loop {
-            self.blanks();
-            if self.takes('}') {
+            self.scanner.blanks();
+            if self.scanner.takes('}') {
                 return Ok(Literal::Dict(items));
             }
-            if self.peek().is_none() {
-                return Err(Self::wrong_at(open, "the closing '}' is missing"));
+            if self.scanner.peek().is_none() {
+                return Err(Scanner::wrong_at(open, "the closing '}' is missing"));
             }
             if !comma {
-                return Err(self.wrong("a comma or '}' is missing"));
+                return Err(self.scanner.wrong("a comma or '}' is missing"));
             }
-            let place = self.place();
+            let place = self.scanner.place();
             let key = self.literal()?;
             if !is_hashable(&key) {
-                return Err(Self::wrong_at(
+                return Err(Scanner::wrong_at(
                     place,
                     "a list or a dict cannot be the key of a dict",
                 ));
             }
-            self.blanks();
-            if !self.takes(':') {
-                return Err(self.wrong("a colon is missing after the key (sets are not possible)"));
+            self.scanner.blanks();
+            if !self.scanner.takes(':') {
+                return Err(self
+                    .scanner
+                    .wrong("a colon is missing after the key (sets are not possible)"));
             }
             items.push((key, self.literal()?));
-            self.blanks();
-            comma = self.takes(',');
+            self.scanner.blanks();
+            comma = self.scanner.takes(',');
         }
     }
 
     /// `None`, `True`, `False`, or the letters before a quote.
     fn word(&mut self) -> Result<Literal, Cause> {
-        let place = self.place();
-        let word = self.run(|sign| sign.is_alphanumeric() || sign == '_');
-        if matches!(self.peek(), Some('\'' | '"')) {
-            self.back_to(place);
-            return self.texts();
+        let place = self.scanner.place();
+        let word = self
+            .scanner
+            .run(|sign| sign.is_alphanumeric() || sign == '_');
+        if matches!(self.scanner.peek(), Some('\'' | '"')) {
+            self.scanner.back_to(place);
+            return quoted::texts(self.scanner);
         }
         match word.as_str() {
             "None" => Ok(Literal::None),
             "True" => Ok(Literal::Bool(true)),
             "False" => Ok(Literal::Bool(false)),
-            name => Err(Self::wrong_at(
+            name => Err(Scanner::wrong_at(
                 place,
                 &format!("'{name}' is a name, and names are not looked up"),
             )),
         }
     }
+}
 
-    fn number(&mut self) -> Result<Literal, Cause> {
-        let place = self.place();
-        // Signs can be stacked in Python (`--1` is 1); one is all that anyone writes.
-        let minus = if self.takes('-') { "-" } else { "" };
-        if minus.is_empty() {
-            self.takes('+');
-        }
-        self.blanks();
-        let mut digits = self.run(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '_'));
-        // The sign of an exponent is part of the number, but not in hexadecimal, where `e` is a
-        // digit.
-        let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
-        if !hexadecimal
-            && digits.ends_with(['e', 'E'])
-            && let Some(sign) = self.peek().filter(|sign| matches!(sign, '+' | '-'))
-        {
-            self.next();
-            digits.push(sign);
-            digits.push_str(&self.run(|sign| sign.is_ascii_digit() || sign == '_'));
-        }
-        number_of(&digits, minus)
-            .ok_or_else(|| Self::wrong_at(place, &format!("'{digits}' is not a number")))
+/// A number with its sign.
+fn number(scanner: &mut Scanner) -> Result<Literal, Cause> {
+    let place = scanner.place();
+    // Signs can be stacked in Python (`--1` is 1); one is all that anyone writes.
+    let minus = if scanner.takes('-') { "-" } else { "" };
+    if minus.is_empty() {
+        scanner.takes('+');
     }
+    scanner.blanks();
+    let mut digits = scanner.run(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '_'));
+    // The sign of an exponent is part of the number, but not in hexadecimal, where `e` is a
+    // digit.
+    let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
+    if !hexadecimal
+        && digits.ends_with(['e', 'E'])
+        && let Some(sign) = scanner.peek().filter(|sign| matches!(sign, '+' | '-'))
+    {
+        scanner.next();
+        digits.push(sign);
+        digits.push_str(&scanner.run(|sign| sign.is_ascii_digit() || sign == '_'));
+    }
+    number_of(&digits, minus)
+        .ok_or_else(|| Scanner::wrong_at(place, &format!("'{digits}' is not a number")))
 }
 
 fn is_hashable(key: &Literal) -> bool {

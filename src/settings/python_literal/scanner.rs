@@ -10,8 +10,6 @@ const ALLOWED: &str = "arguments may be None, True, False, numbers, 'texts', b'b
 pub(crate) struct Scanner {
     signs: Vec<char>,
     at: usize,
-    /// How deeply nested the literal is that is being read.
-    pub(super) depth: usize,
 }
 
 impl Scanner {
@@ -19,7 +17,6 @@ impl Scanner {
         Self {
             signs: text.chars().collect(),
             at,
-            depth: 0,
         }
     }
 
