@@ -395,26 +395,32 @@ fn apply_field(
                 return Err(Refusal::Twice("Transfer-Encoding"));
             }
             if !value.eq_ignore_ascii_case(b"chunked") {
-                // A list that ends with `chunked` is well-formed, but the other codings are not
-                // supported. Anything else is ambiguous (RFC 9112 section 6.3).
-                let last = value
-                    .rsplit(|byte| *byte == b',')
-                    .next()
-                    .map(bytes::trimmed);
-                let listed = value.contains(&b',')
-                    && last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
-                let token = !value.is_empty() && bytes::all(value, &TOKEN);
-                return Err(if listed || token {
-                    Refusal::UnknownCoding
-                } else {
-                    Refusal::Coding
-                });
+                return Err(refuse_coding(value));
             }
             found.chunked = true;
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Why a value of Transfer-Encoding other than `chunked` is refused. A list that ends with `chunked`
+/// is well-formed, but the other codings are not supported. Anything else is ambiguous (RFC 9112
+/// section 6.3).
+#[cold]
+fn refuse_coding(value: &[u8]) -> Refusal {
+    let last = value
+        .rsplit(|byte| *byte == b',')
+        .next()
+        .map(bytes::trimmed);
+    let listed =
+        value.contains(&b',') && last.is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
+    let token = !value.is_empty() && bytes::all(value, &TOKEN);
+    if listed || token {
+        Refusal::UnknownCoding
+    } else {
+        Refusal::Coding
+    }
 }
 
 /// Accepts a field that [`apply_field`] refuses, if a proxy has let it through.

@@ -171,7 +171,7 @@ fn no_variable_changes_the_framing() {
 }
 
 #[test]
-fn wrong_packets_are_refused() {
+fn wrong_variables_are_refused() {
     let long = "x".repeat(9000);
     let get = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/")];
     for (more, refusal) in [
@@ -209,6 +209,11 @@ fn wrong_packets_are_refused() {
             "{more:?}"
         );
     }
+}
+
+#[test]
+fn variables_that_come_too_often_are_refused() {
+    let get = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/")];
     assert_eq!(
         asked(&[&get[..], &[("HTTP_HOST", "a"), ("HTTP_HOST", "b")]].concat()),
         "refused 400 ManyHosts"
@@ -228,6 +233,10 @@ fn wrong_packets_are_refused() {
         asked(&[&get[..], &many].concat()),
         "refused 431 TooManyFields"
     );
+}
+
+#[test]
+fn what_is_no_packet_is_refused() {
     assert_eq!(outcome(b"GET / HTTP/1.1\r\n"), "refused 400 Modifier");
     // The parts do not fill the packet.
     assert_eq!(outcome(&[0, 1, 0, 0, 9]), "refused 400 Packet");

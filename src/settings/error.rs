@@ -237,29 +237,14 @@ impl Error {
             Self::Within { error, .. } | Self::InFile { error, .. } => return error.hint(),
             Self::Unreadable { .. } => "-c must name a file that exists and is readable",
             Self::YamlValue { hint, .. } => hint,
-            Self::ConfigRaised { text, .. } if text.contains("No module named 'gunicorn") => {
-                "rcorn does not need gunicorn: take out the import and the lines that use it (instead of gunicorn.SERVER, set server_header), or install gunicorn for the Python that runs the app"
-            }
-            Self::ConfigRaised { .. } => {
-                "fix the line, or keep code that needs the app out of this file"
-            }
+            Self::ConfigRaised { text, .. } => hint_for_exception(text),
             Self::NotEvaluated { .. } => {
                 "a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml"
             }
             Self::Unsupported { instead, .. } | Self::WorkerClass { instead, .. } => instead,
             Self::Threads {
-                threads,
-                workers: Some(workers),
-                ..
-            } => {
-                return Some(format!(
-                    "--threads 1 --workers {} serves as many requests at a time; workers share the memory of the app",
-                    workers.saturating_mul(*threads)
-                ));
-            }
-            Self::Threads { workers: None, .. } => {
-                "use --threads 1 and raise --workers; workers share the memory of the app"
-            }
+                threads, workers, ..
+            } => return Some(hint_for_threads(*threads, *workers)),
             Self::NoApp => "name the app as module:callable, for example: rcorn shop.wsgi:app",
             Self::Chdir { .. } => "--chdir must name a directory that exists and can be entered",
             Self::LaunchDirectory { .. } => "start rcorn from a directory that still exists",
@@ -332,6 +317,28 @@ impl Error {
             | Self::Threads { .. }
             | Self::Unsupported { .. }
             | Self::Usage(_) => ExitStatus::Usage,
+        }
+    }
+}
+
+/// The remedy for what the code of a configuration file raised.
+fn hint_for_exception(text: &str) -> &'static str {
+    if text.contains("No module named 'gunicorn") {
+        "rcorn does not need gunicorn: take out the import and the lines that use it (instead of gunicorn.SERVER, set server_header), or install gunicorn for the Python that runs the app"
+    } else {
+        "fix the line, or keep code that needs the app out of this file"
+    }
+}
+
+/// What to set instead of threads.
+fn hint_for_threads(threads: u32, workers: Option<u32>) -> String {
+    match workers {
+        Some(workers) => format!(
+            "--threads 1 --workers {} serves as many requests at a time; workers share the memory of the app",
+            workers.saturating_mul(threads)
+        ),
+        None => {
+            "use --threads 1 and raise --workers; workers share the memory of the app".to_owned()
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 
+use super::argv::{CommandLine, Given};
 use super::config::{ConfigFile, USUAL};
 use super::environment::{self, Environment};
 use super::error::Error;
@@ -76,11 +77,9 @@ pub fn collect<'a>(
     directory: PathBuf,
 ) -> Result<Invocation<'a>, Error> {
     // The arguments first: `--help` must help whatever is wrong elsewhere.
-    let arguments = match argv::read(arguments)? {
-        argv::CommandLine::Serve(given) => given,
-        argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
-        argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
-        argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
+    let arguments = match settings_of(argv::read(arguments)?) {
+        Ok(given) => given,
+        Err(instead) => return Ok(instead),
     };
     let mut warnings = Vec::new();
     let mut unsupported = UnsupportedValues::default();
@@ -95,8 +94,8 @@ pub fn collect<'a>(
                 variable,
                 error: Box::new(error),
             })?;
-        match line {
-            argv::CommandLine::Serve(given) => {
+        match settings_of(line) {
+            Ok(given) => {
                 let notes = given.warnings.into_iter();
                 warnings.extend(notes.map(|note| format!("{variable}: {note}")));
                 layers.push((given.layer, Origin::Environment(variable)));
@@ -104,9 +103,7 @@ pub fn collect<'a>(
                     unsupported.add(value, Origin::Environment(variable));
                 }
             }
-            argv::CommandLine::Help => return Ok(Invocation::Print(help::help())),
-            argv::CommandLine::Version => return Ok(Invocation::Print(help::version())),
-            argv::CommandLine::Page(page) => return Ok(Invocation::Generate(page)),
+            Err(instead) => return Ok(instead),
         }
     }
     warnings.extend(arguments.warnings);
@@ -137,6 +134,16 @@ pub fn collect<'a>(
         config,
         named: is_named,
     })))
+}
+
+/// The settings on a command line, or what it asks for instead of serving.
+fn settings_of<'a>(line: CommandLine) -> Result<Box<Given>, Invocation<'a>> {
+    match line {
+        CommandLine::Serve(given) => Ok(given),
+        CommandLine::Help => Err(Invocation::Print(help::help())),
+        CommandLine::Version => Err(Invocation::Print(help::version())),
+        CommandLine::Page(page) => Err(Invocation::Generate(page)),
+    }
 }
 
 /// The file that is read if none is named.

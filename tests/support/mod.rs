@@ -49,5 +49,5 @@ pub(crate) use pythons::pythons;
 pub(crate) use random::Random;
 pub(crate) use reply::{Broken, Reply, expect_lines, has_line};
 pub(crate) use request::{get, post};
-pub(crate) use server::Server;
+pub(crate) use server::{Ended, Server};
 pub(crate) use wire::{Place, Wire};

@@ -46,10 +46,8 @@ fn wrong(text: &str) -> (String, String, u8) {
     told(&with("rcorn.yaml", text, &[], &["x"]).expect_err(text))
 }
 
-#[test]
-fn yaml_gives_every_kind_of_value() {
-    let resolved = yaml(
-        "# a comment\n\
+/// One line for each kind of value, and a comment.
+const EVERY_KIND: &str = "# a comment\n\
          workers: auto\n\
          timeout: 1m\n\
          'keepalive': 0.5\n\
@@ -63,8 +61,11 @@ fn yaml_gives_every_kind_of_value() {
          user:\n\
          umask: 0022\n\
          proc_name: !env \"${GREETING} ${EMPTY:-you} $$\"\n\
-         logconfig_dict: {version: 1, loggers: {a: {level: INFO}}}\n",
-    );
+         logconfig_dict: {version: 1, loggers: {a: {level: INFO}}}\n";
+
+#[test]
+fn yaml_gives_every_kind_of_value() {
+    let resolved = yaml(EVERY_KIND);
     let got = &resolved.settings;
     assert_eq!(
         (got.workers, got.timeout),
@@ -96,6 +97,13 @@ fn yaml_gives_every_kind_of_value() {
             .as_ref()
             .is_some_and(|mapping| mapping.json().is_some_and(|json| json.contains("INFO")))
     );
+    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    assert_eq!(yaml("").settings.workers, Workers::Count(1));
+}
+
+#[test]
+fn a_value_of_yaml_knows_its_line() {
+    let resolved = yaml(EVERY_KIND);
     for (name, line) in [
         ("workers", 2),
         ("keepalive", 4),
@@ -108,8 +116,6 @@ fn yaml_gives_every_kind_of_value() {
             "{name}"
         );
     }
-    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
-    assert_eq!(yaml("").settings.workers, Workers::Count(1));
 }
 
 /// A file, the beginning of the error, and a part of its hint.

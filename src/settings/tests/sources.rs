@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::files::with;
 use super::{error_in, refusal, served, served_in, told};
-use crate::{Address, Origin, Seconds, Workers};
+use crate::{Address, Error, Origin, Resolved, Seconds, Workers};
 
 #[test]
 fn each_source_counts_more_than_the_one_before() {
@@ -131,15 +131,19 @@ fn places_are_absolute_and_links_stay() {
     );
 }
 
-/// The same for each setting that rcorn refuses or ignores: only the last source counts.
+/// Settings from a file, its name and its text; from the variable of gunicorn; from words.
+fn from_three(
+    (name, text): (&str, &str),
+    arguments: &str,
+    words: &[&str],
+) -> Result<Resolved, Error> {
+    let words: Vec<&str> = ["x"].iter().chain(words).copied().collect();
+    with(name, text, &[("GUNICORN_CMD_ARGS", arguments)], &words)
+}
+
+/// For each setting that rcorn refuses or ignores, as for all others: only the last source counts.
 #[test]
-fn the_later_source_of_what_rcorn_lacks_counts() {
-    let with = |(name, text): (&str, &str), arguments: &str, words: &[&str]| {
-        let words: Vec<&str> = ["x"].iter().chain(words).copied().collect();
-        with(name, text, &[("GUNICORN_CMD_ARGS", arguments)], &words)
-    };
-    let yaml = |text| ("rcorn.yaml", text);
-    // The last word is that rcorn does this in any case.
+fn a_later_source_takes_back_what_rcorn_lacks() {
     for (text, arguments, words) in [
         ("threads: 4\n", "", &["--threads", "1"][..]),
         ("threads: 4\n", "--threads 1", &[]),
@@ -152,7 +156,7 @@ fn the_later_source_of_what_rcorn_lacks_counts() {
         ("statsd_host: a:1\n", "", &["--statsd-host="]),
         ("worker_class: gevent\n", "-k eventlet", &["-k", "sync"]),
     ] {
-        let resolved = with(yaml(text), arguments, words);
+        let resolved = from_three(("rcorn.yaml", text), arguments, words);
         let resolved = resolved.unwrap_or_else(|error| panic!("{text}: {error}"));
         assert!(
             resolved.warnings.is_empty(),
@@ -160,7 +164,10 @@ fn the_later_source_of_what_rcorn_lacks_counts() {
             resolved.warnings
         );
     }
-    // The last word is what rcorn lacks: it is named with its source.
+}
+
+#[test]
+fn a_later_source_that_asks_for_what_rcorn_lacks_is_named() {
     for (text, arguments, words, what) in [
         (
             "threads: 1\n",
@@ -193,11 +200,15 @@ fn the_later_source_of_what_rcorn_lacks_counts() {
             "--certfile /x is not supported",
         ),
     ] {
-        let error = with(yaml(text), arguments, words).unwrap_err();
+        let error = from_three(("rcorn.yaml", text), arguments, words).unwrap_err();
         assert!(error.to_string().starts_with(what), "{text}: {error}");
     }
+}
+
+#[test]
+fn the_hint_for_threads_counts_workers() {
     let python = r#"{"names": [["threads", {"data": 4}, 3], ["workers", {"data": 2}, 2]]}"#;
-    let error = with(("gunicorn.conf.py", python), "", &[]).unwrap_err();
+    let error = from_three(("gunicorn.conf.py", python), "", &[]).unwrap_err();
     assert_eq!(
         told(&error),
         (
@@ -206,8 +217,9 @@ fn the_later_source_of_what_rcorn_lacks_counts() {
             1,
         )
     );
-    assert!(with(("gunicorn.conf.py", python), "", &["--threads", "1"]).is_ok());
-    let auto = with(yaml("threads: 4\nworkers: auto\n"), "", &[]).unwrap_err();
+    assert!(from_three(("gunicorn.conf.py", python), "", &["--threads", "1"]).is_ok());
+    let auto = ("rcorn.yaml", "threads: 4\nworkers: auto\n");
+    let auto = from_three(auto, "", &[]).unwrap_err();
     assert!(auto.hint().unwrap().contains("raise --workers"), "{auto}");
 }
 

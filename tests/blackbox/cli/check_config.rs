@@ -2,21 +2,22 @@
 
 use crate::support::conf::APP;
 
-use crate::support::Server;
 use crate::support::conf::with;
+use crate::support::{Ended, Server};
+
+fn check(conf: &str, app: &str, flag: &str) -> Ended {
+    Server::app("m:app")
+        .file("m.py", app)
+        .file("gunicorn.conf.py", conf)
+        .args([flag])
+        .allow("Exception in worker process")
+        .allow("Failed to read config file")
+        .start()
+        .exit()
+}
 
 #[test]
-fn check_config_imports_the_app_and_print_config_is_gunicorns() {
-    let check = |conf: &str, app: &str, flag: &str| {
-        Server::app("m:app")
-            .file("m.py", app)
-            .file("gunicorn.conf.py", conf)
-            .args([flag])
-            .allow("Exception in worker process")
-            .allow("Failed to read config file")
-            .start()
-            .exit()
-    };
+fn check_config_imports_the_app_and_names_what_is_wrong() {
     let good = check("workers = 3", APP, "--check-config");
     assert_eq!((good.code(), good.text()), (Some(0), ""));
     let broken = check("workers = 3", "import nowhere", "--check-config");
@@ -49,6 +50,10 @@ fn check_config_imports_the_app_and_print_config_is_gunicorns() {
         "{}",
         wrong.text()
     );
+}
+
+#[test]
+fn print_config_is_gunicorns() {
     let printed = check(
         "workers = 3\ndef on_exit(server): pass",
         APP,

@@ -92,21 +92,9 @@ fn needs(blocks: &[Block]) -> Vec<Need> {
     needs
 }
 
-/// Runs a page.
-fn run(name: &str) {
-    let page = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
-    let blocks = blocks(&page);
-    if lacks_for(&format!("the commands of {name}"), &needs(&blocks)) {
-        return;
-    }
-    let folder = TempDir::with_prefix("rcorn-docs-").unwrap();
-    let copied = Command::new("cp")
-        .arg("-R")
-        .args(["examples", "packaging"].map(|part| Path::new(ROOT).join(part)))
-        .arg(folder.path())
-        .status()
-        .unwrap();
-    assert!(copied.success());
+/// The commands of a page as one script: the output of block N goes to `out.N`. And which of them
+/// is to print which block.
+fn script_of<'a>(name: &str, blocks: &'a [Block]) -> (String, Vec<(usize, &'a Block)>) {
     // A page that fails half-way would leave a supervisord in the background.
     let mut script = "set -eu\ntrap 'set +e; cat scratch/supervisord.pid 2> /dev/null | xargs -r kill; kill $(jobs -p) 2> /dev/null' EXIT\n".to_owned();
     let mut expected = Vec::new();
@@ -135,6 +123,25 @@ fn run(name: &str) {
             _ => {}
         }
     }
+    (script, expected)
+}
+
+/// Runs a page.
+fn run(name: &str) {
+    let page = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
+    let blocks = blocks(&page);
+    if lacks_for(&format!("the commands of {name}"), &needs(&blocks)) {
+        return;
+    }
+    let folder = TempDir::with_prefix("rcorn-docs-").unwrap();
+    let copied = Command::new("cp")
+        .arg("-R")
+        .args(["examples", "packaging"].map(|part| Path::new(ROOT).join(part)))
+        .arg(folder.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let (script, expected) = script_of(name, &blocks);
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
