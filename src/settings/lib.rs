@@ -33,6 +33,7 @@ mod shell;
 mod sources;
 mod table;
 mod value;
+mod worker_class;
 mod workers;
 mod yaml;
 

@@ -116,7 +116,11 @@ settings! {
     workers: Workers = Workers::Count(1) => Workers, Reload, bounds Bounds::between(1, 4096),
         variable "WEB_CONCURRENCY", flag "workers" 'w';
 
-    /// The kind of workers. There is one: `sync`.
+    /// The kind of workers: `sync`, or `gthread` for workers with threads.
+    ///
+    /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet or
+    /// tornado, or one that is based on gunicorn's threaded worker, is served by threads, and a
+    /// warning says so. Workers for ASGI apps are refused.
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';
 
