@@ -230,7 +230,8 @@ fn show(answer: Answer, as_json: bool, health_check: bool) -> Result<ExitStatus,
         .as_ref()
         .is_some_and(|status| status.serving() > 0);
     if as_json {
-        let text = serde_json::to_string_pretty(&answer).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&answer)
+            .map_err(|error| CommandError::failure(format!("cannot write the answer: {error}")))?;
         print(&format!("{text}\n"));
     } else if let Some(status) = &answer.status {
         print(&table::show(status));

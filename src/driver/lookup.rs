@@ -204,7 +204,7 @@ fn look_up_and_exit(names: &[Name], owner: &OwnerName, answer: OwnedFd, arbiter:
 fn write_answers(names: &[Name], owner: &OwnerName, mut answer: impl Write) -> io::Result<()> {
     if let OwnerName::Of(settings) = owner {
         let found = Owner::find(settings).map_err(|error| error.to_string());
-        let line = serde_json::to_string(&found).unwrap_or_default();
+        let line = serde_json::to_string(&found)?;
         writeln!(answer, "{line}")?;
     }
     for (host, port) in names {
@@ -214,7 +214,7 @@ fn write_answers(names: &[Name], owner: &OwnerName, mut answer: impl Write) -> i
             Ok(None) => Err("the name has no address".to_owned()),
             Err(error) => Err(error.to_string()),
         };
-        let line = serde_json::to_string(&found).unwrap_or_default();
+        let line = serde_json::to_string(&found)?;
         writeln!(answer, "{line}")?;
     }
     Ok(())

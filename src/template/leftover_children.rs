@@ -13,6 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use pyo3::prelude::*;
 
+use rcorn_log as log;
 use rcorn_sys::clock;
 use rcorn_sys::process::watch;
 use rcorn_sys::procfs::children;
@@ -24,9 +25,16 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 /// Ends the children that were not there before: TERM, and after a second KILL.
 pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     let tracker = resource_tracker(py);
+    let now = match children() {
+        Ok(now) => now,
+        Err(error) => {
+            return log::warning(format_args!(
+                "cannot see which processes the import has left: {error}"
+            ));
+        }
+    };
     // Not waited for yet, so the pids are theirs.
-    let left: Vec<i32> = children()
-        .unwrap_or_default()
+    let left: Vec<i32> = now
         .difference(before)
         .copied()
         .filter(|pid| Some(*pid) != tracker)
