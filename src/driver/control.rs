@@ -327,7 +327,9 @@ impl ControlServer {
 fn line(answer: &Answer) -> Vec<u8> {
     let mut text = serde_json::to_vec(answer).unwrap_or_else(|error| {
         // The client says that it got no answer, and where to look.
-        log::error(format_args!("an answer to rcorn ctl cannot be written: {error}"));
+        log::error(format_args!(
+            "an answer to rcorn ctl cannot be written: {error}"
+        ));
         Vec::new()
     });
     text.push(b'\n');

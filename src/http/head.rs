@@ -404,9 +404,9 @@ fn apply_field(
     Ok(())
 }
 
-/// Why a value of Transfer-Encoding other than `chunked` is refused. A list that ends with `chunked`
-/// is well-formed, but the other codings are not supported. Anything else is ambiguous (RFC 9112
-/// section 6.3).
+/// Why a value of Transfer-Encoding other than `chunked` is refused. A list that ends with
+/// `chunked` is well-formed, but the other codings are not supported. Anything else is ambiguous
+/// (RFC 9112 section 6.3).
 #[cold]
 fn refuse_coding(value: &[u8]) -> Refusal {
     let last = value

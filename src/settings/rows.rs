@@ -128,8 +128,8 @@ settings! {
     /// request at a time. For more requests at a time, raise `workers`.
     threads: u32 = 1 => Workers, Reload, bounds Bounds::between(0, 1024), flag "threads";
 
-    /// How long a request may wait for a free thread; 0 disables the limit. One that waits longer is
-    /// answered with status 503 and `Retry-After`.
+    /// How long a request may wait for a free thread; 0 disables the limit. One that waits longer
+    /// is answered with status 503 and `Retry-After`.
     queue_timeout: Seconds = Seconds::new(0) => Workers, Reload, flag "queue-timeout";
 
     /// How long a thread may run Python while others wait to. 0 leaves Python's own value, 5

@@ -98,8 +98,7 @@ impl Body {
         None
     }
 
-    /// A body of known length; `first` was received with the head (at most `length` bytes of it are
-    /// taken).
+    /// A body of known length. `first`: what was received of it with the head.
     #[must_use]
     pub fn with_length(first: Vec<u8>, length: u64, channel: Channel) -> Self {
         let here = u64::try_from(first.len()).unwrap_or(u64::MAX);
