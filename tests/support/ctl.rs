@@ -3,9 +3,6 @@
 use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
-use serde_json::Value;
-
-use super::{Server, wait_until};
 
 /// What `rcorn ctl` said.
 #[derive(Debug)]
@@ -53,35 +50,4 @@ pub(crate) fn serves(arbiter: Pid, workers: usize) -> bool {
     ctl(&["--pid", &arbiter.to_string(), "status"])
         .out
         .contains(&format!(" {workers} of {workers} serving"))
-}
-
-impl Server {
-    /// Waits until exactly this many workers serve.
-    pub(crate) fn wait_serving(&self, workers: usize) {
-        wait_until(self.deadline(), &format!("{workers} workers serve"), || {
-            serves(self.pid(), workers)
-        });
-    }
-
-    /// Runs `rcorn ctl` for this server.
-    pub(crate) fn ctl(&self, words: &[&str]) -> Told {
-        let pid = self.pid().to_string();
-        ctl(&[&["--pid", &pid], words].concat())
-    }
-
-    /// What `rcorn ctl --json status` shows.
-    pub(crate) fn status(&self) -> Value {
-        let told = self.ctl(&["--json", "status"]);
-        serde_json::from_str::<Value>(told.done()).unwrap()["status"].clone()
-    }
-
-    /// The ids of the workers that serve.
-    pub(crate) fn serving_ids(&self) -> Vec<u64> {
-        let status = self.status();
-        let workers = status["workers"].as_array().unwrap().iter();
-        workers
-            .filter(|worker| worker["stage"] == "serving")
-            .map(|worker| worker["id"].as_u64().unwrap())
-            .collect()
-    }
 }

@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::builder::{Builder, write};
+use super::ctl::{Told, ctl, serves};
 use super::process::{describe_group, reap_group};
 use super::{Deadline, Output, Pidfd, Place, Reply, Wire, children, title, wait_until};
 
@@ -173,6 +175,35 @@ impl Server {
             },
         );
         workers
+    }
+
+    /// Waits until exactly this many workers serve.
+    pub(crate) fn wait_serving(&self, workers: usize) {
+        wait_until(self.deadline(), &format!("{workers} workers serve"), || {
+            serves(self.pid(), workers)
+        });
+    }
+
+    /// Runs `rcorn ctl` for this server.
+    pub(crate) fn ctl(&self, words: &[&str]) -> Told {
+        let pid = self.pid().to_string();
+        ctl(&[&["--pid", &pid], words].concat())
+    }
+
+    /// What `rcorn ctl --json status` shows.
+    pub(crate) fn status(&self) -> Value {
+        let told = self.ctl(&["--json", "status"]);
+        serde_json::from_str::<Value>(told.done()).unwrap()["status"].clone()
+    }
+
+    /// The ids of the workers that serve.
+    pub(crate) fn serving_ids(&self) -> Vec<u64> {
+        let status = self.status();
+        let workers = status["workers"].as_array().unwrap().iter();
+        workers
+            .filter(|worker| worker["stage"] == "serving")
+            .map(|worker| worker["id"].as_u64().unwrap())
+            .collect()
     }
 
     /// Waits until this process, found earlier, has ended.

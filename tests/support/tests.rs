@@ -91,18 +91,18 @@ fn broken_replies_are_not_taken_for_whole_ones() {
     assert!(matches!(ask("/cut"), Broken::Cut(bytes) if bytes == b"only this"));
     assert!(matches!(ask("/twice"), Broken::Malformed(..)));
     assert!(matches!(ask("/reset"), Broken::Reset));
-    assert!(failure(|| server.connect().expect_eof_of("/close")).contains("bytes before the end"));
+    assert!(
+        failure(|| expect_eof_of(&mut server.connect(), "/close")).contains("bytes before the end")
+    );
     server.stop();
 }
 
-impl Wire {
-    /// Sends a request and expects the end at once, which is wrong here.
-    fn expect_eof_of(&mut self, target: &str) {
-        self.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        ));
-        self.expect_eof();
-    }
+/// Sends a request and expects the end at once, which is wrong here.
+fn expect_eof_of(wire: &mut Wire, target: &str) {
+    wire.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    ));
+    wire.expect_eof();
 }
 
 #[test]
