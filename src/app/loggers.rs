@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyString};
 
 use rcorn_link::{Failure, Start};
-use rcorn_log as log;
+use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::traceback;
-use rcorn_settings::{Level, LogFormat};
+use rcorn_settings::Level;
 
 use super::hooks::Hooks;
 use super::load_embedded;
@@ -79,13 +79,13 @@ pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
     let module = load_embedded(py, MODULE, include_str!("loggers.py"))?;
     let write_error: Bound<'_, PyCFunction> = wrap_pyfunction!(write_error, py)?;
     let write_record: Bound<'_, PyCFunction> = wrap_pyfunction!(write_record, py)?;
-    let is_json = start.settings.log_format == LogFormat::Json;
+    let form = ErrorLogSettings::of(&start.settings).form;
     let write_access: Bound<'_, PyCFunction> = wrap_pyfunction!(write_access, py)?;
     let changed: Bound<'_, PyCFunction> = wrap_pyfunction!(access_changed, py)?;
     let loggers = module.getattr("Loggers")?.call1((
         start.settings.loglevel.name(),
         write_error,
-        is_json.then_some(write_record),
+        form.is_for_python().then_some(write_record),
         write_access,
         start.access_log.is_some(),
         changed,

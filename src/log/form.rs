@@ -58,6 +58,18 @@ impl ErrorForm {
         Self::Bare,
     ];
 
+    /// Whether records of Python's logger `gunicorn.error` get this form. Otherwise the formatter
+    /// of that logger gives them gunicorn's form, as in gunicorn.
+    #[must_use]
+    pub const fn is_for_python(self) -> bool {
+        match self {
+            Self::Gunicorn => false,
+            Self::Json => true,
+            #[cfg(test)]
+            Self::Bare => true,
+        }
+    }
+
     /// The formatter of this form.
     pub(super) fn formatter(self) -> &'static dyn Formatter {
         match self {
