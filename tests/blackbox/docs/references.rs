@@ -114,33 +114,103 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// All Rust files below a folder, as one text.
-fn sources(folder: &Path, into: &mut String) {
+/// Adds the text of each Rust and Python file below a folder.
+fn sources(folder: &Path, into: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() {
             if !path.ends_with("target") {
                 sources(&path, into);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push_str(&fs::read_to_string(path).unwrap());
+        } else if path.extension().is_some_and(|of| of == "rs" || of == "py") {
+            into.push(fs::read_to_string(path).unwrap());
         }
+    }
+}
+
+/// The text of each file of our code and tests.
+fn all_sources() -> Vec<String> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "packaging"] {
+        sources(&Path::new(ROOT).join(folder), &mut files);
+    }
+    files
+}
+
+/// The names in a text: of items, fields, variants and macros.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// Whether this file has a type of this name, or implements something for it, and defines the
+/// member: a function, a constant or a variant.
+fn defines(file: &str, of: &str, member: &str) -> bool {
+    let is_type = |line: &str| {
+        let mut words = names(line).filter(|word| !word.is_empty());
+        let is_item = words.any(|word| ["struct", "enum", "trait", "impl"].contains(&word));
+        is_item && words.any(|word| word == of)
+    };
+    let is_member = |line: &str| {
+        let line = line.trim_start();
+        let after = |word: &str| names(line).skip_while(move |one| *one != word).nth(1);
+        [after("fn"), after("const")].contains(&Some(member))
+            || line
+                .strip_prefix(member)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',', '(']))
+    };
+    file.lines().any(is_type) && file.lines().any(is_member)
+}
+
+#[test]
+fn code_that_pages_name_exists() {
+    let files = all_sources();
+    let known: BTreeSet<&str> = files.iter().flat_map(|file| names(file)).collect();
+    let mut missing = Vec::new();
+    for page in ["CONTRIBUTING.md", "src/ARCHITECTURE.md"] {
+        for word in code(&read(Path::new(page))) {
+            let name = word.trim_end_matches("()");
+            let exists = match name.split_once("::") {
+                Some((of, member)) if of.starts_with(char::is_uppercase) => {
+                    files.iter().any(|file| defines(file, of, member))
+                }
+                // The other page also names what the kernel and CPython have.
+                None if page == "CONTRIBUTING.md" && name.contains('_') => {
+                    names(name).nth(1).is_some() || known.contains(name)
+                }
+                Some(_) | None => true,
+            };
+            if !exists {
+                missing.push(format!("{page}: {word}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn a_member_is_found_with_its_type_only() {
+    let file = "pub struct Lamp;\nimpl Lamp {\n    pub const fn light(&self) {}\n}\n\
+                enum State {\n    On,\n    Off(u8),\n}\n";
+    for (of, member) in [("Lamp", "light"), ("State", "On"), ("State", "Off")] {
+        assert!(defines(file, of, member), "{of}::{member}");
+    }
+    for (of, member) in [("Lamp", "shine"), ("Lam", "light"), ("State", "O")] {
+        assert!(!defines(file, of, member), "{of}::{member}");
     }
 }
 
 #[test]
 fn tests_of_the_invariants_exist() {
-    let mut text = String::new();
-    for folder in ["src", "tests"] {
-        sources(&Path::new(ROOT).join(folder), &mut text);
-    }
+    let files = all_sources();
     let page = read(Path::new("src/ARCHITECTURE.md"));
     let named = code(section(&page, "Invariants"));
     let names: Vec<&String> = named.iter().filter(|name| name.contains('_')).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
         assert!(
-            text.contains(&format!("fn {name}(")),
+            files
+                .iter()
+                .any(|file| file.contains(&format!("fn {name}("))),
             "there is no test {name}"
         );
     }
