@@ -1,5 +1,5 @@
-//! `--daemon`: the process that was started waits until the server has bound its addresses, and
-//! exits with a code that tells whether it has. So an error is seen where it was caused.
+//! `--daemon`: the process that was started waits until the server has bound its addresses, and its
+//! exit code says whether that succeeded. So an error is seen where it was caused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use rcorn_sys::exit_now;
 use rcorn_sys::fork::{Fork, fork};
 
-/// The way to tell the process that was started.
+/// The pipe to the process that was started.
 #[derive(Debug)]
 pub struct Background {
     parent: File,
@@ -28,7 +28,8 @@ impl Background {
                 drop(writer);
                 waitpid(child, None)?;
                 let mut code = [1];
-                // Nothing comes when the server ends before it can tell.
+                // The pipe ends without a byte if the server exits before it has bound its
+                // addresses.
                 let told = File::from(reader).read_exact(&mut code);
                 let [code] = code;
                 exit_now(if told.is_ok() { code.into() } else { 1 })
@@ -37,7 +38,7 @@ impl Background {
         }
         drop(reader);
         setsid()?;
-        // Not the leader of the session: it can never get a terminal again.
+        // The second child is not the leader of the session, so it can never get a terminal again.
         match fork()? {
             Fork::Parent(_) => exit_now(0),
             Fork::Child => Ok(Self {
@@ -46,7 +47,7 @@ impl Background {
         }
     }
 
-    /// The server has its addresses: it needs no terminal from here on.
+    /// Called when the server has its addresses: from now on it needs no terminal.
     pub(super) fn enter(mut self) -> io::Result<()> {
         let null = OpenOptions::new()
             .read(true)

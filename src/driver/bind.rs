@@ -1,5 +1,5 @@
-//! The first sockets: from systemd, from a predecessor, or bound, with retries while another
-//! process is just leaving.
+//! The first sockets: from systemd, from a predecessor, or bound here, with retries while another
+//! process is about to exit.
 
 use std::io;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use super::plan::Plan;
 use super::poller::Poller;
 use super::systemd;
 
-/// gunicorn's attempts at an address in use, and the time between them.
+/// How often an address in use is tried, and the time between two attempts, as in gunicorn.
 const ATTEMPTS: u32 = 5;
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kernel ends the processes of an arbiter that was killed when it comes to them. For this
-/// long, and this often, an address is tried again without a log line.
+/// After an arbiter was killed, the kernel takes a moment to end its processes. For this long, and
+/// at this interval, an address is tried again without a log line.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The token of the look-up, as long as there is no loop.
+/// The token of the look-up, which is used before the loop runs.
 const LOOKUP: Token = Token(1);
 
-/// Gives the first sockets. An address in use is tried again for some seconds.
+/// Returns the first sockets. An address in use is tried again for some seconds.
 ///
 /// # Errors
 ///
-/// An address that cannot be had; a signal that ends the start.
+/// An address cannot be bound, or a signal ends the start.
 pub(super) fn first_listeners(
     settings: &Settings,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -63,7 +63,7 @@ pub(super) fn first_listeners(
     bind(settings, &addresses, owner, listeners, poller)
 }
 
-/// The addresses behind the names in `bind`.
+/// The addresses of the names in `bind`.
 fn look_up(
     settings: &Settings,
     poller: &mut Poller,

@@ -18,7 +18,7 @@ use super::interpreter;
 use super::native::NativeModule;
 use super::origin::Origin;
 
-/// Imports the app; standard error says what is wrong with it.
+/// Imports the app, and prints what is wrong with it to standard error.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn check(
         error_log: 2,
         ..Start::of(settings, &origin.arguments)
     };
-    // A broken app is to be found, not stood in for.
+    // The check must find a broken app, not replace it by a page with its traceback.
     start.settings.reload = false;
     let orders = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
     let orders = memfd::sealed(c"rcorn-start", &orders, Content::Data).map_err(&system)?;
@@ -60,7 +60,7 @@ pub fn check(
             log::debug(format_args!("the check ended with {code}"));
             Ok(ExitStatus::Failure)
         }
-        // An app that ends its process while it is imported says nothing itself.
+        // An app that ends its process while it is imported logs nothing itself.
         WaitStatus::Exited(_, code) => Err(system(io::Error::other(format!(
             "it ended its process with exit code {code}"
         )))),

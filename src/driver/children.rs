@@ -1,6 +1,6 @@
 //! The arbiter's children: templates are started here, workers are forked from them, and all of
 //! them are reaped here. Only this thread reaps, so a pid that was not reaped yet belongs to its
-//! child, and kill(2) cannot hit another process: pidfds would add descriptors and nothing else.
+//! child, and kill(2) cannot reach another process: pidfds would add nothing but descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,11 +36,11 @@ pub(super) struct TemplateProcess {
     pub(super) commands: Option<OwnedFd>,
     /// Forks that were ordered and not reported yet.
     pub(super) pending_forks: BTreeSet<WorkerId>,
-    /// Of one that was a worker it comes with the report of its fork.
+    /// `None` for a former worker until the report of its fork arrives.
     pub(super) stack_dump: Option<OwnedFd>,
 }
 
-/// All children: which there are, and what belongs to each.
+/// All children, and what belongs to each.
 #[derive(Debug, Default)]
 pub(super) struct Children {
     /// The native module, which templates import.
@@ -48,16 +48,16 @@ pub(super) struct Children {
     pub(super) templates: BTreeMap<Generation, TemplateProcess>,
     /// Templates whose place a worker has taken, until they are reaped.
     pub(super) replaced: BTreeMap<Pid, TemplateProcess>,
-    /// The command sockets of workers that could be templates, until the brain has decided.
+    /// The command sockets of workers that can become templates, until the brain has decided.
     pub(super) offered: BTreeMap<WorkerId, OwnedFd>,
-    /// Workers by pid, from their first sign of life to their reaping.
+    /// Workers by pid, from their first report to their reaping.
     pub(super) workers: BTreeMap<Pid, WorkerId>,
     /// Slots by worker, from the order to fork to the reaping.
     pub(super) cells: BTreeMap<WorkerId, CellIndex>,
     pub(super) ready: BTreeSet<WorkerId>,
     /// Where each worker dumps its stacks, on request.
     pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
-    /// What was decided about the import that was looked at last.
+    /// The verdict on the last import that was watched.
     pub(super) import: ImportSharing,
     /// A new arbiter beside this one.
     pub(super) upgrade: Option<Pid>,
@@ -161,13 +161,13 @@ impl Children {
         Ok(())
     }
 
-    /// Keeps the command socket of a worker that could be a template.
+    /// Keeps the command socket of a worker that can become a template.
     pub(super) fn offer(&mut self, id: WorkerId, commands: OwnedFd) {
         self.offered.insert(id, commands);
     }
 
-    /// Makes a worker the template of a generation. The template before it has no command socket
-    /// any more, which tells it to leave.
+    /// Makes a worker the template of a generation. The command socket of the previous template is
+    /// closed, which tells it to leave.
     pub(super) fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
         let promoted = TemplateProcess {
             pid,
@@ -182,8 +182,7 @@ impl Children {
         }
     }
 
-    /// Those that could be templates, and are not to be, see the end of their command socket, and
-    /// leave.
+    /// Closes the command sockets of workers that shall not become templates, so that they leave.
     pub(super) fn decline_offers(&mut self) {
         self.offered.clear();
     }
@@ -192,7 +191,7 @@ impl Children {
         self.templates.values().chain(self.replaced.values())
     }
 
-    /// Tells all templates.
+    /// Sends a command to all templates.
     pub(super) fn send_to_templates(&self, command: &Command) {
         for template in self.templates.values() {
             if let Err(error) = send_command(template, command) {
@@ -201,7 +200,7 @@ impl Children {
         }
     }
 
-    /// Tells the template of the newest generation that still listens.
+    /// Sends a command to the template of the newest generation that still takes commands.
     pub(super) fn send_to_newest(&self, command: &Command) {
         let mut listening = self.templates.values().rev();
         if let Some(template) = listening.find(|template| template.commands.is_some())
@@ -211,8 +210,8 @@ impl Children {
         }
     }
 
-    /// Registers a worker at its first report, or at that of its template, which comes with the
-    /// memfd for its stack dumps. The memfd of a worker that is gone is closed.
+    /// Registers a worker at its first report, or at that of its template, which has the memfd for
+    /// its stack dumps. The memfd of a worker that is gone is closed.
     pub(super) fn register(
         &mut self,
         id: WorkerId,
@@ -220,7 +219,7 @@ impl Children {
         stack_dump: Option<OwnedFd>,
     ) -> Registered {
         self.acknowledge(id);
-        // It was promoted before the template that forked it reported that.
+        // It was promoted before the template that forked it has reported the fork.
         let promoted = self.templates.values_mut();
         if let Some(template) = promoted.into_iter().find(|template| template.pid == pid) {
             if stack_dump.is_some() {
@@ -234,8 +233,8 @@ impl Children {
             return Registered::Ended(exit);
         }
         self.forget_unclaimed();
-        // A slow template may report a worker that told of itself, ended, and was reaped and
-        // forgotten since. Its number belongs to nobody now, or to somebody else.
+        // A slow template may report a worker that has reported itself, ended, and been reaped and
+        // forgotten in the meantime. Its pid belongs to no process now, or to another one.
         if !is_child(pid) {
             return Registered::Gone;
         }
@@ -245,7 +244,7 @@ impl Children {
         Registered::Alive
     }
 
-    /// A fork was answered.
+    /// Notes that the order to fork was answered.
     pub(super) fn acknowledge(&mut self, id: WorkerId) {
         let templates = self.templates.values_mut();
         for template in templates.chain(self.replaced.values_mut()) {
@@ -253,13 +252,13 @@ impl Children {
         }
     }
 
-    /// The worker serves.
+    /// Notes that the worker serves.
     pub(super) fn set_ready(&mut self, id: WorkerId) {
         self.ready.insert(id);
     }
 
-    /// Whether this worker was not reaped yet. The arbiter may hear of a worker only after that;
-    /// then its number may belong to somebody else, and must not be signalled.
+    /// Whether this worker was not reaped yet. The first report of a worker may arrive after it was
+    /// reaped. Then its pid may belong to another process, and must not be signalled.
     pub(super) fn has_worker(&self, pid: Pid) -> bool {
         self.workers.contains_key(&pid)
     }
@@ -280,7 +279,7 @@ impl Children {
         template.or_else(|| self.stack_dumps.get(self.workers.get(&pid)?))
     }
 
-    /// Asks a worker or a template to dump its stacks; they are in its memfd a moment later.
+    /// Asks a worker or a template to dump its stacks, which are in its memfd a moment later.
     pub(super) fn request_stacks(&self, pid: Pid) {
         let Some(stack_dump) = self.stack_dump(pid) else {
             return;
@@ -295,7 +294,7 @@ impl Children {
         }
     }
 
-    /// The stacks that a worker or template has dumped; empty when it has dumped none.
+    /// The stacks that a worker or template has dumped; empty if there are none.
     pub(super) fn stacks_of(&self, pid: Pid) -> String {
         let dump = self.stack_dump(pid);
         dump.map(read_stacks).unwrap_or_default()
@@ -333,7 +332,7 @@ impl Children {
         self.cells.retain(|_, used| *used != cell);
     }
 
-    /// Strangers are only remembered while a fork is unanswered.
+    /// Unknown children are only remembered while a fork is unanswered.
     fn forget_unclaimed(&mut self) {
         if !self.awaits_report() {
             self.unclaimed_exits.clear();
@@ -345,7 +344,8 @@ impl Children {
         templates.any(|template| !template.pending_forks.is_empty())
     }
 
-    /// Reaps all that has ended and notes what was stopped; gives the events for the brain.
+    /// Reaps the children that have ended, and notes those that were stopped; returns the events
+    /// for the brain.
     pub(super) fn reap(&mut self, events: &mut impl Extend<Event>) -> io::Result<()> {
         let flags = WaitPidFlag::WNOHANG
             | WaitPidFlag::WEXITED
@@ -387,11 +387,11 @@ impl Children {
         }
     }
 
-    /// A child was reaped: finds out what it was.
+    /// Finds out what the child was that was reaped.
     pub(super) fn note_exit(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
         if let Some(template) = self.take_template(pid) {
             self.forget_unclaimed();
-            // Its end first: no other fork must be ordered from it.
+            // The event of its end comes first, so that no other fork is ordered from it.
             events.extend([Event::Exited(pid, exit)]);
             if !template.pending_forks.is_empty() {
                 let reason = "its template ended before it answered".to_owned();
@@ -413,7 +413,7 @@ impl Children {
         } else if self.awaits_report() {
             self.unclaimed_exits.insert(pid, exit);
         } else {
-            // A process of the app, adopted because this one is its subreaper (or pid 1).
+            // A process of the app, adopted because this process is its subreaper (or pid 1).
             log::debug(format_args!("Reaped an orphan (pid:{pid})"));
         }
     }
@@ -425,13 +425,13 @@ pub(super) enum ImportSharing {
     /// No import was looked at yet.
     #[default]
     None,
-    /// They do.
+    /// They share it.
     Shared,
-    /// They must not, because of this.
+    /// They must not share it, for these reasons.
     NotShared(Vec<String>),
 }
 
-/// What is special about a worker.
+/// How a worker is ordered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HowToFork {
     /// The app must answer `reload_probe`.
@@ -440,14 +440,14 @@ pub(super) struct HowToFork {
     pub(super) promote: bool,
 }
 
-/// What became of a worker by the time it was heard of.
+/// The state of a worker at the time of its report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Registered {
-    /// It lives, or ended and is still to be reaped.
+    /// It lives, or has ended and is not reaped yet.
     Alive,
     /// It was reaped before, with this.
     Ended(Exit),
-    /// It was heard of before, and is no worker any more: it was reaped, or promoted.
+    /// It was reported before, and is no longer a worker: it was reaped, or promoted.
     Gone,
 }
 
@@ -457,7 +457,7 @@ fn send_command(template: &TemplateProcess, command: &Command) -> io::Result<()>
         .as_ref()
         .ok_or_else(|| io::Error::other("it is leaving"))?;
     let text = serde_json::to_vec(command).map_err(io::Error::other)?;
-    // Never blocks: a hung template must not hang us.
+    // Never blocks: a hung template must not stop the arbiter.
     send(
         socket.as_raw_fd(),
         &text,

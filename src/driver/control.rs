@@ -1,5 +1,5 @@
 //! The control socket, served by the arbiter's own loop: a client sends one request in one line and
-//! gets one line back, at once or when what it waits for is over.
+//! gets one line back, at once or when the event that it waits for has happened.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ use rcorn_types::Monotonic;
 use super::unix_socket::{Occupied, SocketFile, remove_stale, with_umask};
 use super::upgrade::name_beside;
 
-/// Clients at once; more are turned away.
+/// The most clients at a time; more are refused.
 const MAX_CLIENTS: usize = 64;
 /// The token of the first client; the loop's own sources have lower ones.
 pub(super) const FIRST_CLIENT: usize = 16;
@@ -75,9 +75,8 @@ pub(super) struct ControlServer {
 }
 
 impl ControlServer {
-    /// Binds the socket that the settings want; beside a predecessor, which has it, under its name
-    /// with `.2`. A place of our own choice that cannot be had is no reason not to serve; one
-    /// that the operator named is.
+    /// Binds the socket that the settings name; beside a predecessor, which has it, its name with
+    /// `.2`. If the socket cannot be bound, the start fails only if the operator has named it.
     pub(super) fn open(
         settings: &Settings,
         environment: &dyn Fn(&str) -> Option<String>,
@@ -131,7 +130,7 @@ impl ControlServer {
         &mut self.listener
     }
 
-    /// The predecessor is gone: the name that the settings want is ours.
+    /// Takes over the name in the settings after the predecessor has exited.
     pub(super) fn promote(&mut self, settings: &Settings) {
         let Some(path) = settings.control_socket.as_ref() else {
             return;
@@ -172,8 +171,8 @@ impl ControlServer {
     /// Accepts the clients that wait.
     pub(super) fn accept(&mut self, registry: &Registry) {
         while let Ok((mut stream, _address)) = self.listener.accept() {
-            // The permissions keep others out; a socket with wider ones still obeys only us and
-            // root.
+            // The permissions keep other users out; even with wider ones, only this user and root
+            // may give orders.
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
             if !allowed {
@@ -181,8 +180,8 @@ impl ControlServer {
                 continue;
             }
             if self.clients.len() >= MAX_CLIENTS {
-                // A client that has sent nothing makes room for one that may; those that wait for
-                // an answer stay.
+                // A client that has sent nothing is closed for a new one; those that wait for an
+                // answer stay.
                 let silent = self.waiting(|waits| waits == Waits::Request);
                 let Some(oldest) = silent.first() else {
                     drop(stream.write_all(&line(&Answer::failed("too many clients"))));
@@ -208,7 +207,7 @@ impl ControlServer {
         }
     }
 
-    /// A client's socket is ready: gives its request when it is complete.
+    /// Reads from a client whose socket is ready; returns its request once it is complete.
     pub(super) fn receive(&mut self, token: usize) -> Option<Result<Request, String>> {
         let client = self.clients.get_mut(&token)?;
         if !client.output.is_empty() {
@@ -218,7 +217,7 @@ impl ControlServer {
         let mut bytes = [0; 1024];
         loop {
             match client.stream.read(&mut bytes) {
-                // It may have asked, and closed its own side.
+                // It may have sent a request, and closed its own side.
                 Ok(0) if client.waits == Waits::Request && client.input.contains(&b'\n') => break,
                 Ok(0) => {
                     self.clients.remove(&token);
@@ -260,7 +259,7 @@ impl ControlServer {
         }
     }
 
-    /// Sends what fits. A client that has its answer is done.
+    /// Sends as much of the answer as fits, and closes a client that has all of it.
     fn flush(&mut self, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else {
             return;
@@ -279,7 +278,7 @@ impl ControlServer {
     }
 
     /// Answers those whose look at a stack dump is due. `stacks`: what a process has dumped, if it
-    /// is still there.
+    /// still exists.
     pub(super) fn answer_stacks(
         &mut self,
         now: Monotonic,

@@ -32,10 +32,10 @@ const PREDECESSOR: Token = Token(3);
 
 /// How long a process may take to dump its stacks before the first look, and between two looks.
 const STACKS_INTERVAL: Duration = Duration::from_millis(100);
-/// How many more looks follow the first one when nothing is there.
+/// How many more looks follow the first one if there is no dump yet.
 const STACKS_MORE_LOOKS: u32 = 9;
 
-/// What decides, and where its events come from.
+/// The brain, and the sources of its events.
 pub(super) struct Core {
     pub(super) brain: Arbiter,
     pub(super) poller: Poller,
@@ -43,7 +43,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// What an action may need of it.
+    /// The parts of it that an action may need.
     fn context(&self) -> Context<'_> {
         Context {
             brain: &self.brain,
@@ -64,7 +64,7 @@ impl Driver<'_> {
     ///
     /// # Errors
     ///
-    /// Those of the system calls without which nothing can be supervised.
+    /// Those of the system calls that supervision needs.
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         self.register_sources()?;
         self.hands.name_process();
@@ -75,7 +75,7 @@ impl Driver<'_> {
         self.hands
             .watcher
             .begin(&self.hands.settings, registry, WATCH);
-        // Children that ended while a new build took this process over: their signals are lost.
+        // Children that ended while a new build took over this process: their SIGCHLD is lost.
         self.hands.children.reap(&mut self.hands.queue)?;
         loop {
             self.drain_queue();
@@ -85,7 +85,7 @@ impl Driver<'_> {
             self.hands.manager.show_life(clock::now());
             self.answer_waiting_clients();
             let ready = self.core.poller.wait(self.deadline())?;
-            // These are cheap: looked at each time.
+            // These are cheap, and checked each time.
             self.take_reports()?;
             self.take_signals()?;
             self.hands.check_predecessor();
@@ -119,7 +119,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// When something is due; `None`: never.
+    /// When the next thing is due; `None`: never.
     fn deadline(&self) -> Option<Monotonic> {
         let due = [
             self.core.brain.deadline(),
@@ -145,7 +145,7 @@ impl Driver<'_> {
                 }
             }
             Token(client) if client >= FIRST_CLIENT => self.serve_client(client),
-            // Looked at each time.
+            // It is checked each time.
             Token(_) => {}
         }
     }
@@ -172,8 +172,8 @@ impl Driver<'_> {
         self.hands.children.decline_offers();
     }
 
-    /// Takes reports in the order they came, each with its consequences: what one means depends on
-    /// what was done about those before it.
+    /// Takes reports in the order of their arrival, each with its consequences: the meaning of one
+    /// depends on what was done about those before it.
     fn take_reports(&mut self) -> io::Result<()> {
         for (report, descriptor) in self.core.reports.take(clock::now())? {
             match reports::translate(report, descriptor, &mut self.hands.children) {
@@ -185,11 +185,11 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Takes signals in the order they came, each with its consequences.
+    /// Takes signals in the order of their arrival, each with its consequences.
     fn take_signals(&mut self) -> io::Result<()> {
         for signal in self.core.poller.take_signals() {
             if signal == Signal::SIGCHLD {
-                // What the children reported before they ended comes first.
+                // The reports that children sent before they ended come first.
                 self.take_reports()?;
                 self.hands.children.reap(&mut self.hands.queue)?;
             } else {
@@ -238,8 +238,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Goes on with an upgrade in place once the new build has answered. Does not return if it
-    /// takes over.
+    /// Continues an upgrade in place once the new build has answered. Does not return if it takes
+    /// over.
     fn advance_upgrade(&mut self) -> io::Result<()> {
         let Some(successor) = &mut self.hands.successor else {
             return Ok(());
@@ -250,7 +250,7 @@ impl Driver<'_> {
         let Some(successor) = self.hands.successor.take() else {
             return Ok(());
         };
-        // What has come by now belongs into the hand-over.
+        // Everything that has arrived by now belongs into the hand-over.
         self.take_reports()?;
         self.drain_queue();
         let blocked = BlockedSignals::new()?;
@@ -273,8 +273,8 @@ impl Driver<'_> {
         if self.core.brain.is_reloading() {
             return Err(io::Error::other("a reload is under way"));
         }
-        // Signals that came before they were blocked would be lost with our pipe: they have their
-        // turn first.
+        // Signals that arrived before they were blocked would be lost with our pipe, so they are
+        // handled first.
         let late = self.core.poller.take_signals();
         if !late.is_empty() {
             let orders = late.into_iter().filter(|one| *one != Signal::SIGCHLD);
@@ -287,7 +287,8 @@ impl Driver<'_> {
         match successor.conclude(current, &self.hands.origin, registry, UPGRADE)? {
             Err(again) => self.hands.successor = Some(again),
             Ok(checked) => {
-                // A client that waits for a reload that is over would lose its connection.
+                // Otherwise a client that waits for a reload that is over would lose its
+                // connection.
                 self.answer_waiting_clients();
                 let program = self.hands.origin.program.display();
                 log::info(format_args!("Upgrading in place: {program}"));

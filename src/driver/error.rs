@@ -1,4 +1,4 @@
-//! Why a server does not start, and the way out of it.
+//! Why a server does not start, and the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 impl StartError {
-    /// How rcorn exits with it: a wrong argument is [`ExitStatus::Usage`], whenever it is found.
+    /// The exit status for it: a wrong argument is [`ExitStatus::Usage`], whenever it is found.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::AccessFormat(_) => ExitStatus::Usage,
@@ -85,7 +85,7 @@ impl StartError {
         }
     }
 
-    /// The way out.
+    /// The remedy.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

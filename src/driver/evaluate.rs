@@ -17,7 +17,7 @@ use super::helper::{Helper, HelperError, answer_pipe};
 use super::interpreter;
 use super::origin::Origin;
 
-/// A file that takes longer than this hangs.
+/// A file that takes longer than this is considered hung.
 const EVALUATION_LIMIT: Duration = Duration::from_mins(1);
 
 /// An evaluation that runs.
@@ -39,7 +39,7 @@ impl Evaluation {
             why,
         };
         if let ConfigFile::Python(path) = &file.file {
-            // Else its absence looks as if its code had failed.
+            // Otherwise a missing file would look like an error of its code.
             let there = path.metadata().and_then(|about| {
                 if about.is_dir() {
                     Err(io::ErrorKind::IsADirectory.into())
@@ -89,7 +89,7 @@ impl Evaluation {
         self.helper.register(registry, token)
     }
 
-    /// When it is given up.
+    /// When the evaluation is given up.
     pub(super) fn deadline(&self) -> Monotonic {
         self.helper.deadline()
     }
@@ -101,7 +101,7 @@ impl Evaluation {
     }
 }
 
-/// The answer as text; why there is none, as an error of the settings.
+/// The answer as text, or an error of the settings that says why there is none.
 fn text(answer: Result<Vec<u8>, HelperError>, shown: &str) -> Result<String, Error> {
     match answer {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -1,11 +1,11 @@
-//! What one arbiter hands to the next at an upgrade, in a memfd named by a variable: sockets only,
+//! What one arbiter hands to the next at an upgrade, in a memfd named by a variable: the sockets,
 //! to a second arbiter beside it; or everything, to a new build that takes its place under the same
 //! pid.
 //!
-//! It is an envelope, of which every build can read the protocol's number, around a body of that
-//! protocol. Within one protocol the body only grows: a new field has a default, a renamed one
-//! keeps its name on the wire. The tests read a hand-over as the first build (cb54ddf) wrote it.
-//! Before an exec that cannot be taken back, the new build reads the very memfd that it will get
+//! It is an envelope, whose protocol number every build can read, around a body of that protocol.
+//! Within one protocol the body only grows: a new field has a default, a renamed one keeps its name
+//! on the wire. The tests read a hand-over as the first build (cb54ddf) wrote it. Before the exec,
+//! which cannot be undone, the new build reads the same memfd that it will get
 //! (`--handover-check`).
 
 use std::fs::File;
@@ -26,9 +26,9 @@ use super::saved_children::SavedChildren;
 
 /// The variable that names the memfd.
 pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
-/// The protocol of the hand-over, of the scoreboard and of the link's messages. It changes when a
-/// build could not take over the workers of the one before, though it can read every field: then an
-/// upgrade in place from one to the other is refused. A field that is added does not change it.
+/// The protocol of the hand-over, of the scoreboard and of the link's messages. It changes if a
+/// build cannot take over the workers of the previous one, although it can read every field. Then
+/// an upgrade in place from one to the other is refused. A field that is added does not change it.
 pub const PROTOCOL: u32 = 6;
 
 /// Why a hand-over cannot be taken.
@@ -46,12 +46,12 @@ pub enum HandoverError {
         /// The protocol it is of.
         found: u32,
     },
-    /// Its protocol is ours, and yet its body cannot be understood: a mistake of one of the builds.
+    /// It has our protocol, but its body cannot be read, because of a fault in one of the builds.
     #[error("the hand-over is of protocol {PROTOCOL}, but cannot be understood: {0}")]
     Broken(serde_json::Error),
 }
 
-/// What every build of rcorn can read of every hand-over.
+/// The part of every hand-over that every build of rcorn can read.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope {
     protocol: u32,
@@ -64,7 +64,8 @@ pub struct Handover {
     /// The pid of the arbiter that wrote it.
     pub from: i32,
     pub(super) listeners: Vec<SavedListener>,
-    /// The hand-off queue: connections that one arbiter's workers leave are served by the other's.
+    /// The hand-off queue: the workers of one arbiter serve the connections that those of the other
+    /// hand on.
     #[serde(rename = "lot")]
     pub(super) handoff_queue: (RawFd, RawFd),
     /// Everything else, when the new build takes the old one's place.
@@ -87,7 +88,7 @@ pub(super) struct InPlaceState {
     pub(super) children: SavedChildren,
     pub(super) settings: Settings,
     pub(super) scoreboard: RawFd,
-    /// What the workers that have ended had counted.
+    /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
     pub(super) reports: (RawFd, RawFd),
@@ -115,11 +116,12 @@ impl Handover {
         }
     }
 
-    /// Takes what a predecessor left in the environment; `None` when there was none.
+    /// Takes the hand-over that a predecessor has left, named in the environment; `None` if there
+    /// is none.
     ///
     /// # Errors
     ///
-    /// There is a hand-over, and it cannot be taken.
+    /// There is a hand-over, but it cannot be read.
     pub fn receive(
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, HandoverError> {
@@ -165,7 +167,7 @@ impl Handover {
         self.in_place.is_none().then_some(self.from)
     }
 
-    /// The descriptors named in it: all have to be inherited by the successor.
+    /// The descriptors named in it, all of which the successor must inherit.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
         let listeners = self.listeners.iter().map(|listener| listener.fd);
         let mut all: Vec<RawFd> = listeners.collect();

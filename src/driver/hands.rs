@@ -1,4 +1,5 @@
-//! What the arbiter's actions touch. Failures become events: the arbiter decides what they mean.
+//! The hands: they carry out the actions of the brain. Failures become events, and the brain
+//! decides what they mean.
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,7 +44,7 @@ pub(super) const WATCH: Token = Token(5);
 /// The token of the check of a successor.
 pub(super) const UPGRADE: Token = Token(6);
 
-/// What the loop has, and an action may need.
+/// What an action may need from the loop.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'t> {
     pub(super) brain: &'t Arbiter,
@@ -52,7 +53,7 @@ pub(super) struct Context<'t> {
     pub(super) reports: (RawFd, RawFd),
 }
 
-/// One object for each thing that can be touched; each knows nothing of the others.
+/// One object for each external resource; none knows the others.
 pub(super) struct Hands<'a> {
     pub(super) memory: SharedMemory,
     pub(super) children: Children,
@@ -74,7 +75,7 @@ pub(super) struct Hands<'a> {
     pub(super) watcher: FileWatcher,
     /// A template was started once.
     pub(super) has_booted: bool,
-    /// Events that follow, and those that the loop has heard of.
+    /// Events that wait for the brain.
     pub(super) queue: VecDeque<Event>,
     pub(super) outcome: Option<Outcome>,
 }
@@ -113,7 +114,7 @@ impl<'a> Hands<'a> {
             Action::Upgrade => self.upgrade(context),
             Action::Wanted(now) => {
                 let before = self.memory.set_wanted(now);
-                // The first number is known to the first template.
+                // The first template already knows the first number.
                 if before != 0 && before != now {
                     self.call_hook(HookEvent::WorkersChanged { now, before });
                 }
@@ -156,7 +157,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Logs what the arbiter says, and passes it on to others who want to know.
+    /// Logs a note of the arbiter, and passes it on to the service manager and others.
     fn say(&mut self, context: Context<'_>, note: &Note) {
         log::record(note.level(), format_args!("{note}"));
         #[expect(
@@ -216,7 +217,7 @@ impl<'a> Hands<'a> {
     fn close_listeners(&mut self, context: Context<'_>) {
         self.successor = None;
         self.tell_stopping(context);
-        // Of sockets that another arbiter shares, its workers serve the queue.
+        // If another arbiter shares the sockets, its workers serve the queue.
         if !self.shares_sockets(context) {
             self.memory.stop(match self.settings.drain_mode {
                 DrainMode::Immediate => StopMode::AtOnce,
@@ -276,7 +277,8 @@ impl<'a> Hands<'a> {
             ..Start::of(settings, &self.origin.arguments)
         };
         let environment = settings.raw_env.clone();
-        // Looked for each time: a release of the app can bring an environment of its own.
+        // It is looked for each time, because a release of the app can have a new virtual
+        // environment.
         let python = interpreter::find_for(settings.python.clone(), &self.origin)
             .map_err(|error| format!("{error}; hint: {}", error.hint()))?;
         let shown = python.display().to_string();
@@ -297,7 +299,7 @@ impl<'a> Hands<'a> {
         self.queue.extend(event);
     }
 
-    /// The reload, and what it is made with.
+    /// The reload, and its context.
     fn reload_parts<'s>(
         &'s mut self,
         context: Context<'s>,
@@ -348,7 +350,7 @@ impl<'a> Hands<'a> {
     /// What a successor gets: with `in_place` everything.
     pub(super) fn handover(&self, context: Context<'_>, in_place: bool) -> io::Result<Handover> {
         let state = || -> io::Result<InPlaceState> {
-            // Written and read again: what is handed over is what can be read.
+            // It is written and read again, so that only what can be read is handed over.
             let brain = serde_json::to_value(context.brain)?;
             Ok(InPlaceState {
                 brain: serde_json::from_value(brain)?,
@@ -402,7 +404,7 @@ impl<'a> Hands<'a> {
         Ok(())
     }
 
-    /// When the arbiter that started us beside itself is gone, its place is ours.
+    /// Takes the place of the arbiter that started us beside itself, once that is gone.
     pub(super) fn check_predecessor(&mut self) {
         if !self.predecessor.as_ref().is_some_and(Predecessor::is_gone) {
             return;
@@ -458,8 +460,8 @@ impl<'a> Hands<'a> {
     }
 }
 
-/// What only a start or a reload needs (the parsers of words and files above all) makes most of the
-/// arbiter's memory.
+/// Frees memory that only a start or a reload needs (above all the parsers of arguments and files),
+/// which is most of the arbiter's.
 fn give_memory_back() {
     if let Err(error) = process::release_file_pages() {
         log::debug(format_args!("cannot give memory back: {error}"));

@@ -1,6 +1,6 @@
 //! Helpers: child processes that do for the loop what may block (run Python, look up a name, try a
-//! new build), and answer with text on a pipe. The loop waits for the pipe as it waits for
-//! everything else, and no longer than until a fixed deadline.
+//! new build), and answer with text on a pipe. The loop waits for the pipe as for everything else,
+//! until a fixed deadline.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ use rcorn_types::Monotonic;
 
 use super::process::{is_child, signal};
 
-/// The longest answer of a helper that is kept, in bytes: more is a mistake.
+/// The longest answer of a helper, in bytes: more is an error.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long a helper may live after its answer, when the process waits for its end.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ pub(super) enum HelperError {
     Pipe(#[from] io::Error),
 }
 
-/// A helper that runs. Dropping it kills the process, if it still lives.
+/// A running helper. Dropping it kills the process, if it still lives.
 #[derive(Debug)]
 pub(super) struct Helper {
     pid: Pid,
@@ -86,8 +86,8 @@ impl Helper {
         self.deadline
     }
 
-    /// Reads what is there; the whole answer once the helper has closed its end, or why there is
-    /// none.
+    /// Reads what has arrived. Returns the whole answer once the helper has closed its end, or why
+    /// there is none.
     pub(super) fn poll(&mut self, now: Monotonic) -> Option<Result<Vec<u8>, HelperError>> {
         let mut chunk = [0; 4096];
         loop {
@@ -128,7 +128,7 @@ impl Helper {
         answer
     }
 
-    /// It has answered, so it is about to exit; one that does not is killed.
+    /// It has answered, so it is about to exit. If it does not, it is killed.
     fn wait_exit(&self) {
         let pid = NixPid::from_raw(self.pid.0);
         let is_gone = || {
@@ -155,10 +155,10 @@ impl Drop for Helper {
 
 /// Waits until `source` can be read, but no longer than `limit`; wakes early for a signal.
 fn wait_readable(source: impl AsFd, limit: Duration) {
-    // Rounded up to what poll(2) counts in.
+    // Rounded up to milliseconds, in which poll(2) counts.
     let limit = PollTimeout::try_from(limit.saturating_add(Duration::from_micros(999)));
     let mut wanted = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
-    // Whatever it says, the next look at the source tells.
+    // The result is ignored: the next read of the source shows what happened.
     poll(&mut wanted, limit.unwrap_or(PollTimeout::MAX)).ok();
 }
 

@@ -1,4 +1,4 @@
-//! Which Python runs the app, and the few lines of Python by which it enters rcorn.
+//! Which Python runs the app, and the few lines of Python that load rcorn into it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -57,7 +57,7 @@ pub(super) struct Places {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) python: PathBuf,
-    /// Where one was expected before.
+    /// Places before it where one was expected.
     pub(super) missed: Vec<String>,
 }
 
@@ -127,9 +127,9 @@ fn installed_beside(executable: &Path) -> Option<PathBuf> {
     of_folder(executable).or_else(|| of_folder(target.as_deref()?))
 }
 
-/// The Python of this folder that pip has installed rcorn for: its packages hold ours. So rcorn of
-/// a conda environment or of one of pyenv's Pythons uses that one when it is called by its path. A
-/// distribution's rcorn has no such package.
+/// The Python in this folder for which pip has installed rcorn: its packages contain ours. So rcorn
+/// of a conda environment or of one of pyenv's Pythons uses that one when it is called by its path.
+/// A distribution's rcorn has no such package.
 fn installed_by_pip(bin: &Path) -> Option<PathBuf> {
     let lib = std::fs::read_dir(bin.join("../lib")).ok()?;
     lib.flatten()
@@ -152,7 +152,7 @@ pub fn find_for(chosen: Option<PathBuf>, origin: &Origin) -> Result<PathBuf, Int
     look_for(chosen, origin).map(|found| found.python)
 }
 
-/// The same, with what was not there.
+/// The same, with the places where none was found.
 pub(super) fn look_for(
     chosen: Option<PathBuf>,
     origin: &Origin,
@@ -176,7 +176,7 @@ fn is_program(file: &Path) -> bool {
     file.is_file() && access(file, AccessFlags::X_OK).is_ok()
 }
 
-/// Checks the interpreter, imports the native module from its descriptor and enters it, for good.
+/// Checks the interpreter, imports the native module from its descriptor and runs it to the end.
 /// Exit code 78 (`EX_CONFIG` of sysexits.h): this Python cannot be used, and it has said why.
 const BOOTSTRAP: &str = r#"
 import sys
@@ -198,7 +198,7 @@ module.template(native, start, mode)
 /// The arguments after the program's name.
 pub(super) fn arguments(native: RawFd, start: RawFd, mode: &str) -> Vec<OsString> {
     let numbers = [native.to_string(), start.to_string()];
-    // The bootstrap's own length makes room enough for a process title.
+    // The length of the bootstrap leaves enough room for a process title.
     let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
     arguments.extend(numbers.into_iter().map(OsString::from));
     arguments.push(mode.into());

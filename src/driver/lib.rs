@@ -1,6 +1,6 @@
 //! The arbiter's process: the hands of the pure `rcorn_arbiter`. One loop (`driver`) owns one
-//! object for each thing that can be touched, and passes to each what it needs. Called by `main`;
-//! knows no Python.
+//! object for each external resource, and passes to each what it needs. Called by `main`; knows no
+//! Python.
 //!
 //! * the loop and its start: `driver`, `hands`, `start`, `poller`, `signals`, `policy`,
 //!   `background`, `pidfile`;

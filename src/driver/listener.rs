@@ -38,7 +38,7 @@ pub enum ListenError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Refused {
-        /// As one would type it.
+        /// As an operator types it.
         address: String,
         /// Why.
         source: io::Error,
@@ -58,7 +58,7 @@ pub(super) struct Listener {
     host: String,
     port: String,
     shown: String,
-    /// systemd holds it too: its queue outlives us, and is not ours to stop.
+    /// systemd holds it, too: its queue outlives this process, which must not close it for clients.
     is_systemds: bool,
     /// New connections are being refused.
     is_closed: bool,
@@ -116,7 +116,7 @@ impl Listener {
             return Err(ListenError::NotListening(fd, ""));
         }
         if !socket.is_listener().unwrap_or(false) {
-            // Bound but not listening yet: that is ours to do.
+            // It is bound but does not listen yet, so this process makes it listen.
             socket
                 .listen(INHERITED_BACKLOG)
                 .map_err(|_refused| ListenError::NotListening(fd, ": it cannot listen"))?;
@@ -125,8 +125,8 @@ impl Listener {
             .map_err(|_odd| ListenError::NotListening(fd, ": it has no address"))
     }
 
-    /// Takes a socket from another arbiter: from the one in whose place we are (then its file is
-    /// ours), or from the one beside us.
+    /// Takes a socket from another arbiter: the one whose place this process has taken (then it
+    /// owns the file), or the one beside it.
     ///
     /// # Errors
     ///
@@ -144,8 +144,8 @@ impl Listener {
         Ok(listener)
     }
 
-    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as gunicorn's start line has it; with
-    /// `uwsgi://` where that is spoken.
+    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as in gunicorn's start line; with `uwsgi://` if
+    /// that is the protocol.
     #[must_use]
     pub(super) fn shown(&self, settings: &Settings) -> String {
         match self.protocol(settings) {
@@ -157,12 +157,13 @@ impl Listener {
         }
     }
 
-    /// Its name in log lines about the socket, whatever is spoken there.
+    /// Its name in log lines about the socket, without the protocol.
     pub(super) fn name(&self) -> &str {
         &self.shown
     }
 
-    /// What is spoken here. A socket stays when only this changes with the settings.
+    /// The protocol of its connections. If only the protocol changes with the settings, the socket
+    /// stays.
     fn protocol(&self, settings: &Settings) -> Protocol {
         let bind: Vec<_> = settings.bind.iter().map(Some).collect();
         let said = self.address.as_ref();
@@ -206,14 +207,14 @@ impl Listener {
         }
     }
 
-    /// The file of a unix socket that is there now is ours to remove.
+    /// Takes ownership of the file that the unix socket has now.
     pub(super) fn own_file(&mut self) {
         if let Some(Address::Unix(path)) = self.address.as_ref().map(Address::socket) {
             self.file = SocketFile::at(path).ok();
         }
     }
 
-    /// How templates and workers with these settings know it.
+    /// Its description for templates and workers with these settings.
     #[must_use]
     pub(super) fn for_link(&self, settings: &Settings) -> link::Listener {
         link::Listener {
@@ -249,8 +250,8 @@ impl Listener {
         }
     }
 
-    /// Removes the unix socket's file, if it is still ours. One that systemd keeps stays: clients
-    /// find the socket by it.
+    /// Removes the unix socket's file, if it is still ours. One that systemd keeps stays, because
+    /// clients find the socket by it.
     pub(super) fn remove_file(&mut self) {
         if let Some(file) = self.file.take().filter(|_| !self.is_systemds) {
             file.remove();
@@ -262,8 +263,8 @@ impl Listener {
 /// it.
 fn prepare_for_clients(socket: &Socket, local: IpAddr) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    // Where the system's choice is BBR, the kernel sends a large reply by the ticks of a timer. On
-    // the loopback, which has no queue, this only costs: a fifth of the CPU of a file of 1 MiB.
+    // If the system uses BBR, the kernel paces a large response with a timer. On the loopback
+    // interface, which has no queue, that only costs CPU time: a fifth for a file of 1 MiB.
     if local.to_canonical().is_loopback()
         && let Err(error) = socket.set_tcp_congestion(UNPACED)
     {
@@ -272,8 +273,7 @@ fn prepare_for_clients(socket: &Socket, local: IpAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Where this address is found; else one with the same socket, on which another protocol was or
-/// will be spoken.
+/// The position of this address, or else of one with the same socket and another protocol.
 pub(super) fn same_socket(among: &[Option<&Address>], address: &Address) -> Option<usize> {
     let exactly = among.iter().position(|one| *one == Some(address));
     exactly.or_else(|| {
@@ -291,8 +291,8 @@ mod tests {
 
     use super::*;
 
-    /// The congestion control of a socket for `ip` once it is ours. Nobody can connect to it: it
-    /// does not listen.
+    /// The congestion control of a socket for `ip` after it was prepared. Nobody can connect to it,
+    /// because it does not listen.
     fn control(ip: impl Into<IpAddr>, before: &str) -> String {
         let address = SocketAddr::new(ip.into(), 0);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();

@@ -1,5 +1,5 @@
-//! Where log lines go: descriptors opened here, inherited by templates and workers under the same
-//! numbers. What a line looks like is the log crate's.
+//! The destinations of the logs: descriptors that are opened here, and that templates and workers
+//! inherit under the same numbers. The form of a record is the log crate's.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -16,8 +16,8 @@ pub(super) struct Logs {
     access: Option<OwnedFd>,
 }
 
-/// Everything that the settings say of the arbiter's logs. The form of the access log is not among
-/// it: each process asks its settings for that.
+/// Everything that the settings say about the arbiter's logs, except the form of the access log,
+/// for which each process asks its own settings.
 #[derive(Debug, PartialEq, Eq)]
 struct LogSettings<'a> {
     error: ErrorLogSettings,
@@ -38,7 +38,7 @@ impl<'a> LogSettings<'a> {
     }
 }
 
-/// Whether both settings want the same logs.
+/// Whether both settings name the same logs.
 pub(super) fn are_same(one: &Settings, other: &Settings) -> bool {
     LogSettings::of(one) == LogSettings::of(other)
 }
@@ -83,11 +83,11 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Opens the files by their names again, after they were moved away.
+    /// Opens the files by their names again, after they were renamed.
     pub(super) fn reopen(settings: &Settings, owner: Owner) {
         log::reopen();
-        // Workers that gave up their rights open what is there, in a directory where they may make
-        // nothing.
+        // Workers without privileges can open these files in a directory where they may not create
+        // any.
         if let Err(error) = Self::open(settings, owner) {
             log::error(format_args!("{error}"));
         }

@@ -1,6 +1,6 @@
-//! What is behind names: the addresses of hosts, the numbers of a user and a group. getaddrinfo(3)
-//! and getpwnam(3) may ask servers and take as long as they like, and they cannot be interrupted: a
-//! helper process calls them, forked for the purpose.
+//! Looks up names: the addresses of hosts, the numbers of a user and a group. getaddrinfo(3) and
+//! getpwnam(3) may ask servers, take any time, and cannot be interrupted, so a helper process calls
+//! them.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ use rcorn_types::Monotonic;
 use super::helper::{Helper, HelperError, answer_pipe};
 use super::owner::Owner;
 
-/// What is not found within this time is given up.
+/// How long a look-up may take.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A host and a port.
@@ -52,7 +52,7 @@ impl Addresses {
     }
 }
 
-/// The names in `bind` that are not numeric.
+/// The hosts in `bind` that are not numeric.
 fn names(settings: &Settings) -> Vec<Name> {
     let name = |address: &Address| match address.socket() {
         Address::Tcp { host, port } if host.parse::<IpAddr>().is_err() => {
@@ -79,7 +79,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 enum OwnerName {
     Known(Owner),
-    /// To be looked up.
+    /// It must be looked up.
     Of(Box<Settings>),
 }
 
@@ -95,9 +95,9 @@ pub(super) struct Lookup {
 enum Work {
     /// No name needs it.
     None,
-    /// A helper does it.
+    /// A helper looks it up.
     Helper(Helper),
-    /// It cannot be done.
+    /// The look-up cannot be started.
     Failed(io::Error),
 }
 
@@ -135,7 +135,7 @@ impl Lookup {
         }
     }
 
-    /// What was found, once all is known or given up.
+    /// The results, once all are known or given up.
     pub(super) fn poll(&mut self, now: Monotonic) -> Option<Found> {
         let answer = match &mut self.work {
             Work::None => Ok(Vec::new()),
@@ -158,7 +158,7 @@ fn start_helper(names: &[Name], owner: &OwnerName) -> io::Result<Helper> {
     }
 }
 
-/// What the helper wrote. A name that it said nothing of gets the reason why.
+/// Reads what the helper has written. For a name without an answer the result is the reason.
 fn read(names: &[Name], owner: &OwnerName, answer: Result<Vec<u8>, HelperError>) -> Found {
     let (lines, reason) = match answer {
         Ok(bytes) => (bytes, "its look-up ended without an answer".to_owned()),
@@ -186,12 +186,12 @@ fn read(names: &[Name], owner: &OwnerName, answer: Result<Vec<u8>, HelperError>)
     Found { addresses, owner }
 }
 
-/// What one line says, if it is there.
+/// The answer in one line, if there is one.
 fn answer_in<T: DeserializeOwned>(line: Option<&[u8]>) -> Option<Result<T, String>> {
     serde_json::from_slice(line?).ok()
 }
 
-/// The helper's life.
+/// Runs the helper, to its end.
 fn look_up_and_exit(names: &[Name], owner: &OwnerName, answer: OwnedFd, arbiter: u32) -> ! {
     let is_orphan = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err()
         || nix::unistd::getppid().as_raw().cast_unsigned() != arbiter;
@@ -199,7 +199,7 @@ fn look_up_and_exit(names: &[Name], owner: &OwnerName, answer: OwnedFd, arbiter:
     exit_now(i32::from(!done))
 }
 
-/// Looks everything up, and writes one line of JSON for each: the owner, if it is to be found, then
+/// Looks everything up, and writes one line of JSON for each: the owner, if it is asked for, then
 /// the names.
 fn write_answers(names: &[Name], owner: &OwnerName, mut answer: impl Write) -> io::Result<()> {
     if let OwnerName::Of(settings) = owner {

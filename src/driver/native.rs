@@ -1,5 +1,4 @@
-//! The native module, which this executable carries in itself, as a descriptor that Python can
-//! import from.
+//! The native module, which this executable contains, as a descriptor that Python can import from.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,8 +8,8 @@ use std::path::PathBuf;
 
 use rcorn_sys::memfd::{self, Content};
 
-/// The native module: a shared library that the user's Python imports, as the executable carries
-/// it.
+/// The native module: a shared library that the user's Python imports, and that the executable
+/// contains.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NativeModule(pub &'static [u8]);
 
@@ -27,12 +26,12 @@ fn open(module: &'static [u8]) -> io::Result<OwnedFd> {
             rcorn_sys::process::forget_pages(module);
             Ok(memory)
         }
-        // vm.memfd_noexec=2, or no memfd at all: a file of our own does.
+        // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
         Err(_refused) => cached(module),
     }
 }
 
-/// The module as a file in a folder that only we can write to.
+/// The module as a file in a folder that only this user can write to.
 fn cached(module: &[u8]) -> io::Result<OwnedFd> {
     let uid = nix::unistd::geteuid();
     let base = std::env::var_os("XDG_CACHE_HOME")
@@ -64,7 +63,7 @@ fn cached(module: &[u8]) -> io::Result<OwnedFd> {
         .open(&path)?;
     file.write_all(module)?;
     let reading = File::open(&path)?;
-    // The descriptor is enough from here on.
+    // From here on the descriptor is enough.
     fs::remove_file(&path)?;
     Ok(reading.into())
 }

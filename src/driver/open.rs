@@ -1,4 +1,4 @@
-//! How a listening socket comes to be bound to an address.
+//! Binds a listening socket to an address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,15 +16,15 @@ use super::lookup::Addresses;
 use super::owner::Owner;
 use super::unix_socket::{Occupied, remove_stale, with_umask};
 
-/// How long the kernel may keep a connection without bytes from us: it wakes us with the request
-/// instead.
+/// How long the kernel may hold back a connection without bytes, so that a worker wakes when the
+/// request has arrived.
 const DEFER_ACCEPT: Duration = Duration::from_secs(1);
 
 /// Opens the socket of one address.
 ///
 /// # Errors
 ///
-/// The address is in use, not ours to have, or has a name without an address.
+/// The address is in use, not available or not permitted, or its name has no address.
 pub(super) fn open(
     address: &Address,
     settings: &Settings,
@@ -52,7 +52,7 @@ pub(super) fn open(
             bind().map_err(|source| refused(address, source))
         }
         Address::Fd(fd) => Listener::inherit(*fd, Some(address.clone())),
-        // `socket` gives what is behind it.
+        // `socket` returns the path after it.
         Address::Uwsgi(inner) => open(inner, settings, addresses, owner),
     }
 }
@@ -78,8 +78,8 @@ fn tcp(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listene
             socket.set_reuse_port(true)?;
         }
         if let SocketAddr::V6(v6) = ip {
-            // As the system has it, and so gunicorn: mostly `[::]` is for IPv4 too (ipv6(7),
-            // bindv6only). Not beside an address for IPv4 alone.
+            // The system's default, as in gunicorn: usually `[::]` is for IPv4, too (ipv6(7),
+            // bindv6only), but not beside an address for IPv4 alone.
             if v6.ip().is_unspecified() && has_v4(settings, v6.port()) {
                 socket.set_only_v6(true)?;
             }
@@ -91,7 +91,7 @@ fn tcp(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listene
     };
     bind().map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
-            // gunicorn prints Python's form of the address; people grep for it.
+            // gunicorn prints Python's form of the address, which people search for.
             let address = format!("('{}', {})", ip.ip(), ip.port());
             ListenError::InUse { address, source }
         } else {
@@ -100,7 +100,7 @@ fn tcp(address: &Address, ip: SocketAddr, settings: &Settings) -> Result<Listene
     })
 }
 
-/// Whether IPv4 has an address of its own on this port.
+/// Whether there is a separate address for IPv4 on this port.
 fn has_v4(settings: &Settings, port: u16) -> bool {
     let mut all = settings.bind.iter().map(Address::socket);
     all.any(|one| match one {

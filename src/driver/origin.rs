@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 /// How this process was started: what a successor, and each reload, needs.
 ///
-/// A release may be deployed by moving a symbolic link. So paths are kept as they were spelled, and
-/// lead to the release that is there now: /srv/shop/current, and not /srv/shop/releases/7.
+/// A release may be deployed by moving a symbolic link. So paths are kept as they were written, and
+/// lead to the current release: /srv/shop/current, not /srv/shop/releases/7.
 #[derive(Debug)]
 pub struct Origin {
     /// The executable, by the path under which a new build would be found.
     pub program: PathBuf,
-    /// All words of the command line.
+    /// The whole command line.
     pub arguments: Vec<OsString>,
     /// The directory it was started in.
     pub directory: PathBuf,
 }
 
 impl Origin {
-    /// That of this process, which was started with these words. `directory`: where it was started,
-    /// as it was spelled.
+    /// The origin of this process, which was started with these arguments. `directory`: where it
+    /// was started, as it was written.
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl Origin {
     pub fn of_process(arguments: &[OsString], directory: &Path) -> io::Result<Self> {
         let word = arguments.first().map(PathBuf::from).unwrap_or_default();
         let folders = std::env::var_os("PATH").unwrap_or_default();
-        // After an installation the new build has the same name, and another inode: so the name is
-        // kept, not what /proc/self/exe leads to.
+        // After an installation the new build has the same name, but another inode. So the name is
+        // kept, not the target of /proc/self/exe.
         let program =
             match named(&word, directory, &folders).filter(|path| is_this_executable(path)) {
                 Some(path) => path,
@@ -44,8 +44,8 @@ impl Origin {
     }
 }
 
-/// The path that a shell finds for a word: with a slash it is one, without it is looked for in
-/// PATH.
+/// The path that a shell finds for a command: with a slash it is a path, without one it is looked
+/// for in PATH.
 fn named(word: &Path, directory: &Path, folders: &OsString) -> Option<PathBuf> {
     if word.components().count() > 1 {
         return Some(directory.join(word));

@@ -1,4 +1,5 @@
-//! Whether the kernel killed a process for want of memory: told only when its own counter shows it.
+//! Whether the kernel killed a process because of a lack of memory. It is logged only if the
+//! kernel's own counter shows it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +7,8 @@ use std::path::PathBuf;
 use rcorn_arbiter::Pid;
 use rcorn_log as log;
 
-/// The kernel's own count of processes of our control group that it killed for want of memory.
+/// The kernel's count of the processes in our control group that it has killed because of a lack of
+/// memory.
 #[derive(Debug)]
 pub(super) struct OutOfMemory {
     file: Option<PathBuf>,
@@ -38,7 +40,7 @@ impl OutOfMemory {
             .unwrap_or(0)
     }
 
-    /// After a KILL that was not ours: says so if the kernel did it.
+    /// Called after a KILL that was not ours: logs it if the kernel did it.
     pub(super) fn note_kill(&mut self, pid: Pid) {
         if let Some(text) = self.explain(pid) {
             log::error(format_args!("{text}"));

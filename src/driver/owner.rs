@@ -1,6 +1,6 @@
-//! Who owns the files that the arbiter makes: the user and group of the workers. They must be able
-//! to open a log again after they gave up their rights; and a proxy in their group may connect to a
-//! unix socket, as with gunicorn.
+//! The owner of the files that the arbiter makes: the user and group of the workers. Workers must
+//! be able to reopen a log after they have dropped their privileges, and a proxy in their group may
+//! connect to a unix socket, as with gunicorn.
 
 use std::io;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Looks names up, which may ask servers and take as long as they like (nss(5)): only in a
-    /// helper process, or before there is a loop.
+    /// Looks names up, which may ask servers and take any time (nss(5)). Called only in a helper
+    /// process, or before the loop runs.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Owner {
         })
     }
 
-    /// User and group, unless this process is both.
+    /// User and group, unless this process has both.
     pub(super) fn if_other(self) -> Option<(Uid, Gid)> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         (uid != geteuid() || gid != getegid()).then_some((uid, gid))

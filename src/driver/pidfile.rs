@@ -1,5 +1,5 @@
-//! The pid file: written whole or not at all, refused while its owner lives, removed only by its
-//! owner.
+//! The pid file: it is written completely or not at all, refused while its owner lives, and removed
+//! only by its owner.
 
 use std::fs;
 use std::io::{self, Write};
@@ -36,8 +36,8 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Writes it: a temporary file in the same folder, then a rename, so that nobody ever reads
-    /// half of it.
+    /// Writes a temporary file in the same folder, then renames it, so that nobody ever reads a
+    /// partial one.
     pub(super) fn create(path: &Path) -> Result<Self, PidFileError> {
         let pid = std::process::id();
         if let Some(other) = read(path)
@@ -55,7 +55,7 @@ impl PidFile {
         };
         let write = || {
             write().inspect_err(|_error| {
-                // Half a file is of no use to anybody.
+                // A partial file is removed.
                 drop(fs::remove_file(temporary(path, pid)));
             })
         };
@@ -101,8 +101,8 @@ fn read(path: &Path) -> Option<i32> {
         .filter(|pid| *pid > 0)
 }
 
-/// Whether a process of this pid lives; one that we may not signal does, one that only waits to be
-/// reaped does not.
+/// Whether a process with this pid lives. One that we may not signal counts as living, a zombie
+/// does not.
 fn is_alive(pid: i32) -> bool {
     if Stat::of(pid).is_some_and(|stat| stat.is_zombie()) {
         return false;

@@ -1,4 +1,4 @@
-//! The listening sockets of new settings: which of the old ones stay, and which are new.
+//! Plans the listening sockets for new settings: which of the old ones stay, and which are new.
 
 use rcorn_settings::Settings;
 
@@ -7,7 +7,7 @@ use super::lookup::Addresses;
 use super::open::open;
 use super::owner::Owner;
 
-/// The sockets of new settings. Nothing of the old ones changes until the plan is put into force.
+/// The sockets for new settings. The old ones do not change until the plan is put into force.
 #[derive(Debug)]
 pub(super) struct Plan {
     parts: Vec<Part>,
@@ -23,18 +23,18 @@ enum Part {
 }
 
 impl Plan {
-    /// Opens what the settings want and `before` does not have.
+    /// Opens the sockets that the settings name and `before` does not have.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be listened on; what was opened until then is closed again.
+    /// An address cannot be bound; the sockets that were opened before it are closed again.
     pub(super) fn make(
         settings: &Settings,
         before: &[Listener],
         addresses: &Addresses,
         owner: Owner,
     ) -> Result<Self, ListenError> {
-        // systemd's sockets are the service's whatever `bind` says, for as long as it runs.
+        // systemd's sockets stay as long as the service runs, whatever `bind` says.
         if before.iter().any(|listener| listener.address.is_none()) {
             let parts = (0..before.len()).map(Part::Kept).collect();
             return Ok(Self { parts });
@@ -66,7 +66,7 @@ impl Plan {
         self.parts.iter().filter_map(socket).collect()
     }
 
-    /// Puts the plan into force; sockets that are not wanted any more are closed.
+    /// Puts the plan into force; sockets that are no longer needed are closed.
     pub(super) fn commit(self, listeners: &mut Vec<Listener>) {
         let mut old: Vec<Option<Listener>> =
             std::mem::take(listeners).into_iter().map(Some).collect();

@@ -1,4 +1,4 @@
-//! The part of the settings that the arbiter decides by.
+//! The settings on which the arbiter's decisions depend.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
@@ -18,7 +18,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
         boot_timeout: settings.boot_timeout.limit(),
         abort_timeout: settings.abort_timeout.duration(),
         graceful_timeout: settings.graceful_timeout.duration(),
-        // A developer wants the newest code to answer, whatever becomes of it.
+        // A developer wants the newest code to answer, even if it fails.
         reload_watch: if settings.reload {
             Duration::ZERO
         } else {
@@ -48,7 +48,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
 
 /// The longest time from the start of a template to a worker that is ready; `None`: no limit.
 pub(super) fn boot_limit(settings: &Settings) -> Option<Duration> {
-    // A template, a worker that imports the app, and one that is forked from it.
+    // For a template, a worker that imports the app, and one that is forked from it.
     let limit = settings.boot_timeout.limit()?;
     Some(limit.saturating_mul(3))
 }

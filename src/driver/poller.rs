@@ -26,7 +26,7 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    /// Waits for signals from the start.
+    /// A poller that waits for signals.
     ///
     /// # Errors
     ///
@@ -42,19 +42,21 @@ impl Poller {
         })
     }
 
-    /// Where other sources are registered. Readiness is told once for each change (edge-triggered).
+    /// The registry for other sources. Readiness is reported once for each change (edge-triggered).
     pub(super) fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Waits until something is ready, at most until `deadline`; gives the tokens of what is ready.
+    /// Waits until something is ready, at most until `deadline`; returns the tokens of what is
+    /// ready.
     ///
     /// # Errors
     ///
-    /// Those of `epoll_wait(2)`, but not EINTR.
+    /// Those of `epoll_wait(2)`, except EINTR.
     pub(super) fn wait(&mut self, deadline: Option<Monotonic>) -> io::Result<Vec<Token>> {
         let left = deadline.map(|deadline| {
-            // Rounded up to what epoll counts in, so that it is due when we wake.
+            // Rounded up to milliseconds, in which epoll counts, so that the deadline has passed at
+            // the wake-up.
             let left = deadline.since(clock::now());
             left.saturating_add(Duration::from_micros(999))
         });

@@ -1,5 +1,5 @@
-//! What is logged of a worker that hung, or ended while it served a request: where its Python was,
-//! which request, whose, for how long, and its state in the kernel.
+//! Logs a worker that hangs, or has ended while it served a request: its Python stacks, the request
+//! with its client and age, and the state of the process in the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::logs::Logs;
 /// The longest stack dump that is logged.
 const MAX_DUMP_BYTES: usize = 256 * 1024;
 
-/// The stacks that a process has dumped; empty when it dumped none.
+/// The stacks that a process has dumped; empty if there are none.
 pub(super) fn read_stacks(stack_dump: &OwnedFd) -> String {
     let mut text = Vec::new();
     let mut chunk = vec![0; 16 * 1024];
@@ -33,7 +33,7 @@ pub(super) fn read_stacks(stack_dump: &OwnedFd) -> String {
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
-/// `state S, in futex_wait_queue`: what the kernel says of a process (`proc_pid_stat(5)`,
+/// `state S, in futex_wait_queue`: what the kernel says about a process (`proc_pid_stat(5)`,
 /// `proc_pid_wchan(5)`).
 fn kernel_state(pid: Pid) -> String {
     let state = Stat::of(pid.0).and_then(|stat| stat.state());
@@ -65,7 +65,7 @@ pub(super) fn describe(request: &RequestNow, age: Duration) -> String {
     )
 }
 
-/// Logs where a worker hangs: one record, which other lines cannot tear apart.
+/// Logs where a worker hangs, in one record, so that other lines cannot split it.
 pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
     let request = match cell.and_then(|cell| current_request(cell, clock::now())) {
         Some((request, age)) => describe(&request, age),
@@ -81,7 +81,8 @@ pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
     ));
 }
 
-/// Logs the request that a worker served when it ended: its client got no answer, or half of one.
+/// Logs the request that a worker served when it ended: its client got no response, or a partial
+/// one.
 pub(super) fn report_lost_request(cell: &Cell, settings: &Settings, logs: &Logs) {
     if cell.request_entry().is_answered() {
         return;

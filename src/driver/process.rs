@@ -28,7 +28,7 @@ mod tests {
     #[test]
     fn groups_are_never_signalled() {
         for group in [0, -1] {
-            // A harmless one: should it be sent after all, it goes to everybody.
+            // A harmless signal: if it is sent after all, it goes to all processes.
             let sent = rcorn_sys::signal::send(group, number(Signal::SIGCONT));
             assert!(sent.is_err());
             assert!(!is_child(Pid(group)));

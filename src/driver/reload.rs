@@ -1,6 +1,6 @@
-//! New settings at a reload, as a transaction: read, checked, then either put in force or thrown
-//! away. A Python file is evaluated and names are looked up by helper processes, while all else
-//! goes on.
+//! The settings of a reload, as a transaction: they are read and checked, then either put into
+//! force or discarded. Helper processes evaluate a Python file and look up names, while the arbiter
+//! continues.
 
 use mio::{Registry, Token};
 
@@ -17,21 +17,22 @@ use super::owner::Owner;
 use super::plan::Plan;
 use super::policy::policy;
 
-/// Reads anew what the operator says.
+/// Reads the sources of settings again.
 pub type ReadSources<'a> = &'a dyn Fn() -> Result<Box<Sources<'static>>, Error>;
 
-/// Settings that were read and wait for their template to prove itself.
+/// Settings that were read, and are on trial until their template and workers have proved
+/// themselves.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) settings: Settings,
     pub(super) plan: Plan,
     /// The owner of new files.
     pub(super) owner: Owner,
-    /// Known from the order to start its template on.
+    /// Known once its template was ordered.
     generation: Option<Generation>,
 }
 
-/// How far it is.
+/// The stage of the transaction.
 #[derive(Debug)]
 enum Stage {
     /// No reload, or one whose settings are in force.
@@ -44,15 +45,15 @@ enum Stage {
     Loaded(Box<Pending>),
 }
 
-/// What a reload is made with.
+/// The context of a reload.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     /// How this process was started.
     pub(super) origin: &'a Origin,
-    /// Where helpers are waited for, and under which token.
+    /// The registry in which helpers are waited for, and their token.
     pub(super) registry: &'a Registry,
     pub(super) token: Token,
-    /// What is in force.
+    /// The settings in force.
     pub(super) settings: &'a Settings,
     pub(super) listeners: &'a [Listener],
     pub(super) now: Monotonic,
@@ -75,7 +76,7 @@ impl<'a> ReloadTransaction<'a> {
         }
     }
 
-    /// Reads the settings again. The answer comes now, or from [`Self::advance`].
+    /// Reads the settings again. The event is returned now, or by [`Self::advance`].
     pub(super) fn begin(&mut self, context: &Context<'_>) -> Option<Event> {
         self.discard(context.settings);
         match self.try_begin(context) {
@@ -99,7 +100,8 @@ impl<'a> ReloadTransaction<'a> {
         Ok(())
     }
 
-    /// Goes on if a helper has answered or is late; gives the event once the settings are checked.
+    /// Continues if a helper has answered or is late; returns the event once the settings are
+    /// checked.
     pub(super) fn advance(&mut self, context: &Context<'_>) -> Option<Event> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Idle);
@@ -173,7 +175,7 @@ impl<'a> ReloadTransaction<'a> {
         (pending.generation == Some(generation)).then_some(&**pending)
     }
 
-    /// The settings on trial, to be put in force.
+    /// Takes the settings on trial, to put them into force.
     pub(super) fn commit(&mut self) -> Option<Pending> {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Loaded(pending) => Some(*pending),
@@ -181,7 +183,7 @@ impl<'a> ReloadTransaction<'a> {
         }
     }
 
-    /// Throws the new settings away; gives them if they were on trial. Those in force stay.
+    /// Discards the new settings; returns them if they were on trial. Those in force stay.
     pub(super) fn discard(&mut self, in_force: &Settings) -> Option<Settings> {
         let Pending { settings, plan, .. } = self.commit()?;
         plan.discard();
@@ -190,7 +192,7 @@ impl<'a> ReloadTransaction<'a> {
     }
 }
 
-/// What follows once the settings are resolved: the names in them are looked up.
+/// Looks up the names in the settings, once these are resolved.
 fn look_up(resolved: Resolved, context: &Context<'_>) -> Stage {
     for warning in &resolved.warnings {
         log::warning(format_args!("{warning}"));
@@ -232,7 +234,7 @@ fn not_loaded(error: &Error) -> Event {
     Event::NotLoaded(format!("{error}{}", hint.unwrap_or_default()))
 }
 
-/// Says which changed settings have no effect before a restart.
+/// Logs which changed settings have no effect before a restart.
 pub(super) fn warn_of_boot_settings(before: &Settings, now: &Settings) {
     let is_changed = |row: &&rcorn_settings::Setting| {
         row.effect == Effect::Boot && (row.value)(now) != (row.value)(before)

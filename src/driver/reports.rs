@@ -22,9 +22,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// A source of datagrams that may bring a descriptor. Never waits: `None` when nothing is there.
+/// A source of datagrams that may carry a descriptor. It never waits: `None` if there is none.
 pub(super) trait Source {
-    /// Receives one datagram into `buffer`; gives its length.
+    /// Receives one datagram into `buffer`; returns its length.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Receiver<ReportSocket> {
 }
 
 /// Receives reports. A failure that may pass (no memory, no free descriptor) is logged, and tried
-/// again after a pause: the supervisor of a site does not end for want of a buffer.
+/// again after a pause: a supervisor must not end because of a temporary lack of memory.
 #[derive(Debug)]
 pub(super) struct Receiver<S> {
     source: S,
@@ -83,7 +83,7 @@ struct Backoff {
     until: Monotonic,
 }
 
-/// Whether what made a system call fail may pass by itself.
+/// Whether the cause of a failed system call may pass by itself.
 fn is_transient(error: &io::Error) -> bool {
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let may_pass = [
@@ -111,7 +111,7 @@ impl<S: Source> Receiver<S> {
         self.backoff.map(|backoff| backoff.until)
     }
 
-    /// All reports that have come by now, in order.
+    /// All reports that have arrived, in order.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ pub(super) enum Meaning {
     Imported(Vec<CodeDirectory>),
 }
 
-/// Translates a report, and notes in the children what it says of them.
+/// Translates a report, and notes in the children what it says about them.
 pub(super) fn translate(
     report: Report,
     descriptor: Option<OwnedFd>,
@@ -221,7 +221,7 @@ pub(super) fn translate(
     Meaning::Events(vec![event])
 }
 
-/// The events of a worker that could be a template.
+/// The events of a worker that can become a template.
 fn promoted(id: WorkerId, pid: Pid, commands: Option<OwnedFd>, children: &mut Children) -> Meaning {
     let event = match commands {
         Some(commands) => {
@@ -229,7 +229,8 @@ fn promoted(id: WorkerId, pid: Pid, commands: Option<OwnedFd>, children: &mut Ch
             children.import = ImportSharing::Shared;
             Event::Promoted(id, pid)
         }
-        // This process has no room for it. Nobody could give it orders: it leaves.
+        // This process has no descriptor free for it. Without a command socket nobody could give it
+        // orders, so it leaves.
         None => Event::BootFailed(
             id,
             BootFailure {

@@ -1,4 +1,4 @@
-//! What a request on the control socket means: a decision without side effects, which the loop
+//! The meaning of a request on the control socket: a decision without side effects, which the loop
 //! carries out.
 
 use rcorn_arbiter::{Arbiter, Order, Phase, Pid, WorkerId};

@@ -1,4 +1,4 @@
-//! The arbiter's children, written down for a build that takes over in place, and read again by it.
+//! The saved form of the arbiter's children, for a build that takes over in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -37,7 +37,7 @@ struct SavedTemplate {
     commands: Option<RawFd>,
     #[serde(rename = "owed")]
     pending_forks: BTreeSet<WorkerId>,
-    /// Of a worker that was promoted it may come later.
+    /// For a worker that was promoted it may arrive later.
     #[serde(rename = "testimony")]
     stack_dump: Option<RawFd>,
 }
@@ -63,7 +63,7 @@ impl SavedTemplate {
 }
 
 impl SavedChildren {
-    /// Writes the children down.
+    /// Saves the children.
     pub(super) fn save(children: &Children) -> Self {
         let templates = children.templates.iter();
         let templates =
@@ -94,7 +94,7 @@ impl SavedChildren {
             .chain(self.stack_dumps.values().copied())
     }
 
-    /// Takes the children over from the arbiter that was in our place.
+    /// Takes the children over from the predecessor of this process.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ impl SavedChildren {
     }
 }
 
-/// Adopts a descriptor that survived an exec; it must not survive another one by accident.
+/// Adopts a descriptor that was kept open over an exec, and sets close-on-exec, so that the next
+/// exec does not keep it by accident.
 ///
 /// # Errors
 ///

@@ -18,21 +18,21 @@ use super::systemd::STORED_NAME;
 
 /// Added to every time limit that the manager gets.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
-/// The manager is told this instead of a limit that is switched off.
+/// The limit that the manager gets if there is none.
 const NO_LIMIT: Duration = Duration::from_hours(24);
 
-/// The service manager, and what it was told.
+/// The service manager, and what was sent to it.
 #[derive(Debug)]
 pub(super) struct ServiceManager {
     socket: Option<UnixDatagram>,
-    /// How often it wants a sign of life.
+    /// How often it expects a sign of life.
     watchdog_interval: Option<Duration>,
     next_sign: Monotonic,
     /// It keeps descriptors for us over a restart.
     stores_descriptors: bool,
     /// It was told that we serve.
     is_announced: bool,
-    /// It was told of a reload that is not over.
+    /// It was told of a reload that is in progress.
     is_reloading: bool,
 }
 
@@ -75,24 +75,24 @@ impl ServiceManager {
         }
     }
 
-    /// Starting, reloading or stopping may take this long; `None`: there is no limit.
+    /// Tells it how long starting, reloading or stopping may take; `None`: there is no limit.
     pub(super) fn ask_for_time(&self, limit: Option<Duration>) {
         let limit = limit.unwrap_or(NO_LIMIT).saturating_add(LIMIT_MARGIN);
         self.tell(&format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros()));
     }
 
-    /// It knows that we serve.
+    /// Whether it knows that we serve.
     pub(super) fn is_announced(&self) -> bool {
         self.is_announced
     }
 
-    /// It knows of a reload that is not over.
+    /// Whether it knows of a reload in progress.
     pub(super) fn is_reloading(&self) -> bool {
         self.is_reloading
     }
 
-    /// The first worker serves. `is_new_main`: this process takes over from the one that the
-    /// manager knows.
+    /// Tells it that the first worker serves. `is_new_main`: this process takes over from the one
+    /// that the manager knows.
     pub(super) fn serving(&mut self, is_new_main: bool) {
         self.is_announced = true;
         let main = if is_new_main {
@@ -103,7 +103,8 @@ impl ServiceManager {
         self.tell(&format!("{main}READY=1\nSTATUS=Serving"));
     }
 
-    /// A reload begins (`Type=notify-reload` wants the time), and may take this long.
+    /// Tells it that a reload begins (`Type=notify-reload` needs the time), and how long it may
+    /// take.
     pub(super) fn reloading(&mut self, now: Monotonic, limit: Option<Duration>) {
         self.is_reloading = true;
         let now = Duration::from_nanos(now.as_nanos()).as_micros();
@@ -113,19 +114,19 @@ impl ServiceManager {
         self.ask_for_time(limit);
     }
 
-    /// The reload is over, in this way.
+    /// Tells it how the reload has ended.
     pub(super) fn reloaded(&mut self, outcome: &str) {
         self.is_reloading = false;
         self.tell(&format!("READY=1\nSTATUS={outcome}"));
     }
 
-    /// The new arbiter beside this one is gone: this one is the service again.
+    /// Tells it that this process is the service again, because the new arbiter beside it is gone.
     pub(super) fn main_again(&self) {
         let ours = std::process::id();
         self.tell(&format!("MAINPID={ours}\nSTATUS=Serving"));
     }
 
-    /// The service stops, within this time.
+    /// Tells it that the service stops, within this time.
     pub(super) fn stopping(&self, limit: Duration) {
         self.tell("STOPPING=1\nSTATUS=Stopping");
         self.ask_for_time(Some(limit));
@@ -178,6 +179,6 @@ fn connect(address: &str) -> io::Result<UnixDatagram> {
 
 fn send(socket: &UnixDatagram, state: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let parts = [IoSlice::new(state.as_bytes())];
-    // Never blocks: a manager that does not listen must not stop us.
+    // Never blocks: a manager that does not read must not stop the arbiter.
     send_with(socket.as_fd(), &parts, descriptor, MsgFlags::MSG_DONTWAIT)
 }

@@ -11,7 +11,8 @@ use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 /// replacements.
 const CELLS: u16 = 4096 + 64;
 
-/// The scoreboard, the memfd by which templates map it, and what is kept of it when a worker ends.
+/// The scoreboard, the memfd by which templates map it, and the counts that are kept when a worker
+/// ends.
 #[derive(Debug)]
 pub(super) struct SharedMemory {
     scoreboard: Scoreboard,
@@ -34,7 +35,7 @@ impl SharedMemory {
         })
     }
 
-    /// Takes over that of the arbiter in whose place we are.
+    /// Takes over that of the predecessor.
     ///
     /// # Errors
     ///
@@ -63,7 +64,7 @@ impl SharedMemory {
         self.scoreboard.counts(index.0)
     }
 
-    /// What the workers that have ended had counted, and what the arbiter has counted itself.
+    /// The counts of the workers that have ended, and of the arbiter itself.
     pub(super) fn totals(&self) -> Totals {
         let mut totals = self.totals;
         totals.add_ended(&Counts {
@@ -73,7 +74,7 @@ impl SharedMemory {
         totals
     }
 
-    /// Notes how many workers are wanted; gives the number before.
+    /// Notes how many workers are wanted; returns the previous number.
     pub(super) fn set_wanted(&self, wanted: u32) -> u32 {
         self.scoreboard.shared().set_wanted(wanted)
     }
@@ -83,7 +84,8 @@ impl SharedMemory {
         self.scoreboard.shared().stop(mode);
     }
 
-    /// Makes the cell of a worker that has ended ready for another; its counts go into the totals.
+    /// Makes the cell of a worker that has ended ready for another, and adds its counts to the
+    /// totals.
     pub(super) fn free(&mut self, index: CellIndex) {
         let counts = self.scoreboard.free(index.0);
         self.totals.add_ended(&counts);

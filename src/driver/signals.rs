@@ -1,5 +1,5 @@
-//! Signals: the handlers only write to a pipe, from which the loop takes them in order; and what
-//! each one orders.
+//! Signals to the arbiter, and the order that each gives. The handlers only write to a pipe, which
+//! the loop reads in order.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -24,7 +24,7 @@ pub const HANDLED: [i32; 10] = [
     consts::SIGCHLD,
 ];
 
-/// What a signal orders; `None` for one that is no order.
+/// The order that a signal gives; `None` for one that is not an order.
 pub(super) fn order(signal: Signal) -> Option<Order> {
     let orders = [
         (Signal::SIGTERM, Order::Stop),
@@ -54,7 +54,7 @@ impl Signals {
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         for number in HANDLED {
-            // A full socket: its unread signals say enough.
+            // A byte that does not fit is dropped: the unread ones suffice.
             let to = writer.try_clone()?.into();
             let byte = u8::try_from(number).map_err(io::Error::other)?;
             rcorn_sys::signal::handle(number, SendByte { to, byte })?;
@@ -69,7 +69,7 @@ impl Signals {
         &mut self.pipe
     }
 
-    /// The signals that came, in order, each as often as it came (SIGCHLD once).
+    /// The signals that have arrived, in order, each as often as it arrived (SIGCHLD once).
     pub(super) fn take(&mut self) -> Vec<Signal> {
         let mut taken = Vec::new();
         let mut bytes = [0; 256];

@@ -71,7 +71,7 @@ impl Sockets {
         shown.map(|listener| listener.shown(settings)).collect()
     }
 
-    /// gunicorn's start line: `Listening at: http://127.0.0.1:8000 (4711)`.
+    /// Logs gunicorn's start line: `Listening at: http://127.0.0.1:8000 (4711)`.
     pub(super) fn announce(&self, settings: &Settings) {
         let shown = self.shown(settings).join(",");
         log::info(format_args!(
@@ -80,7 +80,7 @@ impl Sockets {
         ));
     }
 
-    /// Puts a plan into force, and says so if the addresses have changed.
+    /// Puts a plan into force, and logs it if the addresses have changed.
     pub(super) fn commit(&mut self, plan: Plan, before: &Settings, now: &Settings) {
         let shown = self.shown(before);
         plan.commit(&mut self.listeners);
@@ -94,7 +94,7 @@ impl Sockets {
         self.listeners.iter_mut().for_each(Listener::close);
     }
 
-    /// The files of unix sockets are ours to remove: the arbiter that had them is gone.
+    /// Takes ownership of the files of unix sockets, because the arbiter that had them is gone.
     pub(super) fn own_files(&mut self) {
         self.listeners.iter_mut().for_each(Listener::own_file);
     }
@@ -113,8 +113,8 @@ impl Sockets {
     }
 
     /// Makes one worker look at the listeners. The kernel wakes one worker for a new connection
-    /// (`EPOLLEXCLUSIVE`). If that was one that has just ended, no other knows of the connection:
-    /// an empty message in the hand-off queue wakes the next.
+    /// (`EPOLLEXCLUSIVE`). If that worker has just ended, no other knows of the connection, so an
+    /// empty message in the hand-off queue wakes another one.
     pub(super) fn wake_worker(&self) {
         let empty = [IoSlice::new(&[0])];
         let queue = self.handoff_queue.0.as_fd();

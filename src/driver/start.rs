@@ -1,4 +1,5 @@
-//! From settings to the running loop, and from its end to the exit code: what is done once.
+//! From settings to the running loop, and from its end to the exit code: everything that is done
+//! once.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -48,13 +49,13 @@ pub struct Launch {
     pub module: NativeModule,
     /// How this process was started.
     pub origin: Origin,
-    /// What a predecessor left, at an upgrade.
+    /// The hand-over of a predecessor, at an upgrade.
     pub handover: Option<Handover>,
-    /// Let go once the addresses are bound: then this process is in the background.
+    /// Entered once the addresses are bound: then this process is in the background.
     pub background: Option<Background>,
 }
 
-/// Runs the server to its end; gives its exit status.
+/// Runs the server to its end; returns its exit status.
 ///
 /// # Errors
 ///
@@ -77,7 +78,7 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
     let pid_file = launch.settings.pidfile.as_deref();
     let pid_file = pid_file.map(|path| PidFile::create(&name_beside(path, predecessor.is_some())));
     let pid_file = pid_file.transpose()?;
-    // What fails from here on takes the pid file with it.
+    // If a later step fails, the pid file is removed.
     let driver = assemble(launch, prepared, read_sources).inspect_err(|_error| {
         if let Some(pid_file) = &pid_file {
             pid_file.remove_or_warn();
@@ -99,7 +100,7 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
     })
 }
 
-/// What does not touch anything that others can see.
+/// The preparations that nobody else can see.
 struct Prepared {
     owner: Owner,
     logs: Logs,
@@ -112,7 +113,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
         path: settings.chdir.clone(),
         source,
     })?;
-    // Each template looks for its own; that there is none is said before anything else is begun.
+    // Each template looks for its own. A missing one is reported before anything else begins.
     let found = interpreter::look_for(settings.python.clone(), &launch.origin)?;
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let owner = Owner::find(settings).map_err(|error| StartError::Logs(error.to_string()))?;
@@ -120,7 +121,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
     let signals = Signals::install().map_err(system("install signal handlers"))?;
-    // A predecessor in whose place we are held them back until our handlers stood.
+    // A predecessor at an upgrade in place has blocked them until our handlers are installed.
     SigSet::empty()
         .thread_set_mask()
         .map_err(|errno| system("let signals in")(errno.into()))?;
@@ -139,7 +140,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     })
 }
 
-/// What arbiter, templates and workers share, made anew or taken over; and where the arbiter
+/// What arbiter, templates and workers share, new or taken over, and the state in which the arbiter
 /// begins.
 struct Inherited {
     brain: Arbiter,
@@ -148,7 +149,7 @@ struct Inherited {
     reports: ReportSocket,
     /// The service manager knows that we serve.
     is_announced: bool,
-    /// What happens first.
+    /// The first event.
     first: Event,
 }
 
@@ -170,7 +171,7 @@ impl Inherited {
             memory: SharedMemory::take_over(take_over(state.scoreboard)?, state.totals)?,
             reports: ReportSocket::new(take_over_both(state.reports)?),
             is_announced: state.is_announced,
-            // The new build proves itself by an ordinary reload; the old workers serve meanwhile.
+            // The new build begins with an ordinary reload, during which the old workers serve.
             first: Event::Ordered(Order::Reload),
         })
     }
@@ -208,7 +209,7 @@ fn assemble(
         background
             .enter()
             .map_err(system("go into the background"))?;
-        // The standard streams lead nowhere now.
+        // The standard streams are /dev/null now.
         logs = Logs::start(&settings, owner).map_err(StartError::Logs)?;
     }
     let inherited = Inherited::new(state, &settings).map_err(system("set up shared memory"))?;
@@ -243,7 +244,8 @@ fn assemble(
     })
 }
 
-/// The listeners and the hand-off queue; and what else a predecessor in our place has left.
+/// Opens the listeners and the hand-off queue; returns the state that a predecessor in our place
+/// has handed over, too.
 fn open_sockets(
     settings: &Settings,
     handover: Option<Handover>,
@@ -270,7 +272,7 @@ fn open_control(
 ) -> Result<Option<ControlServer>, StartError> {
     let control = ControlServer::open(settings, &non_empty_variable, is_beside);
     let control = control.map_err(StartError::Control)?;
-    // The old build's socket may have been in another place.
+    // The old build's socket may have had another path.
     if let Some(before) = state.and_then(|state| state.control_socket.as_deref())
         && control.as_ref().is_none_or(|now| now.path() != before)
         && let Err(error) = remove_stale(before)

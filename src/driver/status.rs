@@ -1,4 +1,4 @@
-//! What `rcorn ctl status` shows: the arbiter's view, with what the scoreboard says of each worker.
+//! What `rcorn ctl status` shows: the arbiter's view, with the scoreboard's entry of each worker.
 
 use rcorn_arbiter::{Arbiter, Phase, Worker, WorkerId, WorkerStage};
 use rcorn_control::{Status, TemplateStatus, WorkerStatus};
@@ -61,7 +61,7 @@ impl View<'_> {
         }
     }
 
-    /// What was decided about the last import.
+    /// The verdict on the last import.
     fn preload(&self) -> Option<String> {
         let said = match (self.settings.preload_app, self.import) {
             (Preload::On, _) => "on".to_owned(),

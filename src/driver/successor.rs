@@ -1,5 +1,5 @@
-//! The check of a new build before an exec that cannot be taken back: it reads the very hand-over
-//! that it will get, in a helper process, and says whether it understands it.
+//! The check of a new build before the exec, which cannot be undone: in a helper process, it reads
+//! the same hand-over that it will get, and says whether it understands it.
 
 use std::fs::File;
 use std::io;
@@ -30,17 +30,17 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 const MAX_REASON_CHARS: usize = 200;
 
 /// Reads a hand-over from standard input without acting on it: the new build's half of the check.
-/// Gives the line to print, which tells success or the reason of a failure.
+/// Returns the line to print, which says that it succeeded, or why not.
 ///
 /// # Errors
 ///
-/// The hand-over cannot be taken.
+/// The hand-over cannot be read.
 pub fn check_handover() -> Result<&'static str, HandoverError> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     Handover::read(File::from(input)).map(|_handover| READY)
 }
 
-/// A check that runs.
+/// A running check.
 #[derive(Debug)]
 pub(super) struct SuccessorCheck {
     helper: Helper,
@@ -68,7 +68,7 @@ impl SuccessorCheck {
         let child = Command::new(program)
             .arg(CHECK_FLAG)
             .stdin(Stdio::from(memory.try_clone()?))
-            // What it says instead of an answer is a part of the reason.
+            // If it prints something else, that is a part of the reason.
             .stderr(Stdio::from(theirs.try_clone()?))
             .stdout(Stdio::from(theirs))
             .spawn()?;
@@ -110,7 +110,7 @@ impl SuccessorCheck {
     }
 }
 
-/// What the answer of a new build means.
+/// The meaning of the answer of a new build.
 fn judge(answer: Result<Vec<u8>, HelperError>) -> io::Result<()> {
     let answer = match answer {
         Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),

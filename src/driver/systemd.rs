@@ -35,14 +35,14 @@ pub(super) fn passed(
         .collect()
 }
 
-/// Whether all sockets that were passed are from the store: then we have put them there ourselves.
+/// Whether all sockets that were passed are from the store, where rcorn has put them itself.
 pub(super) fn are_stored(environment: &dyn Fn(&str) -> Option<String>) -> bool {
     environment("LISTEN_FDNAMES")
         .is_some_and(|names| names.split(':').all(|name| name == STORED_NAME))
 }
 
-/// Sockets that we left in the store before a restart: each gets back the address of `bind` that it
-/// has. One whose address is not wanted any more is closed.
+/// Sockets that rcorn left in the store before a restart: each is matched with its address in
+/// `bind`. One whose address is no longer in `bind` is closed.
 pub(super) fn recognised(
     stored: Vec<Listener>,
     settings: &Settings,

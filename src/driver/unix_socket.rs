@@ -13,10 +13,10 @@ use rcorn_log as log;
 /// Why a path cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Occupied {
-    /// A process answers there.
+    /// A process listens there.
     #[error("another process listens there")]
     InUse,
-    /// A file that is no socket.
+    /// There is a file that is not a socket.
     #[error("there is a file of that name that is not a socket")]
     NotSocket,
     /// A stale socket that cannot be removed.
@@ -65,8 +65,8 @@ pub(super) fn with_umask<T>(mask: u32, bind: impl FnOnce() -> T) -> T {
     bound
 }
 
-/// The file of a socket that we have bound, known by device and inode: another process may have put
-/// its own in the same place since.
+/// The file of a socket that we have bound, identified by device and inode, because another process
+/// may have put its own in the same place.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,

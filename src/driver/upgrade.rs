@@ -1,7 +1,7 @@
 //! USR2: the build that is installed now takes over. Beside this arbiter, as gunicorn and nginx do
 //! it (the operator ends one of the two), or in its place, under the same pid: then the workers
-//! serve on, and the new build begins with an ordinary reload, which can be taken back like any
-//! other.
+//! continue to serve, and the new build begins with an ordinary reload, which can be rolled back
+//! like any other.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -26,12 +26,12 @@ use super::handover::{self, Handover, VARIABLE};
 use super::origin::Origin;
 use super::successor::{Checked, SuccessorCheck};
 
-/// How often a new build is checked anew because the state changed meanwhile, before the upgrade is
-/// given up.
+/// How often a new build is checked again because the state has changed during the check, before
+/// the upgrade is given up.
 const MAX_CHECKS: u32 = 5;
 
-/// The name of a file that an arbiter and the one beside it both want: the newer one has it with
-/// `.2`, as gunicorn's pid file, until the other is gone.
+/// The name of a file that an arbiter and the one beside it both need: the newer one adds `.2`,
+/// like gunicorn's pid file, until the other is gone.
 pub(super) fn name_beside(path: &Path, beside: bool) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     if beside {
@@ -81,7 +81,7 @@ pub(super) struct InPlaceUpgrade {
 }
 
 impl InPlaceUpgrade {
-    /// Gives the hand-over to the new build to read.
+    /// Makes the new build read the hand-over.
     ///
     /// # Errors
     ///
@@ -102,17 +102,17 @@ impl InPlaceUpgrade {
         self.check.deadline()
     }
 
-    /// Whether the new build has answered, or will not any more.
+    /// Whether the new build has answered, or its time is over.
     pub(super) fn poll(&mut self, now: Monotonic) -> Option<io::Result<()>> {
         self.check.poll(now)
     }
 
-    /// Goes on after the new build has understood the hand-over. `current` is what would be handed
-    /// over now: if that is another, the new build must read it, too.
+    /// Continues after the new build has understood the hand-over. `current` is the hand-over of
+    /// this moment: if it differs, the new build must read it, too.
     ///
     /// # Errors
     ///
-    /// The state changes faster than the new build can read it, or the new build cannot be started
+    /// The state changes faster than the new build reads it, or the new build cannot be started
     /// again.
     pub(super) fn conclude(
         self,
@@ -162,7 +162,7 @@ pub(super) fn start_beside(origin: &Origin, handover: &Handover) -> io::Result<P
     Ok(pid)
 }
 
-/// Holds all signals back until a new build has its handlers, or until dropped.
+/// Blocks all signals until a new build has its handlers, or until it is dropped.
 #[derive(Debug)]
 pub(super) struct BlockedSignals(());
 
@@ -180,12 +180,12 @@ impl BlockedSignals {
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // Fails for no valid arguments.
+        // It cannot fail with valid arguments.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).ok();
     }
 }
 
-/// Execs the new build in our place. Returns only when that fails; then nothing has changed.
+/// Execs the new build in our place. Returns only if that fails; then nothing has changed.
 ///
 /// # Errors
 ///
@@ -198,7 +198,7 @@ pub(super) fn replace(
     let program = c_string(origin.program.as_os_str())?;
     let arguments = origin.arguments.iter().map(|word| c_string(word));
     let arguments = arguments.collect::<io::Result<Vec<CString>>>()?;
-    // The release that this process was started in may have been removed.
+    // The release in which this process was started may have been removed.
     let before = std::env::current_dir().ok();
     let descriptors = checked.handover.descriptors();
     let go = || -> io::Result<Infallible> {

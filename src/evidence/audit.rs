@@ -8,9 +8,9 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use super::deed::{By, Deed, Kind};
 
-/// What an event amounts to.
+/// Judges an event.
 pub(crate) fn judge(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
-    // The most frequent first.
+    // The most frequent ones first.
     match event {
         b"open" => opened(arguments),
         b"exec"
@@ -48,11 +48,11 @@ pub(crate) fn judge(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed
     }
 }
 
-/// A change of the file system other than by an open file.
+/// A change of the file system, except through an open file.
 fn changed(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
     let verb = match event {
         b"os.mkdir" => {
-            // `os.makedirs(exist_ok=True)` does not ask.
+            // `os.makedirs(exist_ok=True)` does not check whether it exists.
             let path = path(arguments, 0)?;
             return (!exists(&path)).then(|| Deed::new(Kind::File, format!("makes {path}")));
         }
@@ -66,7 +66,7 @@ fn changed(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
         | b"os.setxattr" | b"os.removexattr" | b"os.chflags" => "changes",
         _ => return None,
     };
-    // By a descriptor: what is open was judged when it was opened.
+    // A descriptor was judged when it was opened.
     let path = path(arguments, 0)?;
     exists(&path).then(|| Deed::new(Kind::File, format!("{verb} {path}")))
 }
@@ -75,7 +75,7 @@ fn exists(path: &str) -> bool {
     Path::new(path).symlink_metadata().is_ok()
 }
 
-/// The standard streams by their names: what is opened is what everybody has.
+/// The names of the standard streams, which all processes have in common.
 const STREAMS: [&str; 9] = [
     "/dev/null",
     "/dev/stdout",
@@ -111,8 +111,8 @@ fn own_process() -> Deed {
     Deed::new(Kind::Identity, "reads about its own process in /proc")
 }
 
-/// Whether a path is of one process. Those of the machine that are there for any process, such as
-/// its mounts and its control groups, are the same in all workers.
+/// Whether a path is about one process. Paths that describe the machine for any process, such as
+/// mounts and control groups, are the same in all workers.
 pub(crate) fn is_own_process(path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/proc/") else {
         return false;
@@ -151,7 +151,7 @@ fn locked(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
 
 fn sent(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
     let number: i32 = arguments.get_item(1).ok()?.extract().ok()?;
-    // 0 only asks whether there is such a process.
+    // 0 only checks whether there is such a process.
     (number != 0).then(|| Deed::new(Kind::Signal, "sends a signal"))
 }
 
@@ -164,7 +164,7 @@ fn path(arguments: &Bound<'_, PyTuple>, place: usize) -> Option<String> {
     if let Ok(text) = item.extract::<String>() {
         return Some(text);
     }
-    // An object with `__fspath__`: the standard library's, or the app's, which may do anything.
+    // An object with `__fspath__`, which may be the app's and run any code.
     let is_number = item.extract::<i64>().is_ok();
     (!is_number && !item.is_none()).then(|| item.to_string())
 }

@@ -1,14 +1,13 @@
-//! What an import does, before it is known who did it.
+//! What an import does, before the code that did it is known.
 
-/// What kind of thing was done. One line of code is named once for each.
+/// The kinds of deeds. A line of code is named once for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A draw of what differs from process to process by chance.
+    /// A draw of random numbers or bytes.
     Random,
-    /// A question for what differs from process to process: its ids, and what is under them in
-    /// `/proc`.
+    /// A query for what differs between processes: ids, and what `/proc` says about them.
     Identity,
-    /// A clock that counts nanoseconds: two readings never give the same.
+    /// A clock that counts nanoseconds: two readings are never equal.
     Clock,
     /// A file made, changed or opened for writing.
     File,
@@ -16,7 +15,7 @@ pub(crate) enum Kind {
     Lock,
     /// Memory that is shared with other processes.
     SharedMemory,
-    /// A connection, or an end for one.
+    /// A connection, or a socket for one.
     Socket,
     /// A pipe, or another descriptor without a file.
     Descriptor,
@@ -28,13 +27,13 @@ pub(crate) enum Kind {
     Child,
     /// A database.
     Database,
-    /// What the process does about a signal; a signal sent.
+    /// A change of what the process does about a signal; a signal that was sent.
     Signal,
     /// Code that runs at the end of the process.
     Exit,
     /// Code that runs at a fork.
     Fork,
-    /// The session, the group, or the family of the process.
+    /// The session, the group, or the parent or children of the process.
     Session,
     /// A C function of which nothing is known.
     Foreign,
@@ -42,24 +41,24 @@ pub(crate) enum Kind {
     Unwatched,
 }
 
-/// What an observation amounts to, before it is known who did it.
+/// A deed, before the code that did it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Deed {
     pub(crate) kind: Kind,
     pub(crate) what: String,
-    /// Who must have done it to be a finding.
+    /// Whose code must have done it, so that it is a finding.
     pub(crate) by: By,
 }
 
-/// Whose deed counts.
+/// The code whose deeds count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// Anybody's.
+    /// All code.
     Anybody,
-    /// The app's, by itself or through the standard library: libraries have good reasons, and what
-    /// they leave is seen at the end.
+    /// The app's code, directly or through the standard library. Libraries have good reasons, and
+    /// what they leave is seen at the end.
     App,
-    /// The app's own line.
+    /// A line of the app's own code.
     AppLine,
 }
 

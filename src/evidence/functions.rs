@@ -1,4 +1,4 @@
-//! Functions written in C that no audit event, or not in all versions, tells of.
+//! Functions written in C of which no audit event tells, or not in all versions.
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -8,23 +8,24 @@ use rcorn_python::observe::{CannotObserve, MAX_FUNCTIONS, Observation, WritableM
 use super::deed::{By, Deed, Kind};
 use super::interpreter::{is_loaded, loaded};
 
-/// How a call is judged.
+/// The rule by which a call is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     /// Each call counts.
     Call,
-    /// A call by the app, by itself or through the standard library, counts.
+    /// A call by the app counts, directly or through the standard library.
     ByApp,
     /// A call by a line of the app counts.
     ByAppLine,
-    /// A draw from a `random.Random`. That of the module counts; each other is made with a seed, or
-    /// its making counts.
+    /// A draw from a `random.Random`. That of the module `random` counts. Any other was made with a
+    /// seed, or its making counts.
     Draw,
-    /// A seed for a `random.Random`: for that of the module, or none.
+    /// A seed for a `random.Random`: it counts if it is for that of the module, or if it is
+    /// missing.
     Seed,
-    /// A handler of a signal, unless it is the one that is there.
+    /// A handler of a signal, unless it is the current one.
     Handler,
-    /// The target of a link counts if it is of this process.
+    /// The target of a link, if it is about this process.
     Link,
 }
 
@@ -53,7 +54,7 @@ const fn watched(
     }
 }
 
-/// Modules that are part of every interpreter. What is missing in a version is passed over.
+/// Modules that are part of every interpreter. A function that a version lacks is skipped.
 #[rustfmt::skip]
 const BUILT_IN: &[Watched] = &[
     watched("posix", "urandom", Kind::Random, "draws random bytes", Rule::Call),
@@ -99,7 +100,7 @@ const BUILT_IN: &[Watched] = &[
     watched("atexit", "register", Kind::Exit, "registers a function for the exit", Rule::Call),
 ];
 
-/// The same of an object that is made for it: its methods are in its type.
+/// The same for methods of the type `random.Random`.
 #[rustfmt::skip]
 const GENERATOR: &[Watched] = &[
     watched("_random", "random", Kind::Random, "draws a random number", Rule::Draw),
@@ -109,7 +110,7 @@ const GENERATOR: &[Watched] = &[
     watched("_random", "seed", Kind::Random, "seeds a random generator", Rule::Seed),
 ];
 
-/// Modules that are watched as soon as they are imported, if this Python can.
+/// Modules that are watched as soon as they are imported, if that is possible.
 #[rustfmt::skip]
 const LATER: &[Watched] = &[
     watched("_uuid", "generate_time_safe", Kind::Random, "makes a UUID", Rule::Call),
@@ -138,12 +139,12 @@ const _: () = assert!(
     "there are numbers for all"
 );
 
-/// The entry of a number: the place in all tables, one behind the other.
+/// The entry of a number, which is its position in all tables, one after the other.
 fn entry(number: usize) -> Option<&'static Watched> {
     BUILT_IN.iter().chain(GENERATOR).chain(LATER).nth(number)
 }
 
-/// Watches all that is there from the beginning.
+/// Watches all functions of modules that are loaded from the start.
 ///
 /// # Errors
 ///
@@ -159,10 +160,10 @@ pub(crate) fn watch_all(py: Python<'_>) -> Result<(), CannotObserve> {
         .import("_random")
         .and_then(|module| module.getattr("Random")?.call1((0,)))
         .map_err(|_error| missing("random.Random"))?;
-    // With all these modules in it.
+    // The tables of all these modules.
     let memory = &WritableMemory::now();
     for (number, (watched, module)) in BUILT_IN.iter().zip(modules).enumerate() {
-        // Else it is not in this version, or not on this system.
+        // Otherwise this version or system does not have it.
         if let Ok(function) = module.getattr(watched.function) {
             Observation::watch(&function, number, memory)?;
         }
@@ -186,8 +187,7 @@ pub(crate) fn watch_all(py: Python<'_>) -> Result<(), CannotObserve> {
 /// Called before a module is imported: if it has functions to be watched, imports it first, and
 /// watches them. `event`: the arguments of the audit event.
 pub(crate) fn watch_module(py: Python<'_>, module: &str, event: &Bound<'_, PyTuple>) {
-    // Raised again for the file of an extension module, when its import has begun: too late to
-    // begin one.
+    // The event is raised again for the file of an extension module, after its import has begun.
     let is_begin = event.get_item(1).is_ok_and(|file| file.is_none());
     if is_begin && LATER.iter().any(|watched| watched.module == module) && !is_loaded(py, module) {
         watch_later(py, module);
@@ -205,7 +205,7 @@ fn watch_later(py: Python<'_>, name: &str) {
         if watched.module == name
             && let Some(function) = attribute(&module, watched.function)
         {
-            // Libraries may be built in any way: what cannot be watched is not.
+            // Libraries may be built in any way. A function that cannot be watched is skipped.
             drop(Observation::watch(&function, number, memory));
         }
     }
@@ -216,7 +216,7 @@ fn attribute<'py>(object: &Bound<'py, PyAny>, path: &str) -> Option<Bound<'py, P
         .try_fold(object.clone(), |object, name| object.getattr(name).ok())
 }
 
-/// What a call amounts to.
+/// Judges a call.
 pub(crate) fn judge(
     py: Python<'_>,
     number: usize,

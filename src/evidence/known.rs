@@ -1,5 +1,5 @@
-//! What libraries do at their import, or when an app makes their objects at its own, that does no
-//! harm: by name, with the reason. Learned by trying.
+//! What libraries do at their import, or when an app creates their objects at its import, that does
+//! no harm: by name, with the reason. Found by experiment.
 
 use super::deed::Kind;
 
@@ -166,8 +166,8 @@ const KNOWN: &[Known] = &[
     },
 ];
 
-/// Code that does something of which no event tells, with the kind and the words for it: it is
-/// known by what else it does.
+/// Code that does something of which no event tells, with the kind and the text for it. It is
+/// recognised by something else that it does.
 const MEANINGS: &[(&str, Kind, &str)] = &[
     (
         "multiprocessing/synchronize.py",
@@ -178,7 +178,7 @@ const MEANINGS: &[(&str, Kind, &str)] = &[
     ("tempfile.py:__next__", Kind::Random, "makes a random name"),
 ];
 
-/// What is meant by anything that such code does.
+/// The meaning of a deed of such code.
 pub(crate) fn meaning(passed: &[String]) -> Option<(Kind, &'static str)> {
     let meant = MEANINGS.iter().find(|(by, ..)| {
         passed

@@ -1,6 +1,6 @@
 //! May the import of the app be shared? It may if nobody can tell one import in one process from an
-//! import in each of the workers. The import is watched while it happens, in the process that does
-//! it, and that process is looked at before and after.
+//! import in each of the workers. The import is watched in the process that does it, and the state
+//! of that process before and after is compared.
 //!
 //! - `audit` judges audit events, `functions` calls of C functions.
 //! - `trace` finds out whose code did it, `places` whose code a file is.
@@ -36,8 +36,8 @@ use recorder::Recorder;
 pub use interpreter::is_loaded;
 pub use verdict::{Finding, Place, Verdict};
 
-/// The watch of one import, from before it until [`ImportWatch::end`]. Dropped, it ends without a
-/// verdict.
+/// The watch of one import, which ends with [`ImportWatch::end`]. If it is dropped, it ends without
+/// a verdict.
 #[derive(Debug)]
 pub struct ImportWatch {
     observation: Option<Observation>,
@@ -46,7 +46,7 @@ pub struct ImportWatch {
 }
 
 impl ImportWatch {
-    /// Begins. What cannot be watched becomes a finding.
+    /// Begins the watch. What cannot be watched becomes a finding.
     #[must_use]
     pub fn begin(py: Python<'_>, settings: &Settings) -> Self {
         let recorder = Arc::new(Recorder::new(py, settings));
@@ -63,7 +63,7 @@ impl ImportWatch {
         }
     }
 
-    /// Ends, and judges.
+    /// Ends the watch, and returns the verdict.
     #[must_use]
     pub fn end(self, py: Python<'_>) -> Verdict {
         let Self {

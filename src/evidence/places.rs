@@ -1,4 +1,4 @@
-//! Whose code is in a file: the app's, a library's, or that of the standard library.
+//! Finds whose code is in a file: the app's, a library's, or that of the standard library.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use rcorn_settings::Settings;
 /// Whose code it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The app's: all that is none of the others. The path is relative to the app's directory if
-    /// the file is there.
+    /// The app's: everything else. The path is relative to the app's directory if the file is
+    /// there.
     App(String),
     /// That of an installed library; relative to the directory that it is installed in.
     Library(String),
@@ -25,8 +25,8 @@ pub(crate) enum Owner {
 pub(crate) struct Places {
     /// The working directory of the settings, with a slash at its end.
     app: String,
-    /// The package, or module, of `wsgi_app`: the app's own code also where it is installed like a
-    /// library.
+    /// The package, or module, of `wsgi_app`: it is the app's own code even if it is installed like
+    /// a library.
     package: String,
     /// The directories of the standard library, each with a slash at its end.
     standard: Vec<String>,
@@ -60,7 +60,7 @@ impl Places {
         if file.starts_with('<') {
             return Owner::Nobody;
         }
-        // A whole app can be in such a directory.
+        // A whole app may be in such a directory.
         let in_app = file.strip_prefix(&self.app);
         let text = in_app.map_or_else(|| file.to_owned(), |rest| format!("/{rest}"));
         let site = SITES
@@ -99,7 +99,7 @@ fn directory(path: &str) -> String {
 /// links.
 fn standard(py: Python<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    // One of the pure modules, one of the extension modules: they can be in two places.
+    // A pure module and an extension module, because they may be in two places.
     for module in ["os", "_posixsubprocess"] {
         let Ok(file) = py
             .import(module)

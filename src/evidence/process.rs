@@ -18,7 +18,7 @@ use super::deed::Kind;
 use super::interpreter::loaded;
 use super::places::{Owner, Places};
 
-/// What an import left.
+/// Something that an import has left.
 #[derive(Debug)]
 pub(crate) struct Leftover {
     pub(crate) kind: Kind,
@@ -33,13 +33,13 @@ fn left(kind: Kind, what: impl Into<String>) -> Leftover {
     }
 }
 
-/// What a process has that a fork would share, lose or double.
+/// The state of a process that a fork would share, lose or double.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// What each descriptor is, as `/proc` names it.
     descriptors: BTreeMap<RawFd, String>,
     locks: usize,
-    /// Mappings that others see the changes of, by inode and name.
+    /// Shared mappings, by inode and name.
     shared: BTreeSet<(u64, String)>,
     threads: usize,
     children: BTreeSet<i32>,
@@ -64,7 +64,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// Something cannot be seen: nobody knows what an import leaves there.
+    /// Something cannot be seen, so it is unknown what an import leaves there.
     pub(crate) fn take(py: Python<'_>) -> io::Result<Self> {
         // Its own import sets a handler for SIGINT.
         drop(py.import("_signal"));
@@ -174,7 +174,7 @@ impl Family {
     }
 }
 
-/// The error with what it is about.
+/// Adds to an error what it is about.
 fn about(what: &str, error: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!("{what}: {error}"))
 }
@@ -192,7 +192,7 @@ fn descriptors() -> io::Result<BTreeMap<RawFd, String>> {
             Ok(target) => {
                 found.insert(number, target.to_string_lossy().into_owned());
             }
-            // The directory itself is closed by now.
+            // The descriptor of the directory itself is closed by now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(about(FOLDER, &error)),
         }
@@ -243,7 +243,7 @@ struct Finalizer {
     module: String,
 }
 
-/// Modules of the standard library whose functions remove what others may still use.
+/// Modules of the standard library whose functions remove things that others may still use.
 const REMOVERS: [&str; 5] = ["os", "pathlib", "posix", "shutil", "tempfile"];
 
 impl Finalizer {
@@ -266,7 +266,7 @@ fn finalizers(py: Python<'_>) -> io::Result<Vec<Finalizer>> {
         };
         let registry = module.getattr("finalize")?.getattr("_registry")?;
         let mut found = Vec::new();
-        // A copy: an object may end meanwhile.
+        // A copy, because an object may end during the loop.
         let registry = registry.call_method0("copy")?;
         for pair in registry.call_method0("items")?.try_iter()? {
             let (key, info): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
@@ -288,6 +288,6 @@ fn finalizers(py: Python<'_>) -> io::Result<Vec<Finalizer>> {
         }
         Ok(found)
     };
-    // Another Python may keep them otherwise.
+    // Another version of Python may keep them in another way.
     find().map_err(|error| about("weakref.finalize", &error))
 }

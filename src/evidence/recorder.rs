@@ -1,4 +1,4 @@
-//! The observer of an import: it judges what it is told of, and keeps what it found.
+//! The observer of an import: it judges what it observes, and keeps the findings.
 
 use std::ffi::CStr;
 use std::fmt::Display;
@@ -35,8 +35,8 @@ pub(crate) struct Recorder {
     record: Mutex<Record>,
 }
 
-/// Modules that make random generators when they are imported, or that have their own, out of
-/// Python's sight.
+/// Modules that make random generators when they are imported, or that have their own, which Python
+/// does not see.
 const GENERATORS: [&str; 6] = [
     "numpy.random.mtrand",
     "torch",
@@ -58,7 +58,7 @@ impl Recorder {
         &self.places
     }
 
-    /// Notes that nothing, or not all, can be seen.
+    /// Notes that nothing, or not everything, can be observed.
     pub(crate) fn cannot_watch(&self, error: &dyn Display) {
         self.keep(
             Kind::Unwatched,
@@ -79,7 +79,7 @@ impl Recorder {
         }
     }
 
-    /// Whether more of this kind can be found that is worth the look.
+    /// Whether so many findings are kept that more are not looked for.
     fn is_full(&self) -> bool {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         record.found.len() >= MAX_KEPT_FINDINGS
@@ -107,7 +107,7 @@ impl Recorder {
             return;
         }
         if trace.place.is_none() && self.has(Kind::Thread) {
-            // A thread whose start was found.
+            // A thread whose start is a finding already.
             return;
         }
         self.keep(deed.kind, trace.place, &deed.what);
@@ -129,11 +129,11 @@ impl Recorder {
         }
     }
 
-    /// What all that was found amounts to.
+    /// The verdict on all findings.
     pub(crate) fn verdict(&self, py: Python<'_>, left: Vec<Leftover>) -> Verdict {
         self.take_generators(py);
         for Leftover { kind, what } in left {
-            // Else the line that did it is named already.
+            // Otherwise the line that did it is a finding already.
             if !self.has(kind) {
                 self.keep(kind, None, &what);
             }

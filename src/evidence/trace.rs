@@ -1,14 +1,14 @@
-//! Who did it: the stack of Python frames, read from its end.
+//! Finds the code that did something, in the stack of Python frames, from the innermost one.
 
 use pyo3::prelude::*;
 
 use super::places::{Owner, Places};
 use super::verdict::Place;
 
-/// More frames than any import has.
+/// A number of frames that no import reaches.
 const MAX_FRAMES: usize = 2000;
 
-/// What the stack says about one event.
+/// The origin of one event, by the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// The line that it is attributed to: of the app's code, or of a library's module that is being
@@ -26,7 +26,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Looks at the stack from this frame on.
+    /// Examines the stack from this frame on.
     pub(crate) fn of(frame: Option<Bound<'_, PyAny>>, places: &Places) -> Self {
         let mut trace = Self::default();
         let mut next = frame;
@@ -71,7 +71,7 @@ impl Trace {
         trace
     }
 
-    /// Whether the code of this very frame is the app's.
+    /// Whether the code of this frame is the app's.
     pub(crate) fn is_app_line(frame: Option<&Bound<'_, PyAny>>, places: &Places) -> bool {
         let file = frame.and_then(|frame| {
             let code = frame.getattr("f_code").ok()?;
@@ -80,7 +80,7 @@ impl Trace {
         file.is_some_and(|file| matches!(places.owner(&file), Owner::App(_)))
     }
 
-    /// The line of the app's code that led to it, whatever is between.
+    /// The line of the app's code that led to it, whatever code is in between.
     pub(crate) fn app_place(frame: Option<Bound<'_, PyAny>>, places: &Places) -> Option<Place> {
         let mut next = frame;
         for _ in 0..MAX_FRAMES {

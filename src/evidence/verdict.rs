@@ -1,10 +1,10 @@
-//! What was found, and how it is said.
+//! The findings, and their text for the log.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The most findings that are kept, and the most that are said.
+/// The most findings that are kept, and the most that are logged.
 pub(crate) const MAX_KEPT_FINDINGS: usize = 64;
 const MAX_SAID_FINDINGS: usize = 5;
 
@@ -13,7 +13,7 @@ const MAX_SAID_FINDINGS: usize = 5;
 pub enum Verdict {
     /// One import in one process cannot be told from an import in each process.
     Boring,
-    /// It can, by these.
+    /// It can, by these findings.
     Findings(Vec<Finding>),
 }
 
@@ -24,7 +24,7 @@ impl Verdict {
         *self == Self::Boring
     }
 
-    /// What speaks against it.
+    /// The findings that speak against it.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         match self {
@@ -33,7 +33,7 @@ impl Verdict {
         }
     }
 
-    /// Lines for the log; the last says how many more there are.
+    /// Lines for the log. The last one says how many more there are.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let findings = self.findings();
         let said = findings
@@ -49,9 +49,9 @@ impl Verdict {
 /// One thing that an import did, or left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Where, if it is known.
+    /// The line that did it, if it is known.
     pub place: Option<Place>,
-    /// What, as a clause without its subject: "draws a random number".
+    /// The deed, as a clause without its subject: "draws a random number".
     pub what: String,
 }
 

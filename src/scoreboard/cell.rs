@@ -1,5 +1,5 @@
-//! What one worker says of itself, and what all processes share. The layout of both is that of
-//! the first build (cb54ddf): see the assertions at the end.
+//! The part of the scoreboard that one worker writes, and the part that all processes share. Both
+//! have the layout of the first build (cb54ddf): see the assertions at the end.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ pub struct Shared {
     /// How many cells there are. 0 means a scoreboard of the first build (cb54ddf): cells fill it
     /// to its end, and there are no counters. Written before another process maps the file.
     pub(crate) cells: AtomicU32,
-    /// How many counters each cell has behind the cells.
+    /// How many counters each cell has, after the cells.
     pub(crate) counters: AtomicU32,
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
 const QUEUE_FIRST: u32 = 1;
-/// [`Shared::stopping`]: nobody is let in any more.
+/// [`Shared::stopping`]: workers accept nobody any more.
 const AT_ONCE: u32 = 2;
 
 /// How workers leave while the arbiter stops.
@@ -38,7 +38,7 @@ const AT_ONCE: u32 = 2;
 pub enum StopMode {
     /// They empty the accept queue first.
     QueueFirst,
-    /// They let nobody in any more.
+    /// They accept nobody any more.
     AtOnce,
 }
 
@@ -49,7 +49,7 @@ impl Shared {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Sets how many workers are wanted; gives how many were before.
+    /// Sets how many workers are wanted; returns the previous number.
     pub fn set_wanted(&self, wanted: u32) -> u32 {
         self.wanted.swap(wanted, Ordering::AcqRel)
     }
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    /// The arbiter stops.
+    /// Notes that the arbiter stops.
     pub fn stop(&self, mode: StopMode) {
         let number = match mode {
             StopMode::QueueFirst => QUEUE_FIRST,
@@ -76,22 +76,24 @@ impl Shared {
 
 /// One worker. Written by that worker only, and reset by the process that gives it the cell.
 ///
-/// Part of it is about the worker, part of it about the request in hand, which is reached by
-/// [`Cell::request_entry`]: a worker that serves several requests at once will have several of
-/// those.
+/// One part of it is about the worker, the other about its current request, which
+/// [`Cell::request_entry`] returns: a worker that serves several requests at a time will have
+/// several of those.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Cell {
     /// The worker's id; 0 when the cell is free.
     worker: AtomicU64,
-    /// Request entry: when the request in hand began, ns of the monotonic clock; 0 when none is.
+    /// Request entry: when the current request began, in nanoseconds of the monotonic clock; 0 if
+    /// there is none.
     busy_since: AtomicU64,
-    /// When the worker last woke up or finished a request, ns of the monotonic clock; 0 while it
-    /// sleeps.
+    /// When the worker last woke up or finished a request, in nanoseconds of the monotonic clock; 0
+    /// while it sleeps.
     awake_since: AtomicU64,
-    /// Request entry: not 0 while the app waits for its client; that time is not the app's.
+    /// Request entry: not 0 while the app waits for its client, which does not count as the app's
+    /// time.
     waits: AtomicU32,
-    /// Request entry: not 0 once the reply to the request in hand is out to its end.
+    /// Request entry: not 0 once the whole response to the current request was sent.
     answered: AtomicU32,
     /// Requests served: the counter [`crate::Metric::Requests`].
     requests: AtomicU64,
@@ -109,7 +111,7 @@ pub struct Cell {
     peer: [AtomicU64; PEER_WORDS],
 }
 
-/// The request in hand, as the scoreboard shows it.
+/// The current request, as the scoreboard shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestNow {
     /// Method, target and version; cut at 256 bytes.
@@ -144,7 +146,7 @@ impl Cell {
         self.request_entry().write_text(b"", b"");
     }
 
-    /// The worker whose cell this is from now on.
+    /// Assigns the cell to a worker.
     pub fn register(&self, worker: u64, pid: u32, generation: u32) {
         self.pid.store(pid, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
@@ -175,7 +177,7 @@ impl Cell {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Where the number of connections is kept, for the one who counts them.
+    /// The number of connections, for the object that counts them.
     #[must_use]
     pub fn connections_gauge(&self) -> &AtomicU32 {
         &self.connections
@@ -186,25 +188,26 @@ impl Cell {
         self.connections.store(held, Ordering::Relaxed);
     }
 
-    /// The worker has woken up.
+    /// Notes that the worker has woken up.
     pub fn wake(&self, now: Monotonic) {
         self.awake_since.store(now.as_nanos(), Ordering::Release);
     }
 
-    /// The worker goes to sleep: it has nothing to do.
+    /// Notes that the worker goes to sleep, because it has nothing to do.
     pub fn sleep(&self) {
         self.awake_since.store(0, Ordering::Release);
     }
 
-    /// The entry of the request in hand. There is one: a worker serves one request at a time.
+    /// The entry of the current request. There is one, because a worker serves one request at a
+    /// time.
     #[must_use]
     pub fn request_entry(&self) -> RequestEntry<'_> {
         RequestEntry { cell: self }
     }
 
-    /// Since when this worker has made no progress, as far as can be seen: with its request, or
-    /// with its own turn between two requests. `None` while it sleeps or waits for a client,
-    /// which have limits of their own.
+    /// Since when this worker has visibly made no progress, either with its request or with a turn
+    /// of its loop between two requests. `None` while it sleeps or waits for a client, which have
+    /// limits of their own.
     #[must_use]
     pub fn no_progress_since(&self) -> Option<Monotonic> {
         if self.waits.load(Ordering::Acquire) != 0 {
@@ -216,15 +219,15 @@ impl Cell {
     }
 }
 
-/// One request in hand: what a worker says about it. A view of its [`Cell`].
+/// What a worker publishes about its current request. A view of its [`Cell`].
 #[derive(Clone, Copy, Debug)]
 pub struct RequestEntry<'a> {
     cell: &'a Cell,
 }
 
 impl RequestEntry<'_> {
-    /// A request begins. Its line and peer are written first and the time last: who sees the time
-    /// also sees the text.
+    /// Notes that a request begins. Its line and peer are written first and the time last, so a
+    /// reader that sees the time also sees the text.
     pub fn begin(self, now: Monotonic, line: &[u8], peer: &[u8]) {
         self.write_text(line, peer);
         self.cell.answered.store(0, Ordering::Relaxed);
@@ -233,19 +236,19 @@ impl RequestEntry<'_> {
             .store(now.as_nanos(), Ordering::Release);
     }
 
-    /// When the request in hand began, moved on by the time that it waited for its client; `None`
-    /// when there is none.
+    /// When the current request began, plus the time that it has waited for its client; `None` if
+    /// there is none.
     #[must_use]
     pub fn begun(self) -> Option<Monotonic> {
         time(self.cell.busy_since.load(Ordering::Acquire))
     }
 
-    /// The app waits for its client from now on.
+    /// Notes that the app begins to wait for its client.
     pub fn wait(self) {
         self.cell.waits.store(1, Ordering::Release);
     }
 
-    /// The wait is over. What it took is not the app's time.
+    /// Notes that the wait is over. Its duration does not count as the app's time.
     pub fn resume(self, waited: Duration) {
         if let Some(begun) = time(self.cell.busy_since.load(Ordering::Relaxed)) {
             let moved = begun.after(waited).as_nanos();
@@ -254,18 +257,18 @@ impl RequestEntry<'_> {
         self.cell.waits.store(0, Ordering::Release);
     }
 
-    /// The reply is out to its end.
+    /// Notes that the whole response was sent.
     pub fn set_answered(self) {
         self.cell.answered.store(1, Ordering::Release);
     }
 
-    /// Whether the reply is out to its end.
+    /// Whether the whole response was sent.
     #[must_use]
     pub fn is_answered(self) -> bool {
         self.cell.answered.load(Ordering::Acquire) != 0
     }
 
-    /// The request has ended, and is counted.
+    /// Notes that the request has ended, and counts it.
     pub fn end(self, now: Monotonic) {
         let cell = self.cell;
         cell.awake_since.store(now.as_nanos(), Ordering::Release);
@@ -277,7 +280,7 @@ impl RequestEntry<'_> {
         );
     }
 
-    /// The request's line and peer; `None` when there is none or it changes all the time.
+    /// The request's line and peer; `None` if there is none, or if it changes too fast to be read.
     #[must_use]
     pub fn request(self) -> Option<RequestNow> {
         let [line, peer] = seqlock::read(&self.cell.sequence, [&self.cell.line, &self.cell.peer])?;
@@ -290,8 +293,8 @@ impl RequestEntry<'_> {
     }
 }
 
-// Workers of the first build (cb54ddf) go on writing their cells after an upgrade in place. New
-// data goes into the counters, or behind them.
+// Workers of the first build (cb54ddf) continue to write their cells after an upgrade in place. New
+// data goes into the counters, or after them.
 #[cfg(not(all(loom, test)))]
 const _: () = {
     use std::mem::offset_of;

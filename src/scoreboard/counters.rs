@@ -20,11 +20,11 @@ pub enum Kind {
 /// Who writes a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// The cell, with its own methods: the first build (cb54ddf) has these two, and no others.
+    /// The cell, with its own methods. Only the two metrics of the first build (cb54ddf) are there.
     Cell,
-    /// The thread that serves requests alone: a load and a store are enough.
+    /// Only the thread that runs the event loop: a load and a store are enough.
     Loop,
-    /// The worker's other threads too: an atomic addition.
+    /// Several threads of the worker: an atomic addition.
     AnyThread,
 }
 
@@ -129,8 +129,8 @@ counters! {
 }
 
 impl Metric {
-    /// The counter of responses of this status; `None` for a number that is no status (RFC 9110
-    /// section 15).
+    /// The counter of responses with this status; `None` for a number that is not a status (RFC
+    /// 9110 section 15).
     #[must_use]
     pub const fn of_status(status: u16) -> Option<Self> {
         match status {
@@ -177,7 +177,7 @@ impl Counts {
 pub struct Totals(Counts);
 
 impl Totals {
-    /// Adds what a worker that has ended counted; its gauges ended with it.
+    /// Adds the counts of a worker that has ended, without its gauges.
     pub fn add_ended(&mut self, worker: &Counts) {
         let mut counted = *worker;
         for metric in Metric::ALL {
@@ -200,7 +200,7 @@ impl Totals {
     }
 }
 
-/// The counters of one worker, in shared memory. Counts nothing where there is no memory for a
+/// The counters of one worker, in shared memory. Counts nothing if there is no memory for the
 /// counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters<'a> {
@@ -224,7 +224,7 @@ impl<'a> Counters<'a> {
         }
     }
 
-    /// Adds an amount. Which threads may do this is said in the table, for each row.
+    /// Adds an amount. Each row of the table says which threads may do this.
     pub fn add(self, metric: Metric, amount: u64) {
         let Some(place) = self.places.get(metric.place()) else {
             return;

@@ -1,10 +1,10 @@
-//! The scoreboard: one memfd mapped by the arbiter, its templates and its workers. Each worker says
-//! in its [`Cell`] what it does and counts in its [`Counters`]; timeouts, `rcorn ctl status` and
-//! the post-mortem of a killed worker read it. Atomics only: there is no lock that a process could
-//! die with.
+//! The scoreboard: one memfd mapped by the arbiter, its templates and its workers. Each worker
+//! publishes in its [`Cell`] what it does, and counts in its [`Counters`]. Timeouts, `rcorn ctl
+//! status` and the post-mortem of a killed worker read it. It has atomics only, and no lock that a
+//! process could hold when it dies.
 //!
-//! The file holds [`Shared`], then the cells, then the counters of each cell. The first two are
-//! laid out as in the first build (cb54ddf), whose workers go on using them after an upgrade in
+//! The file holds [`Shared`], then the cells, then the counters of each cell. The first two have
+//! the layout of the first build (cb54ddf), whose workers continue to use them after an upgrade in
 //! place; see [`Scoreboard::take_over`].
 #![warn(clippy::missing_errors_doc)]
 
@@ -25,7 +25,8 @@ pub use mapping::Scoreboard;
 #[cfg(not(all(loom, test)))]
 pub use stuck::WhenStuck;
 
-/// The atomics of this crate: loom's when it explores the orders in which threads can see them.
+/// The atomics of this crate, which loom's replace when it explores the orders in which threads can
+/// see them.
 mod atomic {
     #[cfg(all(loom, test))]
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

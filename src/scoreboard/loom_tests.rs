@@ -1,5 +1,5 @@
-//! Every order in which two processes can see the sequence lock, explored by loom:
-//! `RUSTFLAGS="--cfg loom" cargo test -p rcorn-scoreboard --release`.
+//! All orders in which two processes can see the sequence lock, explored by loom: `RUSTFLAGS="--cfg
+//! loom" cargo test -p rcorn-scoreboard --release`.
 
 use loom::sync::Arc;
 use loom::thread;

@@ -1,4 +1,4 @@
-//! The scoreboard's memory: made, mapped, and seen as cells and counters.
+//! The scoreboard's memory: creates and maps it, and divides it into cells and counters.
 #![expect(
     unsafe_code,
     reason = "shared memory: mapping it, and seeing atomics in it"
@@ -22,7 +22,7 @@ use crate::counters::{Counters, Counts, Metric};
 /// The alignment of all parts, and a pair of cache lines: processors prefetch two.
 const PART_BYTES: usize = 128;
 
-/// What the file's header says of its parts.
+/// What the file's header says about its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     cells: u16,
@@ -43,7 +43,7 @@ impl Layout {
         size_of::<Shared>().saturating_add(size_of::<Cell>().saturating_mul(self.cells.into()))
     }
 
-    /// From the counters of one cell to those of the next.
+    /// The distance from the counters of one cell to those of the next, in bytes.
     fn counters_stride(self) -> usize {
         size_of::<AtomicU64>()
             .saturating_mul(self.counters)
@@ -56,8 +56,8 @@ impl Layout {
     }
 }
 
-/// Memory that starts at a multiple of [`PART_BYTES`] and holds nothing but atomics: for those
-/// every bit pattern is valid, and any thread or process may write them at any time.
+/// Memory that starts at a multiple of [`PART_BYTES`] and holds only atomics, for which every bit
+/// pattern is valid, and which any thread or process may write at any time.
 #[derive(Debug)]
 struct Memory {
     base: NonNull<u8>,
@@ -85,7 +85,7 @@ impl Memory {
         })
     }
 
-    /// Miri maps no files: memory of this process, so that it can check what is done with it.
+    /// Memory of this process, because Miri cannot map files.
     #[cfg(miri)]
     fn map(_fd: BorrowedFd<'_>, length: NonZeroUsize) -> io::Result<Self> {
         Self::heap(length)
@@ -101,7 +101,7 @@ impl Memory {
         Ok(Self { base, length })
     }
 
-    /// The value of type `T` at `offset`; `None` when it is not within.
+    /// The value of type `T` at `offset`; `None` if it is outside of the memory.
     ///
     /// # Safety
     ///
@@ -111,8 +111,8 @@ impl Memory {
         unsafe { self.slice::<T>(offset, 1) }?.first()
     }
 
-    /// `count` values of type `T` from `offset` on; `None` when they are not within, or not
-    /// aligned.
+    /// `count` values of type `T` from `offset` on; `None` if they are outside of the memory, or
+    /// not aligned.
     ///
     /// # Safety
     ///
@@ -159,8 +159,8 @@ pub struct Scoreboard {
 
 impl Scoreboard {
     /// Makes a scoreboard of this many cells, with the descriptor by which others map it. Its size
-    /// is sealed (`F_ADD_SEALS` of fcntl(2)): none of those who have it can cut it off under
-    /// the others.
+    /// is sealed (`F_ADD_SEALS` of fcntl(2)), so that no process can truncate it while others use
+    /// it.
     ///
     /// # Errors
     ///
@@ -182,8 +182,8 @@ impl Scoreboard {
     ///
     /// # Errors
     ///
-    /// Those of fstat(2) and mmap(2); `Other` when the file is too small for what its header says,
-    /// or is none.
+    /// Those of fstat(2) and mmap(2); `Other` if the file is not a scoreboard, or smaller than its
+    /// header says.
     pub fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let none = || io::Error::other("not a scoreboard");
         let size = usize::try_from(fstat(fd)?.st_size).map_err(io::Error::other)?;
@@ -198,7 +198,7 @@ impl Scoreboard {
         let cells = shared.cells.load(Ordering::Acquire);
         let counters = shared.counters.load(Ordering::Acquire);
         scoreboard.layout = if cells == 0 {
-            // The first build (cb54ddf): cells up to the end.
+            // The first build (cb54ddf): cells to the end of the file.
             let space = size.saturating_sub(size_of::<Shared>());
             Layout {
                 cells: u16::try_from(space.div_euclid(size_of::<Cell>()))
@@ -217,9 +217,9 @@ impl Scoreboard {
         Ok(scoreboard)
     }
 
-    /// Takes over the scoreboard of a predecessor, whose workers go on using it. That of the first
-    /// build (cb54ddf) has no counters and is not sealed: it gets counters behind the cells.
-    /// Its old workers do not count there, the new ones do.
+    /// Takes over the scoreboard of a predecessor, whose workers continue to use it. That of the
+    /// first build (cb54ddf) has no counters and is not sealed, so counters are added after the
+    /// cells. Its old workers do not count there; the new ones do.
     ///
     /// # Errors
     ///
@@ -232,13 +232,13 @@ impl Scoreboard {
         let layout = Layout::of(old.layout.cells);
         match ftruncate(fd, i64::try_from(layout.total()).map_err(io::Error::other)?) {
             Ok(()) => Self::with_layout(fd, layout),
-            // Sealed, by a build that counts nothing: so do we.
+            // It is sealed by a build that counts nothing, so this one counts nothing either.
             Err(Errno::EPERM) => Ok(old),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Maps a file that has the size of this layout, and writes the layout into its header.
+    /// Maps a file of the size of this layout, and writes the layout into its header.
     fn with_layout(fd: BorrowedFd<'_>, layout: Layout) -> io::Result<Self> {
         let length = NonZeroUsize::new(layout.total()).filter(|_| layout.cells > 0);
         let length = length.ok_or_else(|| io::Error::other("a scoreboard needs a cell"))?;
@@ -283,8 +283,8 @@ impl Scoreboard {
         unsafe { self.memory.at(offset) }
     }
 
-    /// One worker's counters. There are none past the end, and in a scoreboard that has no place
-    /// for them.
+    /// One worker's counters. There are none after the last cell, and none in a scoreboard without
+    /// room for them.
     #[must_use]
     pub fn counters(&self, index: u16) -> Counters<'_> {
         let layout = self.layout;
@@ -310,8 +310,8 @@ impl Scoreboard {
         counts
     }
 
-    /// Makes the cell of a worker that has ended ready for another; gives what it had counted,
-    /// which is to be added to the [`crate::Totals`].
+    /// Makes the cell of a worker that has ended ready for another. Returns what it had counted,
+    /// which the caller adds to the [`crate::Totals`].
     #[must_use = "what it had counted is lost otherwise"]
     pub fn free(&self, index: u16) -> Counts {
         let counts = self.counts(index);
@@ -492,7 +492,7 @@ mod tests {
             ftruncate(&fd, i64::try_from(size).unwrap()).unwrap();
             let old = Scoreboard::open(fd.as_fd()).unwrap();
             assert_eq!(old.cells(), 4160);
-            // It counts nothing, and does not fall over.
+            // It counts nothing, and does not fail.
             old.counters(0).count(Metric::AppErrors);
             let last = old.cell(4159).unwrap();
             last.register(1, 2, 3);
@@ -502,7 +502,7 @@ mod tests {
             assert_eq!((ours.cells(), ours.shared().wanted()), (4160, 4));
             let seen = ours.cell(4159).unwrap();
             assert_eq!(seen.request_entry().request().unwrap().line, LINE);
-            // Its old worker goes on, a new one counts.
+            // Its old worker continues, and a new one counts.
             last.request_entry().end(at(8));
             let template = Scoreboard::open(fd.as_fd()).unwrap();
             template.counters(4159).count_response(500);

@@ -1,17 +1,18 @@
-//! A sequence lock over text in shared memory: one writer, which may be killed at any moment, and
-//! readers that neither wait nor see half of a text. Hans-J. Boehm, "Can Seqlocks Get Along With
-//! Programming Language Memory Models?" (MSPC 2012) has the fences. `loom_tests.rs` explores them.
+//! A sequence lock over text in shared memory: it has one writer, which may be killed at any
+//! moment, and readers that neither wait nor see half of a text. Hans-J. Boehm, "Can Seqlocks Get
+//! Along With Programming Language Memory Models?" (MSPC 2012) explains the fences. `loom_tests.rs`
+//! explores them.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// How often a reader tries before it gives up on a text that changes all the time.
+/// How often a reader tries to read a text that changes, before it gives up.
 const READ_ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 8 };
 
 /// Writes each text into its words. `sequence` is odd meanwhile. Only the one writer calls this.
 pub(crate) fn write<const N: usize>(sequence: &AtomicU32, texts: [(&[AtomicU64], &[u8]); N]) {
     let before = sequence.load(Ordering::Relaxed);
     sequence.store(before.wrapping_add(1), Ordering::Relaxed);
-    // No word below is seen by a reader that does not see the odd number, too.
+    // A reader that sees a word written below also sees the odd number.
     fence(Ordering::Release);
     for (words, text) in texts {
         write_words(words, text);
@@ -19,7 +20,7 @@ pub(crate) fn write<const N: usize>(sequence: &AtomicU32, texts: [(&[AtomicU64],
     sequence.store(before.wrapping_add(2), Ordering::Release);
 }
 
-/// Reads the texts of one moment; `None` when they changed during each attempt, or their writer was
+/// Reads the texts of one moment; `None` if they changed during each attempt, or their writer was
 /// killed while it wrote.
 pub(crate) fn read<const N: usize>(
     sequence: &AtomicU32,

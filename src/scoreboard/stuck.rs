@@ -1,4 +1,4 @@
-//! What a signal handler does only in a worker that makes no progress.
+//! An action that a signal handler takes only in a worker that makes no progress.
 
 #![expect(unsafe_code, reason = "a promise about what runs in a signal handler")]
 
@@ -9,13 +9,13 @@ use rcorn_sys::signal::AsyncSignalSafe;
 
 use super::Cell;
 
-/// An action for a worker whose request takes too long: its arbiter may have seen the request
-/// before the one in hand.
+/// An action for a worker whose request takes too long. It checks that, because the arbiter may
+/// have meant the previous request.
 #[derive(Debug)]
 pub struct WhenStuck<A> {
     /// The worker's own cell.
     pub cell: &'static Cell,
-    /// How long a request may take; `None`: each is taken for stuck.
+    /// How long a request may take; `None`: every request counts as stuck.
     pub limit: Option<Duration>,
     /// The action.
     pub action: A,

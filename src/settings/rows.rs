@@ -118,8 +118,8 @@ settings! {
 
     /// The kind of workers: `sync`, or `gthread` for workers with threads.
     ///
-    /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet or
-    /// tornado, or one that is based on gunicorn's threaded worker, is served by threads, and a
+    /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet
+    /// or tornado, or one that is based on gunicorn's threaded worker, is served by threads, and a
     /// warning says so. Workers for ASGI apps are refused.
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';

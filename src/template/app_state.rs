@@ -1,6 +1,6 @@
-//! What the app's import made of the process: what its children's deaths do, and who adopts its
-//! orphans. The template does without, because its own forks depend on both; each worker gets them
-//! back.
+//! How the import of the app has changed the process: what SIGCHLD does, and whether the process
+//! adopts orphans. The template resets both, because its own forks depend on them; each worker gets
+//! them back.
 
 use std::io;
 
@@ -12,15 +12,15 @@ use rcorn_sys::signal::{Disposition, replace_by_default};
 /// The app's own choices about child processes.
 #[derive(Debug)]
 pub(super) struct AppState {
-    /// Ignored, or a handler: the app's, for workers. In the template a handler of the app would
-    /// be called for processes that it knows nothing of.
+    /// The app's disposition, for workers. In the template a handler of the app would be called for
+    /// processes that the app does not know.
     sigchld: Disposition,
     /// With it in force, workers would become the template's children instead of the arbiter's.
     is_subreaper: bool,
 }
 
 impl AppState {
-    /// Takes them away from this process, the template.
+    /// Resets them in this process, the template.
     pub(super) fn take() -> io::Result<Self> {
         let state = Self {
             sigchld: replace_by_default(Signal::SIGCHLD)?,
@@ -32,7 +32,7 @@ impl AppState {
         Ok(state)
     }
 
-    /// Gives them to this process, a worker.
+    /// Restores them in this process, a worker.
     pub(super) fn give_back(&self) -> io::Result<()> {
         self.sigchld.restore(Signal::SIGCHLD)?;
         if self.is_subreaper {

@@ -29,12 +29,12 @@ use super::import;
 use super::serve::serve;
 use super::template::{Template, name_process};
 
-/// The longest summary in a report, whose datagram has other fields too.
+/// The longest summary in a report, whose datagram has other fields, too.
 const MAX_SUMMARY_BYTES: usize = MAX_DATAGRAM_BYTES / 4;
 
-/// Runs the template to its end; gives its exit code.
+/// Runs the template to its end; returns its exit code.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
-    // Programs that a hook or the app starts must not inherit them.
+    // So that programs that a hook or the app starts do not inherit them.
     descriptors(start).try_for_each(claim)?;
     let reports = adopt(start.reports)?;
     start_log(start)?;
@@ -90,14 +90,15 @@ fn start_log(start: &Start) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything before code of the user or of the app runs. Gives the text of the Python config file.
+/// Does everything that precedes code of the user or of the app. Returns the text of the Python
+/// config file.
 fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
-    // Read with the rights that rcorn was started with; it is executed as the user.
+    // The file is read with the privileges that rcorn was started with, and executed as the user.
     let config = hooks::source(&start.settings);
     let steps = || -> io::Result<()> {
         ignore_in_template()?;
         enter_working_directory(&start.settings)?;
-        // Should the import hang, the arbiter can ask where.
+        // If the import hangs, the arbiter can ask for the stacks.
         stack_dump::register(py, keep_open(start.stack_dump)?).map_err(io::Error::other)?;
         drop_privileges(&start.settings)?;
         check_library(py, &start.settings)?;
@@ -116,7 +117,7 @@ fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
     })
 }
 
-/// The config file's functions, the loggers, and the app if `preload_app` is on.
+/// Loads the config file's functions, the loggers, and the app if `preload_app` is on.
 fn load(
     py: Python<'_>,
     start: &Start,
@@ -128,7 +129,7 @@ fn load(
     Ok((app, hooks))
 }
 
-/// The config file's functions, and the loggers: there before anything of the app. `is_check`:
+/// Loads the config file's functions and the loggers, before anything of the app. `is_check`:
 /// nothing is started.
 pub(super) fn load_hooks(
     py: Python<'_>,
@@ -149,7 +150,7 @@ pub(super) fn load_hooks(
     Ok(hooks)
 }
 
-/// Tells the arbiter; gives the exit code.
+/// Reports the failure to the arbiter; returns the exit code.
 fn fail(start: &Start, mut failure: Failure, reports: BorrowedFd<'_>) -> io::Result<i32> {
     let end = failure.summary.floor_char_boundary(MAX_SUMMARY_BYTES);
     failure.summary.truncate(end);
@@ -165,16 +166,16 @@ fn fail(start: &Start, mut failure: Failure, reports: BorrowedFd<'_>) -> io::Res
     Ok(code)
 }
 
-/// Changes to the directory and umask of the settings. Before the privileges go: the directory may
-/// need them.
+/// Changes to the directory and umask of the settings. This precedes the drop of privileges, which
+/// the directory may need.
 pub(super) fn enter_working_directory(settings: &Settings) -> io::Result<()> {
     chdir(&settings.chdir)?;
     umask(Mode::from_bits_truncate(settings.umask.bits()));
     Ok(())
 }
 
-/// `sys.path` and `sys.argv` as an app under gunicorn finds them: the working directory first, the
-/// command line of the server.
+/// Sets `sys.path` and `sys.argv` as under gunicorn: the working directory comes first, and the
+/// arguments are the command line of the server.
 pub(super) fn prepare_sys(py: Python<'_>, start: &Start) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;

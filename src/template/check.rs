@@ -1,4 +1,4 @@
-//! A check of the configuration: the app is imported as a template does it, and that is all.
+//! A check of the configuration: imports the app like a template, and does nothing else.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,9 +19,9 @@ use super::identity::{check_library, drop_privileges};
 use super::leftover_children::end_children;
 use super::promotion::against_sharing;
 
-/// Imports the app; gives the exit code. The log is standard error.
+/// Imports the app; returns the exit code. The log is standard error.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
-    // Nobody receives what is reported, and nothing is: `reload` is off.
+    // Nobody receives reports, and there are none, because `reload` is off.
     let nobody = duplicate(start.error_log)?;
     let log = ErrorLogSettings {
         target: LogTarget::Standard,
@@ -49,14 +49,14 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         }
         Ok(app)
     });
-    // Without the list nobody knows which are new.
+    // Without the list the new ones cannot be told apart.
     if let Ok(before) = before {
         end_children(py, &before);
     }
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }
 
-/// Says what speaks against sharing the import, as the server does.
+/// Logs what speaks against sharing the import, as the server does.
 fn tell(preload: Preload, against: impl IntoIterator<Item = String>) {
     for found in against {
         if preload == Preload::On {

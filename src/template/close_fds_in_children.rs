@@ -1,6 +1,6 @@
 //! Processes that a hook or the app's import forks (multiprocessing) must not keep the server's
-//! sockets: with a listening socket in such a process, clients would connect to nobody, and no
-//! successor could bind.
+//! sockets: with a listening socket in such a process, clients would connect and never be served,
+//! and no successor could bind.
 
 use std::os::fd::RawFd;
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +11,8 @@ use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_link::Start;
 
-/// The process whose children close descriptors, and which. Only the main thread changes it, so no
-/// other can hold the lock while a process is forked.
+/// The process whose children close descriptors, and the list of these descriptors. Only the main
+/// thread changes it, so no other can hold the lock while a process is forked.
 static OWNER: Mutex<Option<Owner>> = Mutex::new(None);
 
 struct Owner {
@@ -20,7 +20,7 @@ struct Owner {
     descriptors: Vec<RawFd>,
 }
 
-/// Lets processes that this one forks close the server's sockets, until [`end`]. Its workers are
+/// Makes processes that this one forks close the server's sockets, until [`end`]. Its workers are
 /// children of the arbiter. `commands`: its command socket, if it has one.
 pub(super) fn begin(start: &Start, commands: Option<RawFd>) {
     let descriptors = start
@@ -36,7 +36,7 @@ pub(super) fn begin(start: &Start, commands: Option<RawFd>) {
     }));
 }
 
-/// A worker: see `rcorn_worker`.
+/// Ends it in a worker, for which `rcorn_worker` does it.
 pub(super) fn end() {
     set(None);
 }
@@ -55,7 +55,7 @@ pub(super) fn register(py: Python<'_>) -> PyResult<()> {
             .filter(|owner| owner.pid == parent)
             .flat_map(|owner| &owner.descriptors)
         {
-            // One that is closed already is as it should be.
+            // One that is already closed needs nothing.
             close(*fd).ok();
         }
     })?;

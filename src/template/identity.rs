@@ -1,4 +1,4 @@
-//! Privileges: dropped before anything of the app is loaded.
+//! Drops privileges, before anything of the app is loaded.
 
 use std::ffi::CString;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
 
 fn become_identity(settings: &Settings, identity: Identity) -> io::Result<()> {
     let Identity { uid, gid, name } = identity;
-    // The groups of the user before must not stay: they are rights too.
+    // The groups of the previous user must not stay, because they are privileges, too.
     if let Some(name) = name.filter(|_| settings.initgroups) {
         let name = CString::new(name)?;
         initgroups(&name, gid)?;
@@ -42,12 +42,12 @@ fn become_identity(settings: &Settings, identity: Identity) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks that this user may read the standard library, of which most is imported later: an import
-/// would only say that a module does not exist.
+/// Checks that this user may read the standard library, most of which is imported later. Otherwise
+/// an import would only say that a module does not exist.
 pub(super) fn check_library(py: Python<'_>, settings: &Settings) -> io::Result<()> {
     let file = py.import("os").and_then(|os| os.getattr("__file__"));
     let file: PyResult<PathBuf> = file.and_then(|file| file.extract());
-    // Without a file it is not in the file system.
+    // A module without a file is not in the file system.
     let Some(library) = file
         .ok()
         .as_deref()

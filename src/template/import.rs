@@ -12,7 +12,7 @@ use rcorn_log as log;
 use rcorn_settings::Preload;
 use rcorn_sys::process::trim_heap;
 
-/// Imports the app with `preload_app: on`, whatever the import leaves.
+/// Imports the app with `preload_app: on`, whatever the import does.
 ///
 /// # Errors
 ///
@@ -32,12 +32,12 @@ pub(super) fn preload(
     imported.share(py).map(Some)
 }
 
-/// An app that was imported in this process, and what is against forking from it.
+/// An app that was imported in this process, and what speaks against forking from it.
 #[derive(Debug)]
 pub(super) struct WatchedImport<'py> {
     app: Bound<'py, PyAny>,
     gc: PausedCollection<'py>,
-    /// In words for the log; empty: nothing.
+    /// The findings as text for the log; empty if there are none.
     pub(super) found: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl<'py> WatchedImport<'py> {
         Ok(Self { app, gc, found })
     }
 
-    /// Makes it ready for forks.
+    /// Prepares the process for forks.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl<'py> WatchedImport<'py> {
         Ok(self.app.unbind())
     }
 
-    /// Leaves it to this process alone.
+    /// Keeps the app in this process alone.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ fn host_failure(error: PyErr) -> Failure {
     }
 }
 
-/// The garbage collection, which an import does without: what it makes is meant to stay.
+/// Pauses garbage collection during an import, since most objects that an import makes stay.
 #[derive(Debug)]
 struct PausedCollection<'py> {
     gc: Bound<'py, PyModule>,
@@ -98,8 +98,8 @@ struct PausedCollection<'py> {
 }
 
 impl<'py> PausedCollection<'py> {
-    /// Sets a threshold of 0. Not `gc.disable()`: the wish of an app that disables collection
-    /// itself would be lost at the end.
+    /// Sets a threshold of 0. Not `gc.disable()`: if the app disabled collection itself, that would
+    /// be lost at the end.
     fn new(py: Python<'py>) -> PyResult<Self> {
         let gc = py.import("gc")?;
         let threshold = gc.call_method0("get_threshold")?;
@@ -107,11 +107,11 @@ impl<'py> PausedCollection<'py> {
         Ok(Self { gc, threshold })
     }
 
-    /// Lets the process collect as it would have.
+    /// Restores collection.
     fn resume(self) -> PyResult<()> {
         let Self { gc, threshold } = self;
         let (first, _, _): (i64, i64, i64) = gc.call_method0("get_threshold")?.extract()?;
-        // Otherwise the app has set its own.
+        // Otherwise the app has set its own threshold.
         if first == 0 {
             gc.getattr("set_threshold")?
                 .call1(threshold.cast_into::<PyTuple>()?)?;
@@ -120,8 +120,8 @@ impl<'py> PausedCollection<'py> {
     }
 }
 
-/// Collects once, and freezes what is left. Without it, one full collection in each worker would
-/// copy every page with an object on it.
+/// Collects once, and freezes what is left. Otherwise a full collection in a worker would copy
+/// every page that has an object.
 fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;

@@ -1,5 +1,5 @@
-//! Processes that an import has started, when that import is not used: nobody else would end them,
-//! and each reload would add more.
+//! Ends processes that an import has started, if that import is not used. Nobody else would end
+//! them, and each reload would add more.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -19,12 +19,13 @@ use rcorn_sys::process::watch;
 use rcorn_sys::procfs::children;
 use rcorn_types::Monotonic;
 
-/// How long all of them together may take to end when they are asked to.
+/// How long they may take, together, to end after TERM.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 
-/// Ends the children that were not there before: TERM, and after a second KILL.
+/// Ends the children that did not exist before: sends TERM, and KILL after a second.
 pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     let tracker = resource_tracker(py);
+<<<<<<< HEAD
     let now = match children() {
         Ok(now) => now,
         Err(error) => {
@@ -35,6 +36,11 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     };
     // Not waited for yet, so the pids are theirs.
     let left: Vec<i32> = now
+=======
+    // They are not reaped yet, so the pids belong to them.
+    let left: Vec<i32> = children()
+        .unwrap_or_default()
+>>>>>>> 13563c5 (scoreboard, template, evidence, driver: say in plain English what comments left to guess)
         .difference(before)
         .copied()
         .filter(|pid| Some(*pid) != tracker)
@@ -51,7 +57,7 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     }
 }
 
-/// Waits for its end; whether it came in time.
+/// Waits for its end; returns whether it came in time.
 fn ends(pid: i32, until: Monotonic) -> bool {
     let Ok(end) = watch(pid) else {
         return false;

@@ -1,10 +1,10 @@
-//! The template: the user's own Python. It serves nothing and forks workers on order. The bootstrap
-//! enters here, and never gets back to Python.
+//! The template: the user's own Python. It serves nothing, and forks workers on order. The
+//! bootstrap enters here, and never returns to Python.
 //!
 //! A template that was started has the config file's hooks, but not the app (unless `preload_app`
 //! is on). The first worker that is forked from it imports the app, watches what the import does,
-//! and becomes the template if that may be shared ([`promotion`]): its memory is what all workers
-//! share. No import is thrown away.
+//! and becomes the template if that may be shared ([`promotion`]): then all workers share its
+//! memory. No import is thrown away.
 #![forbid(unsafe_code)]
 
 mod app_state;
@@ -28,7 +28,7 @@ use rcorn_link::Start;
 use rcorn_log as log;
 use rcorn_sys::descriptor::adopt;
 
-/// Runs the template to its end; gives its exit code.
+/// Runs the template to its end; returns its exit code.
 ///
 /// - `native`: the memfd that this module was loaded from.
 /// - `start`: the memfd of the start message.

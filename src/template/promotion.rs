@@ -1,5 +1,5 @@
 //! A process that imports the app, and becomes the template if what the import did may be shared.
-//! If not, it goes on as the worker that it was forked as: the import was not for nothing.
+//! If not, it continues as the worker that it was forked as, so the import is not wasted.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -27,19 +27,19 @@ use super::close_fds_in_children;
 use super::import::WatchedImport;
 use super::template::{Newborn, Template, name_process};
 
-/// Hooks that gunicorn calls before the app is imported, once for each worker: with one import for
-/// all workers they would run at another time, or once too often.
+/// Hooks that gunicorn calls before the import of the app, once for each worker. With one import
+/// for all workers they would run at another time, or once too often.
 const HOOKS_BEFORE_IMPORT: [&str; 2] = ["pre_fork", "post_fork"];
 /// Findings in a report, whose datagram is limited.
 const MAX_FINDINGS: usize = 32;
 /// The longest finding in a report.
 const MAX_FINDING_BYTES: usize = MAX_DATAGRAM_BYTES / 64;
 
-/// What became of the process.
+/// What the process has become.
 pub(super) enum Promotion<'a> {
     /// It is a template now, and takes orders from this socket.
     Promoted(Box<Template<'a>>, OwnedFd),
-    /// It was a worker, or could not become anything; it ends with this code.
+    /// It was a worker, or failed; it ends with this code.
     Ended(i32),
 }
 
@@ -49,12 +49,12 @@ pub(super) fn promote<'a>(
     template: Template<'a>,
     newborn: Newborn,
 ) -> io::Result<Promotion<'a>> {
-    // Of a process that is not its child yet the arbiter takes no report.
+    // The arbiter takes no report from a process that is not its child yet.
     if !adoption::wait(template.start.arbiter)? {
         return Ok(Promotion::Ended(0));
     }
     if !newborn.against.is_empty() {
-        // Known before the import: the others need not wait for it.
+        // This is known before the import, so the others need not wait for it.
         tell_not_promoted(&template, &newborn, newborn.against.clone())?;
         return Ok(Promotion::Ended(template.become_worker(
             py,
@@ -78,20 +78,20 @@ pub(super) fn promote<'a>(
     Ok(Promotion::Ended(template.become_worker(py, newborn, app)))
 }
 
-/// Readies the process for the import, as a worker is.
+/// Prepares the process for the import, like a worker.
 fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<()> {
     let start = template.start;
     if let Some(cell) = template.scoreboard.cell(newborn.cell) {
         cell.register(newborn.id, pid().cast_unsigned(), start.generation);
     }
     close_fds_in_children::begin(start, None);
-    // Should the import hang, the arbiter can ask where.
+    // If the import hangs, the arbiter can ask for the stacks.
     stack_dump::register(py, newborn.stack_dump.as_fd()).map_err(io::Error::other)?;
     install_import_handlers()
 }
 
-/// What is against one import for all workers before it has begun: what the config file's hooks
-/// are, and what they have left in this template, which leaves when a worker is promoted.
+/// What speaks against one import for all workers before it begins: certain hooks of the config
+/// file, and what hooks have left in this template, which exits when a worker is promoted.
 pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
     let mut against = Vec::new();
     match hooks.present(py, &HOOKS_BEFORE_IMPORT) {

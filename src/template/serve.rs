@@ -1,4 +1,4 @@
-//! A template's life after its boot: it forks a worker on order, until the command socket ends.
+//! A template after its boot: it forks a worker on order, until the command socket ends.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,7 +15,7 @@ use rcorn_settings::Preload;
 use super::promotion::{Promotion, against_sharing, promote};
 use super::template::{Newborn, Template};
 
-/// Carries out orders until the arbiter closes the command socket; gives the exit code. In a
+/// Carries out orders until the arbiter closes the command socket; returns the exit code. In a
 /// worker that is forked here: its exit code.
 pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -> i32 {
     run_commands(py, template, commands).unwrap_or_else(|error| {
@@ -28,7 +28,7 @@ pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -
 ///
 /// # Errors
 ///
-/// The arbiter cannot be told or heard.
+/// The sockets to and from the arbiter fail.
 fn run_commands(
     py: Python<'_>,
     mut template: Template<'_>,
@@ -60,7 +60,7 @@ fn run_commands(
                 let Some(stack_dump) = template.fork_and_report(py, id, cell)? else {
                     continue;
                 };
-                // The arbiter's end must see when the template is gone.
+                // The arbiter must see when the template is gone.
                 drop(commands);
                 let newborn = Newborn {
                     id,
@@ -86,7 +86,7 @@ fn run_commands(
     }
 }
 
-/// The life of a process that was forked here.
+/// Runs a process that was forked here, to its end.
 fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Result<Promotion<'a>> {
     if let Err(error) = template.app_state.give_back() {
         log::error(format_args!(
@@ -111,7 +111,7 @@ fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Res
 /// Waits for a command; `None`: there will be none.
 fn receive(py: Python<'_>, commands: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Command>> {
     let length = loop {
-        // Threads that a preloaded app started may run meanwhile.
+        // Threads that a preloaded app has started may run during the wait.
         let received = py.detach(|| recv(commands.as_raw_fd(), buffer, MsgFlags::empty()));
         match received {
             Ok(0) => return Ok(None),

@@ -1,4 +1,4 @@
-//! A template: what it has, the fork of a worker, and what the worker becomes.
+//! A template: its parts, the fork of a worker, and what the worker becomes.
 
 use std::cell::Cell;
 use std::io;
@@ -27,29 +27,29 @@ pub(super) struct Template<'a> {
     pub(super) app_state: AppState,
     pub(super) scoreboard: Scoreboard,
     pub(super) reports: OwnedFd,
-    /// What workers that are forked from here need not import.
+    /// The app, which workers that are forked from here need not import.
     pub(super) app: Option<Py<PyAny>>,
     pub(super) hooks: Option<Hooks>,
-    /// Where this process dumps its stacks, if it was a worker before.
+    /// The memfd into which this process dumps its stacks, if it was a worker before.
     pub(super) stack_dump: Option<OwnedFd>,
-    /// The log has a warning about threads: those of the import, or those that came later.
+    /// Whether the log has a warning about threads, of the import or of a fork.
     has_warned: Cell<bool>,
 }
 
-/// What a worker was ordered to be.
+/// How a worker was ordered.
 pub(super) struct Newborn {
     pub(super) id: u64,
     pub(super) cell: u16,
     pub(super) probe: bool,
-    /// It is to become the template, if it may.
+    /// It becomes the template, if its import may be shared.
     pub(super) promote: bool,
-    /// What is against that already.
+    /// What already speaks against that.
     pub(super) against: Vec<String>,
     pub(super) stack_dump: OwnedFd,
 }
 
-/// On which side of the fork of a worker this process is. Both have the descriptor of the worker's
-/// stack dump.
+/// The side of the fork of a worker on which this process is. Both have the descriptor of the
+/// worker's stack dump.
 enum Side {
     /// The template, with the pid of the worker.
     Template(i32, OwnedFd),
@@ -58,7 +58,7 @@ enum Side {
 }
 
 impl<'a> Template<'a> {
-    /// Has not forked yet.
+    /// A template that has not forked yet.
     pub(super) fn new(
         start: &'a Start,
         app_state: AppState,
@@ -79,7 +79,7 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// Forks a worker, and tells the arbiter. In the worker: gives its stack dump.
+    /// Forks a worker, and reports it to the arbiter. In the worker: returns its stack dump.
     pub(super) fn fork_and_report(
         &self,
         py: Python<'_>,
@@ -114,8 +114,8 @@ impl<'a> Template<'a> {
             hooks.pre_fork(py, id);
         }
         self.warn_of_threads();
-        // A worker that is told to leave before its handlers are installed must not die of it
-        // unnoticed: the signals wait until then (`worker::boot`).
+        // The signals are blocked until the handlers of the worker are installed (`worker::boot`):
+        // an order to leave must not kill it before that.
         block()?;
         let forked = fork_twice(py);
         if !matches!(forked, Ok(Forked::Worker)) {
@@ -130,7 +130,7 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// In a fork only the forking thread lives on. An import that starts threads is not shared,
+    /// Only the forking thread exists after a fork. An import that starts threads is not shared,
     /// but a hook or a library may start one later.
     fn warn_of_threads(&self) {
         let others = count_threads().map_or(0, |threads| threads.saturating_sub(1));
@@ -143,7 +143,7 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// Serves; gives the exit code. `app`: `None` if the worker is to import it.
+    /// Serves; returns the exit code. `app`: `None` if the worker imports it.
     pub(super) fn become_worker(
         self,
         py: Python<'_>,
@@ -161,7 +161,7 @@ impl<'a> Template<'a> {
             &WorkerSpec {
                 hooks,
                 start: self.start,
-                // As long as the process.
+                // It lives as long as the process.
                 scoreboard: Box::leak(Box::new(self.scoreboard)),
                 reports: self.reports,
                 id: newborn.id,
@@ -174,7 +174,7 @@ impl<'a> Template<'a> {
     }
 }
 
-/// What `ps` shows.
+/// Sets what `ps` shows.
 pub(super) fn name_process(start: &Start) {
     let name = start.settings.process_name();
     sys::process::set_title(&format!("rcorn: template [{name}]"));

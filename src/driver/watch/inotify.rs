@@ -1,5 +1,5 @@
-//! When to look at files: inotify(7) says at once, and at no cost, that something happened in a
-//! directory. What happened is found out by looking.
+//! When to scan files: inotify(7) reports at once, and at no cost, that something has happened in a
+//! directory. A scan finds out what.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 
 use super::tree::Interest;
 
-/// Why inotify cannot be had.
+/// Why inotify cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoInotify {
     /// Not at all.
@@ -31,7 +31,7 @@ pub(super) enum NoInotify {
     },
 }
 
-/// The limit behind a refusal, with its value.
+/// The limit that caused a refusal, with its value.
 fn limit(name: &str, errno: Errno) -> String {
     if !matches!(errno, Errno::ENOSPC | Errno::EMFILE) {
         return String::new();
@@ -63,8 +63,8 @@ impl InotifyWatcher {
         self.inotify.as_fd()
     }
 
-    /// Watches these directories and no others; tells whether one of them is new, so that changes
-    /// in it until now went unnoticed.
+    /// Watches these directories and no others; returns whether one of them is new, so that changes
+    /// in it may have been missed.
     pub(super) fn watch(
         &mut self,
         directories: &BTreeMap<PathBuf, Interest>,
@@ -72,8 +72,7 @@ impl InotifyWatcher {
         let mut interests: BTreeMap<WatchDescriptor, Interest> = BTreeMap::new();
         let mut is_new = false;
         for (path, interest) in directories {
-            // Asked again, the kernel gives the same number for the same directory, whatever its
-            // name is now.
+            // The kernel returns the same number for the same directory, even under a new name.
             let Some(number) = self.add(path)? else {
                 continue;
             };
@@ -91,7 +90,7 @@ impl InotifyWatcher {
     }
 
     fn add(&self, path: &Path) -> Result<Option<WatchDescriptor>, NoInotify> {
-        // Of a write its end: a file that is being written is not looked at yet.
+        // Only the end of a write: a file that is being written is not scanned yet.
         let wanted = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_CREATE
@@ -105,12 +104,12 @@ impl InotifyWatcher {
                 path: path.to_owned(),
                 source,
             }),
-            // Gone meanwhile, or not ours to read.
+            // It has been removed, or may not be read.
             Err(_other) => Ok(None),
         }
     }
 
-    /// Reads what the kernel says; tells whether a scan is needed.
+    /// Reads the events; returns whether a scan is needed.
     pub(super) fn read_events(&self) -> io::Result<bool> {
         let mut is_relevant = false;
         loop {
@@ -124,7 +123,7 @@ impl InotifyWatcher {
     }
 
     fn matters(&self, event: &InotifyEvent) -> bool {
-        // More happened than the kernel could remember.
+        // The queue of events has overflowed.
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             return true;
         }

@@ -1,7 +1,7 @@
 //! `--reload`: a change of the app's files orders a reload, the same that HUP orders. Files are
-//! compared with how they were (`tree.rs`); when to compare them is what inotify says
-//! (`inotify.rs`), or once a second. No thread: the arbiter's loop waits for both. Without `reload`
-//! nothing of this exists.
+//! compared with their previous state (`tree.rs`), when inotify reports an event (`inotify.rs`) or
+//! once a second. There is no thread: the arbiter's loop waits for both. Without `reload` nothing
+//! of this exists.
 
 mod inotify;
 mod pattern;
@@ -29,10 +29,10 @@ use rcorn_types::Monotonic;
 use inotify::{InotifyWatcher, NoInotify};
 use tree::{Scope, Stamp};
 
-/// A change is acted upon when nothing has changed for this long: one save is several events, a
-/// checkout is thousands.
+/// A change leads to a reload when nothing else has changed for this long: one save is several
+/// events, a checkout is thousands.
 const QUIET_TIME: Duration = Duration::from_millis(60);
-/// Changes that never stop put the reload off for this long at most.
+/// The longest delay of a reload by changes that do not stop.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 /// The time between two scans of the engine `poll`,
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ const MAX_SCANS: usize = 4;
 /// With more roots than these, reported ones that do not exist any more are forgotten.
 const MAX_ROOTS: usize = 100;
 
-/// The files that are watched, how they were, and what has changed since.
+/// The watched files, their previous state, and what has changed since.
 #[derive(Debug)]
 struct Watch {
     scope: Scope,
@@ -53,9 +53,9 @@ struct Watch {
     directories: usize,
     engine: Engine,
     burst: Option<Burst>,
-    /// Changes that were found and not acted upon yet.
+    /// Changes that were found and have not led to a reload yet.
     found: BTreeSet<PathBuf>,
-    /// When the code that was last loaded began to be.
+    /// When the last load of the code began.
     loaded: SystemTime,
     is_cut: bool,
 }
@@ -136,7 +136,7 @@ impl Watch {
         }
     }
 
-    /// When to look at the files, if inotify says nothing.
+    /// When to scan the files, if inotify reports nothing.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         let poll = match self.engine {
             Engine::Inotify(_) => None,
@@ -145,7 +145,7 @@ impl Watch {
         self.burst.map(|burst| burst.due).or(poll)
     }
 
-    /// Reads what inotify says.
+    /// Reads the events of inotify.
     fn read_events(&mut self, now: Monotonic) {
         let Engine::Inotify(inotify) = &self.engine else {
             return;
@@ -160,14 +160,14 @@ impl Watch {
         }
     }
 
-    /// Something happened: waits for more.
+    /// Notes an event, and waits for more.
     fn debounce(&mut self, now: Monotonic) {
         let first = self.burst.map_or(now, |burst| burst.first);
         let due = now.after(QUIET_TIME).min(first.after(MAX_DELAY));
         self.burst = Some(Burst { first, due });
     }
 
-    /// Scans if it is due; gives the files that have changed, once they do not change any more.
+    /// Scans if it is due; returns the files that have changed, once they stop changing.
     fn changes(&mut self, now: Monotonic) -> BTreeSet<PathBuf> {
         if self.deadline().is_none_or(|due| due > now) {
             return BTreeSet::new();
@@ -190,7 +190,7 @@ impl Watch {
         found
     }
 
-    /// Compares all files with how they were; tells whether any changed.
+    /// Compares all files with their previous state; returns whether any has changed.
     fn scan(&mut self, began: Monotonic) -> bool {
         let mut view = self.scope.scan();
         for _scan in 0..MAX_SCANS {
@@ -223,7 +223,7 @@ impl Watch {
         let (cut, loaded) = (view.is_cut, self.loaded);
         let is_new = |(path, stamp): &(&PathBuf, &Stamp)| match before.get(*path) {
             Some(known) => known != *stamp,
-            // Where the cut is may change without a file.
+            // The set of directories within the limit may change without a change of a file.
             None => !cut || stamp.is_after(loaded),
         };
         let changed = self.files.iter().filter(is_new).map(|(path, _)| path);
@@ -235,7 +235,7 @@ impl Watch {
         any
     }
 
-    /// The app was loaded from these roots, too.
+    /// Adds roots from which the app was loaded.
     fn add(&mut self, roots: Vec<CodeDirectory>, now: Monotonic) {
         let known = &self.scope.roots;
         let new: Vec<CodeDirectory> = roots
@@ -287,7 +287,7 @@ fn say_no_inotify(error: &NoInotify) {
     ));
 }
 
-/// Whether others may change the files behind our kernel's back.
+/// Whether other machines may change the files, of which the kernel does not know.
 fn is_remote(path: &Path) -> bool {
     const CIFS: FsType = FsType(0xff53_4d42);
     const SMB2: FsType = FsType(0xfe53_4d42);
@@ -317,7 +317,7 @@ fn are_same(one: &Settings, other: &Settings) -> bool {
         && one.pythonpath == other.pythonpath
 }
 
-/// The watch that the settings want, or none.
+/// The watch of the settings, or none.
 #[derive(Debug, Default)]
 pub(super) struct FileWatcher {
     watch: Option<Watch>,
@@ -346,7 +346,7 @@ impl FileWatcher {
         self.watch = Some(watch);
     }
 
-    /// After a reload: begins anew if the settings want something else.
+    /// Called after a reload: begins again if the settings of the watch have changed.
     pub(super) fn renew(
         &mut self,
         before: &Settings,
@@ -359,26 +359,26 @@ impl FileWatcher {
         }
     }
 
-    /// When to look at the files, if inotify says nothing.
+    /// When to scan the files, if inotify reports nothing.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         self.watch.as_ref().and_then(Watch::deadline)
     }
 
-    /// inotify has something to say.
+    /// Reads the events of inotify.
     pub(super) fn read_events(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.read_events(clock::now());
         }
     }
 
-    /// A template or worker says from where it loaded the app.
+    /// Adds the directories from which a template or worker has loaded the app.
     pub(super) fn add(&mut self, directories: Vec<CodeDirectory>) {
         if let Some(watch) = &mut self.watch {
             watch.add(directories, clock::now());
         }
     }
 
-    /// The files that have changed, once they have come to rest.
+    /// The files that have changed, once they stop changing.
     pub(super) fn take_changes(&mut self, now: Monotonic) -> BTreeSet<PathBuf> {
         match &mut self.watch {
             Some(watch) => watch.changes(now),

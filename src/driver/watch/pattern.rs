@@ -1,6 +1,6 @@
-//! Paths with wildcards, as shells and Python's `glob` know them: `*`, `?`, `[a-z]`, `[!a-z]`, and
-//! `**` for any number of directories. A wildcard does not stand for the dot of a hidden file.
-//! Looks at nothing but texts.
+//! Paths with wildcards, as in shells and Python's `glob`: `*`, `?`, `[a-z]`, `[!a-z]`, and `**`
+//! for any number of directories. A wildcard does not stand for the dot of a hidden file. It works
+//! on text alone.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
@@ -17,7 +17,7 @@ const SHELL_LIKE: MatchOptions = MatchOptions {
 /// What one part of a path may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
-    /// Just this name.
+    /// This name.
     Literal(OsString),
     /// All names that match.
     Wild(Pattern),
@@ -41,7 +41,7 @@ impl Segment {
         if !text.contains(['*', '?', '[']) {
             return Self::Literal(name.to_owned());
         }
-        // Within a name `**` is `*`. A bracket without its other half stands for itself.
+        // Within a name `**` is `*`. A bracket without its counterpart is literal.
         let mut single = text.to_owned();
         while single.contains("**") {
             single = single.replace("**", "*");

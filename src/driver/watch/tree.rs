@@ -16,7 +16,7 @@ use super::pattern::{Segment, is_hidden};
 /// The number of directories that are scanned at most: a start in `/` or beside a store of data
 /// must not take for ever.
 const MAX_DIRECTORIES: usize = 10_000;
-/// Directories without code of the developer, beside hidden ones and virtual environments.
+/// Directories without the developer's code, beside hidden ones and virtual environments.
 const FOREIGN_NAMES: [&str; 4] = [
     "__pycache__",
     "node_modules",
@@ -27,7 +27,8 @@ const FOREIGN_NAMES: [&str; 4] = [
 /// Directories that hold no files at all.
 const KERNEL_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// What tells two versions of a file apart: also its ctime, since copying tools set the mtime back.
+/// What distinguishes two versions of a file. It includes the ctime, because copying tools restore
+/// the mtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     size: u64,
@@ -64,7 +65,7 @@ pub(super) struct Interest {
 }
 
 impl Interest {
-    /// Whether something that happened to this entry may matter.
+    /// Whether an event of this entry may matter.
     pub(super) fn matches(&self, name: &OsStr, is_directory: bool) -> bool {
         self.code && is_code(name)
             || self.deeper && is_directory && !is_foreign(name)
