@@ -25,7 +25,6 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 /// Ends the children that did not exist before: sends TERM, and KILL after a second.
 pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
     let tracker = resource_tracker(py);
-<<<<<<< HEAD
     let now = match children() {
         Ok(now) => now,
         Err(error) => {
@@ -34,13 +33,8 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
             ));
         }
     };
-    // Not waited for yet, so the pids are theirs.
-    let left: Vec<i32> = now
-=======
     // They are not reaped yet, so the pids belong to them.
-    let left: Vec<i32> = children()
-        .unwrap_or_default()
->>>>>>> 13563c5 (scoreboard, template, evidence, driver: say in plain English what comments left to guess)
+    let left: Vec<i32> = now
         .difference(before)
         .copied()
         .filter(|pid| Some(*pid) != tracker)
