@@ -66,7 +66,7 @@ impl HeadScan {
 mod tests {
     use super::*;
 
-    /// Feeds a head byte by byte; gives how many bytes were parsed, and the lengths at which that
+    /// Feeds a head byte by byte; returns how many bytes were parsed, and the lengths at which that
     /// was done.
     fn feed(head: &[u8]) -> (usize, Vec<usize>) {
         let mut scan = HeadScan::default();

@@ -23,7 +23,11 @@ pub fn folders(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     folders
 }
 
-/// The socket of the instance of this pid; its folder is made if it is missing.
+/// The socket of the instance with this pid. Its folder is made if it is missing.
+///
+/// # Errors
+///
+/// No folder can be made or used.
 pub fn default(environment: &dyn Fn(&str) -> Option<String>, pid: u32) -> io::Result<PathBuf> {
     let mut last = io::Error::other("no folder for it");
     for folder in folders(environment) {

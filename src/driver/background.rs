@@ -21,6 +21,10 @@ pub struct Background {
 impl Background {
     /// Leaves the caller's session. Returns in the process that is to serve; the first one ends
     /// here.
+    ///
+    /// # Errors
+    ///
+    /// Those of pipe2(2), fork(2), waitpid(2) and setsid(2).
     pub fn prepare() -> io::Result<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
         match fork()? {

@@ -91,7 +91,7 @@ pub(super) fn translate(
     Ok(())
 }
 
-/// Appends the head; gives where its version begins.
+/// Appends the head; returns where its version begins.
 fn write_head(
     bytes: &[u8],
     variables: &[Variable],

@@ -30,7 +30,7 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// Adds one; gives the number before.
+    /// Adds one; returns the previous number.
     pub(super) fn add(&self) -> u64 {
         LOST.fetch_add(1, Ordering::Relaxed);
         if let Some(count) = COUNT.get() {

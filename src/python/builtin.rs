@@ -25,6 +25,10 @@ pub trait Builtin {
     const NAME: &'static CStr;
 
     /// The call itself.
+    ///
+    /// # Errors
+    ///
+    /// What the caller in Python gets as an exception.
     fn call<'py>(
         this: &Bound<'py, PyAny>,
         arguments: &Arguments<'_, 'py>,
@@ -92,6 +96,10 @@ impl<'a, 'py> Arguments<'a, 'py> {
 }
 
 /// Makes the function object, bound to `this`.
+///
+/// # Errors
+///
+/// Python has no memory.
 pub fn builtin<'py, B: Builtin>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let definition: &'static ffi::PyMethodDef = const {
         &ffi::PyMethodDef {

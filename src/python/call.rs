@@ -56,6 +56,10 @@ fn exports() -> &'static Exports {
 }
 
 /// Calls `callable(first, second)`.
+///
+/// # Errors
+///
+/// What the callable raises.
 pub fn call2<'py>(
     callable: &Bound<'py, PyAny>,
     first: &Bound<'py, PyAny>,
@@ -72,6 +76,10 @@ pub fn call2<'py>(
 }
 
 /// The attribute, or `None` without the cost of an `AttributeError`.
+///
+/// # Errors
+///
+/// What the look-up raises, except `AttributeError`.
 pub fn optional_attribute<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,

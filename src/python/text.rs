@@ -17,6 +17,10 @@ unsafe extern "C" {
 }
 
 /// A `str` with one character for each byte.
+///
+/// # Errors
+///
+/// Python has no memory.
 pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let length = ffi::Py_ssize_t::try_from(bytes.len()).unwrap_or(ffi::Py_ssize_t::MAX);
     // SAFETY: pointer and length of a live slice; the error handler is never needed (all bytes
@@ -28,7 +32,11 @@ pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStrin
     Ok(made.cast_into()?)
 }
 
-/// The same, interned: for dict keys that come again and again.
+/// The same, interned, for dict keys that recur.
+///
+/// # Errors
+///
+/// Python has no memory.
 pub fn interned<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let mut made = latin1(py, bytes)?.into_ptr();
     // SAFETY: we own the reference; the call may replace it by the one interned before.
@@ -38,8 +46,12 @@ pub fn interned<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStr
     Ok(made.cast_into()?)
 }
 
-/// Appends the string's characters as bytes. `false` when one does not fit into a byte (nothing is
-/// appended then); lone surrogates do not fit either.
+/// Appends the string's characters as bytes. `false` if one does not fit into a byte: then nothing
+/// is appended. Lone surrogates do not fit either.
+///
+/// # Errors
+///
+/// Python has no memory.
 pub fn append_latin1(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<bool> {
     let mut size = 0;
     // SAFETY: a live str; the result, when not null, is a buffer of `size` bytes that the str owns.
@@ -72,7 +84,11 @@ pub fn append_latin1(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<
     Ok(true)
 }
 
-/// A `bytes` of this length, filled by `fill`, which gives how much of it it used.
+/// A `bytes` of at most this length. `fill` writes into it, and returns how many bytes it has used.
+///
+/// # Errors
+///
+/// Python has no memory. The inner result is that of `fill`.
 pub fn bytes_with<E>(
     py: Python<'_>,
     capacity: usize,

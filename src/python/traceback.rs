@@ -41,7 +41,11 @@ pub fn summary(py: Python<'_>, error: &PyErr) -> String {
     }
 }
 
-/// The three values that `sys.exc_info()` gives, as an app hands them to `start_response`.
+/// The exception in the three values of `sys.exc_info()`, which an app passes to `start_response`.
+///
+/// # Errors
+///
+/// It is not a tuple of three.
 pub fn from_exc_info(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     let triple = info.cast::<PyTuple>()?;
     let value = triple.get_item(1)?;

@@ -12,7 +12,7 @@ pub(crate) type Vectorcall<T> =
 /// to restore what was in it. Bound methods put `self` there.
 const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
 
-/// Calls `callable(first, second)` and gives what the function gave.
+/// Calls `callable(first, second)` and returns its result.
 ///
 /// # Safety
 ///

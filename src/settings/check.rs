@@ -203,8 +203,12 @@ fn log_files(settings: &Settings, warnings: &mut Vec<String>) {
     }
 }
 
-/// Where we were started, by the name the shell knows it by: with deploys through a symbolic link,
-/// the link must stay in the path, or a reload would load the old release.
+/// The directory in which rcorn was started, by the name that the shell uses. If deployments move a
+/// symbolic link, the link must stay in the path, or a reload would load the old release.
+///
+/// # Errors
+///
+/// There is no current directory: it was removed.
 pub fn launch_directory(environment: &Environment<'_>) -> Result<PathBuf, Error> {
     let real = env::current_dir().map_err(|source| Error::LaunchDirectory { source })?;
     let spelled = non_empty(environment, "PWD")

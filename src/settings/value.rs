@@ -24,9 +24,13 @@ pub trait Value: Sized {
     const COMPLETES: Completes = Completes::Nothing;
 
     /// Reads one value.
+    ///
+    /// # Errors
+    ///
+    /// The text is not valid.
     fn parse(text: &str) -> Result<Self, Cause>;
 
-    /// A text from which [`parse`](Self::parse) gives this value.
+    /// A text from which [`parse`](Self::parse) makes this value.
     fn show(&self) -> String;
 
     /// The value as Python has it.
@@ -49,6 +53,10 @@ pub trait Value: Sized {
     }
 
     /// Reads all texts given for one setting, in order. Each must be valid; the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// A text is not valid, or outside of the bounds.
     fn parse_all(
         texts: &[&str],
         bounds: Bounds,

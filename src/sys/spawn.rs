@@ -35,7 +35,7 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// Starts it and gives its pid. The caller reaps.
+    /// Starts it and returns its pid. The caller reaps it.
     ///
     /// # Errors
     ///

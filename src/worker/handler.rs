@@ -339,7 +339,7 @@ impl RequestHandler {
         self.count_page(refusal.status(), sent);
     }
 
-    /// Sends the page of a refusal and counts the refused request; gives the length of the page.
+    /// Sends the page of a refusal and counts the refused request; returns the length of the page.
     /// The caller counts the response.
     fn send_refusal(
         &self,

@@ -88,7 +88,7 @@ pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Result<Option<Py<PyAny>>,
     code
 }
 
-/// Tells the arbiter, if it is there; gives the exit code.
+/// Reports the failure to the arbiter, if it is there; returns the exit code.
 fn boot_failed(spec: &WorkerSpec<'_>, failure: Failure) -> i32 {
     let code = failure.code;
     let told = Report::BootFailed {

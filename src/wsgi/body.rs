@@ -198,6 +198,10 @@ impl Body {
     }
 
     /// The connection, unless the request is over.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Over`].
     pub fn channel(&self) -> Result<Channel, BodyError> {
         self.channel.clone().ok_or(BodyError::Over)
     }
@@ -212,6 +216,10 @@ impl Body {
     }
 
     /// Receives more bytes without blocking.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, the client left, or the framing is malformed.
     pub fn pull(&mut self) -> Result<Pull, BodyError> {
         let channel = self.channel()?;
         if let Some(refusal) = self.malformed {
@@ -290,6 +298,10 @@ impl Body {
 
     /// Reads straight into the app's buffer, without a copy; only for a body of known length of
     /// which nothing is buffered. `None`: nothing has arrived yet; 0: the body is complete.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or the client left.
     pub fn pull_into(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let channel = self.channel()?;
         let Framing::Length(to_come) = &mut self.framing else {

@@ -29,7 +29,7 @@ pub fn close_flag() -> &'static AtomicBool {
 /// What the request requires of its response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseConstraints {
-    /// HEAD: no body, whatever the app gives.
+    /// HEAD: no body is sent, whatever the app returns.
     pub head_only: bool,
     /// HTTP/1.1: the client understands chunks.
     pub http11: bool,
