@@ -77,8 +77,8 @@ impl Shared {
 /// One worker. Written by that worker only, and reset by the process that gives it the cell.
 ///
 /// One part of it is about the worker, the other about its current request, which
-/// [`Cell::request_entry`] returns. A worker with threads has a further cell for each of them, which
-/// has the request entry of that thread, and its [`Cell::thread`] ([`crate::Slots`]).
+/// [`Cell::request_entry`] returns. A worker with threads has a further cell for each of them,
+/// which has the request entry of that thread, and its [`Cell::thread`] ([`crate::Slots`]).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Cell {
