@@ -130,7 +130,7 @@ counters! {
     /// CPython. Of workers with threads only.
     GilWaitMicroseconds = gil_wait_microseconds: Counter by AnyThread;
     /// Requests that were answered with status 503 because no thread was free in time (the setting
-    /// queue_timeout).
+    /// `queue_timeout`).
     QueueTimeouts = queue_timeouts: Counter by AnyThread;
 }
 
