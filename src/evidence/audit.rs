@@ -1,25 +1,27 @@
 //! Audit events (`docs.python.org/3/library/audit_events.html`).
 
-use std::path::Path;
-
 use nix::libc;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use super::deed::{By, Deed, Kind};
+use super::path::{NamedPath, Source};
 
 /// Judges an event.
 pub(crate) fn judge(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
     // The most frequent ones first.
     match event {
-        b"open" => opened(arguments),
+        b"open" => {
+            let flags = arguments.get_item(2).ok()?.extract().unwrap_or(0);
+            opened(&path(arguments, 0)?, flags)
+        }
         b"exec"
         | b"compile"
         | b"marshal.loads"
         | b"sys._getframe"
         | b"object.__getattr__"
         | b"builtins.id" => None,
-        b"os.listdir" | b"os.scandir" => is_own_process(&path(arguments, 0)?).then(own_process),
+        b"os.listdir" | b"os.scandir" => listed(arguments),
         b"sqlite3.connect" => Some(Deed::new(Kind::Database, "opens a database")),
         b"mmap.__new__" => mapped(arguments),
         b"ctypes.dlsym" | b"ctypes.dlsym/handle" => {
@@ -30,7 +32,7 @@ pub(crate) fn judge(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed
         }
         b"subprocess.Popen" | b"os.posix_spawn" | b"os.spawn" | b"os.exec" => {
             let program = path(arguments, 0);
-            let program = program.map_or_else(String::new, |program| format!(" ({program})"));
+            let program = program.map_or_else(String::new, |path| format!(" ({})", path.name));
             Some(Deed::new(Kind::Child, format!("starts a process{program}")))
         }
         b"os.system" | b"pty.spawn" => Some(Deed::new(Kind::Child, "starts a process")),
@@ -50,29 +52,43 @@ pub(crate) fn judge(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed
 
 /// A change of the file system, except through an open file.
 fn changed(event: &[u8], arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
-    let verb = match event {
+    // Paths may be relative to an open directory, whose argument comes last.
+    let (verb, folder) = match event {
         b"os.mkdir" => {
             // `os.makedirs(exist_ok=True)` does not check whether it exists.
-            let path = path(arguments, 0)?;
-            return (!exists(&path)).then(|| Deed::new(Kind::File, format!("makes {path}")));
+            return made(&path_beside(arguments, 0, 2)?);
         }
-        b"os.link" | b"os.symlink" => {
-            let made = path(arguments, 1)?;
-            return (!exists(&made)).then(|| Deed::new(Kind::File, format!("makes {made}")));
+        b"os.link" => return made(&path_beside(arguments, 1, 3)?),
+        b"os.symlink" => return made(&path_beside(arguments, 1, 2)?),
+        b"os.rename" => ("renames", 2),
+        b"os.remove" | b"os.rmdir" => ("removes", 1),
+        b"os.chmod" => ("changes", 2),
+        b"os.chown" | b"os.utime" => ("changes", 3),
+        b"os.truncate" | b"os.lchown" | b"os.setxattr" | b"os.removexattr" | b"os.chflags" => {
+            // They have none.
+            ("changes", usize::MAX)
         }
-        b"os.rename" => "renames",
-        b"os.remove" | b"os.rmdir" => "removes",
-        b"os.truncate" | b"os.chmod" | b"os.chown" | b"os.lchown" | b"os.utime"
-        | b"os.setxattr" | b"os.removexattr" | b"os.chflags" => "changes",
         _ => return None,
     };
     // A descriptor was judged when it was opened.
-    let path = path(arguments, 0)?;
-    exists(&path).then(|| Deed::new(Kind::File, format!("{verb} {path}")))
+    let path = path_beside(arguments, 0, folder)?;
+    let what = || format!("{verb} {}", path.name);
+    path.exists().then(|| Deed::new(Kind::File, what()))
 }
 
-fn exists(path: &str) -> bool {
-    Path::new(path).symlink_metadata().is_ok()
+fn made(path: &NamedPath) -> Option<Deed> {
+    let what = || format!("makes {}", path.name);
+    (!path.exists()).then(|| Deed::new(Kind::File, what()))
+}
+
+fn listed(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
+    let is_default = arguments.get_item(0).is_ok_and(|path| path.is_none());
+    let path = if is_default {
+        NamedPath::here()
+    } else {
+        path(arguments, 0)?
+    };
+    (path.source() == Some(Source::OwnProcess)).then(own_process)
 }
 
 /// The names of the standard streams, which all processes have in common.
@@ -88,41 +104,26 @@ const STREAMS: [&str; 9] = [
     "/proc/1/fd/2",
 ];
 
-fn opened(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
-    let flags: i32 = arguments.get_item(2).ok()?.extract().unwrap_or(0);
+/// What opening a file amounts to.
+pub(crate) fn opened(path: &NamedPath, flags: i32) -> Option<Deed> {
     let writes = flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) != 0;
-    // A descriptor was judged when it was opened.
-    let path = path(arguments, 0)?;
-    if STREAMS.contains(&path.as_str()) {
+    if STREAMS.contains(&path.name.as_str()) {
         return None;
     }
-    if ["/dev/random", "/dev/urandom", "/dev/hwrng"].contains(&path.as_str())
-        || path == "/proc/sys/kernel/random/uuid"
-    {
-        return Some(Deed::new(Kind::Random, format!("opens {path}")));
+    let source = path.source();
+    if source == Some(Source::Random) {
+        let what = format!("opens {}, which gives random numbers", path.name);
+        return Some(Deed::new(Kind::Random, what));
     }
     if writes {
-        return Some(Deed::new(Kind::File, format!("opens {path} for writing")));
+        let what = format!("opens {} for writing", path.name);
+        return Some(Deed::new(Kind::File, what));
     }
-    is_own_process(&path).then(own_process)
+    (source == Some(Source::OwnProcess)).then(own_process)
 }
 
 fn own_process() -> Deed {
     Deed::new(Kind::Identity, "reads about its own process in /proc")
-}
-
-/// Whether a path is about one process. Paths that describe the machine for any process, such as
-/// mounts and control groups, are the same in all workers.
-pub(crate) fn is_own_process(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix("/proc/") else {
-        return false;
-    };
-    let (process, what) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_process = ["self", "thread-self"].contains(&process)
-        || (!process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()));
-    let common = ["cgroup", "mountinfo", "mounts", "exe", "root", "cwd", "net"];
-    let what = what.split('/').next().unwrap_or(what);
-    is_process && process != "1" && !common.contains(&what)
 }
 
 fn mapped(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
@@ -156,15 +157,12 @@ fn sent(arguments: &Bound<'_, PyTuple>) -> Option<Deed> {
 }
 
 /// An argument that is a path; `None` for a descriptor.
-fn path(arguments: &Bound<'_, PyTuple>, place: usize) -> Option<String> {
-    let item = arguments.get_item(place).ok()?;
-    if let Ok(bytes) = item.cast::<PyBytes>() {
-        return Some(String::from_utf8_lossy(bytes.as_bytes()).into_owned());
-    }
-    if let Ok(text) = item.extract::<String>() {
-        return Some(text);
-    }
-    // An object with `__fspath__`, which may be the app's and run any code.
-    let is_number = item.extract::<i64>().is_ok();
-    (!is_number && !item.is_none()).then(|| item.to_string())
+fn path(arguments: &Bound<'_, PyTuple>, place: usize) -> Option<NamedPath> {
+    NamedPath::of(&arguments.get_item(place).ok()?)
+}
+
+/// The same beside an open directory, which another argument is.
+fn path_beside(arguments: &Bound<'_, PyTuple>, place: usize, folder: usize) -> Option<NamedPath> {
+    let folder = arguments.get_item(folder).ok();
+    Some(path(arguments, place)?.beside(folder.as_ref()))
 }

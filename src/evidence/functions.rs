@@ -1,12 +1,19 @@
 //! Functions written in C of which no audit event tells, or not in all versions.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use rcorn_python::observe::{CannotObserve, MAX_FUNCTIONS, Observation, WritableMemory};
+use rcorn_python::observe::{
+    CalledWith, CannotObserve, MAX_FUNCTIONS, Observation, WritableMemory,
+};
 
+use super::audit;
 use super::deed::{By, Deed, Kind};
 use super::interpreter::{is_loaded, loaded};
+use super::path::NamedPath;
 
 /// The rule by which a call is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +24,16 @@ enum Rule {
     ByApp,
     /// A call by a line of the app counts.
     ByAppLine,
-    /// A draw from a `random.Random`. That of the module `random` counts. Any other was made with a
-    /// seed, or its making counts.
+    /// A draw from a generator: see [`Generators`].
     Draw,
-    /// A seed for a `random.Random`: it counts if it is for that of the module, or if it is
-    /// missing.
+    /// A seed, or a state, for a generator: see [`Generators`].
     Seed,
     /// A handler of a signal, unless it is the current one.
     Handler,
     /// The target of a link, if it is about this process.
     Link,
+    /// A file that is opened relative to a directory's descriptor: the audit event has not that.
+    OpenAt,
 }
 
 struct Watched {
@@ -65,6 +72,7 @@ const BUILT_IN: &[Watched] = &[
     watched("posix", "getpgid", Kind::Identity, "asks for the process group", Rule::Call),
     watched("posix", "getsid", Kind::Identity, "asks for the session", Rule::Call),
     watched("posix", "readlink", Kind::Identity, "reads about its own process in /proc", Rule::Link),
+    watched("posix", "open", Kind::File, "opens a file", Rule::OpenAt),
     watched("posix", "pipe", Kind::Descriptor, "makes a pipe", Rule::Call),
     watched("posix", "pipe2", Kind::Descriptor, "makes a pipe", Rule::Call),
     watched("posix", "openpty", Kind::Descriptor, "makes a terminal", Rule::Call),
@@ -84,6 +92,8 @@ const BUILT_IN: &[Watched] = &[
     watched("time", "monotonic_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
     watched("time", "perf_counter_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
     watched("time", "clock_gettime_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("time", "process_time_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
+    watched("time", "thread_time_ns", Kind::Clock, "reads a clock in nanoseconds", Rule::Call),
     watched("_thread", "start_new_thread", Kind::Thread, "starts a thread", Rule::Call),
     watched("_thread", "start_new", Kind::Thread, "starts a thread", Rule::Call),
     watched("_thread", "start_joinable_thread", Kind::Thread, "starts a thread", Rule::Call),
@@ -106,7 +116,7 @@ const GENERATOR: &[Watched] = &[
     watched("_random", "random", Kind::Random, "draws a random number", Rule::Draw),
     watched("_random", "getrandbits", Kind::Random, "draws a random number", Rule::Draw),
     watched("_random", "getstate", Kind::Random, "reads a random generator", Rule::Draw),
-    watched("_random", "setstate", Kind::Random, "seeds a random generator", Rule::Draw),
+    watched("_random", "setstate", Kind::Random, "seeds a random generator", Rule::Seed),
     watched("_random", "seed", Kind::Random, "seeds a random generator", Rule::Seed),
 ];
 
@@ -124,12 +134,44 @@ const LATER: &[Watched] = &[
     watched("_cffi_backend", "load_library", Kind::Foreign, "loads a C library", Rule::ByApp),
     watched("psycopg2._psycopg", "_connect", Kind::Database, "opens a database", Rule::Call),
     watched("pyodbc", "connect", Kind::Database, "opens a database", Rule::Call),
+    watched("bcrypt._bcrypt", "gensalt", Kind::Random, "draws random bytes", Rule::Call),
     watched(OPENSSL, "openssl.rsa.generate_private_key", Kind::Random, "makes a key", Rule::Call),
     watched(OPENSSL, "openssl.ec.generate_private_key", Kind::Random, "makes a key", Rule::Call),
     watched(OPENSSL, "openssl.ed25519.generate_key", Kind::Random, "makes a key", Rule::Call),
     watched(OPENSSL, "openssl.x25519.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.ed448.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.x448.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.dsa.generate_parameters", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.dh.generate_parameters", Kind::Random, "makes a key", Rule::Call),
     watched("nacl._sodium", "lib.randombytes", Kind::Random, "draws random bytes", Rule::Call),
 ];
+
+/// The generators, by their addresses, that were given a seed by a call which was judged. That of
+/// the module `random` is not for them: all code draws from it. One that is not among them has got
+/// its seed from the system where no call tells of it: `_random.Random()`, also as the base of a
+/// class whose `__init__` or `seed` does nothing. What is drawn from those counts.
+#[derive(Debug, Default)]
+pub(crate) struct Generators(Mutex<BTreeSet<usize>>);
+
+impl Generators {
+    /// Whether a draw from this generator counts.
+    fn counts_draw(&self, py: Python<'_>, generator: &Bound<'_, PyAny>) -> bool {
+        let seeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        is_global(py, generator) || !seeded.contains(&generator.as_ptr().addr())
+    }
+
+    /// Notes that the generator gets a seed; whether that counts. `None`: one of the system.
+    fn counts_seed(
+        &self,
+        py: Python<'_>,
+        generator: &Bound<'_, PyAny>,
+        seed: Option<&Bound<'_, PyAny>>,
+    ) -> bool {
+        let mut seeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seeded.insert(generator.as_ptr().addr());
+        is_global(py, generator) || seed.is_none_or(|seed| seed.is_none())
+    }
+}
 
 /// The module of the library cryptography that calls OpenSSL, which draws by itself.
 const OPENSSL: &str = "cryptography.hazmat.bindings._rust";
@@ -219,9 +261,10 @@ fn attribute<'py>(object: &Bound<'py, PyAny>, path: &str) -> Option<Bound<'py, P
 /// Judges a call.
 pub(crate) fn judge(
     py: Python<'_>,
+    generators: &Generators,
     number: usize,
     this: Option<&Bound<'_, PyAny>>,
-    arguments: &[Bound<'_, PyAny>],
+    arguments: &CalledWith<'_>,
 ) -> Option<Deed> {
     let watched = entry(number)?;
     let mut deed = Deed::new(watched.kind, watched.what);
@@ -230,36 +273,53 @@ pub(crate) fn judge(
         Rule::ByApp => deed.by = By::App,
         Rule::ByAppLine => deed.by = By::AppLine,
         Rule::Draw => {
-            if !is_global(py, this?) {
+            if !generators.counts_draw(py, this?) {
                 return None;
             }
         }
         Rule::Seed => {
-            let has_seed = arguments.first().is_some_and(|seed| !seed.is_none());
-            if has_seed && !is_global(py, this?) {
+            if !generators.counts_seed(py, this?, arguments.at(0)) {
                 return None;
             }
         }
         Rule::Handler => {
-            let signal = arguments.first()?;
-            let get = py
-                .import("_signal")
-                .and_then(|module| module.getattr("getsignal"));
-            let present = get.and_then(|get| get.call1((signal,)));
-            let wanted = arguments.get(1)?;
-            if present.is_ok_and(|present| present.eq(wanted).unwrap_or(false)) {
+            let signal = arguments.at(0)?;
+            if is_handler(signal, arguments.at(1)?) {
                 return None;
             }
             deed.what = format!("sets a handler for {}", signal_name(signal));
         }
         Rule::Link => {
-            let path: String = arguments.first()?.extract().ok()?;
-            if !super::audit::is_own_process(&path) {
+            if !path_of(arguments)?.is_link_to_own_process() {
                 return None;
             }
         }
+        Rule::OpenAt => return opened_at(arguments),
     }
     Some(deed)
+}
+
+/// `os.open(path, flags, mode, *, dir_fd)`.
+fn opened_at(arguments: &CalledWith<'_>) -> Option<Deed> {
+    arguments.named("dir_fd").filter(|fd| !fd.is_none())?;
+    let flags = arguments.at(1).or_else(|| arguments.named("flags"))?;
+    audit::opened(&path_of(arguments)?, flags.extract().ok()?)
+}
+
+/// The arguments `path` and `dir_fd` of a function of `os`.
+fn path_of(arguments: &CalledWith<'_>) -> Option<NamedPath> {
+    let path = arguments.at(0).or_else(|| arguments.named("path"))?;
+    Some(NamedPath::of(path)?.beside(arguments.named("dir_fd")))
+}
+
+/// Whether it is the handler of the signal already.
+fn is_handler(signal: &Bound<'_, PyAny>, wanted: &Bound<'_, PyAny>) -> bool {
+    let get = signal
+        .py()
+        .import("_signal")
+        .and_then(|module| module.getattr("getsignal"));
+    let present = get.and_then(|get| get.call1((signal,)));
+    present.is_ok_and(|present| present.eq(wanted).unwrap_or(false))
 }
 
 /// Whether it is the generator of the module `random`.

@@ -3,6 +3,7 @@
 //! of that process before and after is compared.
 //!
 //! - `audit` judges audit events, `functions` calls of C functions.
+//! - `path` tells what the system finds under a name.
 //! - `trace` finds out whose code did it, `places` whose code a file is.
 //! - `known` lists what libraries do that does no harm, with the reasons.
 //! - `process` compares the process before and after.
@@ -13,6 +14,7 @@ mod deed;
 mod functions;
 mod interpreter;
 mod known;
+mod path;
 mod places;
 mod process;
 mod recorder;

@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use rcorn_python::observe::{Observer, current_frame};
+use rcorn_python::observe::{CalledWith, Observer, current_frame};
 use rcorn_settings::Settings;
 
 use super::audit;
 use super::deed::{By, Deed, Kind};
-use super::functions;
+use super::functions::{self, Generators};
 use super::interpreter::is_loaded;
 use super::known::{is_known, meaning};
 use super::places::Places;
@@ -32,6 +32,7 @@ struct Record {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     places: Places,
+    generators: Generators,
     record: Mutex<Record>,
 }
 
@@ -50,6 +51,7 @@ impl Recorder {
     pub(crate) fn new(py: Python<'_>, settings: &Settings) -> Self {
         Self {
             places: Places::new(py, settings),
+            generators: Generators::default(),
             record: Mutex::default(),
         }
     }
@@ -186,9 +188,9 @@ impl Observer for Recorder {
         py: Python<'_>,
         function: usize,
         this: Option<&Bound<'_, PyAny>>,
-        arguments: &[Bound<'_, PyAny>],
+        arguments: &CalledWith<'_>,
     ) {
-        if let Some(deed) = functions::judge(py, function, this, arguments) {
+        if let Some(deed) = functions::judge(py, &self.generators, function, this, arguments) {
             self.judge(py, deed);
         }
     }

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::libc;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use rcorn_sys::procfs::Mapping;
 
@@ -48,8 +48,38 @@ pub trait Observer: Send + Sync {
         py: Python<'_>,
         function: usize,
         this: Option<&Bound<'_, PyAny>>,
-        arguments: &[Bound<'_, PyAny>],
+        arguments: &CalledWith<'_>,
     );
+}
+
+/// What a function is called with.
+#[derive(Debug, Default)]
+pub struct CalledWith<'py> {
+    values: Vec<Bound<'py, PyAny>>,
+    /// Names of the last of the values.
+    names: Vec<String>,
+}
+
+impl<'py> CalledWith<'py> {
+    /// The argument at this place of those without a name.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<&Bound<'py, PyAny>> {
+        let (positional, _) = self.split();
+        positional.get(place)
+    }
+
+    /// The argument of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Bound<'py, PyAny>> {
+        let (_, named) = self.split();
+        let place = self.names.iter().position(|one| one == name)?;
+        named.get(place)
+    }
+
+    fn split(&self) -> (&[Bound<'py, PyAny>], &[Bound<'py, PyAny>]) {
+        let positional = self.values.len().saturating_sub(self.names.len());
+        self.values.split_at(positional)
+    }
 }
 
 /// Why something cannot be observed.
@@ -70,7 +100,7 @@ pub enum CannotObserve {
 }
 
 /// The largest number of functions that are watched at a time.
-pub const MAX_FUNCTIONS: usize = 64;
+pub const MAX_FUNCTIONS: usize = 80;
 
 /// The observer, while there is one. A global: CPython passes nothing to a function by which one
 /// could be found.
@@ -485,47 +515,73 @@ fn report(number: usize, this: Word, words: [Word; 4]) -> Word {
             // SAFETY: null (a static method), or the object that the function is bound to.
             let this = unsafe { Bound::from_borrowed_ptr_or_opt(py, this.cast()) };
             // SAFETY: what a function with these flags was called with.
-            let arguments = unsafe { positional(py, flags, words) };
+            let arguments = unsafe { arguments(py, flags, words) };
             observer.called(py, number, this.as_ref(), &arguments);
         });
     }
     slot.original.load(Ordering::Relaxed)
 }
 
-/// The positional arguments of a call.
+/// The arguments of a call.
 ///
 /// # Safety
 ///
 /// `words` are what a function with these flags was called with, after `this`.
-unsafe fn positional(py: Python<'_>, flags: c_int, words: [Word; 4]) -> Vec<Bound<'_, PyAny>> {
+unsafe fn arguments(py: Python<'_>, flags: c_int, words: [Word; 4]) -> CalledWith<'_> {
     use convention as c;
-    let [first, second, third, _] = words;
-    let (values, count) = match flags & c::ALL {
-        c::ONE => {
-            // SAFETY: the one argument, alive through the call.
-            let one = unsafe { Bound::from_borrowed_ptr_or_opt(py, first.cast()) };
-            return one.into_iter().collect();
-        }
-        c::VARARGS | c::WITH_KEYWORDS => {
-            // SAFETY: a tuple, alive through the call.
-            let all = unsafe { Bound::from_borrowed_ptr_or_opt(py, first.cast()) };
-            let all = all.and_then(|all: Bound<'_, PyAny>| all.cast_into::<PyTuple>().ok());
-            return all.map(|all| all.iter().collect()).unwrap_or_default();
-        }
-        c::FASTCALL | c::FAST_WITH_KEYWORDS => (first, second.addr()),
-        c::FAST_METHOD => (second, third.addr()),
-        _ => return Vec::new(),
+    let [first, second, third, fourth] = words;
+    let object = |word: Word| {
+        // SAFETY: null, or an object that lives through the call, where the flags tell that the
+        // word is one.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, word.cast::<ffi::PyObject>()) }
     };
+    let (values, count, names) = match flags & c::ALL {
+        c::ONE => {
+            return CalledWith {
+                values: object(first).into_iter().collect(),
+                names: Vec::new(),
+            };
+        }
+        c::VARARGS => return from_tuple(object(first), None),
+        c::WITH_KEYWORDS => return from_tuple(object(first), object(second)),
+        c::FASTCALL => (first, second.addr(), None),
+        c::FAST_WITH_KEYWORDS => (first, second.addr(), object(third)),
+        c::FAST_METHOD => (second, third.addr(), object(fourth)),
+        _ => return CalledWith::default(),
+    };
+    let names = names.and_then(|names| names.extract::<Vec<String>>().ok());
+    let names = names.unwrap_or_default();
+    let count = count.saturating_add(names.len());
     if values.is_null() || count == 0 {
-        return Vec::new();
+        return CalledWith::default();
     }
-    // SAFETY: the protocol gives so many values, alive through the call.
-    let values = unsafe { std::slice::from_raw_parts(values.cast::<*mut ffi::PyObject>(), count) };
-    let bound = values.iter().filter_map(|value| {
-        // SAFETY: one of the values.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, *value) }
-    });
-    bound.collect()
+    // SAFETY: the protocol gives so many values, alive through the call: first those without a
+    // name, then one for each name.
+    let values = unsafe { std::slice::from_raw_parts(values.cast::<Word>(), count) };
+    CalledWith {
+        values: values.iter().filter_map(|value| object(*value)).collect(),
+        names,
+    }
+}
+
+/// The arguments of a function that gets a tuple, and a dict of those with a name.
+fn from_tuple<'py>(
+    positional: Option<Bound<'py, PyAny>>,
+    named: Option<Bound<'py, PyAny>>,
+) -> CalledWith<'py> {
+    let positional = positional.and_then(|all| all.cast_into::<PyTuple>().ok());
+    let mut arguments = CalledWith {
+        values: positional.map_or_else(Vec::new, |all| all.iter().collect()),
+        names: Vec::new(),
+    };
+    let named = named.and_then(|named| named.cast_into::<PyDict>().ok());
+    for (name, value) in named.iter().flatten() {
+        if let Ok(name) = name.extract() {
+            arguments.names.push(name);
+            arguments.values.push(value);
+        }
+    }
+    arguments
 }
 
 /// Calls the original function; `None` cannot be.
@@ -579,7 +635,7 @@ macro_rules! for_each_number {
         for_each_number!($function:
             0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
             32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60
-            61 62 63)
+            61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79)
     };
     ($function:ident: $($number:literal)*) => { [$($function::<$number>),*] };
 }

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use super::observe::{CannotObserve, Observation, Observer};
+use super::observe::{CalledWith, CannotObserve, Observation, Observer};
 use super::{Arguments, Builtin, bind_builtin, call, text, traceback};
 
 /// Runs the source and gives its names.
@@ -208,7 +208,7 @@ impl Observer for Panics {
         _py: Python<'_>,
         _function: usize,
         _this: Option<&Bound<'_, PyAny>>,
-        _arguments: &[Bound<'_, PyAny>],
+        _arguments: &CalledWith<'_>,
     ) {
     }
 }

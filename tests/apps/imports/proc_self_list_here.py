@@ -1,0 +1,8 @@
+# 6 reads about its own process in /proc
+import os
+back = os.getcwd()
+os.chdir('/proc/self')
+try:
+    os.listdir()
+finally:
+    os.chdir(back)

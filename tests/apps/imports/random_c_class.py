@@ -1,0 +1,3 @@
+# 3 draws a random number
+import _random
+NUMBER = _random.Random().random()
