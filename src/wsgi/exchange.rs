@@ -220,23 +220,27 @@ fn returned(result: &Bound<'_, PyAny>) -> PyResult<WsgiViolation> {
 }
 
 fn send_blocks(py: Python<'_>, state: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
-    let iterable = !result.is_instance_of::<PyString>()
-        // Empty bytes are accepted: iterating over them yields nothing.
-        && !result.cast::<PyBytes>().is_ok_and(|bytes| !bytes.as_bytes().is_empty())
-        && !result.is_instance_of::<PyDict>()
-        && !result.is_none();
-    if !iterable {
+    // Their items cannot be sent. Without any there is nothing to send, as an app may well say it.
+    let is_text = result.is_instance_of::<PyString>() || result.is_instance_of::<PyBytes>();
+    if is_text && result.len()? > 0 {
         return Err(returned(result)?.into());
     }
     let blocks = match result.try_iter() {
         Ok(blocks) => blocks,
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) => {
+        // Else the error is the app's own.
+        Err(_) if !result.get_type().hasattr("__iter__")? => {
             return Err(returned(result)?.into());
         }
         Err(error) => return Err(error),
     };
     for (position, block) in blocks.enumerate() {
-        let block = part((position, block?))?;
+        let block = block?;
+        if position == 0 && result.is_instance_of::<PyDict>() && !block.is_instance_of::<PyBytes>()
+        {
+            // It was meant to be JSON.
+            return Err(returned(result)?.into());
+        }
+        let block = part((position, block))?;
         state.write(py, block.as_bytes())?;
     }
     finish(py, state)

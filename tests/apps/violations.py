@@ -1,5 +1,10 @@
-"""Violations of PEP 3333, and what must be said about each: one table for the server and for `rcorn cgi`,
-whose Python part repeats the rules. tests/blackbox/wsgi/violations.rs asks both for each path."""
+"""Violations of PEP 3333, and what must be said about each; and iterables that are none, with the body of each:
+one table for the server and for `rcorn cgi`, whose Python part repeats the rules.
+tests/blackbox/wsgi/violations.rs asks both for each path."""
+
+import array
+import collections
+import itertools
 
 OK = "200 OK"
 PLAIN = [("Content-Type", "text/plain")]
@@ -29,6 +34,54 @@ def written(environ, start_response):
     start_response(OK, PLAIN)("text")
     return []
 
+
+class IterRaises:
+    def __iter__(self):
+        raise TypeError("of the app itself")
+
+
+class OnlyItems:
+    """An iterable by the old protocol alone."""
+
+    def __getitem__(self, place):
+        return [b"a", b"b"][place]
+
+
+class LyingLength(list):
+    def __len__(self):
+        return 99
+
+
+class Lengthless(list):
+    def __len__(self):
+        raise RuntimeError("on purpose")
+
+
+class Part(bytes):
+    pass
+
+
+ANSWERED = {
+    "/dict": (lambda: {b"a": 1, b"b": 2}, "ab"),
+    "/empty_dict": (dict, ""),
+    "/ordered_dict": (lambda: collections.OrderedDict([(b"a", 1)]), "a"),
+    "/keys": (lambda: {b"a": 1}.keys(), "a"),
+    "/values": (lambda: {1: b"b"}.values(), "b"),
+    "/set": (lambda: {b"a"}, "a"),
+    "/frozenset": (lambda: frozenset([b"a"]), "a"),
+    "/deque": (lambda: collections.deque([b"a", b"b"]), "ab"),
+    "/generator": (lambda: (part for part in (b"a", b"b")), "ab"),
+    "/map": (lambda: map(str.encode, "ab"), "ab"),
+    "/chain": (lambda: itertools.chain([b"a"], (b"b",)), "ab"),
+    "/only_items": (OnlyItems, "ab"),
+    "/lying_length": (lambda: LyingLength([b"a"]), "a"),
+    "/lengthless": (lambda: Lengthless([b"a"]), "a"),
+    "/list_of_parts": (lambda: [Part(b"a")], "a"),
+    "/empty_str": (str, ""),
+    "/empty_bytes": (bytes, ""),
+    "/empty_bytearray": (bytearray, ""),
+    "/empty_array": (lambda: array.array("B"), ""),
+}
 
 CASES = {
     "/status_type": (declared(status=200), "start_response: the status is of type 'int'; it must be a str"),
@@ -63,6 +116,15 @@ CASES = {
     ),
     "/twice": (twice, "start_response was called a second time without exc_info"),
     "/returned_none": (declared(result=None), "it must return an iterable of bytes: is there a missing 'return'?"),
+    "/returned_int": (declared(result=1), "the app returned int; it must return an iterable of bytes"),
+    "/returned_str": (declared(result="text"), "the app returned str; it must return an iterable of bytes: encode it"),
+    "/returned_bytes": (declared(result=b"text"), "the app returned bytes; it must return an iterable of bytes: put it into a list"),
+    "/returned_dict": (declared(result={"a": 1}), "the app returned dict; it must return an iterable of bytes: serialise it"),
+    "/returned_bytearray": (declared(result=bytearray(b"x")), "'int' as item 0; each item must be bytes"),
+    "/returned_view": (declared(result=memoryview(b"x")), "'int' as item 0; each item must be bytes"),
+    "/iter_raises": (declared(result=IterRaises()), "TypeError: of the app itself"),
+    "/second_item": (declared(result={b"a": 1, "b": 2}), "'str' as item 1; each item must be bytes"),
+    "/item_bytearray": (declared(result=[bytearray(b"x")]), "'bytearray' as item 0; each item must be bytes"),
     "/item_str": (
         declared(result=["text"]),
         "'str' as item 0; each item must be bytes: encode it, as in text.encode('utf-8')",
@@ -83,4 +145,11 @@ def app(environ, start_response):
         table = "".join(f"{path}\t{said}\n" for path, (_, said) in CASES.items()).encode()
         start_response(OK, PLAIN)
         return [table]
+    if path == "/answered":
+        table = "".join(f"{path}\t{body}\n" for path, (_, body) in ANSWERED.items()).encode()
+        start_response(OK, PLAIN)
+        return [table]
+    if path in ANSWERED:
+        start_response(OK, PLAIN)
+        return ANSWERED[path][0]()
     return CASES[path][0](environ, start_response)

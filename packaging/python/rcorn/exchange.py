@@ -205,13 +205,15 @@ class Exchange:
     def send(self, result: Iterable[bytes]) -> None:
         """Sends the iterable that the app returned."""
         try:
-            if result is None or isinstance(result, (str, bytes, dict)):
+            # Their items cannot be sent. Without any there is nothing to send, as an app may well say it.
+            if isinstance(result, (str, bytes)) and len(result) > 0:
                 raise TypeError
             parts = iter(result)
         except TypeError:
-            kind = type(result).__qualname__
-            fix = _FIXES.get(kind, "")
-            raise TypeError(f"the app returned {kind}; it must return an iterable of bytes{fix}") from None
+            if hasattr(type(result), "__iter__") and not isinstance(result, (str, bytes)):
+                # An error of the app's own.
+                raise
+            raise _returned(result) from None
         if type(result) in (list, tuple):
             # Check all items first, so that a wrong one is found before anything is sent.
             for position, part in enumerate(result):
@@ -221,6 +223,9 @@ class Exchange:
             if not self.started:
                 self._start(sum(map(len, result)))
         for position, part in enumerate(parts):
+            if position == 0 and isinstance(result, dict) and not isinstance(part, bytes):
+                # It was meant to be JSON.
+                raise _returned(result)
             _check_part(part, position)
             self._send(part)
         if not self.declared:
@@ -239,6 +244,12 @@ class Exchange:
         if not self._excess:
             return None
         return f"the app declared Content-Length: {self._length} but gave {self._excess} bytes more; they were not sent"
+
+
+def _returned(result: object) -> TypeError:
+    kind = type(result).__qualname__
+    fix = _FIXES.get(kind, "")
+    return TypeError(f"the app returned {kind}; it must return an iterable of bytes{fix}")
 
 
 def _check_part(part: object, position: int) -> None:
