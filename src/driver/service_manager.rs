@@ -21,6 +21,9 @@ const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 /// The limit that the manager gets if there is none.
 const NO_LIMIT: Duration = Duration::from_hours(24);
 
+/// The longest status that the manager gets.
+const MAX_STATUS_BYTES: usize = 1024;
+
 /// The service manager, and what was sent to it.
 #[derive(Debug)]
 pub(super) struct ServiceManager {
@@ -117,7 +120,7 @@ impl ServiceManager {
     /// Tells it how the reload has ended.
     pub(super) fn reloaded(&mut self, outcome: &str) {
         self.is_reloading = false;
-        self.tell(&format!("READY=1\nSTATUS={outcome}"));
+        self.tell(&format!("READY=1\nSTATUS={}", status(outcome)));
     }
 
     /// Tells it that this process is the service again, because the new arbiter beside it is gone.
@@ -167,6 +170,14 @@ impl ServiceManager {
     }
 }
 
+/// A text as a status: one line, because the next would be another assignment, and short, because
+/// systemd ignores messages of more than 4096 bytes.
+fn status(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let end = line.floor_char_boundary(MAX_STATUS_BYTES);
+    line.get(..end).unwrap_or(line)
+}
+
 fn connect(address: &str) -> io::Result<UnixDatagram> {
     let parsed = match address.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),
@@ -181,4 +192,17 @@ fn send(socket: &UnixDatagram, state: &str, descriptor: Option<BorrowedFd<'_>>) 
     let parts = [IoSlice::new(state.as_bytes())];
     // Never blocks: a manager that does not read must not stop the arbiter.
     send_with(socket.as_fd(), &parts, descriptor, MsgFlags::MSG_DONTWAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_short_line() {
+        assert_eq!(status("a b"), "a b");
+        assert_eq!(status("a\nSTOPPING=1"), "a");
+        assert_eq!(status(""), "");
+        assert_eq!(status(&"\u{e9}".repeat(9000)).len(), MAX_STATUS_BYTES);
+    }
 }

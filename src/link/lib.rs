@@ -23,8 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use rcorn_settings::{Protocol, Settings};
 
-/// The longest datagram on either socket, in bytes. A longer summary is cut before it is sent.
+/// The longest datagram on either socket, in bytes. Texts of a longer report are cut.
 pub const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
+
+/// What stands at the end of a text that was cut.
+const CUT: &str = "...";
+/// Findings in a report that is too long.
+const MAX_FINDINGS: usize = 32;
 
 /// The exit code of a `--check-config` process that imported the app: one that no program uses by
 /// itself.
@@ -296,13 +301,59 @@ pub fn report_with(
     report: &Report,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let text = serde_json::to_vec(report).map_err(io::Error::other)?;
+    let text = encode(report)?;
     send_with(
         reports,
         &[IoSlice::new(&text)],
         descriptor,
         MsgFlags::empty(),
     )
+}
+
+/// A report as the bytes of a datagram. What an app says in an exception can be of any length, and
+/// take several times that in JSON: its beginning must arrive.
+fn encode(report: &Report) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(report)?;
+    let mut limit = MAX_DATAGRAM_BYTES;
+    while bytes.len() > MAX_DATAGRAM_BYTES && limit > 1 {
+        limit = limit.div_euclid(2);
+        let mut shorter = report.clone();
+        shorter.cut(limit);
+        bytes = serde_json::to_vec(&shorter)?;
+    }
+    Ok(bytes)
+}
+
+impl Report {
+    /// Cuts texts to so many bytes.
+    fn cut(&mut self, limit: usize) {
+        match self {
+            Self::TemplateFailed { failure, .. } | Self::BootFailed { failure, .. } => {
+                cut(&mut failure.summary, limit);
+            }
+            Self::ForkFailed { reason, .. } => cut(reason, limit),
+            Self::NotPromoted { found, .. } => {
+                found.truncate(MAX_FINDINGS);
+                let each = limit.div_euclid(MAX_FINDINGS);
+                for finding in found {
+                    cut(finding, each);
+                }
+            }
+            Self::TemplateReady { .. }
+            | Self::Forked { .. }
+            | Self::Promoted { .. }
+            | Self::Ready { .. }
+            | Self::Imported { .. }
+            | Self::WantsRetirement { .. } => {}
+        }
+    }
+}
+
+fn cut(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+        text.push_str(CUT);
+    }
 }
 
 #[cfg(test)]
@@ -364,6 +415,54 @@ mod tests {
         for text in reports {
             let report: Report = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&report).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn texts_of_any_length_fit_into_a_datagram() {
+        let texts = [
+            "x".repeat(100_000),
+            "\u{e9}".repeat(9_000),
+            "\u{1f600}".repeat(5_000),
+            // Six bytes each in JSON.
+            "\u{1}".repeat(4_000),
+            "\"\n".repeat(20_000),
+        ];
+        for text in texts {
+            let failure = Failure {
+                code: 3,
+                summary: text.clone(),
+            };
+            let reports = [
+                Report::BootFailed {
+                    id: 1,
+                    pid: 2,
+                    failure: failure.clone(),
+                },
+                Report::TemplateFailed {
+                    generation: 1,
+                    failure,
+                },
+                Report::ForkFailed {
+                    id: 1,
+                    reason: text.clone(),
+                },
+                Report::NotPromoted {
+                    id: 1,
+                    pid: 2,
+                    found: vec![text.clone(); 100],
+                },
+            ];
+            for report in reports {
+                let bytes = encode(&report).unwrap();
+                assert!(bytes.len() <= MAX_DATAGRAM_BYTES, "{}", bytes.len());
+                let read: Report = serde_json::from_slice(&bytes).unwrap();
+                let begin: String = text.chars().take(20).collect();
+                let begin = serde_json::to_string(&begin).unwrap();
+                let read = serde_json::to_string(&read).unwrap();
+                assert!(read.contains(begin.trim_matches('"')), "{read}");
+                assert!(read.contains(CUT), "{read}");
+            }
         }
     }
 

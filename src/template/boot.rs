@@ -14,7 +14,7 @@ use pyo3::types::PyList;
 use rcorn_app::develop;
 use rcorn_app::hooks::{self, Hooks};
 use rcorn_app::loggers;
-use rcorn_link::{Failure, MAX_DATAGRAM_BYTES, Report, Start, report};
+use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::{Scoreboard, Slots};
@@ -28,9 +28,6 @@ use super::identity::{check_library, drop_privileges};
 use super::import;
 use super::serve::serve;
 use super::template::{Template, name_process};
-
-/// The longest summary in a report, whose datagram has other fields, too.
-const MAX_SUMMARY_BYTES: usize = MAX_DATAGRAM_BYTES / 4;
 
 /// Runs the template to its end; returns its exit code.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
@@ -154,9 +151,7 @@ pub(super) fn load_hooks(
 }
 
 /// Reports the failure to the arbiter; returns the exit code.
-fn fail(start: &Start, mut failure: Failure, reports: BorrowedFd<'_>) -> io::Result<i32> {
-    let end = failure.summary.floor_char_boundary(MAX_SUMMARY_BYTES);
-    failure.summary.truncate(end);
+fn fail(start: &Start, failure: Failure, reports: BorrowedFd<'_>) -> io::Result<i32> {
     let code = failure.code;
     let generation = start.generation;
     report(

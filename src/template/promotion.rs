@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
 use rcorn_app::loggers;
-use rcorn_link::{MAX_DATAGRAM_BYTES, Report, report, report_with};
+use rcorn_link::{Report, report, report_with};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
 use rcorn_python::stack_dump;
@@ -30,10 +30,6 @@ use super::template::{Newborn, Template, name_process};
 /// Hooks that gunicorn calls before the import of the app, once for each worker. With one import
 /// for all workers they would run at another time, or once too often.
 const HOOKS_BEFORE_IMPORT: [&str; 2] = ["pre_fork", "post_fork"];
-/// Findings in a report, whose datagram is limited.
-const MAX_FINDINGS: usize = 32;
-/// The longest finding in a report.
-const MAX_FINDING_BYTES: usize = MAX_DATAGRAM_BYTES / 64;
 
 /// What the process has become.
 pub(super) enum Promotion<'a> {
@@ -118,14 +114,10 @@ pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
 fn tell_not_promoted(
     template: &Template<'_>,
     newborn: &Newborn,
-    mut found: Vec<String>,
+    found: Vec<String>,
 ) -> io::Result<()> {
     for finding in &found {
         log::info(format_args!("Not preloading: {finding}"));
-    }
-    found.truncate(MAX_FINDINGS);
-    for finding in &mut found {
-        finding.truncate(finding.floor_char_boundary(MAX_FINDING_BYTES));
     }
     let told = Report::NotPromoted {
         id: newborn.id,

@@ -61,6 +61,33 @@ def app(environ, start_response):
     server.stop();
 }
 
+/// What an exception says can be longer than a report.
+#[test]
+fn a_reload_says_why_it_failed_however_long_the_reason_is() {
+    for preload in ["--no-preload", "--preload", "--reload-watch=1"] {
+        let server = Server::app("m:app")
+            .args([preload])
+            .file("m.py", OLD)
+            .allow("Exception in worker process")
+            .allow("RuntimeError: so ")
+            .allow("Reload failed")
+            .start();
+        server.wait_workers(1);
+        for text in [
+            "'so x' + 'x' * 100000",
+            "'so x' + '\\u00e9' * 9000",
+            "'so x' + '\\1' * 9000",
+        ] {
+            server.write("m.py", &format!("raise RuntimeError({text})\n"));
+            let told = server.ctl(&["reload", "--wait"]);
+            assert!(told.refused().contains("RuntimeError: so x"), "{told:?}");
+        }
+        assert_eq!(server.log().count("cannot read a report"), 0);
+        assert_eq!(server.get("/").text(), "old");
+        server.stop();
+    }
+}
+
 #[test]
 fn a_new_reload_replaces_one_whose_import_hangs() {
     let gate = Gate::new();
