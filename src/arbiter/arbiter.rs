@@ -7,6 +7,7 @@ use super::generations::Generations;
 use super::life::{Life, Phase, QUICK_STOP_TIME, worker_limit};
 use super::note::{Note, StopNote, TemplateNote};
 use super::order::Order;
+use super::resize::{Resize, one_fewer};
 use super::step::Step;
 use super::templates::{LeaveLimits, TemplateEnd, Templates};
 use super::throttle::{EARLY_DEATH_AGE, Throttle};
@@ -24,6 +25,8 @@ pub struct Arbiter {
     pub(super) life: Life,
     /// How many workers there are to be: the policy's number, until TTIN, TTOU or WINCH.
     pub(super) wanted: u32,
+    /// What was ordered about that since the last HUP.
+    pub(super) resize: Resize,
     pub(super) generations: Generations,
     pub(super) workers: Workers,
     pub(super) templates: Templates,
@@ -44,6 +47,7 @@ impl Arbiter {
                 stop_at: None,
             },
             wanted: 0,
+            resize: Resize::default(),
             generations: Generations::first(),
             workers: Workers::default(),
             templates: Templates::default(),
@@ -174,6 +178,10 @@ impl Arbiter {
             Event::Stopped(pid) => self.workers.stopped(pid, step.now),
             Event::Continued(pid) => self.workers.continued(pid),
             Event::Exited(pid, exit) => self.exited(pid, exit, step),
+            Event::UpgradePutOff => {
+                self.upgrade = Upgrade::None;
+                self.order(Order::Upgrade, step);
+            }
             Event::UpgradeStarted(pid) => self.upgrade = Upgrade::Beside(pid),
             Event::UpgradeNotStarted(reason) => self.upgrade.not_started(reason, step),
             Event::Tick => {
@@ -204,21 +212,32 @@ impl Arbiter {
                 step.act(Action::ReopenLogs);
                 self.workers.reopen_logs(step);
             }
-            Order::Reload => self.order_reload(step),
-            Order::More => self.set_wanted(self.wanted.saturating_add(1), step),
-            Order::Fewer => {
-                // A server whose workers were all dismissed stays without.
-                let fewer = self.wanted.saturating_sub(1).max(1).min(self.wanted);
-                self.set_wanted(fewer, step);
+            Order::Reload => {
+                // It forgets TTIN and TTOU, as gunicorn's does; those that follow count.
+                self.resize = Resize::default();
+                self.order_reload(step);
             }
-            Order::Scale(count) => self.set_wanted(count.max(1), step),
+            Order::More => {
+                self.resize.add_one();
+                self.set_wanted(self.wanted.saturating_add(1), step);
+            }
+            Order::Fewer => {
+                self.resize.take_one();
+                self.set_wanted(one_fewer(self.wanted), step);
+            }
+            Order::Scale(count) => self.resize_to(count.max(1), step),
             Order::Dismiss => {
                 step.say(Note::Dismissed);
-                self.set_wanted(0, step);
+                self.resize_to(0, step);
             }
             Order::Retire(id) => self.workers.retire(id, RetireReason::Ordered, step),
             Order::Upgrade => self.order_upgrade(step),
         }
+    }
+
+    fn resize_to(&mut self, count: u32, step: &mut Step<'_>) {
+        self.resize = Resize::To(count);
+        self.set_wanted(count, step);
     }
 
     /// Changes how many workers there are to be; `reconcile` forks or drains.
@@ -237,13 +256,17 @@ impl Arbiter {
             .order_reload(is_rolling, &mut self.templates, limits, step);
     }
 
+    fn order_upgrade(&mut self, step: &mut Step<'_>) {
+        if self.upgrade.order(self.is_reloading(), step) {
+            self.start_upgrade(step);
+        }
+    }
+
     /// An upgrade in place ends this process while it performs the action. So nothing may be under
     /// way that only the driver knows of: a reload on probation is committed first.
-    fn order_upgrade(&mut self, step: &mut Step<'_>) {
-        if self.upgrade.may_start(self.is_reloading(), step) {
-            self.commit_reload(step);
-            self.upgrade.start(step);
-        }
+    pub(super) fn start_upgrade(&mut self, step: &mut Step<'_>) {
+        self.commit_reload(step);
+        self.upgrade.start(step);
     }
 
     pub(super) fn commit_reload(&mut self, step: &mut Step<'_>) {
@@ -258,6 +281,7 @@ impl Arbiter {
             .delay_stop(self.generations.policy.drain_delay, step)
         {
             self.generations.reload_again = false;
+            self.upgrade.stop(step);
         } else {
             self.stop(Outcome::Stopped, false, step);
         }
@@ -277,6 +301,7 @@ impl Arbiter {
             self.end_template(generation, step);
         }
         self.generations.stop();
+        self.upgrade.stop(step);
     }
 
     pub(super) fn ask_to_leave(&mut self, id: WorkerId, quick: bool, step: &mut Step<'_>) {
@@ -368,8 +393,7 @@ impl Arbiter {
         if !self.life.is_running() {
             self.tell_if_stopping(id, step);
         } else if self.generations.promote(generation, step.now) {
-            // HUP forgets TTIN and TTOU, as gunicorn's does.
-            self.set_wanted(self.generations.policy.workers, step);
+            self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
         }
     }
@@ -498,7 +522,7 @@ impl Arbiter {
             .generations
             .count_death(generation, &mut self.templates, limits, step)
         {
-            self.set_wanted(self.generations.policy.workers, step);
+            self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
         }
     }

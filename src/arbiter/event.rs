@@ -61,6 +61,8 @@ pub enum Event {
     UpgradeStarted(Pid),
     /// Answer to [`Action::Upgrade`]: it could not be started.
     UpgradeNotStarted(String),
+    /// Answer to [`Action::Upgrade`]: a reload was ordered before it was started.
+    UpgradePutOff,
     /// The deadline has passed. The driver sends [`Event::Beat`] for every serving worker before
     /// it.
     Tick,

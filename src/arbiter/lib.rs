@@ -20,6 +20,7 @@ mod life;
 mod note;
 mod order;
 mod reconcile;
+mod resize;
 mod retirement;
 mod rollout;
 mod saved;

@@ -99,6 +99,8 @@ pub enum ReloadNote {
 pub enum UpgradeNote {
     /// There is one already.
     Exists,
+    /// It begins when the reload under way is over.
+    Waits,
     /// It could not be started, for this reason.
     NotStarted(String),
     /// The new arbiter has ended.
@@ -303,7 +305,7 @@ impl From<UpgradeNote> for Note {
 impl UpgradeNote {
     fn level(&self) -> Level {
         match self {
-            Self::Ended(Exit::Code(0)) => Level::Info,
+            Self::Waits | Self::Ended(Exit::Code(0)) => Level::Info,
             Self::Exists | Self::Ended(Exit::Code(_) | Exit::Signal(_)) => Level::Warning,
             Self::NotStarted(_) => Level::Error,
         }
@@ -314,6 +316,7 @@ impl fmt::Display for UpgradeNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists => f.write_str("USR2 signal ignored. Child exists."),
+            Self::Waits => f.write_str("The upgrade begins after the reload under way."),
             Self::NotStarted(reason) => write!(f, "Upgrade not started: {reason}"),
             Self::Ended(exit) => write!(f, "The new arbiter {exit}"),
         }

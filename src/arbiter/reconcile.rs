@@ -8,6 +8,7 @@ use rcorn_types::Monotonic;
 use super::arbiter::Arbiter;
 use super::life::Phase;
 use super::step::Step;
+use super::upgrade::Upgrade;
 use super::values::{Generation, OldFirst, Outcome, WorkerId};
 use super::worker::{Overdue, Worker, WorkerStage};
 
@@ -45,6 +46,9 @@ impl Arbiter {
         self.let_old_leave_first(step);
         self.fork_missing(step);
         self.close_reload(step);
+        if self.upgrade == Upgrade::Waiting && !self.is_reloading() {
+            self.start_upgrade(step);
+        }
     }
 
     /// Lets the templates go, once no worker is left.

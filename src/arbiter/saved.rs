@@ -11,6 +11,7 @@ use super::arbiter::Arbiter;
 use super::generations::Generations;
 use super::heartbeats::Heartbeats;
 use super::life::{Life, Phase};
+use super::resize::Resize;
 use super::retirement::Retirement;
 use super::rollout::Rollout;
 use super::templates::{Replaced, TemplateStage, Templates};
@@ -37,6 +38,8 @@ struct Saved {
     phase: Phase,
     policy: Policy,
     wanted: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    resize: Resize,
     generation: Generation,
     newest: Generation,
     pool: Pool,
@@ -52,9 +55,15 @@ struct Saved {
     #[serde(flatten)]
     heartbeats: Heartbeats,
     upgrade: Upgrade,
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    upgrade_waits: bool,
     stop_at: Option<Monotonic>,
     #[serde(rename = "strangers")]
     unknown_workers: BTreeSet<Pid>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +81,7 @@ impl From<Arbiter> for Saved {
         let Arbiter {
             life,
             wanted,
+            resize,
             generations,
             workers,
             templates,
@@ -83,6 +93,7 @@ impl From<Arbiter> for Saved {
             phase: life.phase,
             policy: generations.policy,
             wanted,
+            resize,
             generation: generations.current,
             newest: generations.newest,
             pool: Pool {
@@ -98,6 +109,7 @@ impl From<Arbiter> for Saved {
             retirement: workers.retirement,
             ever_ready,
             heartbeats: workers.heartbeats,
+            upgrade_waits: upgrade == Upgrade::Waiting,
             upgrade,
             stop_at: life.stop_at,
             unknown_workers: workers.unknown,
@@ -113,6 +125,7 @@ impl From<Saved> for Arbiter {
                 stop_at: saved.stop_at,
             },
             wanted: saved.wanted,
+            resize: saved.resize,
             generations: Generations {
                 current: saved.generation,
                 policy: saved.policy,
@@ -134,7 +147,11 @@ impl From<Saved> for Arbiter {
             },
             throttle: saved.throttle,
             ever_ready: saved.ever_ready,
-            upgrade: saved.upgrade,
+            upgrade: if saved.upgrade_waits {
+                Upgrade::Waiting
+            } else {
+                saved.upgrade
+            },
         }
     }
 }

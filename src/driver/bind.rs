@@ -136,5 +136,7 @@ fn wait(poller: &mut Poller, due: Monotonic) -> Result<(), StartError> {
     if signals.iter().any(|signal| ends.contains(signal)) {
         return Err(StartError::Stopped);
     }
+    // Orders, for a server that runs.
+    poller.put_signals_back(signals);
     Ok(())
 }

@@ -16,7 +16,7 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
-use super::hands::{Context, Hands, UPGRADE, WATCH};
+use super::hands::{CONTROL, Context, Hands, UPGRADE, WATCH};
 use super::in_hand::name_threads;
 use super::policy::boot_limit;
 use super::poller::Poller;
@@ -28,7 +28,6 @@ use super::upgrade::{self, BlockedSignals, InPlaceUpgrade};
 use super::watch::describe_changes;
 
 const REPORTS: Token = Token(1);
-const CONTROL: Token = Token(2);
 const PREDECESSOR: Token = Token(3);
 
 /// How long a process may take to dump its stacks before the first look, and between two looks.
@@ -78,6 +77,9 @@ impl Driver<'_> {
             .begin(&self.hands.settings, registry, WATCH);
         // Children that ended while a new build took over this process: their SIGCHLD is lost.
         self.hands.children.reap(&mut self.hands.queue)?;
+        self.drain_queue();
+        // Those that came while the sockets were bound.
+        self.take_signals()?;
         loop {
             self.drain_queue();
             if let Some(outcome) = self.hands.outcome {
@@ -270,7 +272,8 @@ impl Driver<'_> {
             return Err(io::Error::other("rcorn is stopping"));
         }
         if self.core.brain.is_reloading() {
-            return Err(io::Error::other("a reload is under way"));
+            self.hands.queue.push_back(Event::UpgradePutOff);
+            return Ok(());
         }
         // Signals that arrived before they were blocked would be lost with our pipe, so they are
         // handled first.

@@ -23,6 +23,8 @@ pub(super) struct Poller {
     poll: Poll,
     events: Events,
     signals: Signals,
+    /// Taken, and put back.
+    put_back: Vec<Signal>,
 }
 
 impl Poller {
@@ -39,6 +41,7 @@ impl Poller {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
             signals,
+            put_back: Vec::new(),
         })
     }
 
@@ -70,6 +73,13 @@ impl Poller {
 
     /// The signals that came since the last call, in order.
     pub(super) fn take_signals(&mut self) -> Vec<Signal> {
-        self.signals.take()
+        let mut signals = std::mem::take(&mut self.put_back);
+        signals.extend(self.signals.take());
+        signals
+    }
+
+    /// Gives signals back, to be taken again. They end no wait.
+    pub(super) fn put_signals_back(&mut self, signals: Vec<Signal>) {
+        self.put_back = signals;
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn decide(
         Request::Upgrade if arbiter.upgrade().is_some() => {
             refuse("a new arbiter runs beside this one already")
         }
-        Request::Upgrade if arbiter.is_reloading() => refuse("a reload is under way"),
+        Request::Upgrade if arbiter.is_reloading() => order(
+            Order::Upgrade,
+            "upgrade ordered, after the reload under way",
+        ),
         Request::Upgrade => order(Order::Upgrade, "upgrade ordered"),
         Request::Scale(scale) => {
             let wanted = match scale {

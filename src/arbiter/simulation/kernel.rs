@@ -428,6 +428,7 @@ impl FakeKernel {
         };
         match pending {
             Pending::Load => self.send(Event::NotLoaded("bad settings".into())),
+            Pending::Upgrade if self.arbiter.is_reloading() => self.send(Event::UpgradePutOff),
             Pending::Upgrade => self.send(Event::UpgradeNotStarted("no such file".into())),
             Pending::TemplateStart(generation) => {
                 self.send(Event::TemplateNotStarted(generation, "no python".into()));

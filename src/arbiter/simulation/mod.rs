@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use super::upgrade::Upgrade;
 use super::*;
 use coverage::{Coverage, diagram};
 use kernel::{FakeKernel, Pending};
@@ -93,6 +94,7 @@ proptest! {
             let is_ready = arbiter.templates().can_fork(generation);
             prop_assert!(is_ready || arbiter.wanted() == 0, "{:?}", arbiter);
             prop_assert!(!arbiter.is_reloading() && !arbiter.is_on_probation(), "{:?}", arbiter);
+            prop_assert_ne!(arbiter.upgrade, Upgrade::Waiting);
             prop_assert_eq!(arbiter.workers.retirement.holder(), None);
         } else {
             prop_assert!(kernel.outcome.is_some(), "a stop does not end: {:?}", arbiter);
@@ -211,7 +213,7 @@ const VOCABULARY: &str = "
     Event: Started Ordered Loaded NotLoaded TemplateStarted TemplateNotStarted TemplateReady TemplateFailed
     Event: Promoted NotPromoted
     Event: Forked ForkFailed Ready BootFailed WantsRetirement Beat Stopped Continued Exited
-    Event: UpgradeStarted UpgradeNotStarted Tick
+    Event: UpgradeStarted UpgradeNotStarted UpgradePutOff Tick
     BootFailureKind: Boot App Host
     Action: Load StartTemplate EndTemplate KillTemplate Fork Ask PostMortem Commit Discard CloseListeners
     Action: ForkToPromote Promote
@@ -224,7 +226,7 @@ const VOCABULARY: &str = "
     WorkerNote: Timeout Recovered Unwound BootTimeout NotReplaced LeavesFirst Ended Killed
     TemplateNote: BootTimeout DoesNotFork DoesNotLeave Ended
     ReloadNote: Begun Replaced Queued NotLoaded Failed RolledBack Done
-    UpgradeNote: Exists NotStarted Ended
+    UpgradeNote: Exists Waits NotStarted Ended
     StopNote: Delayed Ignored Quick ShuttingDown ShuttingDownAfterFailure Reason
 ";
 

@@ -69,6 +69,28 @@ impl Scenario {
         self.step(Event::Tick)
     }
 
+    /// All workers that are forked become ready, and all that are drained leave.
+    fn settle(&mut self, actions: Vec<Action>) {
+        let mut todo = std::collections::VecDeque::from(actions);
+        while let Some(action) = todo.pop_front() {
+            if let Action::Fork(id, _, _) = action {
+                todo.extend(self.newcomer(id.0));
+            } else if let Action::Ask(pid, Ask::Drain) = action {
+                todo.extend(self.step(Event::Exited(pid, Exit::Code(0))));
+            }
+        }
+    }
+
+    /// A reload to this generation, with 2 workers, succeeds.
+    fn finish_reload(&mut self, generation: u32) {
+        let template = Pid(i32::try_from(generation).unwrap());
+        let generation = Generation(generation);
+        self.step(Event::Loaded(policy(2)));
+        self.step(Event::TemplateStarted(generation, template));
+        let actions = self.step(Event::TemplateReady(generation));
+        self.settle(actions);
+    }
+
     /// The next worker that was ordered becomes ready.
     fn newcomer(&mut self, id: u64) -> Vec<Action> {
         self.step(Event::Ready(WorkerId(id), pid(id)))
@@ -534,21 +556,94 @@ fn an_upgrade_runs_beside_and_can_end() {
 }
 
 #[test]
-fn an_upgrade_waits_for_no_reload_but_commits_one_on_probation() {
+fn an_upgrade_waits_for_the_reload_under_way_and_commits_it() {
     let mut scenario = Scenario::serving(1);
     scenario.step(Event::Ordered(Order::Reload));
-    assert_eq!(
-        said(&scenario.step(Event::Ordered(Order::Upgrade))),
-        ["Upgrade not started: a reload is under way"]
-    );
+    for _ in 0..2 {
+        assert_eq!(
+            said(&scenario.step(Event::Ordered(Order::Upgrade))),
+            ["The upgrade begins after the reload under way."]
+        );
+    }
     scenario.step(Event::Loaded(policy(1)));
     scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
     scenario.step(Event::TemplateReady(Generation(2)));
-    scenario.newcomer(2);
-    assert!(scenario.brain.is_on_probation());
-    let actions = scenario.step(Event::Ordered(Order::Upgrade));
+    let actions = scenario.newcomer(2);
     assert!(actions.contains(&Action::Commit(Generation(2))));
     assert_eq!(actions.last(), Some(&Action::Upgrade));
+}
+
+#[test]
+fn an_upgrade_begins_after_a_reload_that_fails_too() {
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Ordered(Order::Upgrade));
+    let actions = scenario.step(Event::NotLoaded("bad settings".into()));
+    assert_eq!(actions.last(), Some(&Action::Upgrade));
+}
+
+#[test]
+fn an_upgrade_that_meets_a_reload_is_put_off() {
+    let mut scenario = Scenario::serving(1);
+    scenario.step(Event::Ordered(Order::Upgrade));
+    scenario.step(Event::Ordered(Order::Reload));
+    assert_eq!(
+        said(&scenario.step(Event::UpgradePutOff)),
+        ["The upgrade begins after the reload under way."]
+    );
+    let actions = scenario.step(Event::NotLoaded("bad settings".into()));
+    assert_eq!(actions.last(), Some(&Action::Upgrade));
+}
+
+#[test]
+fn an_upgrade_that_waits_ends_with_the_server() {
+    for delay in [Duration::ZERO, Duration::from_secs(5)] {
+        let mut scenario = Scenario::serving(1);
+        scenario.brain.generations.policy.drain_delay = delay;
+        scenario.step(Event::Ordered(Order::Reload));
+        scenario.step(Event::Ordered(Order::Upgrade));
+        let said = said(&scenario.step(Event::Ordered(Order::Stop)));
+        assert!(
+            said.contains(&"Upgrade not started: rcorn is stopping".to_owned()),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn orders_about_the_number_of_workers_outlive_the_reload_under_way() {
+    for (before, during, wanted) in [
+        (&[][..], &[Order::More][..], 3),
+        (&[], &[Order::Fewer], 1),
+        (&[], &[Order::Fewer, Order::Fewer, Order::Fewer], 1),
+        (&[], &[Order::Scale(7)], 7),
+        (&[], &[Order::Scale(7), Order::More], 8),
+        (&[], &[Order::Dismiss], 0),
+        (&[], &[Order::Dismiss, Order::Fewer], 0),
+        // HUP forgets what came before it, as gunicorn's does.
+        (&[Order::More, Order::More], &[], 2),
+        (&[Order::More, Order::More], &[Order::Fewer], 1),
+        (&[], &[Order::More, Order::Reload], 2),
+        (&[], &[Order::Reload, Order::More], 3),
+    ] {
+        let mut scenario = Scenario::serving(1);
+        let give = |scenario: &mut Scenario, orders: &[Order]| {
+            for order in orders {
+                let actions = scenario.step(Event::Ordered(*order));
+                scenario.settle(actions);
+            }
+        };
+        give(&mut scenario, before);
+        give(&mut scenario, &[Order::Reload]);
+        give(&mut scenario, during);
+        for generation in 2.. {
+            scenario.finish_reload(generation);
+            if !scenario.brain.is_reloading() {
+                break;
+            }
+        }
+        assert_eq!(scenario.brain.wanted(), wanted, "{before:?} {during:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Addresses: several of all kinds, one in use, sockets that systemd passes.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
 
 use crate::support::{APPS, Place, Server, Wire};
 
@@ -35,6 +38,25 @@ fn an_address_in_use_is_tried_five_times_then_exit_1() {
         ended.text()
     );
     first.stop();
+}
+
+#[test]
+fn orders_that_come_while_an_address_is_in_use_are_done_later() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::app("hello:app")
+        .unbound()
+        .args(["--bind", &other.local_addr().unwrap().to_string()])
+        .allow("Connection in use")
+        .allow("Address already in use")
+        .start();
+    server.log().expect("Connection in use");
+    server.signal(Signal::SIGTTIN);
+    server.signal(Signal::SIGUSR1);
+    drop(other);
+    server.log().expect("Handling signal: ttin");
+    server.log().expect("Handling signal: usr1");
+    server.wait_workers(2);
+    server.stop();
 }
 
 #[test]
@@ -87,7 +109,7 @@ fn several_addresses_of_all_kinds_are_served() {
 fn systemd_sockets_are_used() {
     // The test's socket is descriptor 3 when it is the only one inherited; LISTEN_PID must be the
     // server's own, which only a shell that execs can know.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = format!(
         "exec 3<&0; exec </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {} --chdir {} cases:app",
@@ -108,6 +130,6 @@ fn systemd_sockets_are_used() {
         "{listing}"
     );
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
 }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod builds;
+mod during_reload;
 mod in_place;
 mod moved_link;
 
