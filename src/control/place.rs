@@ -44,9 +44,12 @@ pub fn default(environment: &dyn Fn(&str) -> Option<String>, pid: u32) -> io::Re
     Err(last)
 }
 
-/// Makes a folder that is ours alone. One that somebody else prepared for us (`/tmp` is everyone's)
-/// is refused.
-fn prepare(folder: &Path) -> io::Result<()> {
+/// Makes a folder that is ours alone.
+///
+/// # Errors
+///
+/// It cannot be made; one that somebody else prepared for us (`/tmp` is everyone's) is refused.
+pub fn prepare(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

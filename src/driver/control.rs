@@ -125,6 +125,48 @@ impl ControlServer {
         bind().map_err(refused)
     }
 
+    /// Makes the socket again if somebody has removed it: clients could not find us.
+    pub(super) fn restore(&mut self, settings: &Settings, registry: &Registry, token: Token) {
+        if !self.file.is_gone() {
+            return;
+        }
+        let path = self.file.path().display().to_string();
+        match self.bind_again(settings, registry, token) {
+            Ok(()) => log::warning(format_args!(
+                "The control socket {path} was removed; it is made again."
+            )),
+            Err(error) => log::error(format_args!("{error}; it was removed")),
+        }
+    }
+
+    fn bind_again(
+        &mut self,
+        settings: &Settings,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<(), ControlError> {
+        let path = self.file.path();
+        let refused = |source| ControlError::Refused {
+            path: path.to_owned(),
+            source,
+        };
+        // A folder that the operator named is the operator's to make.
+        if settings.control_socket.is_none()
+            && let Some(folder) = path.parent()
+        {
+            place::prepare(folder).map_err(refused)?;
+        }
+        let mut again = Self::bind(path, settings.control_socket_mode.bits())?;
+        let registered = registry.register(&mut again.listener, token, Interest::READABLE);
+        registered.map_err(refused)?;
+        // Those that have found the old one.
+        self.accept(registry);
+        registry.deregister(&mut self.listener).ok();
+        self.listener = again.listener;
+        self.file = again.file;
+        Ok(())
+    }
+
     /// What to wait on for new clients.
     pub(super) fn source(&mut self) -> &mut UnixListener {
         &mut self.listener

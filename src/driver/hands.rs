@@ -37,6 +37,8 @@ use super::status::View;
 use super::upgrade::{self, InPlaceUpgrade, Predecessor};
 use super::watch::FileWatcher;
 
+/// The token of the control socket.
+pub(super) const CONTROL: Token = Token(2);
 /// The token of helpers of a reload.
 pub(super) const RELOAD: Token = Token(4);
 /// The token of inotify.
@@ -109,7 +111,7 @@ impl<'a> Hands<'a> {
             Action::Discard(_) => self.discard(),
             Action::CloseListeners => self.close_listeners(context),
             Action::ReopenLogs => {
-                Logs::reopen(&self.settings, self.owner);
+                self.logs.reopen(&self.settings, self.owner);
                 self.children.send_to_templates(&Command::Reopen);
             }
             Action::Upgrade => self.upgrade(context),
@@ -291,10 +293,25 @@ impl<'a> Hands<'a> {
         started.map_err(|error| format!("cannot start {shown}: {error}"))
     }
 
+    /// HUP. Before the settings are read: what was removed or moved away comes back whatever
+    /// becomes of the reload.
     fn load(&mut self, context: Context<'_>) {
+        self.logs.reopen(&self.settings, self.owner);
+        self.restore_files(context);
         let (reload, given) = self.reload_parts(context);
         let event = reload.begin(&given);
         self.queue.extend(event);
+    }
+
+    /// Makes files again that others find us by, and that somebody has removed, such as a cleaner of
+    /// `/tmp`. (A listening socket is made again by the [`Plan`](super::plan::Plan).)
+    fn restore_files(&mut self, context: Context<'_>) {
+        if let Some(control) = &mut self.control {
+            control.restore(&self.settings, context.registry, CONTROL);
+        }
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.restore();
+        }
     }
 
     pub(super) fn advance_reload(&mut self, context: Context<'_>) {

@@ -214,6 +214,11 @@ impl Listener {
         }
     }
 
+    /// Whether somebody has removed the file of a unix socket, so that no client finds it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.file.as_ref().is_some_and(SocketFile::is_gone)
+    }
+
     /// Its description for templates and workers with these settings.
     #[must_use]
     pub(super) fn for_link(&self, settings: &Settings) -> link::Listener {

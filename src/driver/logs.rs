@@ -84,12 +84,13 @@ impl Logs {
     }
 
     /// Opens the files by their names again, after they were renamed.
-    pub(super) fn reopen(settings: &Settings, owner: Owner) {
+    pub(super) fn reopen(&mut self, settings: &Settings, owner: Owner) {
         log::reopen();
-        // Workers without privileges can open these files in a directory where they may not create
-        // any.
-        if let Err(error) = Self::open(settings, owner) {
-            log::error(format_args!("{error}"));
+        // Templates that start later inherit these. And workers without privileges can open these
+        // files in a directory where they may not create any.
+        match Self::open(settings, owner) {
+            Ok(logs) => *self = logs,
+            Err(error) => log::error(format_args!("{error}")),
         }
     }
 

@@ -69,6 +69,20 @@ impl PidFile {
         })
     }
 
+    /// Writes it again if somebody has removed it.
+    pub(super) fn restore(&self) {
+        if self.path.symlink_metadata().is_ok() {
+            return;
+        }
+        let path = self.path.display();
+        match Self::create(&self.path) {
+            Ok(_again) => log::warning(format_args!(
+                "The pid file {path} was removed; it is written again."
+            )),
+            Err(error) => log::error(format_args!("{error}; it was removed")),
+        }
+    }
+
     /// Removes it, if it still holds our pid; logs why it cannot.
     pub(super) fn remove_or_warn(&self) {
         if let Err(error) = self.remove() {

@@ -1,5 +1,6 @@
 //! Plans the listening sockets for new settings: which of the old ones stay, and which are new.
 
+use rcorn_log as log;
 use rcorn_settings::Settings;
 
 use super::listener::{ListenError, Listener, same_socket};
@@ -42,7 +43,9 @@ impl Plan {
         let known: Vec<_> = before.iter().map(|old| old.address.as_ref()).collect();
         let mut plan = Self { parts: Vec::new() };
         for address in &settings.bind {
-            let part = match same_socket(&known, address) {
+            let old = same_socket(&known, address);
+            let old = old.filter(|index| !before.get(*index).is_some_and(is_lost));
+            let part = match old {
                 Some(index) => Part::Kept(index),
                 None => match open(address, settings, addresses, owner) {
                     Ok(listener) => Part::New(Box::new(listener)),
@@ -91,6 +94,18 @@ impl Plan {
     }
 }
 
+/// Whether no client finds it any more: then it must be made again.
+fn is_lost(listener: &Listener) -> bool {
+    let is_lost = listener.is_lost();
+    if is_lost {
+        log::warning(format_args!(
+            "The socket {} was removed; it is made again.",
+            listener.name()
+        ));
+    }
+    is_lost
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -132,6 +147,30 @@ mod tests {
         assert_eq!(listeners[1].number(), kept);
         assert!(!folder.join("a").exists());
         assert!(folder.join("b").exists() && folder.join("c").exists());
+    }
+
+    #[test]
+    fn a_socket_whose_file_was_removed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut listeners = Vec::new();
+        let same = settings(folder, &["a", "b"]);
+        plan(&same, &[]).unwrap().commit(&mut listeners);
+        let numbers = [listeners[0].number(), listeners[1].number()];
+        std::fs::remove_file(folder.join("a")).unwrap();
+        plan(&same, &listeners).unwrap().discard();
+        assert!(!folder.join("a").exists(), "a plan that is given up");
+        plan(&same, &listeners).unwrap().commit(&mut listeners);
+        assert_ne!(listeners[0].number(), numbers[0]);
+        assert_eq!(listeners[1].number(), numbers[1]);
+        std::os::unix::net::UnixStream::connect(folder.join("a")).unwrap();
+        // The file of somebody else stays.
+        std::fs::remove_file(folder.join("b")).unwrap();
+        std::fs::write(folder.join("b"), "").unwrap();
+        plan(&same, &listeners).unwrap().commit(&mut listeners);
+        assert_eq!(listeners[1].number(), numbers[1]);
+        listeners[1].remove_file();
+        assert!(folder.join("b").exists());
     }
 
     #[test]

@@ -91,6 +91,12 @@ impl SocketFile {
         &self.path
     }
 
+    /// Whether somebody has removed it.
+    pub(super) fn is_gone(&self) -> bool {
+        let error = self.path.symlink_metadata().err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Gives it another name.
     ///
     /// # Errors

@@ -123,7 +123,6 @@ CASES = {
     "/returned_bytearray": (declared(result=bytearray(b"x")), "'int' as item 0; each item must be bytes"),
     "/returned_view": (declared(result=memoryview(b"x")), "'int' as item 0; each item must be bytes"),
     "/iter_raises": (declared(result=IterRaises()), "TypeError: of the app itself"),
-    "/second_item": (declared(result={b"a": 1, "b": 2}), "'str' as item 1; each item must be bytes"),
     "/item_bytearray": (declared(result=[bytearray(b"x")]), "'bytearray' as item 0; each item must be bytes"),
     "/item_str": (
         declared(result=["text"]),

@@ -1,6 +1,8 @@
 //! Log files: reopened by USR1, and what the app prints.
 
-use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
 
 use crate::support::{APPS, Server, wait_until};
 
@@ -35,6 +37,91 @@ fn usr1_reopens_the_logs() {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("GET /pid"))
     });
     server.stop();
+}
+
+/// A server that has moved its two logs away, and the path of each without `.1`.
+fn with_moved_logs() -> (Server, [PathBuf; 2]) {
+    let server = Server::app("cases:app")
+        .file("unused", "")
+        .args([
+            "--access-logfile",
+            "access.log",
+            "--error-logfile",
+            "error.log",
+        ])
+        .args(["--pythonpath", APPS])
+        .start();
+    assert_eq!(server.get("/hello").status, 200);
+    let logs = ["access.log", "error.log"].map(|name| server.directory().join(name));
+    wait_for(&server, &logs[0], "GET /hello");
+    for log in &logs {
+        std::fs::rename(log, moved(log)).unwrap();
+    }
+    (server, logs)
+}
+
+fn moved(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
+}
+
+fn wait_for(server: &Server, log: &Path, text: &str) {
+    wait_until(server.deadline(), text, || {
+        std::fs::read_to_string(log).is_ok_and(|found| found.contains(text))
+    });
+}
+
+/// Workers that were booted after this log write to it.
+fn expect_new_worker_in(server: Server, logs: &[PathBuf]) {
+    let exiting = "Worker exiting";
+    wait_until(server.deadline(), exiting, || {
+        let either = [logs[1].clone(), moved(&logs[1])];
+        either
+            .iter()
+            .any(|log| std::fs::read_to_string(log).is_ok_and(|found| found.contains(exiting)))
+    });
+    assert_eq!(server.get("/pid").status, 200);
+    wait_for(&server, &logs[0], "GET /pid");
+    let worker = server.wait_workers(1)[0];
+    wait_for(
+        &server,
+        &logs[1],
+        &format!("Booting worker with pid: {worker}"),
+    );
+    server.stop();
+}
+
+#[test]
+fn workers_of_a_reload_after_usr1_write_into_the_new_logs() {
+    let (server, logs) = with_moved_logs();
+    server.signal(Signal::SIGUSR1);
+    wait_until(server.deadline(), "new logs", || {
+        logs.iter().all(|log| log.exists())
+    });
+    server.signal(Signal::SIGHUP);
+    expect_new_worker_in(server, &logs);
+}
+
+#[test]
+fn hup_reopens_the_logs() {
+    let (server, logs) = with_moved_logs();
+    server.signal(Signal::SIGHUP);
+    expect_new_worker_in(server, &logs);
+}
+
+#[test]
+fn a_template_that_is_replaced_after_usr1_writes_into_the_new_logs() {
+    let (server, logs) = with_moved_logs();
+    server.signal(Signal::SIGUSR1);
+    wait_until(server.deadline(), "new logs", || {
+        logs.iter().all(|log| log.exists())
+    });
+    for template in server.titled("rcorn: template") {
+        kill(template, Signal::SIGKILL).unwrap();
+    }
+    let old = server.wait_workers(1)[0];
+    kill(old, Signal::SIGTERM).unwrap();
+    server.wait_gone(old);
+    expect_new_worker_in(server, &logs);
 }
 
 #[test]
