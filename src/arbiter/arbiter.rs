@@ -4,7 +4,7 @@ use rcorn_types::Monotonic;
 
 use super::event::{Action, Event};
 use super::generations::Generations;
-use super::life::{Life, Phase, QUICK_STOP_TIME, worker_limit};
+use super::life::{Life, Phase, worker_limit};
 use super::note::{Note, StopNote, TemplateNote};
 use super::order::Order;
 use super::resize::{Resize, one_fewer};
@@ -321,7 +321,7 @@ impl Arbiter {
         self.templates.end(generation, limits, step);
     }
 
-    fn template_limits(&self) -> LeaveLimits {
+    pub(super) fn template_limits(&self) -> LeaveLimits {
         self.life
             .template_limits(self.generations.policy.graceful_timeout)
     }
@@ -366,7 +366,7 @@ impl Arbiter {
     fn promoted(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
         // Otherwise it leaves: its command socket is closed.
         if let Some(generation) = self.workers.promote(id, step) {
-            let until = step.after(QUICK_STOP_TIME);
+            let until = step.after(self.template_limits().ready);
             self.templates.replace(generation, pid, until);
             self.generations.imports_apart = false;
             step.act(Action::Promote(id, generation, pid));

@@ -121,7 +121,10 @@ impl Life {
                     }
                 },
             ),
-            Phase::New | Phase::Running | Phase::Gone => (QUICK_STOP_TIME, QUICK_STOP_TIME),
+            // The app's exit handlers run in it, and nobody waits for it.
+            Phase::New | Phase::Running | Phase::Gone => {
+                (QUICK_STOP_TIME.max(graceful_timeout), QUICK_STOP_TIME)
+            }
         };
         LeaveLimits { ready, importing }
     }

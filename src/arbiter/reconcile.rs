@@ -57,6 +57,8 @@ impl Arbiter {
             for generation in self.templates.generations(|_| true) {
                 self.end_template(generation, step);
             }
+            let limits = self.template_limits();
+            self.templates.hurry_replaced(limits, step.now);
         }
     }
 

@@ -326,6 +326,14 @@ impl Templates {
         self.generations(|stage| Self::due(stage, boot_timeout).is_some_and(|due| due <= now))
     }
 
+    /// Shortens the time of those whose place another took, if there is less time now.
+    pub(super) fn hurry_replaced(&mut self, limits: LeaveLimits, now: Monotonic) {
+        let limit = now.after(limits.ready);
+        for replaced in self.replaced.values_mut() {
+            replaced.until = replaced.until.map(|until| until.min(limit));
+        }
+    }
+
     /// Kills those that take too long to leave after another took their place.
     pub(super) fn end_overdue_replaced(&mut self, step: &mut Step<'_>) {
         for (pid, replaced) in &mut self.replaced {

@@ -75,9 +75,22 @@ fn a_report_of_its_fork_that_comes_late_makes_no_stranger_of_a_template() {
 }
 
 #[test]
+fn a_quick_stop_hurries_a_template_that_does_not_leave_its_place() {
+    let mut scenario = promoted();
+    scenario.step(Event::Ordered(Order::Quit));
+    for id in 2..=4 {
+        scenario.step(Event::Exited(pid(id), Exit::Code(0)));
+    }
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    let actions = scenario.after(2_000);
+    assert!(actions.contains(&Action::KillTemplate(FIRST, Pid(1))));
+}
+
+#[test]
 fn a_template_that_does_not_leave_its_place_is_killed() {
     let mut scenario = promoted();
-    let actions = scenario.after(2_000);
+    assert!(scenario.after(19_999).is_empty());
+    let actions = scenario.after(1);
     assert!(actions.contains(&Action::KillTemplate(FIRST, Pid(1))));
     assert!(scenario.after(100).is_empty(), "once");
     scenario.step(Event::Ordered(Order::Quit));
