@@ -303,8 +303,8 @@ impl<'a> Hands<'a> {
         self.queue.extend(event);
     }
 
-    /// Makes files again that others find us by, and that somebody has removed, such as a cleaner of
-    /// `/tmp`. (A listening socket is made again by the [`Plan`](super::plan::Plan).)
+    /// Makes files again that others find us by, and that somebody has removed, such as a cleaner
+    /// of `/tmp`. (A listening socket is made again by the [`Plan`](super::plan::Plan).)
     fn restore_files(&mut self, context: Context<'_>) {
         if let Some(control) = &mut self.control {
             control.restore(&self.settings, context.registry, CONTROL);
