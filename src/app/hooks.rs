@@ -229,7 +229,9 @@ impl Hooks {
     /// # Errors
     ///
     /// [`Hooks::pre_fork`] was not called before the fork.
-    pub fn into_worker(self, py: Python<'_>) -> PyResult<WorkerHooks> {
+    pub fn of_worker(&self, py: Python<'_>) -> PyResult<WorkerHooks> {
+        // What a worker wanted that this process or its template was before.
+        LEAVES.store(false, Ordering::Relaxed);
         let server = self.server.bind(py);
         let has = |name: &str| server.call_method1("_has", (name,))?.extract::<bool>();
         Ok(WorkerHooks {

@@ -5,7 +5,7 @@ use rcorn_types::Monotonic;
 use super::event::{Action, Event};
 use super::generations::Generations;
 use super::life::{Life, Phase, worker_limit};
-use super::note::{Note, StopNote, TemplateNote};
+use super::note::{Note, ReforkNote, StopNote, TemplateNote};
 use super::order::Order;
 use super::resize::{Resize, one_fewer};
 use super::step::Step;
@@ -13,7 +13,8 @@ use super::templates::{LeaveLimits, TemplateEnd, Templates};
 use super::throttle::{EARLY_DEATH_AGE, Throttle};
 use super::upgrade::Upgrade;
 use super::values::{
-    BootFailure, BootFailureKind, Exit, Generation, Outcome, Pid, Policy, RetireReason, WorkerId,
+    BootFailure, BootFailureKind, Exit, Generation, Import, Outcome, Pid, Policy, RetireReason,
+    WorkerId,
 };
 use super::worker::{Death, Worker};
 use super::workers::{Reaped, Workers};
@@ -169,6 +170,13 @@ impl Arbiter {
                 }
             }
             Event::WantsRetirement(id, why) => self.workers.retire(id, why, step),
+            Event::WantsRefork(id) => self.wants_refork(id, step),
+            Event::NotReforked(id, reason) => {
+                if self.workers.refork.is_candidate(id) {
+                    self.workers.refork.refused();
+                    step.say(ReforkNote::Refused(reason));
+                }
+            }
             Event::Beat(id, since) => {
                 if self.workers.beat(id, since, step) {
                     // It was not told when everyone else was.
@@ -231,6 +239,14 @@ impl Arbiter {
                 self.resize_to(0, step);
             }
             Order::Retire(id) => self.workers.retire(id, RetireReason::Ordered, step),
+            Order::Refork(id) => match self.refork_obstacle() {
+                Some(reason) => step.say(ReforkNote::Refused(reason.to_owned())),
+                None if self.can_be_candidate(id) => self.workers.begin_refork(id, step),
+                None => {
+                    let reason = "the worker does not serve";
+                    step.say(ReforkNote::Refused(reason.to_owned()));
+                }
+            },
             Order::Upgrade => self.order_upgrade(step),
         }
     }
@@ -302,11 +318,72 @@ impl Arbiter {
         }
         self.generations.stop();
         self.upgrade.stop(step);
+        self.workers.refork.begin_again();
     }
 
     pub(super) fn ask_to_leave(&mut self, id: WorkerId, quick: bool, step: &mut Step<'_>) {
         let limit = worker_limit(quick, self.generations.policy.graceful_timeout);
+        if self.life.is_running() && !quick && self.workers.refork.is_candidate(id) {
+            if self.can_be_candidate(id) && !self.is_reloading() {
+                return self.workers.ask_to_become_template(id, limit, step);
+            }
+            self.workers.refork.lost();
+            let reason = "the worker has to leave".to_owned();
+            step.say(ReforkNote::Refused(reason));
+        }
         self.workers.ask_to_leave(id, quick, limit, step);
+    }
+
+    /// Why no worker can become the template now.
+    #[must_use]
+    pub fn refork_obstacle(&self) -> Option<&'static str> {
+        let generations = &self.generations;
+        match generations.policy.import {
+            Import::Workers => return Some("preload_app is off"),
+            Import::FirstWorker if generations.imports_apart => {
+                return Some("the app's import is not shared");
+            }
+            Import::FirstWorker | Import::Template => {}
+        }
+        if self.is_reloading() || self.is_on_probation() {
+            Some("a reload is under way")
+        } else if self.workers.refork.is_under_way() {
+            Some("another refork is under way")
+        } else if !self.templates.can_fork(self.generation()) {
+            Some("there is no template yet")
+        } else {
+            None
+        }
+    }
+
+    /// The worker that is to become the template.
+    #[must_use]
+    pub fn refork_candidate(&self) -> Option<WorkerId> {
+        self.workers.refork.candidate()
+    }
+
+    /// Whether a refork is under way: a worker is to become the template, or workers are being
+    /// replaced because one has.
+    #[must_use]
+    pub fn is_reforking(&self) -> bool {
+        self.workers.refork.is_under_way()
+    }
+
+    /// Whether this worker serves, in the generation in force, whose template it could replace.
+    pub(super) fn can_be_candidate(&self, id: WorkerId) -> bool {
+        let generation = self.generation();
+        let is_one = |worker: &Worker| worker.stage.is_serving() && worker.generation == generation;
+        self.workers.get(id).is_some_and(is_one) && self.templates.can_fork(generation)
+    }
+
+    /// A worker has served enough requests. `reconcile` makes it the template when it can.
+    fn wants_refork(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        let is_news = self.workers.get(id).is_some() && self.workers.refork.offer(id);
+        if is_news && !self.generations.shares_import() {
+            self.workers.refork.settle();
+            let reason = "the app's import is not shared".to_owned();
+            step.say(ReforkNote::Refused(reason));
+        }
     }
 
     /// Asks a worker to leave that was not there when all others were asked.
@@ -364,8 +441,16 @@ impl Arbiter {
 
     /// A worker can be the template of its generation.
     fn promoted(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
+        let is_refork = self.workers.refork.is_candidate(id);
+        let generation = self.workers.get(id).map(|worker| worker.generation);
+        if is_refork && (!self.life.is_running() || generation != Some(self.generation())) {
+            return;
+        }
         // Otherwise it leaves: its command socket is closed.
         if let Some(generation) = self.workers.promote(id, step) {
+            if is_refork {
+                step.say(ReforkNote::Promoted(pid));
+            }
             let until = step.after(self.template_limits().ready);
             self.templates.replace(generation, pid, until);
             self.generations.imports_apart = false;
@@ -395,6 +480,8 @@ impl Arbiter {
         } else if self.generations.promote(generation, step.now) {
             self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
+            self.workers
+                .give_refork_up("a reload replaces all workers", step);
         }
     }
 
@@ -524,6 +611,8 @@ impl Arbiter {
         {
             self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
+            self.workers
+                .give_refork_up("a reload was rolled back", step);
         }
     }
 }

@@ -36,8 +36,9 @@ pub enum Event {
     Forked(WorkerId, Pid),
     /// Answer to [`Action::Fork`]: the fork failed, or the template ended before it answered.
     ForkFailed(WorkerId, String),
-    /// A worker of [`Action::ForkToPromote`] has imported the app, and can fork workers that have
-    /// it. Unless [`Action::Promote`] follows, it leaves.
+    /// A worker of [`Action::ForkToPromote`] has imported the app, or one that was asked to leave
+    /// by [`Ask::BecomeTemplate`] has done so: it can fork workers that have the app. Unless
+    /// [`Action::Promote`] follows, it exits.
     Promoted(WorkerId, Pid),
     /// A worker of [`Action::ForkToPromote`] stays a worker: its import must not be shared.
     NotPromoted(WorkerId),
@@ -47,6 +48,11 @@ pub enum Event {
     BootFailed(WorkerId, BootFailure),
     /// The worker asks to be replaced. It serves until it is told to drain.
     WantsRetirement(WorkerId, RetireReason),
+    /// The worker has served enough requests to become the template.
+    WantsRefork(WorkerId),
+    /// A worker that was asked to leave by [`Ask::BecomeTemplate`] does not become the template,
+    /// for this reason; its exit follows. One that does is [`Event::Promoted`].
+    NotReforked(WorkerId, String),
     /// What the scoreboard shows for a serving worker: when its current request began; `None` when
     /// it has none. Judged at the next [`Event::Tick`].
     Beat(WorkerId, Option<Monotonic>),
@@ -73,6 +79,9 @@ pub enum Event {
 pub enum Ask {
     /// TERM: finish the current requests, pass waiting connections on, and leave.
     Drain,
+    /// TERM, and a mark on the scoreboard: the same, but instead of an exit become the template, if
+    /// what was served may be shared; answer [`Event::Promoted`] or [`Event::NotReforked`].
+    BecomeTemplate,
     /// QUIT: leave at once.
     Quit,
     /// USR1: reopen the log files.

@@ -72,6 +72,15 @@ impl Generations {
         self.policy_of(generation).import == Import::FirstWorker && !self.imports_apart
     }
 
+    /// Whether the workers of the generation in force are forked from a process that has the app.
+    pub(super) fn shares_import(&self) -> bool {
+        match self.policy.import {
+            Import::Template => true,
+            Import::FirstWorker => !self.imports_apart,
+            Import::Workers => false,
+        }
+    }
+
     /// How many workers of the candidate are forked at once, and whether one of them may become its
     /// template. If each imports the app, one after the other would take too long.
     pub(super) fn canaries(&self, candidate: Generation) -> (u32, bool) {

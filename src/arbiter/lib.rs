@@ -20,6 +20,7 @@ mod life;
 mod note;
 mod order;
 mod reconcile;
+mod refork;
 mod resize;
 mod retirement;
 mod rollout;
@@ -48,7 +49,9 @@ mod tests;
 pub use arbiter::Arbiter;
 pub use event::{Action, Ask, Event};
 pub use life::Phase;
-pub use note::{KillReason, Note, ReloadNote, StopNote, TemplateNote, UpgradeNote, WorkerNote};
+pub use note::{
+    KillReason, Note, ReforkNote, ReloadNote, StopNote, TemplateNote, UpgradeNote, WorkerNote,
+};
 pub use order::Order;
 pub use templates::{TemplateStage, Templates};
 pub use values::{

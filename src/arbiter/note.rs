@@ -23,6 +23,8 @@ pub enum Note {
     Template(Pid, TemplateNote),
     /// About a reload.
     Reload(ReloadNote),
+    /// About a refork.
+    Refork(ReforkNote),
     /// About an upgrade.
     Upgrade(UpgradeNote),
     /// About a stop.
@@ -94,6 +96,19 @@ pub enum ReloadNote {
     Done(Generation),
 }
 
+/// How far a refork has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReforkNote {
+    /// This worker is to become the template.
+    Begun(Pid),
+    /// It is the template.
+    Promoted(Pid),
+    /// It does not become the template, or none can, for this reason.
+    Refused(String),
+    /// All workers are forks of it.
+    Done,
+}
+
 /// What happened to an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpgradeNote {
@@ -149,6 +164,7 @@ impl Note {
             Self::Worker(_, note) => note.level(),
             Self::Template(_, note) => note.level(),
             Self::Reload(note) => note.level(),
+            Self::Refork(note) => note.level(),
             Self::Upgrade(note) => note.level(),
             Self::Stop(note) => note.level(),
             Self::Workers(_) => Level::Debug,
@@ -167,6 +183,7 @@ impl fmt::Display for Note {
             Self::Worker(pid, note) => write!(f, "Worker (pid:{pid}) {note}"),
             Self::Template(pid, note) => write!(f, "Template (pid:{pid}) {note}"),
             Self::Reload(note) => write!(f, "{note}"),
+            Self::Refork(note) => write!(f, "{note}"),
             Self::Upgrade(note) => write!(f, "{note}"),
             Self::Stop(note) => write!(f, "{note}"),
             Self::Workers(count) => write!(f, "{count} workers"),
@@ -292,6 +309,35 @@ impl fmt::Display for ReloadNote {
                 "Reload rolled back: workers of generation {new} exited too soon, generation {old} keeps serving."
             ),
             Self::Done(Generation(new)) => write!(f, "Reloaded: generation {new} serves."),
+        }
+    }
+}
+
+impl From<ReforkNote> for Note {
+    fn from(note: ReforkNote) -> Self {
+        Self::Refork(note)
+    }
+}
+
+impl ReforkNote {
+    fn level(&self) -> Level {
+        match self {
+            Self::Begun(_) | Self::Promoted(_) | Self::Done => Level::Info,
+            Self::Refused(_) => Level::Warning,
+        }
+    }
+}
+
+impl fmt::Display for ReforkNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begun(pid) => write!(f, "Worker (pid:{pid}) is to become the template."),
+            Self::Promoted(pid) => write!(
+                f,
+                "Worker (pid:{pid}) is the template now; the other workers are replaced."
+            ),
+            Self::Refused(reason) => write!(f, "Not reforking: {reason}"),
+            Self::Done => f.write_str("Reforked: all workers are forks of the new template."),
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Order {
     Dismiss,
     /// `rcorn ctl retire`: replace this worker.
     Retire(WorkerId),
+    /// `rcorn ctl refork`: make this worker the template, and replace the others.
+    Refork(WorkerId),
 }
 
 impl Order {
@@ -43,6 +45,7 @@ impl Order {
             Self::Upgrade => "upgrade",
             Self::Dismiss => "dismiss",
             Self::Retire(_) => "retire",
+            Self::Refork(_) => "refork",
         }
     }
 
@@ -56,7 +59,8 @@ impl Order {
             | Self::Scale(_)
             | Self::Upgrade
             | Self::Dismiss
-            | Self::Retire(_) => false,
+            | Self::Retire(_)
+            | Self::Refork(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use rcorn_types::Monotonic;
 
 use super::arbiter::Arbiter;
 use super::life::Phase;
+use super::note::ReforkNote;
 use super::step::Step;
 use super::upgrade::Upgrade;
 use super::values::{Generation, OldFirst, Outcome, WorkerId};
@@ -40,6 +41,7 @@ impl Arbiter {
         self.start_template(step);
         self.fork_to_promote(step);
         self.fork_canary(step);
+        self.refork(step);
         self.grant_retire_token();
         self.drain_surplus(step);
         self.drain_abandoned(step);
@@ -109,6 +111,8 @@ impl Arbiter {
     /// The generation in force needs its template, unless the throttle says not yet.
     fn start_template(&mut self, step: &mut Step<'_>) {
         if self.lacks_template() && self.throttle.closed_until(step.now).is_none() {
+            let reason = "the template ended, and the app is imported again";
+            self.workers.give_refork_up(reason, step);
             self.templates.order(self.generations.current, step);
         }
     }
@@ -116,7 +120,35 @@ impl Arbiter {
     /// Whether the generation in force has no template, nor a worker that may become one.
     fn lacks_template(&self) -> bool {
         let generation = self.generations.current;
-        !self.templates.contains(generation) && !self.workers.has_one_to_promote(generation)
+        !self.templates.contains(generation)
+            && !self.workers.has_one_to_promote(generation)
+            && !self.candidate_looks_at_itself()
+    }
+
+    /// Whether the worker that is to become the template has been asked to leave for that.
+    fn candidate_looks_at_itself(&self) -> bool {
+        let candidate = self.workers.refork.candidate();
+        candidate
+            .and_then(|id| self.workers.get(id))
+            .is_some_and(|worker| !worker.stage.is_serving())
+    }
+
+    /// Begins a refork that requests have led to, when it can; lets the workers be replaced that
+    /// were forked from the template before.
+    fn refork(&mut self, step: &mut Step<'_>) {
+        let willing = self.workers.refork.willing();
+        let willing = { willing }.find(|id| self.can_be_candidate(*id));
+        if let Some(id) = willing
+            && self.refork_obstacle().is_none()
+        {
+            self.workers.begin_refork(id, step);
+        }
+        let generation = self.generations.current;
+        let is_begun = self.workers.refork.candidate().is_none() && self.is_reforking();
+        if is_begun && !self.workers.retire_outdated(generation, step) {
+            self.workers.refork.finish();
+            step.say(ReforkNote::Done);
+        }
     }
 
     /// Forks the workers that take the place of templates which do not have the app. Of the
@@ -269,8 +301,8 @@ impl Arbiter {
         {
             return;
         }
-        let limit = policy.graceful_timeout;
-        self.workers.leave_first(id, failures, limit, step);
+        self.workers.leave_first(id, failures, step);
+        self.ask_to_leave(id, false, step);
     }
 
     /// Commits the reload when its probation is over, and begins the one that waits.

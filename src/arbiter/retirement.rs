@@ -68,7 +68,7 @@ impl Retirement {
         }
     }
 
-    /// The worker is gone: it waits no more, and gives the token back.
+    /// The worker is gone, or is not to be replaced: it waits no more, and gives the token back.
     pub(super) fn forget(&mut self, id: WorkerId) {
         self.queue.retain(|other| *other != id);
         if self.token == Some(id) {

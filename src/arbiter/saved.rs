@@ -11,6 +11,7 @@ use super::arbiter::Arbiter;
 use super::generations::Generations;
 use super::heartbeats::Heartbeats;
 use super::life::{Life, Phase};
+use super::refork::Refork;
 use super::resize::Resize;
 use super::retirement::Retirement;
 use super::rollout::Rollout;
@@ -51,6 +52,8 @@ struct Saved {
     throttle: Throttle,
     #[serde(flatten)]
     retirement: Retirement,
+    #[serde(default, skip_serializing_if = "Refork::is_default")]
+    refork: Refork,
     ever_ready: bool,
     #[serde(flatten)]
     heartbeats: Heartbeats,
@@ -107,6 +110,7 @@ impl From<Arbiter> for Saved {
             imports_apart: generations.imports_apart,
             throttle,
             retirement: workers.retirement,
+            refork: workers.refork,
             ever_ready,
             heartbeats: workers.heartbeats,
             upgrade_waits: upgrade == Upgrade::Waiting,
@@ -139,6 +143,7 @@ impl From<Saved> for Arbiter {
                 last_id: saved.pool.last_id,
                 heartbeats: saved.heartbeats,
                 retirement: saved.retirement,
+                refork: saved.refork,
                 unknown: saved.unknown_workers,
             },
             templates: Templates {

@@ -175,13 +175,15 @@ pub enum RetireReason {
     Age,
     /// The operator ordered it.
     Ordered,
+    /// Another worker has become the template since it was forked.
+    Refork,
 }
 
 impl RetireReason {
     /// The worker has already logged its own reasons, and the driver what an operator orders.
     pub(super) fn level(self) -> Level {
         match self {
-            Self::MaxRequests | Self::Memory | Self::Ordered => Level::Debug,
+            Self::MaxRequests | Self::Memory | Self::Ordered | Self::Refork => Level::Debug,
             Self::Age => Level::Info,
         }
     }
@@ -193,6 +195,7 @@ impl RetireReason {
             Self::Memory => "it has outgrown max_worker_memory",
             Self::Age => "it has reached max_worker_age",
             Self::Ordered => "an operator ordered it",
+            Self::Refork => "there is a template that has served requests",
         }
     }
 }

@@ -231,7 +231,8 @@ impl Worker {
 
     /// Asks it to leave within `limit`, unless it was asked before. A quick stop also hurries one
     /// that was asked before, but never gives it more time than it had.
-    pub(super) fn ask_to_leave(&mut self, quick: bool, limit: Duration, step: &mut Step<'_>) {
+    pub(super) fn ask_to_leave(&mut self, ask: Ask, limit: Duration, step: &mut Step<'_>) {
+        let quick = ask == Ask::Quit;
         let until = step.after(limit);
         let (pid, until) = match self.stage {
             // One that boots may serve already: its report may be on its way.
@@ -255,7 +256,7 @@ impl Worker {
             | WorkerStage::Leaving { .. } => return,
         };
         self.stage = WorkerStage::Leaving { pid, until, quick };
-        step.ask(pid, if quick { Ask::Quit } else { Ask::Drain });
+        step.ask(pid, ask);
     }
 
     /// Brings a worker that has been in its stage for too long one step nearer to its end.

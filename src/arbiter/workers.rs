@@ -9,7 +9,8 @@ use rcorn_types::Monotonic;
 use super::event::{Action, Ask};
 use super::heartbeats::Heartbeats;
 use super::life::QUICK_STOP_TIME;
-use super::note::{Note, WorkerNote};
+use super::note::{Note, ReforkNote, WorkerNote};
+use super::refork::Refork;
 use super::retirement::Retirement;
 use super::step::Step;
 use super::values::{CellIndex, Exit, Generation, Pid, Policy, RetireReason, WorkerId};
@@ -24,6 +25,7 @@ pub struct Workers {
     pub(super) last_id: u64,
     pub(super) heartbeats: Heartbeats,
     pub(super) retirement: Retirement,
+    pub(super) refork: Refork,
     /// Workers that reported themselves after they were given up; killed, but not reaped yet.
     pub(super) unknown: BTreeSet<Pid>,
 }
@@ -130,10 +132,38 @@ impl Workers {
     /// more. Nothing is returned if it was asked to leave, or given up.
     pub(super) fn promote(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Generation> {
         let worker = self.by_id.get(&id)?;
-        if !matches!(worker.stage, WorkerStage::Booting { .. }) {
-            return None;
+        match worker.stage {
+            WorkerStage::Booting { .. } => {}
+            WorkerStage::Leaving { quick: false, .. } if self.refork.is_candidate(id) => {
+                self.refork.promoted(self.last_id);
+            }
+            WorkerStage::Forking { .. }
+            | WorkerStage::Serving { .. }
+            | WorkerStage::Leaving { .. }
+            | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
+            | WorkerStage::Killed { .. } => return None,
         }
         self.remove(id, step).map(|worker| worker.generation)
+    }
+
+    /// Lets a worker that serves become the template, when its turn to be replaced comes.
+    pub(super) fn begin_refork(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        if let Some(pid) = self.get(id).and_then(|worker| worker.stage.pid()) {
+            self.refork.begin(id);
+            self.retirement.request(id);
+            step.say(ReforkNote::Begun(pid));
+        }
+    }
+
+    /// The worker that is to become the template serves on instead, unless it has left already.
+    pub(super) fn give_refork_up(&mut self, reason: &str, step: &mut Step<'_>) {
+        if let Some(id) = self.refork.begin_again() {
+            if self.get(id).is_some_and(|worker| worker.stage.is_serving()) {
+                self.retirement.forget(id);
+            }
+            step.say(ReforkNote::Refused(reason.to_owned()));
+        }
     }
 
     /// This worker stays one. Returns its generation.
@@ -250,6 +280,10 @@ impl Workers {
     fn remove(&mut self, id: WorkerId, step: &mut Step<'_>) -> Option<Worker> {
         let worker = self.by_id.remove(&id)?;
         step.act(Action::FreeCell(worker.cell));
+        if self.refork.forget(id) {
+            let reason = "the worker ended before it was the template";
+            step.say(ReforkNote::Refused(reason.to_owned()));
+        }
         self.retirement.forget(id);
         self.heartbeats.forget(id);
         Some(worker)
@@ -263,8 +297,22 @@ impl Workers {
         limit: Duration,
         step: &mut Step<'_>,
     ) {
+        self.ask(id, if quick { Ask::Quit } else { Ask::Drain }, limit, step);
+    }
+
+    /// The same, of one that is to become the template.
+    pub(super) fn ask_to_become_template(
+        &mut self,
+        id: WorkerId,
+        limit: Duration,
+        step: &mut Step<'_>,
+    ) {
+        self.ask(id, Ask::BecomeTemplate, limit, step);
+    }
+
+    fn ask(&mut self, id: WorkerId, ask: Ask, limit: Duration, step: &mut Step<'_>) {
         if let Some(worker) = self.by_id.get_mut(&id) {
-            worker.ask_to_leave(quick, limit, step);
+            worker.ask_to_leave(ask, limit, step);
         }
     }
 
@@ -290,22 +338,14 @@ impl Workers {
         }
     }
 
-    /// Lets the worker that is to be replaced leave before its replacement is ready, within
-    /// `limit`.
-    pub(super) fn leave_first(
-        &mut self,
-        id: WorkerId,
-        failures: u32,
-        limit: Duration,
-        step: &mut Step<'_>,
-    ) {
+    /// Notes that the worker that is to be replaced leaves before its replacement is ready.
+    pub(super) fn leave_first(&mut self, id: WorkerId, failures: u32, step: &mut Step<'_>) {
         if let Some(pid) = self.get(id).and_then(|worker| worker.stage.pid())
             && failures > 0
         {
             step.say(WorkerNote::LeavesFirst(failures).of(pid));
         }
         self.retirement.leave_first();
-        self.ask_to_leave(id, false, limit, step);
     }
 
     /// Lets those be replaced that have reached `max_worker_age`.
@@ -317,6 +357,21 @@ impl Workers {
         for id in aged {
             self.retire(id, RetireReason::Age, step);
         }
+    }
+
+    /// Lets those of this generation be replaced that were forked from a template before. Returns
+    /// whether any are left.
+    pub(super) fn retire_outdated(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
+        let is_left = |id, worker: &Worker| {
+            worker.generation == generation
+                && worker.stage.is_active()
+                && self.refork.is_outdated(id)
+        };
+        let left: Vec<WorkerId> = self.ids(is_left).collect();
+        for id in &left {
+            self.retire(*id, RetireReason::Refork, step);
+        }
+        !left.is_empty()
     }
 
     /// Tells all but those that leave to reopen their logs.

@@ -6,7 +6,7 @@
 //! JSON, and the bytes.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::MsgFlags;
 
@@ -14,7 +14,7 @@ use rcorn_log as log;
 use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::net::{Peer, peer_of};
 use rcorn_sys::passing::{receive_with, send_with};
-use rcorn_sys::private::PrivateMark;
+use rcorn_sys::private::keep_private;
 
 use super::state::ConnectionState;
 use super::transport::Transport;
@@ -38,21 +38,17 @@ pub struct TransferredConnection {
 /// Both ends of the queue: a pair of sockets that keep message boundaries.
 #[derive(Debug)]
 pub struct HandoffQueue {
-    /// Dropped before the sockets.
-    _private: [PrivateMark; 2],
-    sender: OwnedFd,
-    receiver: OwnedFd,
+    sender: BorrowedFd<'static>,
+    receiver: BorrowedFd<'static>,
 }
 
 impl HandoffQueue {
-    /// The queue with these ends.
+    /// The queue with these ends, which are open to the end of the process.
     #[must_use]
-    pub fn new(sender: OwnedFd, receiver: OwnedFd) -> Self {
-        Self {
-            _private: [PrivateMark::new(&sender), PrivateMark::new(&receiver)],
-            sender,
-            receiver,
-        }
+    pub fn new(sender: BorrowedFd<'static>, receiver: BorrowedFd<'static>) -> Self {
+        keep_private(&sender);
+        keep_private(&receiver);
+        Self { sender, receiver }
     }
 
     /// Hands a connection on. `false`: the queue is full, or the connection has too many bytes; it
@@ -72,7 +68,7 @@ impl HandoffQueue {
         }
         let parts = parts.map(IoSlice::new);
         let socket = Some(transport.descriptor());
-        let sent = send_with(self.sender.as_fd(), &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok();
+        let sent = send_with(self.sender, &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok();
         if sent {
             transport.set_handed_on();
         }
@@ -87,7 +83,7 @@ impl HandoffQueue {
     /// Those of recvmsg(2), or a message that no worker has written.
     pub fn receive(&self) -> io::Result<Option<TransferredConnection>> {
         let mut message = vec![0; MAX_MESSAGE_BYTES];
-        let Some((length, socket)) = receive_with(self.receiver.as_fd(), &mut message)? else {
+        let Some((length, socket)) = receive_with(self.receiver, &mut message)? else {
             return Ok(None);
         };
         let Some(socket) = socket else {
@@ -123,7 +119,7 @@ impl HandoffQueue {
 
     /// What to watch for connections.
     pub(crate) fn receiver(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
+        self.receiver
     }
 }
 
@@ -137,6 +133,7 @@ fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -152,7 +149,12 @@ pub(crate) mod tests {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (sender, receiver) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-        HandoffQueue::new(sender, receiver)
+        HandoffQueue::new(kept(sender), kept(receiver))
+    }
+
+    fn kept(socket: impl Into<OwnedFd>) -> BorrowedFd<'static> {
+        let kept: &'static OwnedFd = Box::leak(Box::new(socket.into()));
+        kept.as_fd()
     }
 
     fn state() -> ConnectionState {
@@ -220,7 +222,7 @@ pub(crate) mod tests {
     #[test]
     fn the_arbiters_hint_is_no_connection() {
         let (arbiter, receiver) = std::os::unix::net::UnixStream::pair().unwrap();
-        let queue = HandoffQueue::new(arbiter.try_clone().unwrap().into(), receiver.into());
+        let queue = HandoffQueue::new(kept(arbiter.try_clone().unwrap()), kept(receiver));
         (&arbiter).write_all(b"x").unwrap();
         assert!(queue.receive().unwrap().is_none());
     }

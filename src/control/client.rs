@@ -87,7 +87,7 @@ fn questions() -> [Command; 2] {
 }
 
 /// Those that change something.
-fn orders() -> [Command; 6] {
+fn orders() -> [Command; 7] {
     let wait = switch(
         "wait",
         "Wait until the reload is over. Exit with 0 if the new code serves, with 1 if the old code still does.",
@@ -105,6 +105,10 @@ fn orders() -> [Command; 6] {
         ),
         subcommand("scale", "Change the number of workers: N, +N or -N.").arg(count),
         subcommand("retire", "Replace a worker.").arg(id("The worker's id or pid.")),
+        subcommand(
+            "refork",
+            "Make the worker that has served most the template, and replace the others by forks of it.",
+        ),
         subcommand("reopen", "Reopen the log files, as USR1 does."),
         subcommand("stop", "Stop, as TERM does.")
             .arg(switch("quick", "Stop immediately, as INT does.")),
@@ -130,6 +134,7 @@ fn request(matches: &ArgMatches) -> Option<Request> {
         "upgrade" => Request::Upgrade,
         "scale" => Request::Scale(*of.get_one("count")?),
         "retire" => Request::Retire(id()?),
+        "refork" => Request::Refork,
         "stack" => Request::Stack(id()?),
         "reopen" => Request::Reopen,
         "stop" => Request::Stop {
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn each_command_becomes_its_request() {
-        let cases: [(&[&str], Request); 12] = [
+        let cases: [(&[&str], Request); 13] = [
             (&["status"], Request::Status),
             (&["status", "--check"], Request::Status),
             (&["reload"], Request::Reload { wait: false }),
@@ -284,6 +289,7 @@ mod tests {
             (&["scale", "+1"], Request::Scale(Scale::By(1))),
             (&["scale", "-2"], Request::Scale(Scale::By(-2))),
             (&["retire", "7"], Request::Retire(7)),
+            (&["refork"], Request::Refork),
             (&["stack", "123", "--json"], Request::Stack(123)),
             (&["reopen", "-s", "/run/x"], Request::Reopen),
             (&["stop", "--quick"], Request::Stop { quick: true }),

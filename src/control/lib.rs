@@ -31,6 +31,9 @@ pub enum Request {
     Scale(Scale),
     /// Replace this worker (its id or its pid).
     Retire(u64),
+    /// Make the worker that has served most requests the template, and replace the others; the
+    /// answer is the decision.
+    Refork,
     /// Dump the Python stacks of this worker or template (its id or its pid).
     Stack(u64),
     /// Reopen the log files.
@@ -107,6 +110,9 @@ pub struct Status {
     /// How the last reload ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_reload: Option<String>,
+    /// How far the last refork has come, or why there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refork: Option<String>,
     /// The pid of a new arbiter beside this one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upgrade: Option<i32>,

@@ -108,6 +108,9 @@ fn facts(status: &Status) -> String {
     if let Some(last) = &status.last_reload {
         line("last reload", last);
     }
+    if let Some(refork) = &status.refork {
+        line("refork", refork);
+    }
     if let Some(pid) = status.upgrade {
         line("upgrade", &format!("a new arbiter is running (pid {pid})"));
     }
@@ -144,6 +147,7 @@ pub(super) mod tests {
             "version": "1.2.3", "pid": 10, "state": "running", "generation": 2, "wanted": 3,
             "app": "shop:app", "listeners": ["127.0.0.1:8000", "unix:/run/x"], "upgrade": 99,
             "preload": "shop/ids.py:4 draws a random number at import",
+            "refork": "Worker 7 is to become the template.",
             "templates": [{"generation": 2, "pid": 11, "stage": "ready"}],
             "workers": [
                 {"id": 7, "pid": 12, "generation": 2, "stage": "serving", "age": 61.4,
@@ -163,6 +167,7 @@ app         shop:app
 listening   127.0.0.1:8000, unix:/run/x
 generation  2
 preload     shop/ids.py:4 draws a random number at import
+refork      Worker 7 is to become the template.
 upgrade     a new arbiter is running (pid 99)
 template    pid 11, generation 2, ready
 workers     1 of 3 serving

@@ -38,6 +38,8 @@ pub(super) struct TemplateProcess {
     pub(super) pending_forks: BTreeSet<WorkerId>,
     /// `None` for a former worker until the report of its fork arrives.
     pub(super) stack_dump: Option<OwnedFd>,
+    /// The worker as which it has served before.
+    pub(super) served_as: Option<WorkerId>,
 }
 
 /// All children, and what belongs to each.
@@ -125,6 +127,7 @@ impl Children {
             commands: Some(ours),
             pending_forks: BTreeSet::new(),
             stack_dump: Some(stack_dump),
+            served_as: None,
         };
         self.templates
             .insert(Generation(start.generation), template);
@@ -175,6 +178,7 @@ impl Children {
             commands: self.offered.remove(&id),
             pending_forks: BTreeSet::new(),
             stack_dump: self.stack_dumps.remove(&id),
+            served_as: self.ready.remove(&id).then_some(id),
         };
         self.workers.remove(&pid);
         if let Some(mut before) = self.templates.insert(generation, promoted) {
@@ -264,6 +268,11 @@ impl Children {
         self.workers.contains_key(&pid)
     }
 
+    /// The worker with this pid.
+    pub(super) fn worker(&self, pid: Pid) -> Option<WorkerId> {
+        self.workers.get(&pid).copied()
+    }
+
     /// The workers that serve, with their cells.
     pub(super) fn serving(&self) -> impl Iterator<Item = (WorkerId, CellIndex)> + '_ {
         self.ready
@@ -308,7 +317,7 @@ impl Children {
             return;
         }
         match ask {
-            Ask::Drain => signal(pid, Signal::SIGTERM),
+            Ask::Drain | Ask::BecomeTemplate => signal(pid, Signal::SIGTERM),
             Ask::Quit => signal(pid, Signal::SIGQUIT),
             Ask::Reopen => signal(pid, Signal::SIGUSR1),
             Ask::DumpStacks => self.request_stacks(pid),
@@ -392,6 +401,8 @@ impl Children {
     pub(super) fn note_exit(&mut self, pid: Pid, exit: Exit, events: &mut impl Extend<Event>) {
         if let Some(template) = self.take_template(pid) {
             self.forget_unclaimed();
+            // What it has made as a worker is there until now.
+            self.ended.extend(template.served_as.map(|id| (pid, id)));
             // The event of its end comes first, so that no other fork is ordered from it.
             events.extend([Event::Exited(pid, exit)]);
             if !template.pending_forks.is_empty() {

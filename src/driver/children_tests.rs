@@ -31,6 +31,7 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
         commands: Some(commands),
         pending_forks: BTreeSet::new(),
         stack_dump: Some(memory()),
+        served_as: None,
     };
     let mut children = Children::default();
     children.templates.insert(GENERATION, template);

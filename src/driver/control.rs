@@ -51,6 +51,8 @@ pub(super) enum Waits {
     Request,
     /// The end of a reload.
     Reload,
+    /// The decision about a refork.
+    Refork,
     /// The stacks of a process: the time of the next look, and how many more follow it.
     Stacks(Pid, Monotonic, u32),
     /// Room for its answer in its socket.
@@ -205,7 +207,7 @@ impl ControlServer {
             .values()
             .filter_map(|client| match client.waits {
                 Waits::Stacks(_, due, _) => Some(due),
-                Waits::Request | Waits::Reload | Waits::Room => None,
+                Waits::Request | Waits::Reload | Waits::Refork | Waits::Room => None,
             });
         due.min()
     }
@@ -348,13 +350,13 @@ impl ControlServer {
         }
     }
 
-    /// Answers those that wait for the end of a reload.
-    pub(super) fn answer_reload(&mut self, outcome: Result<String, String>) {
+    /// Answers those that wait for this, a reload or a refork.
+    pub(super) fn answer_all(&mut self, waiting: Waits, outcome: Result<String, String>) {
         let answer = match outcome {
             Ok(text) => Answer::done(text),
             Err(text) => Answer::failed(text),
         };
-        for token in self.waiting(|waits| waits == Waits::Reload) {
+        for token in self.waiting(|waits| waits == waiting) {
             self.answer(token, &answer);
         }
     }

@@ -310,7 +310,8 @@ impl Driver<'_> {
             Some(Ok(request)) => request,
         };
         let has_stacks = |pid| self.hands.children.stack_dump(pid).is_some();
-        match decide(&request, &self.core.brain, has_stacks) {
+        let served = |cell| self.hands.memory.counts(cell).requests;
+        match decide(&request, &self.core.brain, has_stacks, served) {
             Decision::Status => {
                 let status = Some(self.hands.view(self.core.context()).status());
                 let answer = Answer {
@@ -330,6 +331,14 @@ impl Driver<'_> {
                 self.wait_for(token, Waits::Reload);
                 self.hands.reload.outcome = None;
                 self.hands.queue.push_back(Event::Ordered(Order::Reload));
+            }
+            Decision::ReforkAndWait(id) => {
+                log::info(format_args!("Control: refork"));
+                self.wait_for(token, Waits::Refork);
+                self.hands.refork = None;
+                self.hands
+                    .queue
+                    .push_back(Event::Ordered(Order::Refork(id)));
             }
             Decision::DumpStacks(pid) => {
                 self.hands.children.request_stacks(pid);
@@ -375,8 +384,13 @@ impl Driver<'_> {
             let outcome = self.hands.reload.outcome.clone();
             let outcome = outcome.or_else(|| is_stopping.then(|| Err("rcorn is stopping".into())));
             if let Some(outcome) = outcome {
-                control.answer_reload(outcome);
+                control.answer_all(Waits::Reload, outcome);
             }
+        }
+        let refork = self.hands.refork.clone();
+        let refork = refork.or_else(|| is_stopping.then(|| Err("rcorn is stopping".into())));
+        if let Some(outcome) = refork {
+            control.answer_all(Waits::Refork, outcome);
         }
     }
 

@@ -8,8 +8,8 @@ use std::os::fd::RawFd;
 use mio::{Registry, Token};
 
 use rcorn_arbiter::{
-    Action, Arbiter, CellIndex, Event, Exit, Generation, Note, Outcome, Pid, ReloadNote, StopNote,
-    UpgradeNote, WorkerId, WorkerNote,
+    Action, Arbiter, Ask, CellIndex, Event, Exit, Generation, Note, Outcome, Pid, ReforkNote,
+    ReloadNote, StopNote, UpgradeNote, WorkerId, WorkerNote,
 };
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
@@ -62,6 +62,8 @@ pub(super) struct Hands<'a> {
     pub(super) sockets: Sockets,
     pub(super) settings: Settings,
     pub(super) reload: ReloadTransaction<'a>,
+    /// How far the last refork has come, once it is decided.
+    pub(super) refork: Option<Result<String, String>>,
     /// The arbiter that started us beside itself, while it lives.
     pub(super) predecessor: Option<Predecessor>,
     /// A successor that will take our place, while it is checked.
@@ -102,7 +104,14 @@ impl<'a> Hands<'a> {
                 self.fork(context, id, cell, generation, true);
             }
             Action::Promote(id, generation, pid) => self.children.promote(id, generation, pid),
-            Action::Ask(pid, ask) => self.children.ask(pid, ask),
+            Action::Ask(pid, ask) => {
+                if ask == Ask::BecomeTemplate
+                    && let Some(id) = self.children.worker(pid)
+                {
+                    self.memory.set_candidate(id);
+                }
+                self.children.ask(pid, ask);
+            }
             Action::PostMortem(_, cell, pid) => {
                 let stacks = self.children.stacks_of(pid);
                 report_hung(pid, cell, self.memory.scoreboard(), &stacks);
@@ -182,6 +191,11 @@ impl<'a> Hands<'a> {
             ) => {
                 self.reload.outcome = Some(Err(note.to_string()));
             }
+            Note::Refork(ReforkNote::Begun(_)) => self.refork = None,
+            Note::Refork(ReforkNote::Promoted(_) | ReforkNote::Done) => {
+                self.refork = Some(Ok(note.to_string()));
+            }
+            Note::Refork(ReforkNote::Refused(_)) => self.refork = Some(Err(note.to_string())),
             Note::Upgrade(UpgradeNote::Ended(_)) => self.manager.main_again(),
             Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(context),
             _ => {}
@@ -464,6 +478,7 @@ impl<'a> Hands<'a> {
             memory: &self.memory,
             import: &self.children.import,
             last_reload: self.reload.outcome.as_ref(),
+            refork: self.refork.as_ref(),
             now: clock::now(),
         }
     }

@@ -196,6 +196,8 @@ pub(super) fn translate(
             let events = vec![Event::Forked(id, pid), Event::NotPromoted(id)];
             return registered(id, pid, events, None, children);
         }
+        Report::NotReforked { id, found, .. } => Event::NotReforked(WorkerId(id), found.join("; ")),
+        Report::WantsRefork { id } => Event::WantsRefork(WorkerId(id)),
         Report::ForkFailed { id, reason } => {
             children.acknowledge(WorkerId(id));
             Event::ForkFailed(WorkerId(id), reason)

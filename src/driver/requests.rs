@@ -1,7 +1,7 @@
 //! The meaning of a request on the control socket: a decision without side effects, which the loop
 //! carries out.
 
-use rcorn_arbiter::{Arbiter, Order, Phase, Pid, WorkerId};
+use rcorn_arbiter::{Arbiter, CellIndex, Order, Phase, Pid, WorkerId};
 use rcorn_control::{Request, Scale};
 
 /// The highest number of workers that can be ordered.
@@ -18,15 +18,19 @@ pub(super) enum Decision {
     Order(Order, String),
     /// Order a reload, and answer when it is over.
     ReloadAndWait,
+    /// Order that this worker becomes the template, and answer when it has, or does not.
+    ReforkAndWait(WorkerId),
     /// Ask this process for its stacks, and answer with them.
     DumpStacks(Pid),
 }
 
-/// Decides. `has_stacks`: whether a process of this pid can dump its stacks.
+/// Decides. `has_stacks`: whether a process of this pid can dump its stacks; `served`: how many
+/// requests the worker with this cell has served.
 pub(super) fn decide(
     request: &Request,
     arbiter: &Arbiter,
     has_stacks: impl Fn(Pid) -> bool,
+    served: impl Fn(CellIndex) -> u64,
 ) -> Decision {
     let refuse = |text: &str| Decision::Refuse(text.to_owned());
     let order = |order, text: &str| Decision::Order(order, text.to_owned());
@@ -36,6 +40,11 @@ pub(super) fn decide(
         Request::Reopen => return order(Order::Reopen, "log files are opened again"),
         Request::Stop { quick: true } => return order(Order::Quit, "quick stop ordered"),
         Request::Stop { quick: false } => return order(Order::Stop, "stop ordered"),
+        Request::Refork => match (arbiter.refork_obstacle(), warmest(arbiter, served)) {
+            (Some(reason), _) => refuse(reason),
+            (None, None) => refuse("no worker serves"),
+            (None, Some(id)) => Decision::ReforkAndWait(id),
+        },
         Request::Reload { wait: true } => Decision::ReloadAndWait,
         Request::Reload { wait: false } => order(Order::Reload, "reload ordered"),
         Request::Upgrade if arbiter.upgrade().is_some() => {
@@ -67,12 +76,25 @@ pub(super) fn decide(
             None => refuse(&format!("there is no worker with the id or pid {number}")),
         },
     };
-    let is_order = matches!(decision, Decision::Order(..) | Decision::ReloadAndWait);
+    let is_order = matches!(
+        decision,
+        Decision::Order(..) | Decision::ReloadAndWait | Decision::ReforkAndWait(_)
+    );
     if is_order && arbiter.phase() != Phase::Running {
         refuse("rcorn is stopping")
     } else {
         decision
     }
+}
+
+/// The worker of the generation in force that has served most requests.
+fn warmest(arbiter: &Arbiter, served: impl Fn(CellIndex) -> u64) -> Option<WorkerId> {
+    let workers = arbiter.workers().iter();
+    let able = workers.filter(|(_, worker)| {
+        worker.stage.is_serving() && worker.generation == arbiter.generation()
+    });
+    able.max_by_key(|(_, worker)| served(worker.cell))
+        .map(|(id, _)| id)
 }
 
 /// A worker by its id, else by its pid.
@@ -114,7 +136,7 @@ mod tests {
     }
 
     fn ask(request: &Request, arbiter: &Arbiter) -> Decision {
-        decide(request, arbiter, |pid| pid == Pid(7))
+        decide(request, arbiter, |pid| pid == Pid(7), |_cell| 0)
     }
 
     #[test]

@@ -40,6 +40,8 @@ struct SavedTemplate {
     /// For a worker that was promoted it may arrive later.
     #[serde(rename = "testimony")]
     stack_dump: Option<RawFd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    served_as: Option<WorkerId>,
 }
 
 impl SavedTemplate {
@@ -49,6 +51,7 @@ impl SavedTemplate {
             commands: template.commands.as_ref().map(AsRawFd::as_raw_fd),
             pending_forks: template.pending_forks.clone(),
             stack_dump: template.stack_dump.as_ref().map(AsRawFd::as_raw_fd),
+            served_as: template.served_as,
         }
     }
 
@@ -58,6 +61,7 @@ impl SavedTemplate {
             commands: self.commands.map(take_over).transpose()?,
             pending_forks: self.pending_forks,
             stack_dump: self.stack_dump.map(take_over).transpose()?,
+            served_as: self.served_as,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rcorn_arbiter::CellIndex;
+use rcorn_arbiter::{CellIndex, WorkerId};
 use rcorn_log as log;
 use rcorn_scoreboard::{Counts, Scoreboard, Slots, StopMode, Totals};
 
@@ -120,6 +120,11 @@ impl SharedMemory {
     /// Tells the workers how to stop.
     pub(super) fn stop(&self, mode: StopMode) {
         self.scoreboard.shared().stop(mode);
+    }
+
+    /// Marks the worker that is to become the template.
+    pub(super) fn set_candidate(&self, id: WorkerId) {
+        self.scoreboard.shared().set_candidate(id.0);
     }
 
     /// Makes the cell of a worker that has ended ready for another, and adds its counts to the

@@ -232,6 +232,7 @@ fn assemble(
             settings,
             reload: ReloadTransaction::new(read_sources),
             predecessor: predecessor.map(Predecessor::new),
+            refork: None,
             successor: None,
             origin,
             owner,

@@ -20,6 +20,7 @@ pub(super) struct View<'a> {
     pub(super) memory: &'a SharedMemory,
     pub(super) import: &'a ImportSharing,
     pub(super) last_reload: Option<&'a Result<String, String>>,
+    pub(super) refork: Option<&'a Result<String, String>>,
     pub(super) now: Monotonic,
 }
 
@@ -27,9 +28,14 @@ impl View<'_> {
     /// Makes it.
     pub(super) fn status(&self) -> Status {
         let app = self.settings.wsgi_app.as_ref();
-        let last_reload = self.last_reload.map(|outcome| match outcome {
+        let text = |outcome: &Result<String, String>| match outcome {
             Ok(text) | Err(text) => text.clone(),
-        });
+        };
+        let last_reload = self.last_reload.map(text);
+        let refork = match self.arbiter.refork_candidate() {
+            Some(WorkerId(id)) => Some(format!("Worker {id} is to become the template.")),
+            None => self.refork.map(text),
+        };
         let templates = self
             .arbiter
             .templates()
@@ -52,6 +58,7 @@ impl View<'_> {
             listeners: self.sockets.shown(self.settings),
             preload: self.preload(),
             last_reload,
+            refork,
             upgrade: self.arbiter.upgrade().map(|pid| pid.0),
             counts: self.memory.totals().with_living(living),
             templates: templates.collect(),

@@ -6,10 +6,12 @@
 //! - `path` tells what the system finds under a name.
 //! - `trace` finds out whose code did it, `places` whose code a file is.
 //! - `known` lists what libraries do that does no harm, with the reasons.
+//! - `baseline` judges a worker that has served, of which nothing was watched.
 //! - `process` compares the process before and after.
 #![forbid(unsafe_code)]
 
 mod audit;
+mod baseline;
 mod deed;
 mod functions;
 mod interpreter;
@@ -35,6 +37,7 @@ use rcorn_settings::Settings;
 use process::Snapshot;
 use recorder::Recorder;
 
+pub use baseline::Baseline;
 pub use interpreter::is_loaded;
 pub use verdict::{Finding, Place, Verdict};
 
@@ -76,7 +79,7 @@ impl ImportWatch {
         if let Some(Err(error)) = observation.map(Observation::end) {
             recorder.cannot_watch(&error);
         }
-        let left = before.and_then(|before| before.compare(py, recorder.places()));
+        let left = before.and_then(|before| before.compare(py, recorder.places(), &[]));
         let left = left
             .inspect_err(|error| recorder.cannot_watch(error))
             .unwrap_or_default();

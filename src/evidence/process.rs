@@ -82,13 +82,26 @@ impl Snapshot {
         })
     }
 
-    /// What there is now that was not there before.
+    /// Forgets what a fork of this process does not have: threads, children, timers.
+    pub(crate) fn keep_what_forks_inherit(&mut self) {
+        self.threads = 1;
+        self.children.clear();
+        self.timers = 0;
+    }
+
+    /// What there is now that was not there before; `own`: descriptors that do not count.
     ///
     /// # Errors
     ///
     /// As [`Self::take`].
-    pub(crate) fn compare(&self, py: Python<'_>, places: &Places) -> io::Result<Vec<Leftover>> {
-        let now = Self::take(py)?;
+    pub(crate) fn compare(
+        &self,
+        py: Python<'_>,
+        places: &Places,
+        own: &[RawFd],
+    ) -> io::Result<Vec<Leftover>> {
+        let mut now = Self::take(py)?;
+        now.descriptors.retain(|number, _| !own.contains(number));
         let mut found = self.new_descriptors(&now);
         if now.locks > self.locks {
             found.push(left(Kind::Lock, "left a lock on a file"));

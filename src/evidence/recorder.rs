@@ -38,7 +38,7 @@ pub(crate) struct Recorder {
 
 /// Modules that make random generators when they are imported, or that have their own, which Python
 /// does not see.
-const GENERATORS: [&str; 6] = [
+pub(crate) const GENERATORS: [&str; 6] = [
     "numpy.random.mtrand",
     "torch",
     "tensorflow",

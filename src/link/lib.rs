@@ -231,6 +231,16 @@ pub enum Report {
         /// What was found, one line each.
         found: Vec<String>,
     },
+    /// A worker that has left to become the template stays none: what it has served must not be
+    /// shared. It exits after this.
+    NotReforked {
+        /// The worker's id.
+        id: u64,
+        /// Its pid.
+        pid: i32,
+        /// What was found, one line each.
+        found: Vec<String>,
+    },
     /// The worker accepts requests.
     Ready {
         /// The worker's id.
@@ -260,6 +270,11 @@ pub enum Report {
         id: u64,
         /// Its memory in KiB, when that is the reason.
         memory: Option<u64>,
+    },
+    /// The worker has served `refork` requests: it could become the template.
+    WantsRefork {
+        /// The worker's id.
+        id: u64,
     },
 }
 
@@ -332,7 +347,7 @@ impl Report {
                 cut(&mut failure.summary, limit);
             }
             Self::ForkFailed { reason, .. } => cut(reason, limit),
-            Self::NotPromoted { found, .. } => {
+            Self::NotPromoted { found, .. } | Self::NotReforked { found, .. } => {
                 found.truncate(MAX_FINDINGS);
                 let each = limit.div_euclid(MAX_FINDINGS);
                 for finding in found {
@@ -344,7 +359,8 @@ impl Report {
             | Self::Promoted { .. }
             | Self::Ready { .. }
             | Self::Imported { .. }
-            | Self::WantsRetirement { .. } => {}
+            | Self::WantsRetirement { .. }
+            | Self::WantsRefork { .. } => {}
         }
     }
 }
@@ -411,6 +427,9 @@ mod tests {
             // Since promotion.
             r#"{"Promoted":{"id":7,"pid":4711}}"#,
             r#"{"NotPromoted":{"id":7,"pid":4711,"found":["a thread is left by the import"]}}"#,
+            // Since refork.
+            r#"{"NotReforked":{"id":7,"pid":4711,"found":["serving left a thread"]}}"#,
+            r#"{"WantsRefork":{"id":7}}"#,
         ];
         for text in reports {
             let report: Report = serde_json::from_str(text).unwrap();

@@ -26,6 +26,9 @@ pub struct Shared {
     pub(crate) cells: AtomicU32,
     /// How many counters each cell has, after the cells.
     pub(crate) counters: AtomicU32,
+    /// The id of the worker that is to become the template when it leaves; 0: none was asked to.
+    /// Workers of builds that do not know this leave.
+    candidate: AtomicU64,
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
@@ -52,6 +55,17 @@ impl Shared {
     /// Sets how many workers are wanted; returns the previous number.
     pub fn set_wanted(&self, wanted: u32) -> u32 {
         self.wanted.swap(wanted, Ordering::AcqRel)
+    }
+
+    /// Whether this worker is to become the template when it is told to leave.
+    #[must_use]
+    pub fn is_candidate(&self, worker: u64) -> bool {
+        self.candidate.load(Ordering::Acquire) == worker
+    }
+
+    /// Sets which worker is to become the template. Never taken back: no other worker has its id.
+    pub fn set_candidate(&self, worker: u64) {
+        self.candidate.store(worker, Ordering::Release);
     }
 
     /// How workers have to leave; `None` while the arbiter does not stop.
@@ -336,6 +350,7 @@ const _: () = {
     use std::mem::offset_of;
     assert!(size_of::<Shared>() == 128);
     assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
+    assert!(offset_of!(Shared, candidate) == 16);
     assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
     assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);
     assert!(offset_of!(Cell, awake_since) == 16 && offset_of!(Cell, waits) == 24);

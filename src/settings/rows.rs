@@ -149,6 +149,15 @@ settings! {
     /// Replace a worker after it has run this long; 0 disables the limit.
     max_worker_age: Seconds = Seconds::new(0) => Workers, Reload, flag "max-worker-age";
 
+    /// Once a worker has served this many requests, make it the template, and replace the other
+    /// workers by forks of it; 0 never does. `rcorn ctl refork` does it at once.
+    ///
+    /// What requests have loaded and cached is then shared by all workers. It happens once after
+    /// each import of the app, and only if the app is shared (`preload_app`) and serving has left
+    /// nothing in the worker that must not be: connections, threads, locks and the like. See the
+    /// guide "What workers share".
+    refork: u64 = 0 => Workers, Reload, flag "refork";
+
     /// Whether a worker that is to be replaced leaves before its replacement is ready.
     ///
     /// It matters to `max_requests`, `max_worker_memory` and `max_worker_age`. `always` is

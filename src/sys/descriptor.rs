@@ -26,6 +26,8 @@ enum Known {
     Unowned,
     /// It is not close-on-exec and has an owner: the next exec is to inherit it.
     Owned,
+    /// It came through the exec, and stays open as long as this process lives.
+    Kept,
 }
 
 /// Held for a few system calls. The thread that forks the worker does not hold it then.
@@ -72,7 +74,7 @@ fn claim_in(known: &mut BTreeMap<RawFd, Known>, fd: RawFd) -> io::Result<()> {
     let flags = get_flags(fd)?;
     match known.get(&fd) {
         Some(Known::Unowned) => return Ok(()),
-        Some(Known::Owned) => return Err(in_use(fd)),
+        Some(Known::Owned | Known::Kept) => return Err(in_use(fd)),
         None if fd <= libc::STDERR_FILENO || flags.contains(FdFlag::FD_CLOEXEC) => {
             return Err(in_use(fd));
         }
@@ -103,15 +105,18 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Keeps a descriptor that came through the exec open for the rest of this process's life, for code
-/// that knows it by its number.
+/// that knows it by its number. May be repeated: nobody closes it, also in a process that was
+/// forked from one that kept it.
 ///
 /// # Errors
 ///
 /// Those of [`adopt`].
 pub fn keep_open(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
     let mut known = known();
-    claim_in(&mut known, fd)?;
-    known.remove(&fd);
+    if known.get(&fd) != Some(&Known::Kept) {
+        claim_in(&mut known, fd)?;
+        known.insert(fd, Known::Kept);
+    }
     // SAFETY: it is open, and nobody owns it or can come to own it: as for `adopt`.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }

@@ -16,6 +16,7 @@
 )]
 
 use std::io;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
@@ -53,6 +54,12 @@ pub(crate) fn require_one_thread(for_what: &str) -> io::Result<()> {
     }
 }
 
+/// [`mark_forks`] is in force.
+static MARKS: AtomicBool = AtomicBool::new(false);
+
+/// The handlers stand: they stay as long as the process and all that are forked from it.
+static HANDLERS: Once = Once::new();
+
 /// This process was forked by the app of a worker.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
@@ -61,30 +68,45 @@ static HAS_FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Runs before any fork: one store into an atomic.
 extern "C" fn note_fork() {
-    HAS_FORKED.store(true, Ordering::Relaxed);
+    if MARKS.load(Ordering::Relaxed) {
+        HAS_FORKED.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs in the child of any fork, before anything else of it: atomics and close(2).
 extern "C" fn mark_child() {
-    FORKED.store(true, Ordering::Relaxed);
-    private::close_all();
+    if MARKS.load(Ordering::Relaxed) {
+        FORKED.store(true, Ordering::Relaxed);
+        private::close_all();
+    }
 }
 
 /// From now on each process that this one forks knows it ([`is_forked_child`]) and has none of the
 /// private descriptors ([`private`]), whoever forks it: glibc's fork(3) calls the handlers, and
-/// Python's `os.fork`, multiprocessing and C code call that.
+/// Python's `os.fork`, multiprocessing and C code call that. Until [`unmark_forks`].
 ///
 /// # Errors
 ///
 /// That of `pthread_atfork(3)`: no memory.
 pub fn mark_forks() -> io::Result<()> {
-    // SAFETY: the handlers are async-signal-safe; this library is never unloaded.
-    let errno = unsafe { libc::pthread_atfork(Some(note_fork), None, Some(mark_child)) };
-    if errno == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(errno))
+    let mut errno = 0;
+    HANDLERS.call_once(|| {
+        // SAFETY: the handlers are async-signal-safe; this library is never unloaded.
+        errno = unsafe { libc::pthread_atfork(Some(note_fork), None, Some(mark_child)) };
+    });
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno));
     }
+    HAS_FORKED.store(false, Ordering::Relaxed);
+    MARKS.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Processes that this one forks from now on are its equals, and nothing is private any more: the
+/// process is no worker, but forks workers.
+pub fn unmark_forks() {
+    MARKS.store(false, Ordering::Relaxed);
+    private::forget_all();
 }
 
 /// Whether this process has forked since [`mark_forks`]: a child may have copies of descriptors

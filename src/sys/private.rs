@@ -62,6 +62,14 @@ fn place(number: RawFd) -> Option<(&'static AtomicU64, u64, usize)> {
     Some((word, 1 << (number % BITS), index))
 }
 
+/// No descriptor is private any more.
+pub(crate) fn forget_all() {
+    let words = WORDS.load(Ordering::Relaxed);
+    for word in PRIVATE.iter().take(words) {
+        word.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Closes the private descriptors, in a child just forked. Async-signal-safe: atomics and close(2).
 pub(crate) fn close_all() {
     let words = WORDS.load(Ordering::Relaxed);

@@ -16,13 +16,15 @@
 #![expect(unsafe_code, reason = "sigaction, and handlers that run at any moment")]
 
 use std::ffi::c_int;
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use signal_hook::SigId;
 
 /// A signal as kill(2) counts it.
 #[must_use]
@@ -87,8 +89,8 @@ unsafe impl AsyncSignalSafe for SendByte {
 pub struct WhenOrphaned {
     /// The parent as it was.
     pub parent: i32,
-    /// Shared with their users: as long as the handler stands, their numbers mean nothing else.
-    pub sockets: Vec<Arc<OwnedFd>>,
+    /// Open to the end of the process, so their numbers mean nothing else.
+    pub sockets: Vec<BorrowedFd<'static>>,
     /// Something harmless.
     pub null: OwnedFd,
 }
@@ -156,8 +158,34 @@ pub fn handle(signal: c_int, action: impl AsyncSignalSafe) -> io::Result<()> {
     // SAFETY: getpid, the action (by its type) and the emulation (sigaction, raise) are
     // async-signal-safe. signal-hook refuses the signals of faults, after whose handler nothing
     // may go on.
-    unsafe { signal_hook::low_level::register(signal, guarded) }?;
+    let id = unsafe { signal_hook::low_level::register(signal, guarded) }?;
+    registered().push(id);
+    // It installs its handler once for each signal: not again in a process that was forked from one
+    // that has removed it.
+    let now = current(signal)?;
+    let hook = HOOK.get_or_init(|| Raw(now));
+    if hook.0.sa_sigaction != now.sa_sigaction {
+        install(signal, &hook.0)?;
+    }
     Ok(())
+}
+
+/// The actions that this process has registered.
+static REGISTERED: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
+
+/// How signal-hook's handler is installed, as soon as it once was.
+static HOOK: OnceLock<Raw> = OnceLock::new();
+
+fn registered() -> MutexGuard<'static, Vec<SigId>> {
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops all actions of [`handle`]. What is in force for their signals is still the handler that
+/// called them: to be replaced by what was there before ([`Disposition::restore`]).
+pub fn drop_actions() {
+    for id in std::mem::take(&mut *registered()) {
+        signal_hook::low_level::unregister(id);
+    }
 }
 
 /// What is in force for a signal. One that is pending stays so: the disposition is read without a
@@ -246,9 +274,14 @@ fn change_flags(signal: Signal, more: c_int) -> io::Result<()> {
     let mut action = current(number)?;
     action.sa_flags &= !libc::SA_RESTART;
     action.sa_flags |= more;
-    // SAFETY: the action is the one that was in force, with other flags that do not change what
-    // the handler is given.
-    let done = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+    install(number, &action)
+}
+
+/// Puts an action into force that was in force in this process, or in one that it was forked from,
+/// perhaps with other flags that do not change what its handler is given.
+fn install(number: c_int, action: &libc::sigaction) -> io::Result<()> {
+    // SAFETY: the handler is code of this process, which was installed for a signal before.
+    let done = unsafe { libc::sigaction(number, action, std::ptr::null_mut()) };
     if done < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -349,7 +382,18 @@ pub fn reset(signal: Signal) -> io::Result<()> {
 
 /// What a process does about a signal: its handler, mask and flags, as sigaction(2) gave them.
 #[derive(Clone, Copy, Debug)]
-pub struct Disposition(SigAction);
+pub struct Disposition(Raw);
+
+/// [`libc::sigaction`], which cannot be shown.
+#[derive(Clone, Copy)]
+struct Raw(libc::sigaction);
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(action) = self;
+        write!(f, "{:#x}, {:#x}", action.sa_sigaction, action.sa_flags)
+    }
+}
 
 /// Gives a signal its default action back and tells what it had before, to be put back by
 /// [`Disposition::restore`].
@@ -358,13 +402,29 @@ pub struct Disposition(SigAction);
 ///
 /// Those of sigaction(2).
 pub fn replace_by_default(signal: Signal) -> io::Result<Disposition> {
+    let before = Disposition::of(signal)?;
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: SIG_DFL runs no code of ours.
-    let before = unsafe { sigaction(signal, &default) }?;
-    Ok(Disposition(before))
+    unsafe { sigaction(signal, &default) }?;
+    Ok(before)
 }
 
 impl Disposition {
+    /// What is in force in this process.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2).
+    pub fn of(signal: Signal) -> io::Result<Self> {
+        current(number(signal)).map(|action| Self(Raw(action)))
+    }
+
+    /// The part that can be compared.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        effect(&self.0.0)
+    }
+
     /// Puts it back: in the process that it was taken from, or in a fork of it, which has the same
     /// code.
     ///
@@ -372,9 +432,7 @@ impl Disposition {
     ///
     /// Those of sigaction(2).
     pub fn restore(&self, signal: Signal) -> io::Result<()> {
-        // SAFETY: the handler was in force in this process or in the one that it was forked from.
-        unsafe { sigaction(signal, &self.0) }?;
-        Ok(())
+        install(number(signal), &self.0.0)
     }
 }
 
@@ -388,17 +446,12 @@ const SA_RESTORER: c_int = 0x0400_0000;
 /// What this process does about each signal, real-time signals among them.
 #[must_use]
 pub fn effects() -> Vec<(c_int, Effect)> {
-    let ask = |number: c_int| {
-        // SAFETY: sigaction is plain data for which all zeroes is a valid value.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: a null new action only asks; the old one is written to a live local.
-        let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-        (asked == 0).then_some((
-            number,
-            (action.sa_sigaction, action.sa_flags & !SA_RESTORER),
-        ))
-    };
+    let ask = |number: c_int| Some((number, effect(&current(number).ok()?)));
     (1..=libc::SIGRTMAX()).filter_map(ask).collect()
+}
+
+fn effect(action: &libc::sigaction) -> Effect {
+    (action.sa_sigaction, action.sa_flags & !SA_RESTORER)
 }
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
@@ -443,10 +496,10 @@ mod tests {
         for (parent, is_closed) in [(nix::unistd::getppid().as_raw(), false), (-1, true)] {
             let (one, mut other) = UnixStream::pair().unwrap();
             other.set_nonblocking(true).unwrap();
-            let socket = Arc::new(OwnedFd::from(one));
+            let socket: &'static OwnedFd = Box::leak(Box::new(one.into()));
             let action = WhenOrphaned {
                 parent,
-                sockets: vec![Arc::clone(&socket)],
+                sockets: vec![socket.as_fd()],
                 null: File::open("/dev/null").unwrap().into(),
             };
             action.run();

@@ -32,6 +32,11 @@ impl AppState {
         Ok(state)
     }
 
+    /// Whether orphans of the app are its processes'.
+    pub(super) fn is_subreaper(&self) -> bool {
+        self.is_subreaper
+    }
+
     /// Restores them in this process, a worker.
     pub(super) fn give_back(&self) -> io::Result<()> {
         self.sigchld.restore(Signal::SIGCHLD)?;

@@ -54,7 +54,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     name_process(start);
     let generation = start.generation;
     report(reports.as_fd(), &Report::TemplateReady { generation })?;
-    let template = Template::new(start, app_state, scoreboard, reports, app, hooks);
+    let template = Template::new(py, start, app_state, scoreboard, reports, app, hooks);
     Ok(serve(py, template, commands))
 }
 

@@ -66,8 +66,7 @@ impl<'py> WatchedImport<'py> {
     /// Those of Python's module `gc`.
     pub(super) fn share(self, py: Python<'py>) -> Result<Py<PyAny>, Failure> {
         self.gc.resume().map_err(host_failure)?;
-        freeze(py).map_err(host_failure)?;
-        trim_heap();
+        ready_for_forks(py)?;
         Ok(self.app.unbind())
     }
 
@@ -80,6 +79,17 @@ impl<'py> WatchedImport<'py> {
         self.gc.resume().map_err(host_failure)?;
         Ok(self.app.unbind())
     }
+}
+
+/// Gives the memory of this process the form in which forks share the most of it.
+///
+/// # Errors
+///
+/// Those of Python's module `gc`.
+pub(super) fn ready_for_forks(py: Python<'_>) -> Result<(), Failure> {
+    freeze(py).map_err(host_failure)?;
+    trim_heap();
+    Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -15,6 +15,7 @@ mod identity;
 mod import;
 mod leftover_children;
 mod promotion;
+mod refork;
 mod serve;
 mod template;
 

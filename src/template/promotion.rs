@@ -2,44 +2,52 @@
 //! If not, it continues as the worker that it was forked as, so the import is not wasted.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
-use rcorn_app::loggers;
-use rcorn_link::{Report, report, report_with};
+use rcorn_link::{Failure, Report, report};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
 use rcorn_python::stack_dump;
 use rcorn_sys::fork::count_threads;
 use rcorn_sys::procfs::children;
-use rcorn_sys::signal::was_swallowed;
 use rcorn_worker::adoption;
 use rcorn_worker::orders::{ignore_in_template, install_import_handlers};
 
 use super::app_state::AppState;
 use super::close_fds_in_children;
 use super::import::WatchedImport;
-use super::template::{Newborn, Template, name_process};
+use super::template::{Newborn, Template};
 
 /// Hooks that gunicorn calls before the import of the app, once for each worker. With one import
 /// for all workers they would run at another time, or once too often.
 const HOOKS_BEFORE_IMPORT: [&str; 2] = ["pre_fork", "post_fork"];
 
-/// What the process has become.
+/// A worker whose import is its own.
+pub(super) struct Unshared<'a> {
+    /// What forked it.
+    pub(super) template: Template<'a>,
+    /// What it was forked as.
+    pub(super) newborn: Newborn,
+    /// The app, if it was imported.
+    pub(super) app: Result<Option<Py<PyAny>>, Failure>,
+}
+
+/// What the process is to be.
 pub(super) enum Promotion<'a> {
     /// It is a template now, and takes orders from this socket.
     Promoted(Box<Template<'a>>, OwnedFd),
-    /// It was a worker, or failed; it ends with this code.
-    Ended(i32),
+    /// A worker.
+    Worker(Box<Unshared<'a>>),
+    /// Nothing: the arbiter is gone.
+    Orphan,
 }
 
-/// Imports the app, and becomes the template of this generation, or a worker.
+/// Imports the app, and decides: the template of this generation, or a worker.
 pub(super) fn promote<'a>(
     py: Python<'_>,
     template: Template<'a>,
@@ -47,16 +55,12 @@ pub(super) fn promote<'a>(
 ) -> io::Result<Promotion<'a>> {
     // The arbiter takes no report from a process that is not its child yet.
     if !adoption::wait(template.start.arbiter)? {
-        return Ok(Promotion::Ended(0));
+        return Ok(Promotion::Orphan);
     }
     if !newborn.against.is_empty() {
         // This is known before the import, so the others need not wait for it.
         tell_not_promoted(&template, &newborn, newborn.against.clone())?;
-        return Ok(Promotion::Ended(template.become_worker(
-            py,
-            newborn,
-            Ok(None),
-        )));
+        return Ok(unshared(template, newborn, Ok(None)));
     }
     begin(py, &template, &newborn)?;
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
@@ -71,7 +75,19 @@ pub(super) fn promote<'a>(
         }
         Err(failure) => Err(failure),
     };
-    Ok(Promotion::Ended(template.become_worker(py, newborn, app)))
+    Ok(unshared(template, newborn, app))
+}
+
+fn unshared(
+    template: Template<'_>,
+    newborn: Newborn,
+    app: Result<Option<Py<PyAny>>, Failure>,
+) -> Promotion<'_> {
+    Promotion::Worker(Box::new(Unshared {
+        template,
+        newborn,
+        app,
+    }))
 }
 
 /// Prepares the process for the import, like a worker.
@@ -137,27 +153,9 @@ fn become_template<'a>(
     ignore_in_template()?;
     template.app_state = AppState::take()?;
     set_pdeathsig(Signal::SIGKILL)?;
-    if getppid().as_raw() != template.start.arbiter {
-        return Ok(Promotion::Ended(0));
-    }
-    if was_swallowed(Signal::SIGUSR1) {
-        log::reopen();
-        loggers::reopen_files(py);
-    }
-    name_process(template.start);
     template.app = Some(app);
-    template.stack_dump = Some(newborn.stack_dump);
-    let (commands, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
-    close_fds_in_children::begin(template.start, Some(commands.as_raw_fd()));
-    let promoted = Report::Promoted {
-        id: newborn.id,
-        pid: pid(),
-    };
-    report_with(template.reports.as_fd(), &promoted, Some(theirs.as_fd()))?;
-    Ok(Promotion::Promoted(Box::new(template), commands))
+    Ok(match template.take_place(py, newborn)? {
+        Some((template, commands)) => Promotion::Promoted(Box::new(template), commands),
+        None => Promotion::Orphan,
+    })
 }

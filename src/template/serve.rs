@@ -11,8 +11,10 @@ use rcorn_evidence::is_loaded;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES};
 use rcorn_log as log;
 use rcorn_settings::Preload;
+use rcorn_worker::WorkerEnd;
 
-use super::promotion::{Promotion, against_sharing, promote};
+use super::promotion::{Promotion, Unshared, against_sharing, promote};
+use super::refork::refork;
 use super::template::{Newborn, Template};
 
 /// Carries out orders until the arbiter closes the command socket; returns the exit code. In a
@@ -71,11 +73,11 @@ fn run_commands(
                     stack_dump,
                 };
                 match live(py, template, newborn) {
-                    Ok(Promotion::Promoted(promoted, socket)) => {
+                    Ok(Life::Template(promoted, socket)) => {
                         template = *promoted;
                         commands = socket;
                     }
-                    Ok(Promotion::Ended(code)) => return Ok(code),
+                    Ok(Life::Ended(code)) => return Ok(code),
                     Err(error) => {
                         log::critical(format_args!("the new worker cannot start: {error}"));
                         return Ok(1);
@@ -86,26 +88,51 @@ fn run_commands(
     }
 }
 
-/// Runs a process that was forked here, to its end.
-fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Result<Promotion<'a>> {
+/// What became of a process that was forked here.
+enum Life<'a> {
+    /// It is a template now, and takes orders from this socket.
+    Template(Box<Template<'a>>, OwnedFd),
+    /// It was a worker, or could not become anything; it ends with this code.
+    Ended(i32),
+}
+
+/// The life of a process that was forked here, until it is a template itself or ends.
+fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Result<Life<'a>> {
     if let Err(error) = template.app_state.give_back() {
         log::error(format_args!(
             "cannot restore what the app set at import: {error}"
         ));
     }
-    if newborn.promote && template.app.is_none() {
-        return promote(py, template, newborn);
+    let (template, newborn, app) = if newborn.promote && template.app.is_none() {
+        match promote(py, template, newborn)? {
+            Promotion::Promoted(template, commands) => {
+                return Ok(Life::Template(template, commands));
+            }
+            Promotion::Worker(worker) => {
+                let Unshared {
+                    template,
+                    newborn,
+                    app,
+                } = *worker;
+                (template, newborn, app)
+            }
+            Promotion::Orphan => return Ok(Life::Ended(0)),
+        }
+    } else {
+        let insisted = template.start.settings.preload_app == Preload::On;
+        if insisted && is_loaded(py, "numpy") {
+            reseed_numpy(py);
+        }
+        let app = template.app.as_ref().map(|app| app.clone_ref(py));
+        (template, newborn, Ok(app))
+    };
+    match template.become_worker(py, &newborn, app) {
+        WorkerEnd::Exit(code) => Ok(Life::Ended(code)),
+        WorkerEnd::Candidate { changed } => Ok(match refork(py, template, newborn, &changed)? {
+            Some((template, commands)) => Life::Template(Box::new(template), commands),
+            None => Life::Ended(0),
+        }),
     }
-    let insisted = template.start.settings.preload_app == Preload::On;
-    if insisted && is_loaded(py, "numpy") {
-        reseed_numpy(py);
-    }
-    let app = template.app.as_ref().map(|app| app.clone_ref(py));
-    Ok(Promotion::Ended(template.become_worker(
-        py,
-        newborn,
-        Ok(app),
-    )))
 }
 
 /// Waits for a command; `None`: there will be none.

@@ -2,21 +2,27 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::getppid;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
+use rcorn_app::loggers;
+use rcorn_evidence::Baseline;
 use rcorn_link::{Failure, Report, Start, report, report_with};
 use rcorn_log as log;
-use rcorn_python::fork::{Forked, fork_twice};
+use rcorn_python::fork::{Forked, fork_twice, pid};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
 use rcorn_sys::fork::count_threads;
+use rcorn_sys::signal::was_swallowed;
 use rcorn_worker::orders::{block, forget_orders_of_template, unblock};
-use rcorn_worker::{self as worker, WorkerSpec};
+use rcorn_worker::{self as worker, WorkerEnd, WorkerSpec};
 
 use super::app_state::AppState;
 use super::close_fds_in_children;
@@ -25,13 +31,17 @@ use super::close_fds_in_children;
 pub(super) struct Template<'a> {
     pub(super) start: &'a Start,
     pub(super) app_state: AppState,
-    pub(super) scoreboard: Scoreboard,
+    /// As long as the process.
+    pub(super) scoreboard: &'static Scoreboard,
     pub(super) reports: OwnedFd,
     /// The app, which workers that are forked from here need not import.
     pub(super) app: Option<Py<PyAny>>,
     pub(super) hooks: Option<Hooks>,
     /// The memfd into which this process dumps its stacks, if it was a worker before.
     pub(super) stack_dump: Option<OwnedFd>,
+    /// What a worker has from here, and a template that it becomes may have; `None` without the
+    /// app.
+    pub(super) baseline: Option<Baseline>,
     /// Whether the log has a warning about threads, of the import or of a fork.
     has_warned: Cell<bool>,
 }
@@ -60,6 +70,7 @@ enum Side {
 impl<'a> Template<'a> {
     /// A template that has not forked yet.
     pub(super) fn new(
+        py: Python<'_>,
         start: &'a Start,
         app_state: AppState,
         scoreboard: Scoreboard,
@@ -67,14 +78,16 @@ impl<'a> Template<'a> {
         app: Option<Py<PyAny>>,
         hooks: Option<Hooks>,
     ) -> Self {
+        let baseline = app.as_ref().map(|_app| Baseline::take(py));
         Self {
             start,
             app_state,
-            scoreboard,
+            scoreboard: Box::leak(Box::new(scoreboard)),
             reports,
             app,
             hooks,
             stack_dump: None,
+            baseline,
             has_warned: Cell::new(start.settings.preload_app == Preload::On),
         }
     }
@@ -143,15 +156,16 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// Serves; returns the exit code. `app`: `None` if the worker imports it.
+    /// Serves to the end of the worker. `app`: `None` if the worker is to import it.
     pub(super) fn become_worker(
-        self,
+        &self,
         py: Python<'_>,
-        newborn: Newborn,
+        newborn: &Newborn,
         app: Result<Option<Py<PyAny>>, Failure>,
-    ) -> i32 {
+    ) -> WorkerEnd {
         close_fds_in_children::end();
-        let hooks = self.hooks.map(|hooks| hooks.into_worker(py)).transpose();
+        let hooks = self.hooks.as_ref().map(|hooks| hooks.of_worker(py));
+        let hooks = hooks.transpose();
         let hooks = hooks.unwrap_or_else(|error| {
             log::error(format_args!("the hooks cannot be called: {error}"));
             None
@@ -161,16 +175,48 @@ impl<'a> Template<'a> {
             &WorkerSpec {
                 hooks,
                 start: self.start,
-                // It lives as long as the process.
-                scoreboard: Box::leak(Box::new(self.scoreboard)),
-                reports: self.reports,
+                scoreboard: self.scoreboard,
+                reports: self.reports.as_fd(),
                 id: newborn.id,
                 cell: newborn.cell,
-                stack_dump: newborn.stack_dump,
+                stack_dump: newborn.stack_dump.as_fd(),
                 probe: newborn.probe,
             },
             app,
         )
+    }
+
+    /// Tells the arbiter that this process, a worker until now, can be the template of its
+    /// generation, and readies it. With the template: the socket from which it takes orders.
+    /// `None`: the arbiter is gone.
+    pub(super) fn take_place(
+        mut self,
+        py: Python<'_>,
+        newborn: Newborn,
+    ) -> io::Result<Option<(Self, OwnedFd)>> {
+        if getppid().as_raw() != self.start.arbiter {
+            return Ok(None);
+        }
+        if was_swallowed(Signal::SIGUSR1) {
+            log::reopen();
+            loggers::reopen_files(py);
+        }
+        name_process(self.start);
+        self.stack_dump = Some(newborn.stack_dump);
+        let (commands, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        close_fds_in_children::begin(self.start, Some(commands.as_raw_fd()));
+        self.baseline = Some(Baseline::take(py));
+        let promoted = Report::Promoted {
+            id: newborn.id,
+            pid: pid(),
+        };
+        report_with(self.reports.as_fd(), &promoted, Some(theirs.as_fd()))?;
+        Ok(Some((self, commands)))
     }
 }
 

@@ -66,6 +66,11 @@ impl EventLoop<'_> {
         self.cell.set_connections(0);
     }
 
+    /// Whether the worker has left to become the template, and has nothing in hand.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.lifecycle.is_candidate() && self.connections.held() == 0
+    }
+
     /// One turn of the loop; `false` when it is time to leave.
     fn turn(&mut self, py: Python<'_>, events: &mut Events) -> io::Result<bool> {
         let is_leaving = self.lifecycle.leaving().is_some();

@@ -33,8 +33,9 @@ mod spec;
 mod uwsgi;
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::Signal;
 
 use pyo3::prelude::*;
 
@@ -47,7 +48,7 @@ use rcorn_python::call;
 use rcorn_python::fork::pid;
 use rcorn_python::streams::flush_standard_streams;
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::Metric;
+use rcorn_scoreboard::{Metric, Scoreboard};
 use rcorn_sys as sys;
 use rcorn_sys::private::keep_private;
 
@@ -56,12 +57,32 @@ use orders::{AbortOrder, Orders};
 
 pub use spec::WorkerSpec;
 
-/// Runs the worker to its end; returns its exit code. `app`: `None` if it is to be imported here; a
-/// failure if that was tried before.
-pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Result<Option<Py<PyAny>>, Failure>) -> i32 {
+/// What becomes of the process when its time as a worker is over.
+#[derive(Debug)]
+pub enum WorkerEnd {
+    /// It exits with this code.
+    Exit(i32),
+    /// It is to become the template. It holds no connection, and nothing that it had only as a
+    /// worker.
+    Candidate {
+        /// The signals whose effect the app has changed while it served.
+        changed: Vec<Signal>,
+    },
+}
+
+/// Runs the worker to its end. `app`: `None` if it is to be imported here; a failure if that was
+/// tried before.
+pub fn run(
+    py: Python<'_>,
+    spec: &WorkerSpec<'_>,
+    app: Result<Option<Py<PyAny>>, Failure>,
+) -> WorkerEnd {
     let code = match boot(py, spec, app) {
         Ok(mut event_loop) => {
             event_loop.run(py);
+            if event_loop.is_candidate() {
+                return become_candidate(py, spec, event_loop);
+            }
             let quits = event_loop.lifecycle.quits();
             if let Some(hooks) = spec.hooks.as_ref().filter(|_| quits) {
                 hooks.worker_int(py);
@@ -85,7 +106,45 @@ pub fn run(py: Python<'_>, spec: &WorkerSpec<'_>, app: Result<Option<Py<PyAny>>,
         hooks.worker_exit(py);
     }
     leave(py);
-    code
+    WorkerEnd::Exit(code)
+}
+
+/// Takes everything from the process that it had only as a worker.
+fn become_candidate(py: Python<'_>, spec: &WorkerSpec<'_>, event_loop: EventLoop<'_>) -> WorkerEnd {
+    let EventLoop { io, lifecycle, .. } = event_loop;
+    io.end();
+    drop(io);
+    // What it has opened for itself as a worker is closed here.
+    if let Some(hooks) = &spec.hooks {
+        hooks.worker_exit(py);
+    }
+    sys::fork::unmark_forks();
+    COUNTED.store(0, Ordering::Relaxed);
+    match lifecycle.into_orders().uninstall() {
+        Ok(changed) => WorkerEnd::Candidate { changed },
+        Err(error) => {
+            log::error(format_args!(
+                "the worker cannot become the template: {error}"
+            ));
+            leave(py);
+            WorkerEnd::Exit(0)
+        }
+    }
+}
+
+/// The cell in whose counters lost log records are counted, plus 1; 0: in none.
+static COUNTED: AtomicU32 = AtomicU32::new(0);
+
+/// Counts the log records that this process loses as those of its worker.
+fn count_lost(scoreboard: &'static Scoreboard, cell: u16) {
+    COUNTED.store(u32::from(cell).saturating_add(1), Ordering::Relaxed);
+    // Once in this process and in those that it was forked from: all have this scoreboard.
+    log::count_lost(move || {
+        let cell = COUNTED.load(Ordering::Relaxed).checked_sub(1);
+        if let Some(cell) = cell.and_then(|cell| u16::try_from(cell).ok()) {
+            scoreboard.counters(cell).count(Metric::LostLogRecords);
+        }
+    });
 }
 
 /// Reports the failure to the arbiter, if it is there; returns the exit code.
@@ -96,7 +155,7 @@ fn boot_failed(spec: &WorkerSpec<'_>, failure: Failure) -> i32 {
         pid: pid(),
         failure,
     };
-    report(spec.reports.as_fd(), &told).ok();
+    report(spec.reports, &told).ok();
     code
 }
 
@@ -144,7 +203,7 @@ fn boot<'a>(
     } else {
         // An import may take long, and start programs, which would inherit blocked signals.
         orders::install_import_handlers()?;
-        import(py, settings, spec.reports.as_fd()).map_err(BootError::Failed)?
+        import(py, settings, spec.reports).map_err(BootError::Failed)?
     };
     // After the import, because it may have installed handlers of its own.
     let listeners = setup::listeners(spec.start)?;
@@ -156,6 +215,7 @@ fn boot<'a>(
         None => app,
     };
     let mut event_loop = setup::event_loop(py, spec, app, orders, listeners)?;
+    event_loop.lifecycle.orders.note_effects()?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {
@@ -165,7 +225,7 @@ fn boot<'a>(
         id: spec.id,
         pid: pid(),
     };
-    report(spec.reports.as_fd(), &ready)?;
+    report(spec.reports, &ready)?;
     Ok(event_loop)
 }
 
@@ -176,13 +236,12 @@ fn register(py: Python<'_>, spec: &WorkerSpec<'_>) -> Result<(), BootError> {
     if let Some(cell) = spec.scoreboard.cell(spec.cell) {
         cell.register(spec.id, pid().cast_unsigned(), start.generation);
     }
-    let counters = spec.scoreboard.counters(spec.cell);
-    log::count_lost(move || counters.count(Metric::LostLogRecords));
+    count_lost(spec.scoreboard, spec.cell);
     let title = format!("rcorn: worker [{}]", start.settings.process_name());
     sys::process::set_title(&title);
     sys::fork::mark_forks()?;
     keep_private(&spec.reports);
-    stack_dump::register(py, spec.stack_dump.as_fd())?;
+    stack_dump::register(py, spec.stack_dump)?;
     log::info(format_args!("Booting worker with pid: {}", pid()));
     Ok(())
 }
@@ -195,8 +254,8 @@ fn take_orders(
     listeners: &[Listener],
 ) -> Result<Orders, BootError> {
     let sockets = listeners.iter().map(|listener| {
-        keep_private(&*listener.socket);
-        Arc::clone(&listener.socket)
+        keep_private(&listener.socket);
+        listener.socket
     });
     let sockets = sockets.collect();
     let abort = abort_order(py, spec)?;
@@ -230,7 +289,7 @@ fn abort_order<'py>(
 
 /// The visible part of an interpreter's end: threads are joined, exit handlers run, standard
 /// streams are flushed. The heap is not torn down, because the kernel frees it anyway.
-fn leave(py: Python<'_>) {
+pub fn leave(py: Python<'_>) {
     let warn = |error: &PyErr| {
         let text = traceback::format(py, error);
         log::warning(format_args!("while leaving: {text}"));

@@ -11,7 +11,7 @@ use rcorn_scoreboard::{Scoreboard, StopMode};
 use rcorn_types::Monotonic;
 
 use super::orders::Orders;
-use super::retirement::Retirement;
+use super::retirement::{Retirement, Wish};
 
 /// How long an idle connection is kept for a last request when the server stops. Otherwise a client
 /// that sends a request just then would find its connection closed.
@@ -67,6 +67,11 @@ impl<'a> Lifecycle<'a> {
             id,
             reports,
         }
+    }
+
+    /// The orders, of a worker whose life as one is over.
+    pub(super) fn into_orders(self) -> Orders {
+        self.orders
     }
 
     /// Why the worker leaves, once it does.
@@ -130,6 +135,13 @@ impl<'a> Lifecycle<'a> {
             && self.stop_mode() != Some(StopMode::AtOnce)
     }
 
+    /// Whether this worker leaves to become the template, and for no other reason.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.leaving == Some(Leaving::Retired)
+            && !self.quits()
+            && self.scoreboard.shared().is_candidate(self.id)
+    }
+
     /// Until when the accept queue is watched while the server stops.
     pub(super) fn watches_queue_until(&self) -> Option<Monotonic> {
         match self.leaving {
@@ -143,16 +155,20 @@ impl<'a> Lifecycle<'a> {
         self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL)
     }
 
-    /// Asks the arbiter for a replacement when it is time for one, once. The worker continues to
-    /// serve until it is ready.
+    /// Asks the arbiter for a replacement, or to become the template, when it is time for that;
+    /// each once. The worker continues to serve until it is told to leave.
     pub(super) fn retire_if_due(&mut self) {
-        let Some(reason) = self.retirement.take_reason() else {
+        let Some(reason) = self.retirement.take_wish() else {
             return;
         };
-        log::info(format_args!("{reason}"));
-        let wish = Report::WantsRetirement {
-            id: self.id,
-            memory: reason.memory_kib(),
+        let id = self.id;
+        let wish = match reason {
+            Wish::Refork => Report::WantsRefork { id },
+            Wish::Retirement(reason) => {
+                log::info(format_args!("{reason}"));
+                let memory = reason.memory_kib();
+                Report::WantsRetirement { id, memory }
+            }
         };
         if let Err(error) = report(self.reports, &wish) {
             log::error(format_args!(

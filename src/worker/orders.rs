@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,9 @@ use rcorn_log as log;
 use rcorn_python::{call, traceback};
 use rcorn_scoreboard::{Cell, WhenStuck};
 use rcorn_sys::private::{PrivateMark, keep_private};
-use rcorn_sys::signal::{self, AsyncSignalSafe, Owner, SendByte, SetFlag, WhenOrphaned};
+use rcorn_sys::signal::{
+    self, AsyncSignalSafe, Disposition, Effect, Owner, SendByte, SetFlag, WhenOrphaned,
+};
 use rcorn_wsgi::close_flag;
 
 /// Orders to the arbiter, which `pkill -HUP -f rcorn` sends to templates and workers, too.
@@ -125,6 +127,23 @@ fn ignore_arbiter_signals() -> io::Result<()> {
     ARBITER_SIGNALS.into_iter().try_for_each(signal::disregard)
 }
 
+/// What the signals do whose effect a worker sets.
+fn dispositions() -> io::Result<Vec<(Signal, Disposition)>> {
+    let signals = WORKER_SIGNALS
+        .into_iter()
+        .chain(ARBITER_SIGNALS)
+        .chain(APP_SIGNALS)
+        .chain([Signal::SIGPIPE, Signal::SIGABRT]);
+    signals
+        .map(|number| Ok((number, Disposition::of(number)?)))
+        .collect()
+}
+
+fn effects(signals: &[(Signal, Disposition)]) -> io::Result<Vec<Effect>> {
+    let effect = |(number, _): &(Signal, Disposition)| Ok(Disposition::of(*number)?.effect());
+    signals.iter().map(effect).collect()
+}
+
 /// What the first SIGABRT does. The second one kills.
 #[derive(Debug)]
 pub(super) struct AbortOrder<'py> {
@@ -143,6 +162,10 @@ pub(super) struct Orders {
     quit: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
     abort: Arc<AtomicBool>,
+    /// What the signals did before.
+    before: Vec<(Signal, Disposition)>,
+    /// What they do in the worker, in the same order.
+    effects: Vec<Effect>,
     /// Dropped before the socket.
     _private: PrivateMark,
     wake: UnixStream,
@@ -165,13 +188,14 @@ impl Orders {
     pub(super) fn install_worker_handlers(
         py: Python<'_>,
         arbiter: i32,
-        listeners: Vec<Arc<OwnedFd>>,
+        listeners: Vec<BorrowedFd<'static>>,
         abort: Option<&AbortOrder<'_>>,
     ) -> io::Result<Self> {
         block()?;
+        let before = dispositions()?;
         let hook = abort.map(|abort| &abort.hook);
         call::catch_interrupts(py, hook).map_err(io::Error::other)?;
-        let (orders, waker) = Self::new()?;
+        let (orders, waker) = Self::new(before)?;
         let orphaned = WhenOrphaned {
             parent: arbiter,
             sockets: listeners,
@@ -190,8 +214,8 @@ impl Orders {
         Ok(orders)
     }
 
-    /// No order yet; and what wakes the loop.
-    fn new() -> io::Result<(Self, Waker)> {
+    /// No order yet; and what wakes the loop. `before`: what the signals did until now.
+    fn new(before: Vec<(Signal, Disposition)>) -> io::Result<(Self, Waker)> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
@@ -201,6 +225,8 @@ impl Orders {
             quit: flag(),
             reopen: flag(),
             abort: flag(),
+            before,
+            effects: Vec::new(),
             _private: PrivateMark::new(&wake),
             wake,
         };
@@ -252,6 +278,48 @@ impl Orders {
         };
         install(Signal::SIGABRT, (stuck, told))?;
         signal::interrupt_calls_once(Signal::SIGABRT)
+    }
+
+    /// Notes what the signals do now, after all that sets this up.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2).
+    pub(super) fn note_effects(&mut self) -> io::Result<()> {
+        self.effects = effects(&self.before)?;
+        Ok(())
+    }
+
+    /// Puts back what the signals did before: the process is no worker any more. Returns those
+    /// whose effect the app has changed since [`Orders::note_effects`].
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2). `Other` if the order to exit has come meanwhile.
+    pub(super) fn uninstall(self) -> io::Result<Vec<Signal>> {
+        block()?;
+        let now = effects(&self.before)?;
+        let noted = self.effects.iter().zip(now);
+        let numbers = self.before.iter().map(|(number, _)| *number);
+        let changed = numbers
+            .zip(noted)
+            .filter_map(|(number, (noted, now))| (*noted != now).then_some(number));
+        let changed = changed.collect();
+        signal::drop_actions();
+        for (number, before) in &self.before {
+            before.restore(*number)?;
+        }
+        close_flag().store(false, Ordering::Relaxed);
+        // They came for the worker that it was.
+        forget_orders_of_template();
+        if self.reopen.load(Ordering::Relaxed) {
+            raise(Signal::SIGUSR1)?;
+        }
+        unblock()?;
+        if self.quit() || self.abort() {
+            return Err(io::Error::other("it was told to exit"));
+        }
+        Ok(changed)
     }
 
     /// What to wait on beside the sockets.

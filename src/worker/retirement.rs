@@ -1,4 +1,5 @@
 //! When a worker retires: after `max_requests`, above `max_worker_memory`, or if a hook says so.
+//! And when it is warm enough to become the template: after `refork` requests.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,13 +18,24 @@ const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The limits at which a worker retires, and whether it has asked to.
 #[derive(Debug)]
 pub(super) struct Retirement {
-    /// After this many requests; `None`: never.
+    /// The number of requests after which there is something to ask for; `None`: there is none.
+    due: Option<u64>,
+    /// It retires after this many requests; `None`: never.
     max_requests: Option<u64>,
     /// Beyond this much memory, in KiB; `None`: never.
     max_memory_kib: Option<u64>,
     cell: &'static Cell,
     next_look: Monotonic,
     is_asked: bool,
+}
+
+/// What a worker asks the arbiter for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    /// To become the template.
+    Refork,
+    /// To be replaced.
+    Retirement(RetirementReason),
 }
 
 /// Why a worker asks to be replaced.
@@ -69,8 +81,11 @@ impl fmt::Display for RetirementReason {
 impl Retirement {
     pub(super) fn new(settings: &Settings, id: u64, cell: &'static Cell) -> Self {
         let memory = settings.max_worker_memory.bytes();
+        let max_requests = max_requests(settings, id);
+        let refork = (settings.refork > 0).then_some(settings.refork);
         Self {
-            max_requests: max_requests(settings, id),
+            due: refork.into_iter().chain(max_requests).min(),
+            max_requests,
             max_memory_kib: (memory > 0).then(|| memory.div_ceil(1024)),
             cell,
             next_look: Monotonic::ZERO,
@@ -78,32 +93,41 @@ impl Retirement {
         }
     }
 
-    /// Why the worker is to be replaced; returned once.
-    pub(super) fn take_reason(&mut self) -> Option<RetirementReason> {
+    /// What to ask for; returned once.
+    pub(super) fn take_wish(&mut self) -> Option<Wish> {
         if self.is_asked {
             return None;
         }
-        let reason = self.reason()?;
-        self.is_asked = true;
-        Some(reason)
+        let wish = self.wish()?;
+        self.is_asked = matches!(wish, Wish::Retirement(_));
+        Some(wish)
     }
 
-    fn reason(&mut self) -> Option<RetirementReason> {
+    fn wish(&mut self) -> Option<Wish> {
         if hook_wants_to_leave() {
-            return Some(RetirementReason::Hook);
+            return Some(Wish::Retirement(RetirementReason::Hook));
         }
         if let Some(limit_kib) = self.max_memory_kib
             && let Some(resident_kib) = self.resident_kib()
             && resident_kib > limit_kib
         {
-            return Some(RetirementReason::Memory {
+            let reason = RetirementReason::Memory {
                 resident_kib,
                 limit_kib,
-            });
+            };
+            return Some(Wish::Retirement(reason));
         }
-        let most = self.max_requests?;
+        let due = self.due?;
         let served = self.cell.requests();
-        (served >= most).then_some(RetirementReason::Requests)
+        (served >= due).then(|| self.wish_after(served))
+    }
+
+    fn wish_after(&mut self, served: u64) -> Wish {
+        if self.max_requests.is_some_and(|most| served >= most) {
+            return Wish::Retirement(RetirementReason::Requests);
+        }
+        self.due = self.max_requests;
+        Wish::Refork
     }
 
     /// The memory of this process, when it is time to look.

@@ -1,7 +1,6 @@
 //! Sets up a worker's event loop: makes limits of settings, and sockets of inherited descriptors.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use rcorn_link::Start;
 use rcorn_log::{self as log, AccessForm};
 use rcorn_scoreboard::Cell;
 use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
-use rcorn_sys::descriptor::adopt;
+use rcorn_sys::descriptor::keep_open;
 use rcorn_wsgi::{
     Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
 };
@@ -53,7 +52,10 @@ pub(super) fn event_loop<'a>(
     let entry = WorkerEntry { cell, counters };
     let poller = Arc::new(Poller::new()?);
     poller.add(orders.wake(), Source::Wake)?;
-    let handoff = HandoffQueue::new(adopt(start.handoff_queue.0)?, adopt(start.handoff_queue.1)?);
+    let handoff = HandoffQueue::new(
+        keep_open(start.handoff_queue.0)?,
+        keep_open(start.handoff_queue.1)?,
+    );
     let handoff = Arc::new(handoff);
     let connections = Connections::new(
         Arc::clone(&poller),
@@ -101,7 +103,7 @@ fn lifecycle<'a>(spec: &'a WorkerSpec<'_>, orders: Orders, cell: &'static Cell) 
         spec.start.arbiter,
         spec.scoreboard,
         spec.id,
-        spec.reports.as_fd(),
+        spec.reports,
     )
 }
 
@@ -109,7 +111,7 @@ fn lifecycle<'a>(spec: &'a WorkerSpec<'_>, orders: Orders, cell: &'static Cell) 
 pub(super) fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
     let listeners = start.listeners.iter().map(|listener| {
         Ok(Listener {
-            socket: Arc::new(adopt(listener.fd)?),
+            socket: keep_open(listener.fd)?,
             protocol: listener.protocol,
         })
     });

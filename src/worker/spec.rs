@@ -1,7 +1,7 @@
 //! What a new worker is given.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::BorrowedFd;
 
 use rcorn_app::hooks::WorkerHooks;
 use rcorn_link::Start;
@@ -16,13 +16,13 @@ pub struct WorkerSpec<'a> {
     /// The shared memory in which the worker publishes what it does.
     pub scoreboard: &'static Scoreboard,
     /// The report socket: "ready", "boot failed", "wants to retire".
-    pub reports: OwnedFd,
+    pub reports: BorrowedFd<'a>,
     /// The worker's id, which is never used again.
     pub id: u64,
     /// The index of the worker's cell in the scoreboard.
     pub cell: u16,
     /// The memfd into which `faulthandler` writes the worker's Python stacks.
-    pub stack_dump: OwnedFd,
+    pub stack_dump: BorrowedFd<'a>,
     /// Whether the app must answer a request to `reload_probe` before the worker reports "ready".
     pub probe: bool,
     /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.

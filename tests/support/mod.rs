@@ -35,7 +35,7 @@ mod wire;
 
 pub(crate) use apps::{APPS, EXAMPLES, OLD, ROOT};
 pub(crate) use builder::Builder;
-pub(crate) use ctl::{ctl, serves};
+pub(crate) use ctl::{Told, ctl, serves};
 pub(crate) use deadline::{Deadline, holds_within, wait_until};
 pub(crate) use gate::Gate;
 pub(crate) use load::{Connections, Load};

@@ -82,6 +82,7 @@ impl Coverage {
             }
             Note::Template(_, note) => self.see("TemplateNote", note),
             Note::Reload(note) => self.see("ReloadNote", note),
+            Note::Refork(note) => self.see("ReforkNote", note),
             Note::Upgrade(note) => self.see("UpgradeNote", note),
             Note::Stop(note) => self.see("StopNote", note),
             Note::Retiring(_, why) => self.see("RetireReason", why),

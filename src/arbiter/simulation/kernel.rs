@@ -30,6 +30,8 @@ pub(super) enum Pending {
     ForkReport(WorkerId, Pid, Pid),
     /// A worker that is to be promoted looks at its import.
     Look(WorkerId, Pid),
+    /// A worker that is to become the template looks at what it has served.
+    LookBack(WorkerId, Pid),
     /// A worker boots.
     Boot(WorkerId, Pid),
 }
@@ -259,6 +261,15 @@ impl FakeKernel {
                 }
                 self.processes.told.insert(pid);
             }
+            Ask::BecomeTemplate => {
+                let Process::Worker(id) = process else {
+                    panic!("only a worker becomes the template");
+                };
+                assert!(!self.arbiter.is_stopping() && self.processes.serving.contains_key(&id));
+                self.drained(id, pid);
+                self.processes.told.insert(pid);
+                self.pending.push(Pending::LookBack(id, pid));
+            }
             Ask::Quit | Ask::Abort | Ask::Kill => {
                 self.processes.told.insert(pid);
             }
@@ -325,6 +336,7 @@ impl FakeKernel {
             Pending::Import(_, pid)
             | Pending::Boot(_, pid)
             | Pending::Look(_, pid)
+            | Pending::LookBack(_, pid)
             | Pending::Fork(_, pid)
             | Pending::ForkReport(_, pid, _) => Some(pid),
         }
@@ -373,6 +385,8 @@ impl FakeKernel {
                 });
             }
             Pending::Look(id, pid) => self.look(id, pid),
+            Pending::LookBack(id, pid) if self.is_safe => self.send(Event::Promoted(id, pid)),
+            Pending::LookBack(id, _) => self.not_reforked(id),
             Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
             Pending::Boot(id, pid) => {
                 let worker = self.arbiter.workers().get(id);
@@ -402,6 +416,11 @@ impl FakeKernel {
             self.pending.push(Pending::Boot(id, pid));
             self.send(Event::NotPromoted(id));
         }
+    }
+
+    /// What a worker has served must not be shared: it leaves.
+    fn not_reforked(&mut self, id: WorkerId) {
+        self.send(Event::NotReforked(id, "serving left a thread".to_owned()));
     }
 
     /// The arbiter hears of a worker's pid. If the worker has ended since, that follows.
@@ -434,6 +453,7 @@ impl FakeKernel {
                 self.send(Event::TemplateNotStarted(generation, "no python".into()));
             }
             Pending::Fork(id, _) => self.send(Event::ForkFailed(id, "no memory".into())),
+            Pending::LookBack(id, _) => self.not_reforked(id),
             // It cannot fail.
             Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
             Pending::Import(generation, pid) => {
@@ -465,9 +485,10 @@ impl FakeKernel {
         // What it would have done does not come; what it was ordered has failed.
         let mut lost = Vec::new();
         self.pending.retain(|pending| match *pending {
-            Pending::Import(_, actor) | Pending::Boot(_, actor) | Pending::Look(_, actor) => {
-                actor != pid
-            }
+            Pending::Import(_, actor)
+            | Pending::Boot(_, actor)
+            | Pending::Look(_, actor)
+            | Pending::LookBack(_, actor) => actor != pid,
             Pending::Fork(id, template) | Pending::ForkReport(id, template, _) => {
                 let is_its = template == pid;
                 lost.extend(is_its.then_some(id));
@@ -532,6 +553,18 @@ impl FakeKernel {
         }
     }
 
+    /// The same, but for those that could be the template.
+    pub(super) fn leave_if_not_looking(&mut self) {
+        let looks = |pending: &Pending| match *pending {
+            Pending::LookBack(_, pid) => Some(pid),
+            _ => None,
+        };
+        let looking: BTreeSet<Pid> = self.pending.iter().filter_map(looks).collect();
+        for pid in self.processes.told.clone().difference(&looking) {
+            self.die(*pid, Exit::Code(0));
+        }
+    }
+
     fn stop(&mut self, pid: Pid) {
         if !self.processes.stopped.contains_key(&pid) {
             self.processes.stopped.insert(pid, self.now);
@@ -592,6 +625,11 @@ impl FakeKernel {
                     self.send(Event::WantsRetirement(id, *why));
                 }
             }
+            SimStep::WantRefork(which) => {
+                if let Some(id) = nth(self.processes.serving.keys(), *which) {
+                    self.send(Event::WantsRefork(id));
+                }
+            }
             SimStep::Stop(which) => {
                 if let Some(pid) = nth(self.processes.living.keys(), *which) {
                     self.stop(pid);
@@ -612,15 +650,17 @@ impl FakeKernel {
     fn order(&mut self, order: SimOrder) {
         let order = match order {
             SimOrder::Plain(order) => order,
-            SimOrder::Retire(which) => {
-                let id = nth(self.arbiter.workers().by_id.keys(), which);
-                Order::Retire(id.unwrap_or(WorkerId(0)))
-            }
+            SimOrder::Retire(which) => Order::Retire(self.worker(which)),
+            SimOrder::Refork(which) => Order::Refork(self.worker(which)),
         };
         if let Some(coverage) = &mut self.coverage {
             coverage.order(order);
         }
         self.send(Event::Ordered(order));
+    }
+
+    fn worker(&self, which: u8) -> WorkerId {
+        nth(self.arbiter.workers().by_id.keys(), which).unwrap_or(WorkerId(0))
     }
 
     /// From now on everything goes well, and nobody gets too old.

@@ -96,6 +96,7 @@ proptest! {
             prop_assert!(!arbiter.is_reloading() && !arbiter.is_on_probation(), "{:?}", arbiter);
             prop_assert_ne!(arbiter.upgrade, Upgrade::Waiting);
             prop_assert_eq!(arbiter.workers.retirement.holder(), None);
+            prop_assert!(!arbiter.is_reforking(), "{:?}", arbiter);
         } else {
             prop_assert!(kernel.outcome.is_some(), "a stop does not end: {:?}", arbiter);
         }
@@ -118,6 +119,34 @@ proptest! {
             prop_assert!(serving >= workers, "{} of {}", serving, workers);
         }
         prop_assert_eq!(kernel.arbiter.generation(), Generation(2));
+    }
+
+    /// A refork in peace never lowers the number of workers that serve, and ends with workers that
+    /// were all forked from the new template.
+    #[test]
+    fn a_refork_keeps_capacity(
+        workers in 1_u32..6,
+        which in any::<u8>(),
+        choices in prop::collection::vec(any::<(u8, u8)>(), 300),
+    ) {
+        let mut kernel = FakeKernel::new(&[policy(workers)]);
+        kernel.calm_down();
+        let last = kernel.arbiter.workers.last_id;
+        kernel.apply(&SimStep::Order(SimOrder::Refork(which)));
+        prop_assert!(kernel.arbiter.is_reforking());
+        for (what, which) in choices {
+            match what % 3 {
+                0 => kernel.leave_if_not_looking(),
+                1 if !kernel.pending.is_empty() => kernel.succeed(usize::from(which)),
+                _ => kernel.pass(Duration::from_secs(1)),
+            }
+            let serving = kernel.serving_now();
+            prop_assert!(serving >= workers, "{} of {}", serving, workers);
+        }
+        prop_assert!(!kernel.arbiter.is_reforking(), "{:?}", kernel.arbiter);
+        prop_assert_eq!(kernel.serving_now(), workers);
+        prop_assert!(kernel.arbiter.workers().iter().all(|(id, _)| id.0 > last));
+        prop_assert_eq!(kernel.arbiter.generation(), Generation(1));
     }
 
     /// An arbiter that is saved and read back at any time (an upgrade in place) does the same as
@@ -195,7 +224,7 @@ fn a_late_tick_kills_no_one() {
 fn coverage() -> Coverage {
     let mut runner = TestRunner::deterministic();
     let mut coverage = Coverage::default();
-    for _ in 0..3000 {
+    for _ in 0..4000 {
         let (policies, steps) = simulation().new_tree(&mut runner).unwrap().current();
         let mut kernel = FakeKernel::observed(&policies, Some(coverage));
         for step in &steps {
@@ -209,23 +238,24 @@ fn coverage() -> Coverage {
 
 /// The names of all variants that a simulation must meet.
 const VOCABULARY: &str = "
-    Order: Stop Quit Reload More Fewer Scale Reopen Upgrade Dismiss Retire
+    Order: Stop Quit Reload More Fewer Scale Reopen Upgrade Dismiss Retire Refork
     Event: Started Ordered Loaded NotLoaded TemplateStarted TemplateNotStarted TemplateReady TemplateFailed
-    Event: Promoted NotPromoted
+    Event: Promoted NotPromoted WantsRefork NotReforked
     Event: Forked ForkFailed Ready BootFailed WantsRetirement Beat Stopped Continued Exited
     Event: UpgradeStarted UpgradeNotStarted UpgradePutOff Tick
     BootFailureKind: Boot App Host
     Action: Load StartTemplate EndTemplate KillTemplate Fork Ask PostMortem Commit Discard CloseListeners
     Action: ForkToPromote Promote
     Action: ReopenLogs Upgrade Wanted FreeCell Say Exit
-    Ask: Drain Quit Reopen DumpStacks Abort Kill
+    Ask: Drain BecomeTemplate Quit Reopen DumpStacks Abort Kill
     Outcome: Stopped HostRefused BootFailed AppNotLoaded
-    RetireReason: MaxRequests Memory Age Ordered
+    RetireReason: MaxRequests Memory Age Ordered Refork
     KillReason: Hung BootTimeout GracefulTimeout QuickTimeout
     Note: Workers Dismissed Throttled ForkFailed TemplateNotStarted
     WorkerNote: Timeout Recovered Unwound BootTimeout NotReplaced LeavesFirst Ended Killed
     TemplateNote: BootTimeout DoesNotFork DoesNotLeave Ended
     ReloadNote: Begun Replaced Queued NotLoaded Failed RolledBack Done
+    ReforkNote: Begun Promoted Refused Done
     UpgradeNote: Exists Waits NotStarted Ended
     StopNote: Delayed Ignored Quick ShuttingDown ShuttingDownAfterFailure Reason
 ";

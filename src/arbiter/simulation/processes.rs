@@ -63,6 +63,9 @@ impl Processes {
         }
         self.living.insert(pid, Process::Template(generation));
         self.told.remove(&pid);
+        self.retired.remove(&pid);
+        self.serving.remove(&id);
+        self.busy.remove(&id);
     }
 
     /// How many workers and templates live that the arbiter has heard of.

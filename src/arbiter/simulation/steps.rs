@@ -23,6 +23,8 @@ pub(super) enum SimStep {
     Request(u8, bool),
     /// A serving worker asks to be replaced.
     WantRetirement(u8, RetireReason),
+    /// A serving worker has served enough requests to become the template.
+    WantRefork(u8),
     /// A process is stopped by SIGSTOP.
     Stop(u8),
     /// All stopped processes are continued.
@@ -44,6 +46,7 @@ pub(super) enum SimStep {
 pub(super) enum SimOrder {
     Plain(Order),
     Retire(u8),
+    Refork(u8),
 }
 
 /// How something fails.
@@ -138,6 +141,7 @@ fn order() -> impl Strategy<Value = SimOrder> {
     prop_oneof![
         9 => plain.prop_map(SimOrder::Plain),
         2 => any::<u8>().prop_map(SimOrder::Retire),
+        3 => any::<u8>().prop_map(SimOrder::Refork),
     ]
 }
 
@@ -167,6 +171,7 @@ fn step() -> impl Strategy<Value = SimStep> {
         4 => any::<u8>().prop_map(SimStep::Leave),
         8 => (any::<u8>(), any::<bool>()).prop_map(|(which, busy)| SimStep::Request(which, busy)),
         2 => (any::<u8>(), reason()).prop_map(|(which, why)| SimStep::WantRetirement(which, why)),
+        1 => any::<u8>().prop_map(SimStep::WantRefork),
         1 => any::<u8>().prop_map(SimStep::Stop),
         1 => Just(SimStep::Continue),
         1 => Just(SimStep::Orphan),

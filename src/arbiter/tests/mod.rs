@@ -1,6 +1,7 @@
 //! One example for each behaviour, told step by step.
 
 mod promotion;
+mod refork;
 mod reload;
 mod retirement;
 mod saved_states;

@@ -2,7 +2,7 @@
 //! the siblings.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +34,9 @@ const BUSY_REQUEST: Duration = Duration::from_millis(8);
 /// One listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    /// Non-blocking, shared with the siblings. A signal handler also has it, and replaces it by
-    /// `/dev/null` when the arbiter has died.
-    pub socket: Arc<OwnedFd>,
+    /// Non-blocking, shared with the siblings, open to the end of the process. A signal handler
+    /// also has it, and replaces it by `/dev/null` when the arbiter has died.
+    pub socket: BorrowedFd<'static>,
     /// The protocol of its connections.
     pub protocol: Protocol,
 }
@@ -124,7 +124,7 @@ impl Acceptor {
         if self.accepting != Accepting::Open {
             for (index, listener) in self.listeners.iter().enumerate() {
                 self.poller
-                    .add_shared(&listener.socket, Source::Listener(index))?;
+                    .add_shared(listener.socket, Source::Listener(index))?;
             }
             self.accepting = Accepting::Open;
         }
@@ -178,7 +178,7 @@ impl Acceptor {
     fn leave_listeners(&mut self, then: Accepting) -> io::Result<()> {
         if std::mem::replace(&mut self.accepting, then) == Accepting::Open {
             for listener in &self.listeners {
-                match self.poller.remove(&listener.socket) {
+                match self.poller.remove(listener.socket) {
                     // An orphan's listeners were closed by its signal handler.
                     Ok(()) | Err(nix::Error::EPERM | nix::Error::ENOENT) => {}
                     Err(errno) => return Err(errno.into()),
@@ -234,7 +234,7 @@ impl Acceptor {
         let Some(listener) = self.listeners.get(index) else {
             return Accepted::Nothing;
         };
-        let (socket, peer) = match net::accept(listener.socket.as_fd()) {
+        let (socket, peer) = match net::accept(listener.socket) {
             Ok(accepted) => accepted,
             Err(error) => return refused(error),
         };

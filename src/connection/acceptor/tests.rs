@@ -1,4 +1,5 @@
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::*;
 use crate::handoff::tests::queue;
@@ -23,8 +24,9 @@ impl World {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
+        let socket: &'static OwnedFd = Box::leak(Box::new(socket.into()));
         let listener = Listener {
-            socket: Arc::new(socket.into()),
+            socket: socket.as_fd(),
             protocol: Protocol::Http,
         };
         let poller = Arc::new(Poller::new().unwrap());

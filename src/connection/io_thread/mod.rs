@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -82,8 +82,10 @@ struct Shared<E> {
     /// Dropped before the bell.
     _private: PrivateMark,
     bell: EventFd,
-    /// Set when the thread was started; `None` inside: it could not be started.
-    thread: OnceLock<Option<()>>,
+    /// Set when the thread was started; `None` inside: it could not be started, or was ended.
+    thread: OnceLock<Lock<Option<JoinHandle<()>>>>,
+    /// The thread must end.
+    ends: AtomicBool,
 }
 
 /// What the thread will do next.
@@ -129,6 +131,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             _private: PrivateMark::new(&bell),
             bell,
             thread: OnceLock::new(),
+            ends: AtomicBool::new(false),
         })))
     }
 
@@ -140,7 +143,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
     }
 
     fn wake(&self) {
-        let started = self.0.thread.get_or_init(|| {
+        self.0.thread.get_or_init(|| {
             let shared = Arc::clone(&self.0);
             // Signals must go to the worker's thread, whose system calls they interrupt.
             let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
@@ -151,12 +154,12 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             if let Ok(before) = before {
                 before.thread_set_mask().ok();
             }
-            let failed = spawned.map(drop).map_err(|error| {
+            let failed = spawned.inspect_err(|error| {
                 log::warning(format_args!("a worker has no I/O thread: {error}"));
             });
-            failed.ok()
+            Lock::new(failed.ok())
         });
-        if started.is_some() && self.0.asleep.swap(false, Ordering::AcqRel) {
+        if self.0.asleep.swap(false, Ordering::AcqRel) {
             self.0.bell.write(1).ok();
         }
     }
@@ -164,6 +167,18 @@ impl<E: Debug + Send + 'static> IoThread<E> {
     /// Flushes the responses that the kernel may keep.
     pub fn flush(&self) {
         self.0.flush();
+    }
+
+    /// Ends the thread, if it runs, and waits for its end. It is not started again.
+    pub fn end(&self) {
+        self.0.ends.store(true, Ordering::Release);
+        let ended = self.0.thread.get_or_init(|| Lock::new(None)).lock().take();
+        if let Some(thread) = ended {
+            self.0.asleep.store(false, Ordering::Release);
+            self.0.bell.write(1).ok();
+            // A panic of it has been logged.
+            thread.join().ok();
+        }
     }
 
     /// The `endpoints` of connections that the thread has handed on. The worker's own thread must
@@ -203,7 +218,7 @@ impl<E> Shared<E> {
         let mut events = Events::with_capacity(64);
         let (mut awake_until, mut served) = (Monotonic::ZERO, 0);
         let mut interval = FIRST_LOOK_INTERVAL;
-        loop {
+        while !self.ends.load(Ordering::Acquire) {
             let now = clock::now();
             let holds = self.send_held(now);
             interval = if self.serve_parked(now, &mut events) || holds {
@@ -236,7 +251,7 @@ impl<E> Shared<E> {
 
     /// Waits until it is woken.
     fn sleep(&self) {
-        while self.asleep.load(Ordering::Acquire) {
+        while self.asleep.load(Ordering::Acquire) && !self.ends.load(Ordering::Acquire) {
             self.listen(None);
         }
     }

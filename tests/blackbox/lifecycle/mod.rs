@@ -12,6 +12,7 @@ mod pid_file;
 mod preload;
 mod privileges;
 mod promotion;
+mod refork;
 mod retirement;
 mod scaling;
 mod start;
