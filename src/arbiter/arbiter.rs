@@ -3,6 +3,7 @@
 use rcorn_types::Monotonic;
 
 use super::event::{Action, Event};
+use super::gap::Gap;
 use super::generations::Generations;
 use super::life::{Life, Phase, worker_limit};
 use super::note::{Note, ReforkNote, StopNote, TemplateNote};
@@ -16,7 +17,7 @@ use super::values::{
     BootFailure, BootFailureKind, Exit, Generation, Import, Outcome, Pid, Policy, RetireReason,
     WorkerId,
 };
-use super::worker::{Death, Worker};
+use super::worker::{Death, Overdue, Worker, WorkerStage};
 use super::workers::{Reaped, Workers};
 
 /// The state of the arbiter, and its decisions. It can be saved as JSON and read again: an arbiter
@@ -105,7 +106,7 @@ impl Arbiter {
     pub fn is_reloading(&self) -> bool {
         self.generations.rollout.is_in_preparation()
             || self.generations.reload_again
-            || self.outdated() > 0
+            || self.gap().outdated() > 0
     }
 
     /// The workers.
@@ -118,6 +119,37 @@ impl Arbiter {
     #[must_use]
     pub fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    /// When to send [`Event::Tick`](super::Event::Tick), if nothing happens before. `None`: never.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Monotonic> {
+        let running = match self.life.phase {
+            Phase::New | Phase::Gone => return None,
+            Phase::Stopping { .. } => None,
+            Phase::Running => self.running_deadline(),
+        };
+        let policy = &self.generations.policy;
+        let workers = self.workers.deadline(policy);
+        let templates = self.templates.deadline(policy.boot_timeout);
+        [workers, templates, running].into_iter().flatten().min()
+    }
+
+    /// What is due only while the server runs.
+    fn running_deadline(&self) -> Option<Monotonic> {
+        let generations = &self.generations;
+        let probation = generations
+            .probation_end()
+            .filter(|_| self.gap().outdated() == 0);
+        let throttle = self
+            .throttle
+            .closed_until(self.workers.heartbeats.last_tick())
+            .filter(|_| self.gap().is_throttled());
+        let aged = self.workers.next_aged(generations.policy.max_age);
+        [aged, self.life.stop_at, probation, throttle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -171,12 +203,7 @@ impl Arbiter {
             }
             Event::WantsRetirement(id, why) => self.workers.retire(id, why, step),
             Event::WantsRefork(id) => self.wants_refork(id, step),
-            Event::NotReforked(id, reason) => {
-                if self.workers.refork.is_candidate(id) {
-                    self.workers.refork.refused();
-                    step.say(ReforkNote::Refused(reason));
-                }
-            }
+            Event::NotReforked(id, reason) => self.not_reforked(id, reason, step),
             Event::Beat(id, since) => {
                 if self.workers.beat(id, since, step) {
                     // It was not told when everyone else was.
@@ -265,8 +292,8 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn order_reload(&mut self, step: &mut Step<'_>) {
-        let is_rolling = self.outdated() > 0;
+    fn order_reload(&mut self, step: &mut Step<'_>) {
+        let is_rolling = self.gap().outdated() > 0;
         let limits = self.template_limits();
         self.generations
             .order_reload(is_rolling, &mut self.templates, limits, step);
@@ -280,12 +307,12 @@ impl Arbiter {
 
     /// An upgrade in place ends this process while it performs the action. So nothing may be under
     /// way that only the driver knows of: a reload on probation is committed first.
-    pub(super) fn start_upgrade(&mut self, step: &mut Step<'_>) {
+    fn start_upgrade(&mut self, step: &mut Step<'_>) {
         self.commit_reload(step);
         self.upgrade.start(step);
     }
 
-    pub(super) fn commit_reload(&mut self, step: &mut Step<'_>) {
+    fn commit_reload(&mut self, step: &mut Step<'_>) {
         let limits = self.template_limits();
         self.generations.commit(&mut self.templates, limits, step);
     }
@@ -304,7 +331,7 @@ impl Arbiter {
     }
 
     /// Ends everything. A second call makes it quick.
-    pub(super) fn stop(&mut self, outcome: Outcome, quick: bool, step: &mut Step<'_>) {
+    fn stop(&mut self, outcome: Outcome, quick: bool, step: &mut Step<'_>) {
         let Some(quick) = self.life.stop(outcome, quick, step) else {
             return;
         };
@@ -321,7 +348,7 @@ impl Arbiter {
         self.workers.refork.begin_again();
     }
 
-    pub(super) fn ask_to_leave(&mut self, id: WorkerId, quick: bool, step: &mut Step<'_>) {
+    fn ask_to_leave(&mut self, id: WorkerId, quick: bool, step: &mut Step<'_>) {
         let limit = worker_limit(quick, self.generations.policy.graceful_timeout);
         if self.life.is_running() && !quick && self.workers.refork.is_candidate(id) {
             if self.can_be_candidate(id) && !self.is_reloading() {
@@ -370,7 +397,7 @@ impl Arbiter {
     }
 
     /// Whether this worker serves, in the generation in force, whose template it could replace.
-    pub(super) fn can_be_candidate(&self, id: WorkerId) -> bool {
+    fn can_be_candidate(&self, id: WorkerId) -> bool {
         let generation = self.generation();
         let is_one = |worker: &Worker| worker.stage.is_serving() && worker.generation == generation;
         self.workers.get(id).is_some_and(is_one) && self.templates.can_fork(generation)
@@ -386,6 +413,14 @@ impl Arbiter {
         }
     }
 
+    /// A worker found out that it must not be the template.
+    fn not_reforked(&mut self, id: WorkerId, reason: String, step: &mut Step<'_>) {
+        if self.workers.refork.is_candidate(id) {
+            self.workers.refork.refused();
+            step.say(ReforkNote::Refused(reason));
+        }
+    }
+
     /// Asks a worker to leave that was not there when all others were asked.
     fn tell_if_stopping(&mut self, id: WorkerId, step: &mut Step<'_>) {
         if let Some(quick) = self.life.stop_is_quick() {
@@ -393,12 +428,12 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn end_template(&mut self, generation: Generation, step: &mut Step<'_>) {
+    fn end_template(&mut self, generation: Generation, step: &mut Step<'_>) {
         let limits = self.template_limits();
         self.templates.end(generation, limits, step);
     }
 
-    pub(super) fn template_limits(&self) -> LeaveLimits {
+    fn template_limits(&self) -> LeaveLimits {
         self.life
             .template_limits(self.generations.policy.graceful_timeout)
     }
@@ -425,7 +460,7 @@ impl Arbiter {
         self.template_failure(generation, &failure, step);
     }
 
-    pub(super) fn template_failure(
+    fn template_failure(
         &mut self,
         generation: Generation,
         failure: &BootFailure,
@@ -544,7 +579,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn fork_failed(&mut self, id: WorkerId, reason: &str, step: &mut Step<'_>) {
+    fn fork_failed(&mut self, id: WorkerId, reason: &str, step: &mut Step<'_>) {
         let Some(generation) = self.workers.fork_failed(id, step) else {
             return;
         };
@@ -560,12 +595,7 @@ impl Arbiter {
 
     /// A worker or template could not boot. Before anything was ever ready this ends the server,
     /// unless the policy tolerates it. Later it is waited out.
-    pub(super) fn boot_failure(
-        &mut self,
-        generation: Generation,
-        failure: &BootFailure,
-        step: &mut Step<'_>,
-    ) {
+    fn boot_failure(&mut self, generation: Generation, failure: &BootFailure, step: &mut Step<'_>) {
         if !self.life.is_running()
             || self.candidate_failed(generation, &failure.summary, step)
             // A reload that was given up, or an old worker: nobody waits for it.
@@ -613,6 +643,218 @@ impl Arbiter {
             self.throttle.forgive();
             self.workers
                 .give_refork_up("a reload was rolled back", step);
+        }
+    }
+}
+
+/// What follows from it.
+impl Arbiter {
+    fn gap(&self) -> Gap<'_> {
+        Gap {
+            wanted: self.wanted,
+            generations: &self.generations,
+            workers: &self.workers,
+            templates: &self.templates,
+        }
+    }
+
+    /// Closes the gap between what is wanted and what is: after every event, in this order.
+    fn reconcile(&mut self, step: &mut Step<'_>) {
+        if self.life.is_stop_due(step.now) {
+            self.stop(Outcome::Stopped, false, step);
+        }
+        if self.life.is_running() {
+            self.end_overdue(step);
+        }
+        // An overdue boot may have ended everything.
+        match self.life.phase {
+            Phase::New | Phase::Gone => {}
+            Phase::Running => self.keep_running(step),
+            Phase::Stopping { outcome, .. } => {
+                self.end_templates(step);
+                self.end_overdue(step);
+                if self.workers.are_gone() && self.templates.are_gone() {
+                    self.life.finish(outcome, step);
+                }
+            }
+        }
+    }
+
+    fn keep_running(&mut self, step: &mut Step<'_>) {
+        let max_age = self.generations.policy.max_age;
+        self.workers.retire_aged(max_age, step);
+        self.start_template(step);
+        self.fork_to_promote(step);
+        self.fork_canary(step);
+        self.refork(step);
+        self.grant_retire_token();
+        self.drain_surplus(step);
+        self.drain_abandoned(step);
+        self.let_old_leave_first(step);
+        self.fork_missing(step);
+        self.close_reload(step);
+        if self.upgrade == Upgrade::Waiting && !self.is_reloading() {
+            self.start_upgrade(step);
+        }
+    }
+
+    /// Lets the templates go, once no worker is left.
+    fn end_templates(&mut self, step: &mut Step<'_>) {
+        if self.workers.iter().next().is_none() {
+            for generation in self.templates.generations(|_| true) {
+                self.end_template(generation, step);
+            }
+            let limits = self.template_limits();
+            self.templates.hurry_replaced(limits, step.now);
+        }
+    }
+
+    /// Ends what has been in its stage for too long, but for workers that serve: see `end_hung`.
+    fn end_overdue(&mut self, step: &mut Step<'_>) {
+        self.end_overdue_workers(|stage| !stage.is_serving(), step);
+        let boot_timeout = self.generations.policy.boot_timeout;
+        for generation in self.templates.overdue(boot_timeout, step.now) {
+            if let Some(failure) = self.templates.end_overdue(generation, step) {
+                self.template_failure(generation, &failure, step);
+            }
+        }
+        self.templates.end_overdue_replaced(step);
+    }
+
+    /// Ends serving workers whose request takes too long. A beat says nothing about the time after
+    /// it: a worker may have ended that request long ago. So they are judged only at a tick, when
+    /// all beats are new.
+    fn end_hung(&mut self, step: &mut Step<'_>) {
+        self.end_overdue_workers(WorkerStage::is_serving, step);
+    }
+
+    fn end_overdue_workers(
+        &mut self,
+        is_judged: impl Fn(&WorkerStage) -> bool,
+        step: &mut Step<'_>,
+    ) {
+        let policy = &self.generations.policy;
+        let overdue = self.workers.overdue(policy, is_judged, step.now);
+        let abort_timeout = self.life.abort_limit(policy);
+        for id in overdue {
+            match self.workers.end_overdue(id, abort_timeout, step) {
+                None | Some((_, Overdue::Ended)) => {}
+                Some((generation, Overdue::NotForked)) => {
+                    let reason = "the template did not answer within boot_timeout";
+                    self.fork_failed(id, reason, step);
+                    if self.templates.end_silent(generation, step) {
+                        self.workers.forget_pending_forks(generation, step);
+                    }
+                }
+                Some((generation, Overdue::NotReady(failure))) => {
+                    self.boot_failure(generation, &failure, step);
+                }
+            }
+        }
+    }
+
+    /// The generation in force needs its template, unless the throttle says not yet.
+    fn start_template(&mut self, step: &mut Step<'_>) {
+        if self.gap().lacks_template() && self.throttle.closed_until(step.now).is_none() {
+            let reason = "the template ended, and the app is imported again";
+            self.workers.give_refork_up(reason, step);
+            self.templates.order(self.generations.current, step);
+        }
+    }
+
+    /// Begins a refork that requests have led to, when it can; lets the workers be replaced that
+    /// were forked from the template before.
+    fn refork(&mut self, step: &mut Step<'_>) {
+        let willing = self.workers.refork.willing();
+        let willing = { willing }.find(|id| self.can_be_candidate(*id));
+        if let Some(id) = willing
+            && self.refork_obstacle().is_none()
+        {
+            self.workers.begin_refork(id, step);
+        }
+        let generation = self.generations.current;
+        let is_begun = self.workers.refork.candidate().is_none() && self.is_reforking();
+        if is_begun && !self.workers.retire_outdated(generation, step) {
+            self.workers.refork.finish();
+            step.say(ReforkNote::Done);
+        }
+    }
+
+    /// Forks the workers that take the place of templates which do not have the app. Of the
+    /// generation in force also when no worker is missing: the next one is not to wait for an
+    /// import.
+    fn fork_to_promote(&mut self, step: &mut Step<'_>) {
+        let is_throttled = self.throttle.closed_until(step.now).is_some();
+        for generation in self.gap().to_promote() {
+            if !is_throttled || self.generations.is_candidate(generation) {
+                self.workers.fork_to_promote(generation, step);
+            }
+        }
+    }
+
+    /// Forks the first workers of a reload.
+    fn fork_canary(&mut self, step: &mut Step<'_>) {
+        let Some(generation) = self.gap().canary() else {
+            return;
+        };
+        let (count, to_promote) = self.generations.canaries(generation);
+        if to_promote {
+            self.workers.fork_to_promote(generation, step);
+        }
+        for _ in u32::from(to_promote)..count {
+            self.workers.fork(generation, step);
+        }
+    }
+
+    /// Lets the next worker be replaced. A reload replaces all workers anyway.
+    fn grant_retire_token(&mut self) {
+        if !self.generations.rollout.is_in_preparation() && self.gap().outdated() == 0 {
+            self.workers.retirement.grant_next();
+        }
+    }
+
+    fn drain_surplus(&mut self, step: &mut Step<'_>) {
+        for id in self.gap().surplus() {
+            self.ask_to_leave(id, false, step);
+        }
+    }
+
+    fn drain_abandoned(&mut self, step: &mut Step<'_>) {
+        for id in self.gap().abandoned() {
+            self.ask_to_leave(id, false, step);
+        }
+    }
+
+    fn let_old_leave_first(&mut self, step: &mut Step<'_>) {
+        if let Some((id, failures)) = self.gap().may_leave_first() {
+            self.workers.leave_first(id, failures, step);
+            self.ask_to_leave(id, false, step);
+        }
+    }
+
+    fn fork_missing(&mut self, step: &mut Step<'_>) {
+        let generation = self.generations.current;
+        if !self.templates.can_fork(generation) || self.throttle.closed_until(step.now).is_some() {
+            return;
+        }
+        for _ in 0..self.gap().missing() {
+            if !self.workers.fork(generation, step) {
+                return;
+            }
+        }
+    }
+
+    /// Commits the reload when its probation is over, and begins the one that waits.
+    fn close_reload(&mut self, step: &mut Step<'_>) {
+        if self.gap().outdated() > 0 {
+            return;
+        }
+        let probation_end = self.generations.probation_end();
+        if probation_end.is_some_and(|until| until <= step.now) {
+            self.commit_reload(step);
+        }
+        if self.generations.take_next_reload() {
+            self.order_reload(step);
         }
     }
 }

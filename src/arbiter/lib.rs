@@ -1,7 +1,7 @@
 //! The arbiter's decisions: what happened goes in, what to do comes out. No I/O, no clock, no
 //! system call, so that everything that can happen to a server is a test that takes microseconds.
 //! Start, reload, scaling, crash recovery and stop are not procedures: each changes what is wanted,
-//! and `reconcile.rs` closes the gap to what is. Only the driver calls this.
+//! and `Arbiter::reconcile` closes the gap to what is. Only the driver calls this.
 //!
 //! One step: [`Arbiter::step`] takes an [`Event`] and the time, and appends [`Action`]s. The driver
 //! performs them, turns their results into events, and sends [`Event::Tick`] when
@@ -14,12 +14,12 @@
 
 mod arbiter;
 mod event;
+mod gap;
 mod generations;
 mod heartbeats;
 mod life;
 mod note;
 mod order;
-mod reconcile;
 mod refork;
 mod resize;
 mod retirement;

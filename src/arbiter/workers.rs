@@ -1,5 +1,5 @@
 //! The workers: which there are, what they report, whose turn it is to be replaced, and who takes
-//! too long. How many there are to be, and of which generation, is decided in `reconcile.rs`.
+//! too long. How many there are to be, and of which generation, is decided elsewhere (`gap.rs`).
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};

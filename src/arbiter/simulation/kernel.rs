@@ -557,7 +557,14 @@ impl FakeKernel {
     pub(super) fn leave_if_not_looking(&mut self) {
         let looks = |pending: &Pending| match *pending {
             Pending::LookBack(_, pid) => Some(pid),
-            _ => None,
+            Pending::Load
+            | Pending::Upgrade
+            | Pending::TemplateStart(_)
+            | Pending::Import(..)
+            | Pending::Fork(..)
+            | Pending::ForkReport(..)
+            | Pending::Look(..)
+            | Pending::Boot(..) => None,
         };
         let looking: BTreeSet<Pid> = self.pending.iter().filter_map(looks).collect();
         for pid in self.processes.told.clone().difference(&looking) {
