@@ -27,7 +27,8 @@ def simple():
         while True:
             ws.send("said: " + ws.receive())
     except simple_websocket.ConnectionClosed:
-        pass
+        # The library answers in its own thread, and tells us before it has: the connection ends with this request.
+        ws.thread.join()
     return ""
 
 
