@@ -72,6 +72,7 @@ def app(environ, start_response):
         .allow("Request lost when worker")
         .allow("was sent SIGKILL")
         .start();
+    server.wait_serving(2);
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGHUP);

@@ -13,7 +13,7 @@ fn a_reload_that_is_waited_for_tells_how_it_ended() {
         .allow("broken on purpose")
         .allow("Reload failed")
         .start();
-    server.wait_workers(2);
+    server.wait_serving(2);
     server.write("m.py", &OLD.replace("old", "new"));
     let told = server.ctl(&["reload", "--wait"]);
     assert!(told.done().contains("generation 2 serves"), "{told:?}");
@@ -45,6 +45,7 @@ def app(environ, start_response):
         .file("m.py", app)
         .allow("Reload failed")
         .start();
+    server.wait_serving(1);
     let before = server.wait_workers(1);
     server.write("bad", "");
     let told = server.ctl(&["reload", "--wait"]);
@@ -72,7 +73,7 @@ fn a_reload_says_why_it_failed_however_long_the_reason_is() {
             .allow("RuntimeError: so ")
             .allow("Reload failed")
             .start();
-        server.wait_workers(1);
+        server.wait_serving(1);
         for text in [
             "'so x' + 'x' * 100000",
             "'so x' + '\\u00e9' * 9000",
@@ -97,7 +98,7 @@ fn a_new_reload_replaces_one_whose_import_hangs() {
         .file("m.py", OLD)
         .gate(&gate)
         .start();
-    server.wait_workers(1);
+    server.wait_serving(1);
     server.write(
         "m.py",
         "
@@ -127,7 +128,7 @@ fn an_app_that_dies_after_its_boot_is_taken_back() {
         .allow("Reload rolled back")
         .allow("end too soon")
         .start();
-    server.wait_workers(2);
+    server.wait_serving(2);
     let dies = "
 import os, threading
 threading.Timer(0.5, os._exit, [7]).start()

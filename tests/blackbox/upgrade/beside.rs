@@ -100,6 +100,7 @@ def app(environ, start_response):
         .allow("Reason: Worker failed to boot")
         .allow("Shutting down")
         .start();
+    server.wait_serving(1);
     let before = server.wait_workers(1);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGUSR2);

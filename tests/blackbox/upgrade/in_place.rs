@@ -59,6 +59,7 @@ def app(environ, start_response):
         .allow("broken on purpose")
         .allow("was sent SIGKILL")
         .start();
+    server.wait_serving(2);
     let before = server.wait_workers(2);
     server.write("m.py", "raise RuntimeError('broken on purpose')\n");
     server.signal(Signal::SIGUSR2);
