@@ -69,6 +69,6 @@ pub(super) fn too_slow(
         connection,
         LATE_STATUS,
         "The request took too long to arrive.",
-        false,
+        received.is_head,
     )
 }

@@ -37,6 +37,7 @@ impl<'a> Received<'a> {
         let is_trusted = connection.is_on(&rules.settings.forwarded_allow_ips);
         Self {
             bytes,
+            is_head: begins_with_head(rules, bytes),
             client: forwarded_for(bytes).filter(|_| is_trusted),
             ..Self::default()
         }
@@ -52,7 +53,7 @@ impl<'a> Received<'a> {
         let line: Vec<&[u8]> = line.iter().filter_map(|name| variables.get(name)).collect();
         Self {
             bytes,
-            is_head: false,
+            is_head: variables.get(b"REQUEST_METHOD") == Some(b"HEAD"),
             is_packet: is_packet(bytes),
             line: (!line.is_empty()).then(|| line.join(&b' ')),
             client: variables.get(b"REMOTE_ADDR"),
@@ -135,6 +136,16 @@ impl fmt::Display for About<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the method is HEAD. The rest of the request may be missing, or be nonsense: its client
+/// reads no body all the same (RFC 9110 section 9.3.2).
+fn begins_with_head(rules: &Rules<'_>, bytes: &[u8]) -> bool {
+    let mut words = first_line(bytes).splitn(2, |byte| *byte == b' ');
+    let (Some(method), Some(_target)) = (words.next(), words.next()) else {
+        return false;
+    };
+    method == b"HEAD" || rules.settings.casefold_http_method && method.eq_ignore_ascii_case(b"HEAD")
 }
 
 /// Whether this begins like a packet with a WSGI request (modifier1 0).

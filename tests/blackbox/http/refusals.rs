@@ -11,6 +11,56 @@ fn refused(server: &Server, sent: &[u8], status: u16) {
     wire.expect_eof();
 }
 
+/// What follows the head of the answer.
+fn body_of(server: &Server, sent: &str, status: u16) -> usize {
+    let mut wire = server.connect();
+    wire.send(sent);
+    let head = wire.read_head();
+    assert_eq!(head.status, status, "{sent:.60}");
+    assert!(head.field("content-length").is_some(), "{sent:.60}");
+    wire.read_to_eof().len()
+}
+
+/// RFC 9110 section 9.3.2.
+#[test]
+fn a_head_request_that_is_refused_gets_no_body() {
+    let server = Server::app("cases:app")
+        .args(["--header-timeout", "1", "--casefold-http-method"])
+        .allow("Error handling request")
+        .start();
+    let long = format!(" /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(9000));
+    let field = format!(" / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "x".repeat(9000));
+    for (rest, status) in [
+        (" / HTTP/1.1\r\n\r\n", 400),
+        (" / HTTP/1.1\r\nHost: x\r\nContent-Length: y\r\n\r\n", 400),
+        (" / HTTP/1.1\r\nHost: x\r\nA b\r\n\r\n", 400),
+        (
+            " / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+        ),
+        (" / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+        (long.as_str(), 414),
+        (field.as_str(), 431),
+        // The app reads it.
+        (
+            " /read_all HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            400,
+        ),
+        // It comes no further.
+        (" / HTTP/1.1\r\n", 408),
+    ] {
+        for method in ["HEAD", "\r\nHEAD", "Head"] {
+            let sent = format!("{method}{rest}");
+            assert_eq!(body_of(&server, &sent, status), 0, "{sent:.60}");
+        }
+        for method in ["GET", "HEADS"] {
+            let sent = format!("{method}{rest}");
+            assert_ne!(body_of(&server, &sent, status), 0, "{sent:.60}");
+        }
+    }
+    server.stop();
+}
+
 #[test]
 fn other_protocols_are_named_and_refused_at_once() {
     let server = Server::app("cases:app").start();
