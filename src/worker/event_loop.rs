@@ -32,6 +32,9 @@ const MIN_NEW_PER_TURN: usize = 16;
 /// How long a client may take to close its connection after the response to a request that ABRT has
 /// ended: the arbiter kills the worker soon.
 const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
+/// How long a worker without siblings waits for idle connections: what was ready with the order to
+/// leave is served in one more turn.
+const LAST_TURN: Duration = Duration::from_millis(5);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
@@ -117,7 +120,7 @@ impl EventLoop<'_> {
                 Source::Handoff | Source::Connection(_) => {}
             }
         }
-        self.go_on_leaving(now);
+        self.go_on_leaving(now)?;
         self.end_waits(now);
         self.acceptor.resume_if_due()?;
         self.lifecycle.retire_if_due();
@@ -310,7 +313,7 @@ impl EventLoop<'_> {
         self.rules.keeps_alive = false;
         match self.lifecycle.begin_to_leave(now) {
             Leaving::Stopping(_) => self.acceptor.open()?,
-            Leaving::Orphaned => self.acceptor.close()?,
+            Leaving::Orphaned | Leaving::StoppingAtOnce => self.acceptor.close()?,
             Leaving::Retired => {
                 self.acceptor.close()?;
                 // Also those whose requests have just arrived: a sibling that answers them need not
@@ -332,10 +335,13 @@ impl EventLoop<'_> {
 
     /// Called in each turn of a leaving worker: some connections became ready in the same turn as
     /// the order to leave.
-    fn go_on_leaving(&mut self, now: Monotonic) {
+    fn go_on_leaving(&mut self, now: Monotonic) -> io::Result<()> {
         match self.lifecycle.leaving() {
             None => {}
-            Some(Leaving::Orphaned) => self.connections.shorten_waits(now),
+            // What is ready now is served in the next turn.
+            Some(Leaving::Orphaned | Leaving::StoppingAtOnce) => {
+                self.connections.shorten_waits(now.after(LAST_TURN));
+            }
             Some(Leaving::Aborted) => {
                 self.connections.hand_all_on(self.acceptor.handoff());
                 self.connections.shorten_waits(now);
@@ -344,20 +350,27 @@ impl EventLoop<'_> {
                 self.connections.shorten_waits(now.after(LAST_REQUEST_WAIT));
             }
             Some(Leaving::Retired) => {
-                self.connections.hand_all_on(self.acceptor.handoff());
+                if !self.lifecycle.is_overtaken_by_stop(now) {
+                    self.connections.hand_all_on(self.acceptor.handoff());
+                } else if self.lifecycle.watches_queue_until().is_some() {
+                    self.acceptor.open()?;
+                }
                 self.connections.shorten_waits(now.after(LAST_REQUEST_WAIT));
             }
         }
+        Ok(())
     }
 
     /// Whether a leaving worker has nothing left to do.
     fn has_nothing_left(&mut self, py: Python<'_>) -> io::Result<bool> {
-        if let Some(until) = self.lifecycle.watches_queue_until() {
+        if self.lifecycle.empties_handoff_queue() {
             while self.has_room_for_one()?
                 && let Some(handed) = self.acceptor.handoff().receive()?
             {
                 self.serve_new(py, self.acceptor.welcome(handed));
             }
+        }
+        if let Some(until) = self.lifecycle.watches_queue_until() {
             while self.accept_any(py)? {}
             if clock::coarse_now() < until {
                 return Ok(false);

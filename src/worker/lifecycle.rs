@@ -31,6 +31,8 @@ pub(super) enum Leaving {
     Orphaned,
     /// The server has been stopping since then.
     Stopping(Monotonic),
+    /// The server stops without its accept queue (`drain_mode: immediate`).
+    StoppingAtOnce,
     /// ABRT has ended its request: it serves nobody else.
     Aborted,
 }
@@ -90,9 +92,12 @@ impl<'a> Lifecycle<'a> {
             None => self.orders.drain() || self.orders.abort(),
             Some(Leaving::Aborted) => false,
             // That order came later, and overrides the other.
-            Some(Leaving::Retired | Leaving::Orphaned | Leaving::Stopping(_)) => {
-                self.orders.abort()
-            }
+            Some(
+                Leaving::Retired
+                | Leaving::Orphaned
+                | Leaving::Stopping(_)
+                | Leaving::StoppingAtOnce,
+            ) => self.orders.abort(),
         }
     }
 
@@ -113,13 +118,36 @@ impl<'a> Lifecycle<'a> {
                 pid()
             ));
             Leaving::Orphaned
-        } else if self.stop_mode() == Some(StopMode::QueueFirst) {
-            Leaving::Stopping(now)
         } else {
-            Leaving::Retired
+            self.stopping(now).unwrap_or(Leaving::Retired)
         };
         self.leaving = Some(leaving);
         leaving
+    }
+
+    /// How the worker leaves if the server stops.
+    fn stopping(&self, now: Monotonic) -> Option<Leaving> {
+        self.stop_mode().map(|mode| match mode {
+            StopMode::QueueFirst => Leaving::Stopping(now),
+            StopMode::AtOnce => Leaving::StoppingAtOnce,
+        })
+    }
+
+    /// Whether the server has begun to stop since this worker was retired: nobody is left who
+    /// would take its connections, and it leaves as the others do.
+    pub(super) fn is_overtaken_by_stop(&mut self, now: Monotonic) -> bool {
+        let stopping = self.stopping(now);
+        self.leaving = stopping.or(self.leaving);
+        stopping.is_some()
+    }
+
+    /// Whether connections that wait in the hand-off queue are this worker's to serve, although it
+    /// leaves: nobody follows.
+    pub(super) fn empties_handoff_queue(&self) -> bool {
+        match self.leaving {
+            Some(Leaving::Stopping(_) | Leaving::StoppingAtOnce | Leaving::Orphaned) => true,
+            Some(Leaving::Retired | Leaving::Aborted) | None => false,
+        }
     }
 
     fn stop_mode(&self) -> Option<StopMode> {
@@ -146,7 +174,10 @@ impl<'a> Lifecycle<'a> {
     pub(super) fn watches_queue_until(&self) -> Option<Monotonic> {
         match self.leaving {
             Some(Leaving::Stopping(since)) => Some(since.after(MIN_QUEUE_WATCH)),
-            Some(Leaving::Retired | Leaving::Orphaned | Leaving::Aborted) | None => None,
+            Some(
+                Leaving::Retired | Leaving::Orphaned | Leaving::StoppingAtOnce | Leaving::Aborted,
+            )
+            | None => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! TERM, QUIT and the drain modes: what is finished, what is served, what is dropped.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Connections, Gate, Load, Server, wait_until};
 
@@ -77,6 +77,75 @@ fn term_with_one_busy_worker_serves_who_is_queued() {
     gate.open();
     assert_eq!(busy.read_reply().status, 200);
     assert_eq!(queued.read_reply().status, 200);
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+#[test]
+fn an_upload_in_progress_outlives_every_stop() {
+    for mode in ["queue", "immediate"] {
+        let server = Server::app("cases:app")
+            .args(["--drain-mode", mode])
+            .start();
+        server.wait_serving(1);
+        let mut wire = server.connect();
+        wire.send("POST /read_all HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc");
+        wait_until(server.deadline(), "a worker has the connection", || {
+            let status = server.status();
+            let workers = status["workers"].as_array().unwrap();
+            workers.iter().any(|worker| worker["connections"] == 1)
+        });
+        server.signal(Signal::SIGTERM);
+        wait_until(server.deadline(), "the worker is told to leave", || {
+            server.ctl(&["status"]).out.contains("leaving")
+        });
+        wire.send("def");
+        assert_eq!(wire.read_reply().text(), "abcdef", "{mode}");
+        assert_eq!(server.exit().code(), Some(0));
+    }
+}
+
+/// Its connections have no other worker to go to.
+#[test]
+fn a_worker_that_was_being_replaced_when_the_server_stopped_serves_its_clients() {
+    let server = Server::app("cases:app")
+        .args(["--response-buffer", "33554432"])
+        .start();
+    let old = server.wait_workers(1)[0];
+    let mut wire = server.connect();
+    // More than the socket takes: it waits for the client.
+    wire.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(wire.hears_within(server.deadline().left()));
+    server.ctl(&["retire", &old.to_string()]).done();
+    wait_until(server.deadline(), "another worker serves", || {
+        server.workers().len() == 2
+    });
+    let new = server
+        .workers()
+        .into_iter()
+        .find(|pid| *pid != old)
+        .unwrap();
+    wait_until(server.deadline(), "the old worker leaves", || {
+        server.ctl(&["status"]).done().contains("leaving")
+    });
+    server.signal(Signal::SIGTERM);
+    server.wait_gone(new);
+    assert_eq!(wire.read_reply().body.len(), 10 * 1024 * 1024);
+    assert_eq!(wire.get("/hello").status, 200);
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+#[test]
+fn a_template_that_is_stopped_delays_a_stop_no_longer_than_its_limit() {
+    let server = Server::app("cases:app")
+        .args(["--graceful-timeout", "1"])
+        .allow("did not exit in time")
+        .start();
+    server.wait_workers(1);
+    for template in server.titled("rcorn: template") {
+        kill(template, Signal::SIGSTOP).unwrap();
+    }
+    server.signal(Signal::SIGTERM);
+    server.log().expect("or it is stopped): killing it.");
     assert_eq!(server.exit().code(), Some(0));
 }
 
