@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid, initgroups, setgid, setgroups, setuid};
 use pyo3::prelude::*;
 
@@ -70,9 +71,17 @@ pub(super) fn check_library(py: Python<'_>, settings: &Settings) -> io::Result<(
     )))
 }
 
-/// The first directory on the way to a file that this process may not enter.
+/// The first part of a path that this process may not enter; the library can also be an archive
+/// (`python311.zip`), which must be readable. What is not there at all is not closed.
 fn first_closed(path: &Path) -> Option<&Path> {
-    let folders: Vec<&Path> = path.ancestors().collect();
-    let mut from_root = folders.into_iter().rev();
-    from_root.find(|folder| access(*folder, AccessFlags::X_OK).is_err())
+    let parts: Vec<&Path> = path.ancestors().collect();
+    let mut from_root = parts.into_iter().rev();
+    from_root.find(|part| {
+        let needed = if part.is_file() {
+            AccessFlags::R_OK
+        } else {
+            AccessFlags::X_OK
+        };
+        access(*part, needed) == Err(Errno::EACCES)
+    })
 }

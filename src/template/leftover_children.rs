@@ -1,5 +1,6 @@
-//! Ends processes that an import has started, if that import is not used. Nobody else would end
-//! them, and each reload would add more.
+//! Ends processes that the import of `--check-config` has started: that import is not used, and
+//! nobody else would end them. (Any other import belongs to a process that lives with it. What that
+//! process has started outlives it, as under gunicorn.)
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Uid, User};
 
-use crate::support::{Need, Place, Server, Wire, lacks, program};
+use crate::support::{Need, Place, Server, Wire, lacks, program, pythons};
 
 #[test]
 fn privileges_are_gone_before_the_app_is_imported() {
@@ -109,6 +109,40 @@ fn a_user_database_that_hangs_holds_no_arbiter_up() {
     assert_eq!(server.status()["state"], "reloading");
     fs::remove_file(at("hangs")).unwrap();
     server.log().expect("Reloaded: generation 2 serves.");
+    server.stop();
+}
+
+/// `os` is found in the archive where it is not a part of the interpreter (from 3.11 on).
+#[test]
+fn a_standard_library_in_an_archive_is_read() {
+    let old = pythons()
+        .into_iter()
+        .find(|(_, version)| ((3, 9)..(3, 11)).contains(version));
+    let Some((python, _)) = old else {
+        return;
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let archive = folder.path().join("library.zip");
+    let script =
+        "import os, sys, zipfile; zipfile.ZipFile(sys.argv[1], 'w').write(os.__file__, 'os.py')";
+    let made = Command::new(&python)
+        .args(["-c", script])
+        .arg(&archive)
+        .status();
+    assert!(made.unwrap().success());
+    let app = "
+import os
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [os.__file__.encode()]
+";
+    let server = Server::app("m:app")
+        .python(&python)
+        .env("PYTHONPATH", &archive)
+        .file("m.py", app)
+        .start();
+    let file = server.get("/").text();
+    assert!(file.contains("library.zip"), "{file}");
     server.stop();
 }
 
