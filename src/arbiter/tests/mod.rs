@@ -244,7 +244,9 @@ fn a_template_has_as_long_for_its_hook_unless_there_is_a_hurry() {
         assert!(actions.contains(&Action::KillTemplate(Generation(1), Pid(1))));
         assert_eq!(
             said(&actions),
-            ["Template (pid:1) did not exit in time (a hook may hang): killing it."]
+            [
+                "Template (pid:1) did not exit in time (a hook may hang, or it is stopped): killing it."
+            ]
         );
         let actions = scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));
         assert_eq!(actions.last(), Some(&Action::Exit(Outcome::Stopped)));
