@@ -97,7 +97,7 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["http-keepalive"], Special),
     (&["http-headers-timeout"], Copy("header_timeout")),
     (&["http-auto-chunked", "http-chunked-input", "http-auto-gzip", "http-raw-body", "http-websockets"],
-        NotNeeded("rcorn speaks HTTP/1.1; for gzip use a proxy, for websockets another server")),
+        NotNeeded("rcorn speaks HTTP/1.1; for gzip use a proxy, for websockets a library such as simple-websocket")),
     (&["http-to", "http-to-https", "http-processes", "http-workers", "http-modifier*", "http-socket-modifier*",
         "http-*"],
         NoCounterpart("there is no router process: the workers answer HTTP themselves")),
