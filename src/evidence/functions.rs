@@ -169,7 +169,7 @@ impl Generators {
     ) -> bool {
         let mut seeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seeded.insert(generator.as_ptr().addr());
-        is_global(py, generator) || seed.is_none_or(|seed| seed.is_none())
+        is_global(py, generator) || seed.is_none_or(PyAnyMethods::is_none)
     }
 }
 
