@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     Fork,
     /// The session, the group, or the parent or children of the process.
     Session,
+    /// A further interpreter in this process.
+    Interpreter,
+    /// What hinders the process from forking, or the forked one from being a worker.
+    Confinement,
     /// A C function of which nothing is known.
     Foreign,
     /// The import could not be watched.

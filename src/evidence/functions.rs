@@ -126,6 +126,8 @@ const LATER: &[Watched] = &[
     watched("_uuid", "generate_time_safe", Kind::Random, "makes a UUID", Rule::Call),
     watched("_ssl", "RAND_bytes", Kind::Random, "draws random bytes", Rule::Call),
     watched("_ssl", "RAND_pseudo_bytes", Kind::Random, "draws random bytes", Rule::Call),
+    watched("_interpreters", "create", Kind::Interpreter, SUBINTERPRETER, Rule::Call),
+    watched("_xxsubinterpreters", "create", Kind::Interpreter, SUBINTERPRETER, Rule::Call),
     watched("_posixsubprocess", "fork_exec", Kind::Child, "starts a process", Rule::Call),
     watched("_posixshmem", "shm_open", Kind::SharedMemory, "opens shared memory", Rule::Call),
     watched("_posixshmem", "shm_unlink", Kind::SharedMemory, "removes shared memory", Rule::Call),
@@ -173,6 +175,8 @@ impl Generators {
     }
 }
 
+/// What a fork has not: it has the first interpreter only, and in some versions it hangs.
+const SUBINTERPRETER: &str = "makes a subinterpreter";
 /// The module of the library cryptography that calls OpenSSL, which draws by itself.
 const OPENSSL: &str = "cryptography.hazmat.bindings._rust";
 

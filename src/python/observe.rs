@@ -36,7 +36,8 @@ use pyo3::types::{PyDict, PyTuple};
 use rcorn_sys::procfs::Mapping;
 
 /// What is told of the Python code that runs. Called with the GIL held; what the observer itself
-/// does is not observed.
+/// does is not observed, nor is anything after a subinterpreter was made: its objects must not be
+/// used with ours.
 pub trait Observer: Send + Sync {
     /// An audit event is raised.
     fn audited(&self, event: &CStr, arguments: &Bound<'_, PyTuple>);
@@ -94,6 +95,9 @@ pub enum CannotObserve {
     /// Another observation goes on.
     #[error("an observation goes on already")]
     Busy,
+    /// A subinterpreter was made.
+    #[error("it has made a subinterpreter")]
+    Subinterpreter,
     /// The observer panicked at something, which it has not judged.
     #[error("the observer panicked")]
     Panicked,
@@ -108,6 +112,9 @@ static OBSERVER: Mutex<Option<Arc<dyn Observer>>> = Mutex::new(None);
 
 /// Whether there is an observer.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// Whether a subinterpreter was made since the observation has begun.
+static HAS_SUBINTERPRETER: AtomicBool = AtomicBool::new(false);
 
 /// Whether the observer has panicked.
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -142,6 +149,7 @@ impl Observation {
             return Err(CannotObserve::Busy);
         }
         *place = Some(observer);
+        HAS_SUBINTERPRETER.store(false, Ordering::Relaxed);
         PANICKED.store(false, Ordering::Relaxed);
         ACTIVE.store(true, Ordering::Relaxed);
         Ok(Self { _private: () })
@@ -151,11 +159,14 @@ impl Observation {
     ///
     /// # Errors
     ///
-    /// The observer has panicked: it does not know all.
+    /// The observer has panicked, or a subinterpreter was made: it does not know all.
     pub fn end(self) -> Result<(), CannotObserve> {
         drop(self);
         if PANICKED.load(Ordering::Relaxed) {
             return Err(CannotObserve::Panicked);
+        }
+        if HAS_SUBINTERPRETER.load(Ordering::Relaxed) {
+            return Err(CannotObserve::Subinterpreter);
         }
         Ok(())
     }
@@ -260,13 +271,17 @@ unsafe extern "C" fn hook(
         HEARD.store(true, Ordering::Relaxed);
         return 0;
     }
+    // SAFETY: CPython gives a name that lives through the call.
+    let name = unsafe { CStr::from_ptr(event) };
+    if name == c"cpython.PyInterpreterState_New" {
+        // Python 3.13 raises it without the GIL.
+        HAS_SUBINTERPRETER.store(true, Ordering::Relaxed);
+    }
     observe(|py, observer| {
-        // SAFETY: CPython gives a name that lives through the call.
-        let event = unsafe { CStr::from_ptr(event) };
         // SAFETY: null (while the interpreter ends), or a tuple that lives through the call.
         let arguments = unsafe { Bound::from_borrowed_ptr_or_opt(py, arguments) };
         if let Some(arguments) = arguments.and_then(|all| all.cast_into::<PyTuple>().ok()) {
-            observer.audited(event, &arguments);
+            observer.audited(name, &arguments);
         }
     });
     0
@@ -274,6 +289,9 @@ unsafe extern "C" fn hook(
 
 /// Runs the observer, once in each thread. To be called by functions that CPython calls.
 fn observe(run: impl FnOnce(Python<'_>, &dyn Observer)) {
+    if HAS_SUBINTERPRETER.load(Ordering::Relaxed) {
+        return;
+    }
     if IN_OBSERVER.replace(true) {
         return;
     }
