@@ -5,8 +5,10 @@ use std::ffi::c_int;
 use std::fs;
 use std::io;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 use nix::sys::prctl::{get_child_subreaper, get_pdeathsig};
+use nix::sys::resource::{Resource, getrlimit, rlim_t};
 use nix::unistd::{Pid, getpgrp, getsid};
 use pyo3::prelude::*;
 
@@ -47,6 +49,7 @@ pub(crate) struct Snapshot {
     /// Running timers of setitimer(2), and of `timer_create(2)`.
     timers: usize,
     family: Family,
+    confinement: Confinement,
     /// The finalizers that run at exit, by their identity.
     finalizers: BTreeSet<usize>,
 }
@@ -57,6 +60,31 @@ struct Family {
     group: Pid,
     is_subreaper: bool,
     death_signal: Option<c_int>,
+}
+
+/// The namespaces that workers have in common with their arbiter, or that it has to know them by
+/// (`namespaces(7)`).
+const NAMESPACES: [&str; 8] = [
+    "cgroup",
+    "ipc",
+    "mnt",
+    "net",
+    "pid_for_children",
+    "time_for_children",
+    "user",
+    "uts",
+];
+
+/// What hinders a process from forking workers, or those from being its like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Confinement {
+    /// How many processes its user may have (getrlimit(2), `RLIMIT_NPROC`).
+    processes: rlim_t,
+    /// The mode of seccomp(2) and the number of filters, as `/proc/self/status` has them; none if
+    /// the kernel has no seccomp.
+    seccomp: Vec<String>,
+    /// The namespaces of [`NAMESPACES`], in this order; none where the kernel has no such.
+    namespaces: Vec<Option<PathBuf>>,
 }
 
 impl Snapshot {
@@ -78,6 +106,7 @@ impl Snapshot {
             effects: effects().into_iter().collect(),
             timers: timers(py)?,
             family: Family::of_self()?,
+            confinement: Confinement::of_self()?,
             finalizers: finalizers(py)?.iter().map(|one| one.key).collect(),
         })
     }
@@ -135,6 +164,7 @@ impl Snapshot {
             let what = "changed the session, the process group or who adopts orphans";
             found.push(left(Kind::Session, what));
         }
+        found.extend(self.confinement.changes(&now.confinement));
         found.extend(self.new_finalizers(py, places)?);
         Ok(found)
     }
@@ -184,6 +214,39 @@ impl Family {
             is_subreaper: get_child_subreaper()?,
             death_signal: get_pdeathsig()?.map(rcorn_sys::signal::number),
         })
+    }
+}
+
+impl Confinement {
+    fn of_self() -> io::Result<Self> {
+        const STATUS: &str = "/proc/self/status";
+        let (processes, _hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+        let status = fs::read_to_string(STATUS).map_err(|error| about(STATUS, &error))?;
+        let seccomp = status.lines().filter(|line| line.starts_with("Seccomp"));
+        // Not all in the directory: who has changed its user may not list it.
+        let namespaces = NAMESPACES.iter().map(|name| {
+            let link = fs::read_link(format!("/proc/self/ns/{name}"));
+            link.ok()
+        });
+        Ok(Self {
+            processes,
+            seccomp: seccomp.map(str::to_owned).collect(),
+            namespaces: namespaces.collect(),
+        })
+    }
+
+    /// What was changed.
+    fn changes(&self, now: &Self) -> impl Iterator<Item = Leftover> {
+        let changes = [
+            (
+                now.processes < self.processes,
+                "limited the number of processes",
+            ),
+            (now.seccomp != self.seccomp, "filtered system calls"),
+            (now.namespaces != self.namespaces, "changed its namespaces"),
+        ];
+        let changed = changes.into_iter().filter(|(is_changed, _)| *is_changed);
+        changed.map(|(_, what)| left(Kind::Confinement, what))
     }
 }
 
