@@ -2,7 +2,8 @@
 //! import in each of the workers. The import is watched in the process that does it, and the state
 //! of that process before and after is compared.
 //!
-//! - `audit` judges audit events, `functions` calls of C functions.
+//! - `audit` judges audit events, `functions` calls of C functions; `thread_ids` lets an attribute
+//!   call one.
 //! - `path` tells what the system finds under a name.
 //! - `trace` finds out whose code did it, `places` whose code a file is.
 //! - `known` lists what libraries do that does no harm, with the reasons.
@@ -23,6 +24,7 @@ mod recorder;
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "a test that fails panics")]
 mod tests;
+mod thread_ids;
 mod trace;
 mod verdict;
 
@@ -36,6 +38,7 @@ use rcorn_settings::Settings;
 
 use process::Snapshot;
 use recorder::Recorder;
+use thread_ids::AskingThreads;
 
 pub use baseline::Baseline;
 pub use interpreter::is_loaded;
@@ -46,6 +49,7 @@ pub use verdict::{Finding, Place, Verdict};
 #[derive(Debug)]
 pub struct ImportWatch {
     observation: Option<Observation>,
+    threads: Option<AskingThreads>,
     recorder: Arc<Recorder>,
     before: io::Result<Snapshot>,
 }
@@ -61,8 +65,13 @@ impl ImportWatch {
         let observation = observation
             .inspect_err(|error| recorder.cannot_watch(error))
             .ok();
+        let threads = AskingThreads::begin(py);
+        let threads = threads
+            .inspect_err(|error| recorder.cannot_watch(error))
+            .unwrap_or_default();
         Self {
             observation,
+            threads,
             recorder,
             before,
         }
@@ -73,10 +82,14 @@ impl ImportWatch {
     pub fn end(self, py: Python<'_>) -> Verdict {
         let Self {
             observation,
+            threads,
             recorder,
             before,
         } = self;
         if let Some(Err(error)) = observation.map(Observation::end) {
+            recorder.cannot_watch(&error);
+        }
+        if let Some(Err(error)) = threads.map(|threads| threads.end(py)) {
             recorder.cannot_watch(&error);
         }
         let left = before.and_then(|before| before.compare(py, recorder.places(), &[]));
