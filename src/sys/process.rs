@@ -4,17 +4,17 @@
     reason = "the argument area and hints about memory have no safe form"
 )]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::libc;
+use nix::sys::prctl;
 
 use crate::environment;
 use crate::procfs::Stat;
 
-/// What `prctl(PR_SET_NAME)` takes, with the NUL.
-const COMMAND_NAME_BYTES: usize = 16;
 /// The unit in which memory is given back, on each platform that this program runs on or a part of
 /// it.
 const PAGE_BYTES: usize = 4096;
@@ -152,9 +152,17 @@ pub fn trim_heap() {
     }
 }
 
-/// Start and end of the memory that `/proc/PID/cmdline` shows. The lock lets one thread at a time
-/// write there.
-static TITLE_AREA: OnceLock<Option<Mutex<(usize, usize)>>> = OnceLock::new();
+/// What `ps` shows of this process; none where the kernel does not tell the area. The lock lets one
+/// thread at a time write there.
+static TITLE: OnceLock<Option<Mutex<Title>>> = OnceLock::new();
+
+/// The memory that `/proc/PID/cmdline` shows, and what was written to it.
+struct Title {
+    start: usize,
+    end: usize,
+    /// What the memory has since the last call; none before the first.
+    written: Option<Vec<u8>>,
+}
 
 /// Moves the environment to the heap, so that the title may also use the memory that it had at
 /// exec. For the arbiter, whose own arguments are short. Does nothing after the first call of
@@ -165,44 +173,67 @@ static TITLE_AREA: OnceLock<Option<Mutex<(usize, usize)>>> = OnceLock::new();
 /// Those of [`environment::set`].
 pub fn widen_title_area() -> io::Result<()> {
     environment::move_to_heap()?;
-    TITLE_AREA.get_or_init(|| title_area(51));
+    TITLE.get_or_init(|| Title::until(51));
     Ok(())
 }
 
-/// From `arg_start` of `proc_pid_stat(5)` to the address in that field: 49 is `arg_end`, 51
-/// `env_end`.
-fn title_area(end_field: usize) -> Option<Mutex<(usize, usize)>> {
-    let stat = Stat::of_self()?;
-    let (start, end) = (stat.address(48)?, stat.address(end_field)?);
-    (start < end).then_some(Mutex::new((start, end)))
+impl Title {
+    /// From `arg_start` of `proc_pid_stat(5)` to the address in that field: 49 is `arg_end`, 51
+    /// `env_end`.
+    fn until(end_field: usize) -> Option<Mutex<Self>> {
+        let stat = Stat::of_self()?;
+        let (start, end) = (stat.address(48)?, stat.address(end_field)?);
+        let written = None;
+        (start < end).then_some(Mutex::new(Self {
+            start,
+            end,
+            written,
+        }))
+    }
+
+    fn set(&mut self, text: &str) {
+        // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when
+        // widened, environment) area, which the kernel has mapped writable at exec. Nothing refers
+        // to it any more: CPython and `main` have copied the arguments, `widen_title_area` has
+        // copied the environment. `self` is borrowed mutably, and there is one in a process: there
+        // is no second reference.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(
+                std::ptr::with_exposed_provenance_mut::<u8>(self.start),
+                self.end.saturating_sub(self.start),
+            )
+        };
+        if replace_title(bytes, self.written.as_deref(), text) {
+            self.written = Some(bytes.to_vec());
+        }
+    }
 }
 
 /// Sets what `ps` shows for this process from now on. Does nothing where the kernel does not tell
-/// the area.
+/// the area. A title or a name of the process that somebody else has set since the last call, such
+/// as the app, stays.
 ///
 /// The text is written over the memory of the command line. [`std::env::args_os`] reads there: it
 /// is called once, at the start of `main` (elsewhere clippy refuses it: `.clippy.toml`).
 pub fn set_title(text: &str) {
-    let Some(area) = TITLE_AREA.get_or_init(|| title_area(49)) else {
+    const NAME: &CStr = c"rcorn";
+    let Some(title) = TITLE.get_or_init(|| Title::until(49)) else {
         return;
     };
-    let area = area.lock().unwrap_or_else(PoisonError::into_inner);
-    let (start, end) = *area;
-    // SAFETY: /proc/self/stat says that [start, end) is this process's own argument (and, when
-    // widened, environment) area, which the kernel has mapped writable at exec. Nothing refers
-    // to it any more: CPython and `main` have copied the arguments, `widen_title_area` has
-    // copied the environment. The lock is held: there is no second reference.
-    let bytes = unsafe {
-        std::slice::from_raw_parts_mut(
-            std::ptr::with_exposed_provenance_mut::<u8>(start),
-            end.saturating_sub(start),
-        )
-    };
-    fill_with_title(bytes, text);
-    let mut name = [0_u8; COMMAND_NAME_BYTES];
-    fill_with_title(&mut name, "rcorn");
-    // SAFETY: PR_SET_NAME reads at most 16 bytes from a live, NUL-terminated array.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    let mut title = title.lock().unwrap_or_else(PoisonError::into_inner);
+    if title.written.is_none() {
+        prctl::set_name(NAME).ok();
+    }
+    title.set(text);
+}
+
+/// Writes the text, unless the area has something else than what was written last.
+fn replace_title(area: &mut [u8], written: Option<&[u8]>, text: &str) -> bool {
+    let is_ours = written.is_none_or(|written| written == area);
+    if is_ours {
+        fill_with_title(area, text);
+    }
+    is_ours
 }
 
 /// The text, cut to what fits before one NUL at least, and NULs behind it.
@@ -226,6 +257,16 @@ mod tests {
         fill_with_title(&mut area, "ab");
         assert_eq!(&area, b"ab\0\0\0\0\0\0\0\0\0");
         fill_with_title(&mut [], "ab");
+    }
+
+    #[test]
+    fn a_title_of_somebody_else_stays() {
+        let mut area = *b"python3\0-c\0";
+        assert!(replace_title(&mut area, None, "rcorn"));
+        let ours = area;
+        assert!(replace_title(&mut area, Some(&ours), "worker"));
+        assert!(!replace_title(&mut area, Some(&ours), "again"));
+        assert_eq!(&area, b"worker\0\0\0\0\0");
     }
 
     /// The bytes of a file's page, but for one that was written to.
