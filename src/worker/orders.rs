@@ -1,7 +1,6 @@
 //! What the arbiter orders this worker to do, by signal. The handlers only note it and wake the
 //! event loop.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,6 +15,7 @@ use pyo3::prelude::*;
 use rcorn_log as log;
 use rcorn_python::{call, traceback};
 use rcorn_scoreboard::{Cell, WhenStuck};
+use rcorn_sys::memfd;
 use rcorn_sys::private::{PrivateMark, keep_private};
 use rcorn_sys::signal::{
     self, AsyncSignalSafe, Disposition, Effect, Owner, SendByte, SetFlag, WhenOrphaned,
@@ -199,7 +199,8 @@ impl Orders {
         let orphaned = WhenOrphaned {
             parent: arbiter,
             sockets: listeners,
-            null: File::open("/dev/null")?.into(),
+            // Not `/dev/null`: the import may have changed the root directory.
+            null: memfd::sealed(c"rcorn-closed-listener", b"", memfd::Content::Data)?,
         };
         orders.install_drain(&waker, orphaned)?;
         orders.install_reopen(&waker)?;
