@@ -36,6 +36,17 @@ pub fn wait(arbiter: i32) -> io::Result<bool> {
         }
         await_end(parent)?;
     }
+    ask_for_death_signal(arbiter)
+}
+
+/// Asks for a signal at the parent's death. `false`: the arbiter is gone. Also to be called after
+/// what the app or a hook has done: a change of the user or the group takes the wish back
+/// (`PR_SET_PDEATHSIG(2const)`).
+///
+/// # Errors
+///
+/// Those of prctl(2).
+pub fn ask_for_death_signal(arbiter: i32) -> io::Result<bool> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
     Ok(getppid().as_raw() == arbiter)
 }

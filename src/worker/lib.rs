@@ -214,6 +214,9 @@ fn boot<'a>(
             .map_err(BootError::Failed)?,
         None => app,
     };
+    if !adoption::ask_for_death_signal(spec.start.arbiter)? {
+        return Err(BootError::Orphaned);
+    }
     let mut event_loop = setup::event_loop(py, spec, app, orders, listeners)?;
     event_loop.lifecycle.orders.note_effects()?;
     // A developer wants to see what the app answers, whatever that is.

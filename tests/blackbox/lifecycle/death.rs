@@ -6,7 +6,8 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::resources::Footprint;
 use crate::support::{
-    Connections, Deadline, Gate, Load, Pidfd, Place, Random, Server, Wire, wait_until,
+    Connections, Deadline, Gate, Load, Need, Pidfd, Place, Random, Server, Wire, lacks_for,
+    wait_until,
 };
 
 #[test]
@@ -78,6 +79,33 @@ fn a_killed_arbiter_takes_its_processes_along_and_frees_the_port() {
         );
     }
     server.kill();
+}
+
+/// What takes back the wish for a signal at the parent's death: the app, or a change of the user.
+#[test]
+fn a_killed_arbiter_takes_along_workers_whatever_their_import_has_done() {
+    let mut imports = vec![
+        "import ctypes; ctypes.CDLL(None).prctl(1, 0)",
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])",
+        "import signal; signal.signal(signal.SIGTERM, lambda *arguments: None)",
+    ];
+    if !lacks_for("a change of the user at import", &[Need::Root]) {
+        imports.push("import os; os.setgid(65534); os.setuid(65534)");
+    }
+    for import in imports {
+        let app = format!("{import}\ndef app(environ, start_response): pass\n");
+        let server = Server::app("m:app")
+            .file("m.py", app)
+            .args(["-w", "2"])
+            .start();
+        server.wait_serving(2);
+        let workers = server.wait_workers(2);
+        kill(server.pid(), Signal::SIGKILL).unwrap();
+        for worker in workers {
+            server.wait_gone(worker);
+        }
+        server.kill();
+    }
 }
 
 #[test]
