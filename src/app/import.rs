@@ -11,6 +11,7 @@ use rcorn_python::streams::flush_standard_streams;
 use rcorn_settings::Settings;
 use rcorn_sys::exit_now;
 
+use super::closed_directories::log_closed;
 use super::develop;
 use super::load::{LoadError, load};
 
@@ -47,8 +48,11 @@ pub fn import<'py>(
         Err(error) => error,
     };
     match &error {
-        LoadError::Raised { traceback, .. } => {
+        LoadError::Raised {
+            traceback, error, ..
+        } => {
             log::error(format_args!("Exception in worker process\n{traceback}"));
+            log_closed(py, error);
         }
         LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
             log::error(format_args!("{error}"));

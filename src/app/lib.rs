@@ -2,6 +2,7 @@
 //! and what `--reload` needs. Called by `template` and `worker`.
 #![forbid(unsafe_code)]
 
+mod closed_directories;
 pub mod develop;
 pub mod hooks;
 pub mod import;

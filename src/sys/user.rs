@@ -1,8 +1,10 @@
-//! Users and groups by name or number.
+//! Users and groups by name or number, and what a user may not enter.
 
 use std::io;
+use std::path::Path;
 
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
 /// Whom workers run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,4 +62,20 @@ impl Identity {
     pub fn is_current(&self) -> bool {
         self.uid == geteuid() && self.gid == getegid()
     }
+}
+
+/// The first part of a path that the user of this process may not enter. Modules can also be in an
+/// archive (`python311.zip`), which must be readable. What is not there at all is not closed.
+#[must_use]
+pub fn first_closed(path: &Path) -> Option<&Path> {
+    let parts: Vec<&Path> = path.ancestors().collect();
+    let mut from_root = parts.into_iter().rev();
+    from_root.find(|part| {
+        let needed = if part.is_file() {
+            AccessFlags::R_OK
+        } else {
+            AccessFlags::X_OK
+        };
+        access(*part, needed) == Err(Errno::EACCES)
+    })
 }

@@ -4,12 +4,11 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{geteuid, initgroups, setgid, setgroups, setuid};
 use pyo3::prelude::*;
 
 use rcorn_settings::Settings;
-use rcorn_sys::user::Identity;
+use rcorn_sys::user::{Identity, first_closed};
 
 /// Becomes the user and group of the settings.
 pub(super) fn drop_privileges(settings: &Settings) -> io::Result<()> {
@@ -69,19 +68,4 @@ pub(super) fn check_library(py: Python<'_>, settings: &Settings) -> io::Result<(
         "{user} may not enter {closed}, and Python's library is {library}; hint: install Python and the virtual \
          environment where {user} can read them, such as /opt or /srv, and name it with --python; or chmod o+x {closed}"
     )))
-}
-
-/// The first part of a path that this process may not enter; the library can also be an archive
-/// (`python311.zip`), which must be readable. What is not there at all is not closed.
-fn first_closed(path: &Path) -> Option<&Path> {
-    let parts: Vec<&Path> = path.ancestors().collect();
-    let mut from_root = parts.into_iter().rev();
-    from_root.find(|part| {
-        let needed = if part.is_file() {
-            AccessFlags::R_OK
-        } else {
-            AccessFlags::X_OK
-        };
-        access(*part, needed) == Err(Errno::EACCES)
-    })
 }

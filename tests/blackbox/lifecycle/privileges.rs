@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -146,6 +147,31 @@ def app(environ, start_response):
     server.stop();
 }
 
+#[test]
+fn an_import_may_change_the_root_directory() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let app = "
+import os, encodings.idna
+os.chroot('.')
+os.chdir('/')
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [' '.join(os.listdir('/')).encode()]
+";
+    let server = Server::app("m:app")
+        .file("m.py", app)
+        .args(["-w", "2"])
+        .start();
+    server
+        .log()
+        .expect("Not preloading: the app's import cannot be watched: /proc/self/");
+    server.wait_serving(2);
+    assert_eq!(server.get("/").text(), "m.py");
+    server.stop();
+}
+
 /// An interpreter below a directory that the workers' user may not enter: Python would only say
 /// that a module does not exist.
 #[test]
@@ -165,7 +191,11 @@ fn a_python_that_the_user_may_not_read_is_said_to_be_so() {
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(folder.path(), open).unwrap();
     // The library itself, or a directory above it.
-    for (home, closed) in [("closed", "closed"), ("above/home", "above")] {
+    for (home, closed) in [
+        ("closed", "closed"),
+        ("above/home", "above"),
+        ("far/above/home", "far/above"),
+    ] {
         let home = folder.path().join(home);
         fs::create_dir_all(&home).unwrap();
         std::os::unix::fs::symlink(library.trim(), home.join("lib")).unwrap();
@@ -187,5 +217,46 @@ fn a_python_that_the_user_may_not_read_is_said_to_be_so() {
         assert_eq!(ended.code(), Some(1));
         let text = ended.text();
         assert!(text.contains(&expected) && text.contains(&remedy), "{text}");
+    }
+}
+
+/// The same for the app's own directory, those above it, and others where modules are looked for.
+#[test]
+fn a_directory_of_modules_that_the_user_may_not_enter_is_named() {
+    if lacks(&[Need::Root, program("/usr/bin/python3")]) {
+        return;
+    }
+    for (app, more, closed) in [
+        ("app", None, "app"),
+        ("above/app", None, "above"),
+        ("app", Some("lib"), "lib"),
+    ] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let permit = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        permit(folder.path(), 0o755);
+        fs::create_dir_all(at(app)).unwrap();
+        let import = more.map_or("", |_| "import other\n");
+        fs::write(at(app).join("m.py"), import).unwrap();
+        let mut server = Server::without_app()
+            .args(["--python", "/usr/bin/python3", "--user", "65534"])
+            .args(["--chdir".as_ref(), at(app).as_os_str()])
+            .allow("Exception in worker process")
+            .allow("ModuleNotFoundError")
+            .allow("Traceback")
+            .allow("may not enter")
+            .allow("Shutting down: Master")
+            .allow("Reason: Worker failed to boot");
+        if let Some(more) = more {
+            fs::create_dir_all(at(more)).unwrap();
+            server = server.args(["--pythonpath".as_ref(), at(more).as_os_str()]);
+        }
+        permit(&at(closed), 0o700);
+        let ended = server.args(["m:app"]).start().exit();
+        assert_eq!(ended.code(), Some(3));
+        let remedy = format!("hint: chmod o+x {}", at(closed).display());
+        assert!(ended.text().contains(&remedy), "{}", ended.text());
     }
 }
