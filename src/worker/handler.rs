@@ -156,13 +156,14 @@ impl RequestHandler {
         if self.coalescing.begin(begun, may_wait) {
             self.io.flush();
         }
-        // The I/O thread looks after the other connections, if there are any.
+        let entry = self.entry.cell.request_entry();
+        entry.begin(begun, request.line(), request.peer.as_bytes());
+        // The I/O thread looks after the other connections, if there are any. Only now: it goes to
+        // sleep if it finds no request, and would sleep through this one.
         let in_hand = u32::from(connection.has_place());
         if self.entry.cell.connections() > in_hand {
             self.io.attend();
         }
-        let entry = self.entry.cell.request_entry();
-        entry.begin(begun, request.line(), request.peer.as_bytes());
         begun
     }
 

@@ -135,7 +135,8 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         })))
     }
 
-    /// Notes that a request begins during which other connections may need something.
+    /// Notes that a request has begun during which other connections may need something. To be
+    /// called when the request's entry says so: the thread sleeps unless it finds a request there.
     pub fn attend(&self) {
         if self.0.asleep.load(Ordering::Relaxed) {
             self.wake();
