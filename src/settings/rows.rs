@@ -119,8 +119,8 @@ settings! {
     /// The kind of workers: `sync`, or `gthread` for workers with threads.
     ///
     /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet
-    /// or tornado, or one that is based on gunicorn's threaded worker, is served by threads, and a
-    /// warning says so. Workers for ASGI apps are refused.
+    /// or tornado, or one that is based on gunicorn's threaded worker, stands for threads, and a
+    /// warning says so. Workers for ASGI apps are refused, and so is more than one thread.
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';
 
@@ -129,11 +129,11 @@ settings! {
     threads: u32 = 1 => Workers, Reload, bounds Bounds::between(0, 1024), flag "threads";
 
     /// How long a request may wait for a free thread; 0 disables the limit. One that waits longer
-    /// is answered with status 503 and `Retry-After`.
+    /// is answered with status 503 and `Retry-After`. Of no effect while `threads` is 1.
     queue_timeout: Seconds = Seconds::new(0) => Workers, Reload, flag "queue-timeout";
 
     /// How long a thread may run Python while others wait to. 0 leaves Python's own value, 5
-    /// milliseconds (`sys.setswitchinterval`).
+    /// milliseconds (`sys.setswitchinterval`). Of no effect while `threads` is 1.
     switch_interval: Seconds = Seconds::new(0) => Workers, Reload, flag "switch-interval";
 
     /// Replace a worker after this many requests; 0 disables the limit.
@@ -180,7 +180,8 @@ settings! {
 
     /// Let a worker with threads serve on after a request that exceeded `timeout`.
     ///
-    /// It does if the exception has ended the request. By default it is replaced.
+    /// It does if the exception has ended the request. By default it is replaced. Of no effect while
+    /// `threads` is 1.
     survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
     /// Kill a worker that is not ready after this time; 0 disables the limit.
