@@ -48,8 +48,8 @@ uwsgi\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -s w -l workers -d 'The number of workers, at least one. [env: WEB_CONCURRENCY] [default: 1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s k -l worker-class -d 'The kind of workers: sync, or gthread for workers with threads. [default: sync]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l threads -d 'The number of threads in which a worker runs requests. Only 1 is possible: a worker runs one request at a time. For more requests at a time, raise workers. [default: 1]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l queue-timeout -d 'How long a request may wait for a free thread; 0 disables the limit. One that waits longer is answered with status 503 and Retry-After. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l switch-interval -d 'How long a thread may run Python while others wait to. 0 leaves Python\'s own value, 5 milliseconds (sys.setswitchinterval). [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l queue-timeout -d 'How long a request may wait for a free thread; 0 disables the limit. One that waits longer is answered with status 503 and Retry-After. Of no effect while threads is 1. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l switch-interval -d 'How long a thread may run Python while others wait to. 0 leaves Python\'s own value, 5 milliseconds (sys.setswitchinterval). Of no effect while threads is 1. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a worker after this many requests; 0 disables the limit. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests-jitter -d 'Add a random number, 0 to this, to the max_requests of each worker. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked after requests, at most once a second. [default: 0]' -r -f
