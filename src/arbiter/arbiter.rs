@@ -121,7 +121,7 @@ impl Arbiter {
         &self.templates
     }
 
-    /// When to send [`Event::Tick`](super::Event::Tick), if nothing happens before. `None`: never.
+    /// When to send [`Event::Tick`], if nothing happens before. `None`: never.
     #[must_use]
     pub fn deadline(&self) -> Option<Monotonic> {
         let running = match self.life.phase {

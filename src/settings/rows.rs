@@ -180,8 +180,8 @@ settings! {
 
     /// Let a worker with threads serve on after a request that exceeded `timeout`.
     ///
-    /// It does if the exception has ended the request. By default it is replaced. Of no effect while
-    /// `threads` is 1.
+    /// It does if the exception has ended the request. By default it is replaced. Of no effect
+    /// while `threads` is 1.
     survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
     /// Kill a worker that is not ready after this time; 0 disables the limit.
