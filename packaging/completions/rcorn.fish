@@ -54,7 +54,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a 
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests-jitter -d 'Add a random number, 0 to this, to the max_requests of each worker. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked after requests, at most once a second. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-age -d 'Replace a worker after it has run this long; 0 disables the limit. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l refork -d 'Once a worker has served this many requests, make it the template, and replace the other workers by forks of it; 0 never does. rcorn ctl refork does it at once. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l refork -d 'Make a worker the template after this many requests; 0 never does. The other workers are replaced by forks of it. rcorn ctl refork does it at once. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l retire-old-first -d 'Whether a worker that is to be replaced leaves before its replacement is ready. [one of: auto, fallback, always, never] [default: auto]' -r -f -a "auto\t''
 fallback\t''
 always\t''

@@ -149,8 +149,8 @@ settings! {
     /// Replace a worker after it has run this long; 0 disables the limit.
     max_worker_age: Seconds = Seconds::new(0) => Workers, Reload, flag "max-worker-age";
 
-    /// Once a worker has served this many requests, make it the template, and replace the other
-    /// workers by forks of it; 0 never does. `rcorn ctl refork` does it at once.
+    /// Make a worker the template after this many requests; 0 never does. The other workers are
+    /// replaced by forks of it. `rcorn ctl refork` does it at once.
     ///
     /// What requests have loaded and cached is then shared by all workers. It happens once after
     /// each import of the app, and only if the app is shared (`preload_app`) and serving has left

@@ -384,7 +384,7 @@ pub fn reset(signal: Signal) -> io::Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub struct Disposition(Raw);
 
-/// [`libc::sigaction`], which cannot be shown.
+/// [`struct@libc::sigaction`], which cannot be shown.
 #[derive(Clone, Copy)]
 struct Raw(libc::sigaction);
 
