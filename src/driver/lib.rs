@@ -26,7 +26,6 @@ mod evaluate;
 mod handover;
 mod hands;
 mod helper;
-mod in_hand;
 mod interpreter;
 mod listener;
 mod logs;

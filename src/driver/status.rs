@@ -1,13 +1,13 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with the scoreboard's entry of each worker.
 
 use rcorn_arbiter::{Arbiter, Phase, Worker, WorkerId, WorkerStage};
-use rcorn_control::{Status, TemplateStatus, ThreadStatus, WorkerStatus};
+use rcorn_control::{Status, TemplateStatus, WorkerStatus};
 use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
 use super::children::ImportSharing;
-use super::in_hand::{InHand, Thread, requests, threads};
+use super::postmortem::{current_request, describe};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
 
@@ -84,11 +84,9 @@ impl View<'_> {
 
     fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
         let pid = worker.stage.pid();
+        let cell = self.memory.cell(worker.cell);
         let counts = self.memory.counts(worker.cell);
-        let scoreboard = self.memory.scoreboard();
-        let oldest = requests(scoreboard, worker.cell, self.now)
-            .into_iter()
-            .next();
+        let request = cell.and_then(|cell| current_request(cell, self.now));
         let age = if let WorkerStage::Serving { since, .. } = worker.stage {
             Some(self.now.since(since).as_secs_f64())
         } else {
@@ -104,24 +102,8 @@ impl View<'_> {
             connections: u32::try_from(counts.connections).unwrap_or(u32::MAX),
             counts,
             resident: pid.and_then(|pid| resident_kib(pid.0)),
-            request: oldest.map(|oldest| oldest.to_string()),
-            threads: self.threads(worker),
+            request: request.map(|(request, age)| describe(&request, age)),
         }
-    }
-
-    fn threads(&self, worker: &Worker) -> Vec<ThreadStatus> {
-        let threads = threads(self.memory.scoreboard(), worker.cell);
-        let threads = threads.map(|(thread, cell)| {
-            let request = InHand::of(cell.request_entry(), Some(thread), self.now);
-            let Thread { number, tid, .. } = thread;
-            ThreadStatus {
-                number,
-                tid,
-                requests: cell.requests(),
-                request: request.map(|request| request.to_string()),
-            }
-        });
-        threads.collect()
     }
 }
 

@@ -46,9 +46,6 @@ pub struct Start {
     pub listeners: Vec<Listener>,
     /// The scoreboard's memfd.
     pub scoreboard: RawFd,
-    /// The memfd with the cells of threads, if workers have threads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<RawFd>,
     /// The command socket (datagrams in).
     pub commands: RawFd,
     /// The report socket (datagrams out).
@@ -96,7 +93,6 @@ impl Start {
             generation: 0,
             listeners: Vec::new(),
             scoreboard: -1,
-            threads: None,
             commands: -1,
             reports: -1,
             handoff_queue: (-1, -1),

@@ -17,7 +17,7 @@ use rcorn_app::loggers;
 use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::{Scoreboard, Slots};
+use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_worker::orders::ignore_in_template;
@@ -41,10 +41,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         Ok(loaded) => loaded,
         Err(failure) => return fail(start, failure, reports.as_fd()),
     };
-    let mut scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
-    if let Some(threads) = start.threads {
-        scoreboard.add_slots(Slots::open(adopt(threads)?.as_fd())?);
-    }
+    let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &hooks {
         hooks.when_ready(py, start.reason);
@@ -73,7 +70,7 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         start.handoff_queue.1,
     ];
     let listeners = start.listeners.iter().map(|listener| listener.fd);
-    listeners.chain(sockets).chain(start.threads).chain(logs)
+    listeners.chain(sockets).chain(logs)
 }
 
 fn start_log(start: &Start) -> io::Result<()> {
