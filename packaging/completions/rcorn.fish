@@ -46,7 +46,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connec
 complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'The protocol of addresses in bind without uwsgi://. uwsgi is what nginx\'s uwsgi_pass speaks. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
 uwsgi\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -s w -l workers -d 'The number of workers, at least one. [env: WEB_CONCURRENCY] [default: 1]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -s k -l worker-class -d 'The kind of workers: sync, or gthread for workers with threads. [default: sync]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s k -l worker-class -d 'The kind of workers. There is one: sync. [default: sync]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l threads -d 'The number of threads in which a worker runs requests. Only 1 is possible: a worker runs one request at a time. For more requests at a time, raise workers. [default: 1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l queue-timeout -d 'How long a request may wait for a free thread; 0 disables the limit. One that waits longer is answered with status 503 and Retry-After. Of no effect while threads is 1. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l switch-interval -d 'How long a thread may run Python while others wait to. 0 leaves Python\'s own value, 5 milliseconds (sys.setswitchinterval). Of no effect while threads is 1. [default: 0]' -r -f

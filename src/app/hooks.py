@@ -73,6 +73,7 @@ class Config:
 
     prog = "rcorn"
     usage = "%(prog)s [OPTIONS] [APP_MODULE]"
+    worker_class_str = "sync"
     paste_global_conf = {}
 
     def __init__(self, values, hooks):
@@ -120,10 +121,6 @@ class Config:
     @property
     def gid(self):
         return self.group
-
-    @property
-    def worker_class_str(self):
-        return self.settings["worker_class"].get()
 
     @property
     def worker_class(self):

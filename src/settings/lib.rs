@@ -33,7 +33,6 @@ mod shell;
 mod sources;
 mod table;
 mod value;
-mod worker_class;
 mod workers;
 mod yaml;
 

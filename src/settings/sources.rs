@@ -189,7 +189,6 @@ impl Sources<'_> {
         let mut origins = Origins::default();
         let mut warnings = Vec::new();
         let mut unsupported = UnsupportedValues::default();
-        let mut worker_bases = Vec::new();
         if let Some(config) = &self.config {
             let mut reading = Reading {
                 settings: &mut settings,
@@ -203,9 +202,8 @@ impl Sources<'_> {
             match config {
                 ConfigFile::Yaml(path) => read_yaml(path, self.environment, &mut reading)?,
                 ConfigFile::Python(_) | ConfigFile::Module(_) => {
-                    let read = evaluated::read(answer.unwrap_or_default(), &mut reading)?;
-                    settings.config_is_data = read.is_data;
-                    worker_bases = read.worker_bases;
+                    let is_data = evaluated::read(answer.unwrap_or_default(), &mut reading)?;
+                    settings.config_is_data = is_data;
                 }
             }
         }
@@ -220,14 +218,7 @@ impl Sources<'_> {
         }
         warnings.extend(self.warnings);
         settings.config = self.config;
-        let directory = &self.directory;
-        check::complete(
-            &mut settings,
-            &origins,
-            &worker_bases,
-            directory,
-            &mut warnings,
-        )?;
+        check::complete(&mut settings, &origins, &self.directory, &mut warnings)?;
         Ok(Resolved {
             settings,
             origins,

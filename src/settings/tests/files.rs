@@ -319,8 +319,8 @@ fn what_is_wrong_in_python_has_the_code_of_gunicorn() {
             "gunicorn.conf.py:2: keyfile k is not supported: rcorn does not do TLS",
         ),
         (
-            r#"["worker_class", {"data": "uvicorn.workers.UvicornWorker"}, 2]"#,
-            "gunicorn.conf.py:2: worker_class: worker class 'uvicorn.workers.UvicornWorker'",
+            r#"["worker_class", {"data": "gevent"}, 2]"#,
+            "gunicorn.conf.py:2: worker_class: worker class 'gevent'",
         ),
     ] {
         let answer = format!("{{\"names\": [{names}]}}");

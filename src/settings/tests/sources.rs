@@ -86,8 +86,8 @@ fn a_wrong_variable_is_named() {
         ),
         (
             "RCORN_CMD_ARGS",
-            "-k uvicorn.workers.UvicornWorker",
-            "RCORN_CMD_ARGS: worker class 'uvicorn.workers.UvicornWorker' is not supported",
+            "-k gevent",
+            "RCORN_CMD_ARGS: worker class 'gevent' is not supported",
         ),
     ] {
         let told = told(&error_in(&[(variable, text)], &["x"]));
@@ -154,11 +154,7 @@ fn a_later_source_takes_back_what_rcorn_lacks() {
         ("http2_cleartext: both\n", "", &["--http2-cleartext", "off"]),
         ("certfile: /x\n", "", &["--certfile", ""]),
         ("statsd_host: a:1\n", "", &["--statsd-host="]),
-        (
-            "worker_class: gevent\n",
-            "-k uvicorn.workers.UvicornWorker",
-            &["-k", "sync"],
-        ),
+        ("worker_class: gevent\n", "-k eventlet", &["-k", "sync"]),
     ] {
         let resolved = from_three(("rcorn.yaml", text), arguments, words);
         let resolved = resolved.unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -174,9 +170,27 @@ fn a_later_source_takes_back_what_rcorn_lacks() {
 fn a_later_source_that_asks_for_what_rcorn_lacks_is_named() {
     for (text, arguments, words, what) in [
         (
+            "threads: 1\n",
+            "",
+            &["--threads", "4"][..],
+            "--threads 4 is not supported",
+        ),
+        (
+            "threads: 1\n",
+            "--threads 4",
+            &[],
+            "GUNICORN_CMD_ARGS: --threads 4 is not supported",
+        ),
+        (
+            "threads: 4\n",
+            "",
+            &[],
+            "rcorn.yaml:1: threads 4 is not supported",
+        ),
+        (
             "cert_reqs: 0\n",
             "--cert-reqs 2",
-            &[][..],
+            &[],
             "GUNICORN_CMD_ARGS: --cert-reqs 2 is not supported",
         ),
         (
@@ -210,56 +224,19 @@ fn the_hint_for_threads_counts_workers() {
 }
 
 #[test]
-fn more_than_one_thread_is_refused() {
-    for (text, arguments, words, what) in [
-        (
-            "threads: 1\n",
-            "",
-            &["x", "--threads", "4"][..],
-            "--threads 4 is not supported",
-        ),
-        (
-            "threads: 1\n",
-            "--threads 4",
-            &["x"],
-            "GUNICORN_CMD_ARGS: --threads 4 is not supported",
-        ),
-        (
-            "threads: 4\n",
-            "",
-            &["x"],
-            "rcorn.yaml:1: threads 4 is not supported",
-        ),
+fn a_gthread_worker_with_one_thread_is_a_sync_worker() {
+    for class in [
+        "gthread",
+        "gunicorn.workers.gthread.ThreadWorker",
+        "egg:gunicorn#gthread",
     ] {
-        let variables = [("GUNICORN_CMD_ARGS", arguments)];
-        let error = with("rcorn.yaml", text, &variables, words).unwrap_err();
-        assert!(error.to_string().starts_with(what), "{text}: {error}");
+        let resolved = served(&["x", "-k", class]);
+        assert!(resolved.warnings.is_empty());
+        assert_eq!(resolved.settings.worker_class, "sync");
+        let (what, hint, _) = refusal(&["x", "-k", class, "--threads", "2"]);
+        assert!(what.starts_with("--threads 2 is not supported"), "{what}");
+        assert!(hint.contains("--workers 2"), "{hint}");
     }
-    let (what, hint, _) = refusal(&["x", "-k", "gthread", "--threads", "2"]);
-    assert!(what.starts_with("--threads 2 is not supported"), "{what}");
-    assert!(hint.contains("--workers 2"), "{hint}");
-}
-
-#[test]
-fn a_class_of_the_file_is_known_by_its_bases() {
-    let answer = |bases: &str| {
-        format!(
-            r#"{{"names": [["worker_class", {{"data": "__config__.Worker"}}, 1]], "worker_bases": {bases}}}"#
-        )
-    };
-    let with = |bases: &str, words: &[&str]| with("gunicorn.conf.py", &answer(bases), &[], words);
-    let thread_worker = r#"["gunicorn.workers.gthread.ThreadWorker", "object"]"#;
-    let resolved = with(thread_worker, &["x"]).unwrap();
-    assert_eq!(resolved.settings.worker_class, "gthread");
-    let says = "worker class '__config__.Worker' is served by rcorn's own workers, with one thread";
-    assert!(resolved.warnings[0].starts_with(says), "{resolved:?}");
-    let error = with(r#"["object"]"#, &["x"]).unwrap_err();
-    assert!(error.to_string().contains("does not know"), "{error}");
-    // They say nothing of a class that is named elsewhere.
-    let error = with(thread_worker, &["x", "-k", "shop.Worker"]).unwrap_err();
-    assert!(error.to_string().contains("'shop.Worker'"), "{error}");
-    let asgi = with(r#"["uvicorn.workers.UvicornWorker"]"#, &["x"]).unwrap_err();
-    assert!(asgi.hint().unwrap().contains("ASGI server"), "{asgi}");
 }
 
 #[test]
