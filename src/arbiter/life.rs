@@ -103,28 +103,26 @@ impl Life {
         Some(quick)
     }
 
-    /// How long templates may take to leave. In a graceful stop, one that is ready has time for the
-    /// app's `on_exit`. One that still imports reads no orders; but if it may be about to leave
-    /// with a reason of its own, it has a moment for that.
+    /// How long templates may take to leave. One that is ready may still run a hook of the app, and
+    /// has time for that unless there is a hurry. One that still imports reads no orders; but if it
+    /// may be about to leave with a reason of its own, it has a moment for that.
     pub(super) fn template_limits(&self, graceful_timeout: Duration) -> LeaveLimits {
-        let (ready, importing) = match self.phase {
-            Phase::Stopping { quick, outcome } => (
-                if quick {
-                    QUICK_STOP_TIME
-                } else {
-                    QUICK_STOP_TIME.max(graceful_timeout)
-                },
-                match outcome {
-                    Outcome::Stopped => Duration::ZERO,
-                    Outcome::HostRefused | Outcome::BootFailed | Outcome::AppNotLoaded => {
-                        QUICK_STOP_TIME
-                    }
-                },
-            ),
-            // The app's exit handlers run in it, and nobody waits for it.
-            Phase::New | Phase::Running | Phase::Gone => {
-                (QUICK_STOP_TIME.max(graceful_timeout), QUICK_STOP_TIME)
+        let ready = if self.stop_is_quick() == Some(true) {
+            QUICK_STOP_TIME
+        } else {
+            QUICK_STOP_TIME.max(graceful_timeout)
+        };
+        let is_stopped = matches!(
+            self.phase,
+            Phase::Stopping {
+                outcome: Outcome::Stopped,
+                ..
             }
+        );
+        let importing = if is_stopped {
+            Duration::ZERO
+        } else {
+            QUICK_STOP_TIME
         };
         LeaveLimits { ready, importing }
     }
