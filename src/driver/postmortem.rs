@@ -8,7 +8,7 @@ use nix::sys::uio::pread;
 
 use rcorn_arbiter::Pid;
 use rcorn_log::{self as log, AccessForm, AccessFormatter as _, AccessLog, Record, escaped};
-use rcorn_scoreboard::{Cell, RequestNow};
+use rcorn_scoreboard::{Answered, Cell, RequestNow};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::procfs::{Stat, wait_channel};
@@ -84,13 +84,21 @@ pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
 /// Logs the request that a worker served when it ended: its client got no response, or a partial
 /// one.
 pub(super) fn report_lost_request(cell: &Cell, settings: &Settings, logs: &Logs) {
-    if cell.request_entry().is_answered() {
+    let answered = cell.request_entry().answered();
+    if answered == Answered::Yes {
         return;
     }
     let Some((request, age)) = current_request(cell, clock::now()) else {
         return;
     };
     let pid = cell.pid();
+    if answered == Answered::Perhaps {
+        log::warning(format_args!(
+            "Worker (pid:{pid}) ended while it sent the end of a response, which the client may have or not: {}",
+            describe(&request, age)
+        ));
+        return;
+    }
     log::error(format_args!(
         "Request lost when worker (pid:{pid}) ended: {}",
         describe(&request, age)

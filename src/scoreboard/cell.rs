@@ -107,7 +107,8 @@ pub struct Cell {
     /// Request entry: not 0 while the app waits for its client, which does not count as the app's
     /// time.
     waits: AtomicU32,
-    /// Request entry: not 0 once the whole response to the current request was sent.
+    /// Request entry: 0 until the end of the response to the current request is about to be sent,
+    /// then [`ENDING`]; [`ANSWERED`] once the whole response was sent.
     answered: AtomicU32,
     /// Requests served: the counter [`crate::Metric::Requests`].
     requests: AtomicU64,
@@ -123,6 +124,23 @@ pub struct Cell {
     line: [AtomicU64; LINE_WORDS],
     /// Request entry: the peer's address.
     peer: [AtomicU64; PEER_WORDS],
+}
+
+/// The whole response was sent. The first build (cb54ddf) writes nothing else.
+const ANSWERED: u32 = 1;
+/// The end of the response is about to be sent. The client can have it, and act on it, before its
+/// worker can note that.
+const ENDING: u32 = 2;
+
+/// Whether the client of the current request has its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Not the whole response.
+    No,
+    /// Perhaps: the worker was sending the end of it.
+    Perhaps,
+    /// The whole response was sent.
+    Yes,
 }
 
 /// The current request, as the scoreboard shows it.
@@ -271,15 +289,24 @@ impl RequestEntry<'_> {
         self.cell.waits.store(0, Ordering::Release);
     }
 
-    /// Notes that the whole response was sent.
-    pub fn set_answered(self) {
-        self.cell.answered.store(1, Ordering::Release);
+    /// Notes that the end of the response is about to be sent.
+    pub fn set_ending(self) {
+        self.cell.answered.store(ENDING, Ordering::Release);
     }
 
-    /// Whether the whole response was sent.
+    /// Notes that the whole response was sent.
+    pub fn set_answered(self) {
+        self.cell.answered.store(ANSWERED, Ordering::Release);
+    }
+
+    /// Whether the client has the response.
     #[must_use]
-    pub fn is_answered(self) -> bool {
-        self.cell.answered.load(Ordering::Acquire) != 0
+    pub fn answered(self) -> Answered {
+        match self.cell.answered.load(Ordering::Acquire) {
+            0 => Answered::No,
+            ENDING => Answered::Perhaps,
+            _ => Answered::Yes,
+        }
     }
 
     /// Notes that the request has ended, and counts it.

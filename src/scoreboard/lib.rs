@@ -19,7 +19,7 @@ mod stuck;
 #[cfg(test)]
 mod loom_tests;
 
-pub use cell::{Cell, RequestEntry, RequestNow, Shared, StopMode};
+pub use cell::{Answered, Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use mapping::Scoreboard;
 #[cfg(not(all(loom, test)))]

@@ -330,6 +330,8 @@ mod tests {
 
     use rcorn_types::Monotonic;
 
+    use crate::cell::Answered;
+
     use super::*;
 
     const LINE: &[u8] = b"GET /a/long/path/that/needs/several/words HTTP/1.1";
@@ -366,9 +368,11 @@ mod tests {
             (now.line.as_slice(), now.peer.as_slice()),
             (LINE, &b"127.0.0.1:1"[..])
         );
-        assert!(!entry.is_answered());
+        assert_eq!(entry.answered(), Answered::No);
+        entry.set_ending();
+        assert_eq!(entry.answered(), Answered::Perhaps);
         entry.set_answered();
-        assert!(entry.is_answered());
+        assert_eq!(entry.answered(), Answered::Yes);
         entry.end(at(9));
         assert_eq!(entry.begun(), None);
         assert_eq!(cell.no_progress_since(), Some(at(9)));

@@ -263,6 +263,9 @@ impl RequestHandler {
         let served = rules
             .app
             .serve(py, &mut self.exchange, environ, channel, constraints)?;
+        if served.error.is_none() {
+            channel.answered();
+        }
         self.exchange.with_response_head(|head| {
             let hooked = hooked.as_ref();
             call::in_app(|| {

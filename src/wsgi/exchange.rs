@@ -111,9 +111,8 @@ impl WsgiApp {
             end_forked_child(py, sent.as_ref().err());
             if sent.is_ok() {
                 state.response().completed();
-                channel.answered();
             }
-            let closed = self.close(py, &result);
+            let closed = self.close(py, &result, sent.is_ok().then_some(channel));
             sent.map(|()| closed.err())
         });
         end_forked_child(py, outcome.as_ref().err());
@@ -123,9 +122,19 @@ impl WsgiApp {
     }
 
     /// Calls `result.close()` if there is one. A list or tuple has none, so it is not looked up.
-    fn close(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// `answered`: where the whole response was sent. Nothing but `close()` takes long after that,
+    /// so it is not noted without.
+    fn close(
+        &self,
+        py: Python<'_>,
+        result: &Bound<'_, PyAny>,
+        answered: Option<&Channel>,
+    ) -> PyResult<()> {
         if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
             return Ok(());
+        }
+        if let Some(channel) = answered {
+            channel.answered();
         }
         if let Some(close) = call::optional_attribute(result, self.close.bind(py))? {
             close.call0()?;
@@ -191,6 +200,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             let Some((channel, whole)) = prepared else {
                 return Ok(());
             };
+            channel.ending();
             let sent = whole.send(py, &channel, parts);
             let flush = whole.flush;
             state.response().sent_whole(whole);
@@ -258,6 +268,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
         response.finish(&state.common_headers())
     };
     if let Some((channel, mut fragment)) = prepared {
+        channel.ending();
         let sent = fragment.send(py, &channel, b"");
         state.response().done(fragment);
         sent.map_err(lost_error)?;
@@ -281,6 +292,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     let Some((channel, fragment, take)) = prepared else {
         return Ok(false);
     };
+    channel.ending();
     let sent = if take == 0 {
         let head = &mut [IoSlice::new(fragment.head())];
         channel.send(&Attached(py), head, Flush::Now).map(drop)

@@ -313,6 +313,10 @@ impl Response {
             fragment.flush = self.flush(fragment.take);
         }
         let channel = self.channel.clone().ok_or(WsgiViolation::Over)?;
+        if matches!(self.body.framing(), BodyFraming::Length(_)) && self.missing() == 0 {
+            // The app does not know yet that this is the end.
+            channel.ending();
+        }
         Ok((channel, fragment))
     }
 

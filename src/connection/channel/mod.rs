@@ -118,6 +118,14 @@ impl Channel {
         &self.0.transport
     }
 
+    /// Notes that the end of the response is about to be sent: the client may have it at any moment
+    /// from now on.
+    pub fn ending(&self) {
+        if let Some(entry) = &self.0.timeouts.entry {
+            entry.cell.request_entry().set_ending();
+        }
+    }
+
     /// Notes that the whole response was sent: whatever happens to this worker, the client gets it.
     pub fn answered(&self) {
         if let Some(entry) = &self.0.timeouts.entry {

@@ -44,8 +44,6 @@ def app(environ, start_response):
         .file("m.py", app)
         .env("PROMETHEUS_MULTIPROC_DIR", &metrics)
         .allow("was sent SIGKILL")
-        // The request was answered, but the worker may not have recorded that.
-        .allow("Request lost when worker")
         .python(venv::python())
         .start();
     server.wait_serving(2);

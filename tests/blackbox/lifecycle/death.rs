@@ -233,3 +233,75 @@ fn two_hundred_kills_lose_only_what_the_killed_held() {
     before.assert_as_before(&server, 4);
     server.stop();
 }
+
+/// Kills its worker, here or there.
+const KILLS: &str = "
+import os, signal
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Closes(list):
+    def close(self):
+        kill()
+
+def parts(framing):
+    yield b'one'
+    if framing == 'partial':
+        kill()
+    yield b'two'
+    kill()
+
+def app(environ, start_response):
+    kind = environ['PATH_INFO'][1:]
+    fields = [('Content-Length', '6')] if kind in ('length', 'partial') else []
+    write = start_response('200 OK', fields)
+    if kind == 'call':
+        kill()
+    if kind == 'list':
+        return [b'onetwo']
+    if kind == 'close':
+        return Closes([b'onetwo'])
+    return parts(kind)
+";
+
+#[test]
+fn a_request_is_lost_only_if_its_client_has_no_whole_response() {
+    let hook = "def post_request(worker, req, environ, resp):\n    import m\n    m.kill()\n";
+    let server = Server::app("m:app")
+        .file("m.py", KILLS)
+        .file("gunicorn.conf.py", hook)
+        .args(["-w", "1"])
+        .allow("was sent SIGKILL")
+        .allow("Request lost when worker")
+        .start();
+    let (lost, perhaps) = (
+        "Request lost when worker (pid:",
+        "ended while it sent the end of a response, which the client may have or not: GET /length ",
+    );
+    for (kind, is_whole, said) in [
+        ("list", true, None),
+        ("close", true, None),
+        // The app has more to do, but the client knows that it has everything.
+        ("length", true, Some(perhaps)),
+        ("partial", false, Some(lost)),
+        ("chunked", false, Some(lost)),
+        ("call", false, Some(lost)),
+    ] {
+        server.wait_serving(1);
+        let counts = || [lost, perhaps].map(|text| server.log().count(text));
+        let (before, killed) = (counts(), server.log().count("was sent SIGKILL!"));
+        let mut wire = server.connect();
+        wire.send(format!("GET /{kind} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let reply = wire.try_read_reply(false);
+        // Its second part may be on its way.
+        let came = reply.is_ok_and(|reply| reply.text() == "onetwo");
+        assert!(came == is_whole || kind == "length", "{kind}");
+        server.log().expect_count("was sent SIGKILL!", killed + 1);
+        server.wait_serving(1);
+        let expected = [lost, perhaps].map(|text| usize::from(said == Some(text)));
+        let now = counts();
+        assert_eq!([now[0] - before[0], now[1] - before[1]], expected, "{kind}");
+    }
+    server.stop();
+}
