@@ -1,6 +1,7 @@
 # The objects that the hooks of a gunicorn.conf.py receive, with the attributes of gunicorn's. They live in templates and
 # workers. hooks.rs calls the methods whose name begins with an underscore.
 import _signal as signal
+import atexit
 import base64
 import importlib
 import logging
@@ -17,9 +18,15 @@ post_request child_exit worker_exit nworkers_changed on_exit""".split()
 OTHER_HOOKS = "ssl_context on_dirty_starting dirty_post_fork dirty_worker_init dirty_worker_exit".split()
 
 
+# How many functions for the exit there were before the configuration file.
+exit_functions = 0
+
+
 def load(kind, place, directory, text):
     """Executes the configuration file in the directory where rcorn was started, as gunicorn does; returns its names."""
+    global exit_functions
     here = os.getcwd()
+    exit_functions = atexit._ncallbacks()
     try:
         try:
             os.chdir(directory)
@@ -517,6 +524,9 @@ class Server:
 
     def _has(self, name):
         return name in self._names
+
+    def _has_exit_functions(self):
+        return atexit._ncallbacks() > exit_functions
 
     def _call(self, name, *args):
         hook = self._names.get(name)

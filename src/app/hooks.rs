@@ -224,6 +224,16 @@ impl Hooks {
         Ok(present)
     }
 
+    /// Whether the file, or a hook, has registered functions for the exit.
+    ///
+    /// # Errors
+    ///
+    /// Those of Python.
+    pub fn have_exit_functions(&self, py: Python<'_>) -> PyResult<bool> {
+        let server = self.server.bind(py);
+        server.call_method0("_has_exit_functions")?.extract()
+    }
+
     /// The hooks of the worker that this process has become.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::note::{Note, ReforkNote, StopNote, TemplateNote};
 use super::order::Order;
 use super::resize::{Resize, one_fewer};
 use super::step::Step;
-use super::templates::{LeaveLimits, TemplateEnd, Templates};
+use super::templates::{LeaveLimits, TemplateEnd, TemplateStage, Templates};
 use super::throttle::{EARLY_DEATH_AGE, Throttle};
 use super::upgrade::Upgrade;
 use super::values::{
@@ -693,6 +693,7 @@ impl Arbiter {
         self.let_old_leave_first(step);
         self.fork_missing(step);
         self.close_reload(step);
+        self.end_templates_without_workers(step);
         if self.upgrade == Upgrade::Waiting && !self.is_reloading() {
             self.start_upgrade(step);
         }
@@ -706,6 +707,22 @@ impl Arbiter {
             }
             let limits = self.template_limits();
             self.templates.hurry_replaced(limits, step.now);
+        }
+    }
+
+    /// Ends the templates that were let go, once their last worker is gone.
+    fn end_templates_without_workers(&mut self, step: &mut Step<'_>) {
+        let ready = self
+            .templates
+            .generations(|stage| matches!(stage, TemplateStage::Ready { .. }));
+        for generation in ready {
+            let lives = |worker: &Worker| {
+                worker.generation == generation
+                    && !matches!(worker.stage, WorkerStage::Forking { .. })
+            };
+            if !self.generations.needs_template(generation) && self.workers.count(lives) == 0 {
+                self.end_template(generation, step);
+            }
         }
     }
 

@@ -49,6 +49,12 @@ impl Generations {
         generation == self.current || self.is_candidate(generation)
     }
 
+    /// Whether workers may still be forked from the template of this generation.
+    pub(super) fn needs_template(&self, generation: Generation) -> bool {
+        let previous = self.rollout.probation().map(|probation| probation.previous);
+        self.wants(generation) || previous == Some(generation)
+    }
+
     /// Whether this generation has not served yet.
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
         self.rollout.candidate() == Some(generation)
@@ -226,7 +232,7 @@ impl Generations {
             // Without its template the old generation could not come back. One that is still
             // starting is let go, because later nobody would.
             step.act(Action::Commit(generation));
-            templates.end(probation.previous, limits, step);
+            templates.let_go(probation.previous, limits, step);
         }
         can_return
     }
@@ -263,7 +269,7 @@ impl Generations {
             self.rollout = Rollout::None;
             step.act(Action::Commit(self.current));
             step.say(ReloadNote::Done(self.current));
-            templates.end(previous, limits, step);
+            templates.let_go(previous, limits, step);
         }
     }
 
@@ -283,6 +289,6 @@ fn abandon(
     limits: LeaveLimits,
     step: &mut Step<'_>,
 ) {
-    templates.end(generation, limits, step);
+    templates.let_go(generation, limits, step);
     step.act(Action::Discard(generation));
 }

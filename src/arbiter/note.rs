@@ -270,7 +270,7 @@ impl fmt::Display for TemplateNote {
             }
             Self::DoesNotFork => f.write_str("does not respond (a hook may hang): replacing it."),
             Self::DoesNotLeave => {
-                f.write_str("did not exit in time (a hook may hang, or it is stopped): killing it.")
+                f.write_str("did not exit in time (a hook or a function for the exit may hang, or it is stopped): killing it.")
             }
             Self::Ended(exit) => write!(f, "{exit}"),
         }

@@ -264,6 +264,19 @@ impl Templates {
         }
     }
 
+    /// No worker will be forked from this template. It leaves after the last one that was, because
+    /// its functions for the exit end what all of them have; or now, if none was.
+    pub(super) fn let_go(
+        &mut self,
+        generation: Generation,
+        limits: LeaveLimits,
+        step: &mut Step<'_>,
+    ) {
+        if !self.can_fork(generation) {
+            self.end(generation, limits, step);
+        }
+    }
+
     /// Tells a template to leave; or shortens the time of one that was told before, if there is
     /// less time now.
     pub(super) fn end(&mut self, generation: Generation, limits: LeaveLimits, step: &mut Step<'_>) {

@@ -169,8 +169,7 @@ impl Children {
         self.offered.insert(id, commands);
     }
 
-    /// Makes a worker the template of a generation. The command socket of the previous template is
-    /// closed, which tells it to leave.
+    /// Makes a worker the template of a generation. The previous one is told to leave.
     pub(super) fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
         let promoted = TemplateProcess {
             pid,
@@ -181,6 +180,12 @@ impl Children {
         };
         self.workers.remove(&pid);
         if let Some(mut before) = self.templates.insert(generation, promoted) {
+            // One that is leaving knows that already.
+            if before.commands.is_some()
+                && let Err(error) = send_command(&before, &Command::Replaced)
+            {
+                log::debug(format_args!("a template takes no orders: {error}"));
+            }
             before.commands = None;
             self.replaced.insert(before.pid, before);
         }

@@ -155,6 +155,10 @@ pub enum Command {
     Reopen,
     /// Run this hook of a `gunicorn.conf.py`.
     Hook(HookEvent),
+    /// A worker has taken your place, and has what you have: exit, without the functions for the
+    /// exit. Never sent to a template of a build that does not know of it: no worker takes the
+    /// place of those.
+    Replaced,
 }
 
 /// An event in the arbiter that a hook of a `gunicorn.conf.py` is called for.
@@ -406,6 +410,7 @@ mod tests {
             r#"{"Hook":"Exit"}"#,
             // Since promotion.
             r#"{"Fork":{"id":7,"slot":3,"probe":false,"promote":true}}"#,
+            r#""Replaced""#,
         ];
         for text in commands {
             let command: Command = serde_json::from_str(text).unwrap();

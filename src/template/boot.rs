@@ -20,6 +20,7 @@ use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::{adopt, claim, keep_open};
+use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
 
 use super::app_state::AppState;
@@ -39,7 +40,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         prepare(py, start).and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
     let (app, hooks) = match loaded {
         Ok(loaded) => loaded,
-        Err(failure) => return fail(start, failure, reports.as_fd()),
+        Err(failure) => return fail(py, start, failure, reports.as_fd()),
     };
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
@@ -147,8 +148,13 @@ pub(super) fn load_hooks(
     Ok(hooks)
 }
 
-/// Reports the failure to the arbiter; returns the exit code.
-fn fail(start: &Start, failure: Failure, reports: BorrowedFd<'_>) -> io::Result<i32> {
+/// Reports the failure to the arbiter, and leaves; returns the exit code.
+fn fail(
+    py: Python<'_>,
+    start: &Start,
+    failure: Failure,
+    reports: BorrowedFd<'_>,
+) -> io::Result<i32> {
     let code = failure.code;
     let generation = start.generation;
     report(
@@ -158,6 +164,7 @@ fn fail(start: &Start, failure: Failure, reports: BorrowedFd<'_>) -> io::Result<
             failure,
         },
     )?;
+    leave(py);
     Ok(code)
 }
 

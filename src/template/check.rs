@@ -13,10 +13,11 @@ use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_settings::{LogTarget, Preload};
 use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::procfs::children;
+use rcorn_worker::run_exit_functions;
 
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
 use super::identity::{check_library, drop_privileges};
-use super::leftover_children::end_children;
+use super::leftover_children::{end_children, reap};
 use super::promotion::against_sharing;
 
 /// Imports the app; returns the exit code. The log is standard error.
@@ -50,9 +51,10 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         Ok(app)
     });
     // Without the list the new ones cannot be told apart.
-    if let Ok(before) = before {
-        end_children(py, &before);
-    }
+    let ended = before.map(|before| end_children(py, &before));
+    // What the import has made for its process is not to outlive it. Threads do not keep us.
+    run_exit_functions(py);
+    reap(&ended.unwrap_or_default());
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }
 

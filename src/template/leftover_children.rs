@@ -23,15 +23,17 @@ use rcorn_types::Monotonic;
 /// How long they may take, together, to end after TERM.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 
-/// Ends the children that did not exist before: sends TERM, and KILL after a second.
-pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
+/// Ends the children that did not exist before: sends TERM, and KILL after a second. Returns them:
+/// they are reaped later ([`reap`]), because Python's own functions for the exit wait for some.
+pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) -> Vec<i32> {
     let tracker = resource_tracker(py);
     let now = match children() {
         Ok(now) => now,
         Err(error) => {
-            return log::warning(format_args!(
+            log::warning(format_args!(
                 "cannot see which processes the import has left: {error}"
             ));
+            return Vec::new();
         }
     };
     // They are not reaped yet, so the pids belong to them.
@@ -44,11 +46,18 @@ pub(super) fn end_children(py: Python<'_>, before: &BTreeSet<i32>) {
         kill(Pid::from_raw(*pid), Signal::SIGTERM).ok();
     }
     let until = clock::now().after(EXIT_WAIT);
-    for pid in left {
-        if !ends(pid, until) {
-            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+    for pid in &left {
+        if !ends(*pid, until) {
+            kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
         }
-        waitpid(Pid::from_raw(pid), None).ok();
+    }
+    left
+}
+
+/// Reaps those of them that nobody has reaped. All of them were ended.
+pub(super) fn reap(children: &[i32]) {
+    for pid in children {
+        waitpid(Pid::from_raw(*pid), None).ok();
     }
 }
 

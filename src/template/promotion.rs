@@ -114,6 +114,11 @@ pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
         ),
         Err(error) => against.push(format!("the config file's hooks cannot be read: {error}")),
     }
+    match hooks.have_exit_functions(py) {
+        Ok(false) => {}
+        Ok(true) => against.push("the config file registers a function for the exit".to_owned()),
+        Err(error) => against.push(format!("the functions for the exit are unknown: {error}")),
+    }
     match count_threads() {
         Ok(..=1) => {}
         Ok(_) => against.push("a hook of the config file has started a thread".to_owned()),
@@ -154,6 +159,7 @@ fn become_template<'a>(
     template.app_state = AppState::take()?;
     set_pdeathsig(Signal::SIGKILL)?;
     template.app = Some(app);
+    template.runs_exit_functions = false;
     Ok(match template.take_place(py, newborn)? {
         Some((template, commands)) => Promotion::Promoted(Box::new(template), commands),
         None => Promotion::Orphan,

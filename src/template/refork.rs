@@ -53,6 +53,8 @@ pub(super) fn refork<'a>(
         return Ok(None);
     }
     template.app_state = state;
+    // It has served: what is registered runs once in each process that has.
+    template.runs_exit_functions = true;
     template.take_place(py, newborn)
 }
 

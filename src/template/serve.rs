@@ -11,7 +11,7 @@ use rcorn_evidence::is_loaded;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES};
 use rcorn_log as log;
 use rcorn_settings::Preload;
-use rcorn_worker::WorkerEnd;
+use rcorn_worker::{WorkerEnd, leave};
 
 use super::promotion::{Promotion, Unshared, against_sharing, promote};
 use super::refork::refork;
@@ -39,6 +39,9 @@ fn run_commands(
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let Some(command) = receive(py, &commands, &mut buffer)? else {
+            if template.runs_exit_functions {
+                leave(py);
+            }
             return Ok(0);
         };
         match command {
@@ -46,6 +49,7 @@ fn run_commands(
                 log::reopen();
                 loggers::reopen_files(py);
             }
+            Command::Replaced => return Ok(0),
             Command::Hook(event) => {
                 if let Some(hooks) = &template.hooks {
                     hooks.on_event(py, &event);

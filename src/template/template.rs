@@ -42,6 +42,9 @@ pub(super) struct Template<'a> {
     /// What a worker has from here, and a template that it becomes may have; `None` without the
     /// app.
     pub(super) baseline: Option<Baseline>,
+    /// Whether functions for the exit run at the end of this process. Not in one that was promoted
+    /// after its import: with an import in each worker they would run in the workers alone.
+    pub(super) runs_exit_functions: bool,
     /// Whether the log has a warning about threads, of the import or of a fork.
     has_warned: Cell<bool>,
 }
@@ -88,6 +91,7 @@ impl<'a> Template<'a> {
             hooks,
             stack_dump: None,
             baseline,
+            runs_exit_functions: true,
             has_warned: Cell::new(start.settings.preload_app == Preload::On),
         }
     }

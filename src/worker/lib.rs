@@ -293,17 +293,26 @@ fn abort_order<'py>(
 /// The visible part of an interpreter's end: threads are joined, exit handlers run, standard
 /// streams are flushed. The heap is not torn down, because the kernel frees it anyway.
 pub fn leave(py: Python<'_>) {
-    let warn = |error: &PyErr| {
-        let text = traceback::format(py, error);
-        log::warning(format_args!("while leaving: {text}"));
-    };
-    for (module, function) in [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")] {
-        let called = py
-            .import(module)
-            .and_then(|module| module.call_method0(function));
-        if let Err(error) = called {
-            warn(&error);
-        }
+    call_at_exit(py, "threading", "_shutdown");
+    run_exit_functions(py);
+}
+
+/// The same, but no thread is waited for.
+pub fn run_exit_functions(py: Python<'_>) {
+    call_at_exit(py, "atexit", "_run_exitfuncs");
+    flush_standard_streams(py, |error| warn_at_exit(py, error));
+}
+
+fn call_at_exit(py: Python<'_>, module: &str, function: &str) {
+    let called = py
+        .import(module)
+        .and_then(|module| module.call_method0(function));
+    if let Err(error) = called {
+        warn_at_exit(py, &error);
     }
-    flush_standard_streams(py, warn);
+}
+
+fn warn_at_exit(py: Python<'_>, error: &PyErr) {
+    let text = traceback::format(py, error);
+    log::warning(format_args!("while leaving: {text}"));
 }

@@ -245,7 +245,7 @@ fn a_template_has_as_long_for_its_hook_unless_there_is_a_hurry() {
         assert_eq!(
             said(&actions),
             [
-                "Template (pid:1) did not exit in time (a hook may hang, or it is stopped): killing it."
+                "Template (pid:1) did not exit in time (a hook or a function for the exit may hang, or it is stopped): killing it."
             ]
         );
         let actions = scenario.step(Event::Exited(Pid(1), Exit::Signal(9)));

@@ -38,6 +38,24 @@ fn a_reload_goes_one_by_one_and_keeps_capacity() {
 }
 
 #[test]
+fn a_template_leaves_after_the_last_worker_that_was_forked_from_it() {
+    let mut scenario = Scenario::serving(2);
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(policy(2)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    scenario.newcomer(3);
+    scenario.newcomer(4);
+    scenario.step(Event::Exited(pid(1), Exit::Code(0)));
+    // The other one still serves its last request.
+    let actions = scenario.after(5_000);
+    let end = Action::EndTemplate(Generation(1));
+    assert!(actions.contains(&Action::Commit(Generation(2))) && !actions.contains(&end));
+    let actions = scenario.step(Event::Exited(pid(2), Exit::Code(0)));
+    assert!(actions.contains(&end));
+}
+
+#[test]
 fn a_reload_that_cannot_load_changes_nothing() {
     let mut scenario = Scenario::serving(2);
     scenario.step(Event::Ordered(Order::Reload));

@@ -6,6 +6,7 @@ mod boot_failure;
 mod chaos;
 mod child_signals;
 mod death;
+mod exit_functions;
 mod imports;
 mod listeners;
 mod pid_file;

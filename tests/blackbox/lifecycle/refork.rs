@@ -91,7 +91,7 @@ fn ask_often(server: &Server, target: &str, times: usize) {
 }
 
 /// The template, when there is one alone.
-fn the_template(server: &Server) -> Pid {
+pub(super) fn the_template(server: &Server) -> Pid {
     let templates = || server.titled("rcorn: template");
     wait_until(server.deadline(), "one template", || templates().len() == 1);
     templates()[0]
