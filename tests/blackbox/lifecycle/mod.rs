@@ -1,6 +1,7 @@
 //! Starting, stopping, and everything that happens to processes in between.
 
 mod aborted;
+mod alike;
 mod app_handlers;
 mod boot_failure;
 mod chaos;

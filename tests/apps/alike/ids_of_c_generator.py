@@ -1,0 +1,3 @@
+import _random
+NODE = _random.Random().random()
+def tell(): return NODE

@@ -1,0 +1,3 @@
+import random
+MACHINE = random.random()
+def tell(): return MACHINE

@@ -1,0 +1,4 @@
+import mimetypes
+mimetypes.init()
+mimetypes.add_type('application/x-mine', '.mine')
+def tell(): return mimetypes.guess_type('a.mine')

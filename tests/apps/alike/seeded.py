@@ -1,0 +1,3 @@
+import random
+random.seed(7)
+def tell(): return random.random()

@@ -1,0 +1,3 @@
+import tempfile
+FOLDER = tempfile.TemporaryDirectory(dir=HERE)
+def tell(): return FOLDER.name
