@@ -19,7 +19,7 @@ use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
-use rcorn_sys::descriptor::{adopt, claim, keep_open};
+use rcorn_sys::descriptor::{adopt, claim};
 use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
 
@@ -36,15 +36,16 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     descriptors(start).try_for_each(claim)?;
     let reports = adopt(start.reports)?;
     start_log(start)?;
-    let loaded =
-        prepare(py, start).and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
-    let (app, hooks) = match loaded {
+    let stack_dump = adopt(start.stack_dump)?;
+    let loaded = prepare(py, start, stack_dump.as_fd())
+        .and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(failure) => return fail(py, start, failure, reports.as_fd()),
     };
     let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     let commands = adopt(start.commands)?;
-    if let Some(hooks) = &hooks {
+    if let Some(hooks) = &loaded.1 {
         hooks.when_ready(py, start.reason);
     }
     // After all code of the app and of the user that runs before the first fork.
@@ -52,7 +53,9 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     name_process(start);
     let generation = start.generation;
     report(reports.as_fd(), &Report::TemplateReady { generation })?;
-    let template = Template::new(py, start, app_state, scoreboard, reports, app, hooks);
+    let template = Template::new(
+        py, start, app_state, scoreboard, reports, stack_dump, loaded,
+    );
     Ok(serve(py, template, commands))
 }
 
@@ -90,14 +93,18 @@ fn start_log(start: &Start) -> io::Result<()> {
 
 /// Does everything that precedes code of the user or of the app. Returns the text of the Python
 /// config file.
-fn prepare(py: Python<'_>, start: &Start) -> Result<Option<Vec<u8>>, Failure> {
+fn prepare(
+    py: Python<'_>,
+    start: &Start,
+    stack_dump: BorrowedFd<'_>,
+) -> Result<Option<Vec<u8>>, Failure> {
     // The file is read with the privileges that rcorn was started with, and executed as the user.
     let config = hooks::source(&start.settings);
     let steps = || -> io::Result<()> {
         ignore_in_template()?;
         enter_working_directory(&start.settings)?;
         // If the import hangs, the arbiter can ask for the stacks.
-        stack_dump::register(py, keep_open(start.stack_dump)?).map_err(io::Error::other)?;
+        stack_dump::register(py, stack_dump).map_err(io::Error::other)?;
         drop_privileges(&start.settings)?;
         check_library(py, &start.settings)?;
         // A change of the user clears it.

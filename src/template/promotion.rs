@@ -66,7 +66,7 @@ pub(super) fn promote<'a>(
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
-            Ok(app) => return become_template(py, template, newborn, app),
+            Ok(app) => return become_template(py, template, &newborn, app),
             Err(failure) => Err(failure),
         },
         Ok(imported) => {
@@ -98,7 +98,7 @@ fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Resu
     }
     close_fds_in_children::begin(start, None);
     // If the import hangs, the arbiter can ask for the stacks.
-    stack_dump::register(py, newborn.stack_dump.as_fd()).map_err(io::Error::other)?;
+    stack_dump::register(py, template.stack_dump.as_fd()).map_err(io::Error::other)?;
     install_import_handlers()
 }
 
@@ -152,7 +152,7 @@ fn tell_not_promoted(
 fn become_template<'a>(
     py: Python<'_>,
     mut template: Template<'a>,
-    newborn: Newborn,
+    newborn: &Newborn,
     app: Py<PyAny>,
 ) -> io::Result<Promotion<'a>> {
     ignore_in_template()?;

@@ -31,11 +31,11 @@ const MAX_THREAD_END: Duration = Duration::from_millis(100);
 pub(super) fn refork<'a>(
     py: Python<'_>,
     mut template: Template<'a>,
-    newborn: Newborn,
+    newborn: &Newborn,
     changed: &[Signal],
 ) -> io::Result<Option<(Template<'a>, OwnedFd)>> {
     if let Err(failure) = ready_for_forks(py) {
-        refuse(py, &template, &newborn, vec![failure.summary])?;
+        refuse(py, &template, newborn, vec![failure.summary])?;
         return Ok(None);
     }
     set_pdeathsig(Signal::SIGKILL)?;
@@ -47,9 +47,9 @@ pub(super) fn refork<'a>(
     if state.is_subreaper() != template.app_state.is_subreaper() {
         against.push("serving changed who adopts orphans".to_owned());
     }
-    against.extend(left(py, &template, &newborn));
+    against.extend(left(py, &template));
     if !against.is_empty() {
-        refuse(py, &template, &newborn, against)?;
+        refuse(py, &template, newborn, against)?;
         return Ok(None);
     }
     template.app_state = state;
@@ -59,7 +59,7 @@ pub(super) fn refork<'a>(
 }
 
 /// What serving has left.
-fn left(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> Vec<String> {
+fn left(py: Python<'_>, template: &Template<'_>) -> Vec<String> {
     let Some(baseline) = &template.baseline else {
         return vec!["the app's import is not shared".to_owned()];
     };
@@ -68,7 +68,7 @@ fn left(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> Vec<Strin
         std::thread::yield_now();
     }
     let settings = &template.start.settings;
-    let own = [newborn.stack_dump.as_raw_fd()];
+    let own = [template.stack_dump.as_raw_fd()];
     let reseeds_numpy = settings.preload_app == Preload::On;
     baseline.left_by_serving(py, settings, &own, reseeds_numpy)
 }

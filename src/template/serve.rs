@@ -15,7 +15,7 @@ use rcorn_worker::{WorkerEnd, leave};
 
 use super::promotion::{Promotion, Unshared, against_sharing, promote};
 use super::refork::refork;
-use super::template::{Newborn, Template};
+use super::template::{Newborn, Side, Template};
 
 /// Carries out orders until the arbiter closes the command socket; returns the exit code. In a
 /// worker that is forked here: its exit code.
@@ -63,9 +63,9 @@ fn run_commands(
             } => {
                 let hooks = template.hooks.as_ref().filter(|_| promote);
                 let against = hooks.map(|hooks| against_sharing(py, hooks));
-                let Some(stack_dump) = template.fork_and_report(py, id, cell)? else {
+                if template.fork_and_report(py, id, cell)? == Side::Template {
                     continue;
-                };
+                }
                 // The arbiter must see when the template is gone.
                 drop(commands);
                 let newborn = Newborn {
@@ -74,7 +74,6 @@ fn run_commands(
                     probe,
                     promote,
                     against: against.unwrap_or_default(),
-                    stack_dump,
                 };
                 match live(py, template, newborn) {
                     Ok(Life::Template(promoted, socket)) => {
@@ -132,7 +131,7 @@ fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Res
     };
     match template.become_worker(py, &newborn, app) {
         WorkerEnd::Exit(code) => Ok(Life::Ended(code)),
-        WorkerEnd::Candidate { changed } => Ok(match refork(py, template, newborn, &changed)? {
+        WorkerEnd::Candidate { changed } => Ok(match refork(py, template, &newborn, &changed)? {
             Some((template, commands)) => Life::Template(Box::new(template), commands),
             None => Life::Ended(0),
         }),

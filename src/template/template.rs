@@ -19,6 +19,7 @@ use rcorn_python::fork::{Forked, fork_twice, pid};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::Preload;
 use rcorn_sys as sys;
+use rcorn_sys::descriptor::replace;
 use rcorn_sys::fork::count_threads;
 use rcorn_sys::signal::was_swallowed;
 use rcorn_worker::orders::{block, forget_orders_of_template, unblock};
@@ -37,8 +38,9 @@ pub(super) struct Template<'a> {
     /// The app, which workers that are forked from here need not import.
     pub(super) app: Option<Py<PyAny>>,
     pub(super) hooks: Option<Hooks>,
-    /// The memfd into which this process dumps its stacks, if it was a worker before.
-    pub(super) stack_dump: Option<OwnedFd>,
+    /// The memfd into which this process dumps its stacks. In a worker that is forked here the same
+    /// number is a memfd of its own.
+    pub(super) stack_dump: OwnedFd,
     /// What a worker has from here, and a template that it becomes may have; `None` without the
     /// app.
     pub(super) baseline: Option<Baseline>,
@@ -58,16 +60,13 @@ pub(super) struct Newborn {
     pub(super) promote: bool,
     /// What already speaks against that.
     pub(super) against: Vec<String>,
-    pub(super) stack_dump: OwnedFd,
 }
 
-/// The side of the fork of a worker on which this process is. Both have the descriptor of the
-/// worker's stack dump.
-enum Side {
-    /// The template, with the pid of the worker.
-    Template(i32, OwnedFd),
-    /// The worker.
-    Worker(OwnedFd),
+/// The side of the fork of a worker on which this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Template,
+    Worker,
 }
 
 impl<'a> Template<'a> {
@@ -78,8 +77,8 @@ impl<'a> Template<'a> {
         app_state: AppState,
         scoreboard: Scoreboard,
         reports: OwnedFd,
-        app: Option<Py<PyAny>>,
-        hooks: Option<Hooks>,
+        stack_dump: OwnedFd,
+        (app, hooks): (Option<Py<PyAny>>, Option<Hooks>),
     ) -> Self {
         let baseline = app.as_ref().map(|_app| Baseline::take(py));
         Self {
@@ -89,40 +88,44 @@ impl<'a> Template<'a> {
             reports,
             app,
             hooks,
-            stack_dump: None,
+            stack_dump,
             baseline,
             runs_exit_functions: true,
             has_warned: Cell::new(start.settings.preload_app == Preload::On),
         }
     }
 
-    /// Forks a worker, and reports it to the arbiter. In the worker: returns its stack dump.
+    /// Forks a worker, and reports it to the arbiter. A fork that fails is reported, too.
     pub(super) fn fork_and_report(
-        &self,
+        &mut self,
         py: Python<'_>,
         id: u64,
         cell: u16,
-    ) -> io::Result<Option<OwnedFd>> {
+    ) -> io::Result<Side> {
         match self.fork(py, id, cell) {
-            Ok(Side::Template(pid, stack_dump)) => {
+            Ok((Forked::Template(pid), stack_dump)) => {
                 if let Some(hooks) = &self.hooks {
                     hooks.note_forked(py, pid);
                 }
                 let forked = Report::Forked { id, pid };
                 report_with(self.reports.as_fd(), &forked, Some(stack_dump.as_fd()))?;
-                Ok(None)
+                Ok(Side::Template)
             }
-            Ok(Side::Worker(stack_dump)) => Ok(Some(stack_dump)),
+            Ok((Forked::Worker, stack_dump)) => {
+                // In one step: faulthandler goes on writing to this number.
+                replace(&self.stack_dump, stack_dump)?;
+                Ok(Side::Worker)
+            }
             Err(error) => {
                 let reason = error.to_string();
                 report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
-                Ok(None)
+                Ok(Side::Template)
             }
         }
     }
 
-    /// Forks a worker.
-    fn fork(&self, py: Python<'_>, id: u64, cell: u16) -> io::Result<Side> {
+    /// Forks a worker. Both sides get the memfd of its stack dump.
+    fn fork(&self, py: Python<'_>, id: u64, cell: u16) -> io::Result<(Forked, OwnedFd)> {
         let cell = self.scoreboard.cell(cell);
         let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
         cell.reset();
@@ -138,13 +141,11 @@ impl<'a> Template<'a> {
         if !matches!(forked, Ok(Forked::Worker)) {
             unblock()?;
         }
-        match forked? {
-            Forked::Worker => {
-                forget_orders_of_template();
-                Ok(Side::Worker(stack_dump))
-            }
-            Forked::Template(pid) => Ok(Side::Template(pid, stack_dump)),
+        let forked = forked?;
+        if matches!(forked, Forked::Worker) {
+            forget_orders_of_template();
         }
+        Ok((forked, stack_dump))
     }
 
     /// Only the forking thread exists after a fork. An import that starts threads is not shared,
@@ -183,7 +184,7 @@ impl<'a> Template<'a> {
                 reports: self.reports.as_fd(),
                 id: newborn.id,
                 cell: newborn.cell,
-                stack_dump: newborn.stack_dump.as_fd(),
+                stack_dump: self.stack_dump.as_fd(),
                 probe: newborn.probe,
             },
             app,
@@ -196,7 +197,7 @@ impl<'a> Template<'a> {
     pub(super) fn take_place(
         mut self,
         py: Python<'_>,
-        newborn: Newborn,
+        newborn: &Newborn,
     ) -> io::Result<Option<(Self, OwnedFd)>> {
         if getppid().as_raw() != self.start.arbiter {
             return Ok(None);
@@ -206,7 +207,6 @@ impl<'a> Template<'a> {
             loggers::reopen_files(py);
         }
         name_process(self.start);
-        self.stack_dump = Some(newborn.stack_dump);
         let (commands, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,

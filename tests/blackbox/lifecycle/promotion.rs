@@ -272,3 +272,60 @@ def app(environ, start_response):
     assert_eq!(server.workers().len(), 1);
     server.stop();
 }
+
+/// What this process has open, without what differs from process to process.
+fn descriptors(pid: Pid) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
+        .map(|name| {
+            name.to_string_lossy()
+                .replace(|sign: char| sign.is_ascii_digit(), "")
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_worker_has_the_same_descriptors_whatever_it_was_forked_from() {
+    let serve = |way: &[&str], order: Option<(&[&str], &str)>| {
+        let server = Server::app("m:app")
+            .file("m.py", APP)
+            .args(["-w", "2", "--reload-watch", "0"])
+            .args(way)
+            .start();
+        server.wait_serving(2);
+        for turn in 1..=2 {
+            if let Some((words, done)) = order {
+                server.ctl(words).done();
+                server.log().expect_count(done, turn);
+            }
+        }
+        let seen: Vec<_> = server
+            .wait_workers(2)
+            .into_iter()
+            .map(descriptors)
+            .collect();
+        server.stop();
+        seen
+    };
+    let expected = serve(&["--no-preload"], None);
+    assert_eq!(expected[0], expected[1]);
+    let count = |name: &str| expected[0].iter().filter(|one| one.contains(name)).count();
+    assert_eq!(count("rcorn-stack-dump"), 1, "{expected:?}");
+    assert_eq!(count("rcorn-stacks"), 0, "{expected:?}");
+    let refork: (&[&str], _) = (&["refork"], "Reforked: all workers are forks");
+    let reload: (&[&str], _) = (&["reload"], " serves.");
+    for (way, order) in [
+        (&[][..], None),
+        (&["--preload"], None),
+        (&[], Some(reload)),
+        (&["--preload"], Some(reload)),
+        (&["--no-preload"], Some(reload)),
+        (&[], Some(refork)),
+        (&["--preload"], Some(refork)),
+    ] {
+        assert_eq!(serve(way, order), expected, "{way:?} {order:?}");
+    }
+}
