@@ -75,6 +75,8 @@ pub enum TemplateNote {
     DoesNotLeave,
     /// It ended although it was needed.
     Ended(Exit),
+    /// It ended before it was ready, and without a report: Python could not be used.
+    NoPython(Exit),
 }
 
 /// How far a reload has come.
@@ -256,7 +258,7 @@ impl TemplateNote {
     fn level(self) -> Level {
         match self {
             Self::BootTimeout | Self::DoesNotFork | Self::DoesNotLeave => Level::Error,
-            Self::Ended(_) => Level::Warning,
+            Self::Ended(_) | Self::NoPython(_) => Level::Warning,
         }
     }
 }
@@ -273,6 +275,10 @@ impl fmt::Display for TemplateNote {
                 f.write_str("did not exit in time (a hook or a function for the exit may hang, or it is stopped): killing it.")
             }
             Self::Ended(exit) => write!(f, "{exit}"),
+            Self::NoPython(exit) => write!(
+                f,
+                "{exit} If nothing above says why, Python has written it to standard error."
+            ),
         }
     }
 }

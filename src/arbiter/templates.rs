@@ -251,13 +251,17 @@ impl Templates {
             }
             Some(TemplateStage::Bare { .. } | TemplateStage::Ready { .. }) => TemplateEnd::Lost,
             Some(TemplateStage::Starting { .. }) => {
-                step.say(TemplateNote::Ended(exit).of(pid));
                 let kind = match exit {
                     Exit::Code(4) => BootFailureKind::App,
-                    // Python itself could not be used; it has logged why.
+                    // Python itself could not be used.
                     Exit::Code(1 | 78) => BootFailureKind::Host,
                     Exit::Code(_) | Exit::Signal(_) => BootFailureKind::Boot,
                 };
+                let note = match kind {
+                    BootFailureKind::Host => TemplateNote::NoPython(exit),
+                    BootFailureKind::App | BootFailureKind::Boot => TemplateNote::Ended(exit),
+                };
+                step.say(note.of(pid));
                 let summary = "the template ended before it was ready".to_owned();
                 TemplateEnd::Failed(BootFailure { kind, summary })
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rcorn_log::FormatError;
-use rcorn_types::{CommandError, ExitStatus};
+use rcorn_types::{CommandError, ExitStatus, remedy};
 
 use super::control::ControlError;
 use super::interpreter::InterpreterError;
@@ -43,6 +43,16 @@ pub enum StartError {
     /// A signal ended the start.
     #[error("stopped while starting")]
     Stopped,
+    /// The server has logged why it ended, but the log could not be written.
+    #[error("the server ended, and {lost} records about it could not be written to {path}")]
+    Unsaid {
+        /// The error log.
+        path: PathBuf,
+        /// How many records.
+        lost: u64,
+        /// The exit status.
+        status: ExitStatus,
+    },
     /// The system refused something.
     #[error("cannot {what}: {source}")]
     System {
@@ -63,6 +73,7 @@ impl StartError {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::AccessFormat(_) => ExitStatus::Usage,
+            Self::Unsaid { status, .. } => *status,
             Self::Interpreter(_)
             | Self::PidFile(_)
             | Self::Logs(_)
@@ -115,8 +126,15 @@ impl StartError {
                         .into(),
                 )
             }
+            Self::Listen(ListenError::Refused { source, .. }) if remedy(source).is_some() => {
+                remedy(source).map(str::to_owned)
+            }
             Self::Listen(_) => Some("check --bind".into()),
-            Self::Logs(_) | Self::Stopped | Self::System { .. } => None,
+            Self::System { source, .. } => remedy(source).map(str::to_owned),
+            Self::Unsaid { .. } => {
+                Some("make room there; rcorn --check-config shows the reason".into())
+            }
+            Self::Logs(_) | Self::Stopped => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use rcorn_log as log;
 use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
+use rcorn_types::with_remedy;
 
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
@@ -300,7 +301,7 @@ impl<'a> Hands<'a> {
         let shown = python.display().to_string();
         let started = self.children.start_template(python, start, environment);
         self.has_booted = true;
-        started.map_err(|error| format!("cannot start {shown}: {error}"))
+        started.map_err(|error| format!("cannot start {shown}: {}", with_remedy(&error)))
     }
 
     /// HUP. Before the settings are read: what was removed or moved away comes back whatever

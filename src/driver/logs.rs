@@ -1,11 +1,13 @@
 //! The destinations of the logs: descriptors that are opened here, and that templates and workers
 //! inherit under the same numbers. The form of a record is the log crate's.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::duplicate;
+use rcorn_types::with_remedy;
 
 use super::owner::Owner;
 
@@ -73,13 +75,15 @@ impl Logs {
     /// As [`Logs::open`].
     pub(super) fn start(settings: &Settings, owner: Owner) -> Result<Self, String> {
         let logs = Self::open(settings, owner)?;
-        let error = logs.error.try_clone().map_err(|error| error.to_string())?;
+        let failed =
+            |error: io::Error| format!("cannot open the error log: {}", with_remedy(&error));
+        let error = logs.error.try_clone().map_err(failed)?;
         log::init(
             error,
             &ErrorLogSettings::of(settings),
             log::ARBITER_PATIENCE,
         )
-        .map_err(|error| error.to_string())?;
+        .map_err(failed)?;
         Ok(logs)
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcorn_sys::memfd::{self, Content};
+use rcorn_types::remedy;
 
 /// The native module: a shared library that the user's Python imports, and that the executable
 /// contains.
@@ -27,19 +28,22 @@ fn open(module: &'static [u8]) -> io::Result<OwnedFd> {
             Ok(memory)
         }
         // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
-        Err(_refused) => cached(module),
+        Err(refused) => cached(module, &refused),
     }
 }
 
 /// The module as a file in a folder that only this user can write to.
-fn cached(module: &[u8]) -> io::Result<OwnedFd> {
+fn cached(module: &[u8], refused: &io::Error) -> io::Result<OwnedFd> {
     let folder = cache_folder();
     cached_in(&folder, module).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!(
-                "cannot write the module for Python into {} (this system has no executable memory files: vm.memfd_noexec): {error}; hint: let XDG_CACHE_HOME name a folder that can be written to, and is not full",
-                folder.display()
+                "cannot write the module for Python into {}: {error}, nor into an executable memory file (vm.memfd_noexec): {refused}; hint: {}",
+                folder.display(),
+                remedy(refused).unwrap_or(
+                    "let XDG_CACHE_HOME name a folder that can be written to, and is not full"
+                ),
             ),
         )
     })

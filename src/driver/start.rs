@@ -4,12 +4,13 @@
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 
 use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
 use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Settings, non_empty_variable};
 use rcorn_sys::clock;
+use rcorn_sys::signal::ignore;
 use rcorn_types::ExitStatus;
 
 use super::background::Background;
@@ -61,15 +62,24 @@ pub struct Launch {
 ///
 /// The server could not be started, or the system refused what supervision needs.
 pub fn run(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatus, StartError> {
-    let file_log = launch.settings.errorlog.path().is_some();
+    let file_log = launch.settings.errorlog.path();
     let result = run_to_end(launch, read_sources);
-    // Under a supervisor or in the background nobody sees standard error.
-    if let Err(error) = &result
-        && file_log
-    {
-        log::critical(format_args!("{error}"));
+    let Some(path) = file_log else {
+        return result;
+    };
+    match result {
+        // Under a supervisor or in the background nobody sees standard error.
+        Err(error) => {
+            log::critical(format_args!("{error}"));
+            Err(error)
+        }
+        Ok(status) => match log::unsaid() {
+            lost @ 1.. if status != ExitStatus::Success => {
+                Err(StartError::Unsaid { path, lost, status })
+            }
+            _ => Ok(status),
+        },
     }
-    result
 }
 
 fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatus, StartError> {
@@ -120,6 +130,9 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     let logs = Logs::start(settings, owner).map_err(StartError::Logs)?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
+    // A write beyond the limit of file sizes fails then, and what failed can be said. Python does
+    // the same in templates and workers.
+    ignore(Signal::SIGXFSZ).map_err(system("ignore SIGXFSZ"))?;
     let signals = Signals::install().map_err(system("install signal handlers"))?;
     // A predecessor at an upgrade in place has blocked them until our handlers are installed.
     SigSet::empty()

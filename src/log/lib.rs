@@ -226,6 +226,12 @@ pub fn init(fd: OwnedFd, settings: &ErrorLogSettings, patience: Duration) -> io:
     Ok(())
 }
 
+/// How many of the last records this process could not write to its error log.
+#[must_use]
+pub fn unsaid() -> u64 {
+    LOG.get().map_or(0, |log| log.lost.pending())
+}
+
 /// Opens the files of this process's logs again by their paths, for log rotation; see
 /// [`Log::reopen`].
 pub fn reopen() {

@@ -20,6 +20,7 @@ use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::{adopt, claim};
+use rcorn_types::with_remedy;
 use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
 
@@ -114,10 +115,13 @@ fn prepare(
         close_fds_in_children::register(py).map_err(io::Error::other)
     };
     steps().map(|()| config).map_err(|error| {
-        log::error(format_args!("the template cannot be set up: {error}"));
+        log::error(format_args!(
+            "the template cannot be set up: {}",
+            with_remedy(&error)
+        ));
         Failure {
             code: 1,
-            summary: error.to_string(),
+            summary: with_remedy(&error),
         }
     })
 }

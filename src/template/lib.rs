@@ -28,6 +28,7 @@ use pyo3::prelude::*;
 use rcorn_link::Start;
 use rcorn_log as log;
 use rcorn_sys::descriptor::adopt;
+use rcorn_types::with_remedy;
 
 /// Runs the template to its end; returns its exit code.
 ///
@@ -38,7 +39,10 @@ pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     match begin(py, native, start, mode) {
         Ok(code) => code,
         Err(error) => {
-            log::critical(format_args!("the template cannot start: {error}"));
+            log::critical(format_args!(
+                "the template cannot start: {}",
+                with_remedy(&error)
+            ));
             1
         }
     }

@@ -11,6 +11,7 @@ use rcorn_evidence::is_loaded;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES};
 use rcorn_log as log;
 use rcorn_settings::Preload;
+use rcorn_types::with_remedy;
 use rcorn_worker::{WorkerEnd, leave};
 
 use super::promotion::{Promotion, Unshared, against_sharing, promote};
@@ -21,7 +22,10 @@ use super::template::{Newborn, Side, Template};
 /// worker that is forked here: its exit code.
 pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -> i32 {
     run_commands(py, template, commands).unwrap_or_else(|error| {
-        log::critical(format_args!("the template cannot go on: {error}"));
+        log::critical(format_args!(
+            "the template cannot go on: {}",
+            with_remedy(&error)
+        ));
         1
     })
 }
@@ -82,7 +86,10 @@ fn run_commands(
                     }
                     Ok(Life::Ended(code)) => return Ok(code),
                     Err(error) => {
-                        log::critical(format_args!("the new worker cannot start: {error}"));
+                        log::critical(format_args!(
+                            "the new worker cannot start: {}",
+                            with_remedy(&error)
+                        ));
                         return Ok(1);
                     }
                 }

@@ -22,6 +22,7 @@ use rcorn_sys as sys;
 use rcorn_sys::descriptor::replace;
 use rcorn_sys::fork::count_threads;
 use rcorn_sys::signal::was_swallowed;
+use rcorn_types::with_remedy;
 use rcorn_worker::orders::{block, forget_orders_of_template, unblock};
 use rcorn_worker::{self as worker, WorkerEnd, WorkerSpec};
 
@@ -117,7 +118,7 @@ impl<'a> Template<'a> {
                 Ok(Side::Worker)
             }
             Err(error) => {
-                let reason = error.to_string();
+                let reason = with_remedy(&error);
                 report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
                 Ok(Side::Template)
             }

@@ -51,6 +51,7 @@ use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::{Metric, Scoreboard};
 use rcorn_sys as sys;
 use rcorn_sys::private::keep_private;
+use rcorn_types::with_remedy;
 
 use event_loop::EventLoop;
 use orders::{AbortOrder, Orders};
@@ -92,10 +93,13 @@ pub fn run(
         Err(BootError::Failed(failure)) => boot_failed(spec, failure),
         Err(BootError::Orphaned) => 0,
         Err(BootError::Host(error)) => {
-            log::error(format_args!("the worker cannot be set up: {error}"));
+            log::error(format_args!(
+                "the worker cannot be set up: {}",
+                with_remedy(&error)
+            ));
             let failure = Failure {
                 code: 1,
-                summary: error.to_string(),
+                summary: with_remedy(&error),
             };
             boot_failed(spec, failure)
         }

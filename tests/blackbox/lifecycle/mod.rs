@@ -10,6 +10,7 @@ mod death;
 mod exit_functions;
 mod imports;
 mod listeners;
+mod no_room;
 mod pid_file;
 mod preload;
 mod privileges;
