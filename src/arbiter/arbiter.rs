@@ -33,6 +33,8 @@ pub struct Arbiter {
     pub(super) workers: Workers,
     pub(super) templates: Templates,
     pub(super) throttle: Throttle,
+    /// That of spare workers. What keeps them from booting may be the workers that serve.
+    pub(super) spare_throttle: Throttle,
     /// A worker of any generation was ready once.
     pub(super) ever_ready: bool,
     pub(super) upgrade: Upgrade,
@@ -54,6 +56,7 @@ impl Arbiter {
             workers: Workers::default(),
             templates: Templates::default(),
             throttle: Throttle::new(seed),
+            spare_throttle: Throttle::new(seed),
             ever_ready: false,
             upgrade: Upgrade::None,
         }
@@ -69,6 +72,12 @@ impl Arbiter {
     #[must_use]
     pub fn wanted(&self) -> u32 {
         self.wanted
+    }
+
+    /// How many spare workers there are to be.
+    #[must_use]
+    pub fn wanted_spares(&self) -> u32 {
+        self.gap().wanted_spares()
     }
 
     /// The generation in force.
@@ -141,12 +150,16 @@ impl Arbiter {
         let probation = generations
             .probation_end()
             .filter(|_| self.gap().outdated() == 0);
+        let last_tick = self.workers.heartbeats.last_tick();
         let throttle = self
             .throttle
-            .closed_until(self.workers.heartbeats.last_tick())
+            .closed_until(last_tick)
             .filter(|_| self.gap().is_throttled());
+        let spares = self
+            .spares_wait_until(last_tick)
+            .filter(|_| self.gap().missing_spares() > 0);
         let aged = self.workers.next_aged(generations.policy.max_age);
-        [aged, self.life.stop_at, probation, throttle]
+        [aged, self.life.stop_at, probation, throttle, spares]
             .into_iter()
             .flatten()
             .min()
@@ -195,12 +208,9 @@ impl Arbiter {
             Event::Promoted(id, pid) => self.promoted(id, pid, step),
             Event::NotPromoted(id) => self.not_promoted(id),
             Event::ForkFailed(id, reason) => self.fork_failed(id, &reason, step),
+            Event::SpareReady(id, pid) => self.spare_ready(id, pid, step),
             Event::Ready(id, pid) => self.ready(id, pid, step),
-            Event::BootFailed(id, failure) => {
-                if let Some(generation) = self.workers.boot_failed(id, step) {
-                    self.boot_failure(generation, &failure, step);
-                }
-            }
+            Event::BootFailed(id, failure) => self.boot_failed(id, &failure, step),
             Event::WantsRetirement(id, why) => self.workers.retire(id, why, step),
             Event::WantsRefork(id) => self.wants_refork(id, step),
             Event::NotReforked(id, reason) => self.not_reforked(id, reason, step),
@@ -515,6 +525,7 @@ impl Arbiter {
         } else if self.generations.promote(generation, step.now) {
             self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
+            self.spare_throttle.forgive();
             self.workers
                 .give_refork_up("a reload replaces all workers", step);
         }
@@ -542,15 +553,20 @@ impl Arbiter {
         match death {
             Death::Wanted => {}
             Death::Serving { age, from_outside } => {
+                let throttle = self.throttle_of(worker.is_spare);
                 if age >= EARLY_DEATH_AGE {
-                    self.throttle.forgive();
+                    throttle.forgive();
                 } else if !from_outside {
-                    self.throttle.count_early_death(step);
+                    throttle.count_early_death(step);
                 }
                 // A KILL may be the out-of-memory killer's.
-                self.died_on_probation(worker.generation, step);
+                if !worker.is_spare {
+                    self.died_on_probation(worker.generation, step);
+                }
             }
-            Death::Booting(failure) => self.boot_failure(worker.generation, &failure, step),
+            Death::Booting(failure) => {
+                self.worker_not_booted(worker.generation, worker.is_spare, &failure, step);
+            }
         }
     }
 
@@ -579,14 +595,43 @@ impl Arbiter {
         }
     }
 
+    fn spare_ready(&mut self, id: WorkerId, pid: Pid, step: &mut Step<'_>) {
+        let is_running = self.life.is_running();
+        self.workers.spare_ready(id, pid, is_running, step);
+        self.tell_if_stopping(id, step);
+    }
+
+    fn boot_failed(&mut self, id: WorkerId, failure: &BootFailure, step: &mut Step<'_>) {
+        let is_spare = self.workers.is_spare(id);
+        if let Some(generation) = self.workers.boot_failed(id, step) {
+            self.worker_not_booted(generation, is_spare, failure, step);
+        }
+    }
+
+    /// A worker could not boot. Nobody misses a spare one: only the next of them waits.
+    fn worker_not_booted(
+        &mut self,
+        generation: Generation,
+        is_spare: bool,
+        failure: &BootFailure,
+        step: &mut Step<'_>,
+    ) {
+        if !is_spare {
+            self.boot_failure(generation, failure, step);
+        } else if self.life.is_running() {
+            self.spare_throttle.count_early_death(step);
+        }
+    }
+
     fn fork_failed(&mut self, id: WorkerId, reason: &str, step: &mut Step<'_>) {
+        let is_spare = self.workers.is_spare(id);
         let Some(generation) = self.workers.fork_failed(id, step) else {
             return;
         };
         if self.life.is_running() {
             step.say(Note::ForkFailed(reason.to_owned()));
-            self.throttle.count_early_death(step);
-            if generation == self.generation() {
+            self.throttle_of(is_spare).count_early_death(step);
+            if generation == self.generation() && !is_spare {
                 self.workers.replacement_failed(step);
             }
             self.candidate_failed(generation, reason, step);
@@ -641,6 +686,7 @@ impl Arbiter {
         {
             self.set_wanted(self.resize.of(self.generations.policy.workers), step);
             self.throttle.forgive();
+            self.spare_throttle.forgive();
             self.workers
                 .give_refork_up("a reload was rolled back", step);
         }
@@ -692,6 +738,8 @@ impl Arbiter {
         self.drain_abandoned(step);
         self.let_old_leave_first(step);
         self.fork_missing(step);
+        self.drain_spares(step);
+        self.fork_spares(step);
         self.close_reload(step);
         self.end_templates_without_workers(step);
         if self.upgrade == Upgrade::Waiting && !self.is_reloading() {
@@ -754,6 +802,7 @@ impl Arbiter {
         let overdue = self.workers.overdue(policy, is_judged, step.now);
         let abort_timeout = self.life.abort_limit(policy);
         for id in overdue {
+            let is_spare = self.workers.is_spare(id);
             match self.workers.end_overdue(id, abort_timeout, step) {
                 None | Some((_, Overdue::Ended)) => {}
                 Some((generation, Overdue::NotForked)) => {
@@ -764,7 +813,7 @@ impl Arbiter {
                     }
                 }
                 Some((generation, Overdue::NotReady(failure))) => {
-                    self.boot_failure(generation, &failure, step);
+                    self.worker_not_booted(generation, is_spare, &failure, step);
                 }
             }
         }
@@ -849,14 +898,46 @@ impl Arbiter {
         }
     }
 
+    /// Lets spare workers serve in the place of missing ones; forks those for whom there is none.
     fn fork_missing(&mut self, step: &mut Step<'_>) {
         let generation = self.generations.current;
+        while self.gap().missing() > 0 && self.workers.take_spare(generation, step) {}
         if !self.templates.can_fork(generation) || self.throttle.closed_until(step.now).is_some() {
             return;
         }
         for _ in 0..self.gap().missing() {
             if !self.workers.fork(generation, step) {
                 return;
+            }
+        }
+    }
+
+    fn throttle_of(&mut self, is_spare: bool) -> &mut Throttle {
+        if is_spare {
+            &mut self.spare_throttle
+        } else {
+            &mut self.throttle
+        }
+    }
+
+    /// Until when no spare worker is forked; `None`: not longer. Workers that die young would use
+    /// them up.
+    fn spares_wait_until(&self, now: Monotonic) -> Option<Monotonic> {
+        let throttles = [&self.throttle, &self.spare_throttle].into_iter();
+        throttles.filter_map(|one| one.closed_until(now)).max()
+    }
+
+    fn drain_spares(&mut self, step: &mut Step<'_>) {
+        for id in self.gap().surplus_spares() {
+            self.ask_to_leave(id, false, step);
+        }
+    }
+
+    fn fork_spares(&mut self, step: &mut Step<'_>) {
+        let generation = self.generations.current;
+        if self.spares_wait_until(step.now).is_none() {
+            for _ in 0..self.gap().missing_spares() {
+                self.workers.fork_spare(generation, step);
             }
         }
     }

@@ -42,6 +42,8 @@ pub enum Event {
     Promoted(WorkerId, Pid),
     /// A worker of [`Action::ForkToPromote`] stays a worker: its import must not be shared.
     NotPromoted(WorkerId),
+    /// A worker of [`Action::ForkSpare`] has imported the app, and waits for [`Action::Activate`].
+    SpareReady(WorkerId, Pid),
     /// The worker accepts requests.
     Ready(WorkerId, Pid),
     /// The worker could not boot; its exit follows.
@@ -111,6 +113,10 @@ pub enum Action {
     /// The same, of a worker that becomes the template if its import may be shared; answer
     /// `Promoted` or `NotPromoted`, too.
     ForkToPromote(WorkerId, CellIndex, Generation),
+    /// The same, of a worker that imports the app and waits; answer `SpareReady`, too.
+    ForkSpare(WorkerId, CellIndex, Generation),
+    /// Let a worker that waits serve; answer `Ready`.
+    Activate(WorkerId),
     /// This worker is the template of this generation from now on. The one before is told to leave.
     Promote(WorkerId, Generation, Pid),
     /// Send a signal to a worker; a template is asked only for [`Ask::DumpStacks`].

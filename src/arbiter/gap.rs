@@ -63,7 +63,7 @@ impl Gap<'_> {
     /// How many outdated workers serve, or are on their way to.
     pub(super) fn outdated(&self) -> u32 {
         self.workers
-            .count(|worker| worker.stage.is_active() && self.is_outdated(worker))
+            .count(|worker| worker.is_active() && self.is_outdated(worker))
     }
 
     /// How many workers to fork as soon as template and throttle allow it: up to the wanted number,
@@ -76,7 +76,7 @@ impl Gap<'_> {
             && !leaves_first
             && self.generations.policy.old_first != OldFirst::Always;
         let surge = u32::from(is_replaced_first || self.outdated() > 0);
-        let active = |worker: &Worker| worker.stage.is_active() && !self.is_canary(worker);
+        let active = |worker: &Worker| worker.is_active() && !self.is_canary(worker);
         let all = self
             .workers
             .count(active)
@@ -88,6 +88,46 @@ impl Gap<'_> {
         let lasting = u32::try_from(lasting.count()).unwrap_or(u32::MAX);
         let room = self.wanted.saturating_add(surge).saturating_sub(all);
         self.wanted.saturating_sub(lasting).min(room)
+    }
+
+    /// How many spare workers there are to be. Where workers are forked from a process that has the
+    /// app, a fork is as quick.
+    pub(super) fn wanted_spares(&self) -> u32 {
+        if self.generations.shares_import() || self.wanted == 0 {
+            0
+        } else {
+            self.generations.policy.spares
+        }
+    }
+
+    /// How many spare workers to fork as soon as the throttles allow it. Their import takes time
+    /// from others: so none while a worker is on the way, or a reload.
+    pub(super) fn missing_spares(&self) -> u32 {
+        let is_coming = |worker: &Worker| worker.is_active() && !worker.stage.is_serving();
+        let generation = self.generations.current;
+        if !self.templates.can_fork(generation)
+            || self.generations.rollout.is_in_preparation()
+            || self.outdated() > 0
+            || self.missing() > 0
+            || self.workers.count(is_coming) > 0
+        {
+            return 0;
+        }
+        let is_one = |worker: &Worker| worker.generation == generation && worker.is_kept_ready();
+        let there = self.workers.count(is_one);
+        self.wanted_spares().saturating_sub(there)
+    }
+
+    /// Spare workers that are too many, or whose generation is not in force any more.
+    pub(super) fn surplus_spares(&self) -> Vec<WorkerId> {
+        let generation = self.generations.current;
+        let kept = usize::try_from(self.wanted_spares()).unwrap_or(usize::MAX);
+        let of = |is_current: bool| {
+            self.workers.ids(move |_, worker| {
+                worker.is_kept_ready() && (worker.generation == generation) == is_current
+            })
+        };
+        of(false).chain(of(true).skip(kept)).collect()
     }
 
     /// Who is too many, but never below the wanted number of workers that serve: outdated ones
@@ -123,7 +163,7 @@ impl Gap<'_> {
         let rule = self.generations.policy.old_first;
         let (id, failures) = self.workers.retirement.may_leave_first(rule, self.wanted)?;
         let is_serving = |worker: &Worker| worker.stage.is_serving();
-        let is_coming = |worker: &Worker| worker.stage.is_active() && !is_serving(worker);
+        let is_coming = |worker: &Worker| worker.is_active() && !is_serving(worker);
         let is_complete = self.workers.count(is_serving) >= self.wanted;
         let may = !self.generations.rollout.is_in_preparation()
             && self.outdated() == 0

@@ -50,6 +50,8 @@ struct Saved {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     imports_apart: bool,
     throttle: Throttle,
+    #[serde(default, skip_serializing_if = "is_default")]
+    spare_throttle: Throttle,
     #[serde(flatten)]
     retirement: Retirement,
     #[serde(default, skip_serializing_if = "Refork::is_default")]
@@ -89,6 +91,7 @@ impl From<Arbiter> for Saved {
             workers,
             templates,
             throttle,
+            spare_throttle,
             ever_ready,
             upgrade,
         } = arbiter;
@@ -109,6 +112,7 @@ impl From<Arbiter> for Saved {
             reload_again: generations.reload_again,
             imports_apart: generations.imports_apart,
             throttle,
+            spare_throttle,
             retirement: workers.retirement,
             refork: workers.refork,
             ever_ready,
@@ -151,6 +155,7 @@ impl From<Saved> for Arbiter {
                 replaced: saved.pool.replaced,
             },
             throttle: saved.throttle,
+            spare_throttle: saved.spare_throttle,
             ever_ready: saved.ever_ready,
             upgrade: if saved.upgrade_waits {
                 Upgrade::Waiting

@@ -24,7 +24,7 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 pub(super) const EARLY_DEATH_AGE: Duration = Duration::from_secs(1);
 
 /// Counts early deaths, and says when forking is allowed again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Throttle {
     /// Early deaths in a row.
     strikes: u32,

@@ -62,6 +62,15 @@ pub struct Policy {
     /// Where the app is imported.
     #[serde(default, skip_serializing_if = "Import::is_default")]
     pub import: Import,
+    /// How many more workers import the app and wait until one is missing, if each worker imports
+    /// it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spares: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where the app of a generation is imported.
@@ -98,6 +107,7 @@ impl Policy {
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
         import: Import::Template,
+        spares: 0,
     };
 }
 

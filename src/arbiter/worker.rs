@@ -44,6 +44,13 @@ pub enum WorkerStage {
         /// When its fork was ordered.
         since: Monotonic,
     },
+    /// It has imported the app, and serves nobody until it is told to.
+    Spare {
+        /// Its pid.
+        pid: Pid,
+        /// When it became ready for that.
+        since: Monotonic,
+    },
     /// Accepting requests.
     Serving {
         /// Its pid.
@@ -101,6 +108,7 @@ impl WorkerStage {
         match self {
             Self::Forking { .. } => None,
             Self::Booting { pid, .. }
+            | Self::Spare { pid, .. }
             | Self::Serving { pid, .. }
             | Self::Leaving { pid, .. }
             | Self::Dumping { pid, .. }
@@ -109,11 +117,14 @@ impl WorkerStage {
         }
     }
 
-    /// Whether it serves, or is on its way to: it counts towards the wanted number.
+    /// Whether it serves, or will when it is ready or told to.
     #[must_use]
     pub fn is_active(&self) -> bool {
         match self {
-            Self::Forking { .. } | Self::Booting { .. } | Self::Serving { .. } => true,
+            Self::Forking { .. }
+            | Self::Booting { .. }
+            | Self::Spare { .. }
+            | Self::Serving { .. } => true,
             Self::Leaving { .. }
             | Self::Dumping { .. }
             | Self::Unwinding { .. }
@@ -127,6 +138,7 @@ impl WorkerStage {
         match self {
             Self::Forking { .. } => "forking",
             Self::Booting { .. } => "booting",
+            Self::Spare { .. } => "spare",
             Self::Serving { .. } => "serving",
             Self::Leaving { .. } => "leaving",
             Self::Dumping { .. } => "hung",
@@ -155,6 +167,9 @@ pub struct Worker {
     /// It becomes the template of its generation if its import may be shared; it has not told yet.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub to_promote: bool,
+    /// It is not missing: it imports the app, and waits until a worker is.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_spare: bool,
 }
 
 /// What the end of a worker means.
@@ -186,6 +201,18 @@ pub(super) enum Overdue {
 }
 
 impl Worker {
+    /// Whether it serves, or is on its way to: it counts towards the wanted number.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.stage.is_active() && !self.is_spare
+    }
+
+    /// Whether it waits until a worker is missing, or is on its way to.
+    #[must_use]
+    pub fn is_kept_ready(&self) -> bool {
+        self.stage.is_active() && self.is_spare
+    }
+
     /// When it has been in its stage for too long.
     pub(super) fn due(&self, policy: &Policy, heartbeats: &Heartbeats) -> Option<Monotonic> {
         match &self.stage {
@@ -200,6 +227,8 @@ impl Worker {
             | WorkerStage::Dumping { until, .. }
             | WorkerStage::Unwinding { until, .. } => Some(*until),
             WorkerStage::Killed { kill_at, .. } => *kill_at,
+            // It may wait for ever.
+            WorkerStage::Spare { .. } => None,
         }
     }
 
@@ -209,6 +238,7 @@ impl Worker {
             WorkerStage::Serving { since, .. } => max_age.map(|limit| since.after(limit)),
             WorkerStage::Forking { .. }
             | WorkerStage::Booting { .. }
+            | WorkerStage::Spare { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
             | WorkerStage::Unwinding { .. }
@@ -222,6 +252,7 @@ impl Worker {
             WorkerStage::Serving { busy, .. } => Some(busy),
             WorkerStage::Forking { .. }
             | WorkerStage::Booting { .. }
+            | WorkerStage::Spare { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
             | WorkerStage::Unwinding { .. }
@@ -236,7 +267,9 @@ impl Worker {
         let until = step.after(limit);
         let (pid, until) = match self.stage {
             // One that boots may serve already: its report may be on its way.
-            WorkerStage::Booting { pid, .. } | WorkerStage::Serving { pid, .. } => (pid, until),
+            WorkerStage::Booting { pid, .. }
+            | WorkerStage::Spare { pid, .. }
+            | WorkerStage::Serving { pid, .. } => (pid, until),
             WorkerStage::Leaving {
                 pid,
                 quick: false,
@@ -302,6 +335,8 @@ impl Worker {
                 pid, quick: false, ..
             } => self.kill(pid, KillReason::GracefulTimeout, step),
             WorkerStage::Killed { pid, why, .. } => self.kill(pid, why, step),
+            // It is never due.
+            WorkerStage::Spare { .. } => {}
         }
         Overdue::Ended
     }
@@ -366,7 +401,7 @@ impl Worker {
                 }
                 Death::Wanted
             }
-            WorkerStage::Serving { pid, since, .. } => {
+            WorkerStage::Serving { pid, since, .. } | WorkerStage::Spare { pid, since } => {
                 step.say(WorkerNote::Ended(exit).of(pid));
                 Death::Serving {
                     age: step.now.since(since),

@@ -30,6 +30,17 @@ pub struct Workers {
     pub(super) unknown: BTreeSet<Pid>,
 }
 
+/// What a worker is forked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// To serve.
+    Worker,
+    /// To become the template, if it may.
+    ToPromote,
+    /// To wait until a worker is missing.
+    Spare,
+}
+
 /// A child that was reaped.
 #[derive(Debug)]
 pub(super) enum Reaped {
@@ -82,16 +93,80 @@ impl Workers {
 
     /// Orders a fork, with the lowest free cell. Returns `false` when no cell is free.
     pub(super) fn fork(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
-        let added = self.add(generation, false, step.now);
+        let added = self.add(generation, Role::Worker, step.now);
         if let Some((id, cell)) = added {
             step.act(Action::Fork(id, cell, generation));
         }
         added.is_some()
     }
 
+    /// The same, of one that imports the app and waits until a worker is missing.
+    pub(super) fn fork_spare(&mut self, generation: Generation, step: &mut Step<'_>) {
+        if let Some((id, cell)) = self.add(generation, Role::Spare, step.now) {
+            step.act(Action::ForkSpare(id, cell, generation));
+        }
+    }
+
+    /// Lets a worker serve that waits for that, or will: one that has imported the app already, if
+    /// there is one. Returns `false` if there is none.
+    pub(super) fn take_spare(&mut self, generation: Generation, step: &mut Step<'_>) -> bool {
+        let is_one = |worker: &Worker| worker.is_kept_ready() && worker.generation == generation;
+        let waits = |worker: &Worker| matches!(worker.stage, WorkerStage::Spare { .. });
+        let ready = self.ids(|_, worker| is_one(worker) && waits(worker)).next();
+        let taken = ready.or_else(|| self.ids(|_, worker| is_one(worker)).next());
+        let Some((id, worker)) = taken.and_then(|id| Some((id, self.by_id.get_mut(&id)?))) else {
+            return false;
+        };
+        worker.is_spare = false;
+        if let WorkerStage::Spare { pid, .. } = worker.stage {
+            worker.stage = WorkerStage::Booting {
+                pid,
+                since: step.now,
+            };
+            step.act(Action::Activate(id));
+        }
+        true
+    }
+
+    /// A worker has imported the app, and waits until it is told to serve: at once, if it is
+    /// missing by now, and the server does not stop.
+    pub(super) fn spare_ready(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        is_running: bool,
+        step: &mut Step<'_>,
+    ) {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            return self.kill_unknown(pid, step);
+        };
+        match worker.stage {
+            WorkerStage::Forking { .. } | WorkerStage::Booting { .. } => {}
+            WorkerStage::Spare { .. }
+            | WorkerStage::Serving { .. }
+            | WorkerStage::Leaving { .. }
+            | WorkerStage::Dumping { .. }
+            | WorkerStage::Unwinding { .. }
+            | WorkerStage::Killed { .. } => return,
+        }
+        let since = step.now;
+        worker.is_spare |= !is_running;
+        if worker.is_spare {
+            worker.stage = WorkerStage::Spare { pid, since };
+        } else {
+            worker.stage = WorkerStage::Booting { pid, since };
+            step.act(Action::Activate(id));
+        }
+    }
+
+    /// Whether this worker is not missing.
+    pub(super) fn is_spare(&self, id: WorkerId) -> bool {
+        self.get(id).is_some_and(|worker| worker.is_spare)
+    }
+
     /// The same, of one that becomes the template if its import may be shared.
     pub(super) fn fork_to_promote(&mut self, generation: Generation, step: &mut Step<'_>) {
-        if let Some((id, cell)) = self.add(generation, true, step.now) {
+        if let Some((id, cell)) = self.add(generation, Role::ToPromote, step.now) {
             step.act(Action::ForkToPromote(id, cell, generation));
         }
     }
@@ -99,7 +174,7 @@ impl Workers {
     fn add(
         &mut self,
         generation: Generation,
-        to_promote: bool,
+        role: Role,
         now: Monotonic,
     ) -> Option<(WorkerId, CellIndex)> {
         let taken: BTreeSet<CellIndex> = self.by_id.values().map(|worker| worker.cell).collect();
@@ -114,7 +189,8 @@ impl Workers {
                 generation,
                 cell,
                 stage,
-                to_promote,
+                to_promote: role == Role::ToPromote,
+                is_spare: role == Role::Spare,
             },
         );
         Some((id, cell))
@@ -138,6 +214,7 @@ impl Workers {
                 self.refork.promoted(self.last_id);
             }
             WorkerStage::Forking { .. }
+            | WorkerStage::Spare { .. }
             | WorkerStage::Serving { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
@@ -200,12 +277,15 @@ impl Workers {
         };
         match worker.stage {
             WorkerStage::Forking { .. } | WorkerStage::Booting { .. } => {}
-            WorkerStage::Serving { .. }
+            WorkerStage::Spare { .. }
+            | WorkerStage::Serving { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
             | WorkerStage::Unwinding { .. }
             | WorkerStage::Killed { .. } => return None,
         }
+        // Whatever it was forked for.
+        worker.is_spare = false;
         worker.stage = WorkerStage::Serving {
             pid,
             since: step.now,
@@ -423,6 +503,7 @@ impl Workers {
             }
             WorkerStage::Forking { .. }
             | WorkerStage::Booting { .. }
+            | WorkerStage::Spare { .. }
             | WorkerStage::Leaving { .. }
             | WorkerStage::Dumping { .. }
             | WorkerStage::Unwinding { .. }

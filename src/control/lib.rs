@@ -100,6 +100,9 @@ pub struct Status {
     pub generation: u32,
     /// The wanted number of workers.
     pub wanted: u32,
+    /// How many spare workers there are to be: none where the import is shared.
+    #[serde(default)]
+    pub wanted_spares: u32,
     /// The app.
     pub app: String,
     /// The addresses.
@@ -128,8 +131,17 @@ pub struct Status {
 impl Status {
     /// The number of workers that serve.
     pub(crate) fn serving(&self) -> usize {
-        let serve = |worker: &&WorkerStatus| worker.stage == "serving";
-        self.workers.iter().filter(serve).count()
+        self.count("serving")
+    }
+
+    /// The number of workers that wait until one is missing.
+    pub(crate) fn spares(&self) -> usize {
+        self.count("spare")
+    }
+
+    fn count(&self, stage: &str) -> usize {
+        let workers = self.workers.iter();
+        workers.filter(|worker| worker.stage == stage).count()
     }
 }
 
@@ -153,7 +165,8 @@ pub struct WorkerStatus {
     pub pid: Option<i32>,
     /// Its generation.
     pub generation: u32,
-    /// `forking`, `booting`, `serving`, `leaving`, `hung`, `unwinding`, `killed`.
+    /// `forking`, `booting`, `spare` (waits until a worker is missing), `serving`, `leaving`,
+    /// `hung`, `unwinding`, `killed`.
     pub stage: String,
     /// For how long it has served, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]

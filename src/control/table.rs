@@ -95,9 +95,13 @@ fn facts(status: &Status) -> String {
             ),
         );
     }
+    let spares = match (status.spares(), status.wanted_spares) {
+        (0, 0) => String::new(),
+        (ready, wanted) => format!(", {ready} of {wanted} spare"),
+    };
     line(
         "workers",
-        &format!("{} of {} serving", status.serving(), status.wanted),
+        &format!("{} of {} serving{spares}", status.serving(), status.wanted),
     );
     let lost = status.counts.lost_log_records;
     if lost > 0 {
@@ -150,5 +154,10 @@ ID   PID  GEN  STAGE    AGE   REQUESTS  CONNS  MEMORY  CURRENT REQUEST
         lossy.counts.lost_log_records = 3;
         let with_loss = "1 of 3 serving\nlog         3 records could not be written\n";
         assert!(show(&lossy).contains(with_loss));
+        let mut kept = status();
+        kept.wanted_spares = 2;
+        assert!(show(&kept).contains("1 of 3 serving, 0 of 2 spare\n"));
+        kept.workers[1].stage = "spare".to_owned();
+        assert!(show(&kept).contains("1 of 3 serving, 1 of 2 spare\n"));
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Children {
     pub(super) ready: BTreeSet<WorkerId>,
     /// Where each worker dumps its stacks, on request.
     pub(super) stack_dumps: BTreeMap<WorkerId, OwnedFd>,
+    /// The sockets on which spare workers wait for the order to serve.
+    pub(super) spares: BTreeMap<WorkerId, OwnedFd>,
     /// The verdict on the last import that was watched.
     pub(super) import: ImportSharing,
     /// A new arbiter beside this one.
@@ -156,6 +158,7 @@ impl Children {
             cell: cell.0,
             probe: how.probe,
             promote: how.promote,
+            spare: how.spare,
         };
         send_command(template, &command)
             .map_err(|error| format!("its template takes no orders: {error}"))?;
@@ -167,6 +170,26 @@ impl Children {
     /// Keeps the command socket of a worker that can become a template.
     pub(super) fn offer(&mut self, id: WorkerId, commands: OwnedFd) {
         self.offered.insert(id, commands);
+    }
+
+    /// Keeps the socket of a spare worker.
+    pub(super) fn keep_spare(&mut self, id: WorkerId, socket: OwnedFd) {
+        self.spares.insert(id, socket);
+    }
+
+    /// Tells a spare worker to serve.
+    pub(super) fn activate(&mut self, id: WorkerId) {
+        let Some(socket) = self.spares.remove(&id) else {
+            return log::debug(format_args!("worker {} does not wait", id.0));
+        };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        if let Err(error) = send(socket.as_raw_fd(), &[1], flags) {
+            // Its end is about to be heard of.
+            log::debug(format_args!(
+                "worker {} cannot be told to serve: {error}",
+                id.0
+            ));
+        }
     }
 
     /// Makes a worker the template of a generation. The previous one is told to leave.
@@ -421,6 +444,7 @@ impl Children {
         } else if let Some(id) = self.workers.remove(&pid) {
             self.ready.remove(&id);
             self.stack_dumps.remove(&id);
+            self.spares.remove(&id);
             self.ended.push((pid, id));
             events.extend([Event::Exited(pid, exit)]);
         } else if self.upgrade == Some(pid) {
@@ -454,6 +478,27 @@ pub(super) struct HowToFork {
     pub(super) probe: bool,
     /// It becomes the template if its import may be shared.
     pub(super) promote: bool,
+    /// It waits until it is told to serve.
+    pub(super) spare: bool,
+}
+
+impl HowToFork {
+    /// It serves.
+    pub(super) const PLAIN: Self = Self {
+        probe: false,
+        promote: false,
+        spare: false,
+    };
+    /// It becomes the template if its import may be shared.
+    pub(super) const TO_PROMOTE: Self = Self {
+        promote: true,
+        ..Self::PLAIN
+    };
+    /// It waits until it is told to serve.
+    pub(super) const SPARE: Self = Self {
+        spare: true,
+        ..Self::PLAIN
+    };
 }
 
 /// The state of a worker at the time of its report.

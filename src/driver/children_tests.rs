@@ -14,10 +14,6 @@ use rcorn_link::Command;
 use super::children::{Children, HowToFork, Registered, TemplateProcess, pair};
 
 const GENERATION: Generation = Generation(1);
-const PLAIN: HowToFork = HowToFork {
-    probe: false,
-    promote: false,
-};
 
 fn memory() -> OwnedFd {
     memfd_create(c"", MFdFlags::empty()).unwrap()
@@ -40,7 +36,7 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
 
 fn fork(children: &mut Children, id: u64) -> Result<(), String> {
     let cell = CellIndex(u16::try_from(id).unwrap());
-    children.fork(WorkerId(id), cell, GENERATION, PLAIN)
+    children.fork(WorkerId(id), cell, GENERATION, HowToFork::PLAIN)
 }
 
 /// A process that has ended, and is not reaped yet.
@@ -66,6 +62,7 @@ fn a_fork_is_ordered_and_waits_for_its_report() {
         cell: 7,
         probe: false,
         promote: false,
+        spare: false,
     };
     assert_eq!(command, ordered);
     let pending = |children: &Children| children.templates[&GENERATION].pending_forks.len();

@@ -99,11 +99,15 @@ impl<'a> Hands<'a> {
             }
             Action::KillTemplate(_, pid) => self.children.kill_template(pid),
             Action::Fork(id, cell, generation) => {
-                self.fork(context, id, cell, generation, false);
+                self.fork(context, id, cell, generation, HowToFork::PLAIN);
             }
             Action::ForkToPromote(id, cell, generation) => {
-                self.fork(context, id, cell, generation, true);
+                self.fork(context, id, cell, generation, HowToFork::TO_PROMOTE);
             }
+            Action::ForkSpare(id, cell, generation) => {
+                self.fork(context, id, cell, generation, HowToFork::SPARE);
+            }
+            Action::Activate(id) => self.children.activate(id),
             Action::Promote(id, generation, pid) => self.children.promote(id, generation, pid),
             Action::Ask(pid, ask) => {
                 if ask == Ask::BecomeTemplate
@@ -143,10 +147,10 @@ impl<'a> Hands<'a> {
         id: WorkerId,
         cell: CellIndex,
         generation: Generation,
-        promote: bool,
+        how: HowToFork,
     ) {
         let probe = generation != context.brain.generation();
-        let how = HowToFork { probe, promote };
+        let how = HowToFork { probe, ..how };
         if let Err(reason) = self.children.fork(id, cell, generation, how) {
             self.queue.push_back(Event::ForkFailed(id, reason));
         }

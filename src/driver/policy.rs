@@ -43,6 +43,7 @@ pub(super) fn policy(settings: &Settings) -> Policy {
             Preload::Off => Import::Workers,
             Preload::Auto => Import::FirstWorker,
         },
+        spares: settings.spare_workers,
     }
 }
 

@@ -196,6 +196,9 @@ pub(super) fn translate(
             let events = vec![Event::Forked(id, pid), Event::NotPromoted(id)];
             return registered(id, pid, events, None, children);
         }
+        Report::SpareReady { id, pid } => {
+            return spare(WorkerId(id), Pid(pid), descriptor, children);
+        }
         Report::NotReforked { id, found, .. } => Event::NotReforked(WorkerId(id), found.join("; ")),
         Report::WantsRefork { id } => Event::WantsRefork(WorkerId(id)),
         Report::ForkFailed { id, reason } => {
@@ -243,6 +246,20 @@ fn promoted(id: WorkerId, pid: Pid, commands: Option<OwnedFd>, children: &mut Ch
     };
     let events = vec![Event::Forked(id, pid), event];
     registered(id, pid, events, None, children)
+}
+
+/// The events of a worker that waits for the order to serve.
+fn spare(id: WorkerId, pid: Pid, socket: Option<OwnedFd>, children: &mut Children) -> Meaning {
+    let mut events = vec![Event::Forked(id, pid)];
+    // Without its socket nobody could tell it to serve: it exits.
+    if socket.is_some() {
+        events.push(Event::SpareReady(id, pid));
+    }
+    let meaning = registered(id, pid, events, None, children);
+    if let Some(socket) = socket.filter(|_| children.has_worker(pid)) {
+        children.keep_spare(id, socket);
+    }
+    meaning
 }
 
 /// The events of a worker that lives, or has ended already.

@@ -27,6 +27,8 @@ pub(super) struct SavedChildren {
     stack_dumps: BTreeMap<WorkerId, RawFd>,
     #[serde(rename = "early")]
     unclaimed_exits: BTreeMap<Pid, Exit>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    spares: BTreeMap<WorkerId, RawFd>,
     #[serde(default)]
     import: ImportSharing,
 }
@@ -72,7 +74,6 @@ impl SavedChildren {
         let templates = children.templates.iter();
         let templates =
             templates.map(|(generation, template)| (*generation, SavedTemplate::save(template)));
-        let stack_dumps = children.stack_dumps.iter();
         Self {
             templates: templates.collect(),
             replaced: children
@@ -83,8 +84,9 @@ impl SavedChildren {
             workers: children.workers.clone(),
             cells: children.cells.clone(),
             ready: children.ready.clone(),
-            stack_dumps: stack_dumps.map(|(id, fd)| (*id, fd.as_raw_fd())).collect(),
+            stack_dumps: numbers(&children.stack_dumps),
             unclaimed_exits: children.unclaimed_exits.clone(),
+            spares: numbers(&children.spares),
             import: children.import.clone(),
         }
     }
@@ -96,6 +98,7 @@ impl SavedChildren {
             .chain(&self.replaced)
             .flat_map(|template| template.commands.into_iter().chain(template.stack_dump))
             .chain(self.stack_dumps.values().copied())
+            .chain(self.spares.values().copied())
     }
 
     /// Takes the children over from the predecessor of this process.
@@ -121,8 +124,16 @@ impl SavedChildren {
         for (id, fd) in self.stack_dumps {
             children.stack_dumps.insert(id, take_over(fd)?);
         }
+        for (id, fd) in self.spares {
+            children.spares.insert(id, take_over(fd)?);
+        }
         Ok(children)
     }
+}
+
+fn numbers(descriptors: &BTreeMap<WorkerId, OwnedFd>) -> BTreeMap<WorkerId, RawFd> {
+    let descriptors = descriptors.iter();
+    descriptors.map(|(id, fd)| (*id, fd.as_raw_fd())).collect()
 }
 
 /// Adopts a descriptor that was kept open over an exec, and sets close-on-exec, so that the next

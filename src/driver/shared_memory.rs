@@ -7,9 +7,9 @@ use rcorn_arbiter::{CellIndex, WorkerId};
 use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
 
-/// Cells of the scoreboard: the highest number of workers that settings allow, and room for
-/// replacements.
-const CELLS: u16 = 4096 + 64;
+/// Cells of the scoreboard: the highest number of workers that settings allow, that of spare ones,
+/// and room for replacements.
+const CELLS: u16 = 4096 + 64 + 64;
 
 /// The scoreboard, the memfd by which templates map it, and the counts that are kept when a worker
 /// ends.

@@ -54,6 +54,7 @@ impl View<'_> {
             state: state(self.arbiter).to_owned(),
             generation: self.arbiter.generation().0,
             wanted: self.arbiter.wanted(),
+            wanted_spares: self.arbiter.wanted_spares(),
             app: app.map_or_else(String::new, ToString::to_string),
             listeners: self.sockets.shown(self.settings),
             preload: self.preload(),

@@ -150,6 +150,10 @@ pub enum Command {
         /// sent to a template of a build that does not know of it: those have the app, if it may.
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         promote: bool,
+        /// The worker imports the app, and waits until it is told to serve. Never sent to a
+        /// template of a build that does not know of it: its settings have no such workers.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        spare: bool,
     },
     /// Reopen the log files by path.
     Reopen,
@@ -240,6 +244,14 @@ pub enum Report {
         pid: i32,
         /// What was found, one line each.
         found: Vec<String>,
+    },
+    /// A spare worker has imported the app. A socket comes with this message: a byte on it tells
+    /// the worker to serve, its end tells it to exit.
+    SpareReady {
+        /// The worker's id.
+        id: u64,
+        /// Its pid.
+        pid: i32,
     },
     /// The worker accepts requests.
     Ready {
@@ -360,7 +372,8 @@ impl Report {
             | Self::Ready { .. }
             | Self::Imported { .. }
             | Self::WantsRetirement { .. }
-            | Self::WantsRefork { .. } => {}
+            | Self::WantsRefork { .. }
+            | Self::SpareReady { .. } => {}
         }
     }
 }
@@ -411,6 +424,8 @@ mod tests {
             // Since promotion.
             r#"{"Fork":{"id":7,"slot":3,"probe":false,"promote":true}}"#,
             r#""Replaced""#,
+            // Since spare workers.
+            r#"{"Fork":{"id":7,"slot":3,"probe":false,"spare":true}}"#,
         ];
         for text in commands {
             let command: Command = serde_json::from_str(text).unwrap();
@@ -431,6 +446,8 @@ mod tests {
             // Since refork.
             r#"{"NotReforked":{"id":7,"pid":4711,"found":["serving left a thread"]}}"#,
             r#"{"WantsRefork":{"id":7}}"#,
+            // Since spare workers.
+            r#"{"SpareReady":{"id":7,"pid":4711}}"#,
         ];
         for text in reports {
             let report: Report = serde_json::from_str(text).unwrap();

@@ -96,7 +96,7 @@ impl Shared {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Cell {
-    /// The worker's id; 0 when the cell is free.
+    /// The worker's id; 0 while no worker serves with this cell.
     worker: AtomicU64,
     /// Request entry: when the current request began, in nanoseconds of the monotonic clock; 0 if
     /// there is none.
@@ -178,20 +178,20 @@ impl Cell {
         self.request_entry().write_text(b"", b"");
     }
 
-    /// Assigns the cell to a worker.
+    /// Assigns the cell to a worker that is about to serve.
     pub fn register(&self, worker: u64, pid: u32, generation: u32) {
         self.pid.store(pid, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
         self.worker.store(worker, Ordering::Release);
     }
 
-    /// Whether a worker has it.
+    /// Whether a worker serves with it.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.worker.load(Ordering::Relaxed) != 0
     }
 
-    /// The worker's pid; 0 before it has registered.
+    /// The worker's pid; 0 before it serves.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)

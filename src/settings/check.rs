@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use super::address::Address;
+use super::choice::Preload;
 use super::config::ConfigFile;
 use super::environment::{Environment, non_empty};
 use super::error::Error;
@@ -30,6 +31,7 @@ pub(super) fn complete(
     probe_path(settings, origins)?;
     places(settings, directory)?;
     log_files(settings, warnings);
+    spare_workers(settings, warnings);
     // They are compared with names in the form of the environ.
     for name in &mut settings.forwarder_headers {
         name.make_ascii_uppercase();
@@ -242,6 +244,16 @@ fn log_files(settings: &Settings, warnings: &mut Vec<String>) {
         .map(|(name, _)| name);
     if let (Some(used), Some(other)) = (given.next(), given.next()) {
         warnings.push(format!("{other} has no effect beside {used}"));
+    }
+}
+
+/// Where the import is shared, none are kept.
+fn spare_workers(settings: &Settings, warnings: &mut Vec<String>) {
+    if settings.spare_workers > 0 && settings.preload_app == Preload::On {
+        warnings.push(
+            "spare_workers has no effect beside preload_app: on; a worker is forked as quickly"
+                .to_owned(),
+        );
     }
 }
 

@@ -137,6 +137,15 @@ settings! {
     /// Replace a worker after it has run this long; 0 disables the limit.
     max_worker_age: Seconds = Seconds::new(0) => Workers, Reload, flag "max-worker-age";
 
+    /// Keep this many imported workers ready that serve nobody until one is missing.
+    ///
+    /// One of them serves at once when a worker dies or is replaced, or when one more is ordered,
+    /// however long the import takes; another is imported meanwhile. It matters to apps that each
+    /// worker imports itself (`preload_app`): where the import is shared, a new worker is as quick,
+    /// and none is kept. See the guide "What workers share".
+    spare_workers: u32 = 0 => Workers, Reload, bounds Bounds::between(0, 64),
+        flag "spare-workers";
+
     /// Make a worker the template after this many requests; 0 never does. The other workers are
     /// replaced by forks of it. `rcorn ctl refork` does it at once.
     ///

@@ -10,7 +10,7 @@ use rcorn_app::import::import;
 use rcorn_evidence::ImportWatch;
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, ErrorLogSettings};
-use rcorn_settings::{LogTarget, Preload};
+use rcorn_settings::{LogTarget, Preload, Settings};
 use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::procfs::children;
 use rcorn_worker::run_exit_functions;
@@ -18,7 +18,7 @@ use rcorn_worker::run_exit_functions;
 use super::boot::{enter_working_directory, load_hooks, prepare_sys};
 use super::identity::{check_library, drop_privileges};
 use super::leftover_children::{end_children, reap};
-use super::promotion::against_sharing;
+use super::promotion::{against_sharing, tell_no_spares};
 
 /// Imports the app; returns the exit code. The log is standard error.
 pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
@@ -37,17 +37,15 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let before = children();
     let checked = load_hooks(py, start, config.as_deref(), true).and_then(|hooks| {
         let preload = start.settings.preload_app;
-        if preload == Preload::Auto
-            && let Some(hooks) = &hooks
-        {
-            tell(preload, against_sharing(py, hooks));
-        }
+        let hooks = hooks.filter(|_| preload == Preload::Auto);
+        let mut against = hooks.map_or_else(Vec::new, |hooks| against_sharing(py, &hooks));
         let is_watched = preload != Preload::Off;
         let watch = is_watched.then(|| ImportWatch::begin(py, &start.settings));
         let app = import(py, &start.settings, nobody.as_fd())?;
         if let Some(watch) = watch {
-            tell(preload, watch.end(py).lines());
+            against.extend(watch.end(py).lines());
         }
+        tell(&start.settings, &against);
         Ok(app)
     });
     // Without the list the new ones cannot be told apart.
@@ -58,13 +56,16 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     Ok(checked.map_or_else(|failure| failure.code, |_app| IMPORTED_EXIT_CODE))
 }
 
-/// Logs what speaks against sharing the import, as the server does.
-fn tell(preload: Preload, against: impl IntoIterator<Item = String>) {
+/// Logs what speaks against sharing the import, and what follows, as the server does.
+fn tell(settings: &Settings, against: &[String]) {
     for found in against {
-        if preload == Preload::On {
+        if settings.preload_app == Preload::On {
             log::warning(format_args!("Preloading as ordered, although {found}"));
         } else {
             log::info(format_args!("Not preloading: {found}"));
         }
+    }
+    if settings.preload_app == Preload::Auto && against.is_empty() {
+        tell_no_spares(settings);
     }
 }

@@ -13,6 +13,7 @@ use rcorn_link::{Failure, Report, report};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
 use rcorn_python::stack_dump;
+use rcorn_settings::Settings;
 use rcorn_sys::fork::count_threads;
 use rcorn_sys::procfs::children;
 use rcorn_worker::adoption;
@@ -92,11 +93,7 @@ fn unshared(
 
 /// Prepares the process for the import, like a worker.
 fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<()> {
-    let start = template.start;
-    if let Some(cell) = template.scoreboard.cell(newborn.cell) {
-        cell.register(newborn.id, pid().cast_unsigned(), start.generation);
-    }
-    close_fds_in_children::begin(start, None);
+    close_fds_in_children::begin(template.start, None);
     // If the import hangs, the arbiter can ask for the stacks.
     stack_dump::register(py, template.stack_dump.as_fd()).map_err(io::Error::other)?;
     install_import_handlers()
@@ -148,6 +145,15 @@ fn tell_not_promoted(
     report(template.reports.as_fd(), &told)
 }
 
+/// Logs that there are no spare workers, though the settings want some.
+pub(super) fn tell_no_spares(settings: &Settings) {
+    if settings.spare_workers > 0 {
+        log::info(format_args!(
+            "No spare workers: the import is shared, and a worker is forked as quickly"
+        ));
+    }
+}
+
 /// From now on this process forks workers, which have the app already.
 fn become_template<'a>(
     py: Python<'_>,
@@ -155,6 +161,7 @@ fn become_template<'a>(
     newborn: &Newborn,
     app: Py<PyAny>,
 ) -> io::Result<Promotion<'a>> {
+    tell_no_spares(&template.start.settings);
     ignore_in_template()?;
     template.app_state = AppState::take()?;
     set_pdeathsig(Signal::SIGKILL)?;

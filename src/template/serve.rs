@@ -64,6 +64,7 @@ fn run_commands(
                 cell,
                 probe,
                 promote,
+                spare,
             } => {
                 let hooks = template.hooks.as_ref().filter(|_| promote);
                 let against = hooks.map(|hooks| against_sharing(py, hooks));
@@ -77,6 +78,7 @@ fn run_commands(
                     cell,
                     probe,
                     promote,
+                    spare,
                     against: against.unwrap_or_default(),
                 };
                 match live(py, template, newborn) {

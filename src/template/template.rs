@@ -59,6 +59,8 @@ pub(super) struct Newborn {
     pub(super) probe: bool,
     /// It becomes the template, if its import may be shared.
     pub(super) promote: bool,
+    /// It waits until it is told to serve.
+    pub(super) spare: bool,
     /// What already speaks against that.
     pub(super) against: Vec<String>,
 }
@@ -187,6 +189,7 @@ impl<'a> Template<'a> {
                 cell: newborn.cell,
                 stack_dump: self.stack_dump.as_fd(),
                 probe: newborn.probe,
+                spare: newborn.spare,
             },
             app,
         )

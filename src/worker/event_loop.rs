@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use rcorn_app::loggers;
 use rcorn_connection::{
     Accepted, Acceptor, Connections, Events, Expired, IoThread, Next, Poller, Source,
     has_more_than_its_share,
@@ -105,7 +104,7 @@ impl EventLoop<'_> {
         for source in events.iter() {
             match source {
                 Source::Wake => {
-                    self.follow_orders(py);
+                    self.lifecycle.orders.follow(py);
                     // A signal handler of the app may have ordered it just now.
                     if self.lifecycle.must_begin_to_leave() {
                         self.begin_to_leave(py, now)?;
@@ -279,16 +278,6 @@ impl EventLoop<'_> {
             self.acceptor.pause_for_lack(clock::now())?;
         }
         Ok(has_room)
-    }
-
-    /// Does what signals have ordered, except to leave.
-    fn follow_orders(&mut self, py: Python<'_>) {
-        self.lifecycle.orders.clear_wake();
-        self.lifecycle.orders.run_app_handlers(py);
-        if self.lifecycle.orders.take_reopen() {
-            log::reopen();
-            loggers::reopen_files(py);
-        }
     }
 
     /// Ends the waits that are over.

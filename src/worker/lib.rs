@@ -29,6 +29,7 @@ mod retirement;
 mod rules;
 mod setup;
 mod slot;
+mod spare;
 mod spec;
 mod uwsgi;
 
@@ -91,7 +92,7 @@ pub fn run(
             0
         }
         Err(BootError::Failed(failure)) => boot_failed(spec, failure),
-        Err(BootError::Orphaned) => 0,
+        Err(BootError::Orphaned | BootError::NotNeeded) => 0,
         Err(BootError::Host(error)) => {
             log::error(format_args!(
                 "the worker cannot be set up: {}",
@@ -168,6 +169,8 @@ enum BootError {
     Failed(Failure),
     /// The arbiter is gone.
     Orphaned,
+    /// A spare worker was told to leave.
+    NotNeeded,
     /// The system refused something.
     Host(io::Error),
 }
@@ -211,7 +214,7 @@ fn boot<'a>(
     };
     // After the import, because it may have installed handlers of its own.
     let listeners = setup::listeners(spec.start)?;
-    let orders = take_orders(py, spec, &listeners)?;
+    let mut orders = take_orders(py, spec, &listeners)?;
     let app = match &spec.hooks {
         Some(hooks) => hooks
             .post_worker_init(py, &app)
@@ -220,6 +223,13 @@ fn boot<'a>(
     };
     if !adoption::ask_for_death_signal(spec.start.arbiter)? {
         return Err(BootError::Orphaned);
+    }
+    if spec.spare && !spare::wait(py, spec, &mut orders)? {
+        return Err(BootError::NotNeeded);
+    }
+    // Not before: siblings share connections with all that have a cell.
+    if let Some(cell) = spec.scoreboard.cell(spec.cell) {
+        cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
     let mut event_loop = setup::event_loop(py, spec, app, orders, listeners)?;
     event_loop.lifecycle.orders.note_effects()?;
@@ -236,15 +246,12 @@ fn boot<'a>(
     Ok(event_loop)
 }
 
-/// Makes the process known as this worker: in the scoreboard, in the process list, in the log and
-/// to who asks it for its stacks.
+/// Makes the process known as this worker: in the process list, in the log and to who asks it for
+/// its stacks.
 fn register(py: Python<'_>, spec: &WorkerSpec<'_>) -> Result<(), BootError> {
-    let start = spec.start;
-    if let Some(cell) = spec.scoreboard.cell(spec.cell) {
-        cell.register(spec.id, pid().cast_unsigned(), start.generation);
-    }
     count_lost(spec.scoreboard, spec.cell);
-    let title = format!("rcorn: worker [{}]", start.settings.process_name());
+    let role = if spec.spare { "spare" } else { "worker" };
+    let title = format!("rcorn: {role} [{}]", spec.start.settings.process_name());
     sys::process::set_title(&title);
     sys::fork::mark_forks()?;
     keep_private(&spec.reports);

@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
+use rcorn_app::loggers;
 use rcorn_log as log;
 use rcorn_python::{call, traceback};
 use rcorn_scoreboard::{Cell, WhenStuck};
@@ -328,15 +329,25 @@ impl Orders {
         self.wake.as_fd()
     }
 
+    /// Does what signals have ordered, except to leave.
+    pub(super) fn follow(&mut self, py: Python<'_>) {
+        self.clear_wake();
+        self.run_app_handlers(py);
+        if self.reopen.swap(false, Ordering::Relaxed) {
+            log::reopen();
+            loggers::reopen_files(py);
+        }
+    }
+
     /// Empties the wake-up pipe.
-    pub(super) fn clear_wake(&mut self) {
+    fn clear_wake(&mut self) {
         let mut sink = [0; 64];
         while matches!(self.wake.read(&mut sink), Ok(count) if count > 0) {}
     }
 
     /// Runs the Python part of the app's signal handlers. One that raises `SystemExit` ends the
     /// worker after the request in progress.
-    pub(super) fn run_app_handlers(&self, py: Python<'_>) {
+    fn run_app_handlers(&self, py: Python<'_>) {
         let Err(error) = py.check_signals() else {
             return;
         };
@@ -373,11 +384,6 @@ impl Orders {
     /// INT, QUIT: leave now.
     pub(super) fn quit(&self) -> bool {
         self.quit.load(Ordering::Relaxed)
-    }
-
-    /// USR1, once for each.
-    pub(super) fn take_reopen(&self) -> bool {
-        self.reopen.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct WorkerSpec<'a> {
     pub stack_dump: BorrowedFd<'a>,
     /// Whether the app must answer a request to `reload_probe` before the worker reports "ready".
     pub probe: bool,
+    /// Whether the worker waits until it is told to serve.
+    pub spare: bool,
     /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
     pub hooks: Option<WorkerHooks>,
 }

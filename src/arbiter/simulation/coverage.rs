@@ -59,6 +59,8 @@ impl Coverage {
             | Action::KillTemplate(..)
             | Action::Fork(..)
             | Action::ForkToPromote(..)
+            | Action::ForkSpare(..)
+            | Action::Activate(_)
             | Action::Promote(..)
             | Action::PostMortem(..)
             | Action::Commit(_)

@@ -34,6 +34,10 @@ pub(super) enum Pending {
     LookBack(WorkerId, Pid),
     /// A worker boots.
     Boot(WorkerId, Pid),
+    /// A spare worker imports the app.
+    BootSpare(WorkerId, Pid),
+    /// A spare worker begins to serve.
+    Activation(WorkerId, Pid),
 }
 
 /// The world of one arbiter.
@@ -46,6 +50,8 @@ pub(super) struct FakeKernel {
     orders: Orders,
     /// Workers that are to become templates.
     to_promote: BTreeSet<WorkerId>,
+    /// Workers that are to wait.
+    spares: BTreeSet<WorkerId>,
     /// What the next import does may be shared.
     is_safe: bool,
     has_been_ready: bool,
@@ -72,6 +78,7 @@ impl FakeKernel {
             processes: Processes::default(),
             orders: Orders::default(),
             to_promote: BTreeSet::new(),
+            spares: BTreeSet::new(),
             is_safe: true,
             has_been_ready: false,
             policies: policies.to_vec(),
@@ -189,6 +196,11 @@ impl FakeKernel {
                 self.to_promote.insert(*id);
                 self.order_fork(*id, *cell, *generation);
             }
+            Action::ForkSpare(id, cell, generation) => {
+                self.spares.insert(*id);
+                self.order_fork(*id, *cell, *generation);
+            }
+            Action::Activate(id) => self.activate(*id),
             Action::Promote(id, generation, pid) => self.promote(*id, *generation, *pid),
             Action::Ask(pid, ask) => self.ask(*pid, *ask),
             Action::PostMortem(id, _, pid) => {
@@ -233,6 +245,19 @@ impl FakeKernel {
         self.forks += 1;
         self.pending
             .extend(template.map(|pid| Pending::Fork(id, pid)));
+    }
+
+    /// One that is heard of only after its end is told by nobody.
+    fn activate(&mut self, id: WorkerId) {
+        assert!(
+            !self.orders.is_closed,
+            "a worker begins to serve while stopping"
+        );
+        let waited = self.spares.remove(&id);
+        assert!(waited, "a worker is told to serve that does not wait");
+        let pid = self.processes.pid_of(Process::Worker(id));
+        self.pending
+            .extend(pid.map(|pid| Pending::Activation(id, pid)));
     }
 
     fn promote(&mut self, id: WorkerId, generation: Generation, pid: Pid) {
@@ -335,6 +360,8 @@ impl FakeKernel {
             Pending::Load | Pending::Upgrade | Pending::TemplateStart(_) => None,
             Pending::Import(_, pid)
             | Pending::Boot(_, pid)
+            | Pending::BootSpare(_, pid)
+            | Pending::Activation(_, pid)
             | Pending::Look(_, pid)
             | Pending::LookBack(_, pid)
             | Pending::Fork(_, pid)
@@ -380,6 +407,8 @@ impl FakeKernel {
                 self.pending.push(Pending::ForkReport(id, template, pid));
                 self.pending.push(if self.to_promote.contains(&id) {
                     Pending::Look(id, pid)
+                } else if self.spares.contains(&id) {
+                    Pending::BootSpare(id, pid)
                 } else {
                     Pending::Boot(id, pid)
                 });
@@ -388,7 +417,8 @@ impl FakeKernel {
             Pending::LookBack(id, pid) if self.is_safe => self.send(Event::Promoted(id, pid)),
             Pending::LookBack(id, _) => self.not_reforked(id),
             Pending::ForkReport(id, _, pid) => self.report(pid, Event::Forked(id, pid)),
-            Pending::Boot(id, pid) => {
+            Pending::BootSpare(id, pid) => self.report(pid, Event::SpareReady(id, pid)),
+            Pending::Boot(id, pid) | Pending::Activation(id, pid) => {
                 let worker = self.arbiter.workers().get(id);
                 self.has_been_ready |=
                     !self.orders.is_closed && worker.is_some_and(|worker| worker.stage.is_active());
@@ -463,7 +493,10 @@ impl FakeKernel {
                 }
                 self.die(pid, exit);
             }
-            Pending::Boot(id, pid) | Pending::Look(id, pid) => {
+            Pending::Boot(id, pid)
+            | Pending::BootSpare(id, pid)
+            | Pending::Activation(id, pid)
+            | Pending::Look(id, pid) => {
                 let (failure, exit) = failure(how);
                 if let Some(failure) = failure {
                     // It leaves by itself.
@@ -487,6 +520,8 @@ impl FakeKernel {
         self.pending.retain(|pending| match *pending {
             Pending::Import(_, actor)
             | Pending::Boot(_, actor)
+            | Pending::BootSpare(_, actor)
+            | Pending::Activation(_, actor)
             | Pending::Look(_, actor)
             | Pending::LookBack(_, actor) => actor != pid,
             Pending::Fork(id, template) | Pending::ForkReport(id, template, _) => {
@@ -564,7 +599,9 @@ impl FakeKernel {
             | Pending::Fork(..)
             | Pending::ForkReport(..)
             | Pending::Look(..)
-            | Pending::Boot(..) => None,
+            | Pending::Boot(..)
+            | Pending::BootSpare(..)
+            | Pending::Activation(..) => None,
         };
         let looking: BTreeSet<Pid> = self.pending.iter().filter_map(looks).collect();
         for pid in self.processes.told.clone().difference(&looking) {

@@ -42,6 +42,7 @@ fn policy(workers: u32) -> Policy {
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
         import: Import::FirstWorker,
+        spares: 0,
     }
 }
 
@@ -97,6 +98,8 @@ proptest! {
             prop_assert_ne!(arbiter.upgrade, Upgrade::Waiting);
             prop_assert_eq!(arbiter.workers.retirement.holder(), None);
             prop_assert!(!arbiter.is_reforking(), "{:?}", arbiter);
+            let spares = arbiter.workers().count(Worker::is_kept_ready);
+            prop_assert_eq!(spares, arbiter.wanted_spares(), "{:?}", arbiter);
         } else {
             prop_assert!(kernel.outcome.is_some(), "a stop does not end: {:?}", arbiter);
         }
@@ -224,7 +227,7 @@ fn a_late_tick_kills_no_one() {
 fn coverage() -> Coverage {
     let mut runner = TestRunner::deterministic();
     let mut coverage = Coverage::default();
-    for _ in 0..4000 {
+    for _ in 0..6000 {
         let (policies, steps) = simulation().new_tree(&mut runner).unwrap().current();
         let mut kernel = FakeKernel::observed(&policies, Some(coverage));
         for step in &steps {
@@ -240,12 +243,12 @@ fn coverage() -> Coverage {
 const VOCABULARY: &str = "
     Order: Stop Quit Reload More Fewer Scale Reopen Upgrade Dismiss Retire Refork
     Event: Started Ordered Loaded NotLoaded TemplateStarted TemplateNotStarted TemplateReady TemplateFailed
-    Event: Promoted NotPromoted WantsRefork NotReforked
+    Event: Promoted NotPromoted WantsRefork NotReforked SpareReady
     Event: Forked ForkFailed Ready BootFailed WantsRetirement Beat Stopped Continued Exited
     Event: UpgradeStarted UpgradeNotStarted UpgradePutOff Tick
     BootFailureKind: Boot App Host
     Action: Load StartTemplate EndTemplate KillTemplate Fork Ask PostMortem Commit Discard CloseListeners
-    Action: ForkToPromote Promote
+    Action: ForkToPromote Promote ForkSpare Activate
     Action: ReopenLogs Upgrade Wanted FreeCell Say Exit
     Ask: Drain BecomeTemplate Quit Reopen DumpStacks Abort Kill
     Outcome: Stopped HostRefused BootFailed AppNotLoaded

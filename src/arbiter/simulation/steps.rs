@@ -91,9 +91,10 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         1 => Just(Import::Template),
         1 => Just(Import::Workers),
     ];
-    let flags = (rules.prop_map_choice(), any::<bool>());
+    let spares = prop_oneof![2 => Just(0), 1 => 1_u32..3];
+    let flags = (rules.prop_map_choice(), any::<bool>(), spares);
     (1_u32..5, times, flags, import).prop_map(|(workers, times, flags, import)| {
-        let (old_first, tolerate_boot_failure) = flags;
+        let (old_first, tolerate_boot_failure, spares) = flags;
         let (
             timeout,
             boot_timeout,
@@ -115,6 +116,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
             drain_delay,
             tolerate_boot_failure,
             import,
+            spares,
         }
     })
 }

@@ -6,6 +6,7 @@ mod reload;
 mod retirement;
 mod saved_states;
 mod silence;
+mod spares;
 
 use core::time::Duration;
 
@@ -31,6 +32,7 @@ fn policy(workers: u32) -> Policy {
         drain_delay: Duration::ZERO,
         tolerate_boot_failure: false,
         import: Import::Template,
+        spares: 0,
     }
 }
 

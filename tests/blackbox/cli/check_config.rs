@@ -135,18 +135,37 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
         ),
         (&["--no-preload"], hook, &app, &[]),
     ] {
-        let checked = Server::app("m:app")
-            .file("m.py", app)
-            .file("gunicorn.conf.py", conf)
-            .args([&["--check-config"], flags].concat())
-            .allow("Preloading as ordered")
-            .start()
-            .exit();
-        assert_eq!(checked.code(), Some(0), "{}", checked.text());
-        let lines: Vec<&str> = checked.text().lines().collect();
-        assert_eq!(lines.len(), expected.len(), "{flags:?} {conf:?}: {lines:?}");
-        for (line, expected) in lines.iter().zip(expected) {
-            assert!(line.ends_with(expected), "{flags:?} {conf:?}: {lines:?}");
-        }
+        says(flags, conf, app, expected);
+    }
+}
+
+#[test]
+fn a_check_says_when_there_are_no_spare_workers() {
+    let thread =
+        format!("import threading\nthreading.Thread(target=len, args=['']).start()\n{APP}");
+    let shared = "No spare workers: the import is shared, and a worker is forked as quickly";
+    let not_shared = "Not preloading: m.py:2 starts a thread at import";
+    let ordered =
+        "spare_workers has no effect beside preload_app: on; a worker is forked as quickly";
+    says(&["--spare-workers", "1"], "", APP, &[shared]);
+    says(&["--spare-workers", "1"], "", &thread, &[not_shared]);
+    says(&["--spare-workers", "1", "--preload"], "", APP, &[ordered]);
+}
+
+/// Checks an app: the log has exactly lines with these ends.
+fn says(flags: &[&str], conf: &str, app: &str, expected: &[&str]) {
+    let checked = Server::app("m:app")
+        .file("m.py", app)
+        .file("gunicorn.conf.py", conf)
+        .args([&["--check-config"], flags].concat())
+        .allow("Preloading as ordered")
+        .allow("spare_workers has no effect")
+        .start()
+        .exit();
+    assert_eq!(checked.code(), Some(0), "{}", checked.text());
+    let lines: Vec<&str> = checked.text().lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{flags:?} {conf:?}: {lines:?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.ends_with(expected), "{flags:?} {conf:?}: {lines:?}");
     }
 }

@@ -18,6 +18,7 @@ mod promotion;
 mod refork;
 mod retirement;
 mod scaling;
+mod spares;
 mod start;
 mod stop;
 mod timeout;
