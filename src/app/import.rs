@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
 
 use rcorn_link::Failure;
@@ -53,6 +54,7 @@ pub fn import<'py>(
         } => {
             log::error(format_args!("Exception in worker process\n{traceback}"));
             log_closed(py, error);
+            log_missing_gunicorn(py, error);
         }
         LoadError::NoAttribute { .. } | LoadError::NotCallable { .. } => {
             log::error(format_args!("{error}"));
@@ -67,4 +69,18 @@ pub fn import<'py>(
         code: error.code(),
         summary: error.summary(),
     })
+}
+
+/// After an import that failed: says what to do if the app imports gunicorn, and there is none.
+fn log_missing_gunicorn(py: Python<'_>, error: &PyErr) {
+    if !error.is_instance_of::<PyModuleNotFoundError>(py) {
+        return;
+    }
+    let name = error.value(py).getattr("name");
+    let name = name.and_then(|name| name.extract::<String>());
+    if name.is_ok_and(|name| name == "gunicorn" || name.starts_with("gunicorn.")) {
+        log::error(format_args!(
+            "rcorn does not need gunicorn, but the app imports it; hint: take out the import, or install gunicorn for this Python (rcorn does not start it)"
+        ));
+    }
 }

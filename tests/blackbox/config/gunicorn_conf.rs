@@ -326,6 +326,14 @@ fn the_name_that_a_file_gives_gunicorn_has_no_effect_and_the_log_says_what_has()
             "import gunicorn as g\ng.SERVER_SOFTWARE = 'shop'",
             "gunicorn.conf.py: gunicorn.SERVER_SOFTWARE has no effect",
         ),
+        (
+            "import gunicorn\nsetattr(gunicorn, 'SERVER', '')",
+            "gunicorn.conf.py: gunicorn.SERVER has no effect",
+        ),
+        (
+            "import sys, gunicorn\nif True:\n    sys.modules['gunicorn'].SERVER = 'shop'",
+            "gunicorn.conf.py: gunicorn.SERVER has no effect",
+        ),
     ];
     for (conf, warning) in given {
         let server = with(conf).file("gunicorn/__init__.py", GUNICORN).start();
@@ -342,7 +350,12 @@ fn the_name_that_a_file_gives_gunicorn_has_no_effect_and_the_log_says_what_has()
 
 #[test]
 fn a_file_that_imports_gunicorn_where_it_is_not_installed_is_told_what_to_do() {
-    for conf in ["import gunicorn", "from gunicorn.glogging import Logger"] {
+    for conf in [
+        "import gunicorn",
+        "from gunicorn.glogging import Logger",
+        "import gunicorn.arbiter as arbiter",
+        "__import__('gunicorn').SERVER = 'shop'",
+    ] {
         let ended = with(conf)
             .allow("No module named 'gunicorn'")
             .start()
@@ -350,5 +363,61 @@ fn a_file_that_imports_gunicorn_where_it_is_not_installed_is_told_what_to_do() {
         assert_eq!(ended.code(), Some(1), "{}", ended.text());
         let hint = "rcorn does not need gunicorn: take out the import";
         assert!(ended.text().contains(hint), "{}", ended.text());
+    }
+}
+
+#[test]
+fn an_app_that_imports_gunicorn_where_it_is_not_installed_is_told_what_to_do() {
+    let hint = "rcorn does not need gunicorn, but the app imports it; hint: take out the import";
+    for import in [
+        "import gunicorn",
+        "from gunicorn.app.base import BaseApplication",
+        "import gunicorn.glogging",
+        "import importlib\nimportlib.import_module('gunicorn.util')",
+    ] {
+        for way in ["--no-preload", "--preload"] {
+            let server = Server::app("m:app").file("m.py", import).args([way]);
+            let ended = server
+                .allow("No module named 'gunicorn'")
+                .allow(hint)
+                .allow("Shutting down: Master")
+                .allow("Reason: Worker failed to boot.")
+                .start()
+                .exit();
+            assert_eq!(ended.code(), Some(3), "{}", ended.text());
+            assert!(ended.text().contains(hint), "{}", ended.text());
+        }
+    }
+    // Another missing module is not gunicorn's.
+    let server = Server::app("m:app").file("m.py", "import gunicornx");
+    let ended = server
+        .allow("No module named 'gunicornx'")
+        .allow("Shutting down: Master")
+        .allow("Reason: Worker failed to boot.")
+        .start()
+        .exit();
+    assert!(!ended.text().contains(hint), "{}", ended.text());
+}
+
+#[test]
+fn an_app_that_looks_for_gunicorn_in_its_environment_can_be_told_of_it() {
+    let module = "
+import os
+FOUND = 'gunicorn' in os.environ.get('SERVER_SOFTWARE', '')
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [b'%d' % FOUND]
+";
+    for (conf, found) in [
+        ("raw_env = ['SERVER_SOFTWARE=gunicorn']", "1"),
+        (
+            "import os\nos.environ['SERVER_SOFTWARE'] = 'gunicorn/27.0'",
+            "1",
+        ),
+        ("", "0"),
+    ] {
+        let server = with(conf).file("m.py", module).start();
+        assert_eq!(server.get("/").text(), found, "{conf}");
+        server.stop();
     }
 }
