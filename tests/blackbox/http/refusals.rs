@@ -130,6 +130,60 @@ fn a_health_check_without_host_is_told_the_way_out() {
 }
 
 #[test]
+fn health_checks_of_load_balancers_are_served_or_told_the_way_out() {
+    let server = Server::app("cases:app").start();
+    for (check, is_head) in [
+        // HAProxy: `option httpchk`, with another method, and `http-check send hdr Host x`.
+        ("OPTIONS /hello HTTP/1.0\r\n\r\n", false),
+        ("HEAD /hello HTTP/1.0\r\n\r\n", true),
+        ("OPTIONS /hello HTTP/1.1\r\nHost: x\r\n\r\n", false),
+        (
+            "HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            true,
+        ),
+        // Kubernetes, AWS, Google.
+        (
+            "GET /hello HTTP/1.1\r\nHost: 10.1.2.3:8080\r\nUser-Agent: kube-probe/1.31\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            false,
+        ),
+        (
+            "GET /hello HTTP/1.1\r\nHost: 10.0.0.9\r\nConnection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n",
+            false,
+        ),
+        (
+            "GET /hello HTTP/1.1\r\nHost: 10.0.0.9\r\nUser-Agent: GoogleHC/1.0\r\nConnection: Keep-alive\r\n\r\n",
+            false,
+        ),
+    ] {
+        let mut wire = server.connect();
+        wire.send(check);
+        let reply = if is_head {
+            wire.read_head()
+        } else {
+            wire.read_reply()
+        };
+        assert_eq!(reply.status, 200, "{check}");
+    }
+    // A check of the port alone: closed at once, and while nothing or half of a line has come.
+    for sent in ["", "GET", "\r\n"] {
+        server.connect().send(sent);
+        let mut wire = server.connect();
+        wire.send(sent);
+        wire.half_close();
+    }
+    assert_eq!(server.get("/hello").status, 200);
+    assert_eq!(server.log().count("Invalid request"), 0);
+    for check in ["OPTIONS /hello", "HEAD /", "GET /hello?full=1", "OPTIONS *"] {
+        let mut wire = server.connect();
+        wire.send(format!("{check} HTTP/1.1\r\n\r\n"));
+        assert_eq!(wire.read_head().status, 400, "{check}");
+        let line = server.log().expect("there is no Host header field");
+        assert!(line.contains("http-check send hdr Host NAME"), "{line}");
+    }
+    server.stop();
+}
+
+#[test]
 fn the_beginning_of_a_refused_request_is_escaped_and_cut() {
     let server = Server::app("cases:app").start();
     refused(&server, b"GET /\x1b[2J\\' HTTP/1.1\r\nHost: x\r\n\r\n", 400);

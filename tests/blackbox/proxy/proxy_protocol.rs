@@ -101,6 +101,35 @@ fn a_proxy_header_may_come_in_any_pieces() {
 }
 
 #[test]
+fn checks_of_a_proxy_that_speaks_for_itself_are_served_or_pass_in_silence() {
+    let server = proxied().start();
+    let local = [
+        v2(0x20, &[]),
+        v2(0x20, &six()),
+        v2(0x20, &[3, 0, 1, 0]),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+    ];
+    for header in &local {
+        // HAProxy's `check-send-proxy`: alone, and before a request.
+        server.connect().send(header);
+        let mut wire = server.connect();
+        wire.send(header);
+        wire.half_close();
+        wire.expect_eof();
+        for check in [
+            "OPTIONS /hello HTTP/1.0\r\n\r\n",
+            "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        ] {
+            let mut wire = server.connect();
+            wire.send([header, check.as_bytes()].concat());
+            assert_eq!(wire.read_reply().status, 200, "{header:?} {check}");
+        }
+    }
+    assert_eq!(server.log().count("Invalid request"), 0);
+    server.stop();
+}
+
+#[test]
 fn wrong_proxy_headers_end_the_connection() {
     let server = proxied().start();
     for wrong in [
