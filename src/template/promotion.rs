@@ -63,7 +63,7 @@ pub(super) fn promote<'a>(
         tell_not_promoted(&template, &newborn, newborn.against.clone())?;
         return Ok(unshared(template, newborn, Ok(None)));
     }
-    begin(py, &template, &newborn)?;
+    begin(py, &template)?;
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
@@ -92,7 +92,7 @@ fn unshared(
 }
 
 /// Prepares the process for the import, like a worker.
-fn begin(py: Python<'_>, template: &Template<'_>, newborn: &Newborn) -> io::Result<()> {
+fn begin(py: Python<'_>, template: &Template<'_>) -> io::Result<()> {
     close_fds_in_children::begin(template.start, None);
     // If the import hangs, the arbiter can ask for the stacks.
     stack_dump::register(py, template.stack_dump.as_fd()).map_err(io::Error::other)?;
