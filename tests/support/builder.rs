@@ -199,13 +199,18 @@ impl Builder {
             command.arg("--chdir").arg(chdir);
         }
         let python = self.python.clone().map(PathBuf::into_os_string);
-        if let Some(python) = python.or_else(|| std::env::var_os("RCORN_TEST_PYTHON")) {
-            command.arg("--python").arg(python);
-        }
-        command.args(&self.arguments).args(&self.app);
         for name in FOREIGN {
             command.env_remove(name);
         }
+        let python = python.or_else(|| std::env::var_os("RCORN_TEST_PYTHON"));
+        if let (Some(python), false) = (&python, first.is_empty()) {
+            // A shell, which starts rcorn.
+            let python = python.to_str().unwrap();
+            command.env("RCORN_CMD_ARGS", format!("--python {python}"));
+        } else if let Some(python) = python {
+            command.arg("--python").arg(python);
+        }
+        command.args(&self.arguments).args(&self.app);
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

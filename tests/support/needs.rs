@@ -9,8 +9,8 @@
 //!
 //! It is then reported as not run: on standard error when the test program ends, and in the file
 //! that `RCORN_TESTS_NOT_RUN` names, which `tests/run` prints. With `RCORN_TESTS_REQUIRE=all`, as
-//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs and builds that may be missing
-//! even then.
+//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs (also `python3.9`) and builds that
+//! may be missing even then.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -65,6 +65,8 @@ pub(crate) enum Need {
     UserNamespaces,
     /// A build that `tests/other-builds` makes.
     Build(OtherBuild),
+    /// CPython 3 of this minor version; whether it was found.
+    Python(u32, bool),
 }
 
 /// Another rcorn.
@@ -161,6 +163,7 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
     let is_excused = match need {
         Need::Program(name, _) => excused.contains(&name),
         Need::Build(build) => excused.contains(&build.excuse()),
+        Need::Python(minor, _) => excused.contains(&&*format!("python3.{minor}")),
         Need::Root
         | Need::NginxStream
         | Need::Packages
@@ -205,6 +208,9 @@ impl Need {
                 (!has).then(|| {
                     "the kernel gives it no user namespaces (in a chroot it never does)".to_owned()
                 })
+            }
+            Self::Python(minor, there) => {
+                (!there).then(|| format!("no CPython 3.{minor} was found (tests/pythons looks)"))
             }
             Self::Build(build) => (!build.is_there()).then(|| {
                 let name = build.name();

@@ -1,31 +1,50 @@
-//! The interpreters of this machine.
+//! The interpreters that tests run on.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// Every CPython of this machine that can be found, with its version.
+use super::{Need, ROOT, lacks_for};
+
+/// The minor versions that are supported.
+const SUPPORTED: std::ops::RangeInclusive<u32> = 9..=15;
+
+/// The interpreter that servers run on, unless a test chooses another: `RCORN_TEST_PYTHON`.
+pub(crate) fn python() -> OsString {
+    std::env::var_os("RCORN_TEST_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+/// Every CPython with the GIL that `tests/pythons` finds, also by `RCORN_TEST_PYTHONS`, with its
+/// version.
 pub(crate) fn pythons() -> Vec<(PathBuf, (u32, u32))> {
-    let mut candidates: Vec<PathBuf> = (6..20)
-        .map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}")))
-        .collect();
-    candidates.push("/usr/bin/python3".into());
-    let root = std::env::var_os("PYENV_ROOT")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv")));
-    if let Some(versions) = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok()) {
-        candidates.extend(versions.map(|version| version.unwrap().path().join("bin/python3")));
-    }
-    let mut found: Vec<(PathBuf, (u32, u32))> = Vec::new();
-    for candidate in candidates.into_iter().filter(|path| path.exists()) {
-        let said = Command::new(&candidate)
-            .args(["-c", "import sys; print(*sys.version_info[:2])"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8(said.stdout).unwrap();
-        let mut numbers = said.split_whitespace().map(|word| word.parse().unwrap());
-        if let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) {
-            found.push((candidate, (major, minor)));
-        }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let listed = Command::new(format!("{ROOT}/tests/pythons"))
+        .arg("--list")
+        .env("CARGO_TARGET_DIR", target)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success(), "{text}");
+    let line = |line: &str| {
+        let (version, path) = line.split_once(' ').unwrap();
+        let (major, minor) = version.split_once('.').unwrap();
+        // One with a "t" at its end has no GIL.
+        Some((path.into(), (major.parse().unwrap(), minor.parse().ok()?)))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Those that are supported. A version that is not on this machine is reported as not run.
+pub(crate) fn supported_pythons(test: &str) -> Vec<(PathBuf, (u32, u32))> {
+    let mut found = pythons();
+    found.retain(|(_, (major, minor))| *major == 3 && SUPPORTED.contains(minor));
+    for minor in SUPPORTED {
+        let there = found.iter().any(|(_, version)| *version == (3, minor));
+        lacks_for(
+            &format!("{test} with CPython 3.{minor}"),
+            &[Need::Python(minor, there)],
+        );
     }
     found
 }

@@ -1,8 +1,10 @@
-//! The virtual environment with what `tests/requirements.txt` names. `tests/run` makes it, below
-//! `target/`.
+//! The virtual environment with what `tests/requirements.txt` names, of the Python that tests run
+//! on. `tests/run` makes it, below `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/requirements.txt");
 
@@ -21,5 +23,16 @@ pub(crate) fn python() -> PathBuf {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("venv")
+    static NAME: OnceLock<String> = OnceLock::new();
+    let name = NAME.get_or_init(|| {
+        // As in `tests/run`.
+        let script =
+            "import sys; print('venv-%d.%d' % sys.version_info[:2] + getattr(sys, 'abiflags', ''))";
+        let said = Command::new(super::python()).args(["-c", script]).output();
+        said.map_or_else(
+            |_| "venv".to_owned(),
+            |said| String::from_utf8_lossy(&said.stdout).trim().to_owned(),
+        )
+    });
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }

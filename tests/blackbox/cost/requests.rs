@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Server, Wire, lacks, program};
+use crate::support::{Server, Wire, lacks, program, python};
 
 const MINIMAL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -24,8 +24,7 @@ fn a_request_keeps_to_its_budget_of_instructions() {
         return;
     }
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench");
-    let python = std::env::var_os("RCORN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut command = Command::new(python);
+    let mut command = Command::new(python());
     command.arg(format!("{folder}/instructions.py")).args([
         "--rcorn",
         env!("CARGO_BIN_EXE_rcorn"),

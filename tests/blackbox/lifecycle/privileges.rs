@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Uid, User};
 
-use crate::support::{Need, Place, Server, Wire, lacks, program, pythons};
+use crate::support::{Need, Place, Server, Wire, lacks, program, python, pythons};
 
 #[test]
 fn privileges_are_gone_before_the_app_is_imported() {
@@ -179,7 +179,7 @@ fn a_python_that_the_user_may_not_read_is_said_to_be_so() {
     if lacks(&[Need::Root]) {
         return;
     }
-    let library = Command::new("python3")
+    let library = Command::new(python())
         .args([
             "-c",
             "import os; print(os.path.dirname(os.path.dirname(os.__file__)))",

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Need, Server, children, lacks, wait_until};
+use crate::support::{Need, Server, children, lacks, python, wait_until};
 
 /// Makes a root from Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn,
 /// Python, the folder of its library.
@@ -33,7 +33,7 @@ for file in "$python" /dev/null /dev/urandom; do
 done
 touch "$root/bin/rcorn"
 mount --bind "$rcorn" "$root/bin/rcorn"
-[ -e "$root$library/os.py" ] || mount --rbind "$library" "$root$library"
+[ -n "$(ls -A "$root$library")" ] || mount --rbind "$library" "$root$library"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root$PWD"
@@ -79,10 +79,9 @@ fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
     if lacks(&[Need::UserNamespaces]) {
         return;
     }
-    let base = std::env::var("RCORN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let said = run(Command::new(base).args([
+    let said = run(Command::new(python()).args([
         "-c",
-        "import os, sys; print(os.path.realpath(sys._base_executable)); print(os.path.dirname(os.__file__))",
+        "import os, sys; print(os.path.realpath(sys._base_executable)); print(os.path.dirname(os.path.dirname(os.__file__)))",
     ]));
     let (python, library) = said.trim().split_once('\n').unwrap();
     let unshare = "unshare --user --map-root-user --mount --pid --fork --kill-child sh -c";

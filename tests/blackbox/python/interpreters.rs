@@ -1,12 +1,16 @@
-//! One build of rcorn for every CPython from 3.9 on, shared and static, in and out of virtual
-//! environments; and a clear message for those it cannot use.
+//! One build of rcorn for every CPython from 3.9 to 3.15, shared and static, in and out of virtual
+//! environments.
 
 use std::path::Path;
 
-use crate::support::{Need, ROOT, Server, lacks, pythons, venv};
+use crate::support::{Need, Server, lacks, supported_pythons, venv};
 
-fn smoke(python: &Path, app: &str) {
-    let server = Server::app(app).python(python).args(["-w", "2"]).start();
+/// Serves, reloads and stops; returns the log.
+fn smoke(python: &Path, environment: &[(&str, &str)]) -> String {
+    let server = Server::app("cases:app").python(python).args(["-w", "2"]);
+    let given = environment.iter();
+    let server = given.fold(server, |server, (name, value)| server.env(*name, *value));
+    let server = server.start();
     let mut wire = server.connect();
     for target in [
         "/hello",
@@ -25,56 +29,46 @@ fn smoke(python: &Path, app: &str) {
             reply.text()
         );
     }
-    wire.send("POST /read_mixed HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nfirst\nsecond\nthird\nx\n");
+    wire.send(
+        "POST /read_mixed HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nfirst\nsecond\nthird\nx",
+    );
     assert_eq!(wire.read_reply().status, 200, "{}", python.display());
     server.signal(nix::sys::signal::Signal::SIGHUP);
     server.log().expect_count("Worker exiting", 2);
     assert_eq!(server.get("/hello").text(), "OK\n", "{}", python.display());
-    server.stop();
+    server.stop().text().to_owned()
 }
 
 #[test]
 fn every_supported_python_serves() {
-    let found = pythons();
-    let usable: Vec<_> = found
-        .iter()
-        .filter(|(_, version)| *version >= (3, 9))
-        .collect();
+    let found = supported_pythons("every_supported_python_serves");
     assert!(
-        !usable.is_empty(),
-        "no CPython of 3.9 or later on this machine"
+        !found.is_empty(),
+        "no CPython of 3.9 to 3.15 on this machine"
     );
-    for (python, _) in usable {
-        smoke(python, "cases:app");
+    for (python, _) in &found {
+        smoke(python, &[]);
     }
 }
 
+/// `-W error`, `-X dev` and a memory allocator that checks; from 3.13 on also the specialising JIT,
+/// where it was built.
+const STRICT: &[(&str, &str)] = &[
+    ("PYTHONWARNINGS", "error"),
+    ("PYTHONDEVMODE", "1"),
+    ("PYTHONMALLOC", "debug"),
+    ("PYTHON_JIT", "1"),
+];
+
 #[test]
-fn a_python_that_is_too_old_is_said() {
-    // A stand-in is on every machine; real old ones differ in other ways, and are tried where they
-    // are installed.
-    let stand_in = Path::new(ROOT).join("tests/support/python38/python3");
-    let mut old = pythons();
-    old.retain(|(_, version)| *version < (3, 9));
-    old.push((stand_in, (3, 8)));
-    for (python, version) in &old {
-        let ended = Server::app("cases:app")
-            .python(python)
-            .allow("Template (pid:")
-            .allow("Shutting down: Master")
-            .allow("Reason: ")
-            .start()
-            .exit();
-        assert_eq!(ended.code(), Some(1), "{version:?}: {}", ended.text());
-        let said = format!("is Python {}.{}", version.0, version.1);
-        assert!(ended.text().contains(&said), "{said}: {}", ended.text());
-        assert!(
-            ended
-                .text()
-                .contains("hint: rcorn needs CPython 3.9 or later"),
-            "{}",
-            ended.text()
-        );
+fn a_strict_python_has_nothing_to_report() {
+    for (python, _) in &supported_pythons("a_strict_python_has_nothing_to_report") {
+        let text = smoke(python, STRICT);
+        let foreign: Vec<&str> = text
+            .lines()
+            .filter(|line| !(line.starts_with("[20") && line.contains(" [INFO] ")))
+            .collect();
+        assert!(foreign.is_empty(), "{}: {foreign:#?}", python.display());
     }
 }
 

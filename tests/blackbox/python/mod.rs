@@ -1,3 +1,4 @@
 //! The interpreters that rcorn runs in.
 
 mod interpreters;
+mod unusable;
