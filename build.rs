@@ -16,6 +16,65 @@ fn main() {
     }
     let module = env::var_os(PREBUILT).map_or_else(build_module, PathBuf::from);
     println!("cargo::rustc-env={PREBUILT}={}", module.display());
+    tell_build();
+}
+
+/// What `rcorn --version --verbose` says of the build.
+fn tell_build() {
+    let word = |name: &str| env::var(name).unwrap_or_default();
+    let compiler = Command::new(variable("RUSTC")).arg("--version").output();
+    let compiler = compiler.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    let root = variable("CARGO_MANIFEST_DIR");
+    let mut digest = Digest::default();
+    for path in [
+        "src",
+        "packaging/python",
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+    ] {
+        digest.add_all(&root, &root.join(path));
+    }
+    for (name, value) in [
+        ("TARGET", word("TARGET")),
+        ("PROFILE", word("PROFILE")),
+        ("RUSTC", compiler.unwrap_or_default()),
+        ("SOURCES", format!("{:016x}", digest.0)),
+    ] {
+        println!("cargo::rustc-env=RCORN_BUILD_{name}={value}");
+    }
+}
+
+/// FNV-1a, of 64 bits: it tells builds apart, and protects nothing.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// Adds a file, or all files below a folder, by their names below the root.
+    fn add_all(&mut self, root: &Path, path: &Path) {
+        if let Ok(entries) = path.read_dir() {
+            let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            inside.sort();
+            for path in inside {
+                self.add_all(root, &path);
+            }
+        } else if path.extension().is_none_or(|of| of != "pyc") {
+            let name = path.strip_prefix(root).unwrap_or(path);
+            self.add(name.as_os_str().as_encoded_bytes());
+            self.add(&std::fs::read(path).unwrap_or_default());
+        }
+    }
 }
 
 fn variable(name: &str) -> PathBuf {

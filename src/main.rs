@@ -1,6 +1,8 @@
 //! Words of the command line → command; error → message and exit code; nothing else.
 #![doc = include_str!("ARCHITECTURE.md")]
 
+mod about;
+mod built;
 mod explain;
 mod serve;
 mod terminal;
@@ -46,6 +48,9 @@ fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
         Some(driver::CHECK_FLAG) => return Ok(check_handover()),
         Some(driver::PROTOCOL_FLAG) => return Ok(print(&format!("{}\n", driver::PROTOCOL))),
         Some(_) | None => {}
+    }
+    if let Some(words) = about::asked(arguments) {
+        return about::run(arguments, words);
     }
     if let Some(command) = arguments.get(1).and_then(OneShot::named) {
         return oneshot::run(command, arguments, &process_environment).map(|text| print(&text));

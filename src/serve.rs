@@ -3,17 +3,15 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use rcorn_driver::{self as driver, Background, Handover, Launch, NativeModule, Origin};
+use rcorn_driver::{self as driver, Background, Handover, Launch, Origin};
 use rcorn_manual as manual;
 use rcorn_settings::{
     self as settings, Environment, Error, Invocation, Settings, Sources, process_environment,
 };
 use rcorn_types::{CommandError, ExitStatus};
 
+use crate::built::{MODULE, build};
 use crate::terminal::{complain, print, warn};
-
-/// The native module, which `build.rs` has built.
-static MODULE: NativeModule = NativeModule(include_bytes!(env!("RCORN_NATIVE")));
 
 const ENVIRONMENT: &Environment<'static> = &process_environment;
 
@@ -49,6 +47,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
         settings,
         module: MODULE,
         origin,
+        build: build(),
         handover,
         background,
     };

@@ -114,7 +114,7 @@ json\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config -d 'Configure Python\'s loggers from this file, before the app is imported. It is read by logging.config.fileConfig.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config-json -d 'Configure Python\'s loggers from this JSON file. It is passed to logging.config.dictConfig.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Print this text and exit.'
-complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Print the version and exit.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Print the version and exit; with --verbose also the build, and the Python that would run the app.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Check the settings, import the app, and exit. The exit status is 0 if both succeed.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l print-config -d 'Print the settings, check them as --check-config does, and exit.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l preload -d 'Import the app once and fork the workers from it, which saves memory and time. By default this is done if nobody can tell it from an import in each worker: the import is watched, and the log names what speaks against it. With --no-preload each worker imports the app itself.'

@@ -92,6 +92,9 @@ impl Answer {
 pub struct Status {
     /// rcorn's version.
     pub version: String,
+    /// What was built.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub build: Option<Build>,
     /// The arbiter's pid.
     pub pid: i32,
     /// `running`, `reloading`, `watching` a reload, or `stopping`.
@@ -145,6 +148,33 @@ impl Status {
     }
 }
 
+/// A build of rcorn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The target triple.
+    pub target: String,
+    /// `release` or `debug`.
+    pub profile: String,
+    /// The compiler.
+    pub rustc: String,
+    /// A digest of the sources: builds of one version differ in it.
+    pub sources: String,
+    /// The native modules in it, by the ABI that they keep to.
+    pub modules: Vec<String>,
+}
+
+/// The Python of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonStatus {
+    /// The path by which it was started.
+    pub path: String,
+    /// Why this one.
+    pub reason: String,
+    /// Its implementation and version, such as `CPython 3.14.2`, once it has said it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+}
+
 /// One template.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TemplateStatus {
@@ -154,6 +184,9 @@ pub struct TemplateStatus {
     pub pid: Option<i32>,
     /// `starting`, `bare` (ready, but without the app), `ready`, `leaving`.
     pub stage: String,
+    /// Its interpreter; that of a template which an older build has started is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub python: Option<PythonStatus>,
 }
 
 /// One worker.

@@ -94,6 +94,11 @@ fn facts(status: &Status) -> String {
                 template.stage
             ),
         );
+        if let Some(python) = &template.python {
+            let version = python.version.as_deref().unwrap_or("Python");
+            let text = format!("{version}, {}: {}", python.path, python.reason);
+            line("", &text);
+        }
     }
     let spares = match (status.spares(), status.wanted_spares) {
         (0, 0) => String::new(),

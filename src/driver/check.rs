@@ -1,7 +1,6 @@
 //! `--check-config`: the app is imported as a template would, in a process that does nothing else.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
@@ -9,12 +8,11 @@ use nix::unistd::Pid as NixPid;
 use rcorn_link::{IMPORTED_EXIT_CODE, Start};
 use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::Settings;
-use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
 use rcorn_types::ExitStatus;
 
 use super::error::{StartError, system};
-use super::interpreter;
+use super::interpreter::{self, Loading, UNUSABLE_EXIT_CODE, not_started};
 use super::native::NativeModule;
 use super::origin::Origin;
 
@@ -31,32 +29,36 @@ pub fn check(
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let python = interpreter::find_for(settings.python.clone(), origin)?;
     let system = system("import the app");
-    let module = module.open().map_err(&system)?;
     let mut start = Start {
         error_log: 2,
         ..Start::of(settings, &origin.arguments)
     };
     // The check must find a broken app, not replace it by a page with its traceback.
     start.settings.reload = false;
-    let orders = serde_json::to_vec(&start).map_err(|error| system(error.into()))?;
-    let orders = memfd::sealed(c"rcorn-start", &orders, Content::Data).map_err(&system)?;
     let spawn = Spawn {
-        program: python,
-        arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "check"),
         environment: settings
             .raw_env
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
-        inherit: vec![module.as_raw_fd(), orders.as_raw_fd()],
         die_with_parent: true,
         ..Spawn::default()
     };
-    let pid = spawn.start().map_err(&system)?;
+    let started = Loading::start(python.clone(), module, &start, "check", spawn);
+    let (pid, loading) =
+        started.map_err(|error| system(io::Error::other(not_started(&python, &error))))?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;
+    let code = if let WaitStatus::Exited(_, code) = ended {
+        Some(code)
+    } else {
+        None
+    };
+    if let Some(failure) = loading.failure(code) {
+        return Err(system(io::Error::other(failure)));
+    }
     match ended {
         WaitStatus::Exited(_, IMPORTED_EXIT_CODE) => Ok(ExitStatus::Success),
-        WaitStatus::Exited(_, code @ (1 | 3 | 4)) => {
+        WaitStatus::Exited(_, code @ (1 | 3 | 4 | UNUSABLE_EXIT_CODE)) => {
             log::debug(format_args!("the check ended with {code}"));
             Ok(ExitStatus::Failure)
         }

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -17,13 +16,13 @@ use nix::unistd::{Whence, ftruncate, lseek};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::{Ask, CellIndex, Event, Exit, Generation, Pid, WorkerId};
+use rcorn_control::PythonStatus;
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
-use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
-use super::interpreter;
+use super::interpreter::{Found, Loading};
 use super::native::NativeModule;
 use super::postmortem::read_stacks;
 use super::process::{is_child, signal};
@@ -40,6 +39,10 @@ pub(super) struct TemplateProcess {
     pub(super) stack_dump: Option<OwnedFd>,
     /// The worker as which it has served before.
     pub(super) served_as: Option<WorkerId>,
+    /// The interpreter that was started, until it is ready.
+    pub(super) loading: Option<Loading>,
+    /// What is known of the interpreter.
+    pub(super) python: Option<PythonStatus>,
 }
 
 /// All children, and what belongs to each.
@@ -86,7 +89,7 @@ impl Children {
     /// Starts a template. `start` lacks only its command socket.
     pub(super) fn start_template(
         &mut self,
-        python: PathBuf,
+        found: Found,
         mut start: Start,
         environment: Vec<(String, String)>,
     ) -> io::Result<Pid> {
@@ -94,11 +97,7 @@ impl Children {
         start.commands = theirs.as_raw_fd();
         let stack_dump = memfd_create(c"rcorn-stacks", MFdFlags::MFD_CLOEXEC)?;
         start.stack_dump = stack_dump.as_raw_fd();
-        let module = self.module.open()?;
-        let orders = serde_json::to_vec(&start).map_err(io::Error::other)?;
-        let orders = memfd::sealed(c"rcorn-start", &orders, Content::Data)?;
-        let mut inherit: Vec<RawFd> =
-            vec![module.as_raw_fd(), orders.as_raw_fd(), theirs.as_raw_fd()];
+        let mut inherit: Vec<RawFd> = vec![theirs.as_raw_fd()];
         inherit.extend([
             start.scoreboard,
             start.reports,
@@ -110,29 +109,44 @@ impl Children {
         inherit.extend(start.access_log);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
-            program: python,
-            arguments: interpreter::arguments(module.as_raw_fd(), orders.as_raw_fd(), "first"),
             environment: environment
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
-            without: Vec::new(),
             inherit,
             ignore_interrupt: true,
             die_with_parent: true,
-            directory: None,
+            ..Spawn::default()
         };
-        let pid = Pid(spawn.start()?);
+        let python = PythonStatus {
+            path: found.python.display().to_string(),
+            reason: found.reason.to_string(),
+            version: None,
+        };
+        let (pid, loading) = Loading::start(found.python, self.module, &start, "first", spawn)?;
+        let pid = Pid(pid);
         let template = TemplateProcess {
             pid,
             commands: Some(ours),
             pending_forks: BTreeSet::new(),
             stack_dump: Some(stack_dump),
             served_as: None,
+            loading: Some(loading),
+            python: Some(python),
         };
         self.templates
             .insert(Generation(start.generation), template);
         Ok(pid)
+    }
+
+    /// A template is ready: its interpreter is one that works.
+    pub(super) fn template_is_ready(&mut self, generation: Generation, version: Option<String>) {
+        if let Some(template) = self.templates.get_mut(&generation) {
+            template.loading = None;
+            if let Some(python) = &mut template.python {
+                python.version = version;
+            }
+        }
     }
 
     /// Tells a template to exit: end of file on its command socket.
@@ -200,6 +214,11 @@ impl Children {
             pending_forks: BTreeSet::new(),
             stack_dump: self.stack_dumps.remove(&id),
             served_as: self.ready.remove(&id).then_some(id),
+            loading: None,
+            python: self
+                .templates
+                .get(&generation)
+                .and_then(|before| before.python.clone()),
         };
         self.workers.remove(&pid);
         if let Some(mut before) = self.templates.insert(generation, promoted) {
@@ -430,6 +449,16 @@ impl Children {
             self.forget_unclaimed();
             // What it has made as a worker is there until now.
             self.ended.extend(template.served_as.map(|id| (pid, id)));
+            let code = if let Exit::Code(code) = exit {
+                Some(code)
+            } else {
+                None
+            };
+            // One that was told to leave while it loaded has not failed.
+            let loading = template.loading.filter(|_| template.commands.is_some());
+            if let Some(failure) = loading.and_then(|loading| loading.failure(code)) {
+                log::error(format_args!("{failure}"));
+            }
             // The event of its end comes first, so that no other fork is ordered from it.
             events.extend([Event::Exited(pid, exit)]);
             if !template.pending_forks.is_empty() {

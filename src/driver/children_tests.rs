@@ -28,6 +28,8 @@ fn with_template(pid: Pid) -> (Children, OwnedFd) {
         pending_forks: BTreeSet::new(),
         stack_dump: Some(memory()),
         served_as: None,
+        loading: None,
+        python: None,
     };
     let mut children = Children::default();
     children.templates.insert(GENERATION, template);

@@ -11,12 +11,12 @@ use rcorn_arbiter::{
     Action, Arbiter, Ask, CellIndex, Event, Exit, Generation, Note, Outcome, Pid, ReforkNote,
     ReloadNote, StopNote, UpgradeNote, WorkerId, WorkerNote,
 };
+use rcorn_control::Build;
 use rcorn_link::{Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
 use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
-use rcorn_types::with_remedy;
 
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
@@ -70,6 +70,8 @@ pub(super) struct Hands<'a> {
     /// A successor that will take our place, while it is checked.
     pub(super) successor: Option<InPlaceUpgrade>,
     pub(super) origin: Origin,
+    /// This build.
+    pub(super) build: Build,
     /// The owner of new files.
     pub(super) owner: Owner,
     pub(super) logs: Logs,
@@ -300,12 +302,12 @@ impl<'a> Hands<'a> {
         let environment = settings.raw_env.clone();
         // It is looked for each time, because a release of the app can have a new virtual
         // environment.
-        let python = interpreter::find_for(settings.python.clone(), &self.origin)
+        let found = interpreter::look_for(settings.python.clone(), &self.origin)
             .map_err(|error| format!("{error}; hint: {}", error.hint()))?;
-        let shown = python.display().to_string();
-        let started = self.children.start_template(python, start, environment);
+        let path = found.python.clone();
+        let started = self.children.start_template(found, start, environment);
         self.has_booted = true;
-        started.map_err(|error| format!("cannot start {shown}: {}", with_remedy(&error)))
+        started.map_err(|error| interpreter::not_started(&path, &error))
     }
 
     /// HUP. Before the settings are read: what was removed or moved away comes back whatever
@@ -476,7 +478,8 @@ impl<'a> Hands<'a> {
             settings: &self.settings,
             sockets: &self.sockets,
             memory: &self.memory,
-            import: &self.children.import,
+            children: &self.children,
+            build: &self.build,
             last_reload: self.reload.outcome.as_ref(),
             refork: self.refork.as_ref(),
             now: clock::now(),

@@ -13,6 +13,7 @@
 //! * what the workers do: `shared_memory`, `postmortem`, `out_of_memory`.
 #![forbid(unsafe_code)]
 
+mod about;
 mod background;
 mod bind;
 mod check;
@@ -57,6 +58,7 @@ mod unix_socket;
 mod upgrade;
 mod watch;
 
+pub use about::about;
 pub use background::Background;
 pub use check::check;
 pub use error::StartError;

@@ -174,7 +174,11 @@ pub(super) fn translate(
     children: &mut Children,
 ) -> Meaning {
     let event = match report {
-        Report::TemplateReady { generation } => Event::TemplateReady(Generation(generation)),
+        Report::TemplateReady { generation, python } => {
+            let generation = Generation(generation);
+            children.template_is_ready(generation, python);
+            Event::TemplateReady(generation)
+        }
         Report::TemplateFailed {
             generation,
             failure,
@@ -391,7 +395,10 @@ mod tests {
     #[test]
     fn reports_come_from_the_socket_that_templates_inherit() {
         let mut receiver = Receiver::new(ReportSocket::new(pair().unwrap()));
-        let sent = Report::TemplateReady { generation: 7 };
+        let sent = Report::TemplateReady {
+            generation: 7,
+            python: None,
+        };
         report(receiver.source.theirs.as_fd(), &sent).unwrap();
         let taken = receiver.take(clock::now()).unwrap();
         assert_eq!(taken.first().map(|(report, _)| report), Some(&sent));

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::{CellIndex, Exit, Generation, Pid, WorkerId};
+use rcorn_control::PythonStatus;
 use rcorn_sys::descriptor::adopt;
 use rcorn_sys::descriptor::set_inherited;
 
@@ -44,6 +45,8 @@ struct SavedTemplate {
     stack_dump: Option<RawFd>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     served_as: Option<WorkerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    python: Option<PythonStatus>,
 }
 
 impl SavedTemplate {
@@ -54,6 +57,7 @@ impl SavedTemplate {
             pending_forks: template.pending_forks.clone(),
             stack_dump: template.stack_dump.as_ref().map(AsRawFd::as_raw_fd),
             served_as: template.served_as,
+            python: template.python.clone(),
         }
     }
 
@@ -64,6 +68,8 @@ impl SavedTemplate {
             pending_forks: self.pending_forks,
             stack_dump: self.stack_dump.map(take_over).transpose()?,
             served_as: self.served_as,
+            loading: None,
+            python: self.python,
         })
     }
 }

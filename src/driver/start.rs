@@ -7,6 +7,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use nix::sys::signal::{SigSet, Signal};
 
 use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
+use rcorn_control::Build;
 use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Settings, non_empty_variable};
 use rcorn_sys::clock;
@@ -50,6 +51,8 @@ pub struct Launch {
     pub module: NativeModule,
     /// How this process was started.
     pub origin: Origin,
+    /// This build.
+    pub build: Build,
     /// The hand-over of a predecessor, at an upgrade.
     pub handover: Option<Handover>,
     /// Entered once the addresses are bound: then this process is in the background.
@@ -204,6 +207,7 @@ fn assemble(
         module,
         settings,
         origin,
+        build,
         handover,
         background,
     } = launch;
@@ -244,6 +248,7 @@ fn assemble(
             refork: None,
             successor: None,
             origin,
+            build,
             owner,
             logs,
             manager,

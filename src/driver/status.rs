@@ -1,12 +1,12 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with the scoreboard's entry of each worker.
 
-use rcorn_arbiter::{Arbiter, Phase, Worker, WorkerId, WorkerStage};
-use rcorn_control::{Status, TemplateStatus, WorkerStatus};
+use rcorn_arbiter::{Arbiter, Generation, Phase, Worker, WorkerId, WorkerStage};
+use rcorn_control::{Build, PythonStatus, Status, TemplateStatus, WorkerStatus};
 use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
-use super::children::ImportSharing;
+use super::children::{Children, ImportSharing};
 use super::postmortem::{current_request, describe};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
@@ -18,7 +18,8 @@ pub(super) struct View<'a> {
     pub(super) settings: &'a Settings,
     pub(super) sockets: &'a Sockets,
     pub(super) memory: &'a SharedMemory,
-    pub(super) import: &'a ImportSharing,
+    pub(super) children: &'a Children,
+    pub(super) build: &'a Build,
     pub(super) last_reload: Option<&'a Result<String, String>>,
     pub(super) refork: Option<&'a Result<String, String>>,
     pub(super) now: Monotonic,
@@ -44,12 +45,14 @@ impl View<'_> {
                 generation: generation.0,
                 pid: stage.pid().map(|pid| pid.0),
                 stage: stage.name().to_owned(),
+                python: self.python_of(generation),
             });
         let workers = self.arbiter.workers().iter();
         let living = self.arbiter.workers().iter();
         let living = living.map(|(_, worker)| self.memory.counts(worker.cell));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: Some(self.build.clone()),
             pid: i32::try_from(std::process::id()).unwrap_or(0),
             state: state(self.arbiter).to_owned(),
             generation: self.arbiter.generation().0,
@@ -69,9 +72,14 @@ impl View<'_> {
         }
     }
 
+    fn python_of(&self, generation: Generation) -> Option<PythonStatus> {
+        let template = self.children.templates.get(&generation)?;
+        template.python.clone()
+    }
+
     /// The verdict on the last import.
     fn preload(&self) -> Option<String> {
-        let said = match (self.settings.preload_app, self.import) {
+        let said = match (self.settings.preload_app, &self.children.import) {
             (Preload::On, _) => "on".to_owned(),
             (Preload::Off, _) => "off".to_owned(),
             (Preload::Auto, ImportSharing::None) => return None,

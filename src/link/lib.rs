@@ -195,6 +195,9 @@ pub enum Report {
     TemplateReady {
         /// Its generation.
         generation: u32,
+        /// Implementation and version of its Python.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        python: Option<String>,
     },
     /// The template could not load the app; it exits after this.
     TemplateFailed {

@@ -64,7 +64,7 @@ pub(super) fn command() -> Command {
                 .long("version")
                 .short('v')
                 .action(ArgAction::Version)
-                .help("Print the version and exit."),
+                .help("Print the version and exit; with --verbose also the build, and the Python that would run the app."),
         )
         .arg(
             with_value(Arg::new(GENERATE).long(GENERATE).value_name("PAGE")).help(

@@ -20,10 +20,11 @@ use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::{adopt, claim};
-use rcorn_types::with_remedy;
+use rcorn_types::{NEWEST_PYTHON, with_remedy};
 use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
 
+use super::about;
 use super::app_state::AppState;
 use super::close_fds_in_children;
 use super::identity::{check_library, drop_privileges};
@@ -38,6 +39,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let reports = adopt(start.reports)?;
     start_log(start)?;
     let stack_dump = adopt(start.stack_dump)?;
+    warn_of_unknown_python(py);
     let loaded = prepare(py, start, stack_dump.as_fd())
         .and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
     let loaded = match loaded {
@@ -53,11 +55,33 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     let app_state = AppState::take()?;
     name_process(start);
     let generation = start.generation;
-    report(reports.as_fd(), &Report::TemplateReady { generation })?;
+    let python = about::python(py).ok();
+    report(
+        reports.as_fd(),
+        &Report::TemplateReady { generation, python },
+    )?;
     let template = Template::new(
         py, start, app_state, scoreboard, reports, stack_dump, loaded,
     );
     Ok(serve(py, template, commands))
+}
+
+/// Warns if nobody has tried this build with a Python that is so new.
+pub(super) fn warn_of_unknown_python(py: Python<'_>) {
+    let version = py.import("sys").and_then(|sys| sys.getattr("version_info"));
+    let major_minor = version.and_then(|version| {
+        let part = |index: usize| version.get_item(index)?.extract::<u8>();
+        Ok((part(0)?, part(1)?))
+    });
+    let newest = NEWEST_PYTHON;
+    if let Ok((major, minor)) = major_minor
+        && (major, minor) > newest
+    {
+        log::warning(format_args!(
+            "Python {major}.{minor} is newer than this rcorn, which was tried with up to {}.{}; hint: look for a newer rcorn",
+            newest.0, newest.1
+        ));
+    }
 }
 
 /// The descriptors that the start message names, without the standard streams.

@@ -15,7 +15,7 @@ use rcorn_sys::descriptor::duplicate;
 use rcorn_sys::procfs::children;
 use rcorn_worker::run_exit_functions;
 
-use super::boot::{enter_working_directory, load_hooks, prepare_sys};
+use super::boot::{enter_working_directory, load_hooks, prepare_sys, warn_of_unknown_python};
 use super::identity::{check_library, drop_privileges};
 use super::leftover_children::{end_children, reap};
 use super::promotion::{against_sharing, tell_no_spares};
@@ -29,6 +29,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         ..ErrorLogSettings::of(&start.settings)
     };
     log::init(nobody.try_clone()?, &log, log::WORKER_PATIENCE)?;
+    warn_of_unknown_python(py);
     let config = hooks::source(&start.settings);
     enter_working_directory(&start.settings)?;
     drop_privileges(&start.settings)?;

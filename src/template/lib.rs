@@ -7,6 +7,7 @@
 //! memory. No import is thrown away.
 #![forbid(unsafe_code)]
 
+mod about;
 mod app_state;
 mod boot;
 mod check;
@@ -34,7 +35,7 @@ use rcorn_types::with_remedy;
 ///
 /// - `native`: the memfd that this module was loaded from.
 /// - `start`: the memfd of the start message.
-/// - `mode`: `first`; `check` only imports the app.
+/// - `mode`: `first`; `check` only imports the app, `about` only prints what this interpreter is.
 pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     match begin(py, native, start, mode) {
         Ok(code) => code,
@@ -56,9 +57,9 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     let start: Start = serde_json::from_str(&text)?;
     drop(message);
     drop(adopt(native)?);
-    if mode == "check" {
-        check::run(py, &start)
-    } else {
-        boot::run(py, &start)
+    match mode {
+        "about" => about::run(py),
+        "check" => check::run(py, &start),
+        _ => boot::run(py, &start),
     }
 }

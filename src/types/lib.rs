@@ -5,11 +5,13 @@
 mod command_error;
 mod exit;
 mod level;
+mod python;
 mod remedy;
 mod time;
 
 pub use command_error::CommandError;
 pub use exit::ExitStatus;
 pub use level::{Level, UnknownLevel};
+pub use python::NEWEST_PYTHON;
 pub use remedy::{remedy, with_remedy};
 pub use time::{Monotonic, WallClock, as_nanoseconds};

@@ -1,6 +1,9 @@
 //! The command line: help, version, wrong use, and what each says.
 
-use crate::support::Server;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{self, Once, Server};
 
 #[test]
 fn version_and_help_go_to_standard_output() {
@@ -30,6 +33,59 @@ fn version_and_help_go_to_standard_output() {
     ] {
         assert!(ended.text().contains(word), "no {word} in {}", ended.text());
     }
+}
+
+/// The build, and which Python would run the app, and why that one.
+#[test]
+fn the_version_in_full_tells_the_build_and_the_python() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let python = bin.join("python3");
+    let path = std::env::var("PATH").unwrap();
+    let ours = support::python();
+    let ours = ours.to_str().unwrap();
+    let text = format!("#!/bin/sh\nPATH='{path}' exec {ours} \"$@\"\n");
+    fs::write(&python, text).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let home = folder.path().to_str().unwrap();
+    let python = python.to_str().unwrap();
+    let ask = || Once::rcorn(["--version", "--verbose"]);
+    for (asked, place) in [
+        (ask(), "the first python3 on PATH".to_owned()),
+        (
+            Once::rcorn(["--python", python, "--verbose", "-v"]),
+            format!("python     {python}: the setting python\n"),
+        ),
+        (
+            Once::rcorn(["--version", "x:logic", "--verbose"]).env("VIRTUAL_ENV", home),
+            format!("python     {python}: the virtual environment in VIRTUAL_ENV\n"),
+        ),
+        (
+            ask().env("PATH", format!("{}:{path}", bin.display())),
+            format!("python     {python}: the first python3 on PATH\n"),
+        ),
+    ] {
+        let said = asked.run().done();
+        for part in [
+            "rcorn (version 0.",
+            "\nbuild      ",
+            ", sources ",
+            "\nmodules    abi3-py39, for CPython 3.9 to 3.15, and later ones with the GIL\n",
+            &place,
+            "\n           CPython 3.",
+            "; it loads abi3-py39\n",
+        ] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+    }
+    // One that cannot be used is named, too, with what is wrong about it.
+    fs::write(folder.path().join("bin/python3"), "#!/bin/sh\nexit 1\n").unwrap();
+    let left = Once::rcorn(["--version", "--verbose", "--python", python]).run();
+    assert_eq!(left.status.code(), Some(1), "{left:?}");
+    assert!(left.text().contains("the setting python"), "{left:?}");
+    let said = format!("{python} ended before rcorn was loaded");
+    assert!(left.errors.contains(&said), "{left:?}");
 }
 
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {

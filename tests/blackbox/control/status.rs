@@ -32,6 +32,21 @@ fn status_shows_workers_and_the_request_in_hand() {
         .unwrap();
     assert!(worker["request"].as_str().unwrap().starts_with("GET /held"));
     assert_eq!(seen["state"], "running");
+    assert_eq!(seen["build"]["modules"][0], "abi3-py39");
+    assert!(
+        seen["build"]["target"]
+            .as_str()
+            .unwrap()
+            .contains("-linux-")
+    );
+    // A worker that was promoted has the interpreter of the template before it.
+    let python = &seen["templates"][0]["python"];
+    let version = python["version"].as_str().unwrap();
+    assert!(version.starts_with("CPython 3."), "{seen}");
+    assert!(
+        text.contains(version) && python["reason"].is_string(),
+        "{text}"
+    );
     // The stack of a worker, without disturbing it.
     let told = server.ctl(&["stack", &busy.to_string()]);
     assert!(told.done().contains("in hold"), "{told:?}");

@@ -1,12 +1,17 @@
-//! Which Python runs the app, and the few lines of Python that load rcorn into it.
+//! Which Python runs the app, and how rcorn is loaded into it.
+
+mod bootstrap;
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::RawFd;
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
 use super::origin::Origin;
+
+pub(super) use bootstrap::{Loading, UNUSABLE_EXIT_CODE, not_started};
 
 /// Why there is no Python.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +22,7 @@ pub enum InterpreterError {
         /// As it was given.
         path: PathBuf,
         /// Why not.
-        reason: String,
+        reason: Unusable,
     },
     /// None was found.
     #[error("no python3 found (looked {looked})")]
@@ -32,12 +37,100 @@ impl InterpreterError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Chosen { .. } => "give the path of a CPython 3.9 or later, such as --python .venv/bin/python3".into(),
+            Self::Chosen { path, reason } => reason.hint(path),
             Self::NotFound { .. } => {
                 "install CPython 3.9 or later, activate a virtual environment, or give --python PATH".into()
             }
         }
     }
+}
+
+/// Why a path is no interpreter.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A bare name.
+    #[error("there is no such command on PATH")]
+    NoCommand,
+    /// A link that leads nowhere, as in a virtual environment whose Python was removed.
+    #[error("it leads to {}, which is not there", target.display())]
+    Dangling {
+        /// Where it leads.
+        target: PathBuf,
+        /// The virtual environment that it belongs to.
+        environment: Option<PathBuf>,
+    },
+    /// A directory.
+    #[error("it is a directory")]
+    Directory {
+        /// The interpreter in it.
+        inside: Option<PathBuf>,
+    },
+    /// The system refuses it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Unusable {
+    /// Looks at a path.
+    fn of(path: &Path) -> Option<Self> {
+        if let Some(target) = dangling(path) {
+            let folder = path.parent().and_then(Path::parent);
+            let environment = folder.filter(|folder| folder.join("pyvenv.cfg").exists());
+            let environment = environment.map(Path::to_owned);
+            return Some(Self::Dangling {
+                target,
+                environment,
+            });
+        }
+        if path.is_dir() {
+            let inside = path.join("bin/python3");
+            let inside = is_program(&inside).then_some(inside);
+            return Some(Self::Directory { inside });
+        }
+        let refused = access(path, AccessFlags::X_OK).err()?;
+        Some(Self::Refused(refused.desc().to_owned()))
+    }
+
+    fn hint(&self, path: &Path) -> String {
+        match self {
+            Self::Dangling {
+                environment: Some(folder),
+                ..
+            } => format!(
+                "make the virtual environment again, with its packages: python3 -m venv --clear {}",
+                folder.display()
+            ),
+            Self::Directory {
+                inside: Some(python),
+            } => format!("give --python {}", python.display()),
+            Self::Refused(_) if path.exists() => format!(
+                "let this user execute it: chmod +x {}, on a file system without noexec",
+                path.display()
+            ),
+            Self::NoCommand
+            | Self::Dangling { .. }
+            | Self::Directory { inside: None }
+            | Self::Refused(_) => {
+                "give the path of a CPython 3.9 or later, such as --python .venv/bin/python3".into()
+            }
+        }
+    }
+}
+
+/// Where a link leads that leads nowhere.
+fn dangling(path: &Path) -> Option<PathBuf> {
+    if path.exists() {
+        return None;
+    }
+    let mut at = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        match fs::read_link(&at) {
+            Ok(target) => at = at.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_no_link) => break,
+        }
+    }
+    (at != path).then_some(at)
 }
 
 /// Where to look.
@@ -53,10 +146,33 @@ pub(super) struct Places {
     pub(super) path: Option<OsString>,
 }
 
+/// Why an interpreter was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Chosen,
+    OwnEnvironment,
+    InstalledByPip,
+    ActiveEnvironment,
+    Path,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chosen => "the setting python",
+            Self::OwnEnvironment => "the virtual environment that rcorn is installed in",
+            Self::InstalledByPip => "the Python that rcorn is installed for",
+            Self::ActiveEnvironment => "the virtual environment in VIRTUAL_ENV",
+            Self::Path => "the first python3 on PATH",
+        })
+    }
+}
+
 /// A Python.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) python: PathBuf,
+    pub(super) reason: Reason,
     /// Places before it where one was expected.
     pub(super) missed: Vec<String>,
 }
@@ -66,7 +182,7 @@ pub(super) struct Found {
 pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     if let Some(chosen) = &places.chosen {
         // A bare name is looked up like a command.
-        let found = if chosen.components().count() == 1 && !chosen.exists() {
+        let found = if chosen.components().count() == 1 && chosen.symlink_metadata().is_err() {
             places
                 .path
                 .as_deref()
@@ -74,17 +190,17 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
         } else {
             Some(chosen.clone())
         };
-        let failed = |reason: String| InterpreterError::Chosen {
+        let failed = |reason| InterpreterError::Chosen {
             path: chosen.clone(),
             reason,
         };
-        let found = found.ok_or_else(|| failed("there is no such command on PATH".into()))?;
-        access(&found, AccessFlags::X_OK).map_err(|errno| failed(errno.desc().to_owned()))?;
-        if found.is_dir() {
-            return Err(failed("it is a directory".into()));
+        let found = found.ok_or_else(|| failed(Unusable::NoCommand))?;
+        if let Some(reason) = Unusable::of(&found) {
+            return Err(failed(reason));
         }
         return Ok(Found {
             python: found,
+            reason: Reason::Chosen,
             missed: Vec::new(),
         });
     }
@@ -92,36 +208,48 @@ pub(super) fn find(places: &Places) -> Result<Found, InterpreterError> {
     let active = places
         .virtual_env
         .as_ref()
-        .map(|venv| venv.join("bin/python3"));
+        .map(|venv| (venv.join("bin/python3"), Reason::ActiveEnvironment));
     let mut missed = Vec::new();
-    let named = [own, active].into_iter().flatten().find(|candidate| {
+    let named = [own, active].into_iter().flatten().find(|(candidate, _)| {
         let there = is_program(candidate);
         if !there {
-            missed.push(candidate.display().to_string());
+            missed.push(match dangling(candidate) {
+                Some(target) => format!(
+                    "{} (it leads to {}, which is not there)",
+                    candidate.display(),
+                    target.display()
+                ),
+                None => candidate.display().to_string(),
+            });
         }
         there
     });
     let path = places.path.as_deref();
-    let python = named.or_else(|| path.and_then(|path| on_path(path, OsStr::new("python3"))));
-    let Some(python) = python else {
+    let first = || path.and_then(|path| on_path(path, OsStr::new("python3")));
+    let found = named.or_else(|| Some((first()?, Reason::Path)));
+    let Some((python, reason)) = found else {
         missed.push("on PATH".into());
         return Err(InterpreterError::NotFound {
             looked: missed.join(", "),
         });
     };
-    Ok(Found { python, missed })
+    Ok(Found {
+        python,
+        reason,
+        missed,
+    })
 }
 
 /// The Python that this executable is installed with: that of the folder in which it is, or, if it
 /// is a link, that of the folder to which it leads.
-fn installed_beside(executable: &Path) -> Option<PathBuf> {
+fn installed_beside(executable: &Path) -> Option<(PathBuf, Reason)> {
     let target = executable.canonicalize().ok();
     let of_folder = |path: &Path| {
         let bin = path.parent()?;
         if bin.join("../pyvenv.cfg").exists() {
-            Some(bin.join("python3"))
+            Some((bin.join("python3"), Reason::OwnEnvironment))
         } else {
-            installed_by_pip(bin)
+            Some((installed_by_pip(bin)?, Reason::InstalledByPip))
         }
     };
     of_folder(executable).or_else(|| of_folder(target.as_deref()?))
@@ -131,7 +259,7 @@ fn installed_beside(executable: &Path) -> Option<PathBuf> {
 /// of a conda environment or of one of pyenv's Pythons uses that one when it is called by its path.
 /// A distribution's rcorn has no such package.
 fn installed_by_pip(bin: &Path) -> Option<PathBuf> {
-    let lib = std::fs::read_dir(bin.join("../lib")).ok()?;
+    let lib = fs::read_dir(bin.join("../lib")).ok()?;
     lib.flatten()
         .map(|entry| entry.path())
         .filter(|folder| folder.join("site-packages/rcorn").is_dir())
@@ -176,35 +304,6 @@ fn is_program(file: &Path) -> bool {
     file.is_file() && access(file, AccessFlags::X_OK).is_ok()
 }
 
-/// Checks the interpreter, imports the native module from its descriptor and runs it to the end.
-/// Exit code 78 (`EX_CONFIG` of sysexits.h): this Python cannot be used, and it has said why.
-const BOOTSTRAP: &str = r#"
-import sys
-def no(why):
-    sys.stderr.write("rcorn: error: %s is %s; hint: rcorn needs CPython 3.9 or later; choose another with --python\n" % (sys.executable, why))
-    sys.exit(78)
-v = sys.version_info
-if v < (3, 9): no("Python %d.%d" % v[:2])
-if sys.implementation.name != "cpython": no(sys.implementation.name)
-if "t" in getattr(sys, "abiflags", ""): no("a free-threaded build")
-import importlib.machinery, importlib.util
-native, start, mode = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-loader = importlib.machinery.ExtensionFileLoader("_rcorn", "/proc/self/fd/%d" % native)
-module = importlib.util.module_from_spec(importlib.util.spec_from_loader("_rcorn", loader))
-loader.exec_module(module)
-module.template(native, start, mode)
-"#;
-
-/// The arguments after the program's name.
-pub(super) fn arguments(native: RawFd, start: RawFd, mode: &str) -> Vec<OsString> {
-    let numbers = [native.to_string(), start.to_string()];
-    // The length of the bootstrap leaves enough room for a process title.
-    let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
-    arguments.extend(numbers.into_iter().map(OsString::from));
-    arguments.push(mode.into());
-    arguments
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -212,9 +311,9 @@ mod tests {
     use super::*;
 
     fn program(path: &Path) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "#!/bin/sh\n").unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     #[test]
@@ -236,9 +335,14 @@ mod tests {
             path: Some(root.join("usr").into()),
         };
         // Without pyvenv.cfg the folder beside us is just a folder.
-        assert_eq!(find(&places).unwrap().python, active);
-        std::fs::write(root.join("own/pyvenv.cfg"), "").unwrap();
-        assert_eq!(find(&places).unwrap().python, own);
+        let found = find(&places).unwrap();
+        assert_eq!(
+            (found.python, found.reason),
+            (active, Reason::ActiveEnvironment)
+        );
+        fs::write(root.join("own/pyvenv.cfg"), "").unwrap();
+        let found = find(&places).unwrap();
+        assert_eq!((found.python, found.reason), (own, Reason::OwnEnvironment));
         // An environment that was removed is not passed over in silence.
         let removed = Places {
             virtual_env: Some(root.join("removed")),
@@ -273,12 +377,12 @@ mod tests {
             program(&root.join(file));
         }
         for venv in ["1", "2"] {
-            std::fs::write(root.join(venv).join("pyvenv.cfg"), "").unwrap();
+            fs::write(root.join(venv).join("pyvenv.cfg"), "").unwrap();
         }
         let link = |target: &str, name: &str| {
             let new = root.join("new");
             std::os::unix::fs::symlink(root.join(target), &new).unwrap();
-            std::fs::rename(new, root.join(name)).unwrap();
+            fs::rename(new, root.join(name)).unwrap();
         };
         let found = |executable: &str| {
             let places = Places {
@@ -313,7 +417,7 @@ mod tests {
         }
         program(&root.join("usr/python3"));
         let lib = |of: &str| {
-            std::fs::create_dir_all(root.join(format!("lib/{of}/site-packages"))).unwrap();
+            fs::create_dir_all(root.join(format!("lib/{of}/site-packages"))).unwrap();
         };
         let places = Places {
             executable: Some(root.join("bin/rcorn")),
@@ -325,9 +429,9 @@ mod tests {
         }
         assert_eq!(find(&places).unwrap().python, root.join("usr/python3"));
         // A Python that is not there any more does not count.
-        std::fs::create_dir(root.join("lib/python3.13/site-packages/rcorn")).unwrap();
+        fs::create_dir(root.join("lib/python3.13/site-packages/rcorn")).unwrap();
         assert_eq!(find(&places).unwrap().python, root.join("usr/python3"));
-        std::fs::create_dir(root.join("lib/python3.12/site-packages/rcorn")).unwrap();
+        fs::create_dir(root.join("lib/python3.12/site-packages/rcorn")).unwrap();
         assert_eq!(find(&places).unwrap().python, root.join("bin/python3.12"));
     }
 
