@@ -1,8 +1,5 @@
 # Python's loggers gunicorn.error and gunicorn.access, which write into rcorn's own logs, and the configuration of all
-# loggers by --log-config, --log-config-json and logconfig_dict.
-#
-# An app that does not log need not pay for the module logging: until somebody imports it, there is only a finder.
-import _thread
+# loggers by --log-config, --log-config-json and logconfig_dict. Loaded when somebody has imported the module logging.
 import sys
 
 DEFAULTS = {
@@ -76,13 +73,6 @@ class Loggers:
         self.access_changed = access_changed
         self.error = self.access = None
 
-    def install(self):
-        """Sets the loggers up: now, or when `logging` is imported."""
-        if "logging" in sys.modules:
-            self.set_up()
-        else:
-            sys.meta_path.insert(0, Finder(self.set_up))
-
     def set_up(self):
         import logging
 
@@ -148,65 +138,6 @@ class Loggers:
             or _overridden(log)
             or _overridden(handler)
         )
-
-
-class Finder:
-    """Calls a function when the module `logging` has been imported. Until then it stays: who looks
-    the module up need not import it."""
-
-    def __init__(self, then):
-        self.then = then
-        # The threads that look it up: another finder may ask all finders, too.
-        self.searching = set()
-
-    def find_spec(self, name, path=None, target=None):
-        thread = _thread.get_ident()
-        if name != "logging" or self.then is None or thread in self.searching:
-            return None
-        self.searching.add(thread)
-        try:
-            for finder in list(sys.meta_path):
-                # Python itself passes over a finder without it.
-                find_spec = getattr(finder, "find_spec", None)
-                spec = find_spec(name, path, target) if find_spec else None
-                if spec is not None:
-                    spec.loader = Loader(spec.loader, self.imported)
-                    return spec
-            return None
-        finally:
-            self.searching.discard(thread)
-
-    def imported(self, module):
-        """Called when a module `logging` has been executed: perhaps a copy that is not for all."""
-        if sys.modules.get("logging") is not module:
-            return
-        then, self.then = self.then, None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        if then is not None:
-            then()
-
-
-class Loader:
-    """The loader of a module, and a function to call with the module when it is done."""
-
-    def __init__(self, loader, then):
-        self.loader = loader
-        self.then = then
-
-    def __getattr__(self, name):
-        # Whoever only looks the module up may ask the loader for its source.
-        if name == "loader":
-            raise AttributeError(name)
-        return getattr(self.loader, name)
-
-    def create_module(self, spec):
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = module.__loader__ = self.loader
-        self.loader.exec_module(module)
-        self.then(module)
 
 
 def _generic():

@@ -8,12 +8,12 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyString};
+use pyo3::types::{PyCFunction, PyDict, PyString, PyTuple};
 
 use rcorn_link::{Failure, Start};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::traceback;
-use rcorn_settings::Level;
+use rcorn_settings::{ConfigFile, Level};
 
 use super::hooks::Hooks;
 use super::load_embedded;
@@ -70,29 +70,69 @@ pub fn are_configured(start: &Start) -> bool {
         || settings.logconfig_dict.is_some()
 }
 
-/// Sets up `gunicorn.error` and `gunicorn.access`, as soon as the module `logging` is imported.
+/// Sets up `gunicorn.error` and `gunicorn.access`, as soon as the module `logging` is imported. An
+/// app that does not log does not pay for it.
 ///
 /// # Errors
 ///
 /// Those of Python.
 pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
-    let module = load_embedded(py, MODULE, include_str!("loggers.py"))?;
+    let level = start.settings.loglevel;
+    let is_for_python = ErrorLogSettings::of(&start.settings).form.is_for_python();
+    let has_access_log = start.access_log.is_some();
+    let then = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
+        set_up(arguments.py(), level, is_for_python, has_access_log)
+    };
+    let then = PyCFunction::new_closure(py, None, None, then)?;
+    let source = include_str!("when_imported.py");
+    let when_imported = load_embedded(py, "_rcorn_when_imported", source)?;
+    let config = start.settings.config.as_ref();
+    if config.is_some_and(|config| !matches!(config, ConfigFile::Yaml(_))) {
+        // Hooks log, and their module needs that of the loggers.
+        py.import("logging")?;
+    }
+    when_imported.call_method1("when_imported", ("logging", then))?;
+    Ok(())
+}
+
+fn set_up(py: Python<'_>, level: Level, is_for_python: bool, has_access_log: bool) -> PyResult<()> {
     let write_error: Bound<'_, PyCFunction> = wrap_pyfunction!(write_error, py)?;
     let write_record: Bound<'_, PyCFunction> = wrap_pyfunction!(write_record, py)?;
-    let form = ErrorLogSettings::of(&start.settings).form;
     let write_access: Bound<'_, PyCFunction> = wrap_pyfunction!(write_access, py)?;
     let changed: Bound<'_, PyCFunction> = wrap_pyfunction!(access_changed, py)?;
+    let module = module(py)?;
     let loggers = module.getattr("Loggers")?.call1((
-        start.settings.loglevel.name(),
+        level.name(),
         write_error,
-        form.is_for_python().then_some(write_record),
+        is_for_python.then_some(write_record),
         write_access,
-        start.access_log.is_some(),
+        has_access_log,
         changed,
     ))?;
     module.setattr(LOGGERS, &loggers)?;
-    loggers.call_method0("install")?;
+    loggers.call_method0("set_up")?;
     Ok(())
+}
+
+/// The module in `loggers.py`, loaded if it is not.
+///
+/// # Errors
+///
+/// Those of Python.
+fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    match loaded(py)? {
+        Some(module) => Ok(module),
+        None => load_embedded(py, MODULE, include_str!("loggers.py")),
+    }
+}
+
+fn loaded(py: Python<'_>) -> PyResult<Option<Bound<'_, PyModule>>> {
+    let modules = py
+        .import("sys")?
+        .getattr("modules")?
+        .cast_into::<PyDict>()?;
+    let module = modules.get_item(MODULE)?;
+    Ok(module.map(|module| module.cast_into()).transpose()?)
 }
 
 /// Configures the loggers as the settings say.
@@ -118,7 +158,7 @@ pub fn configure(py: Python<'_>, start: &Start, hooks: Option<&Hooks>) -> Result
             path.as_ref()
                 .map(|path| path.to_string_lossy().into_owned())
         };
-        py.import(MODULE)?.getattr("configure")?.call1((
+        module(py)?.getattr("configure")?.call1((
             mapping,
             path(&settings.logconfig_json),
             path(&settings.logconfig),
@@ -152,8 +192,7 @@ pub fn access_needs_python(py: Python<'_>) -> bool {
 fn decide(py: Python<'_>) -> bool {
     // First: what changes meanwhile, in another thread, is looked at for the next line.
     ACCESS.store(DIRECT, Ordering::Relaxed);
-    let asked = py
-        .import(MODULE)
+    let asked = module(py)
         .and_then(|module| module.getattr(LOGGERS)?.call_method0("needs_python"))
         .and_then(|needs| needs.extract());
     let needs = asked.unwrap_or_else(|error: PyErr| {
@@ -174,9 +213,12 @@ fn decide(py: Python<'_>) -> bool {
 
 /// Opens the files of all `FileHandler`s again, for log rotation.
 pub fn reopen_files(py: Python<'_>) {
-    let reopened = py
-        .import(MODULE)
-        .and_then(|module| module.call_method0("reopen_files"));
+    let reopened = loaded(py).and_then(|module| {
+        // Otherwise nobody has imported `logging`.
+        module
+            .map(|module| module.call_method0("reopen_files"))
+            .transpose()
+    });
     if let Err(error) = reopened {
         log::error(format_args!(
             "Cannot reopen the files of Python's loggers\n{}",
@@ -189,8 +231,7 @@ pub fn reopen_files(py: Python<'_>) {
 ///
 /// # Errors
 ///
-/// [`install`] was not called before.
+/// Those of Python.
 pub fn access_logger<'py>(py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyAny>> {
-    let module = py.import(MODULE)?;
-    module.getattr("access_logger")?.call1((format,))
+    module(py)?.getattr("access_logger")?.call1((format,))
 }

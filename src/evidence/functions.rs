@@ -230,12 +230,16 @@ pub(crate) fn watch_all(py: Python<'_>) -> Result<(), CannotObserve> {
     Ok(())
 }
 
-/// Called before a module is imported: if it has functions to be watched, imports it first, and
-/// watches them. `event`: the arguments of the audit event.
-pub(crate) fn watch_module(py: Python<'_>, module: &str, event: &Bound<'_, PyTuple>) {
+/// Whether the audit event `import`, with these arguments, is raised before the module is imported.
+pub(crate) fn is_begin_of_import(py: Python<'_>, module: &str, event: &Bound<'_, PyTuple>) -> bool {
     // The event is raised again for the file of an extension module, after its import has begun.
-    let is_begin = event.get_item(1).is_ok_and(|file| file.is_none());
-    if is_begin && LATER.iter().any(|watched| watched.module == module) && !is_loaded(py, module) {
+    event.get_item(1).is_ok_and(|file| file.is_none()) && !is_loaded(py, module)
+}
+
+/// Called before a module is imported: if it has functions to be watched, imports it first, and
+/// watches them.
+pub(crate) fn watch_module(py: Python<'_>, module: &str) {
+    if LATER.iter().any(|watched| watched.module == module) {
         watch_later(py, module);
     }
 }

@@ -38,7 +38,7 @@ use rcorn_settings::Settings;
 
 use process::Snapshot;
 use recorder::Recorder;
-use thread_ids::AskingThreads;
+use thread_ids::THREADS;
 
 pub use baseline::Baseline;
 pub use interpreter::is_loaded;
@@ -49,7 +49,6 @@ pub use verdict::{Finding, Place, Verdict};
 #[derive(Debug)]
 pub struct ImportWatch {
     observation: Option<Observation>,
-    threads: Option<AskingThreads>,
     recorder: Arc<Recorder>,
     before: io::Result<Snapshot>,
 }
@@ -65,13 +64,11 @@ impl ImportWatch {
         let observation = observation
             .inspect_err(|error| recorder.cannot_watch(error))
             .ok();
-        let threads = AskingThreads::begin(py);
-        let threads = threads
-            .inspect_err(|error| recorder.cannot_watch(error))
-            .unwrap_or_default();
+        if is_loaded(py, THREADS) {
+            recorder.watch_threads(py);
+        }
         Self {
             observation,
-            threads,
             recorder,
             before,
         }
@@ -82,16 +79,13 @@ impl ImportWatch {
     pub fn end(self, py: Python<'_>) -> Verdict {
         let Self {
             observation,
-            threads,
             recorder,
             before,
         } = self;
         if let Some(Err(error)) = observation.map(Observation::end) {
             recorder.cannot_watch(&error);
         }
-        if let Some(Err(error)) = threads.map(|threads| threads.end(py)) {
-            recorder.cannot_watch(&error);
-        }
+        recorder.release_threads(py);
         let left = before.and_then(|before| before.compare(py, recorder.places(), &[]));
         let left = left
             .inspect_err(|error| recorder.cannot_watch(error))

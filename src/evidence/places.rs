@@ -100,7 +100,7 @@ fn directory(path: &str) -> String {
 fn standard(py: Python<'_>) -> Vec<String> {
     let mut found = Vec::new();
     // A pure module and an extension module, because they may be in two places.
-    for module in ["os", "_posixsubprocess"] {
+    for module in ["os", "_random"] {
         let Ok(file) = py
             .import(module)
             .and_then(|module| module.getattr("__file__"))

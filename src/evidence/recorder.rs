@@ -17,6 +17,7 @@ use super::interpreter::is_loaded;
 use super::known::{is_known, meaning};
 use super::places::Places;
 use super::process::Leftover;
+use super::thread_ids::{AskingThreads, THREADS};
 use super::trace::Trace;
 use super::verdict::{Finding, MAX_KEPT_FINDINGS, Place, Verdict};
 
@@ -34,6 +35,7 @@ pub(crate) struct Recorder {
     places: Places,
     generators: Generators,
     record: Mutex<Record>,
+    threads: Mutex<Option<AskingThreads>>,
 }
 
 /// Modules that make random generators when they are imported, or that have their own, which Python
@@ -53,6 +55,28 @@ impl Recorder {
             places: Places::new(py, settings),
             generators: Generators::default(),
             record: Mutex::default(),
+            threads: Mutex::default(),
+        }
+    }
+
+    /// Watches the attributes of threads, from the import of their module on: without it there are
+    /// none.
+    pub(crate) fn watch_threads(&self, py: Python<'_>) {
+        match AskingThreads::begin(py) {
+            Ok(asking) => *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = asking,
+            Err(error) => self.cannot_watch(&error),
+        }
+    }
+
+    /// Ends what [`Self::watch_threads`] began.
+    pub(crate) fn release_threads(&self, py: Python<'_>) {
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = threads.map(|threads| threads.end(py)) {
+            self.cannot_watch(&error);
         }
     }
 
@@ -176,7 +200,12 @@ impl Observer for Recorder {
             let module = module.and_then(|name| name.extract::<String>());
             if let Ok(module) = module {
                 self.imports(py, &module);
-                functions::watch_module(py, &module, arguments);
+                if functions::is_begin_of_import(py, &module, arguments) {
+                    functions::watch_module(py, &module);
+                    if module == THREADS {
+                        self.watch_threads(py);
+                    }
+                }
             }
         } else if let Some(deed) = audit::judge(event.to_bytes(), arguments) {
             self.judge(py, deed);

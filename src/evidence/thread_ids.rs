@@ -1,17 +1,12 @@
 //! The attribute `native_id` of Python's threads: no event tells of it, and it calls no C function.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
-/// The attribute, which asks the C function too: that is watched.
-const ASKING: &str = "
-@property
-def native_id(self):
-    get_native_id()
-    return original.__get__(self)
-";
+/// The module that has the class of threads.
+pub(crate) const THREADS: &str = "threading";
 
-/// The class of threads while its attribute asks.
+/// The class of threads while its attribute asks the C function too: that is watched.
 #[derive(Debug)]
 pub(crate) struct AskingThreads {
     class: Py<PyAny>,
@@ -26,21 +21,20 @@ impl AskingThreads {
     ///
     /// This Python's threads are made in another way.
     pub(crate) fn begin(py: Python<'_>) -> PyResult<Option<Self>> {
-        let threading = py.import("threading")?;
+        let threading = py.import(THREADS)?;
         let class = threading.getattr("Thread")?;
         let Some(original) = class.getattr_opt("native_id")? else {
             return Ok(None);
         };
-        let names = PyDict::new(py);
-        let get = py.import("_thread")?.getattr("get_native_id")?;
-        names.set_item("get_native_id", get)?;
-        names.set_item("original", &original)?;
-        // It counts as code of the standard library, as the original does.
-        let builtins = py.import("builtins")?;
-        let file = threading.getattr("__file__")?;
-        let code = builtins.call_method1("compile", (ASKING, file, "exec"))?;
-        builtins.call_method1("exec", (code, &names))?;
-        let asking = names.as_any().get_item("native_id")?;
+        let get = py.import("_thread")?.getattr("get_native_id")?.unbind();
+        let attribute = original.clone().unbind();
+        let ask = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
+            let py = arguments.py();
+            get.call0(py)?;
+            attribute.call_method1(py, "__get__", arguments)
+        };
+        let ask = PyCFunction::new_closure(py, None, None, ask)?;
+        let asking = py.import("builtins")?.getattr("property")?.call1((ask,))?;
         class.setattr("native_id", &asking)?;
         Ok(Some(Self {
             class: class.unbind(),
