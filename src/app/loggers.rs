@@ -132,7 +132,7 @@ fn loaded(py: Python<'_>) -> PyResult<Option<Bound<'_, PyModule>>> {
         .getattr("modules")?
         .cast_into::<PyDict>()?;
     let module = modules.get_item(MODULE)?;
-    Ok(module.map(|module| module.cast_into()).transpose()?)
+    Ok(module.map(Bound::cast_into).transpose()?)
 }
 
 /// Configures the loggers as the settings say.
