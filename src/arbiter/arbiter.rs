@@ -377,7 +377,7 @@ impl Arbiter {
         let generations = &self.generations;
         match generations.policy.import {
             Import::Workers => return Some("preload_app is off"),
-            Import::FirstWorker if generations.imports_apart => {
+            Import::FirstWorker if generations.imports_apart(generations.current) => {
                 return Some("the app's import is not shared");
             }
             Import::FirstWorker | Import::Template => {}
@@ -498,7 +498,7 @@ impl Arbiter {
             }
             let until = step.after(self.template_limits().ready);
             self.templates.replace(generation, pid, until);
-            self.generations.imports_apart = false;
+            self.generations.judge_import(generation, false);
             step.act(Action::Promote(id, generation, pid));
         }
     }
@@ -507,7 +507,7 @@ impl Arbiter {
     fn not_promoted(&mut self, id: WorkerId) {
         if let Some(generation) = self.workers.stays(id) {
             self.templates.stays(generation);
-            self.generations.imports_apart = true;
+            self.generations.judge_import(generation, true);
         }
     }
 

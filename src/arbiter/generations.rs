@@ -3,6 +3,8 @@
 //! becomes ready; only then is anything old asked to leave. Until the probation is over the old
 //! template lives, and everything can be taken back without a look at the disk.
 
+use std::collections::BTreeMap;
+
 use rcorn_types::Monotonic;
 
 use super::event::Action;
@@ -27,8 +29,9 @@ pub(super) struct Generations {
     pub(super) rollout: Rollout,
     /// A reload was ordered that begins after the one under way.
     pub(super) reload_again: bool,
-    /// The import that was looked at last must not be shared.
-    pub(super) imports_apart: bool,
+    /// Whether each worker imports the app for itself, by generation, once the import was looked
+    /// at.
+    pub(super) verdicts: BTreeMap<Generation, bool>,
 }
 
 impl Generations {
@@ -40,7 +43,7 @@ impl Generations {
             newest: Generation(1),
             rollout: Rollout::None,
             reload_again: false,
-            imports_apart: false,
+            verdicts: BTreeMap::new(),
         }
     }
 
@@ -72,17 +75,33 @@ impl Generations {
         }
     }
 
+    /// Notes whether each worker of this generation imports the app for itself.
+    pub(super) fn judge_import(&mut self, generation: Generation, is_apart: bool) {
+        self.verdicts.insert(generation, is_apart);
+        let mut verdicts = core::mem::take(&mut self.verdicts);
+        verdicts.retain(|generation, _| self.needs_template(*generation));
+        self.verdicts = verdicts;
+    }
+
+    /// Whether each worker of this generation imports the app for itself; before its import was
+    /// looked at, as in the generation in force.
+    pub(super) fn imports_apart(&self, generation: Generation) -> bool {
+        let verdict = self.verdicts.get(&generation);
+        let verdict = verdict.or_else(|| self.verdicts.get(&self.current));
+        verdict.is_some_and(|is_apart| *is_apart)
+    }
+
     /// Whether the template of this generation waits for a worker to take its place. If the import
     /// was not to be shared the last time, nobody waits for what it does this time.
     pub(super) fn begins_bare(&self, generation: Generation) -> bool {
-        self.policy_of(generation).import == Import::FirstWorker && !self.imports_apart
+        self.policy_of(generation).import == Import::FirstWorker && !self.imports_apart(generation)
     }
 
     /// Whether the workers of the generation in force are forked from a process that has the app.
     pub(super) fn shares_import(&self) -> bool {
         match self.policy.import {
             Import::Template => true,
-            Import::FirstWorker => !self.imports_apart,
+            Import::FirstWorker => !self.imports_apart(self.current),
             Import::Workers => false,
         }
     }
@@ -93,7 +112,7 @@ impl Generations {
         let policy = self.policy_of(candidate);
         match policy.import {
             Import::Workers => (policy.workers, false),
-            Import::FirstWorker if self.imports_apart => (policy.workers, true),
+            Import::FirstWorker if self.imports_apart(candidate) => (policy.workers, true),
             Import::Template | Import::FirstWorker => (1, false),
         }
     }

@@ -47,8 +47,8 @@ struct Saved {
     #[serde(flatten)]
     rollout: Rollout,
     reload_again: bool,
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    imports_apart: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    import_verdicts: BTreeMap<Generation, bool>,
     throttle: Throttle,
     #[serde(default, skip_serializing_if = "is_default")]
     spare_throttle: Throttle,
@@ -110,7 +110,7 @@ impl From<Arbiter> for Saved {
             },
             rollout: generations.rollout,
             reload_again: generations.reload_again,
-            imports_apart: generations.imports_apart,
+            import_verdicts: generations.verdicts,
             throttle,
             spare_throttle,
             retirement: workers.retirement,
@@ -140,7 +140,7 @@ impl From<Saved> for Arbiter {
                 newest: saved.newest,
                 rollout: saved.rollout,
                 reload_again: saved.reload_again,
-                imports_apart: saved.imports_apart,
+                verdicts: saved.import_verdicts,
             },
             workers: Workers {
                 by_id: saved.pool.workers,

@@ -255,3 +255,23 @@ fn a_server_whose_workers_were_dismissed_imports_nothing() {
     let to_promote = Action::ForkToPromote(WorkerId(5), CellIndex(3), FIRST);
     assert!(actions.contains(&to_promote), "{actions:?}");
 }
+
+#[test]
+fn a_reload_that_fails_says_nothing_of_the_import_in_force() {
+    let mut scenario = importing(1);
+    scenario.step(Event::NotPromoted(WorkerId(1)));
+    scenario.step(Event::Ready(WorkerId(1), pid(1)));
+    scenario.step(Event::Ordered(Order::Reload));
+    scenario.step(Event::Loaded(looking(1)));
+    scenario.step(Event::TemplateStarted(Generation(2), Pid(2)));
+    scenario.step(Event::TemplateReady(Generation(2)));
+    scenario.step(Event::Forked(WorkerId(2), pid(2)));
+    scenario.step(Event::Promoted(WorkerId(2), pid(2)));
+    let next = scenario.step(Event::Forked(WorkerId(3), pid(3)));
+    assert!(next.is_empty(), "{next:?}");
+    scenario.step(Event::Exited(pid(3), Exit::Code(3)));
+    assert!(!scenario.brain.is_reloading());
+    assert_eq!(scenario.brain.generation(), FIRST);
+    let obstacle = scenario.brain.refork_obstacle();
+    assert_eq!(obstacle, Some("the app's import is not shared"));
+}

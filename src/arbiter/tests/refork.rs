@@ -153,7 +153,7 @@ fn it_is_refused_with_the_reason() {
             import,
             ..policy(1)
         });
-        scenario.brain.generations.imports_apart = true;
+        scenario.brain.generations.judge_import(Generation(1), true);
         let actions = scenario.step(order(1));
         assert!(refused(&actions, reason), "{actions:?}");
     }
