@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::memfd::MFdFlags;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -19,6 +19,7 @@ use rcorn_arbiter::{Ask, CellIndex, Event, Exit, Generation, Pid, WorkerId};
 use rcorn_control::PythonStatus;
 use rcorn_link::{Command, Start};
 use rcorn_log as log;
+use rcorn_sys::memfd;
 use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
@@ -95,7 +96,7 @@ impl Children {
     ) -> io::Result<Pid> {
         let (ours, theirs) = pair()?;
         start.commands = theirs.as_raw_fd();
-        let stack_dump = memfd_create(c"rcorn-stacks", MFdFlags::MFD_CLOEXEC)?;
+        let stack_dump = memfd::create(c"rcorn-stacks", MFdFlags::MFD_CLOEXEC)?;
         start.stack_dump = stack_dump.as_raw_fd();
         let mut inherit: Vec<RawFd> = vec![theirs.as_raw_fd()];
         inherit.extend([

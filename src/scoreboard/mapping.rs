@@ -11,9 +11,11 @@ use std::ptr::NonNull;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::memfd::MFdFlags;
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
+
+use rcorn_sys::memfd;
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::cell::{Cell, Shared};
@@ -167,7 +169,7 @@ impl Scoreboard {
     /// Those of `memfd_create(2)`, ftruncate(2) and mmap(2).
     pub fn create(cells: u16) -> io::Result<(Self, OwnedFd)> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let fd = memfd_create(c"rcorn-scoreboard", flags)?;
+        let fd = memfd::create(c"rcorn-scoreboard", flags)?;
         let layout = Layout::of(cells);
         ftruncate(
             &fd,
@@ -476,7 +478,7 @@ mod tests {
 
         #[test]
         fn what_is_no_scoreboard_is_refused() {
-            let fd = memfd_create(c"", MFdFlags::empty()).unwrap();
+            let fd = memfd::create(c"", MFdFlags::empty()).unwrap();
             for size in [0, 127, 128, 128 + 383] {
                 ftruncate(&fd, size).unwrap();
                 assert!(Scoreboard::open(fd.as_fd()).is_err(), "{size}");
@@ -491,7 +493,7 @@ mod tests {
         /// the smaller file.
         #[test]
         fn the_scoreboard_of_an_old_build_is_taken_over_and_grows_counters() {
-            let fd = memfd_create(c"", MFdFlags::empty()).unwrap();
+            let fd = memfd::create(c"", MFdFlags::empty()).unwrap();
             let size = size_of::<Shared>() + 4160 * size_of::<Cell>();
             ftruncate(&fd, i64::try_from(size).unwrap()).unwrap();
             let old = Scoreboard::open(fd.as_fd()).unwrap();

@@ -22,14 +22,17 @@ pub fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
-    // An offset of -1 means the position of the file, as for write(2).
+    // By its number, because glibc has the function from 2.26 on. An offset of -1 means the
+    // position of the file, as for write(2); its upper half counts where a `long` has 32 bits.
     // SAFETY: one part, which is borrowed for the call; the kernel only reads it.
     let written = unsafe {
-        libc::pwritev2(
+        libc::syscall(
+            libc::SYS_pwritev2,
             fd.as_fd().as_raw_fd(),
             &raw const part,
-            1,
-            -1,
+            1_usize,
+            -1_isize,
+            0_isize,
             libc::RWF_NOWAIT,
         )
     };

@@ -8,6 +8,16 @@
 //! at the number of threads.
 #![warn(clippy::missing_errors_doc)]
 
+// What is taken for granted about the machine: Linux, whose calls and `/proc` are used; 64 bits,
+// for byte counts in a `usize` and atomics in shared memory, which old and new builds read alike.
+// Numbers of calls, the kernel's structures and page sizes are never written down: `libc` has the
+// first two, and the third is asked for.
+const _: () = assert!(cfg!(target_os = "linux"), "rcorn runs on Linux");
+const _: () = assert!(
+    cfg!(target_pointer_width = "64") && cfg!(target_has_atomic = "64"),
+    "rcorn needs a machine of 64 bits"
+);
+
 pub mod bounded_write;
 pub mod clock;
 pub mod descriptor;

@@ -1,14 +1,30 @@
-//! Files in memory (`memfd_create(2)`) whose contents nobody can change any more.
+//! Files in memory (`memfd_create(2)`), also those whose contents nobody can change any more.
+#![expect(unsafe_code, reason = "the call has no function in older C libraries")]
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::memfd::MFdFlags;
+
+/// An empty file in memory. By the number of the call, because glibc has the function from 2.27 on.
+///
+/// # Errors
+///
+/// Those of `memfd_create(2)`.
+pub fn create(name: &CStr, flags: MFdFlags) -> io::Result<OwnedFd> {
+    // SAFETY: a NUL-terminated name, which the kernel copies, and flags.
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags.bits()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the call has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
 /// What is in the file. Says the kernel what it may be used for where `vm.memfd_noexec` asks for
 /// that.
@@ -33,9 +49,9 @@ pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd
         Content::Data => libc::MFD_NOEXEC_SEAL,
         Content::Program => libc::MFD_EXEC,
     });
-    let memory = match memfd_create(name, flags | purpose) {
+    let memory = match create(name, flags | purpose) {
         // Linux before 6.3 does not know the purposes.
-        Err(Errno::EINVAL) => memfd_create(name, flags),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(name, flags),
         made => made,
     };
     let mut file = File::from(memory?);
@@ -53,6 +69,8 @@ pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+
+    use nix::errno::Errno;
 
     use super::*;
 

@@ -11,13 +11,25 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::libc;
 use nix::sys::prctl;
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::environment;
 use crate::procfs::Stat;
 
-/// The unit in which memory is given back, on each platform that this program runs on or a part of
-/// it.
-const PAGE_BYTES: usize = 4096;
+/// The size of a page, the unit in which memory is given back: 4 KiB on x86-64; a kernel of aarch64
+/// has 4, 16 or 64.
+fn page_bytes() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+        let size = asked.and_then(|size| usize::try_from(size).ok());
+        size.filter(|size| size.is_power_of_two())
+            .unwrap_or(LARGEST_PAGE_BYTES)
+    })
+}
+
+/// The largest page of any kernel; a multiple of all others.
+const LARGEST_PAGE_BYTES: usize = 64 * 1024;
 
 /// Ends the process at once: no destructors, no exit handlers, no flushing of stdio.
 /// Async-signal-safe.
@@ -60,8 +72,9 @@ pub fn forget_pages(bytes: &'static [u8]) {
         return;
     };
     let address = bytes.as_ptr().addr();
-    let start = address.next_multiple_of(PAGE_BYTES);
-    let end = address.saturating_add(bytes.len()) & !(PAGE_BYTES - 1);
+    let page = page_bytes();
+    let start = address.next_multiple_of(page);
+    let end = address.saturating_add(bytes.len()) & !page.saturating_sub(1);
     if start >= end || !is_unchanged_file(&mappings, start, end) {
         return;
     }
@@ -301,8 +314,8 @@ mod tests {
 
         #[test]
         fn code_and_constants_are_the_same_after_their_pages_were_given_back() {
-            static CONSTANT: [u8; 3 * PAGE_BYTES] = [7; 3 * PAGE_BYTES];
-            let changed = vec![9_u8; 3 * PAGE_BYTES];
+            static CONSTANT: [u8; 3 * LARGEST_PAGE_BYTES] = [7; 3 * LARGEST_PAGE_BYTES];
+            let changed = vec![9_u8; 3 * LARGEST_PAGE_BYTES];
             release_file_pages().unwrap();
             assert!(CONSTANT.iter().all(|byte| *byte == 7));
             assert!(changed.iter().all(|byte| *byte == 9));
@@ -310,7 +323,7 @@ mod tests {
 
         #[test]
         fn memory_that_is_no_file_is_not_given_back() {
-            let leaked: &'static [u8] = vec![7; 4 * PAGE_BYTES].leak();
+            let leaked: &'static [u8] = vec![7; 4 * LARGEST_PAGE_BYTES].leak();
             forget_pages(leaked);
             assert!(leaked.iter().all(|byte| *byte == 7));
         }

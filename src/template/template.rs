@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::memfd::MFdFlags;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::getppid;
@@ -21,6 +21,7 @@ use rcorn_settings::Preload;
 use rcorn_sys as sys;
 use rcorn_sys::descriptor::replace;
 use rcorn_sys::fork::count_threads;
+use rcorn_sys::memfd;
 use rcorn_sys::signal::was_swallowed;
 use rcorn_types::with_remedy;
 use rcorn_worker::orders::{block, forget_orders_of_template, unblock};
@@ -132,7 +133,7 @@ impl<'a> Template<'a> {
         let cell = self.scoreboard.cell(cell);
         let cell = cell.ok_or_else(|| io::Error::other("the scoreboard has no such cell"))?;
         cell.reset();
-        let stack_dump = memfd_create(c"rcorn-stack-dump", MFdFlags::MFD_CLOEXEC)?;
+        let stack_dump = memfd::create(c"rcorn-stack-dump", MFdFlags::MFD_CLOEXEC)?;
         if let Some(hooks) = &self.hooks {
             hooks.pre_fork(py, id);
         }
