@@ -412,7 +412,7 @@ def gzip_file():
     with gzip.GzipFile(fileobj=packed, mode="wb") as writer:
         writer.write(b"unpacked")
     packed.seek(0)
-    return gzip.GzipFile(fileobj=packed)
+    return gzip.GzipFile(fileobj=packed, mode="rb")
 
 
 wrapping("file_gzip", gzip_file)

@@ -61,13 +61,18 @@ enum Listen {
     Nowhere,
 }
 
+/// rcorn itself.
+fn usual_program() -> OsString {
+    let program = std::env::var_os("RCORN_UNDER_TEST");
+    program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rcorn").into())
+}
+
 impl Builder {
     /// The default server, for this app.
     pub(super) fn new(app: Option<OsString>) -> Self {
-        let program = std::env::var_os("RCORN_UNDER_TEST");
         Self {
             app,
-            program: vec![program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rcorn").into())],
+            program: vec![usual_program()],
             arguments: Vec::new(),
             environment: Vec::new(),
             python: None,
@@ -98,7 +103,8 @@ impl Builder {
         self
     }
 
-    /// Chooses the interpreter. Without it `RCORN_TEST_PYTHON` does, or the server.
+    /// Chooses the interpreter. Without it `RCORN_TEST_PYTHON` does, if rcorn is started as usual;
+    /// or the server.
     pub(crate) fn python(mut self, path: impl Into<PathBuf>) -> Self {
         self.python = Some(path.into());
         self
@@ -202,12 +208,10 @@ impl Builder {
         for name in FOREIGN {
             command.env_remove(name);
         }
-        let python = python.or_else(|| std::env::var_os("RCORN_TEST_PYTHON"));
-        if let (Some(python), false) = (&python, first.is_empty()) {
-            // A shell, which starts rcorn.
-            let python = python.to_str().unwrap();
-            command.env("RCORN_CMD_ARGS", format!("--python {python}"));
-        } else if let Some(python) = python {
+        // A test that starts rcorn in another way knows why.
+        let is_usual = self.program == [usual_program()];
+        let usual = || std::env::var_os("RCORN_TEST_PYTHON").filter(|_| is_usual);
+        if let Some(python) = python.or_else(usual) {
             command.arg("--python").arg(python);
         }
         command.args(&self.arguments).args(&self.app);
