@@ -111,6 +111,15 @@ fn build_module() -> PathBuf {
         command.arg("--release");
     }
     forget_outer_build(&mut command);
+    // But for this: a reproducible build has no path of its machine.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let remapped = flags
+        .split('\u{1f}')
+        .filter(|flag| flag.starts_with("--remap-path-prefix="));
+    let remapped: Vec<&str> = remapped.collect();
+    if !remapped.is_empty() {
+        command.env("CARGO_ENCODED_RUSTFLAGS", remapped.join("\u{1f}"));
+    }
     command
         // An extension module: libpython is whatever interpreter loads it.
         .env("PYO3_BUILD_EXTENSION_MODULE", "1")

@@ -3,11 +3,16 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Files that `cargo package` adds to the crate, and that are not in the tree.
 MADE_BY_CARGO = {".cargo_vcs_info.json", "Cargo.toml.orig"}
+# What links for an older glibc than this machine's; all of it is on PyPI.
+ZIG = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"]
+# The oldest that Rust runs with.
+OLDEST_GLIBC = "2.17"
 
 
 def cargo(*words, **settings):
@@ -46,12 +51,57 @@ def files():
 
 
 def executable(given=None):
-    """The executable: the one that is given, or a newly built one."""
-    if given:
-        return Path(given).resolve()
-    words = ["build", "--release", "--locked", "--bin", "rcorn", "--message-format=json-render-diagnostics"]
-    for line in cargo(*words).splitlines():
+    """The executable: the one that is given, or a newly built one for this machine."""
+    return Path(given).resolve() if given else built("build")
+
+
+def portable_executable(target=None, glibc=OLDEST_GLIBC):
+    """An executable for all machines of this kind with this glibc or a newer one. The same sources give the same bytes in
+    every folder."""
+    tools = zig()
+    path = os.pathsep.join([str(tools / "bin"), os.environ.get("PATH", os.defpath)])
+    settings = {
+        "PATH": path,
+        # Names of functions stay, for the backtraces of panics. The module's are set in build.rs.
+        "CARGO_PROFILE_RELEASE_STRIP": "debuginfo",
+        "RUSTFLAGS": " ".join([*os.environ.get("RUSTFLAGS", "").split(), *remapped()]),
+    }
+    return built("zigbuild", f"--target={target or host()}.{glibc}", env={**os.environ, **settings})
+
+
+def built(command, *words, **settings):
+    """The executable that cargo builds with this command."""
+    words = [command, "--release", "--locked", "--bin", "rcorn", "--message-format=json-render-diagnostics", *words]
+    for line in cargo(*words, **settings).splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == "rcorn":
             return Path(message["executable"])
-    raise SystemExit("error: cargo built no executable; hint: cargo build --release --bin rcorn shows more")
+    raise SystemExit(f"error: cargo built no executable; hint: cargo {command} --release --bin rcorn shows more")
+
+
+def host():
+    """The target of this machine."""
+    said = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return next(line[len("host: ") :] for line in said.splitlines() if line.startswith("host: "))
+
+
+def remapped():
+    """No path of this machine gets into what is built."""
+    home = os.environ.get("CARGO_HOME") or Path.home() / ".cargo"
+    return [f"--remap-path-prefix={home}=/cargo", f"--remap-path-prefix={ROOT}=/rcorn"]
+
+
+def zig():
+    """The folder of zig and of what makes it cargo's linker; installed below target/ if it is not there."""
+    folder = ROOT / "target/zig"
+    mark = folder / "installed.txt"
+    if mark.exists() and mark.read_text() == str(ZIG):
+        return folder
+    try:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, stdout=subprocess.DEVNULL)
+        pip = [folder / "bin/python3", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", *ZIG], check=True, stdout=sys.stderr)
+    except subprocess.CalledProcessError:
+        raise SystemExit(f"error: pip cannot install {' '.join(ZIG)}; hint: --native links for this machine's glibc, without zig")
+    mark.write_text(str(ZIG))
+    return folder

@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
-import time
 from email.utils import formatdate
 from pathlib import Path
 
-from . import crate, elf
+from . import crate, elf, sbom
 
 # Increment it when the same version is packaged again.
 REVISION = "1"
+# The time of the files and of the entry in the changelog: reproducible builds set it.
+EPOCH = 315532800
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Files of the source tree and their places in the package. A name in .gz is compressed.
 FILES = {
@@ -93,7 +94,7 @@ Description: {about['description'][2:]}
 
 def changelog(version):
     maintainer = os.environ.get("DEBFULLNAME", "rcorn maintainers"), os.environ.get("DEBEMAIL", "maintainers@rcorn.example")
-    moment = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    moment = float(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
     return (
         f"rcorn ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n"
         f" -- {maintainer[0]} <{maintainer[1]}>  {formatdate(moment)}\n"
@@ -126,6 +127,7 @@ def build(out, given=None):
         for path, place in FILES.items():
             write(root / place, (crate.ROOT / path).read_bytes(), 0o755 if place.startswith("usr/bin/") else 0o644)
         write(root / "usr/share/doc/rcorn/copyright", copyright().encode())
+        write(root / "usr/share/doc/rcorn/rcorn.cdx.json.gz", sbom.bill())
         write(root / "usr/share/doc/rcorn/changelog.Debian.gz", changelog(version).encode())
         installed = sorted(path for path in root.rglob("*") if path.is_file())
         for folder in root.rglob("*"):
@@ -143,5 +145,8 @@ def build(out, given=None):
         # Otherwise mkdtemp's mode would become the mode of /.
         root.chmod(0o755)
         target = os.path.join(out, f"rcorn_{version}_{architecture}.deb")
-        run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, target)
+        # dpkg-deb gives no file a later time.
+        epoch = os.environ.get("SOURCE_DATE_EPOCH", str(EPOCH))
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
+        run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, target, env=environment)
     return target

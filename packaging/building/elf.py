@@ -5,6 +5,8 @@ import struct
 
 # Constants of the ELF format (System V gABI, chapters 4 and 5).
 VERNEED = 0x6FFFFFFE
+DYNAMIC = 6
+NEEDED = 1
 MAGIC = b"\x7fELF\x02\x01\x01"
 MACHINES = {62: "x86_64", 183: "aarch64"}
 
@@ -42,6 +44,16 @@ class Image:
                 at += step
                 if not step:
                     break
+
+    def libraries(self):
+        """The libraries that the loader must find."""
+        for section in self.sections:
+            if section[1] == DYNAMIC:
+                strings = self.start + self.sections[section[6]][4]
+                for at in range(self.start + section[4], self.start + section[4] + section[5], 16):
+                    tag, value = struct.unpack_from("<QQ", self.data, at)
+                    if tag == NEEDED:
+                        yield self.text(strings + value)
 
     def text(self, at):
         return self.data[at : self.data.index(b"\0", at)].decode()

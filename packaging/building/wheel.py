@@ -9,7 +9,7 @@ import tarfile
 import time
 import zipfile
 
-from . import crate, elf
+from . import crate, elf, sbom
 
 PYTHON = "packaging/python"
 # Where `man` looks, seen from `bin` of an environment.
@@ -66,10 +66,10 @@ def write_metadata(folder):
     return name
 
 
-def build_wheel(folder, given=None):
-    """Writes the wheel; gives its path."""
+def build_wheel(folder, executable=None):
+    """Writes the wheel of an executable, or of one that is built for this machine; gives its path."""
     about = crate.metadata()
-    program = crate.executable(given).read_bytes()
+    program = crate.executable(executable).read_bytes()
     platforms = tag(program)
     name = f"{about['name']}-{about['version']}"
     info, data = f"{name}.dist-info", f"{name}.data"
@@ -81,6 +81,8 @@ def build_wheel(folder, given=None):
         entries[f"{data}/data/share/man/{section}/{os.path.basename(page)}"] = content
     entries[f"{info}/LICENSE"] = (crate.ROOT / "LICENSE").read_bytes()
     entries[f"{info}/METADATA"] = core_metadata(about).encode()
+    # Its place is that of PEP 770.
+    entries[f"{info}/sboms/rcorn.cdx.json"] = sbom.bill()
     wheel = f"Wheel-Version: 1.0\nGenerator: rcorn {about['version']}\nRoot-Is-Purelib: false\nTag: py3-none-{platforms}\n"
     entries[f"{info}/WHEEL"] = wheel.encode()
     record = [f"{path},{digest(content)},{len(content)}" for path, content in entries.items()]

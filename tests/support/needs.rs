@@ -65,6 +65,8 @@ pub(crate) enum Need {
     UserNamespaces,
     /// A build that `tests/other-builds` makes.
     Build(OtherBuild),
+    /// The wheel that `tests/portable-wheel` makes.
+    PortableWheel,
     /// CPython 3 of this minor version; whether it was found.
     Python(u32, bool),
 }
@@ -169,6 +171,7 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
         | Need::Packages
         | Need::Venv
         | Need::Pip
+        | Need::PortableWheel
         | Need::UserNamespaces => false,
     };
     if must && !is_excused {
@@ -209,6 +212,8 @@ impl Need {
                     "the kernel gives it no user namespaces (in a chroot it never does)".to_owned()
                 })
             }
+            Self::PortableWheel => (!is_portable_wheel_there())
+                .then(|| "there is no wheel of zig's (tests/portable-wheel makes it)".to_owned()),
             Self::Python(minor, there) => {
                 (!there).then(|| format!("no CPython 3.{minor} was found (tests/pythons looks)"))
             }
@@ -218,6 +223,12 @@ impl Need {
             }),
         }
     }
+}
+
+fn is_portable_wheel_there() -> bool {
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("portable/digest");
+    let wanted = output(&format!("{ROOT}/tests/other-builds --digest"));
+    fs::read_to_string(made).is_ok_and(|made| made == wanted)
 }
 
 fn exists(program: &str) -> bool {

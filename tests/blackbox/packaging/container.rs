@@ -18,7 +18,9 @@ shift 3
 root=$PWD/root
 mkdir "$root"
 mount -t tmpfs tmpfs "$root"
-mkdir -p "$root/proc" "$root/dev" "$root/tmp" "$root/bin" "$root$library" "$root${python%/*}"
+mkdir "$root/tmp"
+mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root/proc" "$root/dev" "$root/bin" "$root$library" "$root${python%/*}"
 for folder in /lib /lib64 /usr/lib /usr/lib64 /usr/local/lib; do
   if [ -L $folder ]; then
     cp -P $folder "$root$folder"
@@ -35,7 +37,6 @@ touch "$root/bin/rcorn"
 mount --bind "$rcorn" "$root/bin/rcorn"
 [ -n "$(ls -A "$root$library")" ] || mount --rbind "$library" "$root$library"
 mount -t proc proc "$root/proc"
-mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root$PWD"
 mount --bind "$PWD" "$root$PWD"
 mount -o remount,bind,ro "$root"

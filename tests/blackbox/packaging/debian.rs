@@ -51,6 +51,7 @@ fn the_package_has_everything_in_its_place() {
         ),
         ("-rw-r--r--", "usr/share/doc/rcorn/copyright"),
         ("-rw-r--r--", "usr/share/doc/rcorn/changelog.Debian.gz"),
+        ("-rw-r--r--", "usr/share/doc/rcorn/rcorn.cdx.json.gz"),
     ] {
         let found = listing
             .lines()
@@ -58,6 +59,9 @@ fn the_package_has_everything_in_its_place() {
         let line = found.unwrap_or_else(|| panic!("no {path} in\n{listing}"));
         assert!(line.starts_with(&format!("{mode} root/root ")), "{line}");
     }
+    // A second build gives the same bytes.
+    let other = tempfile::TempDir::new().unwrap();
+    assert!(fs::read(build("deb", other.path())).unwrap() == fs::read(&package).unwrap());
     // It serves from where it was unpacked, without its debug information.
     let root = out.path().join("root");
     run(Command::new("dpkg-deb")

@@ -6,6 +6,7 @@ mod deploy;
 mod kubernetes;
 mod nginx_sites;
 mod pip;
+mod portable;
 mod supervisor;
 
 use std::fs;
