@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyFloat, PyTuple};
 
 use rcorn_python::observe::{
     CalledWith, CannotObserve, MAX_FUNCTIONS, Observation, WritableMemory,
@@ -145,7 +145,24 @@ const LATER: &[Watched] = &[
     watched(OPENSSL, "openssl.x448.generate_key", Kind::Random, "makes a key", Rule::Call),
     watched(OPENSSL, "openssl.dsa.generate_parameters", Kind::Random, "makes a key", Rule::Call),
     watched(OPENSSL, "openssl.dh.generate_parameters", Kind::Random, "makes a key", Rule::Call),
-    watched("nacl._sodium", "lib.randombytes", Kind::Random, "draws random bytes", Rule::Call),
+    watched(OPENSSL, "openssl.aead.AESCCM.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.aead.AESGCM.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.aead.AESGCMSIV.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.aead.AESOCB3.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.aead.AESSIV.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.aead.ChaCha20Poly1305.generate_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.mldsa.generate_mldsa44_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.mldsa.generate_mldsa65_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.mldsa.generate_mldsa87_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.mlkem.generate_mlkem768_key", Kind::Random, "makes a key", Rule::Call),
+    watched(OPENSSL, "openssl.mlkem.generate_mlkem1024_key", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.randombytes", Kind::Random, "draws random bytes", Rule::Call),
+    watched(SODIUM, "lib.crypto_box_keypair", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.crypto_sign_keypair", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.crypto_kx_keypair", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.crypto_secretstream_xchacha20poly1305_keygen", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.crypto_box_seal", Kind::Random, "makes a key", Rule::Call),
+    watched(SODIUM, "lib.crypto_pwhash_str_alg", Kind::Random, "draws random bytes", Rule::Call),
 ];
 
 /// The generators, by their addresses, that were given a seed by a call which was judged. That of
@@ -171,7 +188,9 @@ impl Generators {
     ) -> bool {
         let mut seeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seeded.insert(generator.as_ptr().addr());
-        is_global(py, generator) || seed.is_none_or(PyAnyMethods::is_none)
+        // A fraction is a time.
+        let is_own = |seed: &Bound<'_, PyAny>| seed.is_none() || seed.is_instance_of::<PyFloat>();
+        is_global(py, generator) || seed.is_none_or(is_own)
     }
 }
 
@@ -179,6 +198,8 @@ impl Generators {
 const SUBINTERPRETER: &str = "makes a subinterpreter";
 /// The module of the library cryptography that calls OpenSSL, which draws by itself.
 const OPENSSL: &str = "cryptography.hazmat.bindings._rust";
+/// The module of `PyNaCl` that calls libsodium, which draws by itself.
+const SODIUM: &str = "nacl._sodium";
 
 const _: () = assert!(
     BUILT_IN.len() + GENERATOR.len() + LATER.len() <= MAX_FUNCTIONS,

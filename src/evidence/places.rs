@@ -14,7 +14,8 @@ pub(crate) enum Owner {
     App(String),
     /// That of an installed library; relative to the directory that it is installed in.
     Library(String),
-    /// The standard library's; relative to its directory.
+    /// The standard library's, or that of [`FOREIGN`], which calls C functions as `ctypes` does;
+    /// relative to its directory.
     Standard(String),
     /// Code without a file: made at run time, frozen into the interpreter, or rcorn's own.
     Nobody,
@@ -31,6 +32,9 @@ pub(crate) struct Places {
     /// The directories of the standard library, each with a slash at its end.
     standard: Vec<String>,
 }
+
+/// What an app calls through this library it calls itself.
+const FOREIGN: &str = "cffi";
 
 /// Where libraries are installed.
 const SITES: [&str; 2] = ["/site-packages/", "/dist-packages/"];
@@ -73,6 +77,8 @@ impl Places {
             let rest = rest.to_owned();
             return if package == self.package {
                 Owner::App(rest)
+            } else if package == FOREIGN {
+                Owner::Standard(rest)
             } else {
                 Owner::Library(rest)
             };

@@ -28,6 +28,10 @@ fn code_is_told_apart_by_its_file() {
             "/usr/lib/python3.11/json/decoder.py",
             Owner::Standard("json/decoder.py".to_owned()),
         ),
+        (
+            "/venv/lib/python3.11/site-packages/cffi/api.py",
+            Owner::Standard("cffi/api.py".to_owned()),
+        ),
         ("<string>", Owner::Nobody),
     ] {
         assert_eq!(places.owner(file), owner, "{file}");

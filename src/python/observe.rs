@@ -104,7 +104,7 @@ pub enum CannotObserve {
 }
 
 /// The largest number of functions that are watched at a time.
-pub const MAX_FUNCTIONS: usize = 80;
+pub const MAX_FUNCTIONS: usize = 96;
 
 /// The observer, while there is one. A global: CPython passes nothing to a function by which one
 /// could be found.
@@ -653,7 +653,8 @@ macro_rules! for_each_number {
         for_each_number!($function:
             0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
             32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60
-            61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79)
+            61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89
+            90 91 92 93 94 95)
     };
     ($function:ident: $($number:literal)*) => { [$($function::<$number>),*] };
 }

@@ -1,0 +1,3 @@
+# 3 seeds a random generator
+import random, time
+R = random.Random(time.time())
