@@ -12,6 +12,7 @@ use pyo3::types::{PyCFunction, PyDict, PyString, PyTuple};
 
 use rcorn_link::{Failure, Start};
 use rcorn_log::{self as log, ErrorLogSettings};
+use rcorn_python::modules::loaded;
 use rcorn_python::traceback;
 use rcorn_settings::{ConfigFile, Level};
 
@@ -120,19 +121,10 @@ fn set_up(py: Python<'_>, level: Level, is_for_python: bool, has_access_log: boo
 ///
 /// Those of Python.
 fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    match loaded(py)? {
-        Some(module) => Ok(module),
+    match loaded(py, MODULE) {
+        Some(module) => Ok(module.cast_into()?),
         None => load_embedded(py, MODULE, include_str!("loggers.py")),
     }
-}
-
-fn loaded(py: Python<'_>) -> PyResult<Option<Bound<'_, PyModule>>> {
-    let modules = py
-        .import("sys")?
-        .getattr("modules")?
-        .cast_into::<PyDict>()?;
-    let module = modules.get_item(MODULE)?;
-    Ok(module.map(Bound::cast_into).transpose()?)
 }
 
 /// Configures the loggers as the settings say.
@@ -213,13 +205,9 @@ fn decide(py: Python<'_>) -> bool {
 
 /// Opens the files of all `FileHandler`s again, for log rotation.
 pub fn reopen_files(py: Python<'_>) {
-    let reopened = loaded(py).and_then(|module| {
-        // Otherwise nobody has imported `logging`.
-        module
-            .map(|module| module.call_method0("reopen_files"))
-            .transpose()
-    });
-    if let Err(error) = reopened {
+    // Otherwise nobody has imported `logging`.
+    let reopened = loaded(py, MODULE).map(|module| module.call_method0("reopen_files"));
+    if let Some(Err(error)) = reopened {
         log::error(format_args!(
             "Cannot reopen the files of Python's loggers\n{}",
             traceback::format(py, &error)

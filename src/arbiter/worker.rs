@@ -132,6 +132,19 @@ impl WorkerStage {
         }
     }
 
+    /// Whether it has not said yet that it is ready.
+    pub(super) fn is_booting(&self) -> bool {
+        match self {
+            Self::Forking { .. } | Self::Booting { .. } => true,
+            Self::Spare { .. }
+            | Self::Serving { .. }
+            | Self::Leaving { .. }
+            | Self::Dumping { .. }
+            | Self::Unwinding { .. }
+            | Self::Killed { .. } => false,
+        }
+    }
+
     /// Its name in `rcorn ctl status`.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -140,14 +140,8 @@ impl Workers {
         let Some(worker) = self.by_id.get_mut(&id) else {
             return self.kill_unknown(pid, step);
         };
-        match worker.stage {
-            WorkerStage::Forking { .. } | WorkerStage::Booting { .. } => {}
-            WorkerStage::Spare { .. }
-            | WorkerStage::Serving { .. }
-            | WorkerStage::Leaving { .. }
-            | WorkerStage::Dumping { .. }
-            | WorkerStage::Unwinding { .. }
-            | WorkerStage::Killed { .. } => return,
+        if !worker.stage.is_booting() {
+            return;
         }
         let since = step.now;
         worker.is_spare |= !is_running;
@@ -275,14 +269,8 @@ impl Workers {
             self.kill_unknown(pid, step);
             return None;
         };
-        match worker.stage {
-            WorkerStage::Forking { .. } | WorkerStage::Booting { .. } => {}
-            WorkerStage::Spare { .. }
-            | WorkerStage::Serving { .. }
-            | WorkerStage::Leaving { .. }
-            | WorkerStage::Dumping { .. }
-            | WorkerStage::Unwinding { .. }
-            | WorkerStage::Killed { .. } => return None,
+        if !worker.stage.is_booting() {
+            return None;
         }
         // Whatever it was forked for.
         worker.is_spare = false;

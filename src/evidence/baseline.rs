@@ -6,9 +6,9 @@ use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
 
+use rcorn_python::modules::{is_loaded, loaded};
 use rcorn_settings::Settings;
 
-use super::interpreter::{is_loaded, loaded};
 use super::places::Places;
 use super::process::Snapshot;
 use super::recorder::GENERATORS;

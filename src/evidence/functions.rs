@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 
+use rcorn_python::modules::{is_loaded, loaded};
 use rcorn_python::observe::{
     CalledWith, CannotObserve, MAX_FUNCTIONS, Observation, WritableMemory,
 };
 
 use super::audit;
 use super::deed::{By, Deed, Kind};
-use super::interpreter::{is_loaded, loaded};
 use super::path::NamedPath;
 
 /// The rule by which a call is judged.

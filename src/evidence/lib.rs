@@ -15,7 +15,6 @@ mod audit;
 mod baseline;
 mod deed;
 mod functions;
-mod interpreter;
 mod known;
 mod path;
 mod places;
@@ -33,6 +32,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use rcorn_python::modules::is_loaded;
 use rcorn_python::observe::Observation;
 use rcorn_settings::Settings;
 
@@ -41,7 +41,6 @@ use recorder::Recorder;
 use thread_ids::THREADS;
 
 pub use baseline::Baseline;
-pub use interpreter::is_loaded;
 pub use verdict::{Finding, Place, Verdict};
 
 /// The watch of one import, which ends with [`ImportWatch::end`]. If it is dropped, it ends without

@@ -12,12 +12,12 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t};
 use nix::unistd::{Pid, getpgrp, getsid};
 use pyo3::prelude::*;
 
+use rcorn_python::modules::loaded;
 use rcorn_sys::fork::count_threads;
 use rcorn_sys::procfs::{self, Mapping};
 use rcorn_sys::signal::{Effect, effects};
 
 use super::deed::Kind;
-use super::interpreter::loaded;
 use super::places::{Owner, Places};
 
 /// Something that an import has left.

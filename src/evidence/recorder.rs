@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use rcorn_python::modules::is_loaded;
 use rcorn_python::observe::{CalledWith, Observer, current_frame};
 use rcorn_settings::Settings;
 
 use super::audit;
 use super::deed::{By, Deed, Kind};
 use super::functions::{self, Generators};
-use super::interpreter::is_loaded;
 use super::known::{is_known, meaning};
 use super::places::Places;
 use super::process::Leftover;

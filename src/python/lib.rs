@@ -5,6 +5,7 @@
 pub mod builtin;
 pub mod call;
 pub mod fork;
+pub mod modules;
 pub mod observe;
 pub mod stack_dump;
 pub mod streams;

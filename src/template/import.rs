@@ -29,6 +29,8 @@ pub(super) fn preload(
     for found in &imported.found {
         log::warning(format_args!("Preloading as ordered, although {found}"));
     }
+    // Nothing of it is known to do no harm.
+    collect(py)?;
     imported.share(py).map(Some)
 }
 
@@ -59,7 +61,8 @@ impl<'py> WatchedImport<'py> {
         Ok(Self { app, gc, found })
     }
 
-    /// Prepares the process for forks, whatever the import has left.
+    /// Prepares the process for forks. The garbage of the import is kept: to collect it would take
+    /// as long as a tenth of the import, and leave holes that each worker fills for itself.
     ///
     /// # Errors
     ///
@@ -67,20 +70,6 @@ impl<'py> WatchedImport<'py> {
     pub(super) fn share(self, py: Python<'py>) -> Result<Py<PyAny>, Failure> {
         self.gc.resume().map_err(host_failure)?;
         ready_for_forks(py)?;
-        Ok(self.app.unbind())
-    }
-
-    /// As [`Self::share`], after an import that may be shared. Its garbage is kept: nothing in it
-    /// has a descriptor or a file to give back, or that would be a finding. To collect it would
-    /// take as long as a tenth of the import, and leave holes that each worker fills for itself.
-    ///
-    /// # Errors
-    ///
-    /// Those of Python's module `gc`.
-    pub(super) fn share_all(self, py: Python<'py>) -> Result<Py<PyAny>, Failure> {
-        self.gc.resume().map_err(host_failure)?;
-        freeze(py).map_err(host_failure)?;
-        trim_heap();
         Ok(self.app.unbind())
     }
 
@@ -101,7 +90,6 @@ impl<'py> WatchedImport<'py> {
 ///
 /// Those of Python's module `gc`.
 pub(super) fn ready_for_forks(py: Python<'_>) -> Result<(), Failure> {
-    collect(py).map_err(host_failure)?;
     freeze(py).map_err(host_failure)?;
     trim_heap();
     Ok(())
@@ -145,9 +133,14 @@ impl<'py> PausedCollection<'py> {
     }
 }
 
-/// Collects garbage once.
-fn collect(py: Python<'_>) -> PyResult<()> {
-    py.import("gc")?.call_method0("collect").map(|_count| ())
+/// Collects garbage once, so that what it has is given back before the forks.
+///
+/// # Errors
+///
+/// Those of Python's module `gc`.
+pub(super) fn collect(py: Python<'_>) -> Result<(), Failure> {
+    let collect = || py.import("gc")?.call_method0("collect");
+    collect().map(|_count| ()).map_err(host_failure)
 }
 
 /// Exempts what there is from collections. Otherwise a full collection in a worker would copy every

@@ -66,7 +66,7 @@ pub(super) fn promote<'a>(
     begin(py, &template)?;
     let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
     let app = match imported {
-        Ok(imported) if imported.found.is_empty() => match imported.share_all(py) {
+        Ok(imported) if imported.found.is_empty() => match imported.share(py) {
             Ok(app) => return become_template(py, template, &newborn, app),
             Err(failure) => Err(failure),
         },

@@ -20,7 +20,7 @@ use rcorn_sys::fork::count_threads;
 use rcorn_worker::leave;
 
 use super::app_state::AppState;
-use super::import::ready_for_forks;
+use super::import::{collect, ready_for_forks};
 use super::template::{Newborn, Template};
 
 /// How long a thread may be seen after its end.
@@ -34,7 +34,7 @@ pub(super) fn refork<'a>(
     newborn: &Newborn,
     changed: &[Signal],
 ) -> io::Result<Option<(Template<'a>, OwnedFd)>> {
-    if let Err(failure) = ready_for_forks(py) {
+    if let Err(failure) = collect(py).and_then(|()| ready_for_forks(py)) {
         refuse(py, &template, newborn, vec![failure.summary])?;
         return Ok(None);
     }

@@ -7,9 +7,9 @@ use nix::sys::socket::{MsgFlags, recv};
 use pyo3::prelude::*;
 
 use rcorn_app::loggers;
-use rcorn_evidence::is_loaded;
 use rcorn_link::{Command, MAX_DATAGRAM_BYTES};
 use rcorn_log as log;
+use rcorn_python::modules::is_loaded;
 use rcorn_settings::Preload;
 use rcorn_types::with_remedy;
 use rcorn_worker::{WorkerEnd, leave};

@@ -1,9 +1,10 @@
-//! What is in the interpreter.
+//! The modules that the interpreter has imported.
 
 use pyo3::prelude::*;
 
 /// A module, if it was imported.
-pub(crate) fn loaded<'py>(py: Python<'py>, module: &str) -> Option<Bound<'py, PyAny>> {
+#[must_use]
+pub fn loaded<'py>(py: Python<'py>, module: &str) -> Option<Bound<'py, PyAny>> {
     let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
     modules.ok()?.get_item(module).ok()
 }
