@@ -80,7 +80,6 @@ class Config:
 
     prog = "rcorn"
     usage = "%(prog)s [OPTIONS] [APP_MODULE]"
-    worker_class_str = "sync"
     paste_global_conf = {}
 
     def __init__(self, values, hooks):
@@ -128,6 +127,10 @@ class Config:
     @property
     def gid(self):
         return self.group
+
+    @property
+    def worker_class_str(self):
+        return self.settings["worker_class"].get()
 
     @property
     def worker_class(self):

@@ -214,6 +214,7 @@ impl Arbiter {
             Event::WantsRetirement(id, why) => self.workers.retire(id, why, step),
             Event::WantsRefork(id) => self.wants_refork(id, step),
             Event::NotReforked(id, reason) => self.not_reforked(id, reason, step),
+            Event::Recovered(id) => self.recovered(id, step),
             Event::Beat(id, since) => {
                 if self.workers.beat(id, since, step) {
                     // It was not told when everyone else was.
@@ -234,6 +235,13 @@ impl Arbiter {
                 self.workers.heartbeats.tick(step.now, timeout);
                 self.end_hung(step);
             }
+        }
+    }
+
+    fn recovered(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        if self.workers.recovered(id, step) {
+            // It was not told when everyone else was.
+            self.tell_if_stopping(id, step);
         }
     }
 
@@ -800,10 +808,12 @@ impl Arbiter {
     ) {
         let policy = &self.generations.policy;
         let overdue = self.workers.overdue(policy, is_judged, step.now);
-        let abort_timeout = self.life.abort_limit(policy);
         for id in overdue {
             let is_spare = self.workers.is_spare(id);
-            match self.workers.end_overdue(id, abort_timeout, step) {
+            let is_stopped = self.workers.heartbeats.is_stopped(id);
+            let policy = &self.generations.policy;
+            let unwind_limit = self.life.unwind_limit(policy, is_stopped);
+            match self.workers.end_overdue(id, unwind_limit, step) {
                 None | Some((_, Overdue::Ended)) => {}
                 Some((generation, Overdue::NotForked)) => {
                     let reason = "the template did not answer within boot_timeout";

@@ -55,6 +55,9 @@ pub enum Event {
     /// A worker that was asked to leave by [`Ask::BecomeTemplate`] does not become the template,
     /// for this reason; its exit follows. One that does is [`Event::Promoted`].
     NotReforked(WorkerId, String),
+    /// A worker with threads whose request took too long was asked to unwind it: the request has
+    /// ended, and the worker serves on.
+    Recovered(WorkerId),
     /// What the scoreboard shows for a serving worker: when its current request began; `None` when
     /// it has none. Judged at the next [`Event::Tick`].
     Beat(WorkerId, Option<Monotonic>),
@@ -91,7 +94,8 @@ pub enum Ask {
     /// A real-time signal: write the Python stacks of all threads.
     DumpStacks,
     /// ABRT: raise `SystemExit` in the app; the second time, end at once, with a core dump if the
-    /// system makes them.
+    /// system makes them. A worker with threads raises it in the threads whose requests take too
+    /// long, and takes nothing new.
     Abort,
     /// KILL.
     Kill,

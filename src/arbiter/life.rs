@@ -127,15 +127,14 @@ impl Life {
         LeaveLimits { ready, importing }
     }
 
-    /// How long the app may take to unwind a request that takes too long: no longer than a worker
-    /// may take to leave, if everything is being ended.
-    pub(super) fn abort_limit(&self, policy: &Policy) -> Duration {
+    /// How long a worker may take to unwind a request that takes too long: no longer than a worker
+    /// may take to leave, if everything is being ended. `is_stopped`: it does not run (SIGSTOP).
+    pub(super) fn unwind_limit(&self, policy: &Policy, is_stopped: bool) -> Duration {
         let leave_limit = self
             .stop_is_quick()
             .map(|quick| worker_limit(quick, policy.graceful_timeout));
-        leave_limit.map_or(policy.abort_timeout, |limit| {
-            limit.min(policy.abort_timeout)
-        })
+        let unwind_limit = policy.unwind_limit(is_stopped);
+        leave_limit.map_or(unwind_limit, |limit| limit.min(unwind_limit))
     }
 
     /// Leaves: nobody is left.

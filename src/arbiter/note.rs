@@ -48,7 +48,7 @@ pub enum Note {
 pub enum WorkerNote {
     /// Its request takes longer than `timeout`.
     Timeout,
-    /// It was taken for hung, but made progress before it was killed.
+    /// It was taken for hung, but made progress before it was killed, and serves on.
     Recovered,
     /// The app has ended the request that took longer than `timeout`, and the worker has left.
     Unwound,

@@ -44,6 +44,9 @@ pub struct Policy {
     /// to. Not written when it is zero, as the first build has no such thing.
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub abort_timeout: Duration,
+    /// How much longer a worker with threads may take, for the requests of its other threads.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub unwind_grace: Duration,
     /// The longest time for a worker to finish its requests once it is asked to leave.
     pub graceful_timeout: Duration,
     /// How long a reload is on probation, before the old generation is given up.
@@ -100,6 +103,7 @@ impl Policy {
         timeout: None,
         boot_timeout: None,
         abort_timeout: Duration::ZERO,
+        unwind_grace: Duration::ZERO,
         graceful_timeout: Duration::ZERO,
         reload_watch: Duration::ZERO,
         max_age: None,
@@ -109,6 +113,16 @@ impl Policy {
         import: Import::Template,
         spares: 0,
     };
+
+    /// How long a worker may take to end after the app was asked to unwind a request; zero: the app
+    /// is not asked to. `is_stopped`: it does not run (SIGSTOP), so no other request of it ends.
+    pub(super) fn unwind_limit(&self, is_stopped: bool) -> Duration {
+        if self.abort_timeout.is_zero() || is_stopped {
+            self.abort_timeout
+        } else {
+            self.abort_timeout.saturating_add(self.unwind_grace)
+        }
+    }
 }
 
 /// Whether a worker that is to be replaced may leave before its replacement is ready.

@@ -83,11 +83,15 @@ pub enum WorkerStage {
         until: Monotonic,
     },
     /// Its request takes too long: `SystemExit` is raised in the app, which may end the request.
+    /// The other threads of a worker with threads finish theirs.
     Unwinding {
         /// Its pid.
         pid: Pid,
         /// When it is aborted.
         until: Monotonic,
+        /// Since when it had been serving: it may serve on.
+        #[serde(default)]
+        serving: Monotonic,
     },
     /// Ended by us; not reaped yet.
     Killed {
@@ -289,9 +293,16 @@ impl Worker {
                 until: before,
             } if quick => (pid, until.min(before)),
             // It leaves as soon as the app lets it.
-            WorkerStage::Unwinding { pid, until: before } => {
-                let until = until.min(before);
-                self.stage = WorkerStage::Unwinding { pid, until };
+            WorkerStage::Unwinding {
+                pid,
+                until: before,
+                serving,
+            } => {
+                self.stage = WorkerStage::Unwinding {
+                    pid,
+                    until: until.min(before),
+                    serving,
+                };
                 return;
             }
             // One that is being forked is asked when it reports itself. The others are on their way
@@ -306,11 +317,11 @@ impl Worker {
     }
 
     /// Brings a worker that has been in its stage for too long one step nearer to its end.
-    /// `abort_timeout`: how long the app may take to unwind a request.
+    /// `unwind_limit`: how long it may take to unwind a request.
     pub(super) fn end_overdue(
         &mut self,
         id: WorkerId,
-        abort_timeout: Duration,
+        unwind_limit: Duration,
         step: &mut Step<'_>,
     ) -> Overdue {
         match self.stage {
@@ -329,11 +340,14 @@ impl Worker {
                 });
                 self.dump_stacks(pid, KillReason::Hung, hang, step);
             }
-            WorkerStage::Dumping { pid, why, .. } => {
+            WorkerStage::Dumping { pid, why, hang, .. } => {
                 step.act(Action::PostMortem(id, self.cell, pid));
                 match why {
-                    KillReason::Hung if abort_timeout.is_zero() => self.abort(pid, step),
-                    KillReason::Hung => self.unwind(pid, abort_timeout, step),
+                    KillReason::Hung if unwind_limit.is_zero() => self.abort(pid, step),
+                    KillReason::Hung => {
+                        let serving = hang.map_or(step.now, |hang| hang.serving);
+                        self.unwind(pid, serving, unwind_limit, step);
+                    }
                     // One that never served has nothing of the app's to wind up.
                     KillReason::BootTimeout
                     | KillReason::GracefulTimeout
@@ -367,10 +381,14 @@ impl Worker {
 
     /// Lets the app end a request that takes too long: as under gunicorn, the first ABRT raises
     /// `SystemExit` in it.
-    fn unwind(&mut self, pid: Pid, limit: Duration, step: &mut Step<'_>) {
+    fn unwind(&mut self, pid: Pid, serving: Monotonic, limit: Duration, step: &mut Step<'_>) {
         step.ask(pid, Ask::Abort);
         let until = step.after(limit);
-        self.stage = WorkerStage::Unwinding { pid, until };
+        self.stage = WorkerStage::Unwinding {
+            pid,
+            until,
+            serving,
+        };
     }
 
     /// Ends a worker whose request takes too long. It has a moment to dump its core.

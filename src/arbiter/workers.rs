@@ -500,6 +500,25 @@ impl Workers {
         false
     }
 
+    /// The app has ended the request that took too long, and the worker serves on. Returns whether
+    /// that comes in time: it is not being killed yet.
+    pub(super) fn recovered(&mut self, id: WorkerId, step: &mut Step<'_>) -> bool {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        let WorkerStage::Unwinding { pid, serving, .. } = worker.stage else {
+            return false;
+        };
+        step.say(WorkerNote::Recovered.of(pid));
+        worker.stage = WorkerStage::Serving {
+            pid,
+            since: serving,
+            // It may have been stopped just after it reported itself.
+            busy: self.heartbeats.is_stopped(id).then_some(step.now),
+        };
+        true
+    }
+
     /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark
     /// says that it is idle. What the last beat said may be over.
     pub(super) fn stopped(&mut self, pid: Pid, now: Monotonic) {
@@ -539,18 +558,18 @@ impl Workers {
             .collect()
     }
 
-    /// Brings a worker that takes too long one step nearer to its end. `abort_timeout`: how long
-    /// the app may take to unwind a request.
+    /// Brings a worker that takes too long one step nearer to its end. `unwind_limit`: how long
+    /// it may take to unwind a request.
     pub(super) fn end_overdue(
         &mut self,
         id: WorkerId,
-        abort_timeout: Duration,
+        unwind_limit: Duration,
         step: &mut Step<'_>,
     ) -> Option<(Generation, Overdue)> {
         let worker = self.by_id.get_mut(&id)?;
         Some((
             worker.generation,
-            worker.end_overdue(id, abort_timeout, step),
+            worker.end_overdue(id, unwind_limit, step),
         ))
     }
 

@@ -70,6 +70,8 @@ pub struct Connection<E> {
     address: OnceCell<Arc<str>>,
     /// How many bytes the client had taken before the current response.
     taken_before: u64,
+    /// Since when its request waits for a thread, as far as the I/O thread has seen.
+    pub(crate) waits_since: Option<Monotonic>,
     /// What the poller watches it for, if it watches it.
     pub(crate) watched: Option<Interest>,
     /// Its place among the parked ones, if it has one.
@@ -91,6 +93,7 @@ impl<E> Connection<E> {
             is_local: matches!(peer, Peer::Inet(address) if canonical(address).is_loopback()),
             address: OnceCell::new(),
             taken_before: 0,
+            waits_since: None,
             watched: None,
             place: None,
         }
@@ -177,6 +180,7 @@ impl<E> Connection<E> {
         timeouts: &WaitTimeouts,
         now: Monotonic,
     ) -> Monotonic {
+        self.waits_since = None;
         let state = &mut self.state;
         let before = std::mem::replace(&mut state.waiting, waiting);
         if !before.goes_on_as(waiting) {

@@ -5,10 +5,15 @@
 //! is lost, whichever thread puts the connection back, and whenever it does.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rcorn_types::Monotonic;
 
 use super::sync::{AtomicU64, Guard, Lock};
+
+/// How often to look at a connection that is taken out while its time is over: a thread of several
+/// serves it as long as its request lasts.
+const TAKEN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Places for parked connections.
 #[derive(Debug)]
@@ -123,15 +128,17 @@ impl<T> Parking<T> {
     }
 
     /// The places whose connections have waited too long. One that is taken out is checked again
-    /// after it is put back.
+    /// after it is put back: soon, if its time is over.
     pub(crate) fn expired(&self, now: Monotonic) -> Vec<usize> {
         let all = self.places();
         let (mut expired, mut next) = (Vec::new(), Monotonic::NEVER);
         for (index, place) in all.places.iter().enumerate() {
-            if place.deadline <= now && place.parked.is_some() {
+            if place.deadline > now {
+                next = next.min(place.deadline);
+            } else if place.parked.is_some() {
                 expired.push(index);
             } else {
-                next = next.min(place.deadline);
+                next = next.min(now.after(TAKEN_LOOK_INTERVAL));
             }
         }
         self.next_deadline.store(next.as_nanos(), Ordering::Relaxed);
@@ -165,8 +172,6 @@ impl<T> Places<T> {
 #[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(seconds: u64) -> Monotonic {
@@ -218,7 +223,8 @@ mod tests {
         assert!(parking.expired(at(1)).is_empty());
         assert_eq!(parking.next_deadline(), at(5));
         assert!(parking.expired(at(6)).is_empty());
-        assert_eq!(parking.next_deadline(), at(5));
+        let soon = at(6).after(TAKEN_LOOK_INTERVAL);
+        assert_eq!(parking.next_deadline(), soon);
         parking.put_back(index, taken);
         assert_eq!(parking.expired(at(6)), [index]);
         // Gone with its place.

@@ -95,6 +95,19 @@ impl Events {
         ready.map(|event| Source::of(event.data()))
     }
 
+    /// How many are ready.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The source at this place among those that are ready; `None` past the last one.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Source> {
+        let (ready, _unused) = self.buffer.split_at_checked(self.count)?;
+        Some(Source::of(ready.get(index)?.data()))
+    }
+
     /// The places of the parked connections that are ready.
     pub fn connections(&self) -> impl Iterator<Item = usize> + Clone {
         self.iter().filter_map(|source| match source {

@@ -214,6 +214,32 @@ pub struct WorkerStatus {
     /// Its resident memory in KiB.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub resident: Option<u64>,
+    /// The request in hand; of several, the oldest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request: Option<String>,
+    /// Its threads that serve requests; none if it serves one request at a time.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub threads: Vec<ThreadStatus>,
+}
+
+impl WorkerStatus {
+    /// Its threads that have a request in hand.
+    pub(crate) fn busy_threads(&self) -> impl Iterator<Item = &ThreadStatus> {
+        self.threads
+            .iter()
+            .filter(|thread| thread.request.is_some())
+    }
+}
+
+/// One thread of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadStatus {
+    /// Which of the worker's, counted from 1.
+    pub number: u16,
+    /// The kernel's number of it, as `ps -L` shows it.
+    pub tid: u32,
+    /// Requests it has served.
+    pub requests: u64,
     /// The request in hand.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<String>,

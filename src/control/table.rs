@@ -22,31 +22,63 @@ const COLUMNS: &[Column] = &[
         let mebibytes = worker.resident.map(|kibibytes| kibibytes.div_euclid(1024));
         or_dash(mebibytes.map(|mebibytes| format!("{mebibytes} MiB")))
     }),
-    ("CURRENT REQUEST", |worker| {
-        worker.request.clone().unwrap_or_default()
-    }),
+    ("CURRENT REQUEST", current_request),
 ];
+
+/// The columns of the table of threads that have a request in hand.
+const THREAD_HEADINGS: [&str; 5] = ["WORKER", "THREAD", "TID", "REQUESTS", "CURRENT REQUEST"];
+
+/// The request in hand. With threads: how many of them have one; their own table has the requests.
+fn current_request(worker: &WorkerStatus) -> String {
+    match worker.threads.len() {
+        0 => worker.request.clone().unwrap_or_default(),
+        all => format!("{} of {all} threads busy", worker.busy_threads().count()),
+    }
+}
 
 fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// The status as text: one fact a line, then a table of the workers.
+/// The status as text: one fact a line, then a table of the workers, and one of their threads that
+/// are busy.
 pub(super) fn show(status: &Status) -> String {
     let mut text = facts(status);
-    text.push('\n');
     let headings = COLUMNS.iter().map(|(heading, _)| (*heading).to_owned());
     let mut rows: Vec<Vec<String>> = vec![headings.collect()];
     rows.extend(status.workers.iter().map(|worker| {
         let cells = COLUMNS.iter().map(|(_, cell)| cell(worker));
         cells.collect()
     }));
+    add_table(&mut text, &rows);
+    let mut rows = vec![THREAD_HEADINGS.map(str::to_owned).to_vec()];
+    for worker in &status.workers {
+        rows.extend(worker.busy_threads().map(|thread| {
+            vec![
+                worker.id.to_string(),
+                thread.number.to_string(),
+                thread.tid.to_string(),
+                thread.requests.to_string(),
+                thread.request.clone().unwrap_or_default(),
+            ]
+        }));
+    }
+    if rows.len() > 1 {
+        add_table(&mut text, &rows);
+    }
+    text
+}
+
+/// An empty line, and the rows with their columns aligned.
+fn add_table(text: &mut String, rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    for row in &rows {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    text.push('\n');
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             // Writing to a String does not fail.
@@ -55,7 +87,6 @@ pub(super) fn show(status: &Status) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    text
 }
 
 fn facts(status: &Status) -> String {
@@ -164,5 +195,29 @@ ID   PID  GEN  STAGE    AGE   REQUESTS  CONNS  MEMORY  CURRENT REQUEST
         assert!(show(&kept).contains("1 of 3 serving, 0 of 2 spare\n"));
         kept.workers[1].stage = "spare".to_owned();
         assert!(show(&kept).contains("1 of 3 serving, 1 of 2 spare\n"));
+    }
+
+    #[test]
+    fn threads_that_are_busy_have_a_table() {
+        let mut status = status();
+        let threads = r#"[
+            {"number": 1, "tid": 21, "requests": 9, "request": "GET /a"},
+            {"number": 2, "tid": 22, "requests": 8},
+            {"number": 3, "tid": 23, "requests": 7, "request": "GET /b"}
+        ]"#;
+        status.workers[0].threads = serde_json::from_str(threads).unwrap();
+        let expected = "\
+7    12   2    serving  61 s  12345     2      20 MiB  2 of 3 threads busy
+123  -    2    forking  -     0         0      -
+
+WORKER  THREAD  TID  REQUESTS  CURRENT REQUEST
+7       1       21   9         GET /a
+7       3       23   7         GET /b
+";
+        let shown = show(&status);
+        assert!(shown.ends_with(expected), "{shown}");
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["workers"][0]["threads"][1]["tid"], 22);
+        assert_eq!(json["workers"][1].get("threads"), None);
     }
 }

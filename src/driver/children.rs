@@ -108,6 +108,7 @@ impl Children {
             start.error_log,
         ]);
         inherit.extend(start.access_log);
+        inherit.extend(start.threads);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
             environment: environment

@@ -17,6 +17,7 @@ use rcorn_types::Monotonic;
 
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
 use super::hands::{CONTROL, Context, Hands, UPGRADE, WATCH};
+use super::in_hand::name_threads;
 use super::policy::boot_limit;
 use super::poller::Poller;
 use super::postmortem::read_stacks;
@@ -222,10 +223,8 @@ impl Driver<'_> {
     /// Tells the arbiter when the current request of each worker began.
     fn read_scoreboard(&mut self) {
         for (id, cell) in self.hands.children.serving() {
-            if let Some(cell) = self.hands.memory.cell(cell) {
-                let since = cell.no_progress_since();
-                self.hands.queue.push_back(Event::Beat(id, since));
-            }
+            let since = self.hands.memory.scoreboard().no_progress_since(cell.0);
+            self.hands.queue.push_back(Event::Beat(id, since));
         }
     }
 
@@ -366,9 +365,19 @@ impl Driver<'_> {
         let Some(control) = &mut self.hands.control else {
             return;
         };
-        let children = &self.hands.children;
-        let stacks = |pid| children.stack_dump(pid).map(read_stacks);
-        control.answer_stacks(clock::now(), STACKS_INTERVAL, stacks);
+        let (children, now) = (&self.hands.children, clock::now());
+        let (brain, scoreboard) = (&self.core.brain, self.hands.memory.scoreboard());
+        let stacks = |pid| {
+            let stacks = read_stacks(children.stack_dump(pid)?);
+            let mut workers = brain.workers().iter().map(|(_, worker)| worker);
+            Some(
+                match workers.find(|worker| worker.stage.pid() == Some(pid)) {
+                    Some(worker) => name_threads(&stacks, scoreboard, worker.cell, now),
+                    None => stacks,
+                },
+            )
+        };
+        control.answer_stacks(now, STACKS_INTERVAL, stacks);
         let is_stopping = self.core.brain.phase() != Phase::Running;
         let is_over = !self.core.brain.is_reloading() && !self.core.brain.is_on_probation();
         if is_over || is_stopping {

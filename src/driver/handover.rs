@@ -88,6 +88,9 @@ pub(super) struct InPlaceState {
     pub(super) children: SavedChildren,
     pub(super) settings: Settings,
     pub(super) scoreboard: RawFd,
+    /// The cells of threads, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) threads: Option<RawFd>,
     /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
@@ -174,6 +177,7 @@ impl Handover {
         all.extend([self.handoff_queue.0, self.handoff_queue.1]);
         if let Some(state) = &self.in_place {
             all.extend([state.scoreboard, state.reports.0, state.reports.1]);
+            all.extend(state.threads);
             all.extend(state.children.descriptors());
         }
         all

@@ -28,7 +28,7 @@ use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
 use super::pidfile::PidFile;
 use super::policy::{boot_limit, stop_limit};
-use super::postmortem::{report_hung, report_lost_request};
+use super::postmortem::{report_hung, report_lost_requests};
 use super::reload::{self, Pending, ReloadTransaction, warn_of_boot_settings};
 use super::saved_children::SavedChildren;
 use super::service_manager::ServiceManager;
@@ -120,7 +120,8 @@ impl<'a> Hands<'a> {
                 self.children.ask(pid, ask);
             }
             Action::PostMortem(_, cell, pid) => {
-                report_hung(pid, self.memory.cell(cell), &self.children.stacks_of(pid));
+                let stacks = self.children.stacks_of(pid);
+                report_hung(pid, cell, self.memory.scoreboard(), &stacks);
             }
             Action::Commit(_) => self.commit(context),
             Action::Discard(_) => self.discard(),
@@ -159,9 +160,7 @@ impl<'a> Hands<'a> {
     }
 
     fn free_cell(&mut self, cell: CellIndex) {
-        if let Some(cell) = self.memory.cell(cell) {
-            report_lost_request(cell, &self.settings, &self.logs);
-        }
+        report_lost_requests(cell, self.memory.scoreboard(), &self.settings, &self.logs);
         self.sockets.wake_worker();
         self.memory.free(cell);
         self.children.free(cell);
@@ -275,6 +274,10 @@ impl<'a> Hands<'a> {
             let owner = pending.map_or(self.owner, |pending| pending.owner);
             self.logs = Logs::start(settings, owner)?;
         }
+        let threads = self
+            .memory
+            .make_room(settings.threads)
+            .map_err(|error| format!("cannot make room for threads: {error}"))?;
         let sockets = match pending {
             Some(pending) => pending.plan.sockets(self.sockets.listeners()),
             None => self.sockets.listeners().iter().collect(),
@@ -287,6 +290,7 @@ impl<'a> Hands<'a> {
                 .map(|listener| listener.for_link(settings))
                 .collect(),
             scoreboard: self.memory.number(),
+            threads,
             reports: context.reports.1,
             handoff_queue: self.sockets.queue_numbers(),
             error_log,
@@ -395,6 +399,7 @@ impl<'a> Hands<'a> {
                 children: SavedChildren::save(&self.children),
                 settings: self.settings.clone(),
                 scoreboard: self.memory.number(),
+                threads: self.memory.number_of_threads_memory(),
                 totals: self.memory.totals(),
                 reports: context.reports,
                 is_announced: self.manager.is_announced(),

@@ -27,6 +27,7 @@ mod evaluate;
 mod handover;
 mod hands;
 mod helper;
+mod in_hand;
 mod interpreter;
 mod listener;
 mod logs;

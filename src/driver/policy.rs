@@ -17,6 +17,13 @@ pub(super) fn policy(settings: &Settings) -> Policy {
         timeout: settings.timeout.limit(),
         boot_timeout: settings.boot_timeout.limit(),
         abort_timeout: settings.abort_timeout.duration(),
+        unwind_grace: match settings.threads {
+            0 | 1 => Duration::ZERO,
+            _ => settings
+                .graceful_timeout
+                .duration()
+                .saturating_sub(settings.abort_timeout.duration()),
+        },
         graceful_timeout: settings.graceful_timeout.duration(),
         // A developer wants the newest code to answer, even if it fails.
         reload_watch: if settings.reload {

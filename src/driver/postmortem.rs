@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use nix::sys::uio::pread;
 
-use rcorn_arbiter::Pid;
-use rcorn_log::{self as log, AccessForm, AccessFormatter as _, AccessLog, Record, escaped};
-use rcorn_scoreboard::{Answered, Cell, RequestNow};
+use rcorn_arbiter::{CellIndex, Pid};
+use rcorn_log::{self as log, AccessForm, AccessFormatter as _, AccessLog, Record};
+use rcorn_scoreboard::{Answered, Cell, Scoreboard};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::procfs::{Stat, wait_channel};
-use rcorn_types::Monotonic;
 
+use super::in_hand::{InHand, Thread, name_threads, requests};
 use super::logs::Logs;
 
 /// The longest stack dump that is logged.
@@ -44,75 +44,66 @@ fn kernel_state(pid: Pid) -> String {
     }
 }
 
-/// The request that a worker serves, and for how long, by the scoreboard.
-pub(super) fn current_request(cell: &Cell, now: Monotonic) -> Option<(RequestNow, Duration)> {
-    let entry = cell.request_entry();
-    let since = entry.begun()?;
-    Some((entry.request()?, now.since(since)))
-}
-
-/// `GET /x HTTP/1.1 from 127.0.0.1, 3.2 s`.
-pub(super) fn describe(request: &RequestNow, age: Duration) -> String {
-    let peer = if request.peer.is_empty() {
-        "a unix socket".to_owned()
-    } else {
-        escaped(&request.peer).to_string()
-    };
-    format!(
-        "{} from {peer}, for {:.1} s",
-        escaped(&request.line),
-        age.as_secs_f64()
-    )
-}
-
 /// Logs where a worker hangs, in one record, so that other lines cannot split it.
-pub(super) fn report_hung(pid: Pid, cell: Option<&Cell>, stacks: &str) {
-    let request = match cell.and_then(|cell| current_request(cell, clock::now())) {
-        Some((request, age)) => describe(&request, age),
-        None => "no request in hand".to_owned(),
+pub(super) fn report_hung(pid: Pid, cell: CellIndex, scoreboard: &Scoreboard, stacks: &str) {
+    let now = clock::now();
+    let oldest = requests(scoreboard, cell, now).into_iter().next();
+    let (request, place) = match &oldest {
+        Some(oldest) => (oldest.to_string(), oldest.thread),
+        None => ("no request in hand".to_owned(), None),
     };
-    let state = kernel_state(pid);
+    let (thread, state) = match place {
+        None => (String::new(), kernel_state(pid)),
+        Some(Thread { number, tid, .. }) => {
+            let thread = Pid(i32::try_from(tid).unwrap_or(pid.0));
+            (
+                format!(", in thread {number} (tid {tid})"),
+                kernel_state(thread),
+            )
+        }
+    };
     let stacks = match stacks {
         "" => "; its Python did not respond".to_owned(),
-        stacks => format!("\n{stacks}"),
+        stacks => format!("\n{}", name_threads(stacks, scoreboard, cell, now)),
     };
     log::error(format_args!(
-        "Worker (pid:{pid}) is hung: {request}; {state}{stacks}"
+        "Worker (pid:{pid}) is hung: {request}{thread}; {state}{stacks}"
     ));
 }
 
-/// Logs the request that a worker served when it ended: its client got no response, or a partial
-/// one.
-pub(super) fn report_lost_request(cell: &Cell, settings: &Settings, logs: &Logs) {
-    let answered = cell.request_entry().answered();
-    if answered == Answered::Yes {
-        return;
-    }
-    let Some((request, age)) = current_request(cell, clock::now()) else {
+/// Logs the requests that a worker served when it ended: their clients got no response, or a
+/// partial one.
+pub(super) fn report_lost_requests(
+    cell: CellIndex,
+    scoreboard: &Scoreboard,
+    settings: &Settings,
+    logs: &Logs,
+) {
+    let Some(pid) = scoreboard.cell(cell.0).map(Cell::pid) else {
         return;
     };
-    let pid = cell.pid();
-    if answered == Answered::Perhaps {
-        log::warning(format_args!(
-            "Worker (pid:{pid}) ended while it sent the end of a response, which the client may have or not: {}",
-            describe(&request, age)
-        ));
-        return;
-    }
-    log::error(format_args!(
-        "Request lost when worker (pid:{pid}) ended: {}",
-        describe(&request, age)
-    ));
-    if let Err(error) = write_access_line(settings, logs, &request, age, pid) {
-        log::warning(format_args!("no access line for a lost request: {error}"));
+    for lost in requests(scoreboard, cell, clock::now()) {
+        match lost.answered {
+            Answered::Yes => {}
+            Answered::Perhaps => log::warning(format_args!(
+                "Worker (pid:{pid}) ended while it sent the end of a response, which the client may have or not: {lost}"
+            )),
+            Answered::No => {
+                log::error(format_args!(
+                    "Request lost when worker (pid:{pid}) ended: {lost}"
+                ));
+                if let Err(error) = write_access_line(settings, logs, &lost, pid) {
+                    log::warning(format_args!("no access line for a lost request: {error}"));
+                }
+            }
+        }
     }
 }
 
 fn write_access_line(
     settings: &Settings,
     logs: &Logs,
-    request: &RequestNow,
-    age: Duration,
+    lost: &InHand,
     pid: u32,
 ) -> std::io::Result<()> {
     let Some(fd) = logs.access() else {
@@ -121,6 +112,7 @@ fn write_access_line(
     let path = settings.accesslog.as_ref().and_then(LogTarget::path);
     let access = AccessLog::new(fd.try_clone()?, path, Duration::ZERO)?;
     let form = AccessForm::of(settings).map_err(std::io::Error::other)?;
+    let InHand { request, age, .. } = lost;
     let mut words = request.line.splitn(3, |byte| *byte == b' ');
     let mut word = || words.next().unwrap_or(b"");
     let lost = Lost {
@@ -128,7 +120,7 @@ fn write_access_line(
         target: word(),
         protocol: word(),
         address: String::from_utf8_lossy(&request.peer).into_owned(),
-        age,
+        age: *age,
         pid,
     };
     let mut line = Vec::new();

@@ -209,6 +209,7 @@ pub(super) fn translate(
             children.acknowledge(WorkerId(id));
             Event::ForkFailed(WorkerId(id), reason)
         }
+        Report::Recovered { id } => Event::Recovered(WorkerId(id)),
         Report::Imported { directories } => return Meaning::Imported(directories),
         Report::BootFailed { id, pid, failure } => {
             let (id, pid) = (WorkerId(id), Pid(pid));

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rcorn_arbiter::{CellIndex, WorkerId};
 use rcorn_log as log;
-use rcorn_scoreboard::{Cell, Counts, Scoreboard, StopMode, Totals};
+use rcorn_scoreboard::{Counts, Scoreboard, Slots, StopMode, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, that of spare ones,
 /// and room for replacements.
@@ -17,6 +17,8 @@ const CELLS: u16 = 4096 + 64 + 64;
 pub(super) struct SharedMemory {
     scoreboard: Scoreboard,
     memory: OwnedFd,
+    /// The memfd with the cells of threads, once workers have had threads.
+    threads: Option<OwnedFd>,
     totals: Totals,
 }
 
@@ -31,20 +33,29 @@ impl SharedMemory {
         Ok(Self {
             scoreboard,
             memory,
+            threads: None,
             totals: Totals::default(),
         })
     }
 
-    /// Takes over that of the predecessor.
+    /// Takes over that of the predecessor. `threads`: the cells of its workers' threads.
     ///
     /// # Errors
     ///
     /// It is not a scoreboard.
-    pub(super) fn take_over(memory: OwnedFd, totals: Totals) -> io::Result<Self> {
-        let scoreboard = Scoreboard::take_over(memory.as_fd())?;
+    pub(super) fn take_over(
+        memory: OwnedFd,
+        threads: Option<OwnedFd>,
+        totals: Totals,
+    ) -> io::Result<Self> {
+        let mut scoreboard = Scoreboard::take_over(memory.as_fd())?;
+        if let Some(threads) = &threads {
+            scoreboard.add_slots(Slots::open(threads.as_fd())?);
+        }
         Ok(Self {
             scoreboard,
             memory,
+            threads,
             totals,
         })
     }
@@ -54,9 +65,36 @@ impl SharedMemory {
         self.memory.as_raw_fd()
     }
 
-    /// The cell with this index.
-    pub(super) fn cell(&self, index: CellIndex) -> Option<&Cell> {
-        self.scoreboard.cell(index.0)
+    /// The number of the memfd with the cells of threads; `None` if there is none.
+    pub(super) fn number_of_threads_memory(&self) -> Option<RawFd> {
+        self.threads.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Makes room for workers with this many threads; gives the number of the memfd with their
+    /// cells. `None`: workers with one thread need none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `memfd_create(2)`, ftruncate(2) and mmap(2).
+    pub(super) fn make_room(&mut self, threads: u32) -> io::Result<Option<RawFd>> {
+        if threads <= 1 {
+            return Ok(None);
+        }
+        let threads = u16::try_from(threads).map_err(io::Error::other)?;
+        let memory = if let Some(memory) = &self.threads {
+            self.scoreboard.grow_slots(memory.as_fd(), threads)?;
+            memory
+        } else {
+            let (slots, memory) = Slots::create(self.scoreboard.cells(), threads)?;
+            self.scoreboard.add_slots(slots);
+            self.threads.insert(memory)
+        };
+        Ok(Some(memory.as_raw_fd()))
+    }
+
+    /// The scoreboard itself, to look at.
+    pub(super) fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
     }
 
     /// What the worker with this cell has counted so far.
@@ -104,7 +142,7 @@ mod tests {
     use super::*;
 
     fn serve(memory: &SharedMemory, index: CellIndex) {
-        let entry = memory.cell(index).unwrap().request_entry();
+        let entry = memory.scoreboard.cell(index.0).unwrap().request_entry();
         entry.begin(clock(1), b"GET / HTTP/1.1", b"");
         entry.end(clock(2));
         memory.scoreboard.counters(index.0).count_response(200);
@@ -122,8 +160,31 @@ mod tests {
         memory.free(CellIndex(0));
         assert_eq!(memory.counts(CellIndex(0)), Counts::default());
         let SharedMemory { memory, totals, .. } = memory;
-        let memory = SharedMemory::take_over(memory, totals).unwrap();
+        let memory = SharedMemory::take_over(memory, None, totals).unwrap();
         let sums = memory.totals().with_living([memory.counts(CellIndex(1))]);
         assert_eq!((sums.requests, sums.responses_2xx), (2, 2));
+    }
+
+    #[test]
+    fn threads_have_memory_once_there_are_some_and_it_is_handed_over() {
+        let mut memory = SharedMemory::create().unwrap();
+        assert_eq!(memory.make_room(1).unwrap(), None);
+        assert_eq!(memory.number_of_threads_memory(), None);
+        let number = memory.make_room(4).unwrap();
+        assert!(number.is_some());
+        assert_eq!(memory.make_room(2).unwrap(), number);
+        assert_eq!(memory.make_room(16).unwrap(), number);
+        let worker = memory.scoreboard.cell(3).unwrap();
+        worker.set_slots(16);
+        let thread = memory.scoreboard.slot(3, 15).unwrap();
+        thread.request_entry().end(clock(2));
+        let SharedMemory {
+            memory,
+            threads,
+            totals,
+            ..
+        } = memory;
+        let memory = SharedMemory::take_over(memory, threads, totals).unwrap();
+        assert_eq!(memory.counts(CellIndex(3)).requests, 1);
     }
 }

@@ -184,7 +184,11 @@ impl Inherited {
         Ok(Self {
             brain: state.brain,
             children: state.children.restore()?,
-            memory: SharedMemory::take_over(take_over(state.scoreboard)?, state.totals)?,
+            memory: SharedMemory::take_over(
+                take_over(state.scoreboard)?,
+                state.threads.map(take_over).transpose()?,
+                state.totals,
+            )?,
             reports: ReportSocket::new(take_over_both(state.reports)?),
             is_announced: state.is_announced,
             // The new build begins with an ordinary reload, during which the old workers serve.

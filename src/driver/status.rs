@@ -1,13 +1,13 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with the scoreboard's entry of each worker.
 
 use rcorn_arbiter::{Arbiter, Generation, Phase, Worker, WorkerId, WorkerStage};
-use rcorn_control::{Build, PythonStatus, Status, TemplateStatus, WorkerStatus};
+use rcorn_control::{Build, PythonStatus, Status, TemplateStatus, ThreadStatus, WorkerStatus};
 use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
 use super::children::{Children, ImportSharing};
-use super::postmortem::{current_request, describe};
+use super::in_hand::{InHand, Thread, requests, threads};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
 
@@ -93,9 +93,11 @@ impl View<'_> {
 
     fn worker(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
         let pid = worker.stage.pid();
-        let cell = self.memory.cell(worker.cell);
         let counts = self.memory.counts(worker.cell);
-        let request = cell.and_then(|cell| current_request(cell, self.now));
+        let scoreboard = self.memory.scoreboard();
+        let oldest = requests(scoreboard, worker.cell, self.now)
+            .into_iter()
+            .next();
         let age = if let WorkerStage::Serving { since, .. } = worker.stage {
             Some(self.now.since(since).as_secs_f64())
         } else {
@@ -111,8 +113,24 @@ impl View<'_> {
             connections: u32::try_from(counts.connections).unwrap_or(u32::MAX),
             counts,
             resident: pid.and_then(|pid| resident_kib(pid.0)),
-            request: request.map(|(request, age)| describe(&request, age)),
+            request: oldest.map(|oldest| oldest.to_string()),
+            threads: self.threads(worker),
         }
+    }
+
+    fn threads(&self, worker: &Worker) -> Vec<ThreadStatus> {
+        let threads = threads(self.memory.scoreboard(), worker.cell);
+        let threads = threads.map(|(thread, cell)| {
+            let request = InHand::of(cell.request_entry(), Some(thread), self.now);
+            let Thread { number, tid, .. } = thread;
+            ThreadStatus {
+                number,
+                tid,
+                requests: cell.requests(),
+                request: request.map(|request| request.to_string()),
+            }
+        });
+        threads.collect()
     }
 }
 

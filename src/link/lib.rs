@@ -46,6 +46,9 @@ pub struct Start {
     pub listeners: Vec<Listener>,
     /// The scoreboard's memfd.
     pub scoreboard: RawFd,
+    /// The memfd with the cells of threads, if workers have threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<RawFd>,
     /// The command socket (datagrams in).
     pub commands: RawFd,
     /// The report socket (datagrams out).
@@ -93,6 +96,7 @@ impl Start {
             generation: 0,
             listeners: Vec::new(),
             scoreboard: -1,
+            threads: None,
             commands: -1,
             reports: -1,
             handoff_queue: (-1, -1),
@@ -278,6 +282,12 @@ pub enum Report {
         #[serde(rename = "places")]
         directories: Vec<CodeDirectory>,
     },
+    /// A request of the worker took longer than `timeout`, and was ended by an exception. The
+    /// worker serves on.
+    Recovered {
+        /// The worker's id.
+        id: u64,
+    },
     /// The worker has served `max_requests` or exceeds `max_worker_memory`, and asks to be
     /// replaced.
     WantsRetirement {
@@ -374,6 +384,7 @@ impl Report {
             | Self::Promoted { .. }
             | Self::Ready { .. }
             | Self::Imported { .. }
+            | Self::Recovered { .. }
             | Self::WantsRetirement { .. }
             | Self::WantsRefork { .. }
             | Self::SpareReady { .. } => {}
@@ -449,6 +460,8 @@ mod tests {
             // Since refork.
             r#"{"NotReforked":{"id":7,"pid":4711,"found":["serving left a thread"]}}"#,
             r#"{"WantsRefork":{"id":7}}"#,
+            // Since threads.
+            r#"{"Recovered":{"id":7}}"#,
             // Since spare workers.
             r#"{"SpareReady":{"id":7,"pid":4711}}"#,
         ];

@@ -8,16 +8,16 @@ use super::output::{Output, SourceLine};
 use super::python::{Statement, statements};
 use super::yaml::{Text, is_map, verbatim};
 use rcorn_settings::{
-    HOOKS, Literal, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported, literal_prefix,
+    HOOKS, Literal, ServedClass, Setting, TABLE, Treatment, UNSUPPORTED, Unsupported,
+    literal_prefix,
 };
 
-/// What the number of workers is calculated from.
+/// What says how many requests are served at a time.
 #[derive(Default)]
 struct Concurrency {
     workers: Option<(Literal, SourceLine)>,
     threads: Option<(Literal, SourceLine)>,
-    /// The worker class, if it is one of those for which gunicorn ignores `threads`.
-    class_without_threads: Option<String>,
+    class: Option<(Literal, SourceLine)>,
 }
 
 /// The file as a rcorn.yaml.
@@ -155,11 +155,6 @@ fn assign(
                 source,
                 "computed: `workers: auto` starts one for each CPU that rcorn may use",
             );
-        } else if name == "threads" {
-            output.omit(
-                source,
-                "computed: a worker runs one request at a time, so multiply the number of workers by the result",
-            );
         } else if row.is_some() || unsupported.is_some() {
             let end = if value.contains("environ") || value.contains("getenv") {
                 "computed: `!env \"${NAME}\"` stands for a variable of the environment"
@@ -176,38 +171,11 @@ fn assign(
     match (name, row, unsupported) {
         ("workers", ..) => concurrency.workers = Some((literal, source.clone())),
         ("threads", ..) => concurrency.threads = Some((literal, source.clone())),
-        ("worker_class", ..) => class(&literal, source, output, concurrency),
+        ("worker_class", ..) => concurrency.class = Some((literal, source.clone())),
         (_, Some(row), _) => value_of(row, &literal, source, output),
         (_, None, Some(unsupported)) => treat(unsupported, &literal, source, output),
         (_, None, None) => output.not_needed(source, "not a setting"),
     }
-}
-
-fn class(
-    literal: &Literal,
-    source: &SourceLine,
-    output: &mut Output,
-    concurrency: &mut Concurrency,
-) {
-    let name = text(literal);
-    let with_threads = [
-        "sync",
-        "gunicorn.workers.sync.SyncWorker",
-        "egg:gunicorn#sync",
-        "gthread",
-        "gunicorn.workers.gthread.ThreadWorker",
-        "egg:gunicorn#gthread",
-    ];
-    if with_threads.contains(&name.as_str()) {
-        concurrency.class_without_threads = None;
-        return output.not_needed(source, "rcorn has one kind of worker");
-    }
-    output.mark_refused(source);
-    concurrency.class_without_threads = Some(name);
-    output.omit(
-        source,
-        "rcorn has one kind of worker, for WSGI apps, which runs one request at a time: raise workers, or keep gunicorn for this app",
-    );
 }
 
 /// A text without its quotes; any other literal as Python writes it.
@@ -342,61 +310,60 @@ fn text_of(row: &Setting, literal: &Literal) -> Option<String> {
     }
 }
 
-/// Workers times threads.
+/// The workers, their class and their threads.
 fn workers(concurrency: &Concurrency, output: &mut Output) {
-    let number = |literal: &Literal| text(literal).parse::<u32>().ok();
-    let count = concurrency
-        .workers
-        .as_ref()
-        .and_then(|(literal, _)| number(literal));
-    let threads = concurrency
-        .threads
-        .as_ref()
-        .map(|(literal, source)| (number(literal), source));
-    if let (Some(class), Some((_, source))) = (&concurrency.class_without_threads, threads) {
-        output.not_needed(source, format!("gunicorn ignores threads with {class}"));
-        if let Some((literal, source)) = &concurrency.workers {
-            plain_workers(literal, source, output);
-        }
-        return;
+    if let Some((literal, source)) = &concurrency.workers {
+        plain(output, "workers", literal, source);
     }
-    match (concurrency.workers.as_ref(), threads) {
-        (Some((literal, source)), None) => plain_workers(literal, source, output),
-        (workers, Some((Some(threads), source))) if threads <= 1 => {
-            output.not_needed(source, "a worker runs one request at a time");
-            if let Some((literal, source)) = workers {
-                plain_workers(literal, source, output);
+    let class = concurrency.class.as_ref();
+    let name = class.map_or_else(|| "sync".to_owned(), |(literal, _)| text(literal));
+    let number = |(literal, _): &(Literal, SourceLine)| text(literal).parse::<u32>().ok();
+    let given = concurrency.threads.as_ref();
+    let served = match ServedClass::of(&name, &[], given.and_then(number)) {
+        Ok(served) => served,
+        Err((reason, instead)) => {
+            if let Some((_, source)) = class {
+                output.omit(source, format!("{reason}: {instead}"));
+                output.mark_refused(source);
+            }
+            if let Some((_, source)) = given {
+                output.not_needed(source, format!("gunicorn ignores threads with {name}"));
+            }
+            return;
+        }
+    };
+    match (given, served.threads) {
+        (Some((literal, source)), 0 | 1) => plain(output, "threads", literal, source),
+        (None, 0 | 1) => {}
+        (_, threads) => {
+            if let Some((_, source)) = given.or(class) {
+                output.set("threads", &Text::Plain(threads.to_string()), source);
             }
         }
-        (Some((_, source)), Some((Some(threads), of_threads))) if count.is_some() => {
-            let count = count.unwrap_or(1);
-            let product = Text::Plain(count.saturating_mul(threads).to_string());
-            if output.set("workers", &product, source) {
-                let note = format!(
-                    "{count} workers with {threads} threads each, for the same number of concurrent requests: a worker runs one request at a \
-                     time. Workers share the memory of the app."
-                );
-                output.comment("workers", note);
-                output.not_needed(of_threads, "it is included in the number of workers");
-            }
-            output.mark_refused(of_threads);
-        }
-        (workers, Some((_, source))) => {
-            output.omit(
-                source,
-                "a worker runs one request at a time: multiply the number of workers by it",
-            );
-            output.mark_refused(source);
-            if let Some((literal, source)) = workers {
-                plain_workers(literal, source, output);
-            }
-        }
-        (None, None) => {}
+    }
+    if let Some((_, source)) = class {
+        class_line(served, source, output);
     }
 }
 
-fn plain_workers(literal: &Literal, source: &SourceLine, output: &mut Output) {
-    if let Some(row) = TABLE.iter().find(|row| row.name == "workers") {
+/// What becomes of the line with the worker class.
+fn class_line(served: ServedClass, source: &SourceLine, output: &mut Output) {
+    match (served.warning, served.class, served.threads) {
+        (Some(warning), ..) if output.has("threads") => {
+            output.comment("threads", format!("{warning}."));
+        }
+        (Some(warning), ..) => output.not_needed(source, warning),
+        (None, "gthread", 1) => {
+            output.set("worker_class", &Text::Plain("gthread".to_owned()), source);
+        }
+        (None, _, 1) => output.not_needed(source, "it is the default"),
+        (None, ..) => output.not_needed(source, "threads says it"),
+    }
+}
+
+/// Copies a setting.
+fn plain(output: &mut Output, name: &str, literal: &Literal, source: &SourceLine) {
+    if let Some(row) = TABLE.iter().find(|row| row.name == name) {
         value_of(row, literal, source, output);
     }
 }

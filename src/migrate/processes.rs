@@ -4,45 +4,47 @@ use super::options::{IniOption, Remaining};
 use super::output::Output;
 use super::yaml::Text;
 
-/// `processes` and `threads` as `workers`.
+/// More greenlets than this become as many threads.
+const MOST_THREADS: u32 = 32;
+
+/// `processes`, and `threads` or the greenlets of gevent.
 pub(super) fn workers(rest: &mut Remaining, output: &mut Output) {
-    let processes = rest.last(&["processes", "workers"], output);
-    let Some(threads) = rest.last(&["threads"], output) else {
-        if let Some(given) = processes {
-            output.set("workers", &given.value, &given.source);
-        }
-        return;
-    };
-    let number = |given: &IniOption| given.plain().and_then(|text| text.parse::<u32>().ok());
-    let each = number(&threads);
-    let count = processes.as_ref().map_or(Some(1), number);
-    if each.is_some_and(|each| each <= 1) {
-        output.not_needed(&threads.source, "a worker runs one request at a time");
-        if let Some(given) = processes {
-            output.set("workers", &given.value, &given.source);
-        }
-        return;
+    if let Some(given) = rest.last(&["processes", "workers"], output) {
+        output.set("workers", &given.value, &given.source);
     }
-    let (Some(each), Some(count)) = (each, count) else {
-        if let Some(given) = processes {
-            output.set("workers", &given.value, &given.source);
+    let number = |given: &IniOption| given.plain().and_then(|text| text.parse::<u32>().ok());
+    let threads = rest.last(&["threads"], output);
+    if let Some(given) = &threads {
+        match number(given) {
+            Some(0 | 1) => output.not_needed(&given.source, "a worker has one thread"),
+            Some(_) => {
+                output.set("threads", &given.value, &given.source);
+            }
+            None => output.omit(&given.source, "write the number of threads as threads"),
         }
-        return output.omit(
-            &threads.source,
-            "a worker runs one request at a time: multiply the number of workers by it",
-        );
+    }
+    let Some(given) = rest.last(&["gevent"], output) else {
+        return;
     };
-    let source = processes.map_or_else(|| threads.source.clone(), |given| given.source);
-    let product = Text::Plain(count.saturating_mul(each).to_string());
-    if output.set("workers", &product, &source) {
-        output.comment(
-            "workers",
-            format!(
-                "{count} processes with {each} threads each, for the same number of concurrent requests: a worker runs one request at a \
-                 time. Workers share the memory of the app."
-            ),
-        );
-        output.not_needed(&threads.source, "it is included in the number of workers");
+    match number(&given) {
+        _ if threads.is_some() => {
+            output.not_needed(&given.source, "requests are served by threads");
+        }
+        Some(0 | 1) => output.not_needed(&given.source, "a worker has one thread"),
+        Some(greenlets) => {
+            let threads = Text::Plain(greenlets.min(MOST_THREADS).to_string());
+            if output.set("threads", &threads, &given.source) {
+                let note = format!(
+                    "{greenlets} greenlets of gevent in each process. Threads take their place: nothing is monkey-patched. They are not \
+                     enough for an app that keeps more requests open than it has threads, or that needs gevent itself."
+                );
+                output.comment("threads", note);
+            }
+        }
+        None => output.omit(
+            &given.source,
+            "requests are served by threads: write their number as threads",
+        ),
     }
 }
 

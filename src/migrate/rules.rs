@@ -44,7 +44,7 @@ const EMPEROR: Translation = NoCounterpart(
 const STORE: Translation =
     NoCounterpart("the uwsgi module has no counterpart: use Redis, memcached or files in the app");
 const ASYNC: Translation = NoCounterpart(
-    "a worker runs one request at a time, and a waiting connection does not occupy it: raise workers",
+    "requests are served by threads (threads), and a waiting connection occupies none of them",
 );
 const LOGROTATE: Translation =
     NoCounterpart("use logrotate, with `rcorn ctl reopen` in postrotate");
@@ -68,7 +68,7 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["manage-script-name"], NotNeeded("SCRIPT_NAME of the environment is removed from the path")),
     (&["plugin", "plugins", "need-plugin", "need-plugins"], Special),
     (&["plugins-dir", "plugin-dir", "plugins-list", "autoload"], NotNeeded("there are no plugins")),
-    (&["thread-stacksize", "threads-stacksize", "thread-stack-size"], NotNeeded("rcorn starts no threads for the app")),
+    (&["thread-stacksize", "threads-stacksize", "thread-stack-size"], NotNeeded("threads have the stack size that `threading.stack_size()` sets")),
     (&["single-interpreter"], NotNeeded("a worker has one interpreter")),
     (&["enable-threads", "py-call-osafterfork", "no-threads-wait"],
         NotNeeded("threads of the app work as in any Python")),
@@ -181,7 +181,7 @@ const RULES: &[(&[&str], Translation)] = &[
 
 /// The keys that `app`, `sockets`, `processes` and `logs` translate. The last rule matches some of
 /// them, too.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 34] = [
     "module",
     "wsgi",
     "wsgi-file",
@@ -201,6 +201,7 @@ const ELSEWHERE: [&str; 33] = [
     "processes",
     "workers",
     "threads",
+    "gevent",
     "harakiri",
     "reload-on-rss",
     "evil-reload-on-rss",

@@ -482,25 +482,58 @@ fn a_graceful_stop_needs_no_hook() {
 }
 
 #[test]
-fn threads_of_a_class_that_ignores_them_are_not_multiplied() {
-    let workers = |text: &str| {
+fn a_class_becomes_threads() {
+    let of = |text: &str| {
         let values = values("a.py", text);
-        values.get("workers").and_then(Value::as_u64)
+        let workers = values.get("workers").and_then(Value::as_u64);
+        (workers, values.get("threads").and_then(Value::as_u64))
     };
-    for class in [
-        "gevent",
-        "eventlet",
-        "uvicorn.workers.UvicornWorker",
-        "tornado",
+    for (class, threads, expected) in [
+        ("sync", "", None),
+        ("sync", "threads = 8", Some(8)),
+        ("gthread", "threads = 8", Some(8)),
+        (
+            "gunicorn.workers.gthread.ThreadWorker",
+            "threads = 1",
+            Some(1),
+        ),
+        ("gevent", "", Some(32)),
+        ("eventlet", "threads = 8", Some(8)),
+        ("tornado", "threads = 4", Some(4)),
+        ("uvicorn.workers.UvicornWorker", "threads = 8", None),
     ] {
-        let text = format!("workers = 3\nthreads = 8\nworker_class = '{class}'\n");
-        assert_eq!(workers(&text), Some(3), "{class}");
-        let yaml = migrated("a.py", &text);
-        assert_eq!(listed(&yaml, "threads = 8").unwrap().0, "Not needed");
+        let text = format!("worker_class = '{class}'\nworkers = 3\n{threads}\n");
+        assert_eq!(of(&text), (Some(3), expected), "{text}");
     }
-    for class in ["sync", "gthread", "gunicorn.workers.gthread.ThreadWorker"] {
-        let text = format!("worker_class = '{class}'\nworkers = 3\nthreads = 8\n");
-        assert_eq!(workers(&text), Some(24), "{class}");
+    let yaml = migrated("a.py", "worker_class = 'gevent'\n");
+    assert!(
+        yaml.contains("# worker class 'gevent' is served by threads"),
+        "{yaml}"
+    );
+    let yaml = migrated("a.py", "worker_class = 'gthread'\n");
+    assert!(yaml.contains("\nworker_class: gthread\n"), "{yaml}");
+    let yaml = migrated(
+        "a.py",
+        "worker_class = 'uvicorn.workers.UvicornWorker'\nthreads = 8\n",
+    );
+    assert_eq!(listed(&yaml, "threads = 8").unwrap().0, "Not needed");
+    assert!(
+        yaml.contains("serve an ASGI app with an ASGI server"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn greenlets_of_uwsgi_become_threads() {
+    for (lines, expected) in [
+        ("gevent = 100", 32),
+        ("gevent = 8", 8),
+        ("threads = 4\ngevent = 100", 4),
+        ("threads = 4\nprocesses = 2", 4),
+    ] {
+        let values = values("a.ini", &format!("[uwsgi]\nmodule = x\n{lines}\n"));
+        let threads = values.get("threads").and_then(Value::as_u64);
+        assert_eq!(threads, Some(expected), "{lines}");
     }
 }
 

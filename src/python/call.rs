@@ -120,7 +120,8 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static ABORTS: AtomicBool = AtomicBool::new(false);
 
 /// Whether the app's code is running: only then is there something to interrupt. One for the
-/// process, as is the handler of the signal: an interrupt is for the main thread's request.
+/// process, as is the handler of the signal: an interrupt is for the main thread's request. In a
+/// worker with several threads it says nothing, and nothing there asks ([`NoteInterrupt`]).
 static IN_APP: AtomicBool = AtomicBool::new(false);
 
 /// Runs the app's code, open to [`Interrupt`].
@@ -161,6 +162,18 @@ unsafe impl AsyncSignalSafe for Interrupt {
             // SAFETY: may be called at any time, from any thread, without the GIL.
             unsafe { ffi::PyErr_SetInterrupt() };
         }
+    }
+}
+
+/// The order to drop everything, in a worker whose main thread serves no request: there is nothing
+/// to interrupt.
+#[derive(Clone, Copy, Debug)]
+pub struct NoteInterrupt;
+
+// SAFETY: an atomic.
+unsafe impl AsyncSignalSafe for NoteInterrupt {
+    fn run(&self) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
     }
 }
 

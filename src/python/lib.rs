@@ -4,12 +4,14 @@
 
 pub mod builtin;
 pub mod call;
+pub mod context;
 pub mod fork;
 pub mod modules;
 pub mod observe;
 pub mod stack_dump;
 pub mod streams;
 pub mod text;
+pub mod thread;
 pub mod traceback;
 mod vectorcall;
 

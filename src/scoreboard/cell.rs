@@ -91,8 +91,8 @@ impl Shared {
 /// One worker. Written by that worker only, and reset by the process that gives it the cell.
 ///
 /// One part of it is about the worker, the other about its current request, which
-/// [`Cell::request_entry`] returns: a worker that serves several requests at a time will have
-/// several of those.
+/// [`Cell::request_entry`] returns. A worker with threads has a further cell for each of them,
+/// which has the request entry of that thread, and its [`Cell::thread`] ([`crate::Slots`]).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Cell {
@@ -124,6 +124,9 @@ pub struct Cell {
     line: [AtomicU64; LINE_WORDS],
     /// Request entry: the peer's address.
     peer: [AtomicU64; PEER_WORDS],
+    /// How many threads the worker has that serve requests, each with a cell of its own
+    /// ([`crate::Slots`]); 0 when it serves them with the request entry here.
+    slots: AtomicU32,
 }
 
 /// The whole response was sent. The first build (cb54ddf) writes nothing else.
@@ -172,6 +175,7 @@ impl Cell {
         }
         self.waits.store(0, Ordering::Relaxed);
         self.pid.store(0, Ordering::Relaxed);
+        self.slots.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
         // A worker killed while writing leaves an odd number behind.
         self.sequence.store(0, Ordering::Relaxed);
@@ -183,6 +187,32 @@ impl Cell {
         self.pid.store(pid, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
         self.worker.store(worker, Ordering::Release);
+    }
+
+    /// The worker has this many threads that serve requests, each with a cell of its own.
+    pub fn set_slots(&self, slots: u16) {
+        self.slots.store(slots.into(), Ordering::Release);
+    }
+
+    /// How many threads with a cell of their own the worker has.
+    #[must_use]
+    pub fn slots(&self) -> u16 {
+        u16::try_from(self.slots.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// The thread whose cell this is from now on: Python's number of it
+    /// (`threading.get_ident()`), and the kernel's.
+    pub fn register_thread(&self, ident: u64, tid: u32) {
+        self.reset();
+        self.pid.store(tid, Ordering::Relaxed);
+        self.worker.store(ident, Ordering::Release);
+    }
+
+    /// The thread's numbers, Python's and the kernel's; 0 before it has registered.
+    #[must_use]
+    pub fn thread(&self) -> (u64, u32) {
+        let ident = self.worker.load(Ordering::Acquire);
+        (ident, self.pid())
     }
 
     /// Whether a worker serves with it.
@@ -230,8 +260,7 @@ impl Cell {
         self.awake_since.store(0, Ordering::Release);
     }
 
-    /// The entry of the current request. There is one, because a worker serves one request at a
-    /// time.
+    /// The entry of the current request.
     #[must_use]
     pub fn request_entry(&self) -> RequestEntry<'_> {
         RequestEntry { cell: self }
@@ -273,6 +302,13 @@ impl RequestEntry<'_> {
     #[must_use]
     pub fn begun(self) -> Option<Monotonic> {
         time(self.cell.busy_since.load(Ordering::Acquire))
+    }
+
+    /// When the current request began, unless the app waits for its client.
+    #[must_use]
+    pub fn no_progress_since(self) -> Option<Monotonic> {
+        let waits = self.cell.waits.load(Ordering::Acquire) != 0;
+        self.begun().filter(|_| !waits)
     }
 
     /// Notes that the app begins to wait for its client.
@@ -349,4 +385,6 @@ const _: () = {
     assert!(offset_of!(Cell, pid) == 40 && offset_of!(Cell, generation) == 44);
     assert!(offset_of!(Cell, connections) == 48 && offset_of!(Cell, sequence) == 52);
     assert!(offset_of!(Cell, line) == 56 && offset_of!(Cell, peer) == 312);
+    // Zeros of the padding in that build.
+    assert!(offset_of!(Cell, slots) == 360);
 };

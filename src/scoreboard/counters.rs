@@ -109,7 +109,7 @@ counters! {
     /// malformed, contradictory or not allowed.
     RefusedRequests = refused_requests: Counter by Loop;
     /// Connections accepted from a listening socket.
-    AcceptedConnections = accepted_connections: Counter by Loop;
+    AcceptedConnections = accepted_connections: Counter by AnyThread;
     /// Connections handed to another worker through the hand-off queue.
     HandedOffConnections = handed_off_connections: Counter by AnyThread;
     /// Connections taken from the hand-off queue.
@@ -126,6 +126,12 @@ counters! {
     /// Records of the error log and lines of the access log that could not be written: nobody reads
     /// the log, or the disk is full. Those of the arbiter are in the sum only.
     LostLogRecords = lost_log_records: Counter by AnyThread;
+    /// Microseconds that threads with a request have waited for the GIL, the global lock of
+    /// CPython. Of workers with threads only.
+    GilWaitMicroseconds = gil_wait_microseconds: Counter by AnyThread;
+    /// Requests that were answered with status 503 because no thread was free in time (the setting
+    /// `queue_timeout`).
+    QueueTimeouts = queue_timeouts: Counter by AnyThread;
 }
 
 impl Metric {
@@ -287,6 +293,8 @@ mod tests {
             "sent_body_bytes",
             "connections",
             "lost_log_records",
+            "gil_wait_microseconds",
+            "queue_timeouts",
         ];
         assert_eq!(names, expected, "append a new row here too");
         for (place, metric) in Metric::ALL.iter().enumerate() {

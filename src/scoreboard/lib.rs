@@ -5,13 +5,16 @@
 //!
 //! The file holds [`Shared`], then the cells, then the counters of each cell. The first two have
 //! the layout of the first build (cb54ddf), whose workers continue to use them after an upgrade in
-//! place; see [`Scoreboard::take_over`].
+//! place; see [`Scoreboard::take_over`]. Threads have cells of their own, in a second file:
+//! [`Slots`].
 #![warn(clippy::missing_errors_doc)]
 
 mod cell;
 mod counters;
 mod mapping;
+mod memory;
 mod seqlock;
+mod slots;
 #[cfg(not(all(loom, test)))]
 mod stuck;
 
@@ -22,6 +25,7 @@ mod loom_tests;
 pub use cell::{Answered, Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use mapping::Scoreboard;
+pub use slots::Slots;
 #[cfg(not(all(loom, test)))]
 pub use stuck::WhenStuck;
 

@@ -1,162 +1,40 @@
 //! The scoreboard's memory: creates and maps it, and divides it into cells and counters.
-#![expect(
-    unsafe_code,
-    reason = "shared memory: mapping it, and seeing atomics in it"
-)]
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::MFdFlags;
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
+use rcorn_types::Monotonic;
 
 use rcorn_sys::memfd;
 
-use crate::atomic::{AtomicU64, Ordering};
-use crate::cell::{Cell, Shared};
+use crate::atomic::Ordering;
+use crate::cell::{Cell, RequestEntry, Shared};
 use crate::counters::{Counters, Counts, Metric};
-
-/// The alignment of all parts, and a pair of cache lines: processors prefetch two.
-const PART_BYTES: usize = 128;
-
-/// What the file's header says about its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Layout {
-    cells: u16,
-    /// Counters of each cell; 0 when there are none.
-    counters: usize,
-}
-
-impl Layout {
-    /// The layout of this build.
-    fn of(cells: u16) -> Self {
-        Self {
-            cells,
-            counters: Metric::ALL.len(),
-        }
-    }
-
-    fn counters_start(self) -> usize {
-        size_of::<Shared>().saturating_add(size_of::<Cell>().saturating_mul(self.cells.into()))
-    }
-
-    /// The distance from the counters of one cell to those of the next, in bytes.
-    fn counters_stride(self) -> usize {
-        size_of::<AtomicU64>()
-            .saturating_mul(self.counters)
-            .next_multiple_of(PART_BYTES)
-    }
-
-    fn total(self) -> usize {
-        self.counters_start()
-            .saturating_add(self.counters_stride().saturating_mul(self.cells.into()))
-    }
-}
-
-/// Memory that starts at a multiple of [`PART_BYTES`] and holds only atomics, for which every bit
-/// pattern is valid, and which any thread or process may write at any time.
-#[derive(Debug)]
-struct Memory {
-    base: NonNull<u8>,
-    length: NonZeroUsize,
-}
-
-// SAFETY: the memory is only ever read and written through atomics, from any thread.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Memory {
-    /// Maps the first `length` bytes of a file, which must have that many.
-    #[cfg(not(miri))]
-    fn map(fd: BorrowedFd<'_>, length: NonZeroUsize) -> io::Result<Self> {
-        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, at an address the kernel chooses. The file is at least that long
-        // (the caller looked) and stays so: it is sealed against shrinking. One from the
-        // first build (cb54ddf) is not, but no program of ours shrinks it.
-        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0) }?;
-        Ok(Self {
-            base: base.cast(),
-            length,
-        })
-    }
-
-    /// Memory of this process, because Miri cannot map files.
-    #[cfg(miri)]
-    fn map(_fd: BorrowedFd<'_>, length: NonZeroUsize) -> io::Result<Self> {
-        Self::heap(length)
-    }
-
-    #[cfg(miri)]
-    fn heap(length: NonZeroUsize) -> io::Result<Self> {
-        let layout = std::alloc::Layout::from_size_align(length.get(), 4096);
-        let layout = layout.map_err(io::Error::other)?;
-        // SAFETY: the size is not zero.
-        let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
-        let base = base.ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, length })
-    }
-
-    /// The value of type `T` at `offset`; `None` if it is outside of the memory.
-    ///
-    /// # Safety
-    ///
-    /// `T` holds atomics only.
-    unsafe fn at<T>(&self, offset: usize) -> Option<&T> {
-        // SAFETY: as the caller says.
-        unsafe { self.slice::<T>(offset, 1) }?.first()
-    }
-
-    /// `count` values of type `T` from `offset` on; `None` if they are outside of the memory, or
-    /// not aligned.
-    ///
-    /// # Safety
-    ///
-    /// `T` holds atomics only.
-    unsafe fn slice<T>(&self, offset: usize, count: usize) -> Option<&[T]> {
-        let bytes = size_of::<T>().checked_mul(count)?;
-        let end = offset.checked_add(bytes)?;
-        if end > self.length.get() || !offset.is_multiple_of(align_of::<T>()) {
-            return None;
-        }
-        // SAFETY: the offset is inside the memory.
-        let first = unsafe { self.base.add(offset) }.cast::<T>();
-        // SAFETY: all of it is inside the memory, aligned (the base is, to more), initialised (a
-        // file's bytes are, and atomics take each pattern), lives as long as `self`, and is
-        // only written through atomics.
-        Some(unsafe { std::slice::from_raw_parts(first.as_ptr(), count) })
-    }
-}
-
-impl Drop for Memory {
-    #[cfg(not(miri))]
-    fn drop(&mut self) {
-        // SAFETY: `base` and `length` are of the mapping that `map` made; references to it end with
-        // self.
-        let unmapped = unsafe { nix::sys::mman::munmap(self.base.cast(), self.length.get()) };
-        debug_assert!(unmapped.is_ok());
-    }
-
-    #[cfg(miri)]
-    fn drop(&mut self) {
-        if let Ok(layout) = std::alloc::Layout::from_size_align(self.length.get(), 4096) {
-            // SAFETY: made by `heap` with this layout; references to it end with self.
-            unsafe { std::alloc::dealloc(self.base.as_ptr(), layout) }
-        }
-    }
-}
+use crate::memory::{Layout, Memory};
+use crate::slots::Slots;
 
 /// The scoreboard, as one process has mapped it.
 #[derive(Debug)]
 pub struct Scoreboard {
     memory: Memory,
     layout: Layout,
+    /// Those of workers with threads, if there have been any.
+    slots: Option<Slots>,
+}
+
+/// Where the cells and counters of a scoreboard lie.
+fn layout(cells: u16, counters: usize) -> Layout {
+    Layout {
+        start: size_of::<Shared>(),
+        cells,
+        counters,
+    }
 }
 
 impl Scoreboard {
@@ -170,11 +48,8 @@ impl Scoreboard {
     pub fn create(cells: u16) -> io::Result<(Self, OwnedFd)> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd::create(c"rcorn-scoreboard", flags)?;
-        let layout = Layout::of(cells);
-        ftruncate(
-            &fd,
-            i64::try_from(layout.total()).map_err(io::Error::other)?,
-        )?;
+        let layout = layout(cells, Metric::ALL.len());
+        ftruncate(&fd, i64::try_from(layout.end()).map_err(io::Error::other)?)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         Ok((Self::with_layout(fd.as_fd(), layout)?, fd))
@@ -194,7 +69,8 @@ impl Scoreboard {
             .ok_or_else(none)?;
         let mut scoreboard = Self {
             memory: Memory::map(fd, length)?,
-            layout: Layout::of(0),
+            layout: layout(0, 0),
+            slots: None,
         };
         let shared = scoreboard.shared();
         let cells = shared.cells.load(Ordering::Acquire);
@@ -202,18 +78,15 @@ impl Scoreboard {
         scoreboard.layout = if cells == 0 {
             // The first build (cb54ddf): cells to the end of the file.
             let space = size.saturating_sub(size_of::<Shared>());
-            Layout {
-                cells: u16::try_from(space.div_euclid(size_of::<Cell>()))
-                    .map_err(io::Error::other)?,
-                counters: 0,
-            }
+            let cells = space.div_euclid(size_of::<Cell>());
+            layout(u16::try_from(cells).map_err(io::Error::other)?, 0)
         } else {
-            Layout {
-                cells: u16::try_from(cells).map_err(io::Error::other)?,
-                counters: usize::try_from(counters).map_err(io::Error::other)?,
-            }
+            layout(
+                u16::try_from(cells).map_err(io::Error::other)?,
+                usize::try_from(counters).map_err(io::Error::other)?,
+            )
         };
-        if scoreboard.layout.cells == 0 || scoreboard.layout.total() > size {
+        if scoreboard.layout.cells == 0 || scoreboard.layout.end() > size {
             return Err(none());
         }
         Ok(scoreboard)
@@ -231,8 +104,8 @@ impl Scoreboard {
         if old.layout.counters > 0 {
             return Ok(old);
         }
-        let layout = Layout::of(old.layout.cells);
-        match ftruncate(fd, i64::try_from(layout.total()).map_err(io::Error::other)?) {
+        let layout = layout(old.layout.cells, Metric::ALL.len());
+        match ftruncate(fd, i64::try_from(layout.end()).map_err(io::Error::other)?) {
             Ok(()) => Self::with_layout(fd, layout),
             // It is sealed by a build that counts nothing, so this one counts nothing either.
             Err(Errno::EPERM) => Ok(old),
@@ -242,11 +115,12 @@ impl Scoreboard {
 
     /// Maps a file of the size of this layout, and writes the layout into its header.
     fn with_layout(fd: BorrowedFd<'_>, layout: Layout) -> io::Result<Self> {
-        let length = NonZeroUsize::new(layout.total()).filter(|_| layout.cells > 0);
+        let length = NonZeroUsize::new(layout.end()).filter(|_| layout.cells > 0);
         let length = length.ok_or_else(|| io::Error::other("a scoreboard needs a cell"))?;
         let scoreboard = Self {
             memory: Memory::map(fd, length)?,
             layout,
+            slots: None,
         };
         let shared = scoreboard.shared();
         let counters = u32::try_from(layout.counters).map_err(io::Error::other)?;
@@ -269,35 +143,81 @@ impl Scoreboard {
         reason = "each constructor makes or checks a header"
     )]
     pub fn shared(&self) -> &Shared {
-        // SAFETY: it holds atomics only.
-        unsafe { self.memory.at(0) }.expect("a header")
+        self.memory.shared().expect("a header")
     }
 
     /// One worker's cell; `None` past the end.
     #[must_use]
     pub fn cell(&self, index: u16) -> Option<&Cell> {
-        if index >= self.layout.cells {
-            return None;
-        }
-        let offset =
-            size_of::<Shared>().saturating_add(size_of::<Cell>().saturating_mul(index.into()));
-        // SAFETY: it holds atomics only.
-        unsafe { self.memory.at(offset) }
+        self.memory.cell(self.layout, index)
     }
 
     /// One worker's counters. There are none after the last cell, and none in a scoreboard without
     /// room for them.
     #[must_use]
     pub fn counters(&self, index: u16) -> Counters<'_> {
-        let layout = self.layout;
-        if index >= layout.cells {
-            return Counters::new(&[]);
+        self.memory.counters(self.layout, index)
+    }
+
+    /// Adds the cells of threads, which are apart: only workers with threads have some.
+    pub fn add_slots(&mut self, slots: Slots) {
+        self.slots = Some(slots);
+    }
+
+    /// Makes room for at least this many threads of each worker ([`Slots::grow`]).
+    ///
+    /// # Errors
+    ///
+    /// Those of ftruncate(2) and mmap(2).
+    pub fn grow_slots(&mut self, fd: BorrowedFd<'_>, threads: u16) -> io::Result<()> {
+        match &mut self.slots {
+            Some(slots) => slots.grow(fd, threads),
+            None => Ok(()),
         }
-        let offset = layout.counters_stride().saturating_mul(index.into());
-        let offset = layout.counters_start().saturating_add(offset);
-        // SAFETY: atomics only.
-        let places = unsafe { self.memory.slice(offset, layout.counters) };
-        Counters::new(places.unwrap_or(&[]))
+    }
+
+    /// How many threads the worker with this cell has; 0 when it has none but its own.
+    #[must_use]
+    pub fn slots(&self, index: u16) -> u16 {
+        self.cell(index).map_or(0, Cell::slots)
+    }
+
+    /// The cell of one thread of the worker with this cell. Its request entry is that of the
+    /// requests that the thread serves; beside it only [`Cell::thread`] has a meaning.
+    #[must_use]
+    pub fn slot(&self, index: u16, slot: u16) -> Option<&Cell> {
+        self.slots.as_ref()?.cell(index, slot)
+    }
+
+    /// What that thread counts.
+    #[must_use]
+    pub fn slot_counters(&self, index: u16, slot: u16) -> Counters<'_> {
+        let slots = self.slots.as_ref();
+        slots.map_or(Counters::new(&[]), |slots| slots.counters(index, slot))
+    }
+
+    /// The cells of all threads that the worker with this cell has, with their numbers.
+    pub fn threads(&self, index: u16) -> impl Iterator<Item = (u16, &Cell)> {
+        let slots = 0..self.slots(index);
+        slots.filter_map(move |slot| Some((slot, self.slot(index, slot)?)))
+    }
+
+    /// The entries of all requests that the worker with this cell can have in hand: its own, or
+    /// those of its threads.
+    pub fn request_entries(&self, index: u16) -> impl Iterator<Item = RequestEntry<'_>> {
+        let own = self.cell(index).filter(|cell| cell.slots() == 0);
+        let threads = self.threads(index).map(|(_, cell)| cell);
+        own.into_iter().chain(threads).map(Cell::request_entry)
+    }
+
+    /// Since when the worker with this cell has made no progress, as far as can be seen: in its
+    /// loop, or in the request that one of its threads has had in hand for longest.
+    #[must_use]
+    pub fn no_progress_since(&self, index: u16) -> Option<Monotonic> {
+        let own = self.cell(index)?.no_progress_since();
+        let threads = self.threads(index);
+        let threads = threads.filter_map(|(_, cell)| cell.request_entry().no_progress_since());
+        own.into_iter().chain(threads).min()
     }
 
     /// What the worker with this cell has counted so far.
@@ -309,6 +229,12 @@ impl Scoreboard {
             counts.requests = cell.requests();
             counts.connections = cell.connections().into();
         }
+        for (slot, cell) in self.threads(index) {
+            let mut of_thread = Counts::default();
+            self.slot_counters(index, slot).read_into(&mut of_thread);
+            of_thread.requests = cell.requests();
+            counts.add(&of_thread);
+        }
         counts
     }
 
@@ -317,6 +243,10 @@ impl Scoreboard {
     #[must_use = "what it had counted is lost otherwise"]
     pub fn free(&self, index: u16) -> Counts {
         let counts = self.counts(index);
+        for (slot, cell) in self.threads(index) {
+            self.slot_counters(index, slot).reset();
+            cell.reset();
+        }
         self.counters(index).reset();
         if let Some(cell) = self.cell(index) {
             cell.reset();
@@ -329,8 +259,6 @@ impl Scoreboard {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use rcorn_types::Monotonic;
 
     use crate::cell::Answered;
 
@@ -346,9 +274,14 @@ mod tests {
     fn board(cells: u16) -> Scoreboard {
         #[cfg(miri)]
         {
-            let layout = Layout::of(cells);
-            let memory = Memory::heap(NonZeroUsize::new(layout.total()).unwrap()).unwrap();
-            Scoreboard { memory, layout }
+            let layout = layout(cells, Metric::ALL.len());
+            let memory = Memory::heap(NonZeroUsize::new(layout.end()).unwrap()).unwrap();
+            let slots = None;
+            Scoreboard {
+                memory,
+                layout,
+                slots,
+            }
         }
         #[cfg(not(miri))]
         Scoreboard::create(cells).unwrap().0

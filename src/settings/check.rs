@@ -7,18 +7,19 @@ use std::{env, fs, io};
 
 use super::address::Address;
 use super::choice::Preload;
-use super::config::ConfigFile;
 use super::environment::{Environment, non_empty};
 use super::error::Error;
 use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
-use super::workers::Workers;
+use super::worker_class;
 
-/// Completes the settings, or gives the reason why rcorn cannot run with them.
+/// Completes the settings, or gives the reason why rcorn cannot run with them. `worker_bases`: the
+/// classes that the `worker_class` of the configuration file is based on.
 pub(super) fn complete(
     settings: &mut Settings,
     origins: &Origins,
+    worker_bases: &[String],
     directory: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
@@ -26,8 +27,8 @@ pub(super) fn complete(
         return Err(Error::NoApp);
     }
     addresses(settings, origins)?;
-    worker_class(settings, origins)?;
-    threads(settings, origins)?;
+    let at = || place_of("worker_class", origins);
+    worker_class::settle(settings, origins, worker_bases, at, warnings)?;
     probe_path(settings, origins)?;
     places(settings, directory)?;
     log_files(settings, warnings);
@@ -73,73 +74,6 @@ fn addresses(settings: &Settings, origins: &Origins) -> Result<(), Error> {
         at: place_of("bind", origins),
         refused,
     })
-}
-
-fn worker_class(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {
-    const MORE: &str =
-        "use -k sync and raise --workers; slow and idle connections do not hold a worker of rcorn";
-    let class = settings.worker_class.trim().to_owned();
-    let (reason, instead) = match class.as_str() {
-        // Threads are judged apart: with one, a gthread worker runs one request at a time, too.
-        "sync"
-        | "gunicorn.workers.sync.SyncWorker"
-        | "egg:gunicorn#sync"
-        | "gthread"
-        | "gunicorn.workers.gthread.ThreadWorker"
-        | "egg:gunicorn#gthread" => {
-            "sync".clone_into(&mut settings.worker_class);
-            return Ok(());
-        }
-        class
-            if ["asgi", "uvicorn", "uvloop", "trio"]
-                .iter()
-                .any(|word| class.to_ascii_lowercase().contains(word)) =>
-        {
-            (
-                "rcorn serves WSGI apps, this one serves ASGI",
-                "serve an ASGI app with an ASGI server",
-            )
-        }
-        class
-            if ["gevent", "eventlet", "tornado"]
-                .iter()
-                .any(|word| class.contains(word)) =>
-        {
-            ("workers of rcorn have no event loop for the app", MORE)
-        }
-        _ => (
-            "rcorn has one kind of workers",
-            "use -k sync, or leave it out",
-        ),
-    };
-    Err(Error::WorkerClass {
-        at: place_of("worker_class", origins),
-        class,
-        reason,
-        instead,
-    })
-}
-
-/// Refuses more than one thread. 0 is 1, as with gunicorn.
-fn threads(settings: &mut Settings, origins: &Origins) -> Result<(), Error> {
-    if settings.threads > 1 {
-        let origin = origins.of("threads");
-        let error = Error::Threads {
-            name: match origin {
-                Origin::File(..) => "threads",
-                Origin::Default | Origin::Environment(_) | Origin::CommandLine => "--threads",
-            },
-            threads: settings.threads,
-            workers: match settings.workers {
-                Workers::Count(count) => Some(count),
-                Workers::Auto => None,
-            },
-        };
-        let python = settings.config.as_ref().is_some_and(ConfigFile::is_python);
-        return Err(error.with_origin(origin, python));
-    }
-    settings.threads = 1;
-    Ok(())
 }
 
 /// The probe is written into a request line unchanged.

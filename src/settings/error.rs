@@ -153,16 +153,6 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
-    /// More than one thread.
-    #[error("{name} {threads} is not supported: a worker of rcorn runs one request at a time")]
-    Threads {
-        /// The flag, or the name in a file.
-        name: &'static str,
-        /// The number of threads.
-        threads: u32,
-        /// The number of workers, if it is known.
-        workers: Option<u32>,
-    },
     /// A worker class that rcorn does not have.
     #[error("{at}: worker class '{class}' is not supported: {reason}")]
     WorkerClass {
@@ -242,9 +232,6 @@ impl Error {
                 "a Python file is read by the Python that runs the app; see --python, or use rcorn.yaml"
             }
             Self::Unsupported { instead, .. } | Self::WorkerClass { instead, .. } => instead,
-            Self::Threads {
-                threads, workers, ..
-            } => return Some(hint_for_threads(*threads, *workers)),
             Self::NoApp => "name the app as module:callable, for example: rcorn shop.wsgi:app",
             Self::Chdir { .. } => "--chdir must name a directory that exists and can be entered",
             Self::LaunchDirectory { .. } => "start rcorn from a directory that still exists",
@@ -314,7 +301,6 @@ impl Error {
             | Self::Twice(_)
             | Self::Yaml(_)
             | Self::YamlValue { .. }
-            | Self::Threads { .. }
             | Self::Unsupported { .. }
             | Self::Usage(_) => ExitStatus::Usage,
         }
@@ -327,18 +313,5 @@ fn hint_for_exception(text: &str) -> &'static str {
         "rcorn does not need gunicorn: take out the import and the lines that use it (instead of gunicorn.SERVER, set server_header), or install gunicorn for the Python that runs the app"
     } else {
         "fix the line, or keep code that needs the app out of this file"
-    }
-}
-
-/// What to set instead of threads.
-fn hint_for_threads(threads: u32, workers: Option<u32>) -> String {
-    match workers {
-        Some(workers) => format!(
-            "--threads 1 --workers {} serves as many requests at a time; workers share the memory of the app",
-            workers.saturating_mul(threads)
-        ),
-        None => {
-            "use --threads 1 and raise --workers; workers share the memory of the app".to_owned()
-        }
     }
 }

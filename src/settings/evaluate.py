@@ -203,6 +203,23 @@ def evaluate():
     return names, place
 
 
+def worker_bases(value):
+    """The classes that the worker class is based on, the nearest first; of one that is named by a text and cannot be
+    imported there are none."""
+    if isinstance(value, str):
+        module, _, name = value.rpartition(".")
+        # Those of gunicorn are known by their names.
+        if not module or module.startswith("gunicorn."):
+            return []
+        try:
+            value = getattr(importlib.import_module(module), name)
+        except Exception:
+            return []
+    if not inspect.isclass(value):
+        return []
+    return [base.__module__ + "." + base.__qualname__ for base in value.__mro__[1:]]
+
+
 def server_names():
     """What the file has made of gunicorn's name, which has no effect here."""
     gunicorn = sys.modules.get("gunicorn")
@@ -238,6 +255,7 @@ try:
     lines = lines_of(text)
     answer = {"plain": is_plain(text), "names": [[name, found(value), lines.get(name)] for name, value in list(names.items()) if not name.startswith("_")]}
     answer["names"] += server_names()
+    answer["worker_bases"] = worker_bases(names.get("worker_class"))
 except BaseException as error:
     answer = raised(error)
 with open(answer_to, "w", encoding="utf-8") as file:

@@ -45,6 +45,9 @@ enum Evaluation {
         /// The file has no effect on the process that executes it.
         #[serde(default)]
         plain: bool,
+        /// The classes that `worker_class` is based on.
+        #[serde(default)]
+        worker_bases: Vec<String>,
     },
     Raised {
         raised: Raised,
@@ -66,15 +69,28 @@ enum NamedValue {
     Live(String),
 }
 
-/// Reads the JSON into the settings. Returns whether the file is nothing but data: it has no effect
-/// on its process, and defines no hook and no object that only Python can hold.
-pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<bool, Error> {
+/// What a file says beside its settings.
+#[derive(Debug)]
+pub(super) struct Evaluated {
+    /// It is nothing but data: it has no effect on its process, and defines no hook and no object
+    /// that only Python can hold.
+    pub(super) is_data: bool,
+    /// The classes that its `worker_class` is based on, the nearest first.
+    pub(super) worker_bases: Vec<String>,
+}
+
+/// Reads the JSON into the settings.
+pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<Evaluated, Error> {
     let broken = |_what| Error::NotEvaluated {
         file: reading.file.to_string(),
         why: "the interpreter exited without an answer".to_owned(),
     };
-    let (names, plain) = match serde_json::from_str(answer).map_err(broken)? {
-        Evaluation::Names { names, plain } => (names, plain),
+    let (names, plain, worker_bases) = match serde_json::from_str(answer).map_err(broken)? {
+        Evaluation::Names {
+            names,
+            plain,
+            worker_bases,
+        } => (names, plain, worker_bases),
         Evaluation::Raised { raised } => {
             return Err(Error::ConfigRaised {
                 place: Origin::File(reading.file.clone(), raised.line).to_string(),
@@ -104,5 +120,8 @@ pub(super) fn read(answer: &str, reading: &mut Reading<'_>) -> Result<bool, Erro
                 python: true,
             })?;
     }
-    Ok(plain && !reading.needs_python)
+    Ok(Evaluated {
+        is_data: plain && !reading.needs_python,
+        worker_bases,
+    })
 }

@@ -33,6 +33,7 @@ mod shell;
 mod sources;
 mod table;
 mod value;
+mod worker_class;
 mod workers;
 mod yaml;
 
@@ -65,6 +66,7 @@ pub use rows::{Layer, Setting, Settings, TABLE};
 pub use sources::{Invocation, Resolved, Sources, collect};
 pub use table::{Completes, Effect, Flag, InPython, Row, Section, Shape, Variable, VariableForm};
 pub use value::Value;
+pub use worker_class::ServedClass;
 pub use workers::Workers;
 
 impl Settings {

@@ -116,13 +116,27 @@ settings! {
     workers: Workers = Workers::Count(1) => Workers, Reload, bounds Bounds::between(1, 4096),
         variable "WEB_CONCURRENCY", flag "workers" 'w';
 
-    /// The kind of workers. There is one: `sync`.
+    /// The kind of workers: `sync`, or `gthread` for workers with threads.
+    ///
+    /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet
+    /// or tornado, or one that is based on gunicorn's threaded worker, stands for threads, and a
+    /// warning says so. Workers for ASGI apps are refused, and so is more than one thread.
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';
 
-    /// The number of threads in which a worker runs requests. Only 1 is possible: a worker runs one
-    /// request at a time. For more requests at a time, raise `workers`.
-    threads: u32 = 1 => Workers, Reload, flag "threads";
+    /// The number of threads in which a worker runs requests.
+    ///
+    /// Each runs one request at a time, so a worker serves as many at a time as it has threads.
+    /// They suit an app that waits, and the app must be thread-safe.
+    threads: u32 = 1 => Workers, Reload, bounds Bounds::between(0, 1024), flag "threads";
+
+    /// How long a request may wait for a free thread; 0 disables the limit. One that waits longer
+    /// is answered with status 503 and `Retry-After`. Of no effect while `threads` is 1.
+    queue_timeout: Seconds = Seconds::new(0) => Workers, Reload, flag "queue-timeout";
+
+    /// How long a thread may run Python while others wait to. 0 leaves Python's own value, 5
+    /// milliseconds (`sys.setswitchinterval`). Of no effect while `threads` is 1.
+    switch_interval: Seconds = Seconds::new(0) => Workers, Reload, flag "switch-interval";
 
     /// Replace a worker after this many requests; 0 disables the limit.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
@@ -174,6 +188,12 @@ settings! {
     /// gets a 500 if nothing was sent, and the worker is replaced. After this time, or when C code
     /// never returns, the worker is killed. 0 kills it without the exception.
     abort_timeout: Seconds = Seconds::new(3) => Workers, Reload, flag "abort-timeout";
+
+    /// Let a worker with threads serve on after a request that exceeded `timeout`.
+    ///
+    /// It does if the exception has ended the request. By default it is replaced. Of no effect
+    /// while `threads` is 1.
+    survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";

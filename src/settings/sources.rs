@@ -189,6 +189,7 @@ impl Sources<'_> {
         let mut origins = Origins::default();
         let mut warnings = Vec::new();
         let mut unsupported = UnsupportedValues::default();
+        let mut worker_bases = Vec::new();
         if let Some(config) = &self.config {
             let mut reading = Reading {
                 settings: &mut settings,
@@ -202,8 +203,9 @@ impl Sources<'_> {
             match config {
                 ConfigFile::Yaml(path) => read_yaml(path, self.environment, &mut reading)?,
                 ConfigFile::Python(_) | ConfigFile::Module(_) => {
-                    let is_data = evaluated::read(answer.unwrap_or_default(), &mut reading)?;
-                    settings.config_is_data = is_data;
+                    let read = evaluated::read(answer.unwrap_or_default(), &mut reading)?;
+                    settings.config_is_data = read.is_data;
+                    worker_bases = read.worker_bases;
                 }
             }
         }
@@ -218,7 +220,14 @@ impl Sources<'_> {
         }
         warnings.extend(self.warnings);
         settings.config = self.config;
-        check::complete(&mut settings, &origins, &self.directory, &mut warnings)?;
+        let directory = &self.directory;
+        check::complete(
+            &mut settings,
+            &origins,
+            &worker_bases,
+            directory,
+            &mut warnings,
+        )?;
         Ok(Resolved {
             settings,
             origins,

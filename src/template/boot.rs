@@ -17,9 +17,9 @@ use rcorn_app::loggers;
 use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::Scoreboard;
+use rcorn_scoreboard::{Scoreboard, Slots};
 use rcorn_settings::{LogTarget, Settings};
-use rcorn_sys::descriptor::{adopt, claim};
+use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_types::{NEWEST_PYTHON, with_remedy};
 use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
@@ -33,20 +33,23 @@ use super::serve::serve;
 use super::template::{Template, name_process};
 
 /// Runs the template to its end; returns its exit code.
-pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
+pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     // So that programs that a hook or the app starts do not inherit them.
     descriptors(start).try_for_each(claim)?;
-    let reports = adopt(start.reports)?;
+    let reports = keep_open(start.reports)?;
     start_log(start)?;
     let stack_dump = adopt(start.stack_dump)?;
     warn_of_unknown_python(py);
     let loaded = prepare(py, start, stack_dump.as_fd())
-        .and_then(|config| load(py, start, config.as_deref(), reports.as_fd()));
+        .and_then(|config| load(py, start, config.as_deref(), reports));
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(failure) => return fail(py, start, failure, reports.as_fd()),
+        Err(failure) => return fail(py, start, failure, reports),
     };
-    let scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
+    let mut scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
+    if let Some(threads) = start.threads {
+        scoreboard.add_slots(Slots::open(adopt(threads)?.as_fd())?);
+    }
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &loaded.1 {
         hooks.when_ready(py, start.reason);
@@ -56,10 +59,7 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
     name_process(start);
     let generation = start.generation;
     let python = about::python(py).ok();
-    report(
-        reports.as_fd(),
-        &Report::TemplateReady { generation, python },
-    )?;
+    report(reports, &Report::TemplateReady { generation, python })?;
     let template = Template::new(
         py, start, app_state, scoreboard, reports, stack_dump, loaded,
     );
@@ -99,7 +99,7 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         start.handoff_queue.1,
     ];
     let listeners = start.listeners.iter().map(|listener| listener.fd);
-    listeners.chain(sockets).chain(logs)
+    listeners.chain(sockets).chain(start.threads).chain(logs)
 }
 
 fn start_log(start: &Start) -> io::Result<()> {

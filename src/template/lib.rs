@@ -60,6 +60,7 @@ fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<
     match mode {
         "about" => about::run(py),
         "check" => check::run(py, &start),
-        _ => boot::run(py, &start),
+        // The worker that this process becomes has threads that know it.
+        _ => boot::run(py, Box::leak(Box::new(start))),
     }
 }

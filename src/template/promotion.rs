@@ -29,9 +29,9 @@ use super::template::{Newborn, Template};
 const HOOKS_BEFORE_IMPORT: [&str; 2] = ["pre_fork", "post_fork"];
 
 /// A worker whose import is its own.
-pub(super) struct Unshared<'a> {
+pub(super) struct Unshared {
     /// What forked it.
-    pub(super) template: Template<'a>,
+    pub(super) template: Template,
     /// What it was forked as.
     pub(super) newborn: Newborn,
     /// The app, if it was imported.
@@ -39,21 +39,21 @@ pub(super) struct Unshared<'a> {
 }
 
 /// What the process is to be.
-pub(super) enum Promotion<'a> {
+pub(super) enum Promotion {
     /// It is a template now, and takes orders from this socket.
-    Promoted(Box<Template<'a>>, OwnedFd),
+    Promoted(Box<Template>, OwnedFd),
     /// A worker.
-    Worker(Box<Unshared<'a>>),
+    Worker(Box<Unshared>),
     /// Nothing: the arbiter is gone.
     Orphan,
 }
 
 /// Imports the app, and decides: the template of this generation, or a worker.
-pub(super) fn promote<'a>(
+pub(super) fn promote(
     py: Python<'_>,
-    template: Template<'a>,
+    template: Template,
     newborn: Newborn,
-) -> io::Result<Promotion<'a>> {
+) -> io::Result<Promotion> {
     // The arbiter takes no report from a process that is not its child yet.
     if !adoption::wait(template.start.arbiter)? {
         return Ok(Promotion::Orphan);
@@ -64,7 +64,7 @@ pub(super) fn promote<'a>(
         return Ok(unshared(template, newborn, Ok(None)));
     }
     begin(py, &template)?;
-    let imported = WatchedImport::run(py, template.start, template.reports.as_fd());
+    let imported = WatchedImport::run(py, template.start, template.reports);
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
             Ok(app) => return become_template(py, template, &newborn, app),
@@ -80,10 +80,10 @@ pub(super) fn promote<'a>(
 }
 
 fn unshared(
-    template: Template<'_>,
+    template: Template,
     newborn: Newborn,
     app: Result<Option<Py<PyAny>>, Failure>,
-) -> Promotion<'_> {
+) -> Promotion {
     Promotion::Worker(Box::new(Unshared {
         template,
         newborn,
@@ -92,7 +92,7 @@ fn unshared(
 }
 
 /// Prepares the process for the import, like a worker.
-fn begin(py: Python<'_>, template: &Template<'_>) -> io::Result<()> {
+fn begin(py: Python<'_>, template: &Template) -> io::Result<()> {
     close_fds_in_children::begin(template.start, None);
     // If the import hangs, the arbiter can ask for the stacks.
     stack_dump::register(py, template.stack_dump.as_fd()).map_err(io::Error::other)?;
@@ -129,11 +129,7 @@ pub(super) fn against_sharing(py: Python<'_>, hooks: &Hooks) -> Vec<String> {
     against
 }
 
-fn tell_not_promoted(
-    template: &Template<'_>,
-    newborn: &Newborn,
-    found: Vec<String>,
-) -> io::Result<()> {
+fn tell_not_promoted(template: &Template, newborn: &Newborn, found: Vec<String>) -> io::Result<()> {
     for finding in &found {
         log::info(format_args!("Not preloading: {finding}"));
     }
@@ -142,7 +138,7 @@ fn tell_not_promoted(
         pid: pid(),
         found,
     };
-    report(template.reports.as_fd(), &told)
+    report(template.reports, &told)
 }
 
 /// Logs that there are no spare workers, though the settings want some.
@@ -155,12 +151,12 @@ pub(super) fn tell_no_spares(settings: &Settings) {
 }
 
 /// From now on this process forks workers, which have the app already.
-fn become_template<'a>(
+fn become_template(
     py: Python<'_>,
-    mut template: Template<'a>,
+    mut template: Template,
     newborn: &Newborn,
     app: Py<PyAny>,
-) -> io::Result<Promotion<'a>> {
+) -> io::Result<Promotion> {
     tell_no_spares(&template.start.settings);
     ignore_in_template()?;
     template.app_state = AppState::take()?;

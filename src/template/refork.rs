@@ -4,7 +4,7 @@
 //! was replaced.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::prctl::set_pdeathsig;
@@ -28,12 +28,12 @@ const MAX_THREAD_END: Duration = Duration::from_millis(100);
 
 /// Becomes the template; returned with the socket from which it takes orders. `None`: the process
 /// exits. `changed`: the signals whose effect the app has changed since it began to serve.
-pub(super) fn refork<'a>(
+pub(super) fn refork(
     py: Python<'_>,
-    mut template: Template<'a>,
+    mut template: Template,
     newborn: &Newborn,
     changed: &[Signal],
-) -> io::Result<Option<(Template<'a>, OwnedFd)>> {
+) -> io::Result<Option<(Template, OwnedFd)>> {
     if let Err(failure) = collect(py).and_then(|()| ready_for_forks(py)) {
         refuse(py, &template, newborn, vec![failure.summary])?;
         return Ok(None);
@@ -59,7 +59,7 @@ pub(super) fn refork<'a>(
 }
 
 /// What serving has left.
-fn left(py: Python<'_>, template: &Template<'_>) -> Vec<String> {
+fn left(py: Python<'_>, template: &Template) -> Vec<String> {
     let Some(baseline) = &template.baseline else {
         return vec!["the app's import is not shared".to_owned()];
     };
@@ -76,7 +76,7 @@ fn left(py: Python<'_>, template: &Template<'_>) -> Vec<String> {
 /// Tells the arbiter why, and exits as a worker does.
 fn refuse(
     py: Python<'_>,
-    template: &Template<'_>,
+    template: &Template,
     newborn: &Newborn,
     found: Vec<String>,
 ) -> io::Result<()> {
@@ -85,7 +85,7 @@ fn refuse(
         pid: pid(),
         found,
     };
-    report(template.reports.as_fd(), &told)?;
+    report(template.reports, &told)?;
     log::info(format_args!("Worker exiting (pid: {})", pid()));
     leave(py);
     Ok(())

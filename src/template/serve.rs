@@ -20,7 +20,7 @@ use super::template::{Newborn, Side, Template};
 
 /// Carries out orders until the arbiter closes the command socket; returns the exit code. In a
 /// worker that is forked here: its exit code.
-pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -> i32 {
+pub(super) fn serve(py: Python<'_>, template: Template, commands: OwnedFd) -> i32 {
     run_commands(py, template, commands).unwrap_or_else(|error| {
         log::critical(format_args!(
             "the template cannot go on: {}",
@@ -35,11 +35,7 @@ pub(super) fn serve(py: Python<'_>, template: Template<'_>, commands: OwnedFd) -
 /// # Errors
 ///
 /// The sockets to and from the arbiter fail.
-fn run_commands(
-    py: Python<'_>,
-    mut template: Template<'_>,
-    mut commands: OwnedFd,
-) -> io::Result<i32> {
+fn run_commands(py: Python<'_>, mut template: Template, mut commands: OwnedFd) -> io::Result<i32> {
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let Some(command) = receive(py, &commands, &mut buffer)? else {
@@ -101,15 +97,15 @@ fn run_commands(
 }
 
 /// What became of a process that was forked here.
-enum Life<'a> {
+enum Life {
     /// It is a template now, and takes orders from this socket.
-    Template(Box<Template<'a>>, OwnedFd),
+    Template(Box<Template>, OwnedFd),
     /// It was a worker, or could not become anything; it ends with this code.
     Ended(i32),
 }
 
 /// The life of a process that was forked here, until it is a template itself or ends.
-fn live<'a>(py: Python<'_>, template: Template<'a>, newborn: Newborn) -> io::Result<Life<'a>> {
+fn live(py: Python<'_>, template: Template, newborn: Newborn) -> io::Result<Life> {
     if let Err(error) = template.app_state.give_back() {
         log::error(format_args!(
             "cannot restore what the app set at import: {error}"

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::memfd::MFdFlags;
 use nix::sys::signal::Signal;
@@ -31,12 +31,13 @@ use super::app_state::AppState;
 use super::close_fds_in_children;
 
 /// A template that is ready to fork.
-pub(super) struct Template<'a> {
-    pub(super) start: &'a Start,
+pub(super) struct Template {
+    pub(super) start: &'static Start,
     pub(super) app_state: AppState,
     /// As long as the process.
     pub(super) scoreboard: &'static Scoreboard,
-    pub(super) reports: OwnedFd,
+    /// Open to the end of the process.
+    pub(super) reports: BorrowedFd<'static>,
     /// The app, which workers that are forked from here need not import.
     pub(super) app: Option<Py<PyAny>>,
     pub(super) hooks: Option<Hooks>,
@@ -73,14 +74,14 @@ pub(super) enum Side {
     Worker,
 }
 
-impl<'a> Template<'a> {
+impl Template {
     /// A template that has not forked yet.
     pub(super) fn new(
         py: Python<'_>,
-        start: &'a Start,
+        start: &'static Start,
         app_state: AppState,
         scoreboard: Scoreboard,
-        reports: OwnedFd,
+        reports: BorrowedFd<'static>,
         stack_dump: OwnedFd,
         (app, hooks): (Option<Py<PyAny>>, Option<Hooks>),
     ) -> Self {
@@ -112,7 +113,7 @@ impl<'a> Template<'a> {
                     hooks.note_forked(py, pid);
                 }
                 let forked = Report::Forked { id, pid };
-                report_with(self.reports.as_fd(), &forked, Some(stack_dump.as_fd()))?;
+                report_with(self.reports, &forked, Some(stack_dump.as_fd()))?;
                 Ok(Side::Template)
             }
             Ok((Forked::Worker, stack_dump)) => {
@@ -122,7 +123,7 @@ impl<'a> Template<'a> {
             }
             Err(error) => {
                 let reason = with_remedy(&error);
-                report(self.reports.as_fd(), &Report::ForkFailed { id, reason })?;
+                report(self.reports, &Report::ForkFailed { id, reason })?;
                 Ok(Side::Template)
             }
         }
@@ -182,10 +183,11 @@ impl<'a> Template<'a> {
         worker::run(
             py,
             &WorkerSpec {
-                hooks,
+                // As long as the process: the threads of a worker have them.
+                hooks: hooks.map(|hooks| &*Box::leak(Box::new(hooks))),
                 start: self.start,
                 scoreboard: self.scoreboard,
-                reports: self.reports.as_fd(),
+                reports: self.reports,
                 id: newborn.id,
                 cell: newborn.cell,
                 stack_dump: self.stack_dump.as_fd(),
@@ -224,7 +226,7 @@ impl<'a> Template<'a> {
             id: newborn.id,
             pid: pid(),
         };
-        report_with(self.reports.as_fd(), &promoted, Some(theirs.as_fd()))?;
+        report_with(self.reports, &promoted, Some(theirs.as_fd()))?;
         Ok(Some((self, commands)))
     }
 }

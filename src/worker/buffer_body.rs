@@ -26,11 +26,7 @@ pub(super) enum BodyPlan {
 
 impl BodyPlan {
     /// The plan for this request.
-    pub(super) fn new(
-        rules: &Rules<'_>,
-        connection: &mut Connection,
-        request: &Request<'_>,
-    ) -> Self {
+    pub(super) fn new(rules: &Rules, connection: &mut Connection, request: &Request<'_>) -> Self {
         match request.head.framing {
             Framing::None => Self::Here(0),
             Framing::Length(length) => Self::for_length(rules, request, length),
@@ -38,7 +34,7 @@ impl BodyPlan {
         }
     }
 
-    fn for_length(rules: &Rules<'_>, request: &Request<'_>, length: u64) -> Self {
+    fn for_length(rules: &Rules, request: &Request<'_>, length: u64) -> Self {
         let most = rules.settings.request_buffer.bytes();
         let here = u64::try_from(request.behind.len()).unwrap_or(u64::MAX);
         let wanted = usize::try_from(length.min(most)).unwrap_or(usize::MAX);
@@ -54,7 +50,7 @@ impl BodyPlan {
     }
 
     /// A malformed one is given to the app, whose read fails.
-    fn for_chunks(rules: &Rules<'_>, connection: &mut Connection, request: &Request<'_>) -> Self {
+    fn for_chunks(rules: &Rules, connection: &mut Connection, request: &Request<'_>) -> Self {
         let here = u64::try_from(request.behind.len()).unwrap_or(u64::MAX);
         if request.head.expect_continue || here >= rules.settings.request_buffer.bytes() {
             return Self::Stream;
@@ -72,7 +68,7 @@ impl BodyPlan {
     pub(super) fn source(
         self,
         py: Python<'_>,
-        rules: &Rules<'_>,
+        rules: &Rules,
         connection: &Connection,
         request: &Request<'_>,
     ) -> (Option<Body>, usize) {

@@ -1,27 +1,34 @@
-//! The event loop of a worker: it waits, finds out what is ready, and lets a request slot serve it.
-//! A connection holds the slot only while the app runs; all waiting is parked ([`Connections`]).
+//! The event loop of a worker: it waits, finds out what is ready, and says what is to be served
+//! next. A connection holds a request slot only while the app runs; all waiting is parked
+//! ([`Connections`]).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
 
 use rcorn_connection::{
-    Accepted, Acceptor, Connections, Events, Expired, IoThread, Next, Poller, Source,
+    Accepted, Acceptor, Channel, Connections, Events, Expired, IoThread, Next, Poller, Source,
     has_more_than_its_share,
 };
 use rcorn_log as log;
-use rcorn_scoreboard::Cell;
+use rcorn_scoreboard::{Cell, Counters, Metric};
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
-use super::connection::Connection;
+use super::bell::Bell;
+use super::handler::RequestHandler;
+use super::hung_threads::HungThreads;
+use super::leadership::Leadership;
 use super::lifecycle::{LAST_REQUEST_WAIT, Leaving, Lifecycle};
-use super::receive::{receive, serve_ready};
+use super::orders::Orders;
+use super::receive::serve_ready;
 use super::rules::Rules;
 use super::slot::RequestSlot;
+use super::work::Work;
 
 /// The most events that one wait returns.
 const MAX_EVENTS: usize = 256;
@@ -34,111 +41,387 @@ const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 /// How long a worker without siblings waits for idle connections: what was ready with the order to
 /// leave is served in one more turn.
 const LAST_TURN: Duration = Duration::from_millis(5);
+/// How often the leader of several threads looks at the deadlines that others may have set.
+const OTHERS_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
-/// A worker between two requests. Its parts accept connections, keep the waiting ones, decide when
-/// to leave, and serve.
+/// A worker between two requests: who accepts, who keeps the waiting connections, and who decides
+/// about leaving. It says what is to be served next; the thread that drives it serves.
 #[derive(Debug)]
-pub(super) struct EventLoop<'a> {
+pub(super) struct EventLoop {
     pub(super) poller: Arc<Poller>,
     pub(super) acceptor: Acceptor,
     pub(super) connections: Connections<Endpoints>,
     pub(super) io: IoThread<Endpoints>,
-    pub(super) lifecycle: Lifecycle<'a>,
-    pub(super) rules: Rules<'a>,
-    pub(super) slot: RequestSlot,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) rules: Arc<Rules>,
     pub(super) cell: &'static Cell,
+    pub(super) driver: Driver,
+    pub(super) turn: Turn,
 }
 
-impl EventLoop<'_> {
-    /// Works until told to leave.
-    pub(super) fn run(&mut self, py: Python<'_>) {
-        let mut events = Events::with_capacity(MAX_EVENTS);
-        loop {
-            match self.turn(py, &mut events) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    log::error(format_args!("the worker cannot go on: {error}"));
-                    break;
-                }
+/// Who drives a loop.
+#[derive(Debug)]
+pub(super) enum Driver {
+    /// The main thread alone.
+    Alone(Orders),
+    /// Several threads in turn.
+    Team(Team),
+}
+
+/// Several threads that drive one loop in turn, as the loop knows them.
+#[derive(Clone, Debug)]
+pub(super) struct Team {
+    /// Who leads.
+    pub(super) leadership: Arc<Leadership<Box<EventLoop>, Channel>>,
+    /// Wakes the leader.
+    pub(super) bell: Arc<Bell>,
+    /// Wakes the main thread when the worker has nothing left to do.
+    pub(super) over: Arc<Bell>,
+    pub(super) counters: Counters<'static>,
+    /// The cells of the threads.
+    pub(super) cells: &'static [&'static Cell],
+    /// The threads whose request takes too long.
+    pub(super) hung: Arc<HungThreads>,
+}
+
+impl Team {
+    /// The leader waits for the GIL from now on.
+    fn wants_gil(&self) -> Monotonic {
+        let now = clock::now();
+        self.leadership.set_away(Some(now));
+        now
+    }
+
+    /// The leader has the GIL that it has waited for since then.
+    fn has_gil(&self, since: Monotonic) {
+        self.leadership.set_away(None);
+        self.count_gil_wait(since);
+    }
+
+    /// Counts the time for which a thread has waited for the GIL until now.
+    pub(super) fn count_gil_wait(&self, since: Monotonic) {
+        let waited = clock::now().since(since).as_micros();
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        self.counters.add(Metric::GilWaitMicroseconds, waited);
+    }
+}
+
+/// One turn of the loop: what one wait found ready, and how far it was dealt with.
+#[derive(Debug)]
+pub(super) struct Turn {
+    events: Events,
+    stage: Stage,
+    /// When it began, by the coarse clock.
+    begun: Monotonic,
+    /// How many of the connections are served that have come anew.
+    most: usize,
+    /// How many parked connections were ready.
+    own: usize,
+    /// Something else was ready, too.
+    has_others: bool,
+    /// The next event to look at.
+    next: usize,
+    /// How many connections were taken from the source in hand.
+    taken: usize,
+    /// The parked connection that is ready next.
+    following: Option<usize>,
+}
+
+/// The parts of a turn, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is known to be ready.
+    Waiting,
+    /// Connections of the hand-off queue: they have waited for longest.
+    HandedOn,
+    /// Our own: those let in are served again and again before those who are not.
+    Parked,
+    /// New ones, and orders.
+    Others,
+}
+
+/// What came of a look at the listeners.
+enum Arrival {
+    /// A connection to serve.
+    Connection(Work),
+    /// One that is gone again, or was handed on.
+    Gone,
+    /// None waits, or none can be taken.
+    Nothing,
+}
+
+impl Turn {
+    /// Nothing was waited for yet.
+    pub(super) fn new() -> Self {
+        Self {
+            events: Events::with_capacity(MAX_EVENTS),
+            stage: Stage::Waiting,
+            begun: Monotonic::ZERO,
+            most: 0,
+            own: 0,
+            has_others: false,
+            next: 0,
+            taken: 0,
+            following: None,
+        }
+    }
+
+    fn begin_stage(&mut self, stage: Stage) {
+        (self.stage, self.next, self.taken) = (stage, 0, 0);
+    }
+
+    /// Looks for the next parked connection that is ready.
+    fn look_for_following(&mut self) {
+        self.following = None;
+        while let Some(source) = self.events.get(self.next) {
+            self.next = self.next.saturating_add(1);
+            if let Source::Connection(place) = source {
+                self.following = Some(place);
+                return;
             }
         }
-        self.cell.set_connections(0);
     }
+}
 
+/// The main thread of a worker with one thread: drives the loop and serves, until the worker
+/// leaves.
+pub(super) fn run_alone(py: Python<'_>, event_loop: &mut EventLoop, slots: &mut [RequestSlot]) {
+    // There is one.
+    let Some(slot) = slots.first_mut() else {
+        return;
+    };
+    loop {
+        match event_loop.step(py, slot) {
+            Ok(Some(mut work)) => {
+                let next = work.serve(py, &event_loop.rules, slot);
+                work.finish(&event_loop.connections, next);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                log::error(format_args!("the worker cannot go on: {error}"));
+                break;
+            }
+        }
+    }
+    event_loop.cell.set_connections(0);
+}
+
+/// Serves the parked connections that are ready, as long as no order to leave comes.
+#[inline(never)]
+fn serve_parked(
+    py: Python<'_>,
+    events: &Events,
+    lifecycle: &Lifecycle,
+    rules: &Rules,
+    connections: &Connections<Endpoints>,
+    slot: &mut RequestSlot,
+) {
+    let mut places = events.connections().peekable();
+    while let Some(place) = places.next() {
+        if lifecycle.must_begin_to_leave() {
+            // The rest is for the siblings.
+            break;
+        }
+        let coalescing = &mut slot.handler.coalescing;
+        coalescing.others_follow(places.peek().is_some());
+        if let Some(mut connection) = connections.take(place) {
+            let next = serve_ready(py, rules, slot, &mut connection);
+            connections.park_or_close(connection, next);
+        }
+        if lifecycle.quits() {
+            break;
+        }
+    }
+}
+
+impl EventLoop {
     /// Whether the worker has left to become the template, and has nothing in hand.
     pub(super) fn is_candidate(&self) -> bool {
-        self.lifecycle.is_candidate() && self.connections.held() == 0
+        self.lifecycle.is_candidate() && self.has_nothing_in_hand()
     }
 
-    /// One turn of the loop; `false` when it is time to leave.
-    fn turn(&mut self, py: Python<'_>, events: &mut Events) -> io::Result<bool> {
-        let is_leaving = self.lifecycle.leaving().is_some();
-        if self.lifecycle.quits() || is_leaving && self.has_nothing_left(py)? {
-            return Ok(false);
+    /// Finds out which connection is to be served next; waits if that is none. `None`: the worker
+    /// leaves. `slot`: that of the thread which drives the loop. Where it is the only one, parked
+    /// connections are served here.
+    pub(super) fn step(
+        &mut self,
+        py: Python<'_>,
+        slot: &mut RequestSlot,
+    ) -> io::Result<Option<Work>> {
+        loop {
+            let handler = &mut slot.handler;
+            match self.turn.stage {
+                Stage::Parked => {
+                    if let Driver::Alone(_) = self.driver {
+                        let Self {
+                            turn,
+                            lifecycle,
+                            rules,
+                            connections,
+                            ..
+                        } = &*self;
+                        serve_parked(py, &turn.events, lifecycle, rules, connections, slot);
+                    }
+                    if let ControlFlow::Break(found) = self.next_parked(py, &mut slot.handler)? {
+                        return Ok(found);
+                    }
+                }
+                Stage::Waiting => {
+                    if let ControlFlow::Break(found) = self.begin_turn(py, handler)? {
+                        return Ok(found);
+                    }
+                }
+                Stage::HandedOn => match self.next_handed_on()? {
+                    Some(work) => return Ok(Some(work)),
+                    None => self.begin_parked(),
+                },
+                Stage::Others => match self.next_other(py)? {
+                    Some(work) => return Ok(Some(work)),
+                    None => self.end_turn(handler)?,
+                },
+            }
         }
-        self.wait(py, events)?;
-        let now = clock::coarse_now();
-        self.slot.handler.refresh_common_headers();
+    }
+
+    /// Waits for the next events, unless it is time to leave.
+    fn begin_turn(
+        &mut self,
+        py: Python<'_>,
+        handler: &mut RequestHandler,
+    ) -> io::Result<ControlFlow<Option<Work>>> {
+        if self.lifecycle.quits() {
+            return Ok(ControlFlow::Break(None));
+        }
+        if self.lifecycle.leaving().is_some() {
+            if let Some(work) = self.last_of_queue()? {
+                return Ok(ControlFlow::Break(Some(work)));
+            }
+            if self.has_nothing_left() {
+                return Ok(ControlFlow::Break(None));
+            }
+        }
+        self.wait(py)?;
+        self.turn.begun = clock::coarse_now();
+        handler.refresh_common_headers();
         // Discarded connections own Python objects, which only this thread may drop: it holds the
         // GIL.
         drop(self.io.take_discarded());
-        // Connections of the hand-off queue have waited longest, so they come first. Then the
-        // worker's own; then as many new ones, or else accepted clients would be served again and
-        // again before those in the accept queue.
-        let own = events.connections().count();
-        let most = own.max(MIN_NEW_PER_TURN);
-        if events.iter().any(|source| source == Source::Handoff)
+        let events = &self.turn.events;
+        self.turn.own = events.connections().count();
+        self.turn.most = self.turn.own.max(MIN_NEW_PER_TURN);
+        self.turn.has_others = self.turn.own < events.count();
+        if self.turn.has_others
+            && events.iter().any(|source| source == Source::Handoff)
             && !self.lifecycle.must_begin_to_leave()
         {
-            self.take_handed_on(py, most)?;
+            self.turn.begin_stage(Stage::HandedOn);
+        } else {
+            self.begin_parked();
         }
-        if !self.serve_connections(py, events) {
-            return Ok(false);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn begin_parked(&mut self) {
+        self.turn.begin_stage(Stage::Parked);
+        if let Driver::Team(_) = self.driver {
+            self.turn.look_for_following();
         }
-        if self.lifecycle.must_begin_to_leave() {
-            self.begin_to_leave(py, now)?;
+    }
+
+    /// The next parked connection that is ready, for one of several threads; afterwards the end of
+    /// this stage.
+    fn next_parked(
+        &mut self,
+        py: Python<'_>,
+        handler: &mut RequestHandler,
+    ) -> io::Result<ControlFlow<Option<Work>>> {
+        if self.lifecycle.quits() {
+            return Ok(ControlFlow::Break(None));
         }
-        for source in events.iter() {
+        let must_begin_to_leave = self.lifecycle.must_begin_to_leave();
+        // The rest is for the siblings.
+        while !must_begin_to_leave && let Some(place) = self.turn.following {
+            self.turn.look_for_following();
+            let others = self.turn.following.is_some();
+            handler.coalescing.others_follow(others);
+            if let Some(connection) = self.connections.take(place) {
+                return Ok(ControlFlow::Break(Some(connection.into())));
+            }
+        }
+        if handler.coalescing.turn_ends() {
+            self.io.flush();
+        }
+        if must_begin_to_leave {
+            self.begin_to_leave(py)?;
+        }
+        self.turn.begin_stage(Stage::Others);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The next new connection; follows orders.
+    fn next_other(&mut self, py: Python<'_>) -> io::Result<Option<Work>> {
+        while self.turn.has_others
+            && let Some(source) = self.turn.events.get(self.turn.next)
+        {
             match source {
                 Source::Wake => {
-                    self.lifecycle.orders.follow(py);
+                    self.follow_orders(py);
                     // A signal handler of the app may have ordered it just now.
                     if self.lifecycle.must_begin_to_leave() {
-                        self.begin_to_leave(py, now)?;
+                        self.begin_to_leave(py)?;
                     }
                 }
                 Source::Listener(index) => {
-                    // A second new connection is rare if no other client waits, and looking for one
-                    // costs a system call.
-                    let alone = own == 0 && self.connections.held() > 0;
-                    self.listener_is_ready(py, index, if alone { 1 } else { most })?;
+                    if let Some(connection) = self.next_arrival(index)? {
+                        return Ok(Some(connection));
+                    }
                 }
                 Source::Handoff | Source::Connection(_) => {}
             }
+            self.turn.next = self.turn.next.saturating_add(1);
+            self.turn.taken = 0;
         }
-        self.go_on_leaving(now)?;
-        self.end_waits(now);
+        Ok(None)
+    }
+
+    fn end_turn(&mut self, handler: &RequestHandler) -> io::Result<()> {
+        self.turn.begin_stage(Stage::Waiting);
+        self.go_on_leaving()?;
+        self.end_waits(handler);
         self.acceptor.resume_if_due()?;
         self.lifecycle.retire_if_due();
-        Ok(true)
+        Ok(())
     }
 
     /// Waits until something is ready or due.
-    fn wait(&self, py: Python<'_>, events: &mut Events) -> io::Result<()> {
+    fn wait(&mut self, py: Python<'_>) -> io::Result<()> {
         let timeout = self.timeout();
-        let (poller, cell) = (&self.poller, self.cell);
+        let (poller, cell, events) = (&self.poller, self.cell, &mut self.turn.events);
+        let team = match &self.driver {
+            Driver::Alone(_) => None,
+            Driver::Team(team) => Some(team),
+        };
+        // To release the GIL beside a thread that wants it costs the switch interval.
+        if team.is_some_and(|team| team.leadership.elsewhere() > 0) {
+            poller.wait(events, Some(Duration::ZERO))?;
+            if events.get(0).is_some() {
+                return Ok(());
+            }
+        }
         // Releasing the GIL costs 45 ns when nobody wants it.
-        let ready = py.detach(|| {
+        let (ready, asked) = py.detach(|| {
             cell.sleep();
             let ready = poller.wait(events, timeout);
             // Before the GIL is taken again: a thread of the app that never releases it is a hang,
             // too.
             cell.wake(clock::coarse_now());
-            ready
+            (ready, team.map(Team::wants_gil))
         });
+        if let (Some(team), Some(asked)) = (team, asked) {
+            team.has_gil(asked);
+        }
         Ok(ready?)
     }
 
@@ -150,85 +433,84 @@ impl EventLoop<'_> {
         let due = self.connections.next_deadline();
         let look = self.lifecycle.queue_look_interval();
         let wait = (due != Monotonic::NEVER).then(|| due.since(clock::coarse_now()));
-        let wait = wait.into_iter().chain(look).min()?;
+        let wait = wait
+            .into_iter()
+            .chain(look)
+            .chain(self.others_look_interval());
+        let wait = wait.min()?;
         // So that it is due at the wake-up.
         Some(wait.saturating_add(COARSE_CLOCK_LAG))
     }
 
-    /// Serves the parked connections that are ready; `false` if the worker was told to leave at
-    /// once.
-    fn serve_connections(&mut self, py: Python<'_>, events: &Events) -> bool {
-        let mut places = events.connections().peekable();
-        while let Some(place) = places.next() {
-            if self.lifecycle.must_begin_to_leave() {
-                // The rest is for the siblings.
-                break;
-            }
-            let coalescing = &mut self.slot.handler.coalescing;
-            coalescing.others_follow(places.peek().is_some());
-            if let Some(mut connection) = self.connections.take(place) {
-                let next = serve_ready(py, &self.rules, &mut self.slot, &mut connection);
-                self.connections.park_or_close(connection, next);
-            }
-            if self.lifecycle.quits() {
-                return false;
-            }
+    /// How often to look at what other threads have changed: a connection that they have parked may
+    /// have an early deadline.
+    fn others_look_interval(&self) -> Option<Duration> {
+        match &self.driver {
+            Driver::Alone(_) => None,
+            Driver::Team(team) => (team.leadership.elsewhere() > 0).then_some(OTHERS_LOOK_INTERVAL),
         }
-        if self.slot.handler.coalescing.turn_ends() {
-            self.io.flush();
-        }
-        true
     }
 
-    /// Serves a connection that has no place yet. With `TCP_DEFER_ACCEPT` its request has already
-    /// arrived, so the poller need not be asked.
-    pub(super) fn serve_new(&mut self, py: Python<'_>, mut connection: Connection) {
-        let next = receive(py, &self.rules, &mut self.slot, &mut connection);
-        self.connections.park_or_close_new(connection, next);
-    }
-
-    /// Serves at most `most` of the connections in the hand-off queue.
-    fn take_handed_on(&mut self, py: Python<'_>, most: usize) -> io::Result<()> {
-        for taken in 0..most {
-            if !self.has_room_for_one()? {
-                break;
-            }
-            match self.acceptor.handoff().receive()? {
-                Some(handed) => self.serve_new(py, self.acceptor.welcome(handed)),
-                // A sibling was faster; or the arbiter asks us to look at the listeners, because a
-                // worker that was woken for a connection has died.
-                None if taken == 0 && self.may_accept() => {
-                    self.accept_any(py)?;
-                    break;
-                }
-                None => break,
-            }
-            if !self.lifecycle.goes_on() {
-                break;
-            }
+    /// The next connection of the hand-off queue.
+    fn next_handed_on(&mut self) -> io::Result<Option<Work>> {
+        let taken = self.turn.taken;
+        if taken >= self.turn.most || taken > 0 && !self.lifecycle.goes_on() {
+            return Ok(None);
         }
-        Ok(())
+        if !self.has_room_for_one()? {
+            return Ok(None);
+        }
+        self.turn.taken = taken.saturating_add(1);
+        match self.acceptor.handoff().receive()? {
+            Some(handed) => Ok(Some(Work::from(self.acceptor.welcome(handed)))),
+            // A sibling was faster; or the arbiter asks us to look at the listeners, because a
+            // worker that was woken for a connection has died.
+            None if taken == 0 && self.may_accept() => {
+                self.turn.taken = self.turn.most;
+                self.accept_any()
+            }
+            None => Ok(None),
+        }
     }
 
     fn may_accept(&self) -> bool {
         self.acceptor.is_open() || self.lifecycle.takes_late_connections()
     }
 
-    /// Serves at most `most` of the connections that wait at a listener.
-    fn listener_is_ready(&mut self, py: Python<'_>, index: usize, most: usize) -> io::Result<()> {
-        if !self.may_accept() {
-            return Ok(());
-        }
-        for _ in 0..most {
-            if !self.accept(py, index)? || !self.lifecycle.goes_on() {
-                break;
+    /// The next connection of a listener that has some.
+    fn next_arrival(&mut self, index: usize) -> io::Result<Option<Work>> {
+        if self.turn.taken == 0 {
+            if !self.may_accept() {
+                return Ok(None);
             }
-            if self.acceptor.is_open() && self.has_more_than_its_share() {
-                self.acceptor.pause_for_siblings(clock::now())?;
-                break;
+            // A second new connection is rare if no other client waits, and looking for one costs a
+            // system call.
+            if self.turn.own == 0 {
+                let alone = self.connections.held() > 0;
+                self.turn.most = if alone { 1 } else { MIN_NEW_PER_TURN };
             }
         }
-        Ok(())
+        loop {
+            if self.turn.taken > 0 {
+                if !self.lifecycle.goes_on() {
+                    return Ok(None);
+                }
+                if self.acceptor.is_open() && self.has_more_than_its_share() {
+                    self.acceptor.pause_for_siblings(clock::now())?;
+                    return Ok(None);
+                }
+                if self.turn.taken >= self.turn.most {
+                    return Ok(None);
+                }
+            }
+            let arrival = self.accept(index)?;
+            self.turn.taken = self.turn.taken.saturating_add(1);
+            match arrival {
+                Arrival::Connection(work) => return Ok(Some(work)),
+                Arrival::Gone => {}
+                Arrival::Nothing => return Ok(None),
+            }
+        }
     }
 
     fn has_more_than_its_share(&self) -> bool {
@@ -237,37 +519,43 @@ impl EventLoop<'_> {
             && has_more_than_its_share(self.rules.scoreboard, held, clock::coarse_now())
     }
 
-    /// Accepts and serves one connection; `false` when none waits, or none can be taken.
-    fn accept(&mut self, py: Python<'_>, index: usize) -> io::Result<bool> {
+    /// Takes one connection from a listener.
+    fn accept(&mut self, index: usize) -> io::Result<Arrival> {
         match self.acceptor.accept(index) {
             Accepted::Connection(connection) => {
                 // If a sibling takes it, its first response need not close the connection.
                 let is_retired = self.lifecycle.leaving() == Some(Leaving::Retired);
-                if !(is_retired && connection.hand_on(self.acceptor.handoff())) {
-                    self.serve_new(py, connection);
+                if is_retired && connection.hand_on(self.acceptor.handoff()) {
+                    Ok(Arrival::Gone)
+                } else {
+                    Ok(Arrival::Connection(connection.into()))
                 }
-                Ok(true)
             }
-            Accepted::Left => Ok(true),
-            Accepted::Nothing => Ok(false),
+            Accepted::Left => Ok(Arrival::Gone),
+            Accepted::Nothing => Ok(Arrival::Nothing),
             Accepted::Failed(error) => {
-                let has_room = self.connections.make_room(&error);
-                if !has_room {
+                if self.connections.make_room(&error) {
+                    Ok(Arrival::Gone)
+                } else {
                     self.acceptor.pause_for_lack(clock::now())?;
+                    Ok(Arrival::Nothing)
                 }
-                Ok(has_room)
             }
         }
     }
 
-    /// One connection from any listener; `false` when no queue has one.
-    fn accept_any(&mut self, py: Python<'_>) -> io::Result<bool> {
+    /// One connection from any listener.
+    fn accept_any(&mut self) -> io::Result<Option<Work>> {
         for index in 0..self.acceptor.listeners() {
-            if self.accept(py, index)? {
-                return Ok(true);
+            loop {
+                match self.accept(index)? {
+                    Arrival::Connection(work) => return Ok(Some(work)),
+                    Arrival::Gone => {}
+                    Arrival::Nothing => break,
+                }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether a connection can be received from the hand-off queue; if not, a later turn tries
@@ -280,13 +568,22 @@ impl EventLoop<'_> {
         Ok(has_room)
     }
 
+    /// Does what signals have ordered, except to leave.
+    fn follow_orders(&mut self, py: Python<'_>) {
+        match &mut self.driver {
+            Driver::Alone(orders) => orders.follow(py),
+            // The main thread does it.
+            Driver::Team(team) => team.bell.clear(),
+        }
+    }
+
     /// Ends the waits that are over.
-    fn end_waits(&mut self, now: Monotonic) {
-        for place in self.connections.expired(now) {
+    fn end_waits(&mut self, handler: &RequestHandler) {
+        for place in self.connections.expired(self.turn.begun) {
             match self.connections.end_wait(place) {
                 Expired::Nothing => {}
                 Expired::Request(connection) => {
-                    self.slot.handler.refuse_late(&self.rules, &connection);
+                    handler.refuse_late(&self.rules, &connection);
                     self.connections.park_or_close(connection, Next::Close);
                 }
                 Expired::Response(client) => log::info(format_args!(
@@ -298,8 +595,9 @@ impl EventLoop<'_> {
 
     /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive
     /// clients go to a sibling, or get a last answer.
-    fn begin_to_leave(&mut self, py: Python<'_>, now: Monotonic) -> io::Result<()> {
-        self.rules.keeps_alive = false;
+    fn begin_to_leave(&mut self, py: Python<'_>) -> io::Result<()> {
+        let now = self.turn.begun;
+        self.rules.keep_nothing_alive();
         match self.lifecycle.begin_to_leave(now) {
             Leaving::Stopping(_) => self.acceptor.open()?,
             Leaving::Orphaned | Leaving::StoppingAtOnce => self.acceptor.close()?,
@@ -324,7 +622,8 @@ impl EventLoop<'_> {
 
     /// Called in each turn of a leaving worker: some connections became ready in the same turn as
     /// the order to leave.
-    fn go_on_leaving(&mut self, now: Monotonic) -> io::Result<()> {
+    fn go_on_leaving(&mut self) -> io::Result<()> {
+        let now = self.turn.begun;
         match self.lifecycle.leaving() {
             None => {}
             // What is ready now is served in the next turn.
@@ -350,21 +649,37 @@ impl EventLoop<'_> {
         Ok(())
     }
 
+    /// A connection that still waits when the server stops.
+    fn last_of_queue(&mut self) -> io::Result<Option<Work>> {
+        if self.lifecycle.empties_handoff_queue()
+            && self.has_room_for_one()?
+            && let Some(handed) = self.acceptor.handoff().receive()?
+        {
+            return Ok(Some(Work::from(self.acceptor.welcome(handed))));
+        }
+        if self.lifecycle.watches_queue_until().is_none() {
+            return Ok(None);
+        }
+        self.accept_any()
+    }
+
     /// Whether a leaving worker has nothing left to do.
-    fn has_nothing_left(&mut self, py: Python<'_>) -> io::Result<bool> {
-        if self.lifecycle.empties_handoff_queue() {
-            while self.has_room_for_one()?
-                && let Some(handed) = self.acceptor.handoff().receive()?
-            {
-                self.serve_new(py, self.acceptor.welcome(handed));
+    fn has_nothing_left(&self) -> bool {
+        let until = self.lifecycle.watches_queue_until();
+        let is_over = until.is_none_or(|until| clock::coarse_now() >= until);
+        is_over && self.has_nothing_in_hand()
+    }
+
+    /// Whether there is no connection but those of threads that are given up.
+    fn has_nothing_in_hand(&self) -> bool {
+        match &self.driver {
+            Driver::Alone(_) => self.connections.held() == 0,
+            Driver::Team(team) => {
+                // In this order: a thread that comes back leaves its place first.
+                let elsewhere = team.leadership.elsewhere();
+                let given_up = team.hung.given_up(clock::coarse_now());
+                elsewhere <= given_up.threads && self.connections.held() <= given_up.places
             }
         }
-        if let Some(until) = self.lifecycle.watches_queue_until() {
-            while self.accept_any(py)? {}
-            if clock::coarse_now() < until {
-                return Ok(false);
-            }
-        }
-        Ok(self.connections.held() == 0)
     }
 }

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use rcorn_app::hooks::{HookedRequest, WorkerHooks};
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
+use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, traceback};
 use rcorn_scoreboard::Metric;
 use rcorn_settings::ServerHeader;
@@ -25,6 +26,7 @@ use super::buffer_body::BodyPlan;
 use super::connection::Connection;
 use super::endpoints;
 use super::error_pages;
+use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
@@ -49,6 +51,8 @@ pub(super) struct RequestHandler {
     pub(super) coalescing: Coalescing,
     /// The `Server` field line; empty if there is none.
     server: Vec<u8>,
+    /// Which of several threads it serves; `None`: there is one.
+    one_of_several: Option<OneOfSeveral>,
     /// The second for which the exchange's common headers (`Server`, `Date`) were made.
     dated: WallClock,
 }
@@ -75,6 +79,7 @@ impl RequestHandler {
         entry: WorkerEntry,
         io: IoThread<Endpoints>,
         server: &ServerHeader,
+        one_of_several: Option<OneOfSeveral>,
     ) -> Self {
         Self {
             environ,
@@ -87,6 +92,7 @@ impl RequestHandler {
                 ServerHeader::Off => Vec::new(),
                 ServerHeader::Text(text) => format!("Server: {text}\r\n").into_bytes(),
             },
+            one_of_several,
             dated: WallClock::default(),
         }
     }
@@ -95,7 +101,7 @@ impl RequestHandler {
     pub(super) fn serve(
         &mut self,
         py: Python<'_>,
-        rules: &Rules<'_>,
+        rules: &Rules,
         connection: &mut Connection,
         request: &Request<'_>,
     ) -> Outcome {
@@ -161,7 +167,7 @@ impl RequestHandler {
         // The I/O thread looks after the other connections, if there are any. Only now: it goes to
         // sleep if it finds no request, and would sleep through this one.
         let in_hand = u32::from(connection.has_place());
-        if self.entry.cell.connections() > in_hand {
+        if self.entry.cell.connections() > in_hand || self.one_of_several.is_some() {
             self.io.attend();
         }
         begun
@@ -171,7 +177,7 @@ impl RequestHandler {
     fn answer<'py>(
         &mut self,
         py: Python<'py>,
-        rules: &Rules<'_>,
+        rules: &Rules,
         connection: &mut Connection,
         request: &Request<'_>,
         body: Option<Body>,
@@ -182,7 +188,7 @@ impl RequestHandler {
             .transpose()?;
         let (head, text) = (request.head, request.text);
         let is_last = rules.is_last(connection.state.served);
-        let keep_alive = head.keep_alive && !is_last && rules.keeps_alive;
+        let keep_alive = head.keep_alive && !is_last && rules.keeps_alive();
         let trusted = &rules.settings.forwarded_allow_ips;
         let ends = endpoints::of(py, connection, trusted);
         let is_trusted = ends.trusted;
@@ -193,17 +199,10 @@ impl RequestHandler {
                 .environ
                 .build_from(py, text, head, variables, ends, source)?,
         };
-        let constraints = ResponseConstraints {
-            head_only: request.is_head(),
-            http11: head.version == Version::Http11,
-            keep_alive,
-            coalesce: keep_alive && self.coalescing.waits(),
-            // Otherwise both would read the body.
-            offers_socket: head.upgrades_to_websocket
-                && input.is_none()
-                && request.variables.is_none(),
-        };
+        let constraints = self.constraints(request, keep_alive, input.is_some());
         let channel = &connection.channel;
+        let context = self.one_of_several.as_ref();
+        let context = context.map(|_thread| enter_new_context(py)).transpose()?;
         let (served, hooked) = match rules.hooks {
             None => {
                 let exchange = &mut self.exchange;
@@ -217,6 +216,7 @@ impl RequestHandler {
                 self.serve_with_hooks(py, rules, given, &environ, channel, constraints)?
             }
         };
+        drop(context);
         let (left, refusal) = match &input {
             None => (Some(Vec::new()), None),
             Some(input) => (input.get().finish(), input.get().malformed()),
@@ -230,6 +230,24 @@ impl RequestHandler {
         })
     }
 
+    /// What the request demands of its response.
+    fn constraints(
+        &mut self,
+        request: &Request<'_>,
+        keep_alive: bool,
+        has_body: bool,
+    ) -> ResponseConstraints {
+        let head = request.head;
+        ResponseConstraints {
+            head_only: request.is_head(),
+            http11: head.version == Version::Http11,
+            keep_alive,
+            coalesce: keep_alive && self.coalescing.waits(),
+            // Otherwise both would read the body.
+            offers_socket: head.upgrades_to_websocket && !has_body && request.variables.is_none(),
+        }
+    }
+
     /// Calls the hooks of a `gunicorn.conf.py` around it.
     ///
     /// The tuple: the hooks, the request, which request of its connection it is (counted from 1),
@@ -237,7 +255,7 @@ impl RequestHandler {
     fn serve_with_hooks<'py>(
         &mut self,
         py: Python<'py>,
-        rules: &Rules<'_>,
+        rules: &Rules,
         (hooks, request, number, is_trusted): (&WorkerHooks, &Request<'_>, u64, bool),
         environ: &Bound<'py, PyDict>,
         channel: &Channel,
@@ -308,6 +326,9 @@ impl RequestHandler {
         seen: Seen<'_, '_>,
     ) {
         self.entry.cell.request_entry().end(clock::coarse_now());
+        if let Some(thread) = &self.one_of_several {
+            thread.request_ended(py);
+        }
         self.count(served);
         self.log_access(py, request, served, begun, seen);
         if let Some(error) = &served.error {
@@ -362,7 +383,7 @@ impl RequestHandler {
     }
 
     /// Answers a head or body that did not come in time.
-    pub(super) fn refuse_late(&self, rules: &Rules<'_>, connection: &Connection) {
+    pub(super) fn refuse_late(&self, rules: &Rules, connection: &Connection) {
         let received = Received::partial(rules, connection);
         let sent = error_pages::too_slow(&self.common_headers(), connection, &received);
         self.count_page(error_pages::LATE_STATUS, sent);

@@ -19,7 +19,7 @@ use super::slot::Parser;
 /// connection.
 pub(super) fn serve_requests(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     parser: &mut Parser,
     handler: &mut RequestHandler,
     connection: &mut Connection,
@@ -69,7 +69,7 @@ pub(super) fn serve_requests(
 /// Serves the request at the beginning of `rest`.
 fn serve_request(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     parser: &mut Parser,
     handler: &mut RequestHandler,
     connection: &mut Connection,

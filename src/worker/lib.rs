@@ -1,9 +1,11 @@
-//! A worker: one process that answers one request at a time. Forked from the template; tells the
-//! arbiter when it is ready; leaves when told, when its parent is gone, or replaced after
-//! `max_requests`.
+//! A worker: one process that answers one request at a time, or as many as it has threads. Forked
+//! from the template; tells the arbiter when it is ready; leaves when told, when its parent is
+//! gone, or replaced after `max_requests`.
 //!
-//! The [`event_loop`] waits and accepts; [`receive`] reads; [`http`] and [`uwsgi`] find requests in
-//! what was received; the [`handler`] of a request [`slot`] serves them.
+//! The [`event_loop`] waits, accepts, and says what is to be served; [`receive`] reads; [`http`]
+//! and [`uwsgi`] find requests in what was received; the [`handler`] of a request [`slot`] serves
+//! them.
+//! One thread drives the loop and serves, or several do so in turn ([`app_threads`]).
 #![forbid(unsafe_code)]
 
 pub mod adoption;
@@ -12,6 +14,8 @@ pub mod orders;
 mod access_line;
 mod access_log;
 mod access_log_fields;
+mod app_threads;
+mod bell;
 mod buffer_body;
 mod connection;
 mod endpoints;
@@ -19,6 +23,8 @@ mod error_pages;
 mod event_loop;
 mod handler;
 mod http;
+mod hung_threads;
+mod leadership;
 mod lifecycle;
 mod preface;
 mod receive;
@@ -32,6 +38,7 @@ mod slot;
 mod spare;
 mod spec;
 mod uwsgi;
+mod work;
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,8 +61,9 @@ use rcorn_sys as sys;
 use rcorn_sys::private::keep_private;
 use rcorn_types::with_remedy;
 
-use event_loop::EventLoop;
-use orders::{AbortOrder, Orders};
+use event_loop::{Driver, EventLoop, Team};
+use orders::{AbortOrder, LeaveOrders, Orders, Serving};
+use slot::RequestSlot;
 
 pub use spec::WorkerSpec;
 
@@ -80,17 +88,10 @@ pub fn run(
     app: Result<Option<Py<PyAny>>, Failure>,
 ) -> WorkerEnd {
     let code = match boot(py, spec, app) {
-        Ok(mut event_loop) => {
-            event_loop.run(py);
-            if event_loop.is_candidate() {
-                return become_candidate(py, spec, event_loop);
-            }
-            let quits = event_loop.lifecycle.quits();
-            if let Some(hooks) = spec.hooks.as_ref().filter(|_| quits) {
-                hooks.worker_int(py);
-            }
-            0
-        }
+        Ok(booted) => match serve(py, spec, booted) {
+            WorkerEnd::Exit(code) => code,
+            candidate @ WorkerEnd::Candidate { .. } => return candidate,
+        },
         Err(BootError::Failed(failure)) => boot_failed(spec, failure),
         Err(BootError::Orphaned | BootError::NotNeeded) => 0,
         Err(BootError::Host(error)) => {
@@ -114,9 +115,15 @@ pub fn run(
     WorkerEnd::Exit(code)
 }
 
-/// Takes everything from the process that it had only as a worker.
-fn become_candidate(py: Python<'_>, spec: &WorkerSpec<'_>, event_loop: EventLoop<'_>) -> WorkerEnd {
-    let EventLoop { io, lifecycle, .. } = event_loop;
+/// Takes everything from the process that it had only as a worker. `orders`: those of a worker with
+/// several threads; otherwise its loop has them.
+fn become_candidate(
+    py: Python<'_>,
+    spec: &WorkerSpec<'_>,
+    event_loop: EventLoop,
+    orders: Option<Orders>,
+) -> WorkerEnd {
+    let EventLoop { io, driver, .. } = event_loop;
     io.end();
     drop(io);
     // What it has opened for itself as a worker is closed here.
@@ -125,7 +132,11 @@ fn become_candidate(py: Python<'_>, spec: &WorkerSpec<'_>, event_loop: EventLoop
     }
     sys::fork::unmark_forks();
     COUNTED.store(0, Ordering::Relaxed);
-    match lifecycle.into_orders().uninstall() {
+    let orders = match driver {
+        Driver::Alone(orders) => Some(orders),
+        Driver::Team(_) => orders,
+    };
+    match orders.map_or(Ok(Vec::new()), Orders::uninstall) {
         Ok(changed) => WorkerEnd::Candidate { changed },
         Err(error) => {
             log::error(format_args!(
@@ -150,6 +161,37 @@ fn count_lost(scoreboard: &'static Scoreboard, cell: u16) {
             scoreboard.counters(cell).count(Metric::LostLogRecords);
         }
     });
+}
+
+/// Serves until the worker leaves.
+fn serve(py: Python<'_>, spec: &WorkerSpec<'_>, booted: Booted) -> WorkerEnd {
+    let Booted {
+        mut event_loop,
+        mut slots,
+        leave,
+        stands_by,
+    } = booted;
+    let (code, event_loop, orders) = match stands_by {
+        None => {
+            event_loop::run_alone(py, &mut event_loop, &mut slots);
+            drop(slots);
+            (0, Some(event_loop), None)
+        }
+        Some((team, orders)) => match app_threads::run(py, event_loop, slots, team, orders) {
+            Ok(ended) => (ended.code, ended.event_loop, Some(ended.orders)),
+            Err(error) => {
+                log::error(format_args!("the worker cannot start its threads: {error}"));
+                (1, None, None)
+            }
+        },
+    };
+    if let Some(event_loop) = event_loop.filter(EventLoop::is_candidate) {
+        return become_candidate(py, spec, event_loop, orders);
+    }
+    if let Some(hooks) = spec.hooks.filter(|_| leave.quit()) {
+        hooks.worker_int(py);
+    }
+    WorkerEnd::Exit(code)
 }
 
 /// Reports the failure to the arbiter, if it is there; returns the exit code.
@@ -187,12 +229,22 @@ impl From<PyErr> for BootError {
     }
 }
 
+/// A worker that can serve.
+struct Booted {
+    event_loop: EventLoop,
+    /// One for each thread that serves.
+    slots: Vec<RequestSlot>,
+    leave: LeaveOrders,
+    /// What the main thread follows while other threads serve.
+    stands_by: Option<(Team, Orders)>,
+}
+
 /// Everything before the first request.
-fn boot<'a>(
+fn boot(
     py: Python<'_>,
-    spec: &'a WorkerSpec<'_>,
+    spec: &WorkerSpec<'_>,
     app: Result<Option<Py<PyAny>>, Failure>,
-) -> Result<EventLoop<'a>, BootError> {
+) -> Result<Booted, BootError> {
     let app = app.map_err(BootError::Failed)?;
     if !adoption::wait(spec.start.arbiter)? {
         return Err(BootError::Orphaned);
@@ -231,19 +283,30 @@ fn boot<'a>(
     if let Some(cell) = spec.scoreboard.cell(spec.cell) {
         cell.register(spec.id, pid().cast_unsigned(), spec.start.generation);
     }
-    let mut event_loop = setup::event_loop(py, spec, app, orders, listeners)?;
-    event_loop.lifecycle.orders.note_effects()?;
+    orders.note_effects()?;
+    let leave = orders.leave().clone();
+    let (driver, stands_by) = setup::driver(py, spec, orders)?;
+    let team = stands_by.as_ref().map(|(team, _)| team);
+    let mut event_loop = setup::event_loop(py, spec, app, driver, &leave, listeners)?;
+    let mut slots = setup::slots(py, spec, &event_loop.io, team)?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
-    if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe) {
-        reload_probe::probe(py, &mut event_loop, path).map_err(BootError::Failed)?;
+    if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe)
+        && let Some(slot) = slots.first_mut()
+    {
+        reload_probe::probe(py, &mut event_loop, slot, path).map_err(BootError::Failed)?;
     }
     let ready = Report::Ready {
         id: spec.id,
         pid: pid(),
     };
     report(spec.reports, &ready)?;
-    Ok(event_loop)
+    Ok(Booted {
+        event_loop,
+        slots,
+        leave,
+        stands_by,
+    })
 }
 
 /// Makes the process known as this worker: in the process list, in the log and to who asks it for
@@ -274,7 +337,11 @@ fn take_orders(
     let sockets = sockets.collect();
     let abort = abort_order(py, spec)?;
     let arbiter = spec.start.arbiter;
-    let orders = Orders::install_worker_handlers(py, arbiter, sockets, abort.as_ref())?;
+    let serving = match spec.start.settings.threads {
+        0 | 1 => Serving::MainThread,
+        _ => Serving::AppThreads,
+    };
+    let orders = Orders::install_worker_handlers(py, serving, arbiter, sockets, abort.as_ref())?;
     if let Some(hooks) = spec.hooks.as_ref().filter(|_| abort.is_none()) {
         hooks.install_abort_handler(py)?;
     }
@@ -295,9 +362,12 @@ fn abort_order<'py>(
         None => py.None().into_bound(py),
     };
     Ok(Some(AbortOrder {
-        cell: spec.own_cell()?,
+        cell: (spec.start.settings.threads <= 1)
+            .then(|| spec.own_cell())
+            .transpose()?,
         limit: settings.timeout.limit(),
         hook,
+        may_survive: settings.survive_timeout,
     }))
 }
 

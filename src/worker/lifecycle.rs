@@ -1,6 +1,7 @@
 //! When a worker leaves, and why: by the arbiter's order, because the arbiter is gone, or because
 //! it has asked to be replaced.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rcorn_python::fork::pid;
 use rcorn_scoreboard::{Scoreboard, StopMode};
 use rcorn_types::Monotonic;
 
-use super::orders::Orders;
+use super::orders::LeaveOrders;
 use super::retirement::{Retirement, Wish};
 
 /// How long an idle connection is kept for a last request when the server stops. Otherwise a client
@@ -39,8 +40,8 @@ pub(super) enum Leaving {
 
 /// The orders received, how far they were followed, and the worker's own request to be replaced.
 #[derive(Debug)]
-pub(super) struct Lifecycle<'a> {
-    pub(super) orders: Orders,
+pub(super) struct Lifecycle {
+    orders: LeaveOrders,
     leaving: Option<Leaving>,
     retirement: Retirement,
     /// The arbiter's pid.
@@ -48,17 +49,36 @@ pub(super) struct Lifecycle<'a> {
     scoreboard: &'static Scoreboard,
     /// The worker's id.
     id: u64,
-    reports: BorrowedFd<'a>,
+    reports: BorrowedFd<'static>,
 }
 
-impl<'a> Lifecycle<'a> {
+/// Tells the arbiter that the worker serves on after all (`survive_timeout`).
+#[derive(Debug)]
+pub(super) struct Survivor {
+    /// The worker's id.
+    id: u64,
+    reports: BorrowedFd<'static>,
+}
+
+impl Survivor {
+    /// The requests that took too long have ended.
+    ///
+    /// # Errors
+    ///
+    /// The arbiter is gone.
+    pub(super) fn report(&self) -> io::Result<()> {
+        report(self.reports, &Report::Recovered { id: self.id })
+    }
+}
+
+impl Lifecycle {
     pub(super) fn new(
-        orders: Orders,
+        orders: LeaveOrders,
         retirement: Retirement,
         arbiter: i32,
         scoreboard: &'static Scoreboard,
         id: u64,
-        reports: BorrowedFd<'a>,
+        reports: BorrowedFd<'static>,
     ) -> Self {
         Self {
             orders,
@@ -71,9 +91,12 @@ impl<'a> Lifecycle<'a> {
         }
     }
 
-    /// The orders, of a worker whose life as one is over.
-    pub(super) fn into_orders(self) -> Orders {
-        self.orders
+    /// What to tell the arbiter when the worker serves on after all.
+    pub(super) fn survivor(&self) -> Survivor {
+        Survivor {
+            id: self.id,
+            reports: self.reports,
+        }
     }
 
     /// Why the worker leaves, once it does.

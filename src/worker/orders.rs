@@ -148,25 +148,47 @@ fn effects(signals: &[(Signal, Disposition)]) -> io::Result<Vec<Effect>> {
 /// What the first SIGABRT does. The second one kills.
 #[derive(Debug)]
 pub(super) struct AbortOrder<'py> {
-    /// The worker's cell.
-    pub(super) cell: &'static Cell,
+    /// The worker's cell; `None` for a worker with several threads, in whose main thread there is
+    /// no request to end.
+    pub(super) cell: Option<&'static Cell>,
     /// `timeout`: a request that is younger is not meant. `None`: there is no such limit.
     pub(super) limit: Option<Duration>,
     /// Called in the app, which gets what it raises; Python's `None`: nothing is called.
     pub(super) hook: Bound<'py, PyAny>,
+    /// The worker has several threads, and serves on if the request ends (`survive_timeout`).
+    pub(super) may_survive: bool,
 }
 
-/// The orders received so far, and the pipe that wakes the event loop.
-#[derive(Debug)]
-pub(super) struct Orders {
+/// Who serves requests in a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Serving {
+    /// The main thread, alone.
+    MainThread,
+    /// Several threads, of which the main thread is none.
+    AppThreads,
+}
+
+/// The orders to leave that have come so far. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LeaveOrders {
     drain: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
-    reopen: Arc<AtomicBool>,
     abort: Arc<AtomicBool>,
+}
+
+/// The orders received so far, and the pipe that wakes the main thread.
+#[derive(Debug)]
+pub(super) struct Orders {
+    leave: LeaveOrders,
+    reopen: Arc<AtomicBool>,
     /// What the signals did before.
     before: Vec<(Signal, Disposition)>,
     /// What they do in the worker, in the same order.
     effects: Vec<Effect>,
+    /// ABRT came, and it is not decided yet whether the worker leaves.
+    unwind: Arc<AtomicBool>,
+    /// What ABRT does the first time.
+    first_abort: Option<Disposition>,
     /// Dropped before the socket.
     _private: PrivateMark,
     wake: UnixStream,
@@ -176,6 +198,8 @@ impl Orders {
     /// Installs the worker's handlers, and lets signals in that [`block`] kept waiting. Call it
     /// after the import of the app, which may have installed others: those run, too, except those
     /// of SIGINT (`import signal` alone installs one) and SIGABRT. SIGPIPE is ignored.
+    ///
+    /// `serving`: whose request INT and QUIT end by an exception.
     ///
     /// `abort`: what SIGABRT does; `None`: it kills at once.
     ///
@@ -188,6 +212,7 @@ impl Orders {
     /// Those of sigaction(2), or no descriptors for the pipe that wakes the event loop.
     pub(super) fn install_worker_handlers(
         py: Python<'_>,
+        serving: Serving,
         arbiter: i32,
         listeners: Vec<BorrowedFd<'static>>,
         abort: Option<&AbortOrder<'_>>,
@@ -196,7 +221,7 @@ impl Orders {
         let before = dispositions()?;
         let hook = abort.map(|abort| &abort.hook);
         call::catch_interrupts(py, hook).map_err(io::Error::other)?;
-        let (orders, waker) = Self::new(before)?;
+        let (mut orders, waker) = Self::new(before)?;
         let orphaned = WhenOrphaned {
             parent: arbiter,
             sockets: listeners,
@@ -205,7 +230,7 @@ impl Orders {
         };
         orders.install_drain(&waker, orphaned)?;
         orders.install_reopen(&waker)?;
-        orders.install_quit(&waker)?;
+        orders.install_quit(&waker, serving)?;
         for number in ARBITER_SIGNALS.into_iter().chain(APP_SIGNALS) {
             wake_for_app(number, &waker)?;
         }
@@ -221,14 +246,13 @@ impl Orders {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
-        let flag = || Arc::new(AtomicBool::new(false));
         let orders = Self {
-            drain: flag(),
-            quit: flag(),
-            reopen: flag(),
-            abort: flag(),
+            leave: LeaveOrders::default(),
+            reopen: Arc::default(),
             before,
             effects: Vec::new(),
+            unwind: Arc::default(),
+            first_abort: None,
             _private: PrivateMark::new(&wake),
             wake,
         };
@@ -236,7 +260,7 @@ impl Orders {
     }
 
     fn install_drain(&self, waker: &Waker, orphaned: WhenOrphaned) -> io::Result<()> {
-        let drain = (SetFlag(Arc::clone(&self.drain)), close_flag());
+        let drain = (SetFlag(Arc::clone(&self.leave.drain)), close_flag());
         install(Signal::SIGTERM, (drain, orphaned, waker.action()?))
     }
 
@@ -249,12 +273,15 @@ impl Orders {
         Ok(())
     }
 
-    fn install_quit(&self, waker: &Waker) -> io::Result<()> {
+    fn install_quit(&self, waker: &Waker, serving: Serving) -> io::Result<()> {
         // What `catch_interrupts` has set is for an interrupt in the app only.
         signal::reset(Signal::SIGINT)?;
         for number in [Signal::SIGINT, Signal::SIGQUIT] {
-            let quit = SetFlag(Arc::clone(&self.quit));
-            install(number, (quit, call::Interrupt, waker.action()?))?;
+            let quit = (SetFlag(Arc::clone(&self.leave.quit)), waker.action()?);
+            match serving {
+                Serving::MainThread => install(number, (call::Interrupt, quit))?,
+                Serving::AppThreads => install(number, (call::NoteInterrupt, quit))?,
+            }
             // So that a request that waits in a system call is dropped, too.
             signal::interrupt_calls(number)?;
         }
@@ -262,24 +289,65 @@ impl Orders {
     }
 
     /// `order`: `None`: SIGABRT kills at once.
-    fn install_abort(&self, waker: &Waker, order: Option<&AbortOrder<'_>>) -> io::Result<()> {
+    fn install_abort(&mut self, waker: &Waker, order: Option<&AbortOrder<'_>>) -> io::Result<()> {
         // What `catch_interrupts` has set is for an abort in the app only.
         signal::reset(Signal::SIGABRT)?;
-        let Some(&AbortOrder { cell, limit, .. }) = order else {
+        let Some(&AbortOrder {
+            cell,
+            limit,
+            may_survive,
+            ..
+        }) = order
+        else {
             return Ok(());
         };
         let told = (
-            SetFlag(Arc::clone(&self.abort)),
+            SetFlag(Arc::clone(&self.leave.abort)),
             close_flag(),
             waker.action()?,
         );
-        let stuck = WhenStuck {
-            cell,
-            limit,
-            action: call::Abort,
-        };
-        install(Signal::SIGABRT, (stuck, told))?;
-        signal::interrupt_calls_once(Signal::SIGABRT)
+        match cell {
+            None if may_survive => {
+                let unwind = SetFlag(Arc::clone(&self.unwind));
+                install(Signal::SIGABRT, (unwind, waker.action()?))?;
+            }
+            None => install(Signal::SIGABRT, told)?,
+            Some(cell) => {
+                let action = call::Abort;
+                let stuck = WhenStuck {
+                    cell,
+                    limit,
+                    action,
+                };
+                install(Signal::SIGABRT, (stuck, told))?;
+            }
+        }
+        signal::interrupt_calls_once(Signal::SIGABRT)?;
+        self.first_abort = Some(Disposition::of(Signal::SIGABRT)?);
+        Ok(())
+    }
+
+    /// ABRT came, and it is not decided yet whether the worker leaves.
+    pub(super) fn must_unwind(&self) -> bool {
+        self.unwind.load(Ordering::Relaxed)
+    }
+
+    /// The requests have ended that were meant by ABRT. The next one is another order.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2): then the next one kills.
+    pub(super) fn serve_on(&self) -> io::Result<()> {
+        self.unwind.store(false, Ordering::Relaxed);
+        let first = self.first_abort.as_ref();
+        first.map_or(Ok(()), |first| first.restore(Signal::SIGABRT))
+    }
+
+    /// They have not ended: the worker leaves.
+    pub(super) fn leave_with_hung_requests(&self) {
+        self.unwind.store(false, Ordering::Relaxed);
+        close_flag().store(true, Ordering::Relaxed);
+        self.leave.abort.store(true, Ordering::Relaxed);
     }
 
     /// Notes what the signals do now, after all that sets this up.
@@ -318,7 +386,7 @@ impl Orders {
             raise(Signal::SIGUSR1)?;
         }
         unblock()?;
-        if self.quit() || self.abort() {
+        if self.leave.quit() || self.leave.abort() {
             return Err(io::Error::other("it was told to exit"));
         }
         Ok(changed)
@@ -329,10 +397,17 @@ impl Orders {
         self.wake.as_fd()
     }
 
-    /// Does what signals have ordered, except to leave.
+    /// The orders to leave.
+    pub(super) fn leave(&self) -> &LeaveOrders {
+        &self.leave
+    }
+
+    /// Does what signals have ordered, except to leave. In the main thread, which alone runs the
+    /// app's signal handlers.
     pub(super) fn follow(&mut self, py: Python<'_>) {
         self.clear_wake();
         self.run_app_handlers(py);
+        // USR1.
         if self.reopen.swap(false, Ordering::Relaxed) {
             log::reopen();
             loggers::reopen_files(py);
@@ -352,7 +427,7 @@ impl Orders {
             return;
         };
         if error.is_instance_of::<PySystemExit>(py) {
-            self.drain.store(true, Ordering::Relaxed);
+            self.leave.drain.store(true, Ordering::Relaxed);
         } else {
             log::error(format_args!(
                 "Exception in a signal handler of the app\n{}",
@@ -360,7 +435,9 @@ impl Orders {
             ));
         }
     }
+}
 
+impl LeaveOrders {
     /// TERM: finish and leave.
     pub(super) fn drain(&self) -> bool {
         self.drain.load(Ordering::Relaxed)

@@ -10,7 +10,7 @@ use super::rules::Rules;
 
 /// Notes what a PROXY header says, or that there is none, and returns its length.
 pub(super) fn read_preface(
-    rules: &Rules<'_>,
+    rules: &Rules,
     handler: &RequestHandler,
     connection: &mut Connection,
     bytes: &[u8],

@@ -19,9 +19,11 @@ use super::uwsgi::serve_packet;
 const DISCARDS_PER_TURN: u32 = 4;
 
 /// Continues with what a connection waits for, as far as possible.
+#[expect(clippy::inline_always, reason = "25 instructions of each request")]
+#[inline(always)]
 pub(super) fn serve_ready(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     slot: &mut RequestSlot,
     connection: &mut Connection,
 ) -> Next {
@@ -40,7 +42,7 @@ pub(super) fn serve_ready(
 /// is kept with its connection; a complete one never leaves the slot's buffer.
 pub(super) fn receive(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     slot: &mut RequestSlot,
     connection: &mut Connection,
 ) -> Next {
@@ -65,7 +67,7 @@ pub(super) fn receive(
 /// The same for a connection that keeps a partial request.
 fn receive_more(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     slot: &mut RequestSlot,
     connection: &mut Connection,
 ) -> Next {
@@ -103,7 +105,7 @@ fn append(slot: &mut RequestSlot, connection: &mut Connection) -> Result<Option<
 }
 
 /// Whether to parse all that has arrived: not for each piece.
-fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
+fn may_be_complete(rules: &Rules, connection: &mut Connection) -> bool {
     let bytes = connection.buffer.as_slice();
     match connection.state.waiting {
         Waiting::Body(needed) => bytes.len() >= needed,
@@ -130,7 +132,7 @@ fn may_be_complete(rules: &Rules<'_>, connection: &mut Connection) -> bool {
 /// Serves every complete request in `bytes`; keeps the rest with the connection.
 fn serve(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     parser: &mut super::slot::Parser,
     handler: &mut super::handler::RequestHandler,
     connection: &mut Connection,
@@ -157,7 +159,7 @@ fn serve(
 /// Sends more of the response, since the client takes more.
 fn go_on_with_response(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     slot: &mut RequestSlot,
     connection: &mut Connection,
     after: AfterResponse,

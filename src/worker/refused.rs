@@ -33,7 +33,7 @@ pub(super) struct Received<'a> {
 impl<'a> Received<'a> {
     /// A head, or what should have been one. A proxy that is trusted, or connected through a unix
     /// socket, may name the client in it.
-    pub(super) fn head(rules: &Rules<'_>, connection: &Connection, bytes: &'a [u8]) -> Self {
+    pub(super) fn head(rules: &Rules, connection: &Connection, bytes: &'a [u8]) -> Self {
         let is_trusted = connection.is_on(&rules.settings.forwarded_allow_ips);
         Self {
             bytes,
@@ -71,7 +71,7 @@ impl<'a> Received<'a> {
     }
 
     /// A request that did not arrive in time.
-    pub(super) fn partial(rules: &Rules<'_>, connection: &'a Connection) -> Self {
+    pub(super) fn partial(rules: &Rules, connection: &'a Connection) -> Self {
         let bytes = connection.buffer.as_slice();
         match connection.protocol() {
             Protocol::Http => Self::head(rules, connection, bytes),
@@ -140,7 +140,7 @@ impl fmt::Display for About<'_> {
 
 /// Whether the method is HEAD. The rest of the request may be missing, or be nonsense: its client
 /// reads no body all the same (RFC 9110 section 9.3.2).
-fn begins_with_head(rules: &Rules<'_>, bytes: &[u8]) -> bool {
+fn begins_with_head(rules: &Rules, bytes: &[u8]) -> bool {
     let mut words = first_line(bytes).splitn(2, |byte| *byte == b' ');
     let (Some(method), Some(_target)) = (words.next(), words.next()) else {
         return false;

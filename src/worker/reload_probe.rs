@@ -16,19 +16,26 @@ use rcorn_sys::net::Peer;
 
 use super::connection::Connection;
 use super::event_loop::EventLoop;
+use super::slot::RequestSlot;
+use super::work::Work;
 
 /// How long the reader waits for the rest of a response that has begun; a call of the app itself is
 /// bounded by `boot_timeout`.
 const MAX_READ_WAIT: Duration = Duration::from_secs(10);
 
 /// Asks the worker for `path`; no response, or a status of 400 or more, is a failure to boot.
-pub(super) fn probe(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> Result<(), Failure> {
+pub(super) fn probe(
+    py: Python<'_>,
+    event_loop: &mut EventLoop,
+    slot: &mut RequestSlot,
+    path: &str,
+) -> Result<(), Failure> {
     let failed = |what: String| Failure {
         code: 3,
         summary: format!("reload_probe {path} {what}"),
     };
-    let status =
-        ask(py, worker, path).map_err(|error| failed(format!("could not be asked: {error}")))?;
+    let status = ask(py, event_loop, slot, path)
+        .map_err(|error| failed(format!("could not be asked: {error}")))?;
     log::info(format_args!("Probe {path} was answered with {status}"));
     if (100..400).contains(&status) {
         Ok(())
@@ -37,7 +44,12 @@ pub(super) fn probe(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> R
     }
 }
 
-fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16> {
+fn ask(
+    py: Python<'_>,
+    event_loop: &mut EventLoop,
+    slot: &mut RequestSlot,
+    path: &str,
+) -> io::Result<u16> {
     let (client, server) = socketpair(
         AddressFamily::Unix,
         SockType::Stream,
@@ -55,9 +67,9 @@ fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16
     UnixStream::from(server.try_clone()?).set_nonblocking(true)?;
     // In another thread: a long response would fill the socket and wait for its reader.
     let reader = std::thread::spawn(move || status(&mut client));
-    worker.slot.handler.refresh_common_headers();
+    slot.handler.refresh_common_headers();
     // The event loop does not run yet, so nothing can be sent later.
-    let mut timeouts = worker.acceptor.timeouts();
+    let mut timeouts = event_loop.acceptor.timeouts();
     timeouts.buffer = 0;
     let state = ConnectionState {
         listener: 0,
@@ -69,7 +81,10 @@ fn ask(py: Python<'_>, worker: &mut EventLoop<'_>, path: &str) -> io::Result<u16
         progress: TransferProgress::default(),
     };
     let channel = Channel::new(Transport::plain(server), timeouts);
-    worker.serve_new(py, Connection::new(channel, Peer::Unix, state));
+    let connection = Connection::new(channel, Peer::Unix, state);
+    let mut work = Work::from(connection);
+    let next = work.serve(py, &event_loop.rules, slot);
+    work.finish(&event_loop.connections, next);
     reader
         .join()
         .unwrap_or_else(|_panic| Err(io::Error::other("the reader ended")))

@@ -25,6 +25,8 @@ pub(super) struct Retirement {
     /// Beyond this much memory, in KiB; `None`: never.
     max_memory_kib: Option<u64>,
     cell: &'static Cell,
+    /// The cells of its threads, if it has several.
+    threads: &'static [&'static Cell],
     next_look: Monotonic,
     is_asked: bool,
 }
@@ -79,7 +81,12 @@ impl fmt::Display for RetirementReason {
 }
 
 impl Retirement {
-    pub(super) fn new(settings: &Settings, id: u64, cell: &'static Cell) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        id: u64,
+        cell: &'static Cell,
+        threads: &'static [&'static Cell],
+    ) -> Self {
         let memory = settings.max_worker_memory.bytes();
         let max_requests = max_requests(settings, id);
         let refork = (settings.refork > 0).then_some(settings.refork);
@@ -88,6 +95,7 @@ impl Retirement {
             max_requests,
             max_memory_kib: (memory > 0).then(|| memory.div_ceil(1024)),
             cell,
+            threads,
             next_look: Monotonic::ZERO,
             is_asked: false,
         }
@@ -118,7 +126,8 @@ impl Retirement {
             return Some(Wish::Retirement(reason));
         }
         let due = self.due?;
-        let served = self.cell.requests();
+        let of_threads = self.threads.iter().map(|cell| cell.requests());
+        let served = of_threads.fold(self.cell.requests(), u64::saturating_add);
         (served >= due).then(|| self.wish_after(served))
     }
 

@@ -18,25 +18,25 @@ const DEFAULT_FIELD_BYTES: usize = 8190;
 
 /// The settings in the form that requests need, and the app.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
-    pub(super) settings: &'a Settings,
+pub(super) struct Rules {
+    pub(super) settings: &'static Settings,
     pub(super) limits: Limits,
     pub(super) proxy_versions: ProxyVersions,
     pub(super) scoreboard: &'static Scoreboard,
     pub(super) app: WsgiApp,
-    pub(super) hooks: Option<&'a WorkerHooks>,
+    pub(super) hooks: Option<&'static WorkerHooks>,
     /// Responses may still keep the connection open for another request.
-    pub(super) keeps_alive: bool,
+    keeps_alive: AtomicBool,
     /// The order to leave at once has come.
     quit: Arc<AtomicBool>,
 }
 
-impl<'a> Rules<'a> {
+impl Rules {
     pub(super) fn new(
-        settings: &'a Settings,
+        settings: &'static Settings,
         scoreboard: &'static Scoreboard,
         app: WsgiApp,
-        hooks: Option<&'a WorkerHooks>,
+        hooks: Option<&'static WorkerHooks>,
         quit: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl<'a> Rules<'a> {
             scoreboard,
             app,
             hooks,
-            keeps_alive: settings.keepalive.limit().is_some(),
+            keeps_alive: AtomicBool::new(settings.keepalive.limit().is_some()),
             quit,
         }
     }
@@ -54,6 +54,16 @@ impl<'a> Rules<'a> {
     /// Whether to leave at once.
     pub(super) fn quits(&self) -> bool {
         self.quit.load(Ordering::Relaxed)
+    }
+
+    /// Whether responses may still keep the connection open for another request.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keeps_alive.load(Ordering::Relaxed)
+    }
+
+    /// No response keeps its connection open from now on.
+    pub(super) fn keep_nothing_alive(&self) {
+        self.keeps_alive.store(false, Ordering::Relaxed);
     }
 
     /// Whether other workers serve the same app (`wsgi.multiprocess`).

@@ -8,12 +8,13 @@ use pyo3::prelude::*;
 
 use rcorn_app::loggers;
 use rcorn_connection::{
-    Acceptor, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener, Poller,
-    Source, WaitTimeouts, WorkerEntry,
+    Acceptor, Attendance, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener,
+    OneThread, Poller, QueueLimit, Source, WaitTimeouts, WorkerEntry,
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
 use rcorn_log::{self as log, AccessForm};
+use rcorn_python::thread::{has_gil, set_switch_interval};
 use rcorn_scoreboard::Cell;
 use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
 use rcorn_sys::descriptor::keep_open;
@@ -23,10 +24,13 @@ use rcorn_wsgi::{
 
 use super::access_log::AccessLog;
 use super::access_log_fields::PythonLogger;
-use super::event_loop::EventLoop;
+use super::bell::Bell;
+use super::event_loop::{Driver, EventLoop, Team, Turn};
 use super::handler::RequestHandler;
+use super::hung_threads::{HungThreads, OneOfSeveral};
+use super::leadership::Leadership;
 use super::lifecycle::Lifecycle;
-use super::orders::Orders;
+use super::orders::{LeaveOrders, Orders};
 use super::retirement::Retirement;
 use super::rules::Rules;
 use super::slot::RequestSlot;
@@ -38,25 +42,26 @@ const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
 const MAX_CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Puts the worker together: it can serve after this.
-pub(super) fn event_loop<'a>(
+pub(super) fn event_loop(
     py: Python<'_>,
-    spec: &'a WorkerSpec<'_>,
+    spec: &WorkerSpec<'_>,
     app: Bound<'_, PyAny>,
-    orders: Orders,
+    driver: Driver,
+    leave: &LeaveOrders,
     listeners: Vec<Listener>,
-) -> io::Result<EventLoop<'a>> {
+) -> io::Result<EventLoop> {
     let start = spec.start;
     let settings = &start.settings;
     let cell = spec.own_cell()?;
     let counters = spec.scoreboard.counters(spec.cell);
-    let entry = WorkerEntry { cell, counters };
     let poller = Arc::new(Poller::new()?);
-    poller.add(orders.wake(), Source::Wake)?;
-    let handoff = HandoffQueue::new(
-        keep_open(start.handoff_queue.0)?,
-        keep_open(start.handoff_queue.1)?,
-    );
-    let handoff = Arc::new(handoff);
+    let (attendance, threads) = watch_driver(&driver, &poller, cell)?;
+    let entry = WorkerEntry {
+        cell,
+        threads,
+        counters,
+    };
+    let handoff = Arc::new(handoff_queue(start)?);
     let connections = Connections::new(
         Arc::clone(&poller),
         cell.connections_gauge(),
@@ -67,9 +72,10 @@ pub(super) fn event_loop<'a>(
         &connections,
         Arc::clone(&poller),
         Arc::clone(&handoff),
-        cell,
-        spec.scoreboard,
-        orders.drain_flag(),
+        attendance,
+        (spec.scoreboard, cell),
+        leave.drain_flag(),
+        queue_limit(settings, &listeners, entry),
     )?;
     let mut acceptor = Acceptor::new(
         Arc::clone(&poller),
@@ -80,25 +86,72 @@ pub(super) fn event_loop<'a>(
     );
     acceptor.open()?;
     let app = WsgiApp::new(py, app, settings.sendfile);
-    let quit = orders.quit_flag();
-    let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks.as_ref(), quit);
+    let quit = leave.quit_flag();
+    let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks, quit);
     Ok(EventLoop {
-        slot: slot(py, start, entry, &io)?,
-        lifecycle: lifecycle(spec, orders, cell),
+        lifecycle: lifecycle(spec, leave.clone(), cell, threads),
+        driver,
         poller,
         acceptor,
         connections,
         io,
-        rules,
+        rules: Arc::new(rules),
         cell,
+        turn: Turn::new(),
     })
 }
 
+/// The queue that all workers share.
+fn handoff_queue(start: &Start) -> io::Result<HandoffQueue> {
+    let (sender, receiver) = start.handoff_queue;
+    Ok(HandoffQueue::new(keep_open(sender)?, keep_open(receiver)?))
+}
+
+/// Lets the poller tell of what wakes the loop's driver. Returns how the driver attends to the
+/// loop, and the cells of its threads.
+fn watch_driver(
+    driver: &Driver,
+    poller: &Poller,
+    cell: &'static Cell,
+) -> io::Result<(Arc<dyn Attendance>, &'static [&'static Cell])> {
+    match driver {
+        Driver::Alone(orders) => {
+            poller.add(orders.wake(), Source::Wake)?;
+            Ok((Arc::new(OneThread(cell)), &[]))
+        }
+        Driver::Team(team) => {
+            poller.add(&team.bell, Source::Wake)?;
+            let leadership = Arc::clone(&team.leadership);
+            Ok((leadership, team.cells))
+        }
+    }
+}
+
+/// `queue_timeout`, if it is set.
+fn queue_limit(
+    settings: &Settings,
+    listeners: &[Listener],
+    entry: WorkerEntry,
+) -> Option<QueueLimit> {
+    Some(QueueLimit::new(
+        settings.queue_timeout.limit()?,
+        listeners.to_vec(),
+        client_timeouts(settings, entry),
+        settings.proxy_protocol != ProxyProtocol::Off,
+        usize::try_from(settings.worker_connections).unwrap_or(usize::MAX),
+    ))
+}
+
 /// Who decides when the worker leaves.
-fn lifecycle<'a>(spec: &'a WorkerSpec<'_>, orders: Orders, cell: &'static Cell) -> Lifecycle<'a> {
-    let retirement = Retirement::new(&spec.start.settings, spec.id, cell);
+fn lifecycle(
+    spec: &WorkerSpec<'_>,
+    leave: LeaveOrders,
+    cell: &'static Cell,
+    threads: &'static [&'static Cell],
+) -> Lifecycle {
+    let retirement = Retirement::new(&spec.start.settings, spec.id, cell, threads);
     Lifecycle::new(
-        orders,
+        leave,
         retirement,
         spec.start.arbiter,
         spec.scoreboard,
@@ -118,18 +171,94 @@ pub(super) fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
     listeners.collect()
 }
 
-/// What makes environs, the exchange that they are served with, and the access log.
+/// Who drives the loop of this worker, and how often Python changes threads. With several threads
+/// the main thread does not, and follows orders.
+pub(super) fn driver(
+    py: Python<'_>,
+    spec: &WorkerSpec<'_>,
+    orders: Orders,
+) -> io::Result<(Driver, Option<(Team, Orders)>)> {
+    let settings = &spec.start.settings;
+    if let Some(interval) = settings.switch_interval.limit() {
+        set_switch_interval(py, interval).map_err(io::Error::other)?;
+    }
+    let threads = u16::try_from(settings.threads).unwrap_or(u16::MAX);
+    if threads <= 1 {
+        return Ok((Driver::Alone(orders), None));
+    }
+    let patience = settings.abort_timeout.limit().unwrap_or_default();
+    let team = Team {
+        leadership: Arc::new(Leadership::new(!has_gil(py))),
+        bell: Arc::new(Bell::new()?),
+        over: Arc::new(Bell::new()?),
+        counters: spec.scoreboard.counters(spec.cell),
+        cells: thread_cells(spec, threads)?,
+        hung: Arc::new(HungThreads::new(usize::from(threads), patience)),
+    };
+    Ok((Driver::Team(team.clone()), Some((team, orders))))
+}
+
+/// The cells of the worker's threads.
+fn thread_cells(spec: &WorkerSpec<'_>, threads: u16) -> io::Result<&'static [&'static Cell]> {
+    let scoreboard = spec.scoreboard;
+    let cell = |slot| {
+        let cell = scoreboard.slot(spec.cell, slot);
+        cell.ok_or_else(|| io::Error::other("the scoreboard has no cell for each thread"))
+    };
+    let cells = (0..threads).map(cell).collect::<io::Result<Vec<_>>>()?;
+    spec.own_cell()?.set_slots(threads);
+    Ok(Vec::leak(cells))
+}
+
+/// The request slots of this worker, one for each thread that serves.
+pub(super) fn slots(
+    py: Python<'_>,
+    spec: &WorkerSpec<'_>,
+    io: &IoThread<Endpoints>,
+    team: Option<&Team>,
+) -> io::Result<Vec<RequestSlot>> {
+    let entry = |cell, counters| WorkerEntry {
+        cell,
+        threads: &[],
+        counters,
+    };
+    let Some(team) = team else {
+        let entry = entry(spec.own_cell()?, spec.scoreboard.counters(spec.cell));
+        return Ok(vec![slot(py, spec.start, io, entry, None)?]);
+    };
+    let slots = (0..).zip(team.cells).map(|(number, cell)| {
+        let entry = entry(*cell, spec.scoreboard.slot_counters(spec.cell, number));
+        let one_of_several = OneOfSeveral {
+            hung: Arc::clone(&team.hung),
+            index: usize::from(number),
+            cell,
+        };
+        slot(py, spec.start, io, entry, Some(one_of_several))
+    });
+    slots.collect()
+}
+
+/// A request slot: what makes environs, the exchange that they are served with, and the access log.
 fn slot(
     py: Python<'_>,
     start: &Start,
-    entry: WorkerEntry,
     io: &IoThread<Endpoints>,
+    entry: WorkerEntry,
+    one_of_several: Option<OneOfSeveral>,
 ) -> io::Result<RequestSlot> {
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let access = access_log(start)?;
     let server = &start.settings.server_header;
-    let handler = RequestHandler::new(environ, exchange, access, entry, io.clone(), server);
+    let handler = RequestHandler::new(
+        environ,
+        exchange,
+        access,
+        entry,
+        io.clone(),
+        server,
+        one_of_several,
+    );
     Ok(RequestSlot::new(handler))
 }
 
@@ -145,6 +274,8 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
         errors: Bound::new(py, Errors)?.into_any(),
         file_wrapper: py.get_type::<FileWrapper>().into_any(),
         early_hints: exchange.early_hints(py)?,
+        // gunicorn says so of this kind of workers, also where they have one thread.
+        multithread: settings.worker_class == "gthread" || settings.threads > 1,
     };
     EnvironBuilder::new(py, rules, &start.listeners, &objects)
 }

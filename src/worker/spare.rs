@@ -71,5 +71,6 @@ pub(super) fn wait(py: Python<'_>, spec: &WorkerSpec<'_>, orders: &mut Orders) -
 }
 
 fn must_leave(orders: &Orders) -> bool {
-    orders.drain() || orders.quit() || orders.abort()
+    let leave = orders.leave();
+    leave.drain() || leave.quit() || leave.abort() || orders.must_unwind()
 }

@@ -12,11 +12,11 @@ use rcorn_scoreboard::{Cell, Scoreboard};
 pub struct WorkerSpec<'a> {
     /// The start message of its template: settings, generation, and the numbers of inherited
     /// descriptors.
-    pub start: &'a Start,
+    pub start: &'static Start,
     /// The shared memory in which the worker publishes what it does.
     pub scoreboard: &'static Scoreboard,
     /// The report socket: "ready", "boot failed", "wants to retire".
-    pub reports: BorrowedFd<'a>,
+    pub reports: BorrowedFd<'static>,
     /// The worker's id, which is never used again.
     pub id: u64,
     /// The index of the worker's cell in the scoreboard.
@@ -28,7 +28,7 @@ pub struct WorkerSpec<'a> {
     /// Whether the worker waits until it is told to serve.
     pub spare: bool,
     /// The hooks of a `gunicorn.conf.py` that run in workers; `None` if it has none of them.
-    pub hooks: Option<WorkerHooks>,
+    pub hooks: Option<&'static WorkerHooks>,
 }
 
 impl WorkerSpec<'_> {

@@ -18,7 +18,7 @@ use super::slot::Parser;
 /// Serves the only request of a uwsgi connection, which begins at offset `at`, when it is complete.
 pub(super) fn serve_packet(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     parser: &mut Parser,
     handler: &mut RequestHandler,
     connection: &mut Connection,
@@ -47,7 +47,7 @@ pub(super) fn serve_packet(
 
 fn serve_variables(
     py: Python<'_>,
-    rules: &Rules<'_>,
+    rules: &Rules,
     parser: &mut Parser,
     handler: &mut RequestHandler,
     connection: &mut Connection,

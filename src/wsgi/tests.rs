@@ -28,6 +28,7 @@ fn builder(py: Python<'_>) -> EnvironBuilder {
     let rules = FieldRules::new(&scheme, &["SCRIPT_NAME".to_owned()], false);
     let none = || py.None().into_bound(py);
     let objects = EnvironObjects {
+        multithread: false,
         software: "rcorn",
         errors: none(),
         file_wrapper: none(),

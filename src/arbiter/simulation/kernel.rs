@@ -295,7 +295,14 @@ impl FakeKernel {
                 self.processes.told.insert(pid);
                 self.pending.push(Pending::LookBack(id, pid));
             }
-            Ask::Quit | Ask::Abort | Ask::Kill => {
+            Ask::Abort => {
+                self.processes.told.insert(pid);
+                // The second one ends it.
+                if !self.processes.unwinding.insert(pid) {
+                    self.processes.unwinding.remove(&pid);
+                }
+            }
+            Ask::Quit | Ask::Kill => {
                 self.processes.told.insert(pid);
             }
             Ask::Reopen => assert!(
@@ -664,6 +671,7 @@ impl FakeKernel {
                     None => {}
                 }
             }
+            SimStep::Recover(which) => self.recover(*which),
             SimStep::WantRetirement(which, why) => {
                 if let Some(id) = nth(self.processes.serving.keys(), *which) {
                     self.send(Event::WantsRetirement(id, *why));
@@ -688,6 +696,24 @@ impl FakeKernel {
             }
             SimStep::Save => self.save(),
             SimStep::Verdict(is_safe) => self.is_safe = *is_safe,
+        }
+    }
+
+    /// A worker ends the request that it was asked to unwind. The arbiter may be about to kill it.
+    fn recover(&mut self, which: u8) {
+        let able = self.processes.unwinding.iter();
+        let able = able.filter(|pid| !self.processes.stopped.contains_key(pid));
+        let Some(pid) = nth(able, which) else {
+            return;
+        };
+        self.processes.unwinding.remove(&pid);
+        if let Some(Process::Worker(id)) = self.processes.living.get(&pid).copied() {
+            self.processes.busy.remove(&id);
+            let worker = self.arbiter.workers().get(id);
+            if worker.is_some_and(|one| matches!(one.stage, WorkerStage::Unwinding { .. })) {
+                self.processes.told.remove(&pid);
+            }
+            self.send(Event::Recovered(id));
         }
     }
 

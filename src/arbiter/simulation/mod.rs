@@ -35,6 +35,7 @@ fn policy(workers: u32) -> Policy {
         timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_mins(1)),
         abort_timeout: Duration::from_secs(3),
+        unwind_grace: Duration::ZERO,
         graceful_timeout: Duration::from_secs(30),
         reload_watch: Duration::from_secs(5),
         max_age: None,
@@ -243,7 +244,7 @@ fn coverage() -> Coverage {
 const VOCABULARY: &str = "
     Order: Stop Quit Reload More Fewer Scale Reopen Upgrade Dismiss Retire Refork
     Event: Started Ordered Loaded NotLoaded TemplateStarted TemplateNotStarted TemplateReady TemplateFailed
-    Event: Promoted NotPromoted WantsRefork NotReforked SpareReady
+    Event: Promoted NotPromoted WantsRefork NotReforked Recovered SpareReady
     Event: Forked ForkFailed Ready BootFailed WantsRetirement Beat Stopped Continued Exited
     Event: UpgradeStarted UpgradeNotStarted UpgradePutOff Tick
     BootFailureKind: Boot App Host

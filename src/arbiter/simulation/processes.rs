@@ -28,6 +28,8 @@ pub(super) struct Processes {
     pub(super) reported_late: Option<Pid>,
     /// Processes that were asked to leave.
     pub(super) told: BTreeSet<Pid>,
+    /// Workers that were asked once to unwind a request, and live.
+    pub(super) unwinding: BTreeSet<Pid>,
     /// Workers that reported that they are ready, and live.
     pub(super) serving: BTreeMap<WorkerId, Pid>,
     /// When the current request of a serving worker began.
@@ -80,6 +82,7 @@ impl Processes {
     pub(super) fn end(&mut self, pid: Pid) -> Option<Process> {
         let process = self.living.remove(&pid)?;
         self.told.remove(&pid);
+        self.unwinding.remove(&pid);
         self.stopped.remove(&pid);
         self.retired.remove(&pid);
         if let Process::Worker(id) = process

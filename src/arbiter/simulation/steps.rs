@@ -21,6 +21,8 @@ pub(super) enum SimStep {
     Leave(u8),
     /// A serving worker begins a request or ends it.
     Request(u8, bool),
+    /// A worker that was asked to unwind its request has done so, and serves on.
+    Recover(u8),
     /// A serving worker asks to be replaced.
     WantRetirement(u8, RetireReason),
     /// A serving worker has served enough requests to become the template.
@@ -79,6 +81,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         prop_oneof![2 => Just(None), 1 => milliseconds(3_000..60_000).prop_map(Some)],
         sometimes(1..8_000),
         sometimes(1..10_000),
+        sometimes(1..20_000),
     );
     let rules = [
         OldFirst::Never,
@@ -103,12 +106,14 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
             max_age,
             drain_delay,
             abort_timeout,
+            unwind_grace,
         ) = times;
         Policy {
             workers,
             timeout,
             boot_timeout,
             abort_timeout,
+            unwind_grace,
             graceful_timeout,
             reload_watch,
             max_age,
@@ -168,10 +173,11 @@ fn step() -> impl Strategy<Value = SimStep> {
     prop_oneof![
         4 => order().prop_map(SimStep::Order),
         28 => any::<u8>().prop_map(SimStep::Succeed),
-        2 => (any::<u8>(), failure()).prop_map(|(which, how)| SimStep::Fail(which, how)),
+        3 => (any::<u8>(), failure()).prop_map(|(which, how)| SimStep::Fail(which, how)),
         3 => (any::<u8>(), exit()).prop_map(|(which, how)| SimStep::Die(which, how)),
         4 => any::<u8>().prop_map(SimStep::Leave),
         8 => (any::<u8>(), any::<bool>()).prop_map(|(which, busy)| SimStep::Request(which, busy)),
+        2 => any::<u8>().prop_map(SimStep::Recover),
         2 => (any::<u8>(), reason()).prop_map(|(which, why)| SimStep::WantRetirement(which, why)),
         1 => any::<u8>().prop_map(SimStep::WantRefork),
         1 => any::<u8>().prop_map(SimStep::Stop),

@@ -25,6 +25,7 @@ fn policy(workers: u32) -> Policy {
         timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_mins(1)),
         abort_timeout: Duration::from_secs(3),
+        unwind_grace: Duration::ZERO,
         graceful_timeout: Duration::from_secs(20),
         reload_watch: Duration::from_secs(5),
         max_age: None,

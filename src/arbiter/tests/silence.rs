@@ -72,6 +72,53 @@ fn an_app_that_unwinds_its_request_ends_its_worker() {
     }
 }
 
+/// Its other threads have requests, too.
+#[test]
+fn a_worker_with_threads_has_more_time_to_unwind() {
+    let threaded = Policy {
+        unwind_grace: Duration::from_secs(17),
+        ..policy(1)
+    };
+    let mut scenario = unwinding(threaded.clone());
+    assert!(!asked(&scenario.after(19_999), pid(1), Ask::Abort));
+    assert!(asked(&scenario.after(1), pid(1), Ask::Abort));
+    // But no time if there is none for the app.
+    let hurried = Policy {
+        abort_timeout: Duration::ZERO,
+        ..threaded
+    };
+    let mut scenario = unwinding(hurried);
+    assert!(asked(&scenario.after(1000), pid(1), Ask::Kill));
+}
+
+#[test]
+fn a_worker_whose_thread_came_free_serves_on() {
+    let mut scenario = unwinding(policy(1));
+    scenario.step(Event::Forked(WorkerId(2), pid(2)));
+    scenario.step(Event::Ready(WorkerId(2), pid(2)));
+    let actions = scenario.step(Event::Recovered(WorkerId(1)));
+    assert_eq!(
+        said(&actions),
+        ["Worker (pid:11) made progress and keeps running."]
+    );
+    // There is one too many now.
+    let drained = |id| asked(&actions, pid(id), Ask::Drain);
+    assert!(drained(1) != drained(2), "{actions:?}");
+    assert!(!asked(&scenario.after(60_000), pid(1), Ask::Abort));
+
+    // While the server stops, it is told to leave.
+    let mut scenario = unwinding(policy(1));
+    scenario.step(Event::Ordered(Order::Stop));
+    let actions = scenario.step(Event::Recovered(WorkerId(1)));
+    assert!(asked(&actions, pid(1), Ask::Drain));
+
+    // Too late: it is being killed.
+    let mut scenario = unwinding(policy(1));
+    assert!(asked(&scenario.after(3000), pid(1), Ask::Abort));
+    assert!(said(&scenario.step(Event::Recovered(WorkerId(1)))).is_empty());
+    assert!(asked(&scenario.after(1000), pid(1), Ask::Kill));
+}
+
 #[test]
 fn without_time_to_unwind_a_hang_is_aborted_once() {
     let hurried = Policy {

@@ -32,7 +32,7 @@ const LACK_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_REQUEST: Duration = Duration::from_millis(8);
 
 /// One listening socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Non-blocking, shared with the siblings, open to the end of the process. A signal handler
     /// also has it, and replaces it by `/dev/null` when the arbiter has died.
@@ -234,22 +234,7 @@ impl Acceptor {
         let Some(listener) = self.listeners.get(index) else {
             return Accepted::Nothing;
         };
-        let (socket, peer) = match net::accept(listener.socket) {
-            Ok(accepted) => accepted,
-            Err(error) => return refused(error),
-        };
-        let state = ConnectionState {
-            listener: index,
-            protocol: listener.protocol,
-            may_be_proxied: self.may_be_proxied,
-            proxied: None,
-            served: 0,
-            waiting: Waiting::FirstByte,
-            progress: TransferProgress::new(clock::coarse_now()),
-        };
-        let channel = Channel::new(Transport::plain(socket), self.timeouts);
-        channel.count(Metric::AcceptedConnections);
-        Accepted::Connection(Connection::new(channel, peer, state))
+        accept(listener, index, self.timeouts, self.may_be_proxied)
     }
 
     /// Takes over a connection that another worker has handed on.
@@ -266,6 +251,31 @@ impl Acceptor {
         connection.buffer = transferred.buffer;
         connection
     }
+}
+
+/// Takes one connection from the listener of this index.
+pub(crate) fn accept<E>(
+    listener: &Listener,
+    index: usize,
+    timeouts: ClientTimeouts,
+    may_be_proxied: bool,
+) -> Accepted<E> {
+    let (socket, peer) = match net::accept(listener.socket) {
+        Ok(accepted) => accepted,
+        Err(error) => return refused(error),
+    };
+    let state = ConnectionState {
+        listener: index,
+        protocol: listener.protocol,
+        may_be_proxied,
+        proxied: None,
+        served: 0,
+        waiting: Waiting::FirstByte,
+        progress: TransferProgress::new(clock::coarse_now()),
+    };
+    let channel = Channel::new(Transport::plain(socket), timeouts);
+    channel.count(Metric::AcceptedConnections);
+    Accepted::Connection(Connection::new(channel, peer, state))
 }
 
 /// The meaning of an error of accept(2).
@@ -293,8 +303,10 @@ pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monoto
         let Some(cell) = scoreboard.cell(index) else {
             break;
         };
-        let begun = cell.request_entry().begun();
-        let is_busy = begun.is_some_and(|begun| now.since(begun) > BUSY_REQUEST);
+        // One that has threads is busy when all of them are.
+        let is_long = |begun| now.since(begun) > BUSY_REQUEST;
+        let mut entries = scoreboard.request_entries(index);
+        let is_busy = entries.all(|entry| entry.begun().is_some_and(is_long));
         if cell.is_taken() && !is_busy {
             workers = workers.saturating_add(1);
             let held = usize::try_from(cell.connections()).unwrap_or(usize::MAX);

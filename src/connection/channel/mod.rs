@@ -5,11 +5,11 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rcorn_scoreboard::{Cell, Counters, Metric};
+use rcorn_scoreboard::{Cell, Counters, Metric, RequestEntry};
 
 use crate::lost::Lost;
 use crate::poller::Interest;
@@ -35,8 +35,11 @@ pub struct ClientTimeouts {
 /// A worker's part of the scoreboard.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerEntry {
-    /// Records the time spent waiting for the client, so that it does not count as the app's.
+    /// The worker's cell. It records the time spent waiting for the client, so that it does not
+    /// count as the app's; with several threads, the cell of the one that serves the client does.
     pub cell: &'static Cell,
+    /// The cells of the threads; none for a worker with one thread.
+    pub threads: &'static [&'static Cell],
     /// The worker's counters.
     pub counters: Counters<'static>,
 }
@@ -49,6 +52,8 @@ struct Inner {
     /// How many bytes of a body of known length have not been received yet.
     unread: AtomicU64,
     lost: AtomicBool,
+    /// The number of the thread that serves it, counted from 1; 0: the worker has one.
+    thread: AtomicU16,
     write_buffer: Lock<WriteBuffer>,
 }
 
@@ -70,6 +75,12 @@ pub trait WriteOffload: std::fmt::Debug + Send + Sync {
 pub struct WeakChannel(Weak<Inner>);
 
 impl WeakChannel {
+    /// Whether it is this channel.
+    #[must_use]
+    pub fn is(&self, channel: &Channel) -> bool {
+        self.0.as_ptr() == Arc::as_ptr(&channel.0)
+    }
+
     /// The channel, while the connection is open.
     #[must_use]
     pub fn get(&self) -> Option<Channel> {
@@ -87,6 +98,7 @@ impl Channel {
             continue_due: AtomicBool::new(false),
             unread: AtomicU64::new(0),
             lost: AtomicBool::new(false),
+            thread: AtomicU16::new(0),
             write_buffer: Lock::default(),
         }))
     }
@@ -99,16 +111,16 @@ impl Channel {
     /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
     pub fn give_socket(&self) -> io::Result<OwnedFd> {
         let copy = self.0.transport.copy()?;
-        if let Some(entry) = &self.0.timeouts.entry {
-            entry.cell.request_entry().wait();
+        if let Some(entry) = self.request_entry() {
+            entry.wait();
         }
         Ok(copy)
     }
 
     /// Ends the app's use of the socket.
     pub fn end_socket(&self) {
-        if let Some(entry) = &self.0.timeouts.entry {
-            entry.cell.request_entry().resume(Duration::ZERO);
+        if let Some(entry) = self.request_entry() {
+            entry.resume(Duration::ZERO);
         }
     }
 
@@ -121,16 +133,32 @@ impl Channel {
     /// Notes that the end of the response is about to be sent: the client may have it at any moment
     /// from now on.
     pub fn ending(&self) {
-        if let Some(entry) = &self.0.timeouts.entry {
-            entry.cell.request_entry().set_ending();
+        if let Some(entry) = self.request_entry() {
+            entry.set_ending();
         }
     }
 
     /// Notes that the whole response was sent: whatever happens to this worker, the client gets it.
     pub fn answered(&self) {
-        if let Some(entry) = &self.0.timeouts.entry {
-            entry.cell.request_entry().set_answered();
+        if let Some(entry) = self.request_entry() {
+            entry.set_answered();
         }
+    }
+
+    /// Notes which of several threads serves it from now on, counted from 1.
+    pub fn served_by(&self, thread: u16) {
+        self.0.thread.store(thread, Ordering::Relaxed);
+    }
+
+    /// Where the scoreboard shows the request in hand.
+    fn request_entry(&self) -> Option<RequestEntry<'static>> {
+        let entry = self.0.timeouts.entry.as_ref()?;
+        let thread = usize::from(self.0.thread.load(Ordering::Relaxed));
+        let cell = match thread.checked_sub(1) {
+            None => entry.cell,
+            Some(index) => entry.threads.get(index)?,
+        };
+        Some(cell.request_entry())
     }
 
     /// Counts something that has happened to the connection.
@@ -394,11 +422,7 @@ impl Channel {
         progress: &mut WaitProgress,
         limit: Option<Duration>,
     ) -> Result<bool, Lost> {
-        let request = self
-            .0
-            .timeouts
-            .entry
-            .map(|entry| entry.cell.request_entry());
+        let request = self.request_entry();
         let waited = progress.wait(py, &self.0.transport, interest, limit, request);
         waited.map_err(|lost| self.lose(lost))
     }

@@ -11,20 +11,34 @@ use rcorn_scoreboard::Metric;
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
+use crate::channel::Channel;
 use crate::connection::{Connection, WaitTimeouts};
 use crate::fd_budget::{Excess, FdBudget};
 use crate::handoff::HandoffQueue;
 use crate::parking::Parking;
 use crate::poller::{Interest, Poller, Source};
 use crate::state::{Next, Waiting};
+use crate::sync::Lock;
 
-/// The parked connections, and the only owner of the next deadline.
+/// The parked connections, and the only owner of the next deadline. Cheap to clone: all clones are
+/// the same connections.
 #[derive(Debug)]
 pub struct Connections<E> {
     poller: Arc<Poller>,
     parking: Arc<Parking<Connection<E>>>,
     timeouts: WaitTimeouts,
-    budget: FdBudget,
+    budget: Arc<Lock<FdBudget>>,
+}
+
+impl<E> Clone for Connections<E> {
+    fn clone(&self) -> Self {
+        Self {
+            poller: Arc::clone(&self.poller),
+            parking: Arc::clone(&self.parking),
+            timeouts: self.timeouts,
+            budget: Arc::clone(&self.budget),
+        }
+    }
 }
 
 /// What to do about a connection that has waited too long.
@@ -53,8 +67,12 @@ impl<E> Connections<E> {
             poller,
             parking: Arc::new(Parking::new(published)),
             timeouts,
-            budget,
+            budget: Arc::new(Lock::new(budget)),
         }
+    }
+
+    pub(crate) fn timeouts(&self) -> WaitTimeouts {
+        self.timeouts
     }
 
     pub(crate) fn parking(&self) -> &Arc<Parking<Connection<E>>> {
@@ -86,17 +104,8 @@ impl<E> Connections<E> {
         self.parking.take(place)
     }
 
-    /// Parks or closes a connection that has no place yet.
-    pub fn park_or_close_new(&mut self, connection: Connection<E>, next: Next) {
-        match next.after_response(connection.channel.owes()) {
-            // Not worth a box.
-            Next::Done | Next::Abort => {}
-            next @ (Next::Park(_) | Next::Close) => self.park_or_close(Box::new(connection), next),
-        }
-    }
-
     /// Parks or closes a connection.
-    pub fn park_or_close(&mut self, connection: Box<Connection<E>>, next: Next) {
+    pub fn park_or_close(&self, connection: Box<Connection<E>>, next: Next) {
         let waiting = match next.after_response(connection.channel.owes()) {
             Next::Park(waiting) => waiting,
             Next::Close => match connection.channel.transport().shutdown_write() {
@@ -108,7 +117,20 @@ impl<E> Connections<E> {
         self.park(connection, waiting);
     }
 
-    fn park(&mut self, mut connection: Box<Connection<E>>, waiting: Waiting) {
+    /// Watches a connection that was taken no longer: bytes that come meanwhile would wake whoever
+    /// waits again and again. Whoever has taken it gives it to [`Self::park_or_close_unwatched`].
+    pub fn unwatch(&self, channel: &Channel) {
+        // Fails if the I/O thread has handed it on: then nothing is watched either.
+        self.poller.remove(channel.transport().descriptor()).ok();
+    }
+
+    /// Parks or closes a connection that [`Self::unwatch`] was called for.
+    pub fn park_or_close_unwatched(&self, mut connection: Box<Connection<E>>, next: Next) {
+        connection.watched = None;
+        self.park_or_close(connection, next);
+    }
+
+    fn park(&self, mut connection: Box<Connection<E>>, waiting: Waiting) {
         let now = clock::coarse_now();
         let deadline = connection.wait_for(waiting, &self.timeouts, now);
         let is_new = connection.place.is_none();
@@ -122,7 +144,8 @@ impl<E> Connections<E> {
         let descriptor = connection.channel.transport().number();
         self.parking.put(place, connection, deadline);
         if is_new {
-            match self.budget.excess(self.held(), descriptor, now) {
+            let excess = self.budget.lock().excess(self.held(), descriptor, now);
+            match excess {
                 None => {}
                 Some(excess @ Excess::Connections) => self.close_most_idle(excess, None, now),
                 Some(excess @ Excess::Descriptors) => {
@@ -171,7 +194,7 @@ impl<E> Connections<E> {
     }
 
     /// Ends the wait of a parked connection that has waited too long.
-    pub fn end_wait(&mut self, place: usize) -> Expired<E> {
+    pub fn end_wait(&self, place: usize) -> Expired<E> {
         let Some(mut connection) = self.parking.take(place) else {
             return Expired::Nothing;
         };
@@ -241,20 +264,21 @@ impl<E> Connections<E> {
 
     /// Makes room for a connection that cannot be taken because of `error`, by closing an idle one.
     /// Returns whether there was one.
-    pub fn make_room(&mut self, error: &io::Error) -> bool {
+    pub fn make_room(&self, error: &io::Error) -> bool {
         let now = clock::coarse_now();
         if FdBudget::is_lack(error) && self.forget_most_idle(None) {
             self.tell_of_closed(Excess::Descriptors, now);
             return true;
         }
-        if let Some(note) = self.budget.note_waiting(error, now) {
+        let note = self.budget.lock().note_waiting(error, now);
+        if let Some(note) = note {
             log::error(format_args!("{note}"));
         }
         false
     }
 
     /// Whether a connection can be received from the queue. Closes others for it if necessary.
-    pub fn has_room_for_one(&mut self, queue: &HandoffQueue) -> bool {
+    pub fn has_room_for_one(&self, queue: &HandoffQueue) -> bool {
         loop {
             match queue.probe_descriptor() {
                 Ok(()) => return true,
@@ -264,7 +288,7 @@ impl<E> Connections<E> {
         }
     }
 
-    fn close_most_idle(&mut self, excess: Excess, spared: Option<usize>, now: Monotonic) {
+    fn close_most_idle(&self, excess: Excess, spared: Option<usize>, now: Monotonic) {
         if self.forget_most_idle(spared) {
             self.tell_of_closed(excess, now);
         }
@@ -292,8 +316,9 @@ impl<E> Connections<E> {
         }
     }
 
-    fn tell_of_closed(&mut self, excess: Excess, now: Monotonic) {
-        if let Some(note) = self.budget.note_closed(excess, now) {
+    fn tell_of_closed(&self, excess: Excess, now: Monotonic) {
+        let note = self.budget.lock().note_closed(excess, now);
+        if let Some(note) = note {
             log::warning(format_args!("{note}"));
         }
     }

@@ -7,7 +7,7 @@ use rcorn_settings::Protocol;
 use rcorn_sys::net::Peer;
 
 use super::*;
-use crate::channel::{Channel, ClientTimeouts};
+use crate::channel::ClientTimeouts;
 use crate::handoff::tests::queue;
 use crate::poller::Events;
 use crate::progress::TransferProgress;
@@ -65,9 +65,9 @@ fn ready(connections: &Connections<()>) -> Vec<usize> {
 
 #[test]
 fn a_parked_connection_is_told_of_and_keeps_its_place() {
-    let (mut connections, published) = connections(10);
+    let (connections, published) = connections(10);
     let (one, mut client) = connection();
-    connections.park_or_close_new(one, Next::Park(Waiting::FirstByte));
+    connections.park_or_close(Box::new(one), Next::Park(Waiting::FirstByte));
     assert!(ready(&connections).is_empty());
     client.write_all(b"GET").unwrap();
     let place = ready(&connections)[0];
@@ -86,10 +86,10 @@ fn a_parked_connection_is_told_of_and_keeps_its_place() {
 
 #[test]
 fn each_wait_has_a_time_of_its_own() {
-    let (mut connections, _) = connections(10);
+    let (connections, _) = connections(10);
     let (one, _client) = connection();
     let before = clock::coarse_now();
-    connections.park_or_close_new(one, Next::Park(Waiting::NextRequest));
+    connections.park_or_close(Box::new(one), Next::Park(Waiting::NextRequest));
     let due = connections.next_deadline();
     assert!(due >= before.after(Duration::from_secs(3)));
     assert!(connections.expired(before).is_empty());
@@ -104,9 +104,9 @@ fn each_wait_has_a_time_of_its_own() {
 
 #[test]
 fn a_request_that_is_late_is_for_the_server_to_answer() {
-    let (mut connections, _) = connections(10);
+    let (connections, _) = connections(10);
     let (one, mut client) = connection();
-    connections.park_or_close_new(one, Next::Park(Waiting::Head));
+    connections.park_or_close(Box::new(one), Next::Park(Waiting::Head));
     // Not a wait for a request to begin.
     connections.shorten_waits(Monotonic::ZERO);
     let late = clock::coarse_now().after(Duration::from_mins(1));
@@ -127,7 +127,7 @@ fn a_request_that_is_late_is_for_the_server_to_answer() {
 
 #[test]
 fn what_is_owed_comes_before_everything_else() {
-    let (mut connections, _) = connections(10);
+    let (connections, _) = connections(10);
     let (one, mut client) = connection();
     let response = vec![1; 4 << 20];
     let sent = one.channel.send(
@@ -136,7 +136,7 @@ fn what_is_owed_comes_before_everything_else() {
         Flush::Now,
     );
     assert!(!sent.unwrap());
-    connections.park_or_close_new(one, Next::Done);
+    connections.park_or_close(Box::new(one), Next::Done);
     let place = 0;
     let taken = connections.take(place).unwrap();
     assert_eq!(taken.state.waiting, Waiting::Response(AfterResponse::Done));
@@ -155,7 +155,7 @@ fn what_is_owed_comes_before_everything_else() {
 
 #[test]
 fn too_many_cost_the_most_dispensable_one() {
-    let (mut connections, _) = connections(2);
+    let (connections, _) = connections(2);
     let waits = [
         Waiting::Head,
         Waiting::NextRequest,
@@ -165,7 +165,7 @@ fn too_many_cost_the_most_dispensable_one() {
     let mut clients = Vec::new();
     for waiting in waits {
         let (one, client) = connection();
-        connections.park_or_close_new(one, Next::Park(waiting));
+        connections.park_or_close(Box::new(one), Next::Park(waiting));
         clients.push(client);
     }
     let places = connections.parking.places();
@@ -175,11 +175,11 @@ fn too_many_cost_the_most_dispensable_one() {
 
 #[test]
 fn all_that_can_travel_is_handed_on() {
-    let (mut connections, _) = connections(10);
+    let (connections, _) = connections(10);
     let mut clients = Vec::new();
     for waiting in [Waiting::NextRequest, Waiting::Close, Waiting::Head] {
         let (one, client) = connection();
-        connections.park_or_close_new(one, Next::Park(waiting));
+        connections.park_or_close(Box::new(one), Next::Park(waiting));
         clients.push(client);
     }
     let queue = queue();
@@ -197,9 +197,9 @@ fn all_that_can_travel_is_handed_on() {
 
 #[test]
 fn a_lack_of_descriptors_costs_an_idle_connection() {
-    let (mut connections, _) = connections(10);
+    let (connections, _) = connections(10);
     let (one, _client) = connection();
-    connections.park_or_close_new(one, Next::Park(Waiting::NextRequest));
+    connections.park_or_close(Box::new(one), Next::Park(Waiting::NextRequest));
     let lack = io::Error::from_raw_os_error(nix::libc::EMFILE);
     assert!(!connections.make_room(&io::Error::from_raw_os_error(nix::libc::EPERM)));
     assert!(connections.make_room(&lack));

@@ -26,11 +26,12 @@ use rcorn_sys::private::PrivateMark;
 use rcorn_types::Monotonic;
 
 use crate::channel::{Channel, WeakChannel, WriteOffload};
-use crate::connection::Connection;
+use crate::connection::{Connection, WaitTimeouts};
 use crate::connections::Connections;
 use crate::handoff::HandoffQueue;
 use crate::parking::Parking;
-use crate::poller::{Events, Poller};
+use crate::poller::{Events, Interest, Poller, Source};
+use crate::queue_limit::QueueLimit;
 use crate::state::Waiting;
 use crate::sync::Lock;
 
@@ -39,6 +40,8 @@ const MAX_HOLD: Duration = Duration::from_millis(1);
 /// How long a request may take before the thread serves the other connections, and how often it
 /// does so then.
 const BUSY_REQUEST: Duration = Duration::from_millis(2);
+/// How long a request may take before another thread of the worker is called, if it has several.
+const LONG_REQUEST: Duration = Duration::from_millis(1);
 /// The interval that the first look doubles.
 const FIRST_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest time between two looks at a worker whose requests are quick: each look doubles it.
@@ -52,7 +55,39 @@ const AWAKE_AFTER_REQUEST: Duration = Duration::from_millis(50);
 /// Its calls are few and not deep.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// The I/O thread, as the worker's own thread knows it. Cheap to clone.
+/// How the worker does, as its I/O thread must know it.
+pub trait Attendance: Debug + Send + Sync {
+    /// Since when nobody attends to the worker's connections, because the app runs; `None`:
+    /// somebody does.
+    fn away_since(&self) -> Option<Monotonic>;
+
+    /// How many requests there were: a number that changes with each.
+    fn requests(&self) -> u64;
+
+    /// Nobody attends for longer than is good: somebody else is to do it, if there is anybody.
+    fn call(&self) {}
+
+    /// The longest time between two looks at a worker whose requests are quick.
+    fn max_look_interval(&self) -> Duration {
+        MAX_LOOK_INTERVAL
+    }
+}
+
+/// A worker with one thread attends to its connections while no request is in hand.
+#[derive(Debug)]
+pub struct OneThread(pub &'static Cell);
+
+impl Attendance for OneThread {
+    fn away_since(&self) -> Option<Monotonic> {
+        self.0.request_entry().begun()
+    }
+
+    fn requests(&self) -> u64 {
+        self.0.requests()
+    }
+}
+
+/// The I/O thread, as the worker's own threads know it. Cheap to clone.
 #[derive(Debug)]
 pub struct IoThread<E>(Arc<Shared<E>>);
 
@@ -68,10 +103,16 @@ struct Shared<E> {
     parking: Arc<Parking<Connection<E>>>,
     poller: Arc<Poller>,
     handoff: Arc<HandoffQueue>,
-    cell: &'static Cell,
+    attendance: Arc<dyn Attendance>,
     scoreboard: &'static Scoreboard,
+    /// The worker's.
+    cell: &'static Cell,
     /// The worker was told to leave.
     leaving: Arc<AtomicBool>,
+    /// How long connections may wait.
+    timeouts: WaitTimeouts,
+    /// `queue_timeout`, if there is one.
+    queue_limit: Option<QueueLimit>,
     agenda: Lock<Agenda>,
     /// Channels with responses that the kernel may keep.
     unflushed: Lock<Vec<WeakChannel>>,
@@ -91,14 +132,16 @@ struct Shared<E> {
 /// What the thread will do next.
 #[derive(Debug)]
 struct Agenda {
-    /// A response of which a part waits, and when that part must be sent.
-    held: Option<(WeakChannel, Monotonic)>,
+    /// Responses of which a part waits, and when that part must be sent: one for each request in
+    /// progress at most.
+    held: Vec<(WeakChannel, Monotonic)>,
     /// When it looks again without being woken.
     looks_at: Monotonic,
 }
 
 impl<E: Debug + Send + 'static> IoThread<E> {
-    /// A thread that is not started yet. `leaving`: the worker was told to leave.
+    /// A thread that is not started yet. `place`: the scoreboard, and the worker's cell in it;
+    /// `leaving`: the worker was told to leave.
     ///
     /// # Errors
     ///
@@ -107,9 +150,10 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         connections: &Connections<E>,
         poller: Arc<Poller>,
         handoff: Arc<HandoffQueue>,
-        cell: &'static Cell,
-        scoreboard: &'static Scoreboard,
+        attendance: Arc<dyn Attendance>,
+        place: (&'static Scoreboard, &'static Cell),
         leaving: Arc<AtomicBool>,
+        queue_limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_value_and_flags(0, flags)?;
@@ -117,11 +161,14 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             parking: Arc::clone(connections.parking()),
             poller,
             handoff,
-            cell,
-            scoreboard,
+            attendance,
+            scoreboard: place.0,
+            cell: place.1,
             leaving,
+            timeouts: connections.timeouts(),
+            queue_limit,
             agenda: Lock::new(Agenda {
-                held: None,
+                held: Vec::new(),
                 looks_at: Monotonic::NEVER,
             }),
             unflushed: Lock::default(),
@@ -200,7 +247,10 @@ impl<E: Debug + Send + 'static> WriteOffload for IoThread<E> {
     fn send_soon(&self, channel: &Channel) {
         let due = clock::now().after(MAX_HOLD);
         let mut agenda = self.0.agenda.lock();
-        agenda.held = Some((channel.downgrade(), due));
+        match agenda.held.iter_mut().find(|(held, _)| held.is(channel)) {
+            Some((_, later)) => *later = due,
+            None => agenda.held.push((channel.downgrade(), due)),
+        }
         let late = agenda.looks_at > due.after(BUSY_REQUEST);
         drop(agenda);
         if late {
@@ -225,10 +275,11 @@ impl<E> Shared<E> {
             interval = if self.serve_parked(now, &mut events) || holds {
                 BUSY_REQUEST
             } else {
-                MAX_LOOK_INTERVAL.min(interval.saturating_mul(2))
+                let longest = self.attendance.max_look_interval();
+                longest.min(interval.saturating_mul(2))
             };
-            let requests = self.cell.requests();
-            if holds || self.busy_since().is_some() || requests != served {
+            let requests = self.attendance.requests();
+            if holds || self.attendance.away_since().is_some() || requests != served {
                 awake_until = now.after(AWAKE_AFTER_REQUEST);
             } else if now >= awake_until && self.asleep.swap(true, Ordering::AcqRel) {
                 self.sleep();
@@ -244,7 +295,8 @@ impl<E> Shared<E> {
     /// Waits until `look`, until what is held is due, or until it is woken.
     fn pause(&self, now: Monotonic, look: Monotonic) {
         let mut agenda = self.agenda.lock();
-        agenda.looks_at = agenda.held.as_ref().map_or(look, |(_, due)| look.min(*due));
+        let due = agenda.held.iter().map(|(_, due)| *due);
+        agenda.looks_at = due.fold(look, Monotonic::min);
         let time = agenda.looks_at.since(now).max(MIN_WAIT);
         drop(agenda);
         self.listen(Some(TimeSpec::from_duration(time)));
@@ -264,22 +316,19 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Sends what waits for the app's next part, if that is due. Returns whether something still
+    /// Sends what waits for the app's next part, where that is due. Returns whether something still
     /// waits.
     fn send_held(&self, now: Monotonic) -> bool {
         let mut agenda = self.agenda.lock();
-        let Some((channel, due)) = agenda.held.as_mut() else {
-            return false;
-        };
-        if *due <= now {
-            if channel.get().is_none_or(|channel| channel.pump_aside()) {
-                agenda.held = None;
-                return false;
+        agenda.held.retain_mut(|(channel, due)| {
+            if *due > now {
+                return true;
             }
             // The client takes nothing at the moment.
             *due = now.after(BUSY_REQUEST);
-        }
-        true
+            channel.get().is_some_and(|channel| !channel.pump_aside())
+        });
+        !agenda.held.is_empty()
     }
 
     fn flush(&self) {
@@ -290,27 +339,55 @@ impl<E> Shared<E> {
         }
     }
 
-    /// When the request in progress began.
-    fn busy_since(&self) -> Option<Monotonic> {
-        self.cell.request_entry().begun()
-    }
-
     /// Serves the parked connections if the worker cannot; returns whether it cannot.
     fn serve_parked(&self, now: Monotonic, events: &mut Events) -> bool {
-        let busy = |since: Monotonic| now >= since.after(BUSY_REQUEST);
-        if !self.busy_since().is_some_and(busy) || self.parking.held() == 0 {
+        let Some(since) = self.attendance.away_since() else {
             return false;
+        };
+        if now >= since.after(LONG_REQUEST) {
+            self.attendance.call();
+        }
+        if now < since.after(BUSY_REQUEST) {
+            return false;
+        }
+        if let Some(limit) = &self.queue_limit {
+            self.accept_waiting(limit, now);
+        }
+        if self.parking.held() == 0 {
+            return self.queue_limit.is_some();
         }
         self.flush();
         // It does not wait here: otherwise the listeners' EPOLLEXCLUSIVE would wake this thread for
         // a connection that it does not take.
         if self.poller.wait(events, Some(Duration::ZERO)).is_ok() {
-            events.connections().for_each(|place| self.service(place));
+            events
+                .connections()
+                .for_each(|place| self.service(place, now));
         }
         true
     }
 
-    fn service(&self, place: usize) {
+    /// Accepts what waits, because its wait has a limit; not while a sibling can do that.
+    fn accept_waiting(&self, limit: &QueueLimit, now: Monotonic) {
+        if self.sibling_is_free() || self.leaving.load(Ordering::Relaxed) {
+            return;
+        }
+        while let Some(mut connection) = limit.accept(self.parking.held()) {
+            let deadline = connection.wait_for(Waiting::FirstByte, &self.timeouts, now);
+            let place = self.parking.reserve();
+            let socket = connection.channel.transport().descriptor();
+            let (source, interest) = (Source::Connection(place), Interest::Readable);
+            if self.poller.watch(socket, source, interest, None).is_err() {
+                self.parking.vacate(place);
+                continue;
+            }
+            (connection.place, connection.watched) = (Some(place), Some(interest));
+            connection.waits_since = Some(now);
+            self.parking.put(place, Box::new(connection), deadline);
+        }
+    }
+
+    fn service(&self, place: usize, now: Monotonic) {
         let Some(mut connection) = self.parking.take(place) else {
             return;
         };
@@ -325,7 +402,10 @@ impl<E> Shared<E> {
             | Waiting::Body(_)
             | Waiting::Chunks
             | Waiting::NextRequest => {
-                if self.may_hand_on() && connection.hand_on(&self.handoff) {
+                let may_hand_on = self.may_hand_on()
+                    // In the queue nobody would look at the limit.
+                    && (self.queue_limit.is_none() || self.sibling_is_free());
+                if may_hand_on && connection.hand_on(&self.handoff) {
                     // Closing would not remove it: the connection stays open in the queue, and
                     // would stay in our poller.
                     let socket = connection.channel.transport().descriptor();
@@ -333,6 +413,14 @@ impl<E> Shared<E> {
                     self.discard(connection.endpoints.take());
                     drop(connection);
                     self.parking.vacate(place);
+                    return;
+                }
+                if let Some(limit) = &self.queue_limit
+                    && limit.is_over(&mut connection, now)
+                {
+                    limit.refuse(&connection, now);
+                    let deadline = connection.wait_for(Waiting::Close, &self.timeouts, now);
+                    self.parking.put(place, connection, deadline);
                     return;
                 }
             }
@@ -346,6 +434,22 @@ impl<E> Shared<E> {
             self.discarded.lock().push(endpoints);
             self.has_discarded.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether another worker has a thread that is free.
+    fn sibling_is_free(&self) -> bool {
+        let shared = self.scoreboard.shared();
+        if shared.wanted() <= 1 {
+            return false;
+        }
+        let most = shared.wanted().saturating_mul(2);
+        let most = u16::try_from(most).unwrap_or(u16::MAX);
+        (0..most.min(self.scoreboard.cells())).any(|index| {
+            let cell = self.scoreboard.cell(index);
+            let is_sibling = |cell: &Cell| cell.is_taken() && !std::ptr::eq(cell, self.cell);
+            let mut entries = self.scoreboard.request_entries(index);
+            cell.is_some_and(is_sibling) && entries.any(|entry| entry.begun().is_none())
+        })
     }
 
     /// Whether there is a sibling that can take a connection.

@@ -1,7 +1,10 @@
 use std::io::{IoSlice, Read, Write};
 
 use super::*;
-use crate::connection::WaitTimeouts;
+use rcorn_settings::Protocol;
+
+use crate::acceptor::Listener;
+use crate::channel::ClientTimeouts;
 use crate::connections::Expired;
 use crate::connections::tests::connection;
 use crate::fd_budget::FdBudget;
@@ -26,6 +29,10 @@ struct World {
 }
 
 fn world(timeout: Duration) -> World {
+    limited_world(timeout, None)
+}
+
+fn limited_world(timeout: Duration, queue_limit: Option<QueueLimit>) -> World {
     let (board, _fd) = Scoreboard::create(1).unwrap();
     let board: &'static Scoreboard = Box::leak(Box::new(board));
     let cell = board.cell(0).unwrap();
@@ -52,9 +59,10 @@ fn world(timeout: Duration) -> World {
         &connections,
         poller,
         Arc::clone(&handoff),
-        cell,
-        board,
+        Arc::new(OneThread(cell)),
+        (board, cell),
         leaving,
+        queue_limit,
     );
     World {
         connections,
@@ -64,13 +72,13 @@ fn world(timeout: Duration) -> World {
     }
 }
 
-fn parked(world: &mut World, waiting: Waiting) -> std::os::unix::net::UnixStream {
+fn parked(world: &World, waiting: Waiting) -> std::os::unix::net::UnixStream {
     let (one, client) = connection();
     let mut ours = Connection::new(one.channel.clone(), one.client(), one.state);
     ours.endpoints = Some(Pythons(thread::current().id()));
     world
         .connections
-        .park_or_close_new(ours, Next::Park(waiting));
+        .park_or_close(Box::new(ours), Next::Park(waiting));
     client
 }
 
@@ -90,8 +98,8 @@ fn until(what: impl Fn() -> bool) {
 
 #[test]
 fn a_request_of_another_connection_is_handed_on_and_its_objects_are_dropped_here() {
-    let mut world = world(Duration::from_mins(1));
-    let mut client = parked(&mut world, Waiting::NextRequest);
+    let world = world(Duration::from_mins(1));
+    let mut client = parked(&world, Waiting::NextRequest);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     begin_request(&world);
     until(|| world.connections.held() == 0);
@@ -107,17 +115,17 @@ fn a_request_of_another_connection_is_handed_on_and_its_objects_are_dropped_here
 
 #[test]
 fn nothing_is_handed_on_by_a_worker_that_is_alone_or_leaves() {
-    let mut world = world(Duration::from_mins(1));
-    let mut client = parked(&mut world, Waiting::NextRequest);
+    let world = world(Duration::from_mins(1));
+    let mut client = parked(&world, Waiting::NextRequest);
     client.write_all(b"GET").unwrap();
     world.thread.0.leaving.store(true, Ordering::Relaxed);
     assert!(!world.thread.0.may_hand_on());
-    world.thread.0.service(0);
+    world.thread.0.service(0, clock::now());
     assert_eq!(world.connections.held(), 1);
     world.thread.0.leaving.store(false, Ordering::Relaxed);
     let shared = world.thread.0.scoreboard.shared();
     shared.set_wanted(1);
-    world.thread.0.service(0);
+    world.thread.0.service(0, clock::now());
     assert_eq!(world.connections.held(), 1);
     assert!(world.handoff.receive().unwrap().is_none());
 }
@@ -135,17 +143,17 @@ fn what_the_app_does_not_add_to_is_sent_soon() {
 
 #[test]
 fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked_at_it() {
-    let mut world = world(Duration::from_millis(1));
+    let world = world(Duration::from_millis(1));
     let (one, _client) = connection();
     let response = vec![1; 4 << 20];
     one.channel.hold(&[IoSlice::new(&response)]);
     let ours = Connection::new(one.channel.clone(), one.client(), one.state);
-    world.connections.park_or_close_new(ours, Next::Done);
+    world.connections.park_or_close(Box::new(ours), Next::Done);
     // The thread has the connection while the worker looks for those whose time is over.
     let taken = world.connections.take(0).unwrap();
     assert!(world.connections.expired(clock::coarse_now()).is_empty());
     world.thread.0.parking.put_back(0, taken);
-    world.thread.0.service(0);
+    world.thread.0.service(0, clock::now());
     // Nobody parks anything else, and the time limit holds all the same.
     let mut reset = false;
     while world.connections.held() > 0 {
@@ -155,4 +163,52 @@ fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked
         }
     }
     assert!(reset);
+}
+
+#[test]
+fn a_request_that_waits_too_long_is_answered_and_one_that_waits_to_be_accepted_too() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut late = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    late.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let listener: &'static std::net::TcpListener = Box::leak(Box::new(listener));
+    let listeners = vec![Listener {
+        socket: listener.as_fd(),
+        protocol: Protocol::Http,
+    }];
+    let timeouts = ClientTimeouts {
+        read: None,
+        write: None,
+        buffer: 0,
+        entry: None,
+    };
+    let limit = Duration::from_millis(20);
+    let limit = QueueLimit::new(limit, listeners, timeouts, false, 10);
+    let world = limited_world(Duration::from_mins(1), Some(limit));
+    world.thread.0.scoreboard.shared().set_wanted(1);
+    let mut client = parked(&world, Waiting::NextRequest);
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let begun = clock::now();
+    begin_request(&world);
+    let mut page = String::new();
+    client.read_to_string(&mut page).unwrap();
+    let status = "HTTP/1.1 503 Service Unavailable\r\n";
+    assert!(page.starts_with(status), "{page}");
+    let field = "\r\nRetry-After: 1\r\n";
+    assert!(
+        page.contains(field) && page.ends_with("</html>\n"),
+        "{page}"
+    );
+    assert!(clock::now().since(begun) >= Duration::from_millis(20));
+    let mut page = String::new();
+    late.read_to_string(&mut page).unwrap();
+    assert!(
+        page.starts_with(status) && page.ends_with("\r\n\r\n"),
+        "{page}"
+    );
+    // They wait for the close of their clients.
+    assert_eq!(world.connections.held(), 2);
 }

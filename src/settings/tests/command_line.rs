@@ -251,7 +251,6 @@ fn what_cannot_be_understood() {
 }
 
 const NOT_OURS: &[(&str, &str, &str)] = &[
-    ("--threads 4", "--threads 4 is not supported: ", "--workers"),
     (
         "--certfile a",
         "--certfile a is not supported: rcorn does not do TLS",

@@ -160,11 +160,6 @@ const WRONG_YAML: &[(&str, &str, &str)] = &[
         "rcorn.yaml:1: strip_header_spaces is not supported",
         "fix the client",
     ),
-    (
-        "threads: 4\n",
-        "rcorn.yaml:1: threads 4 is not supported",
-        "--workers",
-    ),
     ("- workers\n", "rcorn.yaml:1:1: ", "NAME: VALUE"),
     ("proc_name: \"a\nworkers: 1\n", "rcorn.yaml:", "NAME: VALUE"),
     (
@@ -319,8 +314,8 @@ fn what_is_wrong_in_python_has_the_code_of_gunicorn() {
             "gunicorn.conf.py:2: keyfile k is not supported: rcorn does not do TLS",
         ),
         (
-            r#"["worker_class", {"data": "gevent"}, 2]"#,
-            "gunicorn.conf.py:2: worker_class: worker class 'gevent'",
+            r#"["worker_class", {"data": "uvicorn.workers.UvicornWorker"}, 2]"#,
+            "gunicorn.conf.py:2: worker_class: worker class 'uvicorn.workers.UvicornWorker'",
         ),
     ] {
         let answer = format!("{{\"names\": [{names}]}}");

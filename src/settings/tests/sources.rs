@@ -86,8 +86,8 @@ fn a_wrong_variable_is_named() {
         ),
         (
             "RCORN_CMD_ARGS",
-            "-k gevent",
-            "RCORN_CMD_ARGS: worker class 'gevent' is not supported",
+            "-k uvicorn.workers.UvicornWorker",
+            "RCORN_CMD_ARGS: worker class 'uvicorn.workers.UvicornWorker' is not supported",
         ),
     ] {
         let told = told(&error_in(&[(variable, text)], &["x"]));
@@ -145,16 +145,15 @@ fn from_three(
 #[test]
 fn a_later_source_takes_back_what_rcorn_lacks() {
     for (text, arguments, words) in [
-        ("threads: 4\n", "", &["--threads", "1"][..]),
-        ("threads: 4\n", "--threads 1", &[]),
-        ("", "--threads 4", &["--threads", "1"]),
-        ("", "", &["--threads", "4", "--threads", "1"]),
-        ("threads: 4\nworker_class: gthread\n", "", &["--threads=0"]),
-        ("http_protocols: h2\n", "--http-protocols h1", &[]),
+        ("http_protocols: h2\n", "--http-protocols h1", &[][..]),
         ("http2_cleartext: both\n", "", &["--http2-cleartext", "off"]),
         ("certfile: /x\n", "", &["--certfile", ""]),
         ("statsd_host: a:1\n", "", &["--statsd-host="]),
-        ("worker_class: gevent\n", "-k eventlet", &["-k", "sync"]),
+        (
+            "worker_class: gevent\n",
+            "-k uvicorn.workers.UvicornWorker",
+            &["-k", "sync"],
+        ),
     ] {
         let resolved = from_three(("rcorn.yaml", text), arguments, words);
         let resolved = resolved.unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -170,27 +169,9 @@ fn a_later_source_takes_back_what_rcorn_lacks() {
 fn a_later_source_that_asks_for_what_rcorn_lacks_is_named() {
     for (text, arguments, words, what) in [
         (
-            "threads: 1\n",
-            "",
-            &["--threads", "4"][..],
-            "--threads 4 is not supported",
-        ),
-        (
-            "threads: 1\n",
-            "--threads 4",
-            &[],
-            "GUNICORN_CMD_ARGS: --threads 4 is not supported",
-        ),
-        (
-            "threads: 4\n",
-            "",
-            &[],
-            "rcorn.yaml:1: threads 4 is not supported",
-        ),
-        (
             "cert_reqs: 0\n",
             "--cert-reqs 2",
-            &[],
+            &[][..],
             "GUNICORN_CMD_ARGS: --cert-reqs 2 is not supported",
         ),
         (
@@ -206,37 +187,68 @@ fn a_later_source_that_asks_for_what_rcorn_lacks_is_named() {
 }
 
 #[test]
-fn the_hint_for_threads_counts_workers() {
-    let python = r#"{"names": [["threads", {"data": 4}, 3], ["workers", {"data": 2}, 2]]}"#;
-    let error = from_three(("gunicorn.conf.py", python), "", &[]).unwrap_err();
-    assert_eq!(
-        told(&error),
+fn threads_are_taken_from_each_source() {
+    for (text, arguments, words, expected) in [
+        ("threads: 4\n", "", &[][..], ("gthread", 4)),
+        ("threads: 4\n", "--threads 8", &[], ("gthread", 8)),
         (
-            "gunicorn.conf.py:3: threads 4 is not supported: a worker of rcorn runs one request at a time".to_owned(),
-            "--threads 1 --workers 8 serves as many requests at a time; workers share the memory of the app".to_owned(),
-            1,
-        )
-    );
-    assert!(from_three(("gunicorn.conf.py", python), "", &["--threads", "1"]).is_ok());
-    let auto = ("rcorn.yaml", "threads: 4\nworkers: auto\n");
-    let auto = from_three(auto, "", &[]).unwrap_err();
-    assert!(auto.hint().unwrap().contains("raise --workers"), "{auto}");
+            "threads: 4\n",
+            "--threads 8",
+            &["--threads", "1"],
+            ("sync", 1),
+        ),
+        ("worker_class: gthread\n", "", &[], ("gthread", 1)),
+        (
+            "worker_class: gthread\n",
+            "",
+            &["--threads", "3"],
+            ("gthread", 3),
+        ),
+        ("threads: 3\n", "-k gevent", &[], ("gthread", 3)),
+        ("", "-k gevent", &[], ("gthread", 32)),
+        (
+            "worker_class: eventlet\n",
+            "",
+            &["--threads=0"],
+            ("gthread", 1),
+        ),
+        ("worker_class: gevent\n", "", &["-k", "sync"], ("sync", 1)),
+    ] {
+        let resolved = from_three(("rcorn.yaml", text), arguments, words).unwrap();
+        let got = (
+            resolved.settings.worker_class.as_str(),
+            resolved.settings.threads,
+        );
+        assert_eq!(got, expected, "{text} {arguments} {words:?}");
+    }
+    let python = r#"{"names": [["threads", {"data": 4}, 3], ["workers", {"data": 2}, 2]]}"#;
+    let resolved = from_three(("gunicorn.conf.py", python), "", &[]).unwrap();
+    assert_eq!(resolved.settings.threads, 4);
+    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    let (what, _, _) = refusal(&["x", "--threads", "1025"]);
+    assert!(what.contains("from 0 to 1024"), "{what}");
 }
 
 #[test]
-fn a_gthread_worker_with_one_thread_is_a_sync_worker() {
-    for class in [
-        "gthread",
-        "gunicorn.workers.gthread.ThreadWorker",
-        "egg:gunicorn#gthread",
-    ] {
-        let resolved = served(&["x", "-k", class]);
-        assert!(resolved.warnings.is_empty());
-        assert_eq!(resolved.settings.worker_class, "sync");
-        let (what, hint, _) = refusal(&["x", "-k", class, "--threads", "2"]);
-        assert!(what.starts_with("--threads 2 is not supported"), "{what}");
-        assert!(hint.contains("--workers 2"), "{hint}");
-    }
+fn a_class_of_the_file_is_known_by_its_bases() {
+    let answer = |bases: &str| {
+        format!(
+            r#"{{"names": [["worker_class", {{"data": "__config__.Worker"}}, 1]], "worker_bases": {bases}}}"#
+        )
+    };
+    let with = |bases: &str, words: &[&str]| with("gunicorn.conf.py", &answer(bases), &[], words);
+    let thread_worker = r#"["gunicorn.workers.gthread.ThreadWorker", "object"]"#;
+    let resolved = with(thread_worker, &["x"]).unwrap();
+    assert_eq!(resolved.settings.worker_class, "gthread");
+    let says = "worker class '__config__.Worker' is served by rcorn's own workers, with one thread";
+    assert!(resolved.warnings[0].starts_with(says), "{resolved:?}");
+    let error = with(r#"["object"]"#, &["x"]).unwrap_err();
+    assert!(error.to_string().contains("does not know"), "{error}");
+    // They say nothing of a class that is named elsewhere.
+    let error = with(thread_worker, &["x", "-k", "shop.Worker"]).unwrap_err();
+    assert!(error.to_string().contains("'shop.Worker'"), "{error}");
+    let asgi = with(r#"["uvicorn.workers.UvicornWorker"]"#, &["x"]).unwrap_err();
+    assert!(asgi.hint().unwrap().contains("ASGI server"), "{asgi}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct EnvironObjects<'a, 'py> {
     pub file_wrapper: Bound<'py, PyAny>,
     /// `wsgi.early_hints`.
     pub early_hints: Bound<'py, PyAny>,
+    /// `wsgi.multithread`.
+    pub multithread: bool,
 }
 
 /// One dict a listener. A copy of it becomes the environ of a request.
@@ -100,7 +102,7 @@ fn template<'py>(
     let template = PyDict::new(py);
     template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
     template.set_item("wsgi.errors", &objects.errors)?;
-    template.set_item("wsgi.multithread", false)?;
+    template.set_item("wsgi.multithread", objects.multithread)?;
     template.set_item("wsgi.multiprocess", false)?;
     template.set_item("wsgi.run_once", false)?;
     template.set_item("wsgi.file_wrapper", &objects.file_wrapper)?;

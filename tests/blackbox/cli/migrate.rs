@@ -111,10 +111,11 @@ fn it_says_of_a_gunicorn_conf_what_rcorn_says() {
     let app = "def application(environ, start_response): ...\n";
     fs::write(folder.join("server.py"), app).unwrap();
     for (line, taken) in [
-        ("worker_class = 'gevent'", false),
+        ("worker_class = 'gevent'", true),
+        ("worker_class = 'uvicorn.workers.UvicornWorker'", false),
         ("worker_class = 'gthread'", true),
         ("worker_class = 'egg:gunicorn#sync'", true),
-        ("threads = 4", false),
+        ("threads = 4", true),
         ("threads = 1", true),
         ("keyfile = '/etc/tls.key'", false),
         ("keyfile = None", true),

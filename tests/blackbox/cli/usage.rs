@@ -117,7 +117,11 @@ fn wrong_use_names_the_thing_and_the_way_out() {
         2,
         &["127.0.0.1:http", "hint:"],
     );
-    refused(&["-k", "gevent", "x:y"], 1, &["gevent", "sync"]);
+    refused(
+        &["-k", "uvicorn.workers.UvicornWorker", "x:y"],
+        1,
+        &["uvicorn", "ASGI"],
+    );
     refused(&["x:y z"], 2, &["hint:"]);
     refused(
         &["x:f(g())"],

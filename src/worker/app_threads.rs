@@ -1,0 +1,378 @@
+//! The threads of a worker that has several. Each is attached to the interpreter once and for all,
+//! so that its thread-locals last, and holds the GIL only while it serves. One of them leads
+//! ([`super::leadership`]). The main thread follows orders, and runs nothing of the app but its
+//! signal handlers.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::gettid;
+use pyo3::prelude::*;
+
+use rcorn_connection::{Connections, IoThread};
+use rcorn_log as log;
+use rcorn_python::thread as python_thread;
+use rcorn_scoreboard::Cell;
+use rcorn_sys::clock;
+use rcorn_wsgi::Endpoints;
+
+use super::event_loop::{EventLoop, Team};
+use super::leadership::Reclaimed;
+use super::lifecycle::Survivor;
+use super::orders::{LeaveOrders, Orders};
+use super::rules::Rules;
+use super::slot::RequestSlot;
+use super::work::Work;
+
+/// The stack of a thread where the process has no limit: what glibc takes then, rounded up.
+const DEFAULT_STACK_BYTES: usize = 8 << 20;
+
+/// How often the main thread looks at requests that were to be ended, in milliseconds.
+const HUNG_LOOK_INTERVAL: u8 = 100;
+
+/// What all threads of the worker know.
+#[derive(Debug)]
+pub(super) struct AppThreads {
+    team: Team,
+    rules: Arc<Rules>,
+    connections: Connections<Endpoints>,
+    io: IoThread<Endpoints>,
+    leave: LeaveOrders,
+    /// A thread has panicked.
+    has_failed: AtomicBool,
+    /// `timeout`: how long a request may take.
+    limit: Option<Duration>,
+    /// The worker serves on if requests that take too long end by the exception.
+    survivor: Option<Survivor>,
+}
+
+/// One thread, as it knows itself.
+#[derive(Debug)]
+struct Member {
+    /// Counted from 1.
+    number: u16,
+    cell: &'static Cell,
+    slot: RequestSlot,
+}
+
+impl Member {
+    /// Its place among all threads.
+    fn index(&self) -> usize {
+        usize::from(self.number.saturating_sub(1))
+    }
+
+    /// Makes the thread known to Python, under the name that it has under gunicorn, and to the main
+    /// thread.
+    fn introduce(&self, py: Python<'_>) -> PyResult<()> {
+        let ident = python_thread::ident(py)?;
+        self.cell
+            .register_thread(ident, gettid().as_raw().cast_unsigned());
+        let index = self.index();
+        python_thread::set_name(py, &format!("ThreadPoolExecutor-0_{index}"))
+    }
+}
+
+/// What is left of a worker with several threads.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// The exit code.
+    pub(super) code: i32,
+    /// The loop, if all threads have ended.
+    pub(super) event_loop: Option<EventLoop>,
+    pub(super) orders: Orders,
+}
+
+/// Runs a worker with several threads until it leaves. One thread for each slot.
+pub(super) fn run(
+    py: Python<'_>,
+    event_loop: EventLoop,
+    slots: Vec<RequestSlot>,
+    team: Team,
+    mut orders: Orders,
+) -> io::Result<Ended> {
+    let cells = team.cells;
+    let cell = event_loop.cell;
+    let threads = Arc::new(AppThreads {
+        rules: Arc::clone(&event_loop.rules),
+        connections: event_loop.connections.clone(),
+        io: event_loop.io.clone(),
+        leave: orders.leave().clone(),
+        has_failed: AtomicBool::new(false),
+        limit: event_loop.rules.settings.timeout.limit(),
+        survivor: event_loop
+            .rules
+            .settings
+            .survive_timeout
+            .then(|| event_loop.lifecycle.survivor()),
+        team,
+    });
+    let members = (1..).zip(cells.iter().zip(slots));
+    let members = members.map(|(number, (cell, slot))| Member { number, cell, slot });
+    let handles = members
+        .map(|member| threads.start(py, member))
+        .collect::<io::Result<Vec<_>>>()?;
+    threads.team.leadership.start(Box::new(event_loop));
+    threads.stand_by(py, &mut orders);
+    threads.team.leadership.end(None);
+    let mut event_loop = None;
+    if threads.leave.quit() {
+        threads.tell_of_dropped();
+    } else if threads.team.leadership.elsewhere() == 0 {
+        // Thread-locals end with their threads.
+        py.detach(|| handles.into_iter().for_each(|handle| drop(handle.join())));
+        event_loop = threads.team.leadership.take_over(|_, _| {});
+    }
+    cell.set_connections(0);
+    let has_failed = threads.has_failed.load(Ordering::Relaxed);
+    Ok(Ended {
+        code: i32::from(has_failed),
+        event_loop: event_loop.map(|event_loop| *event_loop),
+        orders,
+    })
+}
+
+impl AppThreads {
+    /// Starts a thread.
+    fn start(self: &Arc<Self>, py: Python<'_>, member: Member) -> io::Result<JoinHandle<()>> {
+        let this = Arc::clone(self);
+        // Python code needs as much of it as in the main thread.
+        let stack = match python_thread::stack_bytes(py) {
+            Ok(0) | Err(_) => stack_limit(),
+            Ok(bytes) => bytes,
+        };
+        thread::Builder::new()
+            .name(format!("rcorn app {}", member.number))
+            .stack_size(stack)
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| this.run_member(member));
+                if catch_unwind(run).is_err() {
+                    log::error(format_args!(
+                        "a thread of the worker cannot go on: it panicked"
+                    ));
+                    this.has_failed.store(true, Ordering::Relaxed);
+                    this.team.over.ring();
+                }
+            })
+    }
+
+    /// A thread, from its start to its end.
+    fn run_member(&self, mut member: Member) {
+        // Attached once and for all: thread state, thread-locals and base context stay.
+        Python::attach(|py| {
+            if let Err(error) = member.introduce(py) {
+                log::warning(format_args!("a thread of the worker has no name: {error}"));
+            }
+            py.detach(|| self.follow(&mut member));
+            drop(member);
+            if let Err(error) = python_thread::forget(py) {
+                log::warning(format_args!("a thread of the worker stays known: {error}"));
+            }
+        });
+    }
+
+    /// Waits to be called, leads, and waits again, without the GIL in between.
+    fn follow(&self, member: &mut Member) {
+        while self.team.leadership.wait(member.number) {
+            let asked = clock::now();
+            Python::attach(|py| {
+                self.team.count_gil_wait(asked);
+                if let Some(event_loop) = self
+                    .team
+                    .leadership
+                    .take_over(|event_loop, channel| event_loop.connections.unwatch(channel))
+                {
+                    self.lead(py, event_loop, member);
+                }
+            });
+        }
+    }
+
+    /// Drives the loop as long as no other thread does.
+    fn lead(&self, py: Python<'_>, mut event_loop: Box<EventLoop>, member: &mut Member) {
+        member.slot.handler.refresh_common_headers();
+        event_loop.cell.wake(clock::coarse_now());
+        // Responses of the one who is in the app now.
+        self.io.flush();
+        loop {
+            match event_loop.step(py, &mut member.slot) {
+                Ok(Some(work)) => match self.serve(py, event_loop, work, member) {
+                    Some(same) => event_loop = same,
+                    None => return,
+                },
+                Ok(None) => break,
+                Err(error) => {
+                    log::error(format_args!("the worker cannot go on: {error}"));
+                    break;
+                }
+            }
+        }
+        event_loop.cell.sleep();
+        self.team.leadership.end(Some(event_loop));
+        self.team.over.ring();
+    }
+
+    /// Serves a connection; gives the loop back, unless another thread drives it now.
+    fn serve(
+        &self,
+        py: Python<'_>,
+        event_loop: Box<EventLoop>,
+        mut work: Work,
+        member: &mut Member,
+    ) -> Option<Box<EventLoop>> {
+        let begun = clock::now();
+        work.channel().served_by(member.number);
+        // A new one is not watched.
+        let in_hand = work.has_place().then(|| work.channel().clone());
+        self.team.hung.note_place(member.index(), in_hand.is_some());
+        event_loop.cell.sleep();
+        let leadership = &self.team.leadership;
+        leadership.release(event_loop, member.number, in_hand, begun);
+        let next = work.serve(py, &self.rules, &mut member.slot);
+        let took = clock::now().since(begun);
+        let reclaimed = leadership.reclaim(member.number, took, |event_loop, channel| {
+            event_loop.connections.unwatch(channel);
+        });
+        match reclaimed {
+            Reclaimed::Kept(event_loop) => {
+                event_loop.cell.wake(clock::coarse_now());
+                work.finish(&event_loop.connections, next);
+                Some(event_loop)
+            }
+            Reclaimed::Changed(event_loop) => {
+                event_loop.cell.wake(clock::coarse_now());
+                work.finish_unwatched(&self.connections, next);
+                self.returned(member);
+                Some(event_loop)
+            }
+            Reclaimed::Lost => {
+                work.finish_unwatched(&self.connections, next);
+                self.returned(member);
+                None
+            }
+        }
+    }
+
+    /// A thread that had lost the loop has come back from the app.
+    fn returned(&self, member: &mut Member) {
+        if member.slot.handler.coalescing.turn_ends() {
+            self.io.flush();
+        }
+        self.team.leadership.settled();
+        // The leader may wait for just this.
+        if self.leave.drain() || self.leave.abort() {
+            self.team.bell.ring();
+        }
+    }
+
+    /// The main thread: follows orders until the worker leaves.
+    fn stand_by(&self, py: Python<'_>, orders: &mut Orders) {
+        loop {
+            let is_over = py.detach(|| {
+                let is_over = self.wait_for_orders(orders);
+                // The leader need not wait until this thread has the GIL.
+                self.team.bell.ring();
+                is_over
+            });
+            if is_over {
+                return;
+            }
+            orders.follow(py);
+            if self.leave.quit() {
+                return;
+            }
+            if orders.must_unwind() {
+                self.end_hung_requests(py);
+                self.decide(orders);
+            }
+            if self.leave.abort() {
+                self.end_hung_requests(py);
+                if self.all_are_given_up() {
+                    return;
+                }
+            }
+            self.team.bell.ring();
+        }
+    }
+
+    /// Serves on if the requests have ended that took too long, and leaves if they have had their
+    /// time. Until then the other threads go on.
+    fn decide(&self, orders: &Orders) {
+        let hung = &self.team.hung;
+        if hung.given_up(clock::now()).threads > 0 {
+            orders.leave_with_hung_requests();
+        } else if hung.are_over() {
+            hung.begin_anew();
+            // Before the report: the arbiter may send the next one any time after it.
+            let served_on = orders.serve_on();
+            let survivor = self.survivor.as_ref();
+            let told = served_on.and_then(|()| survivor.map_or(Ok(()), Survivor::report));
+            if let Err(error) = told {
+                log::warning(format_args!("the worker cannot serve on: {error}"));
+                orders.leave_with_hung_requests();
+            }
+        }
+    }
+
+    /// Raises an exception in each thread whose request takes too long.
+    fn end_hung_requests(&self, py: Python<'_>) {
+        let now = clock::now();
+        for (index, cell) in self.team.cells.iter().enumerate() {
+            let hung = &self.team.hung;
+            hung.end_request(py, (index, cell), self.limit, now);
+        }
+    }
+
+    /// Whether no thread is left that could lead.
+    fn all_are_given_up(&self) -> bool {
+        self.team.hung.given_up(clock::now()).threads >= self.team.cells.len()
+    }
+
+    /// Waits for an order; whether the worker has nothing left to do.
+    fn wait_for_orders(&self, orders: &Orders) -> bool {
+        let wake = orders.wake();
+        let mut ready = [
+            PollFd::new(wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.team.over.as_fd(), PollFlags::POLLIN),
+        ];
+        let timeout = if self.leave.abort() || orders.must_unwind() {
+            PollTimeout::from(HUNG_LOOK_INTERVAL)
+        } else {
+            PollTimeout::NONE
+        };
+        // A signal that interrupts it has written to the pipe.
+        poll(&mut ready, timeout).ok();
+        let [_, over] = &ready;
+        over.any().unwrap_or(false)
+    }
+
+    /// Says in the log which requests are dropped. They are over: nobody else is to miss them.
+    fn tell_of_dropped(&self) {
+        for cell in self.team.cells {
+            let entry = cell.request_entry();
+            let Some(request) = entry.begun().and_then(|_| entry.request()) else {
+                continue;
+            };
+            let line = log::escaped(&request.line);
+            log::warning(format_args!(
+                "Dropped request {line}: told to leave at once"
+            ));
+            entry.end(clock::coarse_now());
+        }
+    }
+}
+
+/// As much as glibc gives to a thread: `RLIMIT_STACK`.
+fn stack_limit() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(u64::MAX, |(soft, _hard)| soft);
+    match usize::try_from(limit) {
+        Ok(usize::MAX) | Err(_) => DEFAULT_STACK_BYTES,
+        Ok(limit) => limit.min(64 << 20),
+    }
+}
