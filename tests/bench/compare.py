@@ -11,6 +11,7 @@ differences below 15 % mean little.
     compare.py --publish                 measure, and renew man/guide/benchmarks.md and its picture
     compare.py --load run.json --publish the same from kept results, without measuring
     compare.py --before OLD              measure another rcorn executable as well, in the same rounds
+    compare.py --threads                 measure servers with threads, and rcorn without
 
 Needs wrk, and target/release/rcorn (cargo build --release). Creates a virtual environment from requirements.txt below
 target/. A server that answers wrongly is left out of that cell, and the report states the reason.
@@ -70,6 +71,15 @@ class Cell(NamedTuple):
     post: int = 0
     # The app's response has a close() that the server must call.
     close: bool = False
+    # Of servers with threads; the others have one worker.
+    workers: int = 1
+    threads: int = 4
+    # How long the app waits in a socket, in seconds.
+    waits: float = 0.0
+
+    def ideal(self):
+        """Requests per second of a server that does nothing but wait, or None."""
+        return min(self.connections, self.workers * self.threads) / self.waits if self.waits else None
 
 
 CELLS = {
@@ -84,20 +94,35 @@ CELLS = {
     "static1m": Cell("file of 1 MiB", "/static", 1048576, close=True),
     "flask": Cell("Flask", app="flask_page:app", size=28, close=True),
     "django": Cell("Django", app="django_page:app", close=True),
+    "wait": Cell("an app that waits 20 ms in a socket, 64 clients", app="waiting:app", connections=64, workers=2, threads=16,
+                 waits=0.02),
 }
+# What --threads selects, and a run without it leaves out.
+THREADED_CELLS = ["hello", "flask", "django", "wait"]
+THREADED_SERVERS = ["rcorn", "rcorn-threads", "gunicorn-gthread", "granian-threads", "uwsgi-threads", "waitress"]
 # Command lines. {bin} is the virtual environment's bin directory.
 SERVERS = {
     "rcorn": "{rcorn} --python {bin}/python -w 1 -b 127.0.0.1:{port} --log-level error {app}",
     "gunicorn": "{bin}/gunicorn -w 1 -b 127.0.0.1:{port} --log-level error {app}",
-    "gunicorn-gthread": "{bin}/gunicorn -k gthread --threads 4 -w 1 -b 127.0.0.1:{port} --log-level error {app}",
+    "gunicorn-gthread": "{bin}/gunicorn -k gthread --threads {threads} -w {workers} -b 127.0.0.1:{port} --log-level error {app}",
     "granian": "{bin}/granian --interface wsgi --http 1 --no-ws --host 127.0.0.1 --port {port} --workers 1 --log-level error {app}",
     # uWSGI's --http-socket closes each connection without announcing it.
     "uwsgi": "{bin}/uwsgi --master --processes 1 --http-socket 127.0.0.1:{port} --add-header Connection:close --module {app} "
              "--need-app --disable-logging --die-on-term --listen 1024 --virtualenv {bin}/..",
     "bjoern": "{bin}/python launch.py bjoern {app} {port}",
     "fastwsgi": "{bin}/python -W ignore launch.py fastwsgi {app} {port}",
+    "rcorn-threads": "{rcorn} --python {bin}/python -w {workers} --threads {threads} -b 127.0.0.1:{port} --log-level error {app}",
+    "granian-threads": "{bin}/granian --interface wsgi --http 1 --no-ws --host 127.0.0.1 --port {port} --workers {workers} "
+                       "--blocking-threads {threads} --log-level error {app}",
+    "uwsgi-threads": "{bin}/uwsgi --master --processes {workers} --threads {threads} --http-socket 127.0.0.1:{port} "
+                     "--add-header Connection:close --module {app} --need-app --disable-logging --die-on-term --listen 1024 "
+                     "--virtualenv {bin}/..",
+    # One process.
+    "waitress": "{bin}/waitress-serve --threads={all_threads} --host=127.0.0.1 --port={port} {app}",
 }
-PACKAGES = {"gunicorn-gthread": "gunicorn", "uwsgi": "uWSGI"}
+USUAL_SERVERS = [name for name in SERVERS if name == "gunicorn-gthread" or name not in THREADED_SERVERS[1:]]
+USUAL_CELLS = [name for name in CELLS if name not in ("wait",)]
+PACKAGES = {"gunicorn-gthread": "gunicorn", "uwsgi": "uWSGI", "uwsgi-threads": "uWSGI", "granian-threads": "granian"}
 
 
 class Unmeasurable(Exception):
@@ -170,12 +195,14 @@ def busy():
 class Server:
     """A running server with one app."""
 
-    def __init__(self, name, app, rcorn, folder):
+    def __init__(self, name, app, rcorn, folder, cell):
         self.name = name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        words = [word.format(app=app, port=self.port, bin=VENV / "bin", rcorn=rcorn) for word in SERVERS[name].split()]
+        given = {"app": app, "port": self.port, "bin": VENV / "bin", "rcorn": rcorn, "workers": cell.workers, "threads": cell.threads,
+                 "all_threads": cell.workers * cell.threads}
+        words = [word.format(**given) for word in SERVERS[name].split()]
         environ = {"PATH": f"{VENV}/bin:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "BENCH_STATIC": str(folder / "static")}
         self.log = folder / f"{name}-{app}.log"
         self.process = subprocess.Popen(
@@ -289,12 +316,13 @@ def compare(options, reasons, folder):
     """Measures; returns {(server, cell): [measurement of each round]} and adds what is left out to `reasons`."""
     results = {}
     for app in dict.fromkeys(CELLS[cell].app for cell in options.cells):
+        first = next(CELLS[cell] for cell in options.cells if CELLS[cell].app == app)
         running = []
         try:
             for name in options.servers:
                 if (name, "") in reasons:
                     continue
-                running.append(server := Server(name, app, options.rcorn.resolve(), folder))
+                running.append(server := Server(name, app, options.rcorn.resolve(), folder, first))
                 try:
                     server.wait()
                 except Unmeasurable as error:
@@ -376,6 +404,18 @@ def table(run, which, spread=True):
     return lines
 
 
+def ideals(run):
+    """How near to the ideal the servers come in cells in which the app waits."""
+    known = figures(run, RATE)
+    lines = []
+    for cell in run["cells"]:
+        if not (ideal := CELLS[cell].ideal()):
+            continue
+        shares = [f"{name} {statistics.median(values) / ideal:.0%}" for (name, where), values in known.items() if where == cell]
+        lines += ["", f"Of the ideal {ideal:.0f} requests per second of {CELLS[cell].label}: {', '.join(shares)}."]
+    return lines
+
+
 def left_out(run):
     return [f"- {entry['server']}" + (f", {CELLS[entry['where']].label}" if entry["where"] in CELLS else
                                       f", {entry['where']}" if entry["where"] else "") + f": {entry['reason']}"
@@ -392,7 +432,7 @@ def report(run):
         f"- load of other processes during the rounds: median {statistics.median(foreign):.2f} CPUs, at most {max(foreign):.2f}"
         + (": **a noisy run**" if statistics.median(foreign) > 0.25 else ""),
         "", "## CPU microseconds per request", "", *table(run, CPU),
-        "", "## Requests per second", "", *table(run, RATE)]
+        "", "## Requests per second", "", *table(run, RATE), *ideals(run)]
     if run["left_out"]:
         lines += ["", "## Left out", "", *left_out(run)]
     return "\n".join(lines) + "\n"
@@ -483,8 +523,9 @@ def names(known):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", type=names(SERVERS), default=list(SERVERS), help=",".join(SERVERS))
-    parser.add_argument("--cells", type=names(CELLS), default=list(CELLS), help=",".join(CELLS))
+    parser.add_argument("--servers", type=names(SERVERS), help=",".join(SERVERS))
+    parser.add_argument("--cells", type=names(CELLS), help=",".join(CELLS))
+    parser.add_argument("--threads", action="store_true", help="servers with threads: " + ",".join(THREADED_SERVERS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--duration", type=int, default=3, help="seconds per round")
     parser.add_argument("--rcorn", type=Path, default=ROOT / "target/release/rcorn")
@@ -496,6 +537,10 @@ def main():
     parser.add_argument("--publish", action="store_true", help=f"renew {PAGE.relative_to(ROOT)} and its picture")
     parser.add_argument("--check", action="store_true", help="only check that the page shows the published results")
     options = parser.parse_args()
+    options.servers = options.servers or (THREADED_SERVERS if options.threads else USUAL_SERVERS)
+    options.cells = options.cells or (THREADED_CELLS if options.threads else USUAL_CELLS)
+    if options.publish and options.threads:
+        parser.error("the page is about servers with one thread: use --out")
     if options.check:
         stale = page_with(json.loads(PUBLISHED.read_text())) != PAGE.read_text()
         sys.exit("compare.py: the page differs; hint: compare.py --load tests/bench/published.json --publish" if stale else 0)

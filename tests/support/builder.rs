@@ -185,6 +185,22 @@ impl Builder {
         Server::new(child, kit)
     }
 
+    /// How many threads the workers get: `RCORN_TEST_THREADS`, unless the test itself says it, in
+    /// an argument, a variable or a file, or runs another program.
+    fn threads(&self) -> Option<OsString> {
+        let threads = std::env::var_os("RCORN_TEST_THREADS")?;
+        let says = |text: &OsStr| text.to_string_lossy().contains("threads");
+        let variables = self.environment.iter().map(|(_, value)| value);
+        let is_said = self
+            .arguments
+            .iter()
+            .chain(variables)
+            .any(|word| says(word))
+            || self.files.iter().any(|(_, text)| text.contains("threads"));
+        let is_own = self.program == [usual_program()];
+        (self.app.is_some() && is_own && !is_said).then_some(threads)
+    }
+
     fn command(&self, directory: &Path, listener: Option<&OwnedFd>) -> Command {
         let (program, first) = self.program.split_first().unwrap();
         let mut command = Command::new(program);
@@ -214,6 +230,9 @@ impl Builder {
         if let Some(python) = python.or_else(usual) {
             command.arg("--python").arg(python);
         }
+        if let Some(threads) = self.threads() {
+            command.arg("--threads").arg(threads);
+        }
         command.args(&self.arguments).args(&self.app);
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -223,6 +242,11 @@ impl Builder {
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// Whether workers have several threads where the test does not say how many.
+pub(crate) fn have_threads() -> bool {
+    std::env::var("RCORN_TEST_THREADS").is_ok_and(|threads| threads != "1")
 }
 
 impl Listen {

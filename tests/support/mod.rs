@@ -34,7 +34,7 @@ pub(crate) mod venv;
 mod wire;
 
 pub(crate) use apps::{APPS, EXAMPLES, OLD, ROOT};
-pub(crate) use builder::Builder;
+pub(crate) use builder::{Builder, have_threads};
 pub(crate) use ctl::{Told, ctl, serves};
 pub(crate) use deadline::{Deadline, holds_within, wait_until};
 pub(crate) use gate::Gate;

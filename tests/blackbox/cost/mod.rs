@@ -2,3 +2,4 @@
 
 mod idle;
 mod requests;
+mod threads;

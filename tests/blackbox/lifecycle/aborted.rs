@@ -1,5 +1,6 @@
 //! A request that exceeds `timeout` ends by an exception in the app, so that its `finally` blocks
-//! run; only what does not end is killed.
+//! run; only what does not end is killed. With one thread, where the exception also ends calls that
+//! block; see `hung_threads.rs` for others.
 
 use crate::support::{Builder, Server, Wire, wait_until};
 
@@ -27,6 +28,8 @@ fn builder() -> Builder {
             "1",
             "--abort-timeout",
             "5",
+            "--threads",
+            "1",
         ]),
         Builder::allow,
     )

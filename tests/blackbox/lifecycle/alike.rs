@@ -59,7 +59,8 @@ fn serve(name: &str, source: &str, arguments: &[&str]) -> Seen {
     };
     let server = Server::app("m:app")
         .file("m.py", format!("HERE = {here:?}\n{source}{APP}"))
-        .args(["-w", &workers.to_string()])
+        // Each tells when it is asked, and all are asked: one request keeps one worker.
+        .args(["-w", &workers.to_string(), "--threads", "1"])
         .args(arguments)
         .start();
     // All imports have ended: what they leave for others does not change any more.

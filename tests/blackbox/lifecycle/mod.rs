@@ -8,6 +8,7 @@ mod chaos;
 mod child_signals;
 mod death;
 mod exit_functions;
+mod hung_threads;
 mod imports;
 mod listeners;
 mod no_room;

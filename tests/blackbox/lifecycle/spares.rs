@@ -222,8 +222,9 @@ fn two_deaths_at_once_take_one_spare_and_one_import() {
 #[test]
 fn a_worker_that_hangs_is_replaced_by_the_spare() {
     let gate = Gate::new();
+    // With several threads the worker serves on until it is asked to unwind.
     let builder = app(&gate)
-        .args(["--timeout", "1"])
+        .args(["--timeout", "1", "--threads", "1"])
         .allow("WORKER TIMEOUT")
         .allow("Worker (pid")
         .allow("is hung")

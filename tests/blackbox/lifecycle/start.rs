@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Server, title};
+use crate::support::{Server, have_threads, title};
 
 #[test]
 fn start_and_stop_lines_are_gunicorns() {
@@ -11,7 +11,10 @@ fn start_and_stop_lines_are_gunicorns() {
     server
         .log()
         .expect("[INFO] Listening at: http://127.0.0.1:");
-    server.log().expect("[INFO] Using worker: sync");
+    let class = if have_threads() { "gthread" } else { "sync" };
+    server
+        .log()
+        .expect(&format!("[INFO] Using worker: {class}"));
     server
         .log()
         .expect_count("[INFO] Booting worker with pid: ", 4);

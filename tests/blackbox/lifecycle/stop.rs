@@ -8,7 +8,7 @@ use crate::support::{Connections, Gate, Load, Server, wait_until};
 fn term_finishes_what_is_in_hand() {
     let gate = Gate::new();
     let server = Server::app("cases:app")
-        .args(["-w", "1"])
+        .args(["-w", "1", "--threads", "1"])
         .gate(&gate)
         .start();
     let mut held = server.connect();

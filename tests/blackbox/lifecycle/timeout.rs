@@ -68,7 +68,8 @@ fn a_deadlock_in_c_leaves_a_stack_and_its_request_in_the_log() {
     let folder = tempfile::TempDir::new().unwrap();
     let access = folder.path().join("access");
     let server = Server::app("m:app")
-        .args(["-w", "2", "-t", "2"])
+        // With several, it is killed after `graceful_timeout`.
+        .args(["-w", "2", "-t", "2", "--threads", "1"])
         .args(["--access-logfile", access.to_str().unwrap()])
         .file("m.py", DEADLOCK)
         .allow("WORKER TIMEOUT")

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{APPS, Place, Server, Wire, ctl};
+use crate::support::{APPS, Place, Server, Wire, ctl, wait_until};
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket())
@@ -26,7 +26,9 @@ fn a_removed_control_socket_comes_back_with_its_clients() {
         .start();
     server.wait_workers(1);
     let path = server.directory().join("control");
-    assert!(status(&path).contains("1 of 1 serving"));
+    wait_until(server.deadline(), "the worker serves", || {
+        status(&path).contains("1 of 1 serving")
+    });
     // One that is connected is served on.
     let mut early = Wire::connect(&Place::Unix(path.clone()));
     fs::remove_file(&path).unwrap();

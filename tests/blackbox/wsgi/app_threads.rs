@@ -107,7 +107,8 @@ def app(environ, start_response):
 ";
     let server = Server::app("m:app")
         .file("m.py", app)
-        .args(["-w", "1", "--request-buffer", "0"])
+        // Python lets only the main thread install a handler, and runs it there.
+        .args(["-w", "1", "--threads", "1", "--request-buffer", "0"])
         .start();
     let mut wire = server.connect();
     wire.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhell");

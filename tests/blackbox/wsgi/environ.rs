@@ -1,7 +1,7 @@
 //! The environ of PEP 3333, asked from outside; the apps are in `tests/apps/cases.py`.
 
 use super::text;
-use crate::support::{Place, Server, Wire};
+use crate::support::{Place, Server, Wire, have_threads};
 
 #[test]
 fn the_environ_has_every_key_with_its_type() {
@@ -12,7 +12,9 @@ fn the_environ_has_every_key_with_its_type() {
     let mut wire = server.connect();
     wire.send("POST /types?a=%20b HTTP/1.1\r\nHost: test:1\r\nContent-Type: text/x\r\nContent-Length: 2\r\nX-One: 1\r\nX-One: 2\r\nCookie: a=1\r\nCookie: b=2\r\nX_Two: no\r\nX-Latin: caf\u{e9}\r\n\r\nhi");
     let listing = wire.read_reply().text();
+    let multithread = if have_threads() { "True" } else { "False" };
     for line in [
+        &format!("wsgi.multithread=bool:{multithread}"),
         "REQUEST_METHOD=str:POST",
         "SCRIPT_NAME=str:",
         "PATH_INFO=str:/types",
@@ -28,7 +30,6 @@ fn the_environ_has_every_key_with_its_type() {
         "HTTP_COOKIE=str:a=1; b=2",
         "wsgi.version=tuple:(1, 0)",
         "wsgi.url_scheme=str:http",
-        "wsgi.multithread=bool:False",
         "wsgi.multiprocess=bool:True",
         "wsgi.run_once=bool:False",
         "wsgi.input_terminated=bool:True",
