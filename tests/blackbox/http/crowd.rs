@@ -1,4 +1,4 @@
-//! One worker with many clients that ask at once.
+//! One worker of one thread with many clients that ask at once.
 
 use crate::support::get;
 
@@ -9,7 +9,7 @@ use crate::support::{Deadline, Gate, Server, Wire};
 /// How many.
 pub(super) const CLIENTS: usize = 12;
 
-/// One worker with many clients that ask at once.
+/// One worker of one thread with many clients that ask at once.
 pub(super) struct Crowd {
     pub(super) gate: Gate,
     pub(super) server: Server,
@@ -20,7 +20,9 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn gather() -> Self {
         let gate = Gate::new();
+        // A second thread would answer the clients while the first one is held at the gate.
         let server = Server::app("together:app")
+            .args(["--threads", "1"])
             .gate(&gate)
             .patience(Duration::from_mins(2))
             .allow("was sent SIGKILL")
