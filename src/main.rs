@@ -41,6 +41,7 @@ fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     let words = || arguments.iter().skip(2).cloned();
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some("ctl") => return control::run(words(), &process_environment),
+        Some("top") => return rcorn_top::run(words(), &process_environment),
         Some("explain") => return explain::run(arguments).map(|text| print(&text)),
         Some("migrate") => {
             return migrate::run(words(), &process_environment).map(|text| print(&text));

@@ -31,6 +31,9 @@ _rcorn() {
             rcorn,pack)
                 cmd="rcorn__subcmd__pack"
                 ;;
+            rcorn,top)
+                cmd="rcorn__subcmd__top"
+                ;;
             rcorn__subcmd__ctl,refork)
                 cmd="rcorn__subcmd__ctl__subcmd__refork"
                 ;;
@@ -65,7 +68,7 @@ _rcorn() {
 
     case "${cmd}" in
         rcorn)
-            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --reload --reload-engine --reload-extra-file --bind --backlog --reuse-port --protocol --workers --worker-class --threads --queue-timeout --switch-interval --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --spare-workers --refork --retire-old-first --timeout --abort-timeout --survive-timeout --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --server-header --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --uwsgi-allow-from --proxy-protocol --proxy-allow-from --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-format --log-config --log-config-json --capture-output ctl migrate cgi invoke pack"
+            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --reload --reload-engine --reload-extra-file --bind --backlog --reuse-port --protocol --workers --worker-class --threads --queue-timeout --switch-interval --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --spare-workers --refork --retire-old-first --timeout --abort-timeout --survive-timeout --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --server-header --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --uwsgi-allow-from --proxy-protocol --proxy-allow-from --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-format --log-config --log-config-json --capture-output ctl top migrate cgi invoke pack"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1369,6 +1372,44 @@ _rcorn() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rcorn__subcmd__top)
+            opts="-s -p -d --socket --pid --delay"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

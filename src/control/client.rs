@@ -152,14 +152,9 @@ fn find(matches: &ArgMatches, environment: &Lookup<'_>) -> Result<UnixStream, Co
                 .with_hint("check that rcorn is running with this --control-socket")
         });
     }
-    let wanted = matches.get_one::<u32>("pid").map(ToString::to_string);
-    let is_wanted = |path: &PathBuf| {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy());
-        wanted.is_none() || stem.as_deref() == wanted.as_deref()
-    };
-    let mut living: Vec<(PathBuf, UnixStream)> = place::all(environment)
+    let pids: Vec<u32> = matches.get_one("pid").copied().into_iter().collect();
+    let mut living: Vec<(PathBuf, UnixStream)> = place::of(environment, &pids)
         .into_iter()
-        .filter(is_wanted)
         .filter_map(|path| {
             let stream = UnixStream::connect(&path).ok()?;
             Some((path, stream))
@@ -190,7 +185,11 @@ fn listed(paths: &[impl AsRef<Path>]) -> String {
 }
 
 /// Sends the request and waits for the answer; one line of JSON each way.
-fn ask(mut stream: UnixStream, request: &Request) -> io::Result<Answer> {
+///
+/// # Errors
+///
+/// The instance has gone, answers something else, or nothing within the stream's time limit.
+pub fn ask(mut stream: UnixStream, request: &Request) -> io::Result<Answer> {
     let mut line = serde_json::to_string(request).map_err(io::Error::other)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;

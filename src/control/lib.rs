@@ -9,7 +9,7 @@ mod table;
 use rcorn_scoreboard::Counts;
 use serde::{Deserialize, Serialize};
 
-pub use client::{command, run};
+pub use client::{ask, command, run};
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4096;
@@ -134,15 +134,17 @@ pub struct Status {
 impl Status {
     /// The number of workers that serve.
     pub(crate) fn serving(&self) -> usize {
-        self.count("serving")
+        self.in_stage("serving")
     }
 
     /// The number of workers that wait until one is missing.
     pub(crate) fn spares(&self) -> usize {
-        self.count("spare")
+        self.in_stage("spare")
     }
 
-    fn count(&self, stage: &str) -> usize {
+    /// The number of workers in this stage.
+    #[must_use]
+    pub fn in_stage(&self, stage: &str) -> usize {
         let workers = self.workers.iter();
         workers.filter(|worker| worker.stage == stage).count()
     }
@@ -217,6 +219,9 @@ pub struct WorkerStatus {
     /// The request in hand; of several, the oldest.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<String>,
+    /// For how long it has been in hand, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_age: Option<f64>,
     /// Its threads that serve requests; none if it serves one request at a time.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub threads: Vec<ThreadStatus>,
@@ -224,7 +229,7 @@ pub struct WorkerStatus {
 
 impl WorkerStatus {
     /// Its threads that have a request in hand.
-    pub(crate) fn busy_threads(&self) -> impl Iterator<Item = &ThreadStatus> {
+    pub fn busy_threads(&self) -> impl Iterator<Item = &ThreadStatus> {
         self.threads
             .iter()
             .filter(|thread| thread.request.is_some())
@@ -232,7 +237,7 @@ impl WorkerStatus {
 }
 
 /// One thread of a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThreadStatus {
     /// Which of the worker's, counted from 1.
     pub number: u16,
@@ -243,4 +248,7 @@ pub struct ThreadStatus {
     /// The request in hand.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<String>,
+    /// For how long it has been in hand, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_age: Option<f64>,
 }

@@ -91,12 +91,22 @@ fn sockets(folder: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// All sockets in the folders of this user.
-#[must_use]
-pub fn all(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+fn all(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = folders(environment)
         .iter()
         .flat_map(|folder| sockets(folder))
         .collect();
     found.sort();
     found
+}
+
+/// The sockets of the instances with these pids; with no pid: those of all instances of this user.
+#[must_use]
+pub fn of(environment: &dyn Fn(&str) -> Option<String>, pids: &[u32]) -> Vec<PathBuf> {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let is_wanted = |path: &PathBuf| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy());
+        pids.is_empty() || stem.is_some_and(|stem| pids.iter().any(|pid| *pid == stem))
+    };
+    all(environment).into_iter().filter(is_wanted).collect()
 }

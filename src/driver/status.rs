@@ -113,7 +113,8 @@ impl View<'_> {
             connections: u32::try_from(counts.connections).unwrap_or(u32::MAX),
             counts,
             resident: pid.and_then(|pid| resident_kib(pid.0)),
-            request: oldest.map(|oldest| oldest.to_string()),
+            request: oldest.as_ref().map(ToString::to_string),
+            request_age: oldest.map(|oldest| oldest.age.as_secs_f64()),
             threads: self.threads(worker),
         }
     }
@@ -127,7 +128,8 @@ impl View<'_> {
                 number,
                 tid,
                 requests: cell.requests(),
-                request: request.map(|request| request.to_string()),
+                request: request.as_ref().map(ToString::to_string),
+                request_age: request.map(|request| request.age.as_secs_f64()),
             }
         });
         threads.collect()

@@ -10,6 +10,7 @@ use rcorn_control as control;
 use rcorn_migrate as migrate;
 use rcorn_oneshot::{self as oneshot, OneShot};
 use rcorn_settings::{Completes, Setting, TABLE, described};
+use rcorn_top as top;
 
 /// For bash.
 pub(super) fn bash() -> String {
@@ -47,6 +48,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .args(shown.map(hinted))
         .subcommand(named(control::command(), "ctl"))
+        .subcommand(named(top::command(), "top"))
         .subcommand(named(migrate::command(), "migrate"))
         .subcommands(OneShot::ALL.map(|one| named(oneshot::command(one), one.word())))
 }

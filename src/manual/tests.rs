@@ -92,8 +92,9 @@ fn the_pages_in_the_source_tree_are_fresh() {
 }
 
 /// The commands beside the server.
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
     "rcorn ctl",
+    "rcorn top",
     "rcorn explain",
     "rcorn migrate",
     "rcorn cgi",

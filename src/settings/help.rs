@@ -10,6 +10,7 @@ const ABOUT: &str = "Serves a Python WSGI app with several processes.\n\n\
     Flags are also read from GUNICORN_CMD_ARGS and RCORN_CMD_ARGS; the command line overrides them.\n\n\
     Other commands (each has --help):\n  \
     rcorn ctl COMMAND      show or control a running instance\n  \
+    rcorn top              show what running instances do, live\n  \
     rcorn explain SETTING  show a value, its origin and what it overrides\n  \
     rcorn migrate FILE     translate a uwsgi.ini or gunicorn.conf.py into a rcorn.yaml\n  \
     rcorn cgi APP_MODULE   answer one CGI request (RFC 3875)\n  \

@@ -26,7 +26,7 @@ use nix::unistd::Uid;
 use super::{ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("/usr/bin/python3", "python3"),
     ("busybox", "busybox"),
     ("curl", "curl"),
@@ -39,6 +39,7 @@ const PACKAGES: [(&str, &str); 14] = [
     ("supervisord", "supervisor"),
     ("systemd-analyze", "systemd"),
     ("terraform", ""),
+    ("tmux", "tmux"),
     ("unshare", "util-linux"),
     ("valgrind", "valgrind"),
 ];

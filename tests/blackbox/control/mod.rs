@@ -1,6 +1,7 @@
-//! `rcorn ctl`.
+//! `rcorn ctl` and `rcorn top`.
 
 mod counters;
 mod orders;
 mod socket;
 mod status;
+mod top;
