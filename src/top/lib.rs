@@ -1,8 +1,8 @@
 //! `rcorn top`: a live view of one or several running instances, over their control sockets.
 //!
-//! Threads wait for what happens (keys, signals, answers of instances) and send it as an
-//! [`Event`](events::Event). [`Top`](top::Top) takes events in and gives the effects that a key has
-//! out; it does no I/O and reads no clock. [`draw`] draws it.
+//! Threads wait for what happens (keys, signals, answers of instances) and send it as an [`Event`].
+//! [`Top`] takes events in and gives the effects that a key has out; it does no I/O and reads no
+//! clock. [`draw`] draws it.
 #![forbid(unsafe_code)]
 
 mod draw;
