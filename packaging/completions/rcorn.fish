@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rcorn_global_optspecs
-    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= threads= queue-timeout= switch-interval= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= spare-workers= refork= retire-old-first= t/timeout= abort-timeout= survive-timeout boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= server-header= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-format= log-config= log-config-json= capture-output
+    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= threads= queue-timeout= switch-interval= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= spare-workers= refork= retire-old-first= t/timeout= abort-timeout= survive-timeout boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= server-header= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-format= log-config= log-config-json= capture-output log-syslog log-syslog-to= log-syslog-prefix= log-syslog-facility= disable-redirect-access-to-syslog statsd-host= statsd-prefix= dogstatsd-tags=
 end
 
 function __fish_rcorn_needs_command
@@ -115,6 +115,31 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l log-format -d 'The form of 
 json\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config -d 'Configure Python\'s loggers from this file, before the app is imported. It is read by logging.config.fileConfig.' -r -F
 complete -c rcorn -n "__fish_rcorn_needs_command" -l log-config-json -d 'Configure Python\'s loggers from this JSON file. It is passed to logging.config.dictConfig.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-syslog-to -d 'The syslog server: udp://HOST:PORT, tcp://HOST:PORT, or unix://PATH. A socket file takes datagrams, or else a stream; #dgram after the path allows datagrams only. [default: udp://localhost:514]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-syslog-prefix -d 'The name in messages to syslog, after gunicorn.. The default is the name of the processes.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-syslog-facility -d 'The facility of messages to syslog, such as daemon or local0. [one of: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0, local1, local2, local3, local4, local5, local6, local7] [default: user]' -r -f -a "kern\t''
+user\t''
+mail\t''
+daemon\t''
+auth\t''
+syslog\t''
+lpr\t''
+news\t''
+uucp\t''
+cron\t''
+authpriv\t''
+ftp\t''
+local0\t''
+local1\t''
+local2\t''
+local3\t''
+local4\t''
+local5\t''
+local6\t''
+local7\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l statsd-host -d 'Send metrics to the statsd server at HOST:PORT or unix://PATH. Their names are gunicorn\'s.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l statsd-prefix -d 'The beginning of the names of metrics; a dot is added.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l dogstatsd-tags -d 'Tags for each metric, such as env:prod,service:shop. Only servers of Datadog and some others understand them.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -s h -l help -d 'Print this text and exit.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -s v -l version -d 'Print the version and exit; with --verbose also the build, and the Python that would run the app.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l check-config -d 'Check the settings, import the app, and exit. The exit status is 0 if both succeed.'
@@ -134,6 +159,8 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -s D -l daemon -d 'Go into the
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-control-socket -d 'Open no control socket.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l initgroups -d 'Join the user\'s supplementary groups, too.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l capture-output -d 'Write what the app prints to the error log.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l log-syslog -d 'Send error log and access log to syslog, too. The access log is sent even without accesslog.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l disable-redirect-access-to-syslog -d 'Keep the access log out of syslog.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "ctl" -d 'Shows or controls a running instance of rcorn.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "top" -d 'Shows what running instances of rcorn do, and keeps showing it.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -f -a "migrate" -d 'Translates a uwsgi.ini or a gunicorn.conf.py into a rcorn.yaml, on standard output.'

@@ -138,7 +138,7 @@ class Config:
 
     @property
     def logger_class(self):
-        return Logger
+        return Logger if self.statsd_host is None else Statsd
 
     @property
     def is_ssl(self):
@@ -229,17 +229,21 @@ class Logger:
 
     def warning(self, msg, *args, **kwargs):
         self.error_log.warning(msg, *args, **kwargs)
+        loggers.count_record("warning")
 
     warn = warning
 
     def error(self, msg, *args, **kwargs):
         self.error_log.error(msg, *args, **kwargs)
+        loggers.count_record("error")
 
     def critical(self, msg, *args, **kwargs):
         self.error_log.critical(msg, *args, **kwargs)
+        loggers.count_record("critical")
 
     def exception(self, msg, *args, **kwargs):
         self.error_log.exception(msg, *args, **kwargs)
+        loggers.count_record("exception")
 
     def log(self, lvl, msg, *args, **kwargs):
         if isinstance(lvl, str):
@@ -305,6 +309,41 @@ class Logger:
 
     def close_on_exec(self):
         """Python's files are closed at an exec anyway (PEP 446)."""
+
+
+class Statsd(Logger):
+    """gunicorn's logger with a statsd server: its metrics are sent by the arbiter, which adds prefix and tags."""
+
+    def gauge(self, name, value):
+        loggers.send_metric("%s:%s|g" % (name, value))
+
+    def increment(self, name, value, sampling_rate=1.0):
+        loggers.send_metric("%s:%s|c|@%s" % (name, value, sampling_rate))
+
+    def decrement(self, name, value, sampling_rate=1.0):
+        loggers.send_metric("%s:-%s|c|@%s" % (name, value, sampling_rate))
+
+    def timer(self, name, value):
+        loggers.send_metric("%s:%s|ms" % (name, value))
+
+    def histogram(self, name, value):
+        loggers.send_metric("%s:%s|h" % (name, value))
+
+    def debug(self, msg, *args, **kwargs):
+        self.log(logging.DEBUG, msg, *args, **kwargs)
+
+    def info(self, msg, *args, **kwargs):
+        self.log(logging.INFO, msg, *args, **kwargs)
+
+    def log(self, lvl, msg, *args, **kwargs):
+        extra = kwargs.get("extra") or {}
+        metric, value = extra.get("metric"), extra.get("value")
+        send = {"gauge": self.gauge, "counter": self.increment, "histogram": self.histogram, "timer": self.timer}
+        send = send.get(extra.get("mtype"))
+        if metric and value is not None and send:
+            send(metric, value)
+        if msg:
+            super().log(lvl, msg, *args, **kwargs)
 
 
 def _json_record(atoms, environ, request_time):
@@ -497,7 +536,7 @@ class Server:
         self._names = {name: names[name] for name in HOOKS if callable(names.get(name))}
         self._listeners = listeners
         self.cfg = Config(settings, self._names)
-        self.log = Logger(self.cfg)
+        self.log = self.cfg.logger_class(self.cfg)
         self.app = Application(self.cfg)
         self.pid = pid
         self.master_pid = 0

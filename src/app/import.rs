@@ -52,7 +52,7 @@ pub fn import<'py>(
         LoadError::Raised {
             traceback, error, ..
         } => {
-            log::error(format_args!("Exception in worker process\n{traceback}"));
+            log::exception(format_args!("Exception in worker process\n{traceback}"));
             log_closed(py, error);
             log_missing_gunicorn(py, error);
         }

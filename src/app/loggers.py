@@ -61,13 +61,14 @@ class LogStream:
 
 class Loggers:
     """gunicorn's two loggers. `write_error` and `write_access` write text into rcorn's logs; `write_record`: writes a
-    record into an error log that is JSON; `has_access_log`: there is an access log; `access_changed` is called when
+    record into an error log that is JSON; `send_error`: sends one to syslog; `has_access_log`: there is an access log; `access_changed` is called when
     somebody changed what becomes of its lines."""
 
-    def __init__(self, level, write_error, write_record, write_access, has_access_log, access_changed):
+    def __init__(self, level, write_error, write_record, send_error, write_access, has_access_log, access_changed):
         self.level = level
         self.write_error = write_error
         self.write_record = write_record
+        self.send_error = send_error
         self.write_access = write_access
         self.has_access_log = has_access_log
         self.access_changed = access_changed
@@ -80,6 +81,8 @@ class Loggers:
         self.error = _adopt(logging, "gunicorn.error", watched)
         self.error.setLevel(self.level.upper())
         self.error.addHandler(self.error_handler(logging))
+        if self.send_error is not None:
+            self.error.addHandler(self.syslog_handler(logging))
         self.access = _adopt(logging, "gunicorn.access", watched)
         self.access.setLevel(logging.INFO)
         if self.has_access_log:
@@ -115,6 +118,20 @@ class Loggers:
         handler = JsonHandler(stream)
         handler.setFormatter(generic)
         return handler
+
+    def syslog_handler(self, logging):
+        send_error = self.send_error
+
+        class SysLogHandler(logging.Handler):
+            """Leaves the form of a message, and the way to the server, to rcorn."""
+
+            def emit(self, record):
+                try:
+                    send_error(record.levelno, self.format(record))
+                except Exception:
+                    self.handleError(record)
+
+        return SysLogHandler()
 
     def needs_python(self):
         """Whether the lines of the access log must go through the logger: anything about it, or about its handler, is

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyString, PyTuple};
 
 use rcorn_link::{Failure, Start};
-use rcorn_log::{self as log, ErrorLogSettings};
+use rcorn_log::{self as log, ErrorLogSettings, Logged};
 use rcorn_python::modules::loaded;
 use rcorn_python::traceback;
 use rcorn_settings::{ConfigFile, Level};
@@ -43,10 +43,40 @@ fn write_error(text: &Bound<'_, PyString>) {
 /// Writes a record of a logger as JSON. `number`: its level, as Python counts.
 #[pyfunction]
 fn write_record(number: i64, logger: &str, text: &Bound<'_, PyString>) {
+    log::python_record(
+        level_of(number),
+        logger,
+        format_args!("{}", text.to_string_lossy()),
+    );
+}
+
+/// Sends a record of `gunicorn.error` to syslog, if the settings say so. `number`: its level, as
+/// Python counts.
+#[pyfunction]
+fn send_error(number: i64, text: &Bound<'_, PyString>) {
+    log::syslog_text(level_of(number), format_args!("{}", text.to_string_lossy()));
+}
+
+/// Counts a record for statsd, as gunicorn's `Logger` does: `critical`, `error`, `warning` or
+/// `exception`.
+#[pyfunction]
+pub(super) fn count_record(name: &str) {
+    if let Some(kind) = Logged::ALL.into_iter().find(|kind| kind.name() == name) {
+        log::note_logged(kind);
+    }
+}
+
+/// Sends a line of statsd, without prefix and tags.
+#[pyfunction]
+pub(super) fn send_metric(line: &str) {
+    log::metric(line);
+}
+
+/// The level of a record of Python.
+fn level_of(number: i64) -> Level {
     let reached = |level: &Level| i64::from(level.python_number()) <= number;
     let level = Level::ALL.into_iter().rev().find(reached);
-    let level = level.unwrap_or(Level::Debug);
-    log::python_record(level, logger, format_args!("{}", text.to_string_lossy()));
+    level.unwrap_or(Level::Debug)
 }
 
 /// Writes a line of `gunicorn.access`, with its line end.
@@ -80,9 +110,16 @@ pub fn are_configured(start: &Start) -> bool {
 pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
     let level = start.settings.loglevel;
     let is_for_python = ErrorLogSettings::of(&start.settings).form.is_for_python();
-    let has_access_log = start.access_log.is_some();
+    let sends_errors = start.settings.syslog;
+    let has_access_log = log::access_log().is_some();
     let then = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
-        set_up(arguments.py(), level, is_for_python, has_access_log)
+        set_up(
+            arguments.py(),
+            level,
+            is_for_python,
+            sends_errors,
+            has_access_log,
+        )
     };
     let then = PyCFunction::new_closure(py, None, None, then)?;
     let source = include_str!("when_imported.py");
@@ -96,7 +133,16 @@ pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
     Ok(())
 }
 
-fn set_up(py: Python<'_>, level: Level, is_for_python: bool, has_access_log: bool) -> PyResult<()> {
+fn set_up(
+    py: Python<'_>,
+    level: Level,
+    is_for_python: bool,
+    sends_errors: bool,
+    has_access_log: bool,
+) -> PyResult<()> {
+    let send_error: Bound<'_, PyCFunction> = wrap_pyfunction!(send_error, py)?;
+    let count_record: Bound<'_, PyCFunction> = wrap_pyfunction!(count_record, py)?;
+    let send_metric: Bound<'_, PyCFunction> = wrap_pyfunction!(send_metric, py)?;
     let write_error: Bound<'_, PyCFunction> = wrap_pyfunction!(write_error, py)?;
     let write_record: Bound<'_, PyCFunction> = wrap_pyfunction!(write_record, py)?;
     let write_access: Bound<'_, PyCFunction> = wrap_pyfunction!(write_access, py)?;
@@ -106,11 +152,14 @@ fn set_up(py: Python<'_>, level: Level, is_for_python: bool, has_access_log: boo
         level.name(),
         write_error,
         is_for_python.then_some(write_record),
+        (sends_errors && !is_for_python).then_some(send_error),
         write_access,
         has_access_log,
         changed,
     ))?;
     module.setattr(LOGGERS, &loggers)?;
+    module.setattr("count_record", count_record)?;
+    module.setattr("send_metric", send_metric)?;
     loggers.call_method0("set_up")?;
     Ok(())
 }

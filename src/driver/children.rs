@@ -109,6 +109,8 @@ impl Children {
         ]);
         inherit.extend(start.access_log);
         inherit.extend(start.threads);
+        inherit.extend(start.relay);
+        inherit.extend(start.samples);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
             environment: environment

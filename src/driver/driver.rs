@@ -16,7 +16,7 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
-use super::hands::{CONTROL, Context, Hands, UPGRADE, WATCH};
+use super::hands::{CONTROL, Context, Hands, TELEMETRY, UPGRADE, WATCH};
 use super::in_hand::name_threads;
 use super::policy::boot_limit;
 use super::poller::Poller;
@@ -94,6 +94,10 @@ impl Driver<'_> {
             self.hands.check_predecessor();
             self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
+            let sends = self.hands.telemetry.deadline();
+            if ready.contains(&TELEMETRY) || sends.is_some_and(|due| due <= clock::now()) {
+                self.hands.advance_telemetry(self.core.context());
+            }
             for token in ready {
                 self.serve(token);
             }
@@ -135,6 +139,7 @@ impl Driver<'_> {
             self.hands.reload.deadline(),
             self.hands.successor.as_ref().map(InPlaceUpgrade::deadline),
             self.hands.watcher.deadline(),
+            self.hands.telemetry.deadline(),
         ];
         due.into_iter().flatten().min()
     }
@@ -292,6 +297,7 @@ impl Driver<'_> {
                 // Otherwise a client that waits for a reload that is over would lose its
                 // connection.
                 self.answer_waiting_clients();
+                self.hands.finish_telemetry(self.core.context());
                 let program = self.hands.origin.program.display();
                 log::info(format_args!("Upgrading in place: {program}"));
                 match upgrade::replace(&self.hands.origin, &checked, blocked)? {}

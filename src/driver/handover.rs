@@ -23,6 +23,7 @@ use rcorn_sys::environment;
 use rcorn_sys::memfd::{self, Content};
 
 use super::saved_children::SavedChildren;
+use super::telemetry::SharedNumbers;
 
 /// The variable that names the memfd.
 pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
@@ -91,6 +92,9 @@ pub(super) struct InPlaceState {
     /// The cells of threads, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) threads: Option<RawFd>,
+    /// What is shared for syslog and statsd.
+    #[serde(default, skip_serializing_if = "SharedNumbers::is_none")]
+    pub(super) telemetry: SharedNumbers,
     /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
@@ -178,6 +182,7 @@ impl Handover {
         if let Some(state) = &self.in_place {
             all.extend([state.scoreboard, state.reports.0, state.reports.1]);
             all.extend(state.threads);
+            all.extend(state.telemetry.all());
             all.extend(state.children.descriptors());
         }
         all

@@ -17,6 +17,7 @@ use rcorn_log as log;
 use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
+use rcorn_types::with_remedy;
 
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
@@ -35,6 +36,7 @@ use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
 use super::status::View;
+use super::telemetry::Telemetry;
 use super::upgrade::{self, InPlaceUpgrade, Predecessor};
 use super::watch::FileWatcher;
 
@@ -46,6 +48,8 @@ pub(super) const RELOAD: Token = Token(4);
 pub(super) const WATCH: Token = Token(5);
 /// The token of the check of a successor.
 pub(super) const UPGRADE: Token = Token(6);
+/// The token of what goes to and comes from servers of logs and metrics.
+pub(super) const TELEMETRY: Token = Token(8);
 
 /// What an action may need from the loop.
 #[derive(Clone, Copy)]
@@ -75,6 +79,7 @@ pub(super) struct Hands<'a> {
     /// The owner of new files.
     pub(super) owner: Owner,
     pub(super) logs: Logs,
+    pub(super) telemetry: Telemetry,
     pub(super) manager: ServiceManager,
     pub(super) control: Option<ControlServer>,
     pub(super) pid_file: Option<PidFile>,
@@ -274,6 +279,11 @@ impl<'a> Hands<'a> {
             let owner = pending.map_or(self.owner, |pending| pending.owner);
             self.logs = Logs::start(settings, owner)?;
         }
+        if pending.is_some() {
+            self.telemetry
+                .configure(settings)
+                .map_err(|error| not_set_up(&error))?;
+        }
         let threads = self
             .memory
             .make_room(settings.threads)
@@ -284,6 +294,7 @@ impl<'a> Hands<'a> {
         };
         let sockets = sockets.into_iter();
         let (error_log, access_log) = self.logs.numbers();
+        let (relay, samples) = self.telemetry.inherited();
         let start = Start {
             generation: generation.0,
             listeners: sockets
@@ -295,6 +306,8 @@ impl<'a> Hands<'a> {
             handoff_queue: self.sockets.queue_numbers(),
             error_log,
             access_log,
+            relay,
+            samples,
             directory: self.origin.directory.clone(),
             reason: match pending {
                 Some(_) => TemplateReason::Reload,
@@ -379,6 +392,9 @@ impl<'a> Hands<'a> {
         let Some(settings) = self.reload.discard(&self.settings) else {
             return;
         };
+        if let Err(error) = self.telemetry.configure(&self.settings) {
+            log::error(format_args!("{}", not_set_up(&error)));
+        }
         if !logs::are_same(&settings, &self.settings) {
             match Logs::start(&self.settings, self.owner) {
                 Ok(logs) => self.logs = logs,
@@ -400,6 +416,7 @@ impl<'a> Hands<'a> {
                 settings: self.settings.clone(),
                 scoreboard: self.memory.number(),
                 threads: self.memory.number_of_threads_memory(),
+                telemetry: self.telemetry.numbers(),
                 totals: self.memory.totals(),
                 reports: context.reports,
                 is_announced: self.manager.is_announced(),
@@ -491,8 +508,22 @@ impl<'a> Hands<'a> {
         }
     }
 
+    /// Passes on to syslog and statsd what has come.
+    pub(super) fn advance_telemetry(&mut self, context: Context<'_>) {
+        let workers = context.brain.workers().iter().count();
+        let (now, registry) = (clock::now(), context.registry);
+        self.telemetry.advance(now, registry, TELEMETRY, workers);
+    }
+
+    /// Sends the last of it.
+    pub(super) fn finish_telemetry(&mut self, context: Context<'_>) {
+        let workers = context.brain.workers().iter().count();
+        self.telemetry.finish(clock::now(), workers);
+    }
+
     /// Leaves nothing behind.
     pub(super) fn tidy_up(&mut self, context: Context<'_>) {
+        self.finish_telemetry(context);
         if !self.shares_sockets(context) {
             self.sockets.tidy_up();
         }
@@ -503,6 +534,10 @@ impl<'a> Hands<'a> {
             pid_file.remove_or_warn();
         }
     }
+}
+
+fn not_set_up(error: &io::Error) -> String {
+    format!("cannot set up syslog and statsd: {}", with_remedy(error))
 }
 
 /// Frees memory that only a start or a reload needs (above all the parsers of arguments and files),

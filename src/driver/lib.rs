@@ -10,7 +10,8 @@
 //! * a reload: `reload`, `logs`, `watch`;
 //! * an upgrade: `upgrade`, `successor`, `handover`, `saved_children`;
 //! * whom it talks to: `control`, `requests`, `status`, `service_manager`;
-//! * what the workers do: `shared_memory`, `postmortem`, `out_of_memory`.
+//! * what the workers do: `shared_memory`, `postmortem`, `out_of_memory`;
+//! * logs and metrics that are sent elsewhere: `telemetry`.
 #![forbid(unsafe_code)]
 
 mod about;
@@ -55,6 +56,7 @@ mod start;
 mod status;
 mod successor;
 mod systemd;
+mod telemetry;
 mod unix_socket;
 mod upgrade;
 mod watch;

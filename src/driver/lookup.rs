@@ -127,6 +127,16 @@ impl Lookup {
         Self { names, owner, work }
     }
 
+    /// Starts the look-up of one name. A number needs none, and is there at once.
+    pub(super) fn of_name((host, port): Name, registry: &Registry, token: Token) -> Self {
+        let bind = vec![Address::tcp(host, port)];
+        let settings = Settings {
+            bind,
+            ..Settings::default()
+        };
+        Self::start(&settings, None, registry, token)
+    }
+
     /// When it is given up.
     pub(super) fn deadline(&self) -> Monotonic {
         match &self.work {

@@ -9,7 +9,7 @@ use rcorn_scoreboard::{Counts, Scoreboard, Slots, StopMode, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, that of spare ones,
 /// and room for replacements.
-const CELLS: u16 = 4096 + 64 + 64;
+pub(super) const CELLS: u16 = 4096 + 64 + 64;
 
 /// The scoreboard, the memfd by which templates map it, and the counts that are kept when a worker
 /// ends.

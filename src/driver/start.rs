@@ -38,6 +38,7 @@ use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
 use super::signals::Signals;
 use super::sockets::{Sockets, handed_over};
+use super::telemetry::Telemetry;
 use super::unix_socket::remove_stale;
 use super::upgrade::{Predecessor, name_beside};
 use super::watch::FileWatcher;
@@ -117,6 +118,7 @@ fn run_to_end(launch: Launch, read_sources: ReadSources<'_>) -> Result<ExitStatu
 struct Prepared {
     owner: Owner,
     logs: Logs,
+    telemetry: Telemetry,
     signals: Signals,
 }
 
@@ -131,6 +133,7 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
     let owner = Owner::find(settings).map_err(|error| StartError::Logs(error.to_string()))?;
     let logs = Logs::start(settings, owner).map_err(StartError::Logs)?;
+    let telemetry = telemetry(launch).map_err(system("set up syslog and statsd"))?;
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| system("become a subreaper")(errno.into()))?;
     // A write beyond the limit of file sizes fails then, and what failed can be said. Python does
@@ -152,8 +155,19 @@ fn prepare(launch: &Launch) -> Result<Prepared, StartError> {
     Ok(Prepared {
         owner,
         logs,
+        telemetry,
         signals,
     })
+}
+
+/// Before the first line of the log, so that syslog gets it, too.
+fn telemetry(launch: &Launch) -> io::Result<Telemetry> {
+    let state = launch.handover.as_ref();
+    let state = state.and_then(|handover| handover.in_place.as_ref());
+    let numbers = state.map(|state| state.telemetry).unwrap_or_default();
+    let mut telemetry = Telemetry::take_over(numbers)?;
+    telemetry.configure(&launch.settings)?;
+    Ok(telemetry)
 }
 
 /// What arbiter, templates and workers share, new or taken over, and the state in which the arbiter
@@ -255,6 +269,7 @@ fn assemble(
             build,
             owner,
             logs,
+            telemetry: prepared.telemetry,
             manager,
             control,
             pid_file: None,

@@ -64,6 +64,12 @@ pub struct Start {
     pub error_log: RawFd,
     /// Where access-log lines go, when there is an access log.
     pub access_log: Option<RawFd>,
+    /// The socket for messages to syslog and metrics, if either is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RawFd>,
+    /// The memfd in which workers note requests for statsd, if it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<RawFd>,
     /// The arbiter's pid. A worker exits when its parent is another process.
     pub arbiter: i32,
     /// `sys.argv` for the app: rcorn's own command line.
@@ -103,6 +109,8 @@ impl Start {
             stack_dump: -1,
             error_log: -1,
             access_log: None,
+            relay: None,
+            samples: None,
             arbiter: i32::try_from(std::process::id()).unwrap_or(0),
             argv: arguments
                 .iter()

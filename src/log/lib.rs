@@ -18,7 +18,9 @@ mod escape;
 mod form;
 mod formatter;
 mod json;
+mod logged;
 mod lost;
+mod relay;
 mod sink;
 mod stamp;
 mod writer;
@@ -32,14 +34,19 @@ use std::time::Duration;
 
 pub use access::{
     AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, Record,
-    access_log, init_access,
+    access_log, init_access, init_access_for_syslog,
 };
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
 pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
 pub use formatter::{ErrorRecord, Formatter, GunicornFormatter, JsonFormatter};
-pub use lost::{count_lost, lost};
+pub use logged::{Logged, count_logged, note_logged};
+pub use lost::{add_many as add_lost, count_lost, lost};
 pub use rcorn_types::Level;
+pub use relay::{
+    MAX_MESSAGE_BYTES, Relayed, Syslog, init_relay, metric, set_syslog,
+    takes_access as syslog_takes_access,
+};
 pub use sink::{ARBITER_PATIENCE, DescriptorSink, Sink, WORKER_PATIENCE, open};
 
 use lost::Lost;
@@ -110,8 +117,10 @@ impl Log {
         }
         let mut record = Vec::with_capacity(256);
         let lost = self.note_lost(&mut record);
-        self.formatter().format(&made_now(level, text), &mut record);
+        let made = made_now(level, text);
+        self.formatter().format(&made, &mut record);
         self.write(&record, lost);
+        relay::error(&made);
     }
 
     /// Writes bytes that an app has written to `wsgi.errors`, unchanged unless the form of the log
@@ -140,6 +149,7 @@ impl Log {
         let made = made_now(level, text);
         self.formatter().python_record(&made, logger, &mut record);
         self.write(&record, lost);
+        relay::error(&made);
     }
 
     /// Appends a record that says how many are lost, if there are any, and returns their number. It
@@ -260,6 +270,19 @@ pub fn enabled(level: Level) -> bool {
 
 /// Writes a record. Bytes from outside must be [`escaped`].
 pub fn record(level: Level, text: fmt::Arguments<'_>) {
+    if let Some(kind) = Logged::of(level) {
+        note_logged(kind);
+    }
+    write_record(level, text);
+}
+
+/// Writes an ERROR record about an exception: statsd counts it apart, as gunicorn does.
+pub fn exception(text: fmt::Arguments<'_>) {
+    note_logged(Logged::Exception);
+    write_record(Level::Error, text);
+}
+
+fn write_record(level: Level, text: fmt::Arguments<'_>) {
     if let Some(log) = LOG.get() {
         log.record(level, text);
     } else if enabled(level) {
@@ -289,6 +312,11 @@ pub fn python_record(level: Level, logger: &str, text: fmt::Arguments<'_>) {
     if let Some(log) = LOG.get() {
         log.python_record(level, logger, text);
     }
+}
+
+/// Sends a record to syslog alone, if the settings say so: a logger of Python has written it.
+pub fn syslog_text(level: Level, text: fmt::Arguments<'_>) {
+    relay::error(&made_now(level, text));
 }
 
 /// Writes a DEBUG record.

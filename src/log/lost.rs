@@ -21,6 +21,22 @@ pub fn count_lost(count: impl Fn() + Send + Sync + 'static) {
     COUNT.get_or_init(|| Box::new(count));
 }
 
+/// Counts one of those that no log tells of.
+pub(super) fn add_one() {
+    add_many(1);
+}
+
+/// Counts records that somebody has lost for this process's logs: messages that a server did not
+/// take.
+pub fn add_many(count: u64) {
+    LOST.fetch_add(count, Ordering::Relaxed);
+    if let Some(each) = COUNT.get() {
+        for _ in 0..count {
+            each();
+        }
+    }
+}
+
 /// The records that one log has lost and not told yet.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
@@ -32,10 +48,7 @@ pub(super) struct Lost {
 impl Lost {
     /// Adds one; returns the previous number.
     pub(super) fn add(&self) -> u64 {
-        LOST.fetch_add(1, Ordering::Relaxed);
-        if let Some(count) = COUNT.get() {
-            count();
-        }
+        add_one();
         // A forked process does not tell what its parent has lost, which tells it itself.
         let pid = u64::from(std::process::id());
         if self.pid.swap(pid, Ordering::Relaxed) != pid {

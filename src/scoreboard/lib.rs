@@ -13,6 +13,7 @@ mod cell;
 mod counters;
 mod mapping;
 mod memory;
+mod samples;
 mod seqlock;
 mod slots;
 #[cfg(not(all(loom, test)))]
@@ -25,6 +26,7 @@ mod loom_tests;
 pub use cell::{Answered, Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use mapping::Scoreboard;
+pub use samples::{Place, Samples, Taken};
 pub use slots::Slots;
 #[cfg(not(all(loom, test)))]
 pub use stuck::WhenStuck;

@@ -17,6 +17,7 @@ use crate::atomic::Ordering;
 use crate::cell::{Cell, RequestEntry, Shared};
 use crate::counters::{Counters, Counts, Metric};
 use crate::memory::{Layout, Memory};
+use crate::samples::{Place, Samples};
 use crate::slots::Slots;
 
 /// The scoreboard, as one process has mapped it.
@@ -26,6 +27,8 @@ pub struct Scoreboard {
     layout: Layout,
     /// Those of workers with threads, if there have been any.
     slots: Option<Slots>,
+    /// Where requests are noted for statsd, if they are.
+    samples: Option<&'static Samples>,
 }
 
 /// Where the cells and counters of a scoreboard lie.
@@ -71,6 +74,7 @@ impl Scoreboard {
             memory: Memory::map(fd, length)?,
             layout: layout(0, 0),
             slots: None,
+            samples: None,
         };
         let shared = scoreboard.shared();
         let cells = shared.cells.load(Ordering::Acquire);
@@ -121,6 +125,7 @@ impl Scoreboard {
             memory: Memory::map(fd, length)?,
             layout,
             slots: None,
+            samples: None,
         };
         let shared = scoreboard.shared();
         let counters = u32::try_from(layout.counters).map_err(io::Error::other)?;
@@ -162,6 +167,17 @@ impl Scoreboard {
     /// Adds the cells of threads, which are apart: only workers with threads have some.
     pub fn add_slots(&mut self, slots: Slots) {
         self.slots = Some(slots);
+    }
+
+    /// Adds the places where workers note requests for statsd.
+    pub fn add_samples(&mut self, samples: &'static Samples) {
+        self.samples = Some(samples);
+    }
+
+    /// Where the worker with this cell notes requests for statsd; `None`: it does not.
+    #[must_use]
+    pub fn sample(&self, index: u16) -> Option<&'static Place> {
+        self.samples?.place(index)
     }
 
     /// Makes room for at least this many threads of each worker ([`Slots::grow`]).
@@ -281,6 +297,7 @@ mod tests {
                 memory,
                 layout,
                 slots,
+                samples: None,
             }
         }
         #[cfg(not(miri))]

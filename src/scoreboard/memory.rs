@@ -101,7 +101,7 @@ impl Memory {
     /// # Safety
     ///
     /// `T` holds atomics only.
-    unsafe fn at<T>(&self, offset: usize) -> Option<&T> {
+    pub(crate) unsafe fn at<T>(&self, offset: usize) -> Option<&T> {
         // SAFETY: as the caller says.
         unsafe { self.slice::<T>(offset, 1) }?.first()
     }

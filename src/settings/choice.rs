@@ -151,6 +151,81 @@ choices! {
     }
 }
 
+choices! {
+    /// The facility of messages to syslog (RFC 5424 section 6.2.1). gunicorn also takes `security`.
+    SyslogFacility, "a facility of syslog", "FACILITY" {
+        /// Facility 0.
+        Kern = "kern",
+        /// Facility 1.
+        User = "user",
+        /// Facility 2.
+        Mail = "mail",
+        /// Facility 3.
+        Daemon = "daemon",
+        /// Facility 4.
+        Auth = "auth" | "security",
+        /// Facility 5.
+        Syslog = "syslog",
+        /// Facility 6.
+        Lpr = "lpr",
+        /// Facility 7.
+        News = "news",
+        /// Facility 8.
+        Uucp = "uucp",
+        /// Facility 9.
+        Cron = "cron",
+        /// Facility 10.
+        Authpriv = "authpriv",
+        /// Facility 11.
+        Ftp = "ftp",
+        /// Facility 16.
+        Local0 = "local0",
+        /// Facility 17.
+        Local1 = "local1",
+        /// Facility 18.
+        Local2 = "local2",
+        /// Facility 19.
+        Local3 = "local3",
+        /// Facility 20.
+        Local4 = "local4",
+        /// Facility 21.
+        Local5 = "local5",
+        /// Facility 22.
+        Local6 = "local6",
+        /// Facility 23.
+        Local7 = "local7",
+    }
+}
+
+impl SyslogFacility {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Kern => 0,
+            Self::User => 1,
+            Self::Mail => 2,
+            Self::Daemon => 3,
+            Self::Auth => 4,
+            Self::Syslog => 5,
+            Self::Lpr => 6,
+            Self::News => 7,
+            Self::Uucp => 8,
+            Self::Cron => 9,
+            Self::Authpriv => 10,
+            Self::Ftp => 11,
+            Self::Local0 => 16,
+            Self::Local1 => 17,
+            Self::Local2 => 18,
+            Self::Local3 => 19,
+            Self::Local4 => 20,
+            Self::Local5 => 21,
+            Self::Local6 => 22,
+            Self::Local7 => 23,
+        }
+    }
+}
+
 /// The `Server` field of responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerHeader {

@@ -187,11 +187,8 @@ const TLS: Treatment = Rejected(
 const NO_TLS: Treatment = Ignored("rcorn does not do TLS");
 const HTTP2: Treatment = Ignored("rcorn speaks HTTP/1.1");
 const DIRTY: Treatment = Ignored("there is no dirty arbiter");
-const STATSD: Treatment =
-    Ignored("there are no statsd metrics; count requests from the access log");
-const SYSLOG: Treatment = Ignored(
-    "nothing is written to syslog; log to standard error and let systemd or logger(1) pass it on",
-);
+const BACKLOG: Treatment =
+    Ignored("the accept queue is not measured; ss(8) shows it as Recv-Q of the listening socket");
 const PASTE: Treatment = Rejected(
     "PasteDeploy files are not read",
     "write a module that calls paste.deploy.loadapp, and serve that",
@@ -230,18 +227,14 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         Rejected("a blank before the colon of a header field lets requests be smuggled", "fix the client that sends it"),
     ),
     unsupported("root_path", "''", &["root-path"], Value, ASGI),
-    unsupported("disable_redirect_access_to_syslog", "False", &["disable-redirect-access-to-syslog"], Nothing, SYSLOG),
     unsupported(
         "logger_class",
         "'gunicorn.glogging.Logger'",
         &["logger-class"],
         Value,
-        Ignored("rcorn writes its own log; filters and handlers of the loggers gunicorn.error and gunicorn.access are obeyed, and logconfig_dict configures loggers"),
-    ),
-    unsupported("syslog_addr", "'udp://localhost:514'", &["log-syslog-to"], Value, SYSLOG),
-    unsupported("syslog", "False", &["log-syslog"], Nothing, SYSLOG),
-    unsupported("syslog_prefix", "None", &["log-syslog-prefix"], Value, SYSLOG),
-    unsupported("syslog_facility", "'user'", &["log-syslog-facility"], Value, SYSLOG),
+        Ignored("rcorn writes its own log, and the constructor of another class is not called; its filters and handlers can be added to the loggers gunicorn.error and gunicorn.access, or by logconfig_dict"),
+    )
+    .neutral(&["gunicorn.instrument.statsd.Statsd", "gunicorn.instrument.statsd:Statsd", "gunicorn.glogging:Logger"]),
     unsupported(
         "enable_stdio_inheritance",
         "False",
@@ -250,10 +243,7 @@ pub const UNSUPPORTED: &[Unsupported] = &[
         Ignored("what the app prints goes to the error log in the background, and nowhere else in the foreground"),
     )
     .short('R'),
-    unsupported("statsd_host", "None", &["statsd-host"], Value, STATSD),
-    unsupported("dogstatsd_tags", "''", &["dogstatsd-tags"], Value, STATSD),
-    unsupported("statsd_prefix", "''", &["statsd-prefix"], Value, STATSD),
-    unsupported("enable_backlog_metric", "False", &["enable-backlog-metric"], Nothing, STATSD),
+    unsupported("enable_backlog_metric", "False", &["enable-backlog-metric"], Nothing, BACKLOG),
     unsupported("default_proc_name", "'gunicorn'", &[], Value, Ignored("processes are named by proc_name")),
     unsupported("ssl_context", "None", &[], Value, TLS),
     unsupported("keyfile", "None", &["keyfile"], Value, TLS),

@@ -32,6 +32,7 @@ mod rows;
 mod shell;
 mod sources;
 mod table;
+mod telemetry;
 mod value;
 mod worker_class;
 mod workers;
@@ -47,7 +48,7 @@ pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RetireOldFirst, ServerHeader, UpgradeMode,
+    ReloadEngine, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
 pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};
@@ -65,6 +66,7 @@ pub use refusal::{Bounds, Cause, Refused};
 pub use rows::{Layer, Setting, Settings, TABLE};
 pub use sources::{Invocation, Resolved, Sources, collect};
 pub use table::{Completes, Effect, Flag, InPython, Row, Section, Shape, Variable, VariableForm};
+pub use telemetry::{MetricText, StatsdAddress, SyslogAddress, UnixKind};
 pub use value::Value;
 pub use worker_class::ServedClass;
 pub use workers::Workers;

@@ -14,7 +14,7 @@ use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RetireOldFirst, ServerHeader, UpgradeMode,
+    ReloadEngine, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
@@ -22,6 +22,7 @@ use super::refusal::Bounds;
 use super::table::{
     Completes, Effect, Flag, InPython, Row, Section, Variable, VariableForm, first, settings,
 };
+use super::telemetry::{MetricText, StatsdAddress, SyslogAddress};
 use super::value::Value;
 use super::workers::Workers;
 
@@ -416,6 +417,47 @@ settings! {
 
     /// Write what the app prints to the error log.
     capture_output: bool = false => Logs, Reload, flag "capture-output" sets "true";
+
+    /// Send error log and access log to syslog, too. The access log is sent even without
+    /// `accesslog`.
+    ///
+    /// A message is what gunicorn sends: `gunicorn.NAME.error: [PID] TEXT` or
+    /// `gunicorn.NAME.access: [PID] LINE`. The arbiter sends them, and keeps up to 1 MiB while the
+    /// server does not take any. A message that finds no room is dropped, and counted as
+    /// a lost record (see METRICS in rcorn(1)).
+    syslog: bool = false => Logs, Reload, flag "log-syslog" sets "true";
+
+    /// The syslog server: `udp://HOST:PORT`, `tcp://HOST:PORT`, or `unix://PATH`. A socket file
+    /// takes datagrams, or else a stream; `#dgram` after the path allows datagrams only.
+    ///
+    /// In a stream of TCP each message ends with a line feed, and control characters in it are
+    /// written as `#012`. gunicorn ends it with a zero byte, which few servers look for.
+    syslog_addr: SyslogAddress = SyslogAddress::local() => Logs, Reload, flag "log-syslog-to";
+
+    /// The name in messages to syslog, after `gunicorn.`. The default is the name of the processes.
+    syslog_prefix: Option<String> = None => Logs, Reload, named "NAME", flag "log-syslog-prefix";
+
+    /// The facility of messages to syslog, such as `daemon` or `local0`.
+    syslog_facility: SyslogFacility = SyslogFacility::User => Logs, Reload,
+        flag "log-syslog-facility";
+
+    /// Keep the access log out of syslog.
+    disable_redirect_access_to_syslog: bool = false => Logs, Reload,
+        flag "disable-redirect-access-to-syslog" sets "true";
+
+    /// Send metrics to the statsd server at `HOST:PORT` or `unix://PATH`. Their names are
+    /// gunicorn's.
+    ///
+    /// The arbiter sends them four times a second, many in one datagram. Of more than 2,000
+    /// durations in that time it sends some, with their sample rate; counts are always exact.
+    statsd_host: Option<StatsdAddress> = None => Logs, Reload, flag "statsd-host";
+
+    /// The beginning of the names of metrics; a dot is added.
+    statsd_prefix: MetricText = MetricText::default() => Logs, Reload, flag "statsd-prefix";
+
+    /// Tags for each metric, such as `env:prod,service:shop`. Only servers of Datadog and some
+    /// others understand them.
+    dogstatsd_tags: MetricText = MetricText::default() => Logs, Reload, flag "dogstatsd-tags";
 }
 
 fn loopback() -> AllowList {

@@ -17,7 +17,7 @@ use rcorn_app::loggers;
 use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::{Scoreboard, Slots};
+use rcorn_scoreboard::{Samples, Scoreboard, Slots};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_types::{NEWEST_PYTHON, with_remedy};
@@ -37,6 +37,7 @@ pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     // So that programs that a hook or the app starts do not inherit them.
     descriptors(start).try_for_each(claim)?;
     let reports = keep_open(start.reports)?;
+    let samples = samples(start)?;
     start_log(start)?;
     let stack_dump = adopt(start.stack_dump)?;
     warn_of_unknown_python(py);
@@ -49,6 +50,9 @@ pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     let mut scoreboard = Scoreboard::open(adopt(start.scoreboard)?.as_fd())?;
     if let Some(threads) = start.threads {
         scoreboard.add_slots(Slots::open(adopt(threads)?.as_fd())?);
+    }
+    if let Some(samples) = samples {
+        scoreboard.add_samples(samples);
     }
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &loaded.1 {
@@ -89,7 +93,9 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
     let logs = [start.error_log]
         .into_iter()
         .chain(start.access_log)
-        .filter(|fd| *fd > 2);
+        .filter(|fd| *fd > 2)
+        .chain(start.relay)
+        .chain(start.samples);
     let sockets = [
         start.scoreboard,
         start.commands,
@@ -102,6 +108,17 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
     listeners.chain(sockets).chain(start.threads).chain(logs)
 }
 
+/// Where requests and records of the log are noted for statsd, if they are.
+fn samples(start: &Start) -> io::Result<Option<&'static Samples>> {
+    let Some(number) = start.samples else {
+        return Ok(None);
+    };
+    let samples = Samples::open(adopt(number)?.as_fd())?;
+    let samples: &'static Samples = Box::leak(Box::new(samples));
+    log::count_logged(|kind| samples.note_logged(kind.number()));
+    Ok(Some(samples))
+}
+
 fn start_log(start: &Start) -> io::Result<()> {
     let settings = &start.settings;
     let error_log = ErrorLogSettings::of(settings);
@@ -109,6 +126,13 @@ fn start_log(start: &Start) -> io::Result<()> {
     if let Some(fd) = start.access_log {
         let path = settings.accesslog.as_ref().and_then(LogTarget::path);
         log::init_access(adopt(fd)?, path, log::WORKER_PATIENCE)?;
+    }
+    if let Some(relay) = start.relay {
+        log::init_relay(adopt(relay)?);
+        log::set_syslog(log::Syslog::of(settings));
+        if log::syslog_takes_access() {
+            log::init_access_for_syslog();
+        }
     }
     if settings.capture_output {
         log::capture_output();

@@ -11,7 +11,7 @@ use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, traceback};
-use rcorn_scoreboard::Metric;
+use rcorn_scoreboard::{Metric, Place};
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
@@ -45,6 +45,8 @@ pub(super) struct RequestHandler {
     access: Option<AccessLog>,
     /// The worker's scoreboard cell and counters.
     entry: WorkerEntry,
+    /// Where requests are noted for statsd, if they are.
+    sample: Option<&'static Place>,
     /// Serves the parked connections while the app runs.
     io: IoThread<Endpoints>,
     /// Decides which responses leave together.
@@ -75,7 +77,7 @@ impl RequestHandler {
     pub(super) fn new(
         environ: EnvironBuilder,
         exchange: ExchangeSlot,
-        access: Option<AccessLog>,
+        (access, sample): (Option<AccessLog>, Option<&'static Place>),
         entry: WorkerEntry,
         io: IoThread<Endpoints>,
         server: &ServerHeader,
@@ -86,6 +88,7 @@ impl RequestHandler {
             exchange,
             access,
             entry,
+            sample,
             io,
             coalescing: Coalescing::default(),
             server: match server {
@@ -330,6 +333,9 @@ impl RequestHandler {
             thread.request_ended(py);
         }
         self.count(served);
+        if let Some(sample) = self.sample {
+            sample.note(served.status, clock::now().since(begun));
+        }
         self.log_access(py, request, served, begun, seen);
         if let Some(error) = &served.error {
             request.log_error(error);

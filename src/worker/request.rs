@@ -46,7 +46,7 @@ impl Request<'_> {
         let method = log::escaped(self.method());
         let target = log::escaped(self.target());
         match error {
-            ExchangeError::App(text) => log::error(format_args!(
+            ExchangeError::App(text) => log::exception(format_args!(
                 "Error handling request {method} {target}\n{text}"
             )),
             ExchangeError::Close(text) => log::error(format_args!(

@@ -224,7 +224,7 @@ pub(super) fn slots(
     };
     let Some(team) = team else {
         let entry = entry(spec.own_cell()?, spec.scoreboard.counters(spec.cell));
-        return Ok(vec![slot(py, spec.start, io, entry, None)?]);
+        return Ok(vec![slot(py, spec, io, entry, None)?]);
     };
     let slots = (0..).zip(team.cells).map(|(number, cell)| {
         let entry = entry(*cell, spec.scoreboard.slot_counters(spec.cell, number));
@@ -233,7 +233,7 @@ pub(super) fn slots(
             index: usize::from(number),
             cell,
         };
-        slot(py, spec.start, io, entry, Some(one_of_several))
+        slot(py, spec, io, entry, Some(one_of_several))
     });
     slots.collect()
 }
@@ -241,11 +241,12 @@ pub(super) fn slots(
 /// A request slot: what makes environs, the exchange that they are served with, and the access log.
 fn slot(
     py: Python<'_>,
-    start: &Start,
+    spec: &WorkerSpec<'_>,
     io: &IoThread<Endpoints>,
     entry: WorkerEntry,
     one_of_several: Option<OneOfSeveral>,
 ) -> io::Result<RequestSlot> {
+    let start = spec.start;
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let access = access_log(start)?;
@@ -253,7 +254,7 @@ fn slot(
     let handler = RequestHandler::new(
         environ,
         exchange,
-        access,
+        (access, spec.scoreboard.sample(spec.cell)),
         entry,
         io.clone(),
         server,

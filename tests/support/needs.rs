@@ -26,7 +26,7 @@ use nix::unistd::Uid;
 use super::{ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("/usr/bin/python3", "python3"),
     ("busybox", "busybox"),
     ("curl", "curl"),
@@ -35,6 +35,7 @@ const PACKAGES: [(&str, &str); 15] = [
     ("mandoc", "mandoc"),
     ("nginx", "nginx-light"),
     ("objcopy", "binutils"),
+    ("rsyslogd", "rsyslog"),
     ("strace", "strace"),
     ("supervisord", "supervisor"),
     ("systemd-analyze", "systemd"),

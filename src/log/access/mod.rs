@@ -26,7 +26,7 @@ pub use json::{JsonFields, JsonFormat};
 
 use super::lost::Lost;
 use super::sink::{DescriptorSink, Sink};
-use super::{FileError, error};
+use super::{FileError, error, relay};
 
 /// The values of a request. They are raw: rendering escapes them.
 pub trait Record {
@@ -93,6 +93,12 @@ pub fn init_access(fd: OwnedFd, path: Option<PathBuf>, patience: Duration) -> io
     Ok(())
 }
 
+/// Sets an access log without a file: its lines go to syslog alone. Only the first call of this or
+/// of [`init_access`] has an effect.
+pub fn init_access_for_syslog() {
+    ACCESS.get_or_init(AccessLog::without_file);
+}
+
 /// The access log of this process, if there is one.
 pub fn access_log() -> Option<&'static AccessLog> {
     ACCESS.get()
@@ -101,7 +107,8 @@ pub fn access_log() -> Option<&'static AccessLog> {
 /// An access log: the destination of its records.
 #[derive(Debug)]
 pub struct AccessLog {
-    sink: Box<dyn Sink>,
+    /// `None`: its lines go to syslog alone.
+    sink: Option<Box<dyn Sink>>,
     /// The lines lost since the last one that was written.
     lost: Lost,
 }
@@ -121,16 +128,32 @@ impl AccessLog {
     /// An access log with this destination.
     pub fn with(sink: Box<dyn Sink>) -> Self {
         Self {
-            sink,
+            sink: Some(sink),
             lost: Lost::default(),
         }
     }
 
-    /// Writes a record that its formatter has ended, and empties `record` for the next one. The
-    /// error log reports failures when they begin and when they are over.
+    /// An access log whose lines go to syslog alone.
+    #[must_use]
+    pub fn without_file() -> Self {
+        Self {
+            sink: None,
+            lost: Lost::default(),
+        }
+    }
+
+    /// Writes a record that its formatter has ended, and empties `record` for the next one. It goes
+    /// to syslog, too, if the settings say so.
     pub fn write(&self, record: &mut Vec<u8>) {
-        let result = self.sink.write(record);
+        relay::access(record);
+        if let Some(sink) = &self.sink {
+            self.note(sink.write(record));
+        }
         record.clear();
+    }
+
+    /// The error log reports failures when they begin and when they are over.
+    fn note(&self, result: io::Result<()>) {
         match result {
             Ok(()) => {
                 let lost = self.lost.pending();
@@ -152,13 +175,17 @@ impl AccessLog {
     /// Opens the file again by its path, for log rotation. The descriptor keeps its number. If the
     /// file cannot be opened, the old one stays in use and the error log says why.
     pub fn reopen(&self) {
-        Self::report(self.sink.reopen());
+        if let Some(sink) = &self.sink {
+            Self::report(sink.reopen());
+        }
     }
 
     /// Writes to the file of `fd` from now on, after a change of settings. The descriptor of the
     /// log keeps its number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
-        Self::report(self.sink.redirect(fd, path));
+        if let Some(sink) = &self.sink {
+            Self::report(sink.redirect(fd, path));
+        }
     }
 
     fn report(result: Result<(), FileError>) {

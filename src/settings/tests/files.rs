@@ -245,7 +245,7 @@ fn python_gives_what_its_evaluator_found() {
         ["post_fork", {"function": [2, 2]}, 10], ["post_request", {"function": [2, 2]}, 11], ["certfile", {"data": null}, 12],
         ["logconfig_dict", {"live": "an object of type dict"}, 13], ["timeuot", {"data": 4}, 14], ["mine", {"data": 4}, 15],
         ["upgrade", {"function": [0, 0]}, 16], ["worker_class", {"data": "gunicorn.workers.sync.SyncWorker"}, 17],
-        ["threads", {"data": 1}, 18], ["statsd_host", {"data": "a:1"}, 19]]}"#;
+        ["threads", {"data": 1}, 18], ["spew", {"data": true}, 19]]}"#;
     let resolved = with(
         "gunicorn.conf.py",
         answer,
@@ -275,7 +275,7 @@ fn python_gives_what_its_evaluator_found() {
         resolved.warnings,
         [
             "gunicorn.conf.py:14: timeuot is not a setting; did you mean timeout?",
-            "gunicorn.conf.py:19: statsd_host has no effect: there are no statsd metrics; count requests from the access log",
+            "gunicorn.conf.py:19: spew has no effect: rcorn does not trace the lines of an app; python3 -m trace does",
             "WEB_CONCURRENCY in the environment takes precedence over workers in gunicorn.conf.py:2: 2, not 3",
         ]
     );

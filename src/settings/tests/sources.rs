@@ -148,7 +148,7 @@ fn a_later_source_takes_back_what_rcorn_lacks() {
         ("http_protocols: h2\n", "--http-protocols h1", &[][..]),
         ("http2_cleartext: both\n", "", &["--http2-cleartext", "off"]),
         ("certfile: /x\n", "", &["--certfile", ""]),
-        ("statsd_host: a:1\n", "", &["--statsd-host="]),
+        ("worker_tmp_dir: /x\n", "", &["--worker-tmp-dir="]),
         (
             "worker_class: gevent\n",
             "-k uvicorn.workers.UvicornWorker",

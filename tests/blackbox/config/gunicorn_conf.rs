@@ -80,7 +80,6 @@ fn a_platform_with_its_own_proxy() {
         .start();
     server.wait_serving(1);
     server.log().expect("worker_tmp_dir has no effect");
-    server.log().expect("statsd_host has no effect");
     let ask = |head: &str| {
         let mut wire = Wire::connect(&Place::Unix(socket.clone()));
         wire.send(format!(

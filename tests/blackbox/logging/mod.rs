@@ -4,4 +4,6 @@ mod access_log;
 mod files;
 mod gunicorn_loggers;
 mod loggers;
+mod statsd;
+mod syslog;
 mod unread;
