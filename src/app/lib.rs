@@ -4,7 +4,6 @@
 
 mod closed_directories;
 pub mod develop;
-mod gil;
 pub mod hooks;
 pub mod import;
 pub mod load;

@@ -15,6 +15,7 @@ use rcorn_types::Monotonic;
 use super::channel::Channel;
 use super::handoff::HandoffQueue;
 use super::head_scan::HeadScan;
+use super::parking::Parked;
 use super::poller::Interest;
 use super::progress::TransferProgress;
 use super::state::{ConnectionState, Waiting};
@@ -66,6 +67,8 @@ pub struct Connection<E> {
     /// The other end of the socket. Trust depends on it, not on the client that it names.
     peer: Peer,
     is_local: bool,
+    /// Another worker has handed it on, because it had no time for its request.
+    pub(crate) is_handed: bool,
     /// The client as text, made at the first use.
     address: OnceCell<Arc<str>>,
     /// How many bytes the client had taken before the current response.
@@ -76,6 +79,12 @@ pub struct Connection<E> {
     pub(crate) watched: Option<Interest>,
     /// Its place among the parked ones, if it has one.
     pub(crate) place: Option<usize>,
+}
+
+impl<E> Parked for Connection<E> {
+    fn is_idle(&self) -> bool {
+        matches!(self.state.waiting, Waiting::NextRequest)
+    }
 }
 
 impl<E> Connection<E> {
@@ -91,12 +100,19 @@ impl<E> Connection<E> {
             chunks: None,
             peer,
             is_local: matches!(peer, Peer::Inet(address) if canonical(address).is_loopback()),
+            is_handed: false,
             address: OnceCell::new(),
             taken_before: 0,
             waits_since: None,
             watched: None,
             place: None,
         }
+    }
+
+    /// Whether its request has come with it from another worker, where it has waited.
+    #[must_use]
+    pub fn has_waited_elsewhere(&self) -> bool {
+        self.is_handed && self.place.is_none()
     }
 
     /// Hands it on to a sibling; `false`: it stays ours, for example because a part of a response

@@ -39,6 +39,7 @@ pub use handoff::{HandoffQueue, TransferredConnection};
 pub use head_scan::HeadScan;
 pub use io_thread::{Attendance, IoThread, OneThread};
 pub use lost::Lost;
+pub use parking::Published;
 pub use poller::{Events, Interest, Poller, Source};
 pub use progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
 pub use queue_limit::QueueLimit;

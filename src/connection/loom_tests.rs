@@ -9,16 +9,26 @@ use loom::thread;
 
 use rcorn_types::Monotonic;
 
-use crate::parking::Parking;
+use crate::parking::{Parked, Parking, Published};
 
 fn at(seconds: u64) -> Monotonic {
     Monotonic::ZERO.after(Duration::from_secs(seconds))
 }
 
+impl Parked for char {
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
 /// One connection, which waits until 5 s.
 fn parking() -> (Arc<Parking<char>>, usize) {
-    static PUBLISHED: AtomicU32 = AtomicU32::new(0);
-    let parking = Arc::new(Parking::new(&PUBLISHED));
+    static HELD: AtomicU32 = AtomicU32::new(0);
+    static IDLE: AtomicU32 = AtomicU32::new(0);
+    let parking = Arc::new(Parking::new(Published {
+        held: &HELD,
+        idle: &IDLE,
+    }));
     let place = parking.reserve();
     parking.put(place, Box::new('a'), at(5));
     (parking, place)

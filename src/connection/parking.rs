@@ -21,30 +21,49 @@ pub(crate) struct Parking<T> {
     places: Lock<Places<T>>,
     /// No deadline is earlier; in nanoseconds of [`Monotonic`]. Written under the lock.
     next_deadline: AtomicU64,
-    /// Where the number of places in use is published. Written under the lock.
-    published: &'static AtomicU32,
+    published: Published,
+}
+
+/// Where numbers of connections are published. Written under the lock of the places.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// The number of places in use.
+    pub held: &'static AtomicU32,
+    /// How many of their connections wait for the next request of their client.
+    pub idle: &'static AtomicU32,
 }
 
 #[derive(Debug)]
 pub(crate) struct Places<T> {
-    places: Vec<Place<T>>,
+    list: Vec<Place<T>>,
     free: Vec<usize>,
+    /// How many of the parked connections wait for the next request.
+    idle: u32,
 }
 
 #[derive(Debug)]
 struct Place<T> {
     deadline: Monotonic,
+    /// What is parked waits for the next request of its client.
+    is_idle: bool,
     // Boxed, because it is taken out and put back for each request.
     parked: Option<Box<T>>,
 }
 
-impl<T> Parking<T> {
+/// What is parked.
+pub(crate) trait Parked {
+    /// Whether it waits for the next request of its client.
+    fn is_idle(&self) -> bool;
+}
+
+impl<T: Parked> Parking<T> {
     /// No places yet; `published` is told how many are in use.
-    pub(crate) fn new(published: &'static AtomicU32) -> Self {
+    pub(crate) fn new(published: Published) -> Self {
         Self {
             places: Lock::new(Places {
-                places: Vec::new(),
+                list: Vec::new(),
                 free: Vec::new(),
+                idle: 0,
             }),
             next_deadline: AtomicU64::new(Monotonic::NEVER.as_nanos()),
             published,
@@ -59,16 +78,23 @@ impl<T> Parking<T> {
     /// Takes a connection out of its place, which stays reserved for it.
     pub(crate) fn take(&self, index: usize) -> Option<Box<T>> {
         let mut all = self.places();
-        all.places.get_mut(index)?.parked.take()
+        let place = all.list.get_mut(index)?;
+        let taken = place.parked.take()?;
+        if std::mem::take(&mut place.is_idle) {
+            all.idle = all.idle.saturating_sub(1);
+            self.published.idle.store(all.idle, Ordering::Relaxed);
+        }
+        Some(taken)
     }
 
     /// Reserves a place for one more connection.
     pub(crate) fn reserve(&self) -> usize {
         let mut all = self.places();
         let index = all.free.pop().unwrap_or_else(|| {
-            let index = all.places.len();
-            all.places.push(Place {
+            let index = all.list.len();
+            all.list.push(Place {
                 deadline: Monotonic::NEVER,
+                is_idle: false,
                 parked: None,
             });
             index
@@ -80,24 +106,38 @@ impl<T> Parking<T> {
     /// Puts a connection into its place, to wait until `deadline`.
     pub(crate) fn put(&self, index: usize, connection: Box<T>, deadline: Monotonic) {
         let mut all = self.places();
-        if let Some(place) = all.places.get_mut(index) {
+        if let Some(place) = all.list.get_mut(index) {
+            let is_idle = connection.is_idle();
             place.parked = Some(connection);
             place.deadline = deadline;
+            place.is_idle = is_idle;
             self.note_deadline(deadline);
+            self.note_idle(&mut all, is_idle);
         }
     }
 
     /// Puts a connection back, which continues to wait as before.
     pub(crate) fn put_back(&self, index: usize, connection: Box<T>) {
-        if let Some(place) = self.places().places.get_mut(index) {
+        let mut all = self.places();
+        if let Some(place) = all.list.get_mut(index) {
+            let is_idle = connection.is_idle();
             place.parked = Some(connection);
+            place.is_idle = is_idle;
+            self.note_idle(&mut all, is_idle);
+        }
+    }
+
+    fn note_idle(&self, all: &mut Places<T>, is_idle: bool) {
+        if is_idle {
+            all.idle = all.idle.saturating_add(1);
+            self.published.idle.store(all.idle, Ordering::Relaxed);
         }
     }
 
     /// Frees the place of a connection that was taken out.
     pub(crate) fn vacate(&self, index: usize) {
         let mut all = self.places();
-        if let Some(place) = all.places.get_mut(index) {
+        if let Some(place) = all.list.get_mut(index) {
             place.deadline = Monotonic::NEVER;
             all.free.push(index);
         }
@@ -106,7 +146,7 @@ impl<T> Parking<T> {
 
     fn publish(&self, all: &Places<T>) {
         let held = u32::try_from(all.held()).unwrap_or(u32::MAX);
-        self.published.store(held, Ordering::Relaxed);
+        self.published.held.store(held, Ordering::Relaxed);
     }
 
     /// Called under the lock only.
@@ -132,7 +172,7 @@ impl<T> Parking<T> {
     pub(crate) fn expired(&self, now: Monotonic) -> Vec<usize> {
         let all = self.places();
         let (mut expired, mut next) = (Vec::new(), Monotonic::NEVER);
-        for (index, place) in all.places.iter().enumerate() {
+        for (index, place) in all.list.iter().enumerate() {
             if place.deadline > now {
                 next = next.min(place.deadline);
             } else if place.parked.is_some() {
@@ -147,7 +187,7 @@ impl<T> Parking<T> {
 
     /// Limits the wait of each connection that `chosen` picks to the time `until`.
     pub(crate) fn shorten(&self, until: Monotonic, chosen: impl Fn(&T) -> bool) {
-        for place in &mut self.places().places {
+        for place in &mut self.places().list {
             if place.parked.as_deref().is_some_and(&chosen) {
                 place.deadline = place.deadline.min(until);
                 self.note_deadline(place.deadline);
@@ -159,12 +199,12 @@ impl<T> Parking<T> {
 impl<T> Places<T> {
     /// How many places are in use, also by connections that are taken out.
     pub(crate) fn held(&self) -> usize {
-        self.places.len().saturating_sub(self.free.len())
+        self.list.len().saturating_sub(self.free.len())
     }
 
     /// All parked connections, with the numbers of their places.
     pub(crate) fn parked(&self) -> impl Iterator<Item = (usize, &T)> {
-        let places = self.places.iter().enumerate();
+        let places = self.list.iter().enumerate();
         places.filter_map(|(index, place)| Some((index, place.parked.as_deref()?)))
     }
 }
@@ -178,8 +218,18 @@ mod tests {
         Monotonic::ZERO.after(Duration::from_secs(seconds))
     }
 
-    fn parking() -> (Parking<char>, &'static AtomicU32) {
-        let published = Box::leak(Box::new(AtomicU32::new(0)));
+    impl Parked for char {
+        fn is_idle(&self) -> bool {
+            *self == 'b'
+        }
+    }
+
+    fn parking() -> (Parking<char>, Published) {
+        let number = || -> &AtomicU32 { Box::leak(Box::default()) };
+        let published = Published {
+            held: number(),
+            idle: number(),
+        };
         (Parking::new(published), published)
     }
 
@@ -191,9 +241,17 @@ mod tests {
         parking.put(two, Box::new('b'), Monotonic::NEVER);
         assert_eq!(parking.take(one).as_deref(), Some(&'a'));
         assert!(parking.take(one).is_none() && parking.take(99).is_none());
-        assert_eq!((parking.held(), published.load(Ordering::Relaxed)), (2, 2));
+        let told = || {
+            let numbers = [published.held, published.idle];
+            numbers.map(|number| number.load(Ordering::Relaxed))
+        };
+        assert_eq!((parking.held(), told()), (2, [2, 1]));
         parking.vacate(one);
-        assert_eq!((parking.held(), published.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!((parking.held(), told()), (1, [1, 1]));
+        let taken = parking.take(two).unwrap();
+        assert_eq!(told(), [1, 0]);
+        parking.put_back(two, taken);
+        assert_eq!(told(), [1, 1]);
         assert_eq!(parking.reserve(), one);
         assert_eq!(parking.places().parked().collect::<Vec<_>>(), [(two, &'b')]);
     }

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -70,6 +71,12 @@ impl Transport {
     /// Those of recv(2): `WouldBlock` when nothing is there.
     pub fn receive_into(&self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         retried(|| net::receive_into(self.socket.as_fd(), buffer, max))
+    }
+
+    /// For how long nothing has arrived, in whole milliseconds; `None`: the kernel does not know.
+    #[must_use]
+    pub fn quiet_for(&self) -> Option<Duration> {
+        net::quiet_for(self.socket.as_fd()).ok()
     }
 
     /// Sends as much of `bytes` as fits.

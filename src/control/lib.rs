@@ -3,13 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod history;
 pub mod place;
 mod table;
 
-use rcorn_scoreboard::Counts;
+use rcorn_scoreboard::{Counts, Times};
 use serde::{Deserialize, Serialize};
 
 pub use client::{ask, command, run};
+pub use history::{Count, History, Recent};
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4096;
@@ -125,6 +127,15 @@ pub struct Status {
     /// What all workers have counted, those that have ended too: a count never goes back.
     #[serde(default)]
     pub counts: Counts,
+    /// What all workers have measured, those that have ended too.
+    #[serde(default)]
+    pub times: Times,
+    /// What has happened since the server was started.
+    #[serde(default)]
+    pub history: History,
+    /// Threads of all workers that serve, each of which runs one request at a time.
+    #[serde(default)]
+    pub threads: u32,
     /// The templates.
     pub templates: Vec<TemplateStatus>,
     /// The workers.
@@ -133,7 +144,8 @@ pub struct Status {
 
 impl Status {
     /// The number of workers that serve.
-    pub(crate) fn serving(&self) -> usize {
+    #[must_use]
+    pub fn serving(&self) -> usize {
         self.in_stage("serving")
     }
 
@@ -198,6 +210,9 @@ pub struct WorkerStatus {
     pub id: u64,
     /// Its pid, once it has one.
     pub pid: Option<i32>,
+    /// Its place among the workers: that of one that has ended is used again.
+    #[serde(default)]
+    pub slot: u16,
     /// Its generation.
     pub generation: u32,
     /// `forking`, `booting`, `spare` (waits until a worker is missing), `serving`, `leaving`,

@@ -18,6 +18,7 @@ use rcorn_types::Monotonic;
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
 use super::hands::{CONTROL, Context, Hands, TELEMETRY, UPGRADE, WATCH};
 use super::in_hand::name_threads;
+use super::monitor::MonitorServer;
 use super::policy::boot_limit;
 use super::poller::Poller;
 use super::postmortem::read_stacks;
@@ -91,7 +92,7 @@ impl Driver<'_> {
             // These are cheap, and checked each time.
             self.take_reports()?;
             self.take_signals()?;
-            self.hands.check_predecessor();
+            self.hands.check_predecessor(self.core.poller.registry());
             self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
             let sends = self.hands.telemetry.deadline();
@@ -101,6 +102,7 @@ impl Driver<'_> {
             for token in ready {
                 self.serve(token);
             }
+            self.hands.serve_monitor(self.core.context());
             self.order_reload_for_changes();
             if self
                 .core
@@ -119,6 +121,9 @@ impl Driver<'_> {
         self.core.reports.register(registry, REPORTS)?;
         if let Some(control) = &mut self.hands.control {
             registry.register(control.source(), CONTROL, Interest::READABLE)?;
+        }
+        if let Some(monitor) = &self.hands.monitor {
+            monitor.register(registry)?;
         }
         if let Some(predecessor) = &self.hands.predecessor {
             predecessor.register(registry, PREDECESSOR)?;
@@ -140,6 +145,10 @@ impl Driver<'_> {
             self.hands.successor.as_ref().map(InPlaceUpgrade::deadline),
             self.hands.watcher.deadline(),
             self.hands.telemetry.deadline(),
+            self.hands
+                .monitor
+                .as_ref()
+                .and_then(MonitorServer::deadline),
         ];
         due.into_iter().flatten().min()
     }
@@ -150,6 +159,11 @@ impl Driver<'_> {
             CONTROL => {
                 if let Some(control) = &mut self.hands.control {
                     control.accept(self.core.poller.registry());
+                }
+            }
+            token if MonitorServer::has_token(token) => {
+                if let Some(monitor) = &mut self.hands.monitor {
+                    monitor.note(token);
                 }
             }
             Token(client) if client >= FIRST_CLIENT => self.serve_client(client),
@@ -171,9 +185,13 @@ impl Driver<'_> {
             if self.hands.outcome.is_some() {
                 return;
             }
+            let end = self.hands.count_event(&event, &self.core.brain);
             self.core.brain.step(clock::now(), event, &mut actions);
             for action in actions.drain(..) {
                 self.hands.perform(self.core.context(), action);
+            }
+            if let Some(end) = end {
+                self.hands.tally.ended(end);
             }
             self.hands.inform_manager(self.core.context());
         }

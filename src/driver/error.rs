@@ -9,6 +9,7 @@ use rcorn_types::{CommandError, ExitStatus, remedy};
 use super::control::ControlError;
 use super::interpreter::InterpreterError;
 use super::listener::ListenError;
+use super::monitor::MonitorError;
 use super::pidfile::PidFileError;
 
 /// Why the server did not start.
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The control socket.
     #[error(transparent)]
     Control(ControlError),
+    /// The status address.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// The listeners; the log says more.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -79,6 +83,7 @@ impl StartError {
             | Self::Logs(_)
             | Self::Directory { .. }
             | Self::Control(_)
+            | Self::Monitor(_)
             | Self::Listen(_)
             | Self::Stopped
             | Self::System { .. } => ExitStatus::Failure,
@@ -114,6 +119,7 @@ impl StartError {
             Self::Control(ControlError::Refused { .. }) => {
                 Some("give another path with --control-socket, or say --no-control-socket".into())
             }
+            Self::Monitor(_) => Some("choose another address with --status-bind".into()),
             Self::Directory { .. } => Some("check --chdir: it must exist and be readable".into()),
             Self::Listen(ListenError::InUse { .. }) => Some(
                 "another server has this address; stop it, or choose another with --bind".into(),

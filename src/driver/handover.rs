@@ -16,13 +16,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Arbiter;
-use rcorn_scoreboard::Totals;
+use rcorn_scoreboard::{Times, Totals};
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::descriptor::adopt;
 use rcorn_sys::environment;
 use rcorn_sys::memfd::{self, Content};
 
 use super::saved_children::SavedChildren;
+use super::tally::Tally;
 use super::telemetry::SharedNumbers;
 
 /// The variable that names the memfd.
@@ -98,6 +99,12 @@ pub(super) struct InPlaceState {
     /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
+    /// What they had measured.
+    #[serde(default)]
+    pub(super) times: Times,
+    /// What the arbiter has counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tally: Option<Tally>,
     pub(super) reports: (RawFd, RawFd),
     /// The service manager knows that we serve.
     #[serde(rename = "announced")]

@@ -24,6 +24,7 @@ use super::control::ControlServer;
 use super::handover::{Handover, InPlaceState};
 use super::interpreter;
 use super::logs::{self, Logs};
+use super::monitor::MonitorServer;
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
@@ -36,6 +37,7 @@ use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
 use super::status::View;
+use super::tally::{End, Tally};
 use super::telemetry::Telemetry;
 use super::upgrade::{self, InPlaceUpgrade, Predecessor};
 use super::watch::FileWatcher;
@@ -82,8 +84,10 @@ pub(super) struct Hands<'a> {
     pub(super) telemetry: Telemetry,
     pub(super) manager: ServiceManager,
     pub(super) control: Option<ControlServer>,
+    pub(super) monitor: Option<MonitorServer>,
     pub(super) pid_file: Option<PidFile>,
     pub(super) out_of_memory: OutOfMemory,
+    pub(super) tally: Tally,
     pub(super) watcher: FileWatcher,
     /// A template was started once.
     pub(super) has_booted: bool,
@@ -115,12 +119,21 @@ impl<'a> Hands<'a> {
                 self.fork(context, id, cell, generation, HowToFork::SPARE);
             }
             Action::Activate(id) => self.children.activate(id),
-            Action::Promote(id, generation, pid) => self.children.promote(id, generation, pid),
+            Action::Promote(id, generation, pid) => {
+                self.tally.promoted(pid);
+                self.children.promote(id, generation, pid);
+            }
             Action::Ask(pid, ask) => {
                 if ask == Ask::BecomeTemplate
                     && let Some(id) = self.children.worker(pid)
                 {
                     self.memory.set_candidate(id);
+                }
+                match ask {
+                    Ask::Drain | Ask::BecomeTemplate | Ask::Quit => {
+                        self.tally.asked_to_leave(pid, context.brain);
+                    }
+                    Ask::Reopen | Ask::DumpStacks | Ask::Abort | Ask::Kill => {}
                 }
                 self.children.ask(pid, ask);
             }
@@ -182,13 +195,15 @@ impl<'a> Hands<'a> {
     /// Logs a note of the arbiter, and passes it on to the service manager and others.
     fn say(&mut self, context: Context<'_>, note: &Note) {
         log::record(note.level(), format_args!("{note}"));
+        self.tally.note(note);
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "most notes are for the log alone"
         )]
         match note {
             Note::Worker(pid, WorkerNote::Ended(Exit::Signal(9))) => {
-                self.out_of_memory.note_kill(*pid);
+                let is_by_kernel = self.out_of_memory.note_kill(*pid);
+                self.tally.set_killed_by_kernel(is_by_kernel);
             }
             Note::Reload(ReloadNote::Begun) => {
                 self.reload.outcome = None;
@@ -209,9 +224,36 @@ impl<'a> Hands<'a> {
             }
             Note::Refork(ReforkNote::Refused(_)) => self.refork = Some(Err(note.to_string())),
             Note::Upgrade(UpgradeNote::Ended(_)) => self.manager.main_again(),
-            Note::Stop(StopNote::Delayed(_)) => self.tell_stopping(context),
+            Note::Stop(StopNote::Delayed(_)) => {
+                self.tell_stopping(context);
+                if !self.shares_sockets(context) {
+                    self.memory.drain();
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Counts what an event is about, before the brain takes it. Returns the end of a worker, to be
+    /// counted by [`Tally::ended`] when its consequences are known.
+    pub(super) fn count_event(&mut self, event: &Event, brain: &Arbiter) -> Option<End> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "most events are not counted"
+        )]
+        match event {
+            Event::Forked(id, _) | Event::Ready(id, _) | Event::SpareReady(id, _) => {
+                if let Some(worker) = brain.workers().get(*id) {
+                    self.tally.forked(&worker.stage);
+                    if matches!(event, Event::Ready(..)) {
+                        self.tally.ready(&worker.stage, clock::now());
+                    }
+                }
+            }
+            Event::Exited(pid, exit) => return self.tally.end_of(*pid, *exit, brain),
+            _ => {}
+        }
+        None
     }
 
     /// Tells the service manager of the first worker that serves, and of the end of a reload.
@@ -386,6 +428,9 @@ impl<'a> Hands<'a> {
         let before = std::mem::replace(&mut self.settings, settings);
         let registry = context.registry;
         self.watcher.renew(&before, &self.settings, registry, WATCH);
+        if let Some(monitor) = &mut self.monitor {
+            monitor.renew(&self.settings);
+        }
     }
 
     fn discard(&mut self) {
@@ -418,6 +463,8 @@ impl<'a> Hands<'a> {
                 threads: self.memory.number_of_threads_memory(),
                 telemetry: self.telemetry.numbers(),
                 totals: self.memory.totals(),
+                times: self.memory.ended_times(),
+                tally: Some(self.tally.clone()),
                 reports: context.reports,
                 is_announced: self.manager.is_announced(),
                 control_socket: self.control.as_ref().map(|one| one.path().to_owned()),
@@ -452,6 +499,7 @@ impl<'a> Hands<'a> {
         self.call_hook(HookEvent::PreExec);
         let pid = upgrade::start_beside(&self.origin, &self.handover(context, false)?)?;
         self.children.upgrade = Some(pid);
+        self.tally.upgrades_beside();
         self.queue.push_back(Event::UpgradeStarted(pid));
         Ok(())
     }
@@ -465,7 +513,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Takes the place of the arbiter that started us beside itself, once that is gone.
-    pub(super) fn check_predecessor(&mut self) {
+    pub(super) fn check_predecessor(&mut self, registry: &Registry) {
         if !self.predecessor.as_ref().is_some_and(Predecessor::is_gone) {
             return;
         }
@@ -476,6 +524,16 @@ impl<'a> Hands<'a> {
         if let Some(control) = &mut self.control {
             control.promote(&self.settings);
         }
+        // The predecessor had the status address until now.
+        match MonitorServer::open(&self.settings) {
+            Ok(monitor) => self.monitor = monitor,
+            Err(error) => log::error(format_args!("{error}")),
+        }
+        if let Some(monitor) = &self.monitor
+            && let Err(error) = monitor.register(registry)
+        {
+            log::error(format_args!("cannot watch the status address: {error}"));
+        }
         if let Some(file) = self.pid_file.take() {
             file.remove_or_warn();
             match self.settings.pidfile.as_deref().map(PidFile::create) {
@@ -483,6 +541,20 @@ impl<'a> Hands<'a> {
                 Some(Err(error)) => log::error(format_args!("{error}")),
                 None => {}
             }
+        }
+    }
+
+    /// Serves the clients of the status address.
+    pub(super) fn serve_monitor(&mut self, context: Context<'_>) {
+        let now = clock::now();
+        let is_due = |monitor: &MonitorServer| monitor.deadline().is_some_and(|due| due <= now);
+        if !self.monitor.as_ref().is_some_and(is_due) {
+            return;
+        }
+        if let Some(mut monitor) = self.monitor.take() {
+            let mut view = || self.view(context).status();
+            monitor.turn(now, context.registry, &mut view);
+            self.monitor = Some(monitor);
         }
     }
 
@@ -504,6 +576,7 @@ impl<'a> Hands<'a> {
             build: &self.build,
             last_reload: self.reload.outcome.as_ref(),
             refork: self.refork.as_ref(),
+            tally: &self.tally,
             now: clock::now(),
         }
     }
@@ -529,6 +602,9 @@ impl<'a> Hands<'a> {
         }
         if let Some(control) = self.control.take() {
             control.remove_file();
+        }
+        if let Some(monitor) = self.monitor.take() {
+            monitor.remove_file();
         }
         if let Some(pid_file) = self.pid_file.take() {
             pid_file.remove_or_warn();

@@ -40,11 +40,13 @@ impl OutOfMemory {
             .unwrap_or(0)
     }
 
-    /// Called after a KILL that was not ours: logs it if the kernel did it.
-    pub(super) fn note_kill(&mut self, pid: Pid) {
-        if let Some(text) = self.explain(pid) {
+    /// Called after a KILL that was not ours: logs it if the kernel did it. Returns whether it did.
+    pub(super) fn note_kill(&mut self, pid: Pid) -> bool {
+        let text = self.explain(pid);
+        if let Some(text) = &text {
             log::error(format_args!("{text}"));
         }
+        text.is_some()
     }
 
     fn explain(&mut self, pid: Pid) -> Option<String> {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rcorn_arbiter::{CellIndex, WorkerId};
 use rcorn_log as log;
-use rcorn_scoreboard::{Counts, Scoreboard, Slots, StopMode, Totals};
+use rcorn_scoreboard::{Counts, Scoreboard, Slots, StopMode, Times, Totals};
 
 /// Cells of the scoreboard: the highest number of workers that settings allow, that of spare ones,
 /// and room for replacements.
@@ -20,6 +20,7 @@ pub(super) struct SharedMemory {
     /// The memfd with the cells of threads, once workers have had threads.
     threads: Option<OwnedFd>,
     totals: Totals,
+    times: Times,
 }
 
 impl SharedMemory {
@@ -35,10 +36,12 @@ impl SharedMemory {
             memory,
             threads: None,
             totals: Totals::default(),
+            times: Times::default(),
         })
     }
 
-    /// Takes over that of the predecessor. `threads`: the cells of its workers' threads.
+    /// Takes over that of the predecessor. `threads`: the cells of its workers' threads; `totals`
+    /// and `times`: what its workers that have ended had counted and measured.
     ///
     /// # Errors
     ///
@@ -47,6 +50,7 @@ impl SharedMemory {
         memory: OwnedFd,
         threads: Option<OwnedFd>,
         totals: Totals,
+        times: &Times,
     ) -> io::Result<Self> {
         let mut scoreboard = Scoreboard::take_over(memory.as_fd())?;
         if let Some(threads) = &threads {
@@ -57,6 +61,7 @@ impl SharedMemory {
             memory,
             threads,
             totals,
+            times: *times,
         })
     }
 
@@ -112,6 +117,25 @@ impl SharedMemory {
         totals
     }
 
+    /// What the workers that have ended had measured.
+    pub(super) fn ended_times(&self) -> Times {
+        self.times
+    }
+
+    /// What these workers have measured, and those that have ended.
+    pub(super) fn times(&self, living: impl Iterator<Item = CellIndex>) -> Times {
+        let mut times = self.times;
+        for index in living {
+            times.add(&self.scoreboard.times(index.0));
+        }
+        times
+    }
+
+    /// Notes that balancers should send new clients elsewhere.
+    pub(super) fn drain(&self) {
+        self.scoreboard.shared().drain();
+    }
+
     /// Notes how many workers are wanted; returns the previous number.
     pub(super) fn set_wanted(&self, wanted: u32) -> u32 {
         self.scoreboard.shared().set_wanted(wanted)
@@ -130,13 +154,17 @@ impl SharedMemory {
     /// Makes the cell of a worker that has ended ready for another, and adds its counts to the
     /// totals.
     pub(super) fn free(&mut self, index: CellIndex) {
-        let counts = self.scoreboard.free(index.0);
+        let (counts, times) = self.scoreboard.free(index.0);
         self.totals.add_ended(&counts);
+        self.times.add(&times);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rcorn_scoreboard::Timing;
     use rcorn_types::Monotonic;
 
     use super::*;
@@ -145,7 +173,9 @@ mod tests {
         let entry = memory.scoreboard.cell(index.0).unwrap().request_entry();
         entry.begin(clock(1), b"GET / HTTP/1.1", b"");
         entry.end(clock(2));
-        memory.scoreboard.counters(index.0).count_response(200);
+        let counters = memory.scoreboard.counters(index.0);
+        counters.count_response(200);
+        counters.observe(Timing::Request, Duration::from_millis(1));
     }
 
     fn clock(nanoseconds: u64) -> Monotonic {
@@ -159,10 +189,17 @@ mod tests {
         serve(&memory, CellIndex(1));
         memory.free(CellIndex(0));
         assert_eq!(memory.counts(CellIndex(0)), Counts::default());
-        let SharedMemory { memory, totals, .. } = memory;
-        let memory = SharedMemory::take_over(memory, None, totals).unwrap();
+        let SharedMemory {
+            memory,
+            totals,
+            times,
+            ..
+        } = memory;
+        let memory = SharedMemory::take_over(memory, None, totals, &times).unwrap();
         let sums = memory.totals().with_living([memory.counts(CellIndex(1))]);
         assert_eq!((sums.requests, sums.responses_2xx), (2, 2));
+        let times = memory.times([CellIndex(1)].into_iter());
+        assert_eq!(times.request.count(), 2);
     }
 
     #[test]
@@ -182,9 +219,10 @@ mod tests {
             memory,
             threads,
             totals,
+            times,
             ..
         } = memory;
-        let memory = SharedMemory::take_over(memory, threads, totals).unwrap();
+        let memory = SharedMemory::take_over(memory, threads, totals, &times).unwrap();
         assert_eq!(memory.counts(CellIndex(3)).requests, 1);
     }
 }

@@ -24,7 +24,8 @@ use super::handover::{Handover, InPlaceState};
 use super::hands::Hands;
 use super::interpreter;
 use super::logs::Logs;
-use super::native::NativeModules;
+use super::monitor::MonitorServer;
+use super::native::NativeModule;
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
@@ -38,6 +39,7 @@ use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
 use super::signals::Signals;
 use super::sockets::{Sockets, handed_over};
+use super::tally::Tally;
 use super::telemetry::Telemetry;
 use super::unix_socket::remove_stale;
 use super::upgrade::{Predecessor, name_beside};
@@ -48,8 +50,8 @@ use super::watch::FileWatcher;
 pub struct Launch {
     /// The settings.
     pub settings: Settings,
-    /// The native modules.
-    pub modules: NativeModules,
+    /// The native module.
+    pub module: NativeModule,
     /// How this process was started.
     pub origin: Origin,
     /// This build.
@@ -177,6 +179,7 @@ struct Inherited {
     children: Children,
     memory: SharedMemory,
     reports: ReportSocket,
+    tally: Tally,
     /// The service manager knows that we serve.
     is_announced: bool,
     /// The first event.
@@ -191,6 +194,7 @@ impl Inherited {
                 children: Children::default(),
                 memory: SharedMemory::create()?,
                 reports: ReportSocket::new(pair()?),
+                tally: Tally::begin(),
                 is_announced: false,
                 first: Event::Started(policy(settings)),
             });
@@ -202,8 +206,10 @@ impl Inherited {
                 take_over(state.scoreboard)?,
                 state.threads.map(take_over).transpose()?,
                 state.totals,
+                &state.times,
             )?,
             reports: ReportSocket::new(take_over_both(state.reports)?),
+            tally: Tally::take_over(state.tally),
             is_announced: state.is_announced,
             // The new build begins with an ordinary reload, during which the old workers serve.
             first: Event::Ordered(Order::Reload),
@@ -222,7 +228,7 @@ fn assemble(
     read_sources: ReadSources<'_>,
 ) -> Result<Driver<'_>, StartError> {
     let Launch {
-        modules,
+        module,
         settings,
         origin,
         build,
@@ -234,7 +240,8 @@ fn assemble(
     let mut poller = Poller::new(prepared.signals).map_err(system("make an epoll set"))?;
     let predecessor = handover.as_ref().and_then(Handover::predecessor);
     let (mut sockets, state) = open_sockets(&settings, handover, &mut poller, owner)?;
-    let control = open_control(&settings, predecessor.is_some(), state.as_ref())?;
+    let is_beside = predecessor.is_some();
+    let (control, monitor) = open_control(&settings, is_beside, state.as_ref())?;
     sockets.announce(&settings);
     let is_announced = state.as_ref().is_some_and(|state| state.is_announced);
     let manager = ServiceManager::new(&non_empty_variable, is_announced);
@@ -249,7 +256,7 @@ fn assemble(
     }
     let inherited = Inherited::new(state, &settings).map_err(system("set up shared memory"))?;
     let mut children = inherited.children;
-    children.modules = modules;
+    children.module = module;
     Ok(Driver {
         core: Core {
             brain: inherited.brain,
@@ -272,8 +279,10 @@ fn assemble(
             telemetry: prepared.telemetry,
             manager,
             control,
+            monitor,
             pid_file: None,
             out_of_memory: OutOfMemory::find(),
+            tally: inherited.tally,
             watcher: FileWatcher::default(),
             has_booted: inherited.is_announced,
             queue: [inherited.first].into(),
@@ -303,11 +312,12 @@ fn open_sockets(
     Ok((Sockets::new(listeners, queue), state.map(|state| *state)))
 }
 
+/// Opens the addresses for operators: the control socket, and that of the status.
 fn open_control(
     settings: &Settings,
     is_beside: bool,
     state: Option<&InPlaceState>,
-) -> Result<Option<ControlServer>, StartError> {
+) -> Result<(Option<ControlServer>, Option<MonitorServer>), StartError> {
     let control = ControlServer::open(settings, &non_empty_variable, is_beside);
     let control = control.map_err(StartError::Control)?;
     // The old build's socket may have had another path.
@@ -317,5 +327,11 @@ fn open_control(
     {
         log::warning(format_args!("cannot remove {}: {error}", before.display()));
     }
-    Ok(control)
+    // A predecessor beside us has the status address until it has gone.
+    let monitor = if is_beside {
+        None
+    } else {
+        MonitorServer::open(settings)?
+    };
+    Ok((control, monitor))
 }

@@ -10,6 +10,7 @@ use super::children::{Children, ImportSharing};
 use super::in_hand::{InHand, Thread, requests, threads};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
+use super::tally::Tally;
 
 /// What the status is made from.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,7 @@ pub(super) struct View<'a> {
     pub(super) build: &'a Build,
     pub(super) last_reload: Option<&'a Result<String, String>>,
     pub(super) refork: Option<&'a Result<String, String>>,
+    pub(super) tally: &'a Tally,
     pub(super) now: Monotonic,
 }
 
@@ -48,6 +50,13 @@ impl View<'_> {
                 python: self.python_of(generation),
             });
         let workers = self.arbiter.workers().iter();
+        let cells = self.arbiter.workers().iter();
+        let cells = cells.map(|(_, worker)| worker.cell);
+        let scoreboard = self.memory.scoreboard();
+        let serving = self.arbiter.workers().iter();
+        let serving = serving.filter(|(_, worker)| worker.stage.is_serving());
+        let threads = serving.map(|(_, worker)| u32::from(scoreboard.slots(worker.cell.0).max(1)));
+        let threads = threads.sum();
         let living = self.arbiter.workers().iter();
         let living = living.map(|(_, worker)| self.memory.counts(worker.cell));
         Status {
@@ -65,6 +74,9 @@ impl View<'_> {
             refork,
             upgrade: self.arbiter.upgrade().map(|pid| pid.0),
             counts: self.memory.totals().with_living(living),
+            times: self.memory.times(cells),
+            history: self.tally.history().clone(),
+            threads,
             templates: templates.collect(),
             workers: workers
                 .map(|(id, worker)| self.worker(id, worker))
@@ -106,6 +118,7 @@ impl View<'_> {
         WorkerStatus {
             id: id.0,
             pid: pid.map(|pid| pid.0),
+            slot: worker.cell.0,
             generation: worker.generation.0,
             stage: worker.stage.name().to_owned(),
             age,

@@ -29,6 +29,8 @@ pub struct Shared {
     /// The id of the worker that is to become the template when it leaves; 0: none was asked to.
     /// Workers of builds that do not know this leave.
     candidate: AtomicU64,
+    /// Not 0 while the server serves and is to get no new clients: `drain_delay`.
+    draining: AtomicU32,
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
@@ -76,6 +78,17 @@ impl Shared {
             AT_ONCE => Some(StopMode::AtOnce),
             _ => None,
         }
+    }
+
+    /// Whether balancers should send new clients elsewhere: the arbiter stops, or is about to.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) != 0 || self.stop_mode().is_some()
+    }
+
+    /// Notes that the arbiter is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(1, Ordering::Release);
     }
 
     /// Notes that the arbiter stops.
@@ -127,6 +140,9 @@ pub struct Cell {
     /// How many threads the worker has that serve requests, each with a cell of its own
     /// ([`crate::Slots`]); 0 when it serves them with the request entry here.
     slots: AtomicU32,
+    /// Those of its connections that wait for the next request of their client: the gauge
+    /// [`crate::Metric::IdleConnections`].
+    idle_connections: AtomicU32,
 }
 
 /// The whole response was sent. The first build (cb54ddf) writes nothing else.
@@ -177,6 +193,7 @@ impl Cell {
         self.pid.store(0, Ordering::Relaxed);
         self.slots.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
+        self.idle_connections.store(0, Ordering::Relaxed);
         // A worker killed while writing leaves an odd number behind.
         self.sequence.store(0, Ordering::Relaxed);
         self.request_entry().write_text(b"", b"");
@@ -239,15 +256,33 @@ impl Cell {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Those of them that wait for the next request of their client.
+    #[must_use]
+    pub fn idle_connections(&self) -> u32 {
+        self.idle_connections.load(Ordering::Relaxed)
+    }
+
     /// The number of connections, for the object that counts them.
     #[must_use]
     pub fn connections_gauge(&self) -> &AtomicU32 {
         &self.connections
     }
 
+    /// The number of idle connections, for the object that counts them.
+    #[must_use]
+    pub fn idle_connections_gauge(&self) -> &AtomicU32 {
+        &self.idle_connections
+    }
+
     /// Sets how many connections the worker holds.
     pub fn set_connections(&self, held: u32) {
         self.connections.store(held, Ordering::Relaxed);
+    }
+
+    /// Since when the worker has been awake; `None` while it sleeps.
+    #[must_use]
+    pub fn awake_since(&self) -> Option<Monotonic> {
+        time(self.awake_since.load(Ordering::Relaxed))
     }
 
     /// Notes that the worker has woken up.
@@ -377,7 +412,7 @@ const _: () = {
     use std::mem::offset_of;
     assert!(size_of::<Shared>() == 128);
     assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
-    assert!(offset_of!(Shared, candidate) == 16);
+    assert!(offset_of!(Shared, candidate) == 16 && offset_of!(Shared, draining) == 24);
     assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
     assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);
     assert!(offset_of!(Cell, awake_since) == 16 && offset_of!(Cell, waits) == 24);
@@ -386,5 +421,5 @@ const _: () = {
     assert!(offset_of!(Cell, connections) == 48 && offset_of!(Cell, sequence) == 52);
     assert!(offset_of!(Cell, line) == 56 && offset_of!(Cell, peer) == 312);
     // Zeros of the padding in that build.
-    assert!(offset_of!(Cell, slots) == 360);
+    assert!(offset_of!(Cell, slots) == 360 && offset_of!(Cell, idle_connections) == 364);
 };

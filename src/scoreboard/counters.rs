@@ -1,12 +1,20 @@
 //! What workers count: one table, from which the memory of a worker's counters, the plain struct of
-//! their values, the names in `rcorn ctl --json status` and the section METRICS of rcorn(1) are
-//! made. An exposition format would read the same table.
+//! their values, the names in `rcorn ctl --json status`, the families of `/metrics`
+//! (`src/monitor`) and the section METRICS of rcorn(1) are made.
 //!
 //! CONTRIBUTING lists what belongs to a new metric.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::{AtomicU64, Ordering};
+use crate::durations::{SharedTimes, Times, Timing};
+
+/// Places for the rows of the table; those of the durations follow them.
+const ROWS: usize = 64;
+/// Places in the memory of one cell.
+pub(crate) const PLACES: usize = ROWS + Timing::PLACES;
 
 /// How a metric behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +28,8 @@ pub enum Kind {
 /// Who writes a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// The cell, with its own methods. Only the two metrics of the first build (cb54ddf) are there.
+    /// The cell, with its own methods: the two metrics of the first build (cb54ddf), and what is
+    /// counted beside the second of them.
     Cell,
     /// Only the thread that runs the event loop: a load and a store are enough.
     Loop,
@@ -87,7 +96,7 @@ macro_rules! counters {
 // Append only: the place of a row is its place in the memory that old and new workers share.
 //
 // `by Loop` if only the thread that runs the event loop counts it, `by AnyThread` if the I/O thread
-// or a thread of the app does too. `by Cell` is closed: no new row may use it.
+// or a thread of the app does too. `by Cell` is closed: its padding is used up.
 counters! {
     /// Requests for which the app was called, or would have been if their environ could be made.
     Requests = requests: Counter by Cell;
@@ -132,7 +141,29 @@ counters! {
     /// Requests that were answered with status 503 because no thread was free in time (the setting
     /// `queue_timeout`).
     QueueTimeouts = queue_timeouts: Counter by AnyThread;
+    /// Refused requests that are not HTTP, or whose request line or version is malformed.
+    RefusedLine = refused_line: Counter by AnyThread;
+    /// Refused requests with a header field that is malformed.
+    RefusedField = refused_field: Counter by AnyThread;
+    /// Refused requests whose head is longer than the limits.
+    RefusedSize = refused_size: Counter by AnyThread;
+    /// Refused requests whose host or scheme is missing, malformed or contradictory.
+    RefusedHost = refused_host: Counter by AnyThread;
+    /// Refused requests the end of whose body cannot be told for certain.
+    RefusedFraming = refused_framing: Counter by AnyThread;
+    /// Refused requests with a chunked body that is malformed.
+    RefusedChunk = refused_chunk: Counter by AnyThread;
+    /// Refused packets of the uwsgi protocol, and PROXY headers, that are malformed.
+    RefusedProxy = refused_proxy: Counter by AnyThread;
+    /// Refused requests of peers that may not speak that protocol here.
+    RefusedPeer = refused_peer: Counter by AnyThread;
+    /// Health checks that were answered in place of the app (the setting `health_path`).
+    HealthChecks = health_checks: Counter by AnyThread;
+    /// Connections that wait for the next request of their client.
+    IdleConnections = idle_connections: Gauge by Cell;
 }
+
+const _: () = assert!(Metric::ALL.len() <= ROWS, "no row may reach the durations");
 
 impl Metric {
     /// The counter of responses with this status; `None` for a number that is not a status (RFC
@@ -247,6 +278,20 @@ impl<'a> Counters<'a> {
         }
     }
 
+    /// Counts a duration. Only the thread that serves the requests of this cell may do this.
+    pub fn observe(self, timing: Timing, duration: Duration) {
+        self.durations().observe(timing, duration);
+    }
+
+    /// What was measured.
+    pub(crate) fn times(self) -> Times {
+        self.durations().read()
+    }
+
+    fn durations(self) -> SharedTimes<'a> {
+        SharedTimes::new(self.places.get(ROWS..).unwrap_or(&[]))
+    }
+
     /// Reads all that are not in the cell.
     pub(crate) fn read_into(self, counts: &mut Counts) {
         for (metric, place) in Metric::ALL.iter().zip(self.places) {
@@ -295,6 +340,16 @@ mod tests {
             "lost_log_records",
             "gil_wait_microseconds",
             "queue_timeouts",
+            "refused_line",
+            "refused_field",
+            "refused_size",
+            "refused_host",
+            "refused_framing",
+            "refused_chunk",
+            "refused_proxy",
+            "refused_peer",
+            "health_checks",
+            "idle_connections",
         ];
         assert_eq!(names, expected, "append a new row here too");
         for (place, metric) in Metric::ALL.iter().enumerate() {

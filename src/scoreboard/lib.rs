@@ -11,6 +11,7 @@
 
 mod cell;
 mod counters;
+mod durations;
 mod mapping;
 mod memory;
 mod samples;
@@ -25,6 +26,7 @@ mod loom_tests;
 
 pub use cell::{Answered, Cell, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
+pub use durations::{BOUNDS_MICROSECONDS, Histogram, Times, Timing};
 pub use mapping::Scoreboard;
 pub use samples::{Place, Samples, Taken};
 pub use slots::Slots;

@@ -15,7 +15,8 @@ use rcorn_sys::memfd;
 
 use crate::atomic::Ordering;
 use crate::cell::{Cell, RequestEntry, Shared};
-use crate::counters::{Counters, Counts, Metric};
+use crate::counters::{Counters, Counts, PLACES};
+use crate::durations::Times;
 use crate::memory::{Layout, Memory};
 use crate::samples::{Place, Samples};
 use crate::slots::Slots;
@@ -51,7 +52,7 @@ impl Scoreboard {
     pub fn create(cells: u16) -> io::Result<(Self, OwnedFd)> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd::create(c"rcorn-scoreboard", flags)?;
-        let layout = layout(cells, Metric::ALL.len());
+        let layout = layout(cells, PLACES);
         ftruncate(&fd, i64::try_from(layout.end()).map_err(io::Error::other)?)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
@@ -108,7 +109,7 @@ impl Scoreboard {
         if old.layout.counters > 0 {
             return Ok(old);
         }
-        let layout = layout(old.layout.cells, Metric::ALL.len());
+        let layout = layout(old.layout.cells, PLACES);
         match ftruncate(fd, i64::try_from(layout.end()).map_err(io::Error::other)?) {
             Ok(()) => Self::with_layout(fd, layout),
             // It is sealed by a build that counts nothing, so this one counts nothing either.
@@ -244,6 +245,7 @@ impl Scoreboard {
         if let Some(cell) = self.cell(index) {
             counts.requests = cell.requests();
             counts.connections = cell.connections().into();
+            counts.idle_connections = cell.idle_connections().into();
         }
         for (slot, cell) in self.threads(index) {
             let mut of_thread = Counts::default();
@@ -254,11 +256,21 @@ impl Scoreboard {
         counts
     }
 
-    /// Makes the cell of a worker that has ended ready for another. Returns what it had counted,
-    /// which the caller adds to the [`crate::Totals`].
+    /// What the worker with this cell has measured so far.
+    #[must_use]
+    pub fn times(&self, index: u16) -> Times {
+        let mut times = self.counters(index).times();
+        for (slot, _cell) in self.threads(index) {
+            times.add(&self.slot_counters(index, slot).times());
+        }
+        times
+    }
+
+    /// Makes the cell of a worker that has ended ready for another. Returns what it had counted and
+    /// measured, which the caller adds to its [`crate::Totals`].
     #[must_use = "what it had counted is lost otherwise"]
-    pub fn free(&self, index: u16) -> Counts {
-        let counts = self.counts(index);
+    pub fn free(&self, index: u16) -> (Counts, Times) {
+        let counted = (self.counts(index), self.times(index));
         for (slot, cell) in self.threads(index) {
             self.slot_counters(index, slot).reset();
             cell.reset();
@@ -267,7 +279,7 @@ impl Scoreboard {
         if let Some(cell) = self.cell(index) {
             cell.reset();
         }
-        counts
+        counted
     }
 }
 
@@ -277,6 +289,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::cell::Answered;
+    use crate::counters::Metric;
+    use crate::durations::Timing;
 
     use super::*;
 
@@ -290,7 +304,7 @@ mod tests {
     fn board(cells: u16) -> Scoreboard {
         #[cfg(miri)]
         {
-            let layout = layout(cells, Metric::ALL.len());
+            let layout = layout(cells, PLACES);
             let memory = Memory::heap(NonZeroUsize::new(layout.end()).unwrap()).unwrap();
             let slots = None;
             Scoreboard {
@@ -381,7 +395,11 @@ mod tests {
             cell.set_connections(5);
         }
         board.counters(3).count(Metric::AppErrors);
-        let freed = board.free(1);
+        board
+            .counters(1)
+            .observe(Timing::Request, Duration::from_millis(7));
+        let (freed, times) = board.free(1);
+        assert_eq!(times.request.count(), 1);
         let expected = Counts {
             requests: 1,
             responses_2xx: 2,
@@ -391,7 +409,7 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(freed, expected);
-        assert_eq!(board.free(1), Counts::default());
+        assert_eq!(board.free(1), (Counts::default(), Times::default()));
         assert_eq!(board.counts(0).responses_2xx, 1);
         assert_eq!(board.counts(2).responses_2xx, 3);
     }
@@ -462,7 +480,7 @@ mod tests {
             last.request_entry().end(at(8));
             let template = Scoreboard::open(fd.as_fd()).unwrap();
             template.counters(4159).count_response(500);
-            let counts = ours.free(4159);
+            let (counts, _times) = ours.free(4159);
             assert_eq!((counts.requests, counts.responses_5xx), (1, 1));
             assert!(!last.is_taken());
         }

@@ -18,7 +18,7 @@ use rcorn_sys::memfd;
 
 use crate::atomic::Ordering;
 use crate::cell::{Cell, Shared};
-use crate::counters::{Counters, Metric};
+use crate::counters::{Counters, PLACES};
 use crate::memory::{Layout, Memory};
 
 /// The cells and counters of threads, as one process has mapped them.
@@ -42,7 +42,7 @@ impl Slots {
     pub fn create(cells: u16, slots: u16) -> io::Result<(Self, OwnedFd)> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd::create(c"rcorn-threads", flags)?;
-        let counters = Metric::ALL.len();
+        let counters = PLACES;
         let first = layout(cells, counters);
         resize(fd.as_fd(), first, slots)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
@@ -209,7 +209,7 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(ours.counts(2), expected);
-        assert_eq!(ours.free(2), expected);
+        assert_eq!(ours.free(2).0, expected);
         assert_eq!((ours.counts(2), ours.slots(2)), (Counts::default(), 0));
         assert_eq!(theirs.slot(2, 0).unwrap().thread(), (0, 0));
         // Its neighbour has one thread, and its entry is its own.

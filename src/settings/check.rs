@@ -1,11 +1,13 @@
 //! Checks of the merged settings that involve several of them or the directory in which rcorn was
 //! started. Reads the file system and changes nothing in it.
 
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use super::address::Address;
+use super::allow::AllowList;
 use super::choice::Preload;
 use super::environment::{Environment, non_empty};
 use super::error::Error;
@@ -29,7 +31,9 @@ pub(super) fn complete(
     addresses(settings, origins)?;
     let at = || place_of("worker_class", origins);
     worker_class::settle(settings, origins, worker_bases, at, warnings)?;
-    probe_path(settings, origins)?;
+    path("reload_probe", settings.reload_probe.as_deref(), origins)?;
+    path("health_path", settings.health_path.as_deref(), origins)?;
+    status_address(settings, origins)?;
     places(settings, directory)?;
     log_files(settings, warnings);
     spare_workers(settings, warnings);
@@ -76,16 +80,16 @@ fn addresses(settings: &Settings, origins: &Origins) -> Result<(), Error> {
     })
 }
 
-/// The probe is written into a request line unchanged.
-fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
-    let Some(path) = &settings.reload_probe else {
+/// A path is written into a request line, or compared with one, unchanged.
+fn path(setting: &str, path: Option<&str>, origins: &Origins) -> Result<(), Error> {
+    let Some(path) = path else {
         return Ok(());
     };
     if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
     let refused = Refused {
-        value: path.clone(),
+        value: path.to_owned(),
         what: "is not a path".to_owned(),
         hint: Some(
             "it begins with a slash, has no blanks, and all else is percent-encoded: /health"
@@ -93,9 +97,42 @@ fn probe_path(settings: &Settings, origins: &Origins) -> Result<(), Error> {
         ),
     };
     Err(Error::Value {
-        at: place_of("reload_probe", origins),
+        at: place_of(setting, origins),
         refused,
     })
+}
+
+/// The status shows request lines of clients, so an address that others can reach names who may
+/// ask.
+fn status_address(settings: &Settings, origins: &Origins) -> Result<(), Error> {
+    let Some(address) = &settings.status_bind else {
+        return Ok(());
+    };
+    let refused = |what: &str, hint: &str| {
+        let refused = Refused {
+            value: address.to_string(),
+            what: what.to_owned(),
+            hint: Some(hint.to_owned()),
+        };
+        let at = place_of("status_bind", origins);
+        Err(Error::Value { at, refused })
+    };
+    let form = "write 127.0.0.1:9090, [::1]:9090 or unix:/run/rcorn/status.sock";
+    match address {
+        Address::Unix(_) => Ok(()),
+        Address::Tcp { host, .. } => match host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() || settings.status_allow != AllowList::default() => Ok(()),
+            Ok(_) => refused(
+                "can be reached by others, to whom it would show the requests of clients",
+                "name who may ask, such as --status-allow 10.0.0.0/8, or listen on 127.0.0.1",
+            ),
+            Err(_) if host == "localhost" => Ok(()),
+            Err(_) => refused("is not an IP address", form),
+        },
+        Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) => {
+            refused("is no address for the status", form)
+        }
+    }
 }
 
 /// How the operator would find a setting: by the variable, else by the flag.

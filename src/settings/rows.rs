@@ -458,6 +458,31 @@ settings! {
     /// Tags for each metric, such as `env:prod,service:shop`. Only servers of Datadog and some
     /// others understand them.
     dogstatsd_tags: MetricText = MetricText::default() => Logs, Reload, flag "dogstatsd-tags";
+
+    /// Answer metrics, health checks and the status at this address. An IP address and a port, or a
+    /// unix socket (with the permissions of `control_socket_mode`).
+    ///
+    /// The arbiter answers itself, without Python: `/metrics` for Prometheus, `/healthz` (the
+    /// arbiter lives), `/readyz` (a worker serves, and no stop has begun) and `/status.json`.
+    /// Request lines of clients are shown there, so an address that others can reach needs
+    /// `status_allow`.
+    status_bind: Option<Address> = None => Monitoring, Boot, flag "status-bind";
+
+    /// The peers that may ask at `status_bind`, beside this machine. Addresses, networks, or `*`
+    /// for all.
+    status_allow: AllowList = AllowList::default() => Monitoring, Reload, flag "status-allow";
+
+    /// Names by which `status_bind` may be asked for. IP addresses, `localhost`, the name of this
+    /// machine and names without a dot always may: a web page of a stranger cannot have them.
+    status_hosts: Vec<String> = Vec::new() => Monitoring, Reload, split ',', named "NAMES",
+        flag "status-hosts";
+
+    /// Answer health checks of this path on the addresses of the app, before the app.
+    /// 200 while this worker serves, 503 once a stop has begun, `drain_delay` among it.
+    ///
+    /// Such a check is in no access log, and shows that a worker has time for a request. Whether
+    /// the arbiter lives is told by `/healthz` at `status_bind`.
+    health_path: Option<String> = None => Monitoring, Reload, named "PATH", flag "health-path";
 }
 
 fn loopback() -> AllowList {

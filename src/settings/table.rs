@@ -215,6 +215,8 @@ pub enum Section {
     Host,
     /// Logs.
     Logs,
+    /// Metrics, health and status.
+    Monitoring,
 }
 
 impl Section {
@@ -228,6 +230,7 @@ impl Section {
             Self::Proxies => "Proxies",
             Self::Host => "Host",
             Self::Logs => "Logs",
+            Self::Monitoring => "Monitoring",
         }
     }
 }

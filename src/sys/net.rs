@@ -2,7 +2,7 @@
 //! one gathered send, the SYN filter of a loss-free stop.
 #![expect(
     unsafe_code,
-    reason = "accept4 with address, sendmsg, SIOCOUTQ, SO_ATTACH_FILTER"
+    reason = "accept4 with address, sendmsg, SIOCOUTQ, TCP_INFO, SO_ATTACH_FILTER"
 )]
 
 use std::io::{self, IoSlice};
@@ -69,6 +69,32 @@ pub fn peer_of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
         return Err(io::Error::last_os_error());
     }
     Ok(peer(&address))
+}
+
+/// For how long a TCP socket has received no data: `tcpi_last_data_recv` of tcp(7), in the kernel's
+/// ticks.
+///
+/// # Errors
+///
+/// Those of getsockopt(2): it is a unix socket.
+pub fn quiet_for(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: tcp_info is plain data for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    // SAFETY: the pointers are to live locals of the lengths given.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
 /// An address as the kernel has written it into zeroes.

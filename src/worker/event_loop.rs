@@ -28,6 +28,7 @@ use super::orders::Orders;
 use super::receive::serve_ready;
 use super::rules::Rules;
 use super::slot::RequestSlot;
+use super::waiting_since::WaitingSince;
 use super::work::Work;
 
 /// The most events that one wait returns.
@@ -115,6 +116,8 @@ pub(super) struct Turn {
     stage: Stage,
     /// When it began, by the coarse clock.
     begun: Monotonic,
+    /// Since when requests of this turn may have waited.
+    since: WaitingSince,
     /// How many of the connections are served that have come anew.
     most: usize,
     /// How many parked connections were ready.
@@ -159,6 +162,7 @@ impl Turn {
             events: Events::with_capacity(MAX_EVENTS),
             stage: Stage::Waiting,
             begun: Monotonic::ZERO,
+            since: WaitingSince::default(),
             most: 0,
             own: 0,
             has_others: false,
@@ -250,6 +254,7 @@ impl EventLoop {
         py: Python<'_>,
         slot: &mut RequestSlot,
     ) -> io::Result<Option<Work>> {
+        slot.handler.waiting_since = self.turn.since;
         loop {
             let handler = &mut slot.handler;
             match self.turn.stage {
@@ -272,6 +277,7 @@ impl EventLoop {
                     if let ControlFlow::Break(found) = self.begin_turn(py, handler)? {
                         return Ok(found);
                     }
+                    handler.waiting_since = self.turn.since;
                 }
                 Stage::HandedOn => match self.next_handed_on()? {
                     Some(work) => return Ok(Some(work)),
@@ -302,8 +308,15 @@ impl EventLoop {
                 return Ok(ControlFlow::Break(None));
             }
         }
+        let looked = self.turn.begun;
+        let waits_from = match &self.driver {
+            // It has just ended a request, or woken up.
+            Driver::Alone(_) => self.cell.awake_since(),
+            Driver::Team(_) => Some(clock::coarse_now()),
+        };
         self.wait(py)?;
         self.turn.begun = clock::coarse_now();
+        self.turn.since.look(looked, waits_from, self.turn.begun);
         handler.refresh_common_headers();
         // Discarded connections own Python objects, which only this thread may drop: it holds the
         // GIL.

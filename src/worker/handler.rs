@@ -11,7 +11,7 @@ use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, traceback};
-use rcorn_scoreboard::{Metric, Place};
+use rcorn_scoreboard::{Metric, Place, Timing};
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
@@ -26,10 +26,12 @@ use super::buffer_body::BodyPlan;
 use super::connection::Connection;
 use super::endpoints;
 use super::error_pages;
+use super::health;
 use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
+use super::waiting_since::WaitingSince;
 
 /// A response that the client's kernel takes at once.
 const MAX_PROMPT_REPLY_BYTES: u64 = 32 * 1024;
@@ -55,6 +57,8 @@ pub(super) struct RequestHandler {
     server: Vec<u8>,
     /// Which of several threads it serves; `None`: there is one.
     one_of_several: Option<OneOfSeveral>,
+    /// Since when the requests of the current turn may have waited.
+    pub(super) waiting_since: WaitingSince,
     /// The second for which the exchange's common headers (`Server`, `Date`) were made.
     dated: WallClock,
 }
@@ -96,6 +100,7 @@ impl RequestHandler {
                 ServerHeader::Text(text) => format!("Server: {text}\r\n").into_bytes(),
             },
             one_of_several,
+            waiting_since: WaitingSince::default(),
             dated: WallClock::default(),
         }
     }
@@ -108,6 +113,11 @@ impl RequestHandler {
         connection: &mut Connection,
         request: &Request<'_>,
     ) -> Outcome {
+        if let Some(path) = &rules.settings.health_path
+            && health::is_check(request, path)
+        {
+            return self.answer_check(rules, connection, request);
+        }
         let plan = BodyPlan::new(rules, connection, request);
         match plan {
             BodyPlan::Until(needed) => return Outcome::Wait(Waiting::Body(needed)),
@@ -152,6 +162,30 @@ impl RequestHandler {
         }
     }
 
+    /// Answers a health check.
+    fn answer_check(
+        &self,
+        rules: &Rules,
+        connection: &mut Connection,
+        request: &Request<'_>,
+    ) -> Outcome {
+        let shared = rules.scoreboard.shared();
+        let is_last = rules.is_last(connection.state.served);
+        let keeps = request.head.keep_alive && rules.keeps_alive() && !is_last;
+        let common = self.common_headers();
+        let common = [common.server.as_slice(), common.date.as_slice()];
+        let page = health::answer(shared, common, request.is_head(), !keeps);
+        connection.channel.send_or_give_up(&page);
+        self.entry.counters.count(Metric::HealthChecks);
+        connection.state.served = connection.state.served.saturating_add(1);
+        connection.state.waiting = Waiting::NextRequest;
+        if keeps {
+            Outcome::Served(request.length)
+        } else {
+            Outcome::Leave(Next::Close)
+        }
+    }
+
     /// Notes that a request begins, and returns when. `is_alone`: no other request follows on its
     /// connection.
     fn begin(
@@ -161,6 +195,9 @@ impl RequestHandler {
         is_alone: bool,
     ) -> Monotonic {
         let begun = clock::now();
+        if let Some(waited) = self.waiting_since.waited(connection, begun) {
+            self.entry.counters.observe(Timing::Queue, waited);
+        }
         let may_wait = is_alone && connection.is_local();
         if self.coalescing.begin(begun, may_wait) {
             self.io.flush();
@@ -222,7 +259,7 @@ impl RequestHandler {
         drop(context);
         let (left, refusal) = match &input {
             None => (Some(Vec::new()), None),
-            Some(input) => (input.get().finish(py), input.get().malformed(py)),
+            Some(input) => (input.get().finish(), input.get().malformed()),
         };
         Ok(Answered {
             served,
@@ -287,7 +324,7 @@ impl RequestHandler {
         if served.error.is_none() {
             channel.answered();
         }
-        self.exchange.with_response_head(py, |head| {
+        self.exchange.with_response_head(|head| {
             let hooked = hooked.as_ref();
             call::in_app(|| {
                 hooks.post_request(py, hooked, environ, head, served.status, served.sent);
@@ -328,22 +365,28 @@ impl RequestHandler {
         begun: Monotonic,
         seen: Seen<'_, '_>,
     ) {
-        self.entry.cell.request_entry().end(clock::coarse_now());
+        let now = clock::now();
+        let entry = self.entry.cell.request_entry();
+        // It was moved by what the app has waited for its client.
+        let in_app = now.since(entry.begun().unwrap_or(begun));
+        entry.end(now);
         if let Some(thread) = &self.one_of_several {
             thread.request_ended(py);
         }
-        self.count(served);
+        self.count(served, in_app);
+        let duration = now.since(begun);
         if let Some(sample) = self.sample {
-            sample.note(served.status, clock::now().since(begun));
+            sample.note(served.status, duration);
         }
-        self.log_access(py, request, served, begun, seen);
+        self.log_access(py, request, served, duration, seen);
         if let Some(error) = &served.error {
             request.log_error(error);
         }
     }
 
-    fn count(&self, served: &Served) {
+    fn count(&self, served: &Served, in_app: Duration) {
         let counters = self.entry.counters;
+        counters.observe(Timing::Request, in_app);
         match served.status {
             // By far the most frequent class, so it is not searched for.
             200..300 => counters.count(Metric::Responses2xx),
@@ -379,6 +422,7 @@ impl RequestHandler {
         received: &Received<'_>,
     ) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
+        self.entry.counters.count(reason(refusal));
         error_pages::refuse(&self.common_headers(), connection, refusal, received)
     }
 
@@ -426,14 +470,13 @@ impl RequestHandler {
         py: Python<'_>,
         request: &Request<'_>,
         served: &Served,
-        begun: Monotonic,
+        duration: Duration,
         seen: Seen<'_, '_>,
     ) {
         let Some(access) = &mut self.access else {
             return;
         };
-        let duration = clock::now().since(begun);
-        self.exchange.with_response_head(py, |response_head| {
+        self.exchange.with_response_head(|response_head| {
             let line = AccessLine {
                 request,
                 served,
@@ -462,6 +505,49 @@ impl RequestHandler {
         let date = httpdate::fmt_http_date(date.unwrap_or(std::time::UNIX_EPOCH));
         self.exchange
             .set_common_headers(&self.server, format!("Date: {date}\r\n").as_bytes());
+    }
+}
+
+/// The counter of the reason why a request is refused.
+fn reason(refusal: &Refusal) -> Metric {
+    match refusal {
+        Refusal::NotHttp
+        | Refusal::LineEnd
+        | Refusal::RequestLine
+        | Refusal::Method
+        | Refusal::Target
+        | Refusal::Connect
+        | Refusal::VersionForm
+        | Refusal::Version => Metric::RefusedLine,
+        Refusal::FieldName
+        | Refusal::Underscore
+        | Refusal::FieldValue
+        | Refusal::Folded
+        | Refusal::Expectation => Metric::RefusedField,
+        Refusal::RequestLineTooLong | Refusal::TooManyFields | Refusal::FieldTooLong => {
+            Metric::RefusedSize
+        }
+        Refusal::NoHost | Refusal::ManyHosts | Refusal::Host | Refusal::Scheme => {
+            Metric::RefusedHost
+        }
+        Refusal::Twice(_)
+        | Refusal::Length
+        | Refusal::LengthAndCoding
+        | Refusal::FramingTwin
+        | Refusal::Coding
+        | Refusal::UnknownCoding
+        | Refusal::CodingInHttp10 => Metric::RefusedFraming,
+        Refusal::ChunkSize
+        | Refusal::ChunkExtension
+        | Refusal::ChunkEnd
+        | Refusal::TrailerField => Metric::RefusedChunk,
+        Refusal::Modifier
+        | Refusal::Packet
+        | Refusal::VariableName
+        | Refusal::VariableValue
+        | Refusal::ProxyHeader
+        | Refusal::ProxyTooLong => Metric::RefusedProxy,
+        Refusal::UwsgiPeer | Refusal::ProxyPeer => Metric::RefusedPeer,
     }
 }
 

@@ -22,6 +22,7 @@ mod endpoints;
 mod error_pages;
 mod event_loop;
 mod handler;
+mod health;
 mod http;
 mod hung_threads;
 mod leadership;
@@ -38,6 +39,7 @@ mod slot;
 mod spare;
 mod spec;
 mod uwsgi;
+mod waiting_since;
 mod work;
 
 use std::io;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use rcorn_app::loggers;
 use rcorn_connection::{
     Acceptor, Attendance, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener,
-    OneThread, Poller, QueueLimit, Source, WaitTimeouts, WorkerEntry,
+    OneThread, Poller, Published, QueueLimit, Source, WaitTimeouts, WorkerEntry,
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
@@ -64,7 +64,10 @@ pub(super) fn event_loop(
     let handoff = Arc::new(handoff_queue(start)?);
     let connections = Connections::new(
         Arc::clone(&poller),
-        cell.connections_gauge(),
+        Published {
+            held: cell.connections_gauge(),
+            idle: cell.idle_connections_gauge(),
+        },
         wait_timeouts(settings),
         FdBudget::new(settings.worker_connections),
     );

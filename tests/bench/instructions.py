@@ -70,8 +70,7 @@ class Server:
         self.out = folder / app
         self.out.mkdir()
         valgrind = shutil.which("valgrind") or sys.exit("instructions.py: no valgrind; hint: apt-get install valgrind")
-        # The name tells rcorn whether it has a GIL. If it had to be asked, callgrind would lose it.
-        wrapper = self.out / Path(python).resolve().name
+        wrapper = self.out / "python"
         # Options go into VALGRIND_OPTS because rcorn overwrites the arguments with its title.
         wrapper.write_text(
             "#!/bin/sh\nexport PYTHONHASHSEED=0 VALGRIND_OPTS="

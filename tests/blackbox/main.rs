@@ -17,6 +17,7 @@ mod docs;
 mod http;
 mod lifecycle;
 mod logging;
+mod monitor;
 mod oneshot;
 mod packaging;
 mod proxy;

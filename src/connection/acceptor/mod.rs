@@ -249,6 +249,7 @@ impl Acceptor {
         state.listener = state.listener.min(last);
         let mut connection = Connection::new(channel, transferred.peer, state);
         connection.buffer = transferred.buffer;
+        connection.is_handed = true;
         connection
     }
 }

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use rcorn_log as log;
 use rcorn_scoreboard::Metric;
@@ -15,7 +14,7 @@ use crate::channel::Channel;
 use crate::connection::{Connection, WaitTimeouts};
 use crate::fd_budget::{Excess, FdBudget};
 use crate::handoff::HandoffQueue;
-use crate::parking::Parking;
+use crate::parking::{Parking, Published};
 use crate::poller::{Interest, Poller, Source};
 use crate::state::{Next, Waiting};
 use crate::sync::Lock;
@@ -59,7 +58,7 @@ impl<E> Connections<E> {
     #[must_use]
     pub fn new(
         poller: Arc<Poller>,
-        published: &'static AtomicU32,
+        published: Published,
         timeouts: WaitTimeouts,
         budget: FdBudget,
     ) -> Self {

@@ -1,6 +1,6 @@
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rcorn_settings::Protocol;
@@ -28,7 +28,15 @@ pub(crate) fn connections(most: u32) -> (Connections<()>, &'static AtomicU32) {
     let poller = Arc::new(Poller::new().unwrap());
     let budget = FdBudget::new(most);
     (
-        Connections::new(poller, published, TIMEOUTS, budget),
+        Connections::new(
+            poller,
+            Published {
+                held: published,
+                idle: Box::leak(Box::default()),
+            },
+            TIMEOUTS,
+            budget,
+        ),
         published,
     )
 }

@@ -9,6 +9,7 @@ use crate::connections::Expired;
 use crate::connections::tests::connection;
 use crate::fd_budget::FdBudget;
 use crate::handoff::tests::queue;
+use crate::parking::Published;
 use crate::state::Next;
 
 /// What only one thread may drop.
@@ -49,7 +50,10 @@ fn limited_world(timeout: Duration, queue_limit: Option<QueueLimit>) -> World {
     let budget = FdBudget::new(100);
     let connections = Connections::new(
         Arc::clone(&poller),
-        cell.connections_gauge(),
+        Published {
+            held: cell.connections_gauge(),
+            idle: cell.idle_connections_gauge(),
+        },
         timeouts,
         budget,
     );
