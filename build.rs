@@ -1,22 +1,125 @@
-//! Builds the native module (the workspace member `rcorn-native`, an extension module) and tells
-//! the executable where it is, to be embedded. The executable itself has no pyo3 in its
-//! dependencies, and no Python is needed to build.
+//! Builds the native modules (the workspace member `rcorn-native`, an extension module, for each
+//! ABI) and tells the executable where they are, to be embedded. The executable itself has no pyo3
+//! in its dependencies, and no Python is needed to build.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names a module that was built before, for packagers who build both parts themselves.
-const PREBUILT: &str = "RCORN_NATIVE";
+/// A native module: those interpreters that have its ABI can import it.
+struct Module {
+    /// The variable by which the executable finds it, after `RCORN_MODULE_`.
+    name: &'static str,
+    /// Names one that was built before, for packagers who build the parts themselves.
+    prebuilt: &'static str,
+    /// The feature of `rcorn-native`.
+    feature: Option<&'static str>,
+    /// What PyO3 would otherwise ask an interpreter for (`PYO3_CONFIG_FILE`); without it the stable
+    /// ABI with the GIL.
+    interpreter: Option<&'static str>,
+}
+
+const MODULES: [Module; 3] = [
+    Module {
+        name: "ABI3",
+        prebuilt: "RCORN_NATIVE",
+        feature: None,
+        interpreter: None,
+    },
+    Module {
+        name: "CP314T",
+        prebuilt: "RCORN_NATIVE_CP314T",
+        feature: Some("cp314t"),
+        interpreter: Some("version=3.14\ntarget_abi=CPython-free_threaded-3.14\nshared=false\n"),
+    },
+    Module {
+        name: "ABI3T",
+        prebuilt: "RCORN_NATIVE_ABI3T",
+        feature: Some("abi3t"),
+        interpreter: Some("version=3.15\ntarget_abi=CPython-abi3t-3.15\nshared=false\n"),
+    },
+];
+
+/// What stands before a compressed module, with the number of its bytes after it: so tools find it
+/// in the executable (`packaging/building/elf.py`).
+const COMPRESSED: &[u8] = b"rcorn module, RFC 1951:\n";
+
+/// Crates that no request passes through: compiled for size, the others for speed.
+const COLD: [&str; 9] = [
+    "rcorn-app",
+    "rcorn-evidence",
+    "rcorn-link",
+    "rcorn-native",
+    "rcorn-settings",
+    "rcorn-template",
+    "clap_builder",
+    "serde_json",
+    "serde_core",
+];
+
+/// 1 or 0: whether the modules for interpreters without the GIL are built. Otherwise they are in
+/// release builds: each takes as long as the usual module.
+const FREE_THREADED: &str = "RCORN_FREE_THREADED";
 
 fn main() {
-    println!("cargo::rerun-if-env-changed={PREBUILT}");
     for path in ["src", "Cargo.toml", "Cargo.lock", "build.rs"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    let module = env::var_os(PREBUILT).map_or_else(build_module, PathBuf::from);
-    println!("cargo::rustc-env={PREBUILT}={}", module.display());
+    println!("cargo::rerun-if-env-changed={FREE_THREADED}");
+    for module in MODULES {
+        println!("cargo::rerun-if-env-changed={}", module.prebuilt);
+    }
+    for module in MODULES {
+        println!(
+            "cargo::rustc-env=RCORN_MODULE_{}={}",
+            module.name,
+            image(&module).display()
+        );
+    }
     tell_build();
+}
+
+/// The file that is embedded: the module as it is if all may need it, else compressed, or empty if
+/// this build is to have none.
+fn image(module: &Module) -> PathBuf {
+    let built = match env::var_os(module.prebuilt) {
+        Some(prebuilt) => Some(PathBuf::from(prebuilt)),
+        None => is_wanted(module).then(|| build_module(module)),
+    };
+    let image = variable("OUT_DIR").join(module.name);
+    let bytes = built.map_or_else(Vec::new, |built| read(&built));
+    let bytes = if module.feature.is_none() || bytes.is_empty() {
+        bytes
+    } else {
+        let level = if is_release() { 10 } else { 1 };
+        let packed = miniz_oxide::deflate::compress_to_vec(&bytes, level);
+        let length = u64::try_from(packed.len()).unwrap_or_default();
+        [COMPRESSED, &length.to_le_bytes(), &packed].concat()
+    };
+    let written = std::fs::write(&image, bytes);
+    assert!(written.is_ok(), "{}: {written:?}", image.display());
+    image
+}
+
+fn is_wanted(module: &Module) -> bool {
+    if module.feature.is_none() {
+        return true;
+    }
+    match env::var(FREE_THREADED).as_deref() {
+        Ok("1") => true,
+        Ok("0") => false,
+        _ => is_release() && env::var_os("RCORN_NATIVE").is_none(),
+    }
+}
+
+fn is_release() -> bool {
+    env::var("PROFILE").is_ok_and(|profile| profile == "release")
+}
+
+fn read(file: &Path) -> Vec<u8> {
+    let read = std::fs::read(file);
+    assert!(read.is_ok(), "{}: {read:?}", file.display());
+    read.unwrap_or_default()
 }
 
 /// What `rcorn --version --verbose` says of the build.
@@ -82,11 +185,11 @@ fn variable(name: &str) -> PathBuf {
     env::var_os(name).map_or_else(PathBuf::new, PathBuf::from)
 }
 
-fn build_module() -> PathBuf {
+fn build_module(module: &Module) -> PathBuf {
     let root = variable("CARGO_MANIFEST_DIR");
     // Not the outer build's folder: the outer cargo holds its lock.
     let folder = variable("OUT_DIR").join("native");
-    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let release = is_release();
     let target = env::var("TARGET").unwrap_or_default();
     let mut command = Command::new(variable("CARGO"));
     command
@@ -109,6 +212,10 @@ fn build_module() -> PathBuf {
         .arg(&folder);
     if release {
         command.arg("--release");
+        for package in COLD {
+            let setting = format!("profile.release.package.{package}.opt-level=\"s\"");
+            command.args(["--config", &setting]);
+        }
     }
     forget_outer_build(&mut command);
     // But for this: a reproducible build has no path of its machine.
@@ -123,10 +230,21 @@ fn build_module() -> PathBuf {
     command
         // An extension module: libpython is whatever interpreter loads it.
         .env("PYO3_BUILD_EXTENSION_MODULE", "1")
-        .env("PYO3_NO_PYTHON", "1")
         // It is embedded: line tables would double the executable.
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
+    if let Some(feature) = module.feature {
+        command.args(["--features", feature]);
+    }
+    match module.interpreter {
+        None => command.env("PYO3_NO_PYTHON", "1"),
+        Some(text) => {
+            let file = variable("OUT_DIR").join(format!("{}.txt", module.name));
+            let written = std::fs::write(&file, text);
+            assert!(written.is_ok(), "{}: {written:?}", file.display());
+            command.env("PYO3_CONFIG_FILE", file)
+        }
+    };
     let status = command.status();
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success),

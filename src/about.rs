@@ -6,7 +6,7 @@ use rcorn_driver::{self as driver, Origin};
 use rcorn_settings::{self as settings, Error, Invocation, Resolved, process_environment};
 use rcorn_types::{CommandError, ExitStatus, NEWEST_PYTHON};
 
-use crate::built::{MODULE, build};
+use crate::built::{MODULES, build};
 use crate::terminal::{print, warn};
 
 /// OPTIONS, if the words ask for the version in full.
@@ -52,7 +52,7 @@ pub(crate) fn run(
     }
     let resolved = resolved.map_err(failed)?;
     warn(&resolved.warnings);
-    driver::about(&resolved.settings, &origin, MODULE, &mut std::io::stdout())
+    driver::about(&resolved.settings, &origin, MODULES, &mut std::io::stdout())
         .map_err(|error| error.command_error())
 }
 

@@ -1,10 +1,14 @@
 //! What `build.rs` has built, and what it tells of the build.
 
 use rcorn_control::Build;
-use rcorn_driver::NativeModule;
+use rcorn_driver::NativeModules;
 
-/// The native module.
-pub(crate) static MODULE: NativeModule = NativeModule(include_bytes!(env!("RCORN_NATIVE")));
+/// The native modules.
+pub(crate) static MODULES: NativeModules = NativeModules {
+    abi3: include_bytes!(env!("RCORN_MODULE_ABI3")),
+    cp314t: include_bytes!(env!("RCORN_MODULE_CP314T")),
+    abi3t: include_bytes!(env!("RCORN_MODULE_ABI3T")),
+};
 
 /// This build.
 pub(crate) fn build() -> Build {
@@ -13,6 +17,6 @@ pub(crate) fn build() -> Build {
         profile: env!("RCORN_BUILD_PROFILE").to_owned(),
         rustc: env!("RCORN_BUILD_RUSTC").to_owned(),
         sources: env!("RCORN_BUILD_SOURCES").to_owned(),
-        modules: vec!["abi3-py39".to_owned()],
+        modules: MODULES.abis(),
     }
 }

@@ -18,6 +18,7 @@ use rcorn_settings::process_environment;
 use rcorn_sys::process;
 use rcorn_types::{CommandError, ExitStatus};
 
+use built::MODULES;
 use terminal::{complain, print};
 
 fn main() -> ExitCode {
@@ -28,6 +29,14 @@ fn main() -> ExitCode {
         reason = "copied here, before the process title is written over that memory"
     )]
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments
+        .get(1)
+        .is_some_and(|word| word == driver::LOAD_FLAG)
+    {
+        let words = arguments.get(2..).unwrap_or_default();
+        let complain = |what: &str| complain(&CommandError::failure(what));
+        process::exit_now(driver::load_again(words, MODULES, complain));
+    }
     match run(&arguments) {
         Ok(status) => status.into(),
         Err(error) => {

@@ -10,7 +10,7 @@ use rcorn_settings::{
 };
 use rcorn_types::{CommandError, ExitStatus};
 
-use crate::built::{MODULE, build};
+use crate::built::{MODULES, build};
 use crate::terminal::{complain, print, warn};
 
 const ENVIRONMENT: &Environment<'static> = &process_environment;
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     })?;
     let launch = Launch {
         settings,
-        module: MODULE,
+        modules: MODULES,
         origin,
         build: build(),
         handover,
@@ -91,5 +91,5 @@ fn check(settings: &Settings, origin: &Origin) -> Result<ExitStatus, CommandErro
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    driver::check(settings, origin, MODULE).map_err(|error| error.command_error())
+    driver::check(settings, origin, MODULES).map_err(|error| error.command_error())
 }

@@ -52,7 +52,7 @@ def files():
 
 def executable(given=None):
     """The executable: the one that is given, or a newly built one for this machine."""
-    return Path(given).resolve() if given else built("build")
+    return Path(given).resolve() if given else built("build", f"--target={host()}", env=reproducible())
 
 
 def portable_executable(target=None, glibc=OLDEST_GLIBC):
@@ -60,13 +60,17 @@ def portable_executable(target=None, glibc=OLDEST_GLIBC):
     every folder."""
     tools = zig()
     path = os.pathsep.join([str(tools / "bin"), os.environ.get("PATH", os.defpath)])
-    settings = {
-        "PATH": path,
+    return built("zigbuild", f"--target={target or host()}.{glibc}", env={**reproducible(), "PATH": path})
+
+
+def reproducible():
+    """The environment of a build whose bytes do not depend on its folder."""
+    return {
+        **os.environ,
         # Names of functions stay, for the backtraces of panics. The module's are set in build.rs.
         "CARGO_PROFILE_RELEASE_STRIP": "debuginfo",
         "RUSTFLAGS": " ".join([*os.environ.get("RUSTFLAGS", "").split(), *remapped()]),
     }
-    return built("zigbuild", f"--target={target or host()}.{glibc}", env={**os.environ, **settings})
 
 
 def built(command, *words, **settings):

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 
 # Constants of the ELF format (System V gABI, chapters 4 and 5).
 VERNEED = 0x6FFFFFFE
@@ -9,6 +10,8 @@ DYNAMIC = 6
 NEEDED = 1
 MAGIC = b"\x7fELF\x02\x01\x01"
 MACHINES = {62: "x86_64", 183: "aarch64"}
+# What stands before a compressed module (build.rs), with the number of its bytes after it.
+COMPRESSED = b"rcorn module, RFC 1951:\n"
 
 
 class Image:
@@ -59,6 +62,14 @@ class Image:
         return self.data[at : self.data.index(b"\0", at)].decode()
 
 
+def compressed(data):
+    """The files that are embedded in the executable compressed."""
+    for match in re.finditer(re.escape(COMPRESSED), data):
+        (size,) = struct.unpack_from("<Q", data, match.end())
+        start = match.end() + 8
+        yield zlib.decompress(data[start : start + size], -zlib.MAX_WBITS)
+
+
 def images(data):
     """The executable, and all ELF files embedded in it."""
     if not data.startswith(MAGIC):
@@ -72,7 +83,7 @@ def images(data):
         # A bare magic number, as in a parser, is not a file.
         if image.machine == found[0].machine and image.sections and image.end <= len(data):
             found.append(image)
-    return found
+    return found + [Image(module, 0) for module in compressed(data)]
 
 
 def machine(data):

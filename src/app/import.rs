@@ -14,6 +14,7 @@ use rcorn_sys::exit_now;
 
 use super::closed_directories::log_closed;
 use super::develop;
+use super::gil::GilBefore;
 use super::load::{LoadError, load};
 
 /// Imports the app. With `reload` an app that cannot be imported is replaced by one that shows the
@@ -34,6 +35,7 @@ pub fn import<'py>(
         });
     };
     let importer = pid();
+    let before = GilBefore::look(py);
     let loaded = load(py, app);
     if pid() != importer {
         // A process that the import forked has come back from it: it serves nobody.
@@ -45,7 +47,10 @@ pub fn import<'py>(
         develop::report_directories(py, error, reports);
     }
     let error = match loaded {
-        Ok(app) => return Ok(app),
+        Ok(app) => {
+            before.compare(py);
+            return Ok(app);
+        }
         Err(error) => error,
     };
     match &error {

@@ -4,6 +4,7 @@
 
 mod closed_directories;
 pub mod develop;
+mod gil;
 pub mod hooks;
 pub mod import;
 pub mod load;

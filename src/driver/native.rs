@@ -1,4 +1,4 @@
-//! The native module, which this executable contains, as a descriptor that Python can import from.
+//! The native modules, which this executable contains, as descriptors that Python can import from.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -6,30 +6,124 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use miniz_oxide::inflate::decompress_to_vec;
+
 use rcorn_sys::memfd::{self, Content};
 use rcorn_types::remedy;
 
-/// The native module: a shared library that the user's Python imports, and that the executable
-/// contains.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NativeModule(pub &'static [u8]);
+/// What a module and an interpreter agree on: a module serves those that have its ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abi {
+    /// The stable ABI of CPython 3.9: all builds with the GIL.
+    WithGil,
+    /// That of 3.14 without the GIL, which has no stable one.
+    NoGil314,
+    /// The stable ABI of 3.15 without the GIL (PEP 803).
+    NoGil,
+}
 
-impl NativeModule {
-    /// A descriptor of the module, open for reading.
-    pub(super) fn open(self) -> io::Result<OwnedFd> {
-        open(self.0)
+impl Abi {
+    pub(super) const ALL: [Self; 3] = [Self::WithGil, Self::NoGil314, Self::NoGil];
+
+    /// As tags of wheels have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::WithGil => "abi3-py39",
+            Self::NoGil314 => "cp314t",
+            Self::NoGil => "abi3t-py315",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|abi| abi.name() == name)
+    }
+
+    /// That of the interpreter at this path, as far as its name tells: only the interpreter itself
+    /// knows it.
+    pub(super) fn expected_of(python: &Path) -> Self {
+        let file = python.canonicalize();
+        let name = file
+            .as_ref()
+            .ok()
+            .and_then(|file| file.file_name()?.to_str());
+        let minor = name.and_then(|name| {
+            let minor = name.strip_prefix("python3.")?.strip_suffix('t')?;
+            minor.parse::<u16>().ok()
+        });
+        match minor {
+            None => Self::WithGil,
+            Some(14) => Self::NoGil314,
+            Some(_) => Self::NoGil,
+        }
     }
 }
 
-fn open(module: &'static [u8]) -> io::Result<OwnedFd> {
-    match memfd::sealed(c"rcorn", module, Content::Program) {
-        Ok(memory) => {
-            rcorn_sys::process::forget_pages(module);
-            Ok(memory)
-        }
-        // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
-        Err(refused) => cached(module, &refused),
+/// What `build.rs` puts before a compressed module: a mark and a number.
+const COMPRESSED_HEAD_BYTES: usize = 32;
+
+/// The native modules: shared libraries that the user's Python imports, and that the executable
+/// contains. Those for interpreters without the GIL are compressed (RFC 1951, after a head of
+/// [`COMPRESSED_HEAD_BYTES`]), and empty if this build has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeModules {
+    /// For CPython 3.9 and later, with the GIL.
+    pub abi3: &'static [u8],
+    /// For CPython 3.14 without it.
+    pub cp314t: &'static [u8],
+    /// For CPython 3.15 and later without it.
+    pub abi3t: &'static [u8],
+}
+
+impl NativeModules {
+    /// The ABIs of those that this build has.
+    #[must_use]
+    pub fn abis(self) -> Vec<String> {
+        let has = |abi: &Abi| !self.image(*abi).is_empty();
+        let names = Abi::ALL.into_iter().filter(has).map(Abi::name);
+        names.map(str::to_owned).collect()
     }
+
+    fn image(self, abi: Abi) -> &'static [u8] {
+        match abi {
+            Abi::WithGil => self.abi3,
+            Abi::NoGil314 => self.cp314t,
+            Abi::NoGil => self.abi3t,
+        }
+    }
+
+    /// The ABI of the interpreter at this path, as far as can be told before it runs, if this build
+    /// has a module for it.
+    pub(super) fn expected_of(self, python: &Path) -> Abi {
+        let expected = Abi::expected_of(python);
+        if self.image(expected).is_empty() {
+            Abi::WithGil
+        } else {
+            expected
+        }
+    }
+
+    /// A descriptor of the module for this ABI, open for reading; `None`: this build has none.
+    pub(super) fn open(self, abi: Abi) -> io::Result<Option<OwnedFd>> {
+        let image = self.image(abi);
+        if image.is_empty() {
+            return Ok(None);
+        }
+        let opened = if abi == Abi::WithGil {
+            open(image)
+        } else {
+            let packed = image.get(COMPRESSED_HEAD_BYTES..).unwrap_or_default();
+            let module =
+                decompress_to_vec(packed).map_err(|error| io::Error::other(error.to_string()))?;
+            open(&module)
+        };
+        rcorn_sys::process::forget_pages(image);
+        opened.map(Some)
+    }
+}
+
+fn open(module: &[u8]) -> io::Result<OwnedFd> {
+    // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
+    memfd::sealed(c"rcorn", module, Content::Program).or_else(|refused| cached(module, &refused))
 }
 
 /// The module as a file in a folder that only this user can write to.
@@ -102,6 +196,55 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    fn the_name_of_an_interpreter_tells_whether_it_has_a_gil() {
+        let folder = tempfile::tempdir().unwrap();
+        let expected = |name: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, "").unwrap();
+            let link = folder.path().join("python3");
+            fs::remove_file(&link).ok();
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            Abi::expected_of(&link)
+        };
+        assert_eq!(expected("python3.14"), Abi::WithGil);
+        assert_eq!(expected("python3.14t"), Abi::NoGil314);
+        assert_eq!(expected("python3.15t"), Abi::NoGil);
+        assert_eq!(expected("python3t"), Abi::WithGil);
+        assert_eq!(Abi::expected_of(Path::new("/nonexistent")), Abi::WithGil);
+    }
+
+    #[test]
+    fn a_build_without_a_module_expects_the_usual_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let python = folder.path().join("python3.15t");
+        fs::write(&python, "").unwrap();
+        let modules = NativeModules {
+            abi3: b"usual",
+            ..NativeModules::default()
+        };
+        assert_eq!(modules.abis(), ["abi3-py39"]);
+        assert_eq!(modules.expected_of(&python), Abi::WithGil);
+        assert!(modules.open(Abi::NoGil314).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_compressed_module_is_what_it_was() {
+        let mut packed = vec![b' '; COMPRESSED_HEAD_BYTES];
+        packed.extend(miniz_oxide::deflate::compress_to_vec(b"module", 9));
+        let modules = NativeModules {
+            cp314t: Box::leak(packed.into_boxed_slice()),
+            ..NativeModules::default()
+        };
+        let mut text = String::new();
+        let module = modules.open(Abi::NoGil314).unwrap().unwrap();
+        File::from(module).read_to_string(&mut text).unwrap();
+        assert_eq!(
+            (text.as_str(), modules.abis()),
+            ("module", vec!["cp314t".to_owned()])
+        );
+    }
 
     fn entries(folder: &Path) -> usize {
         fs::read_dir(folder).unwrap().count()

@@ -25,7 +25,7 @@ use super::hands::Hands;
 use super::interpreter;
 use super::logs::Logs;
 use super::monitor::MonitorServer;
-use super::native::NativeModule;
+use super::native::NativeModules;
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
@@ -50,8 +50,8 @@ use super::watch::FileWatcher;
 pub struct Launch {
     /// The settings.
     pub settings: Settings,
-    /// The native module.
-    pub module: NativeModule,
+    /// The native modules.
+    pub modules: NativeModules,
     /// How this process was started.
     pub origin: Origin,
     /// This build.
@@ -228,7 +228,7 @@ fn assemble(
     read_sources: ReadSources<'_>,
 ) -> Result<Driver<'_>, StartError> {
     let Launch {
-        module,
+        modules,
         settings,
         origin,
         build,
@@ -256,7 +256,7 @@ fn assemble(
     }
     let inherited = Inherited::new(state, &settings).map_err(system("set up shared memory"))?;
     let mut children = inherited.children;
-    children.module = module;
+    children.modules = modules;
     Ok(Driver {
         core: Core {
             brain: inherited.brain,

@@ -14,6 +14,11 @@ fn native(native: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Runs a template ([`rcorn_template::run`]). Ends the process instead of returning to Python.
 #[pyfunction]
-fn template(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) {
-    rcorn_sys::exit_now(rcorn_template::run(py, native, start, mode))
+fn template(py: Python<'_>, native: RawFd, start: RawFd, program: RawFd, mode: &str, abi: &str) {
+    rcorn_sys::exit_now(rcorn_template::run(
+        py,
+        [native, program],
+        start,
+        (mode, abi),
+    ))
 }

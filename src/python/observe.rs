@@ -33,9 +33,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use rcorn_sys::fork::count_threads;
 use rcorn_sys::procfs::Mapping;
 
-/// What is told of the Python code that runs. Called with the GIL held; what the observer itself
+use super::thread::has_gil;
+
+/// What is told of the Python code that runs. Called by threads that are attached, without a GIL by
+/// several at a time; what the observer itself
 /// does is not observed, nor is anything after a subinterpreter was made: its objects must not be
 /// used with ours.
 pub trait Observer: Send + Sync {
@@ -231,7 +235,12 @@ const RUNTIME_STATE_BYTES: usize = 256 << 10;
 ///
 /// The place of the head differs from version to version. It is found by what it points to: an
 /// entry with our function and our data, which is nowhere else in the runtime's state.
-fn remove_audit_hook(_py: Python<'_>) {
+///
+/// Without a GIL another thread could read or change the list now, so it stays if there is one.
+fn remove_audit_hook(py: Python<'_>) {
+    if !has_gil(py) && count_threads().map_or(true, |count| count > 1) {
+        return;
+    }
     // SAFETY: a NUL-terminated name; RTLD_DEFAULT searches what is already loaded.
     let state = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_PyRuntime".as_ptr()) };
     let memory = WritableMemory::now();
@@ -363,13 +372,15 @@ impl Slot {
 
 /// # Safety
 ///
-/// A definition in writable memory, and a function of the signature that its flags tell. The GIL is
-/// held.
+/// A definition in writable memory, and a function of the signature that its flags tell. The thread
+/// is attached.
 unsafe fn set_function(definition: *mut ffi::PyMethodDef, function: Word) {
     // SAFETY: the caller's promise.
     let place = unsafe { &raw mut (*definition).ml_meth };
-    // SAFETY: the caller's promise; all members of the union are pointers to functions.
-    unsafe { place.cast::<Word>().write(function) };
+    // SAFETY: the caller's promise; all members of the union are pointers to functions. Without a
+    // GIL other threads may read it now: CPython reads such a word in one piece.
+    let place = unsafe { AtomicPtr::from_ptr(place.cast::<Word>()) };
+    place.store(function, Ordering::Release);
 }
 
 impl Observation {
@@ -452,12 +463,12 @@ fn definition_of(function: &Bound<'_, PyAny>) -> Option<*mut ffi::PyMethodDef> {
     if unsafe { ffi::PyCFunction_Check(object) } == 0 {
         return None;
     }
-    // In a build with `Py_TRACE_REFS` objects have a longer head.
-    let sys = function.py().import("sys").ok()?;
-    if sys.hasattr("getobjects").ok()? {
-        return None;
-    }
-    let place = object.wrapping_add(1).cast::<*mut ffi::PyMethodDef>();
+    // Builds have heads of several lengths: those without the GIL, and with `Py_TRACE_REFS`.
+    let object_type = function.py().get_type::<PyAny>();
+    let head: usize = object_type.getattr("__basicsize__").ok()?.extract().ok()?;
+    let place = object
+        .wrapping_byte_add(head)
+        .cast::<*mut ffi::PyMethodDef>();
     // SAFETY: a built-in function; it is longer than a head and one pointer.
     let definition = unsafe { place.read() };
     // SAFETY: a built-in function, by the check above.

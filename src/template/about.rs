@@ -7,14 +7,21 @@ use pyo3::prelude::*;
 /// Implementation and version, such as `CPython 3.14.2`.
 pub(super) fn python(py: Python<'_>) -> PyResult<String> {
     // Not `platform`, which would stay loaded.
-    let version: String = py.import("sys")?.getattr("version")?.extract()?;
+    let sys = py.import("sys")?;
+    let version: String = sys.getattr("version")?.extract()?;
     let number = version.split(' ').next().unwrap_or_default();
+    let is_free_threaded = sys.getattr("abiflags")?.contains("t")?;
+    let gil = if is_free_threaded {
+        ", free-threaded"
+    } else {
+        ""
+    };
     // The bootstrap has refused all others.
-    Ok(format!("CPython {number}"))
+    Ok(format!("CPython {number}{gil}"))
 }
 
 /// Prints it for `rcorn --version --verbose`, in one line; returns the exit code.
-pub(super) fn run(py: Python<'_>) -> io::Result<i32> {
+pub(super) fn run(py: Python<'_>, abi: &str) -> io::Result<i32> {
     let told = python(py).and_then(|python| {
         let sys = py.import("sys")?;
         let text = |name: &str| sys.getattr(name)?.extract::<String>();
@@ -24,7 +31,7 @@ pub(super) fn run(py: Python<'_>) -> io::Result<i32> {
         } else {
             format!("in {prefix}, made from the one in {base}")
         };
-        Ok(format!("{python} {place}; it loads abi3-py39\n"))
+        Ok(format!("{python} {place}; it loads {abi}\n"))
     });
     let told = told.map_err(io::Error::other)?;
     io::stdout().write_all(told.as_bytes())?;

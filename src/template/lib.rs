@@ -33,11 +33,13 @@ use rcorn_types::with_remedy;
 
 /// Runs the template to its end; returns its exit code.
 ///
-/// - `native`: the memfd that this module was loaded from.
+/// - `loader`: descriptors that were needed to load this module, and are not any more: the memfd
+///   with it, and rcorn's executable.
 /// - `start`: the memfd of the start message.
-/// - `mode`: `first`; `check` only imports the app, `about` only prints what this interpreter is.
-pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
-    match begin(py, native, start, mode) {
+/// - `mode`: `first`; `check` only imports the app, `about` only prints what this interpreter is;
+///   and the ABI of this module.
+pub fn run(py: Python<'_>, loader: [RawFd; 2], start: RawFd, mode: (&str, &str)) -> i32 {
+    match begin(py, loader, start, mode) {
         Ok(code) => code,
         Err(error) => {
             log::critical(format_args!(
@@ -49,16 +51,23 @@ pub fn run(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> i32 {
     }
 }
 
-fn begin(py: Python<'_>, native: RawFd, start: RawFd, mode: &str) -> io::Result<i32> {
+fn begin(
+    py: Python<'_>,
+    loader: [RawFd; 2],
+    start: RawFd,
+    (mode, abi): (&str, &str),
+) -> io::Result<i32> {
     let mut message = File::from(adopt(start)?);
     let mut text = String::new();
     message.rewind()?;
     message.read_to_string(&mut text)?;
     let start: Start = serde_json::from_str(&text)?;
     drop(message);
-    drop(adopt(native)?);
+    for descriptor in loader {
+        drop(adopt(descriptor)?);
+    }
     match mode {
-        "about" => about::run(py),
+        "about" => about::run(py, abi),
         "check" => check::run(py, &start),
         // The worker that this process becomes has threads that know it.
         _ => boot::run(py, Box::leak(Box::new(start))),

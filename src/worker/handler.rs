@@ -259,7 +259,7 @@ impl RequestHandler {
         drop(context);
         let (left, refusal) = match &input {
             None => (Some(Vec::new()), None),
-            Some(input) => (input.get().finish(), input.get().malformed()),
+            Some(input) => (input.get().finish(py), input.get().malformed(py)),
         };
         Ok(Answered {
             served,
@@ -324,7 +324,7 @@ impl RequestHandler {
         if served.error.is_none() {
             channel.answered();
         }
-        self.exchange.with_response_head(|head| {
+        self.exchange.with_response_head(py, |head| {
             let hooked = hooked.as_ref();
             call::in_app(|| {
                 hooks.post_request(py, hooked, environ, head, served.status, served.sent);
@@ -476,7 +476,7 @@ impl RequestHandler {
         let Some(access) = &mut self.access else {
             return;
         };
-        self.exchange.with_response_head(|response_head| {
+        self.exchange.with_response_head(py, |response_head| {
             let line = AccessLine {
                 request,
                 served,

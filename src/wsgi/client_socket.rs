@@ -52,7 +52,7 @@ impl ClientSocket {
                 "the client's socket was used in a process that the app forked",
             ));
         }
-        let channel = self.exchange.get().response().give_socket()?;
+        let channel = self.exchange.get().response(py).give_socket()?;
         let descriptor = channel.give_socket()?;
         let named = PyDict::new(py);
         named.set_item("fileno", descriptor.as_raw_fd())?;

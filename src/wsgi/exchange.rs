@@ -101,7 +101,7 @@ impl WsgiApp {
     ) -> PyResult<Served> {
         let (exchange, start_response) = slot.begin(py)?;
         let state = exchange.get();
-        state.response().open(channel.clone(), constraints);
+        state.response(py).open(channel.clone(), constraints);
         if constraints.offers_socket {
             ClientSocket::offer(&exchange, environ)?;
         }
@@ -110,14 +110,14 @@ impl WsgiApp {
             let sent = self.send(py, state, &result);
             end_forked_child(py, sent.as_ref().err());
             if sent.is_ok() {
-                state.response().completed();
+                state.response(py).completed();
             }
             let closed = self.close(py, &result, sent.is_ok().then_some(channel));
             sent.map(|()| closed.err())
         });
         end_forked_child(py, outcome.as_ref().err());
         let served = judge(py, state, channel, outcome);
-        state.response().end();
+        state.response(py).end();
         Ok(served)
     }
 
@@ -191,7 +191,7 @@ fn part((position, item): (usize, Bound<'_, PyAny>)) -> PyResult<Bound<'_, PyByt
 }
 
 fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) -> PyResult<()> {
-    let mut response = state.response();
+    let mut response = state.response(py);
     match response.stage {
         Stage::Headed => {
             // Sending may wait, and other threads run then, so no lock is held.
@@ -203,7 +203,7 @@ fn send_whole(py: Python<'_>, state: &Exchange, parts: &[Bound<'_, PyBytes>]) ->
             channel.ending();
             let sent = whole.send(py, &channel, parts);
             let flush = whole.flush;
-            state.response().sent_whole(whole);
+            state.response(py).sent_whole(whole);
             if sent.map_err(lost_error)? && flush == Flush::Later {
                 state.flush_soon(&channel);
             }
@@ -261,7 +261,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     // Its last step may have forked, and this may be the child.
     end_forked_child(py, None);
     let prepared = {
-        let mut response = state.response();
+        let mut response = state.response(py);
         if response.stage == Stage::Open {
             return Err(WsgiViolation::NeverStarted.into());
         }
@@ -270,7 +270,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
     if let Some((channel, mut fragment)) = prepared {
         channel.ending();
         let sent = fragment.send(py, &channel, b"");
-        state.response().done(fragment);
+        state.response(py).done(fragment);
         sent.map_err(lost_error)?;
     }
     Ok(())
@@ -278,7 +278,7 @@ fn finish(py: Python<'_>, state: &Exchange) -> PyResult<()> {
 
 /// Sends a file by sendfile(2); `false` if it must be iterated instead.
 fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResult<bool> {
-    match state.response().stage {
+    match state.response(py).stage {
         Stage::Open => return Err(WsgiViolation::NeverStarted.into()),
         Stage::Taken => return Ok(true),
         Stage::Idle | Stage::Headed | Stage::Streaming => {}
@@ -288,7 +288,9 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
     };
     // The app's object around the file may run code of the app.
     end_forked_child(py, None);
-    let prepared = state.response().file(source.size, &state.common_headers());
+    let prepared = state
+        .response(py)
+        .file(source.size, &state.common_headers());
     let Some((channel, fragment, take)) = prepared else {
         return Ok(false);
     };
@@ -304,7 +306,7 @@ fn send_file(py: Python<'_>, state: &Exchange, wrapper: &FileWrapper) -> PyResul
         };
         channel.send_file(&Attached(py), fragment.head(), file)
     };
-    state.response().done(fragment);
+    state.response(py).done(fragment);
     sent.map_err(lost_error)?;
     Ok(true)
 }
@@ -333,7 +335,7 @@ fn judge(
     channel: &Channel,
     outcome: PyResult<Option<PyErr>>,
 ) -> Served {
-    let response = state.response();
+    let response = state.response(py);
     let (status, sent, stage) = (response.status(), response.body().sent(), response.stage);
     let (missing, excess) = (response.missing(), response.body().excess());
     let keeps = response.keeps_connection();

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use rcorn_python::{Arguments, Builtin, bind_builtin};
 
@@ -23,7 +24,7 @@ use rcorn_connection::Flush;
 #[pyclass(frozen, name = "Hints", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Hints {
-    // Never locked while the GIL is released.
+    // Never locked while the GIL is released. A thread that waits for it detaches.
     exchange: Mutex<Py<Exchange>>,
 }
 
@@ -37,12 +38,15 @@ impl Hints {
     }
 
     /// Changes to another exchange of the slot.
-    pub(super) fn follow(&self, exchange: Py<Exchange>) {
-        *self.lock() = exchange;
+    pub(super) fn follow(&self, py: Python<'_>, exchange: Py<Exchange>) {
+        let last = std::mem::replace(&mut *self.lock(py), exchange);
+        // What an app has kept may end with it, so not under the lock.
+        drop(last);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Py<Exchange>> {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Py<Exchange>> {
+        let locked = self.exchange.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,13 +75,13 @@ impl Builtin for EarlyHints {
         let Some(fields) = fields.filter(|_| only) else {
             return Err(WsgiViolation::HintArguments.into());
         };
-        let exchange = this.cast::<Hints>()?.get().lock().clone_ref(py);
+        let exchange = this.cast::<Hints>()?.get().lock(py).clone_ref(py);
         let mut interim = Response::default();
         interim
             .declare_hints(&fields)
             .map_err(Refused::into_error)?;
         let channel = {
-            let response = exchange.get().response();
+            let response = exchange.get().response(py);
             match response.stage {
                 Stage::Open | Stage::Headed => response.interim_channel(),
                 Stage::Idle => return Err(WsgiViolation::HintsOver.into()),

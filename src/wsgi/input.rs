@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use memchr::memchr;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList};
 
 use rcorn_http::Refusal;
@@ -41,7 +42,8 @@ impl From<BodyError> for PyErr {
 #[pyclass(frozen, name = "Input", module = "rcorn")]
 #[derive(Debug)]
 pub struct Input {
-    // Never locked while the GIL is released or code of the app runs, which would be a deadlock.
+    // Never locked while the GIL is released or code of the app runs, which would be a deadlock. A
+    // thread that waits for it detaches: without a GIL the other one may wait for it.
     body: Mutex<Option<Body>>,
     /// The thread of the app that receives more of it.
     turn: ReceivingTurn,
@@ -67,33 +69,34 @@ impl Input {
     }
 
     /// Ends it; see [`Body::finish`].
-    pub fn finish(&self) -> Option<Vec<u8>> {
-        self.lock()
+    pub fn finish(&self, py: Python<'_>) -> Option<Vec<u8>> {
+        self.lock(py)
             .as_mut()
             .map_or_else(|| Some(Vec::new()), Body::finish)
     }
 
     /// The error in the body's framing, if there was one.
     #[must_use]
-    pub fn malformed(&self) -> Option<Refusal> {
-        self.lock().as_ref().and_then(Body::malformed)
+    pub fn malformed(&self, py: Python<'_>) -> Option<Refusal> {
+        self.lock(py).as_ref().and_then(Body::malformed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<Body>> {
+        let locked = self.body.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails if the request is over: an input that was kept reads neither the old body nor that of
     /// the next request.
-    fn check_open(&self) -> PyResult<()> {
-        if let Some(body) = self.lock().as_ref() {
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(body) = self.lock(py).as_ref() {
             body.channel()?;
         }
         Ok(())
     }
 
     fn take_whole<'py>(&self, py: Python<'py>, limit: u64) -> Option<Bound<'py, PyBytes>> {
-        self.lock().as_mut()?.take_whole(py, limit)
+        self.lock(py).as_mut()?.take_whole(py, limit)
     }
 
     /// Waits for more bytes; `false` at the end of the body. For a caller that finds nothing
@@ -111,7 +114,7 @@ impl Input {
             };
         };
         loop {
-            let pulled = match self.lock().as_mut() {
+            let pulled = match self.lock(py).as_mut() {
                 None => return Ok(false),
                 Some(body) => body.pull()?,
             };
@@ -125,12 +128,12 @@ impl Input {
 
     /// Receives into `buffer` without waiting; returns how many bytes, or `None` if there are none
     /// yet.
-    fn receive_into(&self, buffer: &mut [u8]) -> PyResult<Option<usize>> {
+    fn receive_into(&self, py: Python<'_>, buffer: &mut [u8]) -> PyResult<Option<usize>> {
         check_not_forked()?;
         let Some(_turn) = self.turn.take() else {
             return Ok(None);
         };
-        match self.lock().as_mut() {
+        match self.lock(py).as_mut() {
             None => Ok(Some(0)),
             Some(body) => Ok(body.pull_into(buffer)?),
         }
@@ -138,7 +141,7 @@ impl Input {
 
     /// Waits until more bytes arrive on the connection.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let (channel, mut progress, total) = match self.lock().as_mut() {
+        let (channel, mut progress, total) = match self.lock(py).as_mut() {
             None => return Ok(()),
             Some(body) => (body.channel()?, body.progress(), body.total()),
         };
@@ -152,7 +155,7 @@ impl Input {
         channel
             .wait_for_bytes(&Attached(py), &mut progress, total)
             .map_err(lost_error)?;
-        if let Some(body) = self.lock().as_mut() {
+        if let Some(body) = self.lock(py).as_mut() {
             body.waited(progress);
         }
         Ok(())
@@ -160,11 +163,11 @@ impl Input {
 
     /// Everything up to `limit` bytes.
     fn read_up_to<'py>(&self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
-        self.check_open()?;
+        self.check_open(py)?;
         if let Some(whole) = self.take_whole(py, limit) {
             return Ok(whole);
         }
-        let known = self.lock().as_ref().map_or(Some(0), Body::left);
+        let known = self.lock(py).as_ref().map_or(Some(0), Body::left);
         if let Some(left) = known {
             let wanted = left.min(limit);
             if wanted <= MAX_ADVANCE_BYTES {
@@ -173,7 +176,7 @@ impl Input {
         }
         let mut collected: Vec<u8> = Vec::new();
         loop {
-            if let Some(body) = self.lock().as_mut() {
+            if let Some(body) = self.lock(py).as_mut() {
                 let room = limit.saturating_sub(u64::try_from(collected.len()).unwrap_or(0));
                 let here = body.available();
                 let here = here
@@ -196,13 +199,13 @@ impl Input {
         text::bytes_with(py, count, |mut buffer| -> PyResult<usize> {
             while !buffer.is_empty() {
                 let taken = self
-                    .lock()
+                    .lock(py)
                     .as_mut()
                     .map_or(0, |body| body.take_into(buffer));
                 let got = if taken > 0 {
                     Some(taken)
                 } else {
-                    self.receive_into(buffer)?
+                    self.receive_into(py, buffer)?
                 };
                 match got {
                     Some(0) => break,
@@ -218,12 +221,12 @@ impl Input {
 
     /// One line up to `limit` bytes, with its newline; empty at the end.
     fn line(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<u8>> {
-        self.check_open()?;
+        self.check_open(py)?;
         // From here on piece by piece.
         drop(self.take_whole(py, 0));
         let mut line = Vec::new();
         loop {
-            if let Some(body) = self.lock().as_mut() {
+            if let Some(body) = self.lock(py).as_mut() {
                 let room = limit.saturating_sub(line.len());
                 let here = body.available();
                 let here = here.get(..room).unwrap_or(here);

@@ -62,10 +62,10 @@ impl ExchangeSlot {
 
     /// Passes the status line and fields of the last response, as they were sent, to `read`. No
     /// lock is held, so `read` may run any code.
-    pub fn with_response_head<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
-        let head = self.exchange.get().response().take_head();
+    pub fn with_response_head<R>(&self, py: Python<'_>, read: impl FnOnce(&[u8]) -> R) -> R {
+        let head = self.exchange.get().response(py).take_head();
         let result = read(&head);
-        self.exchange.get().response().return_head(head);
+        self.exchange.get().response(py).return_head(head);
         result
     }
 
@@ -80,7 +80,7 @@ impl ExchangeSlot {
             let headers = std::mem::take(&mut *self.exchange.get().common_headers());
             let offload = Arc::clone(self.exchange.get().offload());
             (self.exchange, self.start_response) = exchange(py, headers, offload)?;
-            self.hints.get().follow(self.exchange.clone_ref(py));
+            self.hints.get().follow(py, self.exchange.clone_ref(py));
         }
         Ok((
             self.exchange.bind(py).clone(),

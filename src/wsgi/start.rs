@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use rcorn_python::{Arguments, Builtin, bind_builtin, traceback};
@@ -21,8 +22,11 @@ use rcorn_connection::{Channel, WriteOffload};
 #[pyclass(frozen, name = "Exchange", module = "rcorn")]
 #[derive(Debug)]
 pub(super) struct Exchange {
-    // Never locked while the GIL is released or code of the app runs, which would be a deadlock.
+    // Never locked while the GIL is released or code of the app runs, which would be a deadlock. A
+    // thread that waits for it detaches: without a GIL the other one may wait for it, at a list of
+    // the app or to stop all threads.
     response: Mutex<Response>,
+    // Nothing of Python is touched under this one.
     common_headers: Mutex<CommonHeaders>,
     offload: Arc<dyn WriteOffload>,
 }
@@ -55,8 +59,9 @@ impl Exchange {
     }
 
     /// The current response.
-    pub(super) fn response(&self) -> MutexGuard<'_, Response> {
-        self.response.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn response(&self, py: Python<'_>) -> MutexGuard<'_, Response> {
+        let locked = self.response.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The fields that every head ends with.
@@ -70,10 +75,10 @@ impl Exchange {
     pub(super) fn write(&self, py: Python<'_>, part: &[u8]) -> PyResult<()> {
         end_forked_child(py, None);
         // The head is sent with the first byte of the body that is not empty (PEP 3333).
-        if part.is_empty() && self.response().stage != Stage::Idle {
+        if part.is_empty() && self.response(py).stage != Stage::Idle {
             return Ok(());
         }
-        let prepared = self.response().part(part.len(), &self.common_headers());
+        let prepared = self.response(py).part(part.len(), &self.common_headers());
         let (channel, mut fragment) = match prepared {
             Ok(prepared) => prepared,
             Err(WsgiViolation::SocketTaken) => return Ok(()),
@@ -100,7 +105,7 @@ impl Exchange {
         }
         let sent = fragment.send(py, &channel, part);
         let flush = fragment.flush;
-        self.response().done(fragment);
+        self.response(py).done(fragment);
         if !sent.map_err(lost_error)? {
             self.offload.send_soon(&channel);
         } else if flush == Flush::Later {
@@ -125,7 +130,7 @@ impl Builtin for StartResponse {
         this: &Bound<'py, PyAny>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let exchange = this.cast::<Exchange>()?;
+        let (py, exchange) = (this.py(), this.cast::<Exchange>()?);
         let (status, fields) = (arguments.get(0, "status")?, arguments.get(1, "headers")?);
         // PEP 3333 names the second argument response_headers in its text, headers in its examples.
         let fields = match fields {
@@ -140,7 +145,7 @@ impl Builtin for StartResponse {
         }
         let exc_info = arguments.get(2, "exc_info")?.filter(|info| !info.is_none());
         let (stage, complete) = {
-            let response = exchange.get().response();
+            let response = exchange.get().response(py);
             (response.stage, response.is_complete())
         };
         match stage {
@@ -163,7 +168,7 @@ impl Builtin for StartResponse {
                 });
             }
         }
-        let declared = exchange.get().response().declare(&status, &fields);
+        let declared = exchange.get().response(py).declare(&status, &fields);
         // The lock is released here, because code of the app makes the text of the error.
         declared.map_err(Refused::into_error)?;
         bind_builtin::<Write>(this)

@@ -70,7 +70,8 @@ class Server:
         self.out = folder / app
         self.out.mkdir()
         valgrind = shutil.which("valgrind") or sys.exit("instructions.py: no valgrind; hint: apt-get install valgrind")
-        wrapper = self.out / "python"
+        # The name tells rcorn whether it has a GIL. If it had to be asked, callgrind would lose it.
+        wrapper = self.out / Path(python).resolve().name
         # Options go into VALGRIND_OPTS because rcorn overwrites the arguments with its title.
         wrapper.write_text(
             "#!/bin/sh\nexport PYTHONHASHSEED=0 VALGRIND_OPTS="

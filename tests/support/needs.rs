@@ -73,6 +73,9 @@ pub(crate) enum Need {
     PortableWheel,
     /// CPython 3 of this minor version; whether it was found.
     Python(u32, bool),
+    /// Free-threaded CPython 3 of this minor version; whether it was found, and whether the build
+    /// under test has a module for it.
+    FreeThreaded(u32, bool, bool),
 }
 
 /// Another rcorn.
@@ -170,6 +173,7 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
         Need::Program(name, _) => excused.contains(&name),
         Need::Build(build) => excused.contains(&build.excuse()),
         Need::Python(minor, _) => excused.contains(&&*format!("python3.{minor}")),
+        Need::FreeThreaded(minor, ..) => excused.contains(&&*format!("python3.{minor}t")),
         Need::Root
         | Need::NginxStream
         | Need::Packages
@@ -220,6 +224,13 @@ impl Need {
                 .then(|| "there is no wheel of zig's (tests/portable-wheel makes it)".to_owned()),
             Self::Python(minor, there) => {
                 (!there).then(|| format!("no CPython 3.{minor} was found (tests/pythons looks)"))
+            }
+            Self::FreeThreaded(_, _, false) => Some(
+                "this build has no module for it (a debug build has with RCORN_FREE_THREADED=1)"
+                    .to_owned(),
+            ),
+            Self::FreeThreaded(minor, there, true) => {
+                (!there).then(|| format!("no CPython 3.{minor}t was found (tests/pythons looks)"))
             }
             Self::Build(build) => (!build.is_there()).then(|| {
                 let name = build.name();

@@ -3,25 +3,38 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::unistd::{Whence, lseek};
 
 use rcorn_link::Start;
+use rcorn_sys::descriptor::{adopt, set_inherited};
 use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
 use rcorn_types::with_remedy;
 
-use super::super::native::NativeModule;
+use super::super::native::{Abi, NativeModules};
 
 /// The exit code of an interpreter that cannot be used, and has said why: `EX_CONFIG` of
 /// sysexits.h.
 pub(in super::super) const UNUSABLE_EXIT_CODE: i32 = 78;
 
+/// The first word of the command by which an interpreter asks for another native module
+/// ([`load_again`]).
+pub const LOAD_FLAG: &str = "--load-module";
+
 /// Checks the interpreter, imports the native module from its descriptor and runs it to the end.
 /// Every Python must be able to read it, so that it can be told what it is.
+///
+/// One that needs a module of another ABI than the one it was given becomes rcorn for a moment,
+/// which hands it that module, and becomes the interpreter again. That costs a second start, but
+/// only where the name of the interpreter does not tell that it has no GIL ([`Abi::expected_of`]).
 const BOOTSTRAP: &str = r#"
 import sys
 def no(why, hint):
@@ -34,8 +47,15 @@ if name != "cpython": no("is %s, for Python %d.%d" % ((name,) + v[:2]), needs)
 if v < (3, 9): no("is Python %d.%d" % v[:2], needs)
 if v >= (4,): no("is Python %d.%d" % v[:2], "rcorn needs CPython 3")
 if sys.maxsize < 2**32: no("is a 32-bit build", "rcorn needs one of 64 bits")
-if "t" in getattr(sys, "abiflags", ""): no("is a free-threaded build", "rcorn needs one with the GIL, such as python%d.%d" % v[:2])
-native, start, mode = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+native, start, program = map(int, sys.argv[1:4])
+mode, abi = sys.argv[4:6]
+own = "abi3-py39"
+if "t" in getattr(sys, "abiflags", ""):
+    if v < (3, 14): no("is a free-threaded build of Python %d.%d" % v[:2], "without the GIL rcorn needs 3.14 or later; with it, python%d.%d will do" % v[:2])
+    own = "cp314t" if v < (3, 15) else "abi3t-py315"
+if own != abi:
+    import os
+    os.execv("/proc/self/fd/%d" % program, ["rcorn", "--load-module", own, str(len(sys.argv))] + sys.orig_argv)
 try:
     import importlib.machinery, importlib.util
     loader = importlib.machinery.ExtensionFileLoader("_rcorn", "/proc/self/fd/%d" % native)
@@ -43,7 +63,7 @@ try:
     loader.exec_module(module)
 except ImportError as error:
     no("cannot load rcorn's module: %s" % error, "rcorn needs a complete CPython, built for the same machine and C library as itself")
-module.template(native, start, mode)
+module.template(native, start, program, mode, abi)
 "#;
 
 /// An interpreter that was told to load rcorn.
@@ -61,16 +81,24 @@ impl Loading {
     ///
     /// # Errors
     ///
-    /// Those of `memfd_create(2)` and write(2); that there is no place for the module; those of
-    /// [`Spawn::start`]. [`not_started`] puts them into words.
+    /// Those of `memfd_create(2)`, write(2) and open(2) of `/proc/self/exe`; that there is no place
+    /// for the module; those of [`Spawn::start`]. [`not_started`] puts them into words.
     pub(in super::super) fn start(
         python: PathBuf,
-        module: NativeModule,
+        modules: NativeModules,
         start: &Start,
         mode: &str,
         mut spawn: Spawn,
     ) -> io::Result<(i32, Self)> {
-        let native = module.open()?;
+        let abi = modules.expected_of(&python);
+        let native = modules.open(abi)?;
+        let native =
+            native.ok_or_else(|| io::Error::other("this build has no module for Python"))?;
+        let program = open(
+            "/proc/self/exe",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
         let text = serde_json::to_vec(start).map_err(io::Error::other)?;
         let orders = memfd::sealed(c"rcorn-start", &text, Content::Data)?;
         let mut given = spawn.environment.iter();
@@ -80,11 +108,11 @@ impl Loading {
         spawn.program.clone_from(&python);
         // The length of the bootstrap leaves enough room for a process title.
         spawn.arguments = vec!["-c".into(), BOOTSTRAP.into()];
-        for descriptor in [native.as_raw_fd(), orders.as_raw_fd()] {
+        for descriptor in [&native, &orders, &program].map(AsRawFd::as_raw_fd) {
             spawn.arguments.push(descriptor.to_string().into());
             spawn.inherit.push(descriptor);
         }
-        spawn.arguments.push(mode.into());
+        spawn.arguments.extend([mode.into(), abi.name().into()]);
         let started = spawn.start();
         let pid =
             started.map_err(|error| io::Error::new(error.kind(), not_started(&python, &error)))?;
@@ -122,6 +150,74 @@ impl Loading {
             "{python} ended before rcorn was loaded: it is no CPython, or it is broken; hint: {hint}"
         ))
     }
+}
+
+/// Becomes an interpreter again that has found that it needs a module of another ABI: with that
+/// module. `words`: the ABI, the number of Python's `sys.argv`, and the command line that it was
+/// started with. Returns only if that cannot be, the exit code of an interpreter that cannot be
+/// used; what is wrong is told to `complain`.
+pub fn load_again(words: &[OsString], modules: NativeModules, complain: impl FnOnce(&str)) -> i32 {
+    let python = words.get(2).map(PathBuf::from).unwrap_or_default();
+    let asked = words
+        .first()
+        .and_then(|abi| abi.to_str())
+        .unwrap_or_default();
+    let failure = match command_with(words, modules) {
+        Ok(Some(mut command)) => not_started(&python, &command.exec()),
+        Ok(None) => format!(
+            "{} is a free-threaded build, and this build of rcorn has no module for it ({asked}); hint: choose one with the GIL by --python",
+            python.display()
+        ),
+        Err(error) => format!(
+            "cannot load rcorn into {}: {}",
+            python.display(),
+            with_remedy(&error)
+        ),
+    };
+    complain(&failure);
+    UNUSABLE_EXIT_CODE
+}
+
+/// The same command line, with the module of the ABI that it asks for; `None`: there is none.
+fn command_with(words: &[OsString], modules: NativeModules) -> io::Result<Option<Command>> {
+    let wrong = || io::Error::from(io::ErrorKind::InvalidInput);
+    let text = |place: usize| {
+        words
+            .get(place)
+            .and_then(|word| word.to_str())
+            .ok_or_else(wrong)
+    };
+    let abi = Abi::named(text(0)?).ok_or_else(wrong)?;
+    let count: usize = text(1)?.parse().map_err(io::Error::other)?;
+    let mut line = words.get(2..).ok_or_else(wrong)?.to_vec();
+    // Python's `sys.argv` begins with "-c", in place of the bootstrap.
+    let own = line
+        .len()
+        .checked_sub(count.saturating_sub(1))
+        .ok_or_else(wrong)?;
+    let given = line
+        .get(own)
+        .and_then(|word| word.to_str())
+        .ok_or_else(wrong)?;
+    let before: i32 = given.parse().map_err(io::Error::other)?;
+    drop(adopt(before)?);
+    let Some(native) = modules.open(abi)? else {
+        return Ok(None);
+    };
+    set_inherited(&native, true)?;
+    let given = [
+        (own, native.as_raw_fd().to_string()),
+        (own.saturating_add(4), abi.name().to_owned()),
+    ];
+    for (place, word) in given {
+        *line.get_mut(place).ok_or_else(wrong)? = word.into();
+    }
+    let mut line = line.into_iter();
+    let mut command = Command::new(line.next().ok_or_else(wrong)?);
+    command.args(line);
+    // The interpreter inherits it.
+    let _number = native.into_raw_fd();
+    Ok(Some(command))
 }
 
 /// What is said about an interpreter that could not be started.

@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::origin::Origin;
 
+pub use bootstrap::{LOAD_FLAG, load_again};
 pub(super) use bootstrap::{Loading, UNUSABLE_EXIT_CODE, not_started};
 
 /// Why there is no Python.

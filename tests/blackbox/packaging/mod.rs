@@ -1,5 +1,6 @@
 //! What is installed, and the configurations that come with it, under the real programs.
 
+mod bill;
 mod container;
 mod debian;
 mod deploy;

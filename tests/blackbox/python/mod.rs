@@ -1,4 +1,5 @@
 //! The interpreters that rcorn runs in.
 
+mod free_threaded;
 mod interpreters;
 mod unusable;

@@ -171,9 +171,14 @@ const CASES: &[Case] = &[
         &["is a 32-bit build; hint: rcorn needs one of 64 bits"],
     ),
     (
-        "one without the GIL",
-        |folder| disguised(folder, "sys.abiflags = 't'"),
-        &["is a free-threaded build; hint: rcorn needs one with the GIL, such as python3."],
+        "one without the GIL that is too old",
+        |folder| {
+            let change = "sys.abiflags = 't'; sys.version_info = (3, 13, 1, 'final', 0)";
+            disguised(folder, change)
+        },
+        &[
+            "is a free-threaded build of Python 3.13; hint: without the GIL rcorn needs 3.14 or later; with it, python3.13 will do; choose another with --python",
+        ],
     ),
 ];
 
