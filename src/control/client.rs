@@ -70,7 +70,7 @@ fn id(help: &'static str) -> Arg {
 }
 
 /// Those that change nothing.
-fn questions() -> [Command; 2] {
+fn questions() -> [Command; 3] {
     let check = switch(
         "check",
         "Exit with 1 unless a worker is serving. For health checks.",
@@ -83,6 +83,10 @@ fn questions() -> [Command; 2] {
         .arg(check.short('c')),
         subcommand("stack", "Show all Python stacks of a worker or template.")
             .arg(id("The worker's id or pid, or a template's pid.")),
+        subcommand(
+            "slow",
+            "Show the last requests that took longer than slow_request, with their Python stacks.",
+        ),
     ]
 }
 
@@ -136,6 +140,7 @@ fn request(matches: &ArgMatches) -> Option<Request> {
         "retire" => Request::Retire(id()?),
         "refork" => Request::Refork,
         "stack" => Request::Stack(id()?),
+        "slow" => Request::Slow,
         "reopen" => Request::Reopen,
         "stop" => Request::Stop {
             quick: of.get_flag("quick"),
@@ -278,7 +283,7 @@ mod tests {
 
     #[test]
     fn each_command_becomes_its_request() {
-        let cases: [(&[&str], Request); 13] = [
+        let cases: [(&[&str], Request); 14] = [
             (&["status"], Request::Status),
             (&["status", "--check"], Request::Status),
             (&["reload"], Request::Reload { wait: false }),
@@ -290,6 +295,7 @@ mod tests {
             (&["retire", "7"], Request::Retire(7)),
             (&["refork"], Request::Refork),
             (&["stack", "123", "--json"], Request::Stack(123)),
+            (&["slow"], Request::Slow),
             (&["reopen", "-s", "/run/x"], Request::Reopen),
             (&["stop", "--quick"], Request::Stop { quick: true }),
         ];

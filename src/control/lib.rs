@@ -38,6 +38,8 @@ pub enum Request {
     Refork,
     /// Dump the Python stacks of this worker or template (its id or its pid).
     Stack(u64),
+    /// Show the last slow requests, with their stacks.
+    Slow,
     /// Reopen the log files.
     Reopen,
     /// Stop as TERM does; `quick`: as INT does.

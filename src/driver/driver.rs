@@ -95,6 +95,7 @@ impl Driver<'_> {
             self.hands.check_predecessor(self.core.poller.registry());
             self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
+            self.hands.look_for_slow_requests(self.core.context());
             let sends = self.hands.telemetry.deadline();
             if ready.contains(&TELEMETRY) || sends.is_some_and(|due| due <= clock::now()) {
                 self.hands.advance_telemetry(self.core.context());
@@ -149,6 +150,7 @@ impl Driver<'_> {
                 .monitor
                 .as_ref()
                 .and_then(MonitorServer::deadline),
+            self.hands.slow.deadline(),
         ];
         due.into_iter().flatten().min()
     }
@@ -345,6 +347,13 @@ impl Driver<'_> {
                 self.answer(token, &answer);
             }
             Decision::Refuse(text) => self.answer(token, &Answer::failed(text)),
+            Decision::Slow => {
+                let last = self
+                    .hands
+                    .slow
+                    .last(self.hands.settings.slow_request.limit());
+                self.answer(token, &Answer::done(last));
+            }
             Decision::Order(order, text) => {
                 log::info(format_args!("Control: {text}"));
                 self.answer(token, &Answer::done(text));

@@ -17,7 +17,7 @@ use rcorn_log as log;
 use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
-use rcorn_types::with_remedy;
+use rcorn_types::{Monotonic, with_remedy};
 
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
@@ -35,6 +35,7 @@ use super::reload::{self, Pending, ReloadTransaction, warn_of_boot_settings};
 use super::saved_children::SavedChildren;
 use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
+use super::slow::SlowRequests;
 use super::sockets::Sockets;
 use super::status::View;
 use super::tally::{End, Tally};
@@ -82,6 +83,7 @@ pub(super) struct Hands<'a> {
     pub(super) owner: Owner,
     pub(super) logs: Logs,
     pub(super) telemetry: Telemetry,
+    pub(super) slow: SlowRequests,
     pub(super) manager: ServiceManager,
     pub(super) control: Option<ControlServer>,
     pub(super) monitor: Option<MonitorServer>,
@@ -579,6 +581,24 @@ impl<'a> Hands<'a> {
             tally: &self.tally,
             now: clock::now(),
         }
+    }
+
+    /// Looks for slow requests, if it is time.
+    pub(super) fn look_for_slow_requests(&mut self, context: Context<'_>) {
+        let limit = self.settings.slow_request.limit();
+        let is_due = |due: Monotonic| due <= clock::now();
+        if limit.is_some() == self.slow.deadline().is_some()
+            && !self.slow.deadline().is_some_and(is_due)
+        {
+            return;
+        }
+        // A worker that is hung is asked for its stacks by the brain.
+        let workers = context.brain.workers();
+        let serves = |id| workers.get(id).is_some_and(|one| one.stage.is_serving());
+        let serving = self.children.serving().filter(|(id, _)| serves(*id));
+        let serving: Vec<CellIndex> = serving.map(|(_, cell)| cell).collect();
+        let scoreboard = self.memory.scoreboard();
+        self.slow.look(limit, scoreboard, &self.children, &serving);
     }
 
     /// Passes on to syslog and statsd what has come.

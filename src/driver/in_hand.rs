@@ -126,7 +126,7 @@ pub(super) fn name_threads(
 
 /// The number of the thread in a heading of a stack dump: `Thread 0x00007f9c3b7fe6c0 (most recent
 /// call first):`.
-fn ident_of(line: &str) -> Option<u64> {
+pub(super) fn ident_of(line: &str) -> Option<u64> {
     let rest = line.strip_prefix("Current ").unwrap_or(line);
     let rest = rest
         .strip_prefix("Thread 0x")

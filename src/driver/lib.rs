@@ -10,7 +10,7 @@
 //! * a reload: `reload`, `logs`, `watch`;
 //! * an upgrade: `upgrade`, `successor`, `handover`, `saved_children`;
 //! * whom it talks to: `control`, `requests`, `status`, `service_manager`;
-//! * what the workers do: `shared_memory`, `postmortem`, `out_of_memory`;
+//! * what the workers do: `shared_memory`, `postmortem`, `slow`, `out_of_memory`;
 //! * logs and metrics that are sent elsewhere: `telemetry`.
 #![forbid(unsafe_code)]
 
@@ -52,6 +52,7 @@ mod saved_children;
 mod service_manager;
 mod shared_memory;
 mod signals;
+mod slow;
 mod sockets;
 mod start;
 mod status;

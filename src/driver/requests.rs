@@ -12,6 +12,8 @@ const MAX_WORKERS: u32 = 4096;
 pub(super) enum Decision {
     /// Answer with the status.
     Status,
+    /// Answer with the last slow requests.
+    Slow,
     /// Answer that it cannot be done, and why.
     Refuse(String),
     /// Give the order, and answer with this line, which is logged, too.
@@ -36,6 +38,7 @@ pub(super) fn decide(
     let order = |order, text: &str| Decision::Order(order, text.to_owned());
     let decision = match *request {
         Request::Status => return Decision::Status,
+        Request::Slow => return Decision::Slow,
         Request::Stack(number) => return dump_stacks(number, arbiter, has_stacks),
         Request::Reopen => return order(Order::Reopen, "log files are opened again"),
         Request::Stop { quick: true } => return order(Order::Quit, "quick stop ordered"),

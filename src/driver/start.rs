@@ -38,6 +38,7 @@ use super::saved_children::take_over;
 use super::service_manager::ServiceManager;
 use super::shared_memory::SharedMemory;
 use super::signals::Signals;
+use super::slow::SlowRequests;
 use super::sockets::{Sockets, handed_over};
 use super::tally::Tally;
 use super::telemetry::Telemetry;
@@ -277,6 +278,7 @@ fn assemble(
             owner,
             logs,
             telemetry: prepared.telemetry,
+            slow: SlowRequests::default(),
             manager,
             control,
             monitor,

@@ -196,6 +196,13 @@ settings! {
     /// while `threads` is 1.
     survive_timeout: bool = false => Workers, Reload, flag "survive-timeout" sets "true";
 
+    /// Log where a request is, in Python, once it has taken this long; 0 disables it.
+    ///
+    /// It is logged while the request runs, once, with its request line and the stack of its
+    /// thread; `rcorn ctl slow` shows the last ones. The GIL is not needed for that. Time that the
+    /// app waits for its client does not count.
+    slow_request: Seconds = Seconds::new(0) => Workers, Reload, flag "slow-request";
+
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
 

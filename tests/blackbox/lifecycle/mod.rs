@@ -19,6 +19,7 @@ mod promotion;
 mod refork;
 mod retirement;
 mod scaling;
+mod slow;
 mod spares;
 mod start;
 mod stop;
