@@ -201,6 +201,9 @@ impl AppThreads {
         // Responses of the one who is in the app now.
         self.io.flush();
         loop {
+            // Before each request: with those of the other threads, `max_requests` is exceeded by
+            // fewer than there are threads.
+            event_loop.lifecycle.retire_if_due();
             match event_loop.step(py, &mut member.slot) {
                 Ok(Some(work)) => match self.serve(py, event_loop, work, member) {
                     Some(same) => event_loop = same,

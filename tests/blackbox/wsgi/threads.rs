@@ -221,3 +221,44 @@ fn a_request_that_waits_longer_than_queue_timeout_is_answered_with_503() {
     assert_eq!(server.get("/?4").text(), "4");
     server.stop();
 }
+
+#[test]
+fn max_requests_is_exceeded_by_fewer_requests_than_there_are_threads() {
+    const MOST: usize = 40;
+    const THREADS: usize = 4;
+    let app = "
+import os, time
+def app(environ, start_response):
+    environ['wsgi.errors'].write(f'served by {os.getpid()}\\n')
+    if environ['PATH_INFO'] == '/waits':
+        time.sleep(0.001)
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+    for path in ["/", "/waits"] {
+        let server = Server::app("m:app")
+            .file("m.py", app)
+            .args(["-w", "1", "--threads", &THREADS.to_string()])
+            .args(["--max-requests", &MOST.to_string()])
+            .start();
+        let first = server.wait_workers(1)[0];
+        let mut wires: Vec<Wire> = (0..32).map(|_| server.connect()).collect();
+        for wire in &mut wires {
+            assert_eq!(wire.get(path).text(), "ok");
+        }
+        // All of them are ready in one turn of the loop.
+        for wire in &mut wires {
+            wire.send(get(path));
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.read_reply().text(), "ok");
+        }
+        server.log().expect("Autorestarting worker after current");
+        server.wait_gone(first);
+        let text = server.log().text();
+        let (before, _) = text.split_once("Autorestarting").unwrap();
+        let begun = before.matches(&format!("served by {first}")).count();
+        assert!((MOST..MOST + THREADS).contains(&begun), "{path}: {begun}");
+        server.stop();
+    }
+}
