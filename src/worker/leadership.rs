@@ -7,10 +7,22 @@
 //! is over before, and costs no change of threads.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+#[cfg(not(all(loom, test)))]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+#[cfg(not(all(loom, test)))]
+use std::sync::{Mutex, MutexGuard};
+#[cfg(not(all(loom, test)))]
 use std::thread::{self, Thread};
 use std::time::Duration;
+
+#[cfg(all(loom, test))]
+use loom::sync::atomic::AtomicU64;
+#[cfg(all(loom, test))]
+use loom::sync::{Mutex, MutexGuard};
+#[cfg(all(loom, test))]
+use loom::thread::{self, Thread};
 
 use rcorn_connection::Attendance;
 use rcorn_types::Monotonic;
@@ -276,6 +288,7 @@ impl<T: Debug + Send, C: Debug + Send> Attendance for Leadership<T, C> {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;

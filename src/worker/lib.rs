@@ -42,6 +42,10 @@ mod uwsgi;
 mod waiting_since;
 mod work;
 
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_tests;
+
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -4,13 +4,17 @@
 Clients send requests that wait, compute, stream, upload and download, on connections that they keep, and check each reply
 byte by byte. Meanwhile the server is reloaded six times, upgraded in place twice, and workers are killed. At the end it is
 stopped. Nothing may be wrong, and nothing lost but what a killed worker had: the requests of its threads, and those that its
-connections had just sent."""
+connections had just sent.
+
+With --before another build serves first, with one thread: it may be one that knows no more. The first upgrade puts the new
+build in its place and `threads` into the configuration."""
 
 import argparse
 import http.client
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,12 +102,21 @@ class Trial:
         self.answered, self.wrong, self.lost, self.kills = {}, [], [], []
         self.times, self.seen = [], {}
         self.port = free_port()
-        environment = {**os.environ, "PYTHONPATH": str(HERE), "MIXED_THREADS": str(options.threads)}
-        command = [options.server, "-w", str(options.workers), "--threads", str(options.threads), "--upgrade", "in-place",
+        self.program, self.configuration = folder / "rcorn", folder / "gunicorn.conf.py"
+        self.is_old = options.before is not None
+        self.install(options.before or options.server, 1 if self.is_old else options.threads)
+        command = [self.program, "-c", self.configuration, "-w", str(options.workers), "--upgrade", "in-place",
                    "-b", f"127.0.0.1:{self.port}", "--chdir", HERE, "--python", sys.executable, "--reload-watch", "1",
                    "mixed_app:app"]
         with open(self.log, "wb") as log:
-            self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def install(self, build, threads):
+        """Puts a build and its number of threads in place."""
+        draft = self.program.with_suffix(".draft")
+        shutil.copy(build, draft)
+        draft.rename(self.program)
+        self.configuration.write_text(f"threads = {threads}\n")
 
     def note(self, kind, is_right, took, what):
         with self.lock:
@@ -133,15 +146,26 @@ class Trial:
                     return sorted(self.seen)
         raise TimeoutError(f"only {sorted(self.seen)} of {self.options.workers} workers answer")
 
+    def check_threads(self):
+        """Each worker has answered with several threads, if it has them."""
+        if self.options.threads > 1 and not self.is_old:
+            with self.lock:
+                idle = [worker for worker, threads in self.seen.items() if len(threads) < 2]
+            if idle:
+                raise ValueError(f"only one thread of {idle} has answered")
+
     def events(self):
-        events = [self.reload] * RELOADS + [self.upgrade] * UPGRADES + [self.kill] * KILLS
+        events = [self.reload] * RELOADS + [self.upgrade] * (UPGRADES - 1) + [self.kill] * KILLS
         random.Random(1).shuffle(events)
-        return events
+        return [self.upgrade, *events]
 
     def reload(self):
         self.change(signal.SIGHUP)
 
     def upgrade(self):
+        if self.is_old:
+            self.is_old = False
+            self.install(self.options.server, self.options.threads)
         self.change(signal.SIGUSR2)
 
     def change(self, order):
@@ -155,6 +179,7 @@ class Trial:
 
     def kill(self):
         worker = self.workers()[0]
+        self.check_threads()
         with self.lock:
             self.kills.append(time.monotonic())
         os.kill(worker, signal.SIGKILL)
@@ -226,6 +251,7 @@ def wait_until_open(port, server):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default=ROOT / "target/release/rcorn", type=pathlib.Path)
+    parser.add_argument("--before", type=pathlib.Path, help="the build that serves up to the first upgrade")
     parser.add_argument("--minutes", default=10.0, type=float)
     parser.add_argument("--workers", default=2, type=int)
     parser.add_argument("--threads", default=4, type=int)

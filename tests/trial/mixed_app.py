@@ -10,7 +10,6 @@ import threading
 
 LOCAL = threading.local()
 # What one request leaves here must not be seen by another. A worker with one thread has one context, as in gunicorn.
-IS_THREADED = os.environ.get("MIXED_THREADS") != "1"
 NUMBER = contextvars.ContextVar("number", default=None)
 FILE = tempfile.TemporaryFile()
 FILE.write(b"0123456789abcdef" * 16384)
@@ -61,7 +60,7 @@ class Closing:
 
 
 def app(environ, start_response):
-    assert NUMBER.get() is None or not IS_THREADED, "a context variable of another request"
+    assert NUMBER.get() is None or not environ["wsgi.multithread"], "a context variable of another request"
     kind, _, number = environ["PATH_INFO"].lstrip("/").partition("/")
     number = int(number or 0)
     NUMBER.set(number)
