@@ -11,7 +11,7 @@ differences below 15 % mean little.
     compare.py --publish                 measure, and renew man/guide/benchmarks.md and its picture
     compare.py --load run.json --publish the same from kept results, without measuring
     compare.py --before OLD              measure another rcorn executable as well, in the same rounds
-    compare.py --threads                 measure servers with threads, and rcorn without
+    compare.py --threads                 measure servers with threads, and rcorn without; --publish renews their table
 
 Needs wrk, and target/release/rcorn (cargo build --release). Creates a virtual environment from requirements.txt below
 target/. A server that answers wrongly is left out of that cell, and the report states the reason.
@@ -39,10 +39,12 @@ ROOT = HERE.parent.parent
 APPS = HERE / "apps"
 VENV = ROOT / "target/bench-venv"
 PUBLISHED = HERE / "published.json"
+PUBLISHED_THREADS = HERE / "published-threads.json"
 PAGE = ROOT / "man/guide/benchmarks.md"
 PICTURE = ROOT / "man/guide/benchmarks.svg"
 # The part of the page that comes from the results stands between these lines.
 BEGIN, END = "<!-- results: tests/bench/compare.py writes this part -->", "<!-- end of results -->"
+BEGIN_THREADS, END_THREADS = "<!-- threads: tests/bench/compare.py writes this part -->", "<!-- end of threads -->"
 TICK = os.sysconf("SC_CLK_TCK")
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -448,10 +450,25 @@ def results_of_page(run):
     return "\n".join([*lines, "", END])
 
 
-def page_with(run):
+def threads_of_page(run):
+    """The part of man/guide/benchmarks.md about servers with threads."""
+    lines = [BEGIN_THREADS, "", "CPU microseconds per request, median of the rounds:", "", *table(run, CPU, spread=False), *ideals(run), "",
+             f"{run['date']}; {run['machine']}; {run['versions']}; {run['rounds']} rounds of {run['duration']} s."]
+    if run["left_out"]:
+        lines += ["", "Left out:", "", *left_out(run)]
+    return "\n".join([*lines, "", END_THREADS])
+
+
+def page_with(run, page):
     """The page with the results of this run."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
+    before, _, rest = page.partition(BEGIN)
     return before + results_of_page(run) + rest.partition(END)[2]
+
+
+def page_with_threads(run, page):
+    """The page with the results of this run, of servers with threads."""
+    before, _, rest = page.partition(BEGIN_THREADS)
+    return before + threads_of_page(run) + rest.partition(END_THREADS)[2]
 
 
 def draw(run, file):
@@ -492,7 +509,13 @@ def publish(run):
     # matplotlib is in the virtual environment, and possibly not in this Python.
     words = [VENV / "bin/python", Path(__file__).resolve(), "--load", PUBLISHED, "--draw", PICTURE]
     subprocess.run(words, check=True)
-    PAGE.write_text(page_with(run))
+    PAGE.write_text(page_with(run, PAGE.read_text()))
+
+
+def publish_threads(run):
+    """Renews the table of servers with threads, and the results kept with it."""
+    PUBLISHED_THREADS.write_text(json.dumps(run, indent=1) + "\n")
+    PAGE.write_text(page_with_threads(run, PAGE.read_text()))
 
 
 def measured_run(options):
@@ -539,10 +562,10 @@ def main():
     options = parser.parse_args()
     options.servers = options.servers or (THREADED_SERVERS if options.threads else USUAL_SERVERS)
     options.cells = options.cells or (THREADED_CELLS if options.threads else USUAL_CELLS)
-    if options.publish and options.threads:
-        parser.error("the page is about servers with one thread: use --out")
     if options.check:
-        stale = page_with(json.loads(PUBLISHED.read_text())) != PAGE.read_text()
+        page = PAGE.read_text()
+        right = page_with_threads(json.loads(PUBLISHED_THREADS.read_text()), page_with(json.loads(PUBLISHED.read_text()), page))
+        stale = right != page
         sys.exit("compare.py: the page differs; hint: compare.py --load tests/bench/published.json --publish" if stale else 0)
     if options.before:
         SERVERS["before"] = SERVERS["rcorn"].replace("{rcorn}", str(options.before.resolve()))
@@ -556,7 +579,9 @@ def main():
         options.out.write_text(report(run))
     if options.save:
         options.save.write_text(json.dumps(run, indent=1) + "\n")
-    if options.publish:
+    if options.publish and options.threads:
+        publish_threads(run)
+    elif options.publish:
         environment()
         publish(run)
 
