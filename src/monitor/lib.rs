@@ -1,9 +1,10 @@
 //! What the status address answers: the metrics of a [`Status`](rcorn_control::Status) as
-//! Prometheus and OpenMetrics read them, health, and the status itself. Text in, text out: the
-//! driver owns the sockets.
+//! Prometheus and OpenMetrics read them, health, the status itself, and a page for people.
+//! Text in, text out: the driver owns the sockets.
 #![forbid(unsafe_code)]
 
 mod exposition;
+mod page;
 mod readiness;
 mod request;
 mod response;

@@ -15,6 +15,8 @@ const MAX_LINE_BYTES: usize = 1024;
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
+    /// The page for people.
+    Page,
     /// All metrics.
     Metrics(Format),
     /// The document of `rcorn ctl --json status`.
@@ -114,6 +116,7 @@ fn judge(bytes: &[u8], head: &Head, hosts: &Hosts) -> Reading {
         return refused(413, "a request here has no body");
     }
     let resource = match text(head.path) {
+        "/" => Resource::Page,
         "/metrics" => Resource::Metrics(format(bytes, head)),
         "/status.json" => Resource::Status,
         "/healthz" => Resource::Health,
@@ -121,7 +124,7 @@ fn judge(bytes: &[u8], head: &Head, hosts: &Hosts) -> Reading {
         _ => {
             return refused(
                 404,
-                "there are /metrics, /status.json, /healthz and /readyz",
+                "there are /, /metrics, /status.json, /healthz and /readyz",
             );
         }
     };

@@ -4,6 +4,7 @@ use rcorn_control::Status;
 use rcorn_http::response::reason;
 
 use super::exposition::{Format, metrics};
+use super::page::{CONTENT_SECURITY_POLICY, PAGE};
 use super::readiness::is_ready;
 use super::request::Resource;
 
@@ -18,8 +19,6 @@ pub struct Body {
     pub bytes: Vec<u8>,
 }
 
-/// Nothing of an answer may run in a browser.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The answer that is made of a status.
@@ -31,6 +30,11 @@ pub fn answer(resource: Resource, status: &Status) -> Body {
         bytes: bytes.as_bytes().to_vec(),
     };
     match resource {
+        Resource::Page => Body {
+            status: 200,
+            media: "text/html; charset=utf-8",
+            bytes: PAGE.as_bytes().to_vec(),
+        },
         Resource::Metrics(format) => Body {
             status: 200,
             media: match format {

@@ -470,9 +470,9 @@ settings! {
     /// unix socket (with the permissions of `control_socket_mode`).
     ///
     /// The arbiter answers itself, without Python: `/metrics` for Prometheus, `/healthz` (the
-    /// arbiter lives), `/readyz` (a worker serves, and no stop has begun) and `/status.json`.
-    /// Request lines of clients are shown there, so an address that others can reach needs
-    /// `status_allow`.
+    /// arbiter lives), `/readyz` (a worker serves, and no stop has begun), `/status.json` and,
+    /// for people, `/`. Request lines of clients are shown there, so an address that others can
+    /// reach needs `status_allow`.
     status_bind: Option<Address> = None => Monitoring, Boot, flag "status-bind";
 
     /// The peers that may ask at `status_bind`, beside this machine. Addresses, networks, or `*`

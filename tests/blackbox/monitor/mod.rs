@@ -3,6 +3,7 @@
 mod abuse;
 mod health;
 mod metrics;
+mod page;
 mod service;
 mod stages;
 

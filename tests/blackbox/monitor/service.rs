@@ -30,6 +30,8 @@ fn health_status_and_nothing_else() {
         }
     }
     assert_eq!(shown, told, "it is the document of `ctl --json status`");
+    let page = ask(&place, "/");
+    assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(ask(&place, "/nothing").status, 404);
     for (request, status) in [
         (
