@@ -23,8 +23,9 @@ use Translation::{Copy, NoCounterpart, NotNeeded, On, Special};
 
 /// For commands that uWSGI runs at some moment.
 const COMMANDS: &str = "use the systemd unit (ExecStartPre, ExecStartPost, ExecStopPost), or a hook of a gunicorn.conf.py";
-const NGINX: Translation =
-    NoCounterpart("configure it in the proxy (nginx: location, alias, expires, gzip_static)");
+const FILES: Translation = NoCounterpart(
+    "see static_files, or let the proxy serve them (nginx: location, alias, expires, gzip_static)",
+);
 const ROUTES: Translation =
     NoCounterpart("rcorn does not route requests: use nginx, or a middleware of the app");
 const RELOAD: Translation = NoCounterpart(
@@ -148,9 +149,14 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["route*", "final-route*", "error-route*", "response-route*", "error-page*", "websocket*", "http-root",
         "collect-header", "pull-header", "add-header"],
         ROUTES),
-    (&["static*", "check-static*", "docroot", "mimefile", "mime-file", "fileserve-mode", "offload-threads",
-        "offload-thread"],
-        NGINX),
+    (&["static-map", "static-map2", "check-static"], Special),
+    (&["static-index"], Copy("static_index")),
+    (&["static-gzip*", "offload-threads", "offload-thread"],
+        NotNeeded("a file whose name ends in .gz is sent instead of one beside it, and occupies no worker")),
+    (&["static-expires*"],
+        NoCounterpart("set static_cache_control: a pattern of request paths, and a value such as max-age=3600")),
+    (&["static-safe"], NoCounterpart("put the files below the directory: links that lead out of it are not followed")),
+    (&["static*", "check-static*", "docroot", "mimefile", "mime-file", "fileserve-mode"], FILES),
     (&["ignore-sigpipe", "ignore-write-errors", "disable-write-exception", "write-errors-*", "close-on-exec*",
         "disable-sendfile"],
         NotNeeded("a client that disconnects is not an error")),
@@ -278,6 +284,7 @@ fn special(given: &IniOption, output: &mut Output) {
     match given.key.as_str() {
         key if key.starts_with("hook-") => hook(given, output),
         "env" => variable(given, output),
+        "static-map" | "static-map2" | "check-static" => static_files(given, output),
         "pythonpath" | "python-path" | "pp" => {
             output.add("pythonpath", &given.value, &given.source);
         }
@@ -360,6 +367,34 @@ fn variable(given: &IniOption, output: &mut Output) {
         Text::Plain(_) | Text::Expanded(_) => Text::Plain(value.trim().to_owned()),
     };
     output.add_pair("raw_env", name.trim(), &text, &given.source);
+}
+
+/// `static-map = PREFIX=DIRECTORY`; `static-map2`, where the directory has the prefix in it;
+/// `check-static = DIRECTORY`, for all paths.
+fn static_files(given: &IniOption, output: &mut Output) {
+    let (prefix, directory) = if given.key == "check-static" {
+        ("/", given.text())
+    } else if let Some(parts) = given.text().split_once('=') {
+        parts
+    } else {
+        return output.omit(&given.source, "it has no directory: write PREFIX=DIRECTORY");
+    };
+    let mut directory = directory.trim().to_owned();
+    if given.key == "static-map2" {
+        directory = format!(
+            "{}/{}",
+            directory.trim_end_matches('/'),
+            prefix.trim_matches('/')
+        );
+    }
+    let text = match &given.value {
+        Text::Expanded(_) if directory.contains("${") => Text::Expanded(directory),
+        Text::Plain(_) | Text::Expanded(_) => Text::Plain(directory),
+    };
+    output.add_pair("static_files", prefix.trim(), &text, &given.source);
+    // As in uWSGI the app answers for what is no file.
+    let on = Text::Plain("true".to_owned());
+    output.set("static_fallthrough", &on, &given.source);
 }
 
 fn map(text: &Text, change: impl FnOnce(&str) -> String) -> Text {

@@ -391,7 +391,7 @@ fn names_that_another_file_defines_are_listed() {
     let text = "[uwsgi]\nmodule = x\nlog-format = %(addr) %(method)\nspooler = %(base)/s\noffload-threads = %k\n";
     let yaml = migrated("a.ini", text);
     let (_, why) = listed(&yaml, "offload-threads = %k").unwrap();
-    assert!(why.contains("nginx"), "{why}");
+    assert!(why.contains("occupies no worker"), "{why}");
     assert!(
         yaml.contains("access_log_format: \"%(h)s %(m)s\""),
         "{yaml}"
@@ -575,4 +575,28 @@ proptest! {
             prop_assert!(serde_yaml::from_str::<serde_yaml::Mapping>(&yaml).is_ok(), "{}", yaml);
         }
     }
+}
+
+#[test]
+fn static_files_of_uwsgi_stay_before_the_app() {
+    let text = "[uwsgi]\nmodule = x\nstatic-map = /static=/srv/static\nstatic-map2 = /media=/srv\n\
+                check-static = /srv/public\nstatic-index = index.html\nstatic-map = /bad\n";
+    let values = values("a.ini", text);
+    let map = values.get("static_files").unwrap();
+    for (prefix, directory) in [
+        ("/static", "/srv/static"),
+        ("/media", "/srv/media"),
+        ("/", "/srv/public"),
+    ] {
+        assert_eq!(
+            map.get(prefix).and_then(|value| value.as_str()),
+            Some(directory),
+            "{prefix}"
+        );
+    }
+    assert_eq!(values.get("static_fallthrough"), Some(&true.into()));
+    assert_eq!(values.get("static_index"), Some(&"index.html".into()));
+    let yaml = migrated("a.ini", text);
+    let (_, why) = listed(&yaml, "static-map = /bad").unwrap();
+    assert!(why.contains("PREFIX=DIRECTORY"), "{why}");
 }

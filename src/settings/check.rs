@@ -14,6 +14,7 @@ use super::error::Error;
 use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
+use super::static_files;
 use super::worker_class;
 
 /// Completes the settings, or gives the reason why rcorn cannot run with them. `worker_bases`: the
@@ -35,6 +36,7 @@ pub(super) fn complete(
     path("health_path", settings.health_path.as_deref(), origins)?;
     status_address(settings, origins)?;
     places(settings, directory)?;
+    static_files::settle(settings, |setting| place_of(setting, origins), warnings)?;
     log_files(settings, warnings);
     spare_workers(settings, warnings);
     // They are compared with names in the form of the environ.

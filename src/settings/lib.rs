@@ -31,6 +31,7 @@ mod refusal;
 mod rows;
 mod shell;
 mod sources;
+mod static_files;
 mod table;
 mod telemetry;
 mod value;

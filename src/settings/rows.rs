@@ -343,6 +343,34 @@ settings! {
     /// always may.
     proxy_allow_ips: AllowList = loopback() => Proxies, Reload, flag "proxy-allow-from";
 
+    /// Answer requests below a path with files of a directory. May be repeated:
+    /// `--static /static=/srv/shop/static --static /media=/srv/media`.
+    ///
+    /// This comes before the app, and no Python runs for it.
+    /// Only what lies below the directory can be had: no hidden files, no symbolic links that lead
+    /// out, no listing. A single file may be named too: `/robots.txt=/srv/shop/robots.txt`. Ranges
+    /// and conditional requests are answered. Beside `app.css` rcorn looks for `app.css.br`,
+    /// `app.css.zst` and `app.css.gz`, and sends the one that the client accepts. Of several
+    /// prefixes the longest decides. Relative directories are seen from `chdir`. The hooks for
+    /// requests are not called.
+    static_files: Vec<(String, String)> = Vec::new() => Files, Reload, flag "static";
+
+    /// The `Cache-Control` of static files whose path matches a pattern. May be repeated:
+    /// `--static-cache-control '/static/img/*=max-age=3600'`.
+    ///
+    /// The first pattern that matches the path of the request decides. In a pattern `*` stands for
+    /// any characters, slashes among them, `?` for one, and `[...]` for one of a set. Files that no
+    /// pattern matches and that have a hash of their contents in their name
+    /// (`app.55e7cbb9ba48.css`) get `public, max-age=31536000, immutable`.
+    static_cache_control: Vec<(String, String)> = Vec::new() => Files, Reload,
+        flag "static-cache-control";
+
+    /// Answer a request for a directory with the file of this name in it. By default it gets 404.
+    static_index: Option<String> = None => Files, Reload, named "NAME", flag "static-index";
+
+    /// Let the app answer requests for static files that do not exist.
+    static_fallthrough: bool = false => Files, Reload, flag "static-fallthrough" sets "true";
+
     /// Write the arbiter's pid to this file.
     pidfile: Option<PathBuf> = None => Host, Boot, named "FILE", flag "pid" 'p';
 

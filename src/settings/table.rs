@@ -211,6 +211,8 @@ pub enum Section {
     Http,
     /// Proxies in front of rcorn.
     Proxies,
+    /// Static files.
+    Files,
     /// The process and its host.
     Host,
     /// Logs.
@@ -228,6 +230,7 @@ impl Section {
             Self::Workers => "Workers",
             Self::Http => "HTTP",
             Self::Proxies => "Proxies",
+            Self::Files => "Static files",
             Self::Host => "Host",
             Self::Logs => "Logs",
             Self::Monitoring => "Monitoring",

@@ -25,4 +25,6 @@ pub(super) struct Seen<'a, 'py> {
     pub(super) environ: Option<&'a Bound<'py, PyDict>>,
     /// The header fields, pairs of name and value, if `pre_request` changed them.
     pub(super) changed_fields: Option<&'a Bound<'py, PyList>>,
+    /// The head of the response, if a static file was sent and the app was not called.
+    pub(super) file_head: Option<&'a [u8]>,
 }

@@ -31,6 +31,7 @@ use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
 use super::request::{Outcome, Request};
 use super::rules::Rules;
+use super::static_file;
 use super::waiting_since::WaitingSince;
 
 /// A response that the client's kernel takes at once.
@@ -75,6 +76,8 @@ struct Answered<'py> {
     environ: Option<Bound<'py, PyDict>>,
     /// The arguments of the request hooks.
     hooked: Option<HookedRequest<'py>>,
+    /// The head of the response, if a static file was sent and the app was not called.
+    file_head: Option<Vec<u8>>,
 }
 
 impl RequestHandler {
@@ -133,20 +136,25 @@ impl RequestHandler {
         // The next request on the same connection must not wait for this response.
         let is_alone = used == request.behind.len();
         let begun = self.begin(connection, request, is_alone);
-        let answered = self
-            .answer(py, rules, connection, request, body)
-            .unwrap_or_else(|error| Self::without_environ(&error));
+        let answered = match self.serve_file(py, rules, connection, request, body.is_some()) {
+            Some(answered) => answered,
+            None => self
+                .answer(py, rules, connection, request, body)
+                .unwrap_or_else(|error| Self::without_environ(&error)),
+        };
         let Answered {
             served,
             left,
             refusal,
             environ,
             hooked,
+            file_head,
         } = answered;
         let served = self.own_answer(connection, request, served, refusal);
         let seen = Seen {
             environ: environ.as_ref(),
             changed_fields: hooked.as_ref().and_then(HookedRequest::changed_fields),
+            file_head: file_head.as_deref(),
         };
         self.end(py, request, &served, begun, seen);
         drop((environ, hooked));
@@ -170,8 +178,7 @@ impl RequestHandler {
         request: &Request<'_>,
     ) -> Outcome {
         let shared = rules.scoreboard.shared();
-        let is_last = rules.is_last(connection.state.served);
-        let keeps = request.head.keep_alive && rules.keeps_alive() && !is_last;
+        let keeps = Self::may_keep_alive(rules, connection, request);
         let common = self.common_headers();
         let common = [common.server.as_slice(), common.date.as_slice()];
         let page = health::answer(shared, common, request.is_head(), !keeps);
@@ -213,6 +220,38 @@ impl RequestHandler {
         begun
     }
 
+    /// Sends a static file, if the request is for one.
+    fn serve_file<'py>(
+        &self,
+        py: Python<'py>,
+        rules: &Rules,
+        connection: &Connection,
+        request: &Request<'_>,
+        has_body: bool,
+    ) -> Option<Answered<'py>> {
+        let files = rules.static_files.as_ref()?;
+        let response = static_file::find(py, files, rules.settings, request)?;
+        let keep_alive = Self::may_keep_alive(rules, connection, request) && !has_body;
+        let common = self.common_headers();
+        let channel = &connection.channel;
+        let (served, head) = static_file::send(py, channel, response, &common, request, keep_alive);
+        Some(Answered {
+            served,
+            // A body of a request for a file is nothing that somebody would read.
+            left: (!has_body).then(Vec::new),
+            refusal: None,
+            environ: None,
+            hooked: None,
+            file_head: Some(head),
+        })
+    }
+
+    /// Whether the connection may be kept open for another request.
+    fn may_keep_alive(rules: &Rules, connection: &Connection, request: &Request<'_>) -> bool {
+        let is_last = rules.is_last(connection.state.served);
+        request.head.keep_alive && !is_last && rules.keeps_alive()
+    }
+
     /// Makes the environ, calls the app, and sends the response.
     fn answer<'py>(
         &mut self,
@@ -227,8 +266,7 @@ impl RequestHandler {
             .map(|body| Bound::new(py, Input::new(body)))
             .transpose()?;
         let (head, text) = (request.head, request.text);
-        let is_last = rules.is_last(connection.state.served);
-        let keep_alive = head.keep_alive && !is_last && rules.keeps_alive();
+        let keep_alive = Self::may_keep_alive(rules, connection, request);
         let trusted = &rules.settings.forwarded_allow_ips;
         let ends = endpoints::of(py, connection, trusted);
         let is_trusted = ends.trusted;
@@ -267,6 +305,7 @@ impl RequestHandler {
             refusal,
             environ: Some(environ),
             hooked,
+            file_head: None,
         })
     }
 
@@ -353,6 +392,7 @@ impl RequestHandler {
             refusal,
             environ: None,
             hooked: None,
+            file_head: None,
         }
     }
 
@@ -476,7 +516,8 @@ impl RequestHandler {
         let Some(access) = &mut self.access else {
             return;
         };
-        self.exchange.with_response_head(py, |response_head| {
+        self.exchange.with_response_head(py, |app_head| {
+            let response_head = seen.file_head.unwrap_or(app_head);
             let line = AccessLine {
                 request,
                 served,

@@ -38,6 +38,7 @@ mod setup;
 mod slot;
 mod spare;
 mod spec;
+mod static_file;
 mod uwsgi;
 mod waiting_since;
 mod work;

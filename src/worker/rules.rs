@@ -7,7 +7,10 @@ use rcorn_app::hooks::WorkerHooks;
 use rcorn_http::{Limits, ProxyVersions};
 use rcorn_scoreboard::Scoreboard;
 use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
+use rcorn_static_files::StaticFiles;
 use rcorn_wsgi::WsgiApp;
+
+use super::static_file;
 
 /// The longest request line where `limit_request_line` is 0.
 const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;
@@ -24,6 +27,8 @@ pub(super) struct Rules {
     pub(super) proxy_versions: ProxyVersions,
     pub(super) scoreboard: &'static Scoreboard,
     pub(super) app: WsgiApp,
+    /// Files that answer some requests instead of the app.
+    pub(super) static_files: Option<StaticFiles>,
     pub(super) hooks: Option<&'static WorkerHooks>,
     /// Responses may still keep the connection open for another request.
     keeps_alive: AtomicBool,
@@ -45,6 +50,7 @@ impl Rules {
             proxy_versions: proxy_versions(settings.proxy_protocol),
             scoreboard,
             app,
+            static_files: static_file::of(settings),
             hooks,
             keeps_alive: AtomicBool::new(settings.keepalive.limit().is_some()),
             quit,

@@ -10,7 +10,7 @@ use rcorn_python::call;
 
 /// A thread that holds the GIL. Calls that wait release it.
 #[derive(Clone, Copy)]
-pub(super) struct Attached<'py>(pub Python<'py>);
+pub struct Attached<'py>(pub Python<'py>);
 
 impl std::fmt::Debug for Attached<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

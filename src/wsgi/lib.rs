@@ -24,6 +24,7 @@ mod start;
 mod turn;
 mod violation;
 
+pub use attached::Attached;
 pub use body::Body;
 pub use environ::{
     Endpoints, EnvironBuilder, EnvironError, EnvironObjects, ProxyEndpoints, Variables,

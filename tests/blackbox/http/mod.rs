@@ -12,6 +12,7 @@ mod refusals;
 mod request_bodies;
 mod responses;
 mod slow_clients;
+mod static_files;
 
 use std::time::Duration;
 
