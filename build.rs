@@ -44,19 +44,6 @@ const MODULES: [Module; 3] = [
 /// in the executable (`packaging/building/elf.py`).
 const COMPRESSED: &[u8] = b"rcorn module, RFC 1951:\n";
 
-/// Crates that no request passes through: compiled for size, the others for speed.
-const COLD: [&str; 9] = [
-    "rcorn-app",
-    "rcorn-evidence",
-    "rcorn-link",
-    "rcorn-native",
-    "rcorn-settings",
-    "rcorn-template",
-    "clap_builder",
-    "serde_json",
-    "serde_core",
-];
-
 /// 1 or 0: whether the modules for interpreters without the GIL are built. Otherwise they are in
 /// release builds: each takes as long as the usual module.
 const FREE_THREADED: &str = "RCORN_FREE_THREADED";
@@ -212,10 +199,6 @@ fn build_module(module: &Module) -> PathBuf {
         .arg(&folder);
     if release {
         command.arg("--release");
-        for package in COLD {
-            let setting = format!("profile.release.package.{package}.opt-level=\"s\"");
-            command.args(["--config", &setting]);
-        }
     }
     forget_outer_build(&mut command);
     // But for this: a reproducible build has no path of its machine.
