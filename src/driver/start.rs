@@ -188,11 +188,18 @@ struct Inherited {
 }
 
 impl Inherited {
-    fn new(state: Option<InPlaceState>, settings: &Settings) -> io::Result<Self> {
+    fn new(
+        state: Option<InPlaceState>,
+        settings: &Settings,
+        modules: NativeModules,
+    ) -> io::Result<Self> {
         let Some(state) = state else {
             return Ok(Self {
                 brain: Arbiter::new(clock::now().as_nanos()),
-                children: Children::default(),
+                children: Children {
+                    modules,
+                    ..Children::default()
+                },
                 memory: SharedMemory::create()?,
                 reports: ReportSocket::new(pair()?),
                 tally: Tally::begin(),
@@ -202,7 +209,10 @@ impl Inherited {
         };
         Ok(Self {
             brain: state.brain,
-            children: state.children.restore()?,
+            children: Children {
+                modules,
+                ..state.children.restore()?
+            },
             memory: SharedMemory::take_over(
                 take_over(state.scoreboard)?,
                 state.threads.map(take_over).transpose()?,
@@ -241,8 +251,7 @@ fn assemble(
     let mut poller = Poller::new(prepared.signals).map_err(system("make an epoll set"))?;
     let predecessor = handover.as_ref().and_then(Handover::predecessor);
     let (mut sockets, state) = open_sockets(&settings, handover, &mut poller, owner)?;
-    let is_beside = predecessor.is_some();
-    let (control, monitor) = open_control(&settings, is_beside, state.as_ref())?;
+    let (control, monitor) = open_control(&settings, predecessor.is_some(), state.as_ref())?;
     sockets.announce(&settings);
     let is_announced = state.as_ref().is_some_and(|state| state.is_announced);
     let manager = ServiceManager::new(&non_empty_variable, is_announced);
@@ -255,9 +264,8 @@ fn assemble(
         // The standard streams are /dev/null now.
         logs = Logs::start(&settings, owner).map_err(StartError::Logs)?;
     }
-    let inherited = Inherited::new(state, &settings).map_err(system("set up shared memory"))?;
-    let mut children = inherited.children;
-    children.modules = modules;
+    let inherited = Inherited::new(state, &settings, modules);
+    let inherited = inherited.map_err(system("set up shared memory"))?;
     Ok(Driver {
         core: Core {
             brain: inherited.brain,
@@ -266,7 +274,7 @@ fn assemble(
         },
         hands: Hands {
             memory: inherited.memory,
-            children,
+            children: inherited.children,
             sockets,
             settings,
             reload: ReloadTransaction::new(read_sources),
