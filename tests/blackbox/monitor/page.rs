@@ -140,15 +140,8 @@ fn a_browser_shows_workers_charts_and_what_happened() {
     }
     let gate = Gate::new();
     let server = Server::app("cases:app")
-        .args([
-            "-w",
-            "2",
-            "--status-bind",
-            "127.0.0.1:0",
-            "--reload-watch",
-            "0.1",
-        ])
-        .args(["--pythonpath", APPS])
+        .args(["-w", "2", "--status-bind", "127.0.0.1:0"])
+        .args(["--reload-watch", "0.1", "--pythonpath", APPS])
         .gate(&gate)
         .start();
     server.wait_serving(2);
