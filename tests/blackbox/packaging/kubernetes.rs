@@ -6,7 +6,7 @@ use std::fs;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::support::Once;
+use crate::support::{Once, Place, Server, Wire};
 
 /// The documents of `packaging/kubernetes`.
 fn manifests() -> Vec<Value> {
@@ -225,18 +225,50 @@ fn rcorn_takes_its_settings_and_the_times_fit_together() {
 }
 
 #[test]
-fn its_probes_are_orders_that_rcorn_knows() {
+fn its_probes_ask_for_what_rcorn_answers() {
+    let config = of_kind("ConfigMap")["data"]["rcorn.yaml"].clone();
+    let config: Value = serde_yaml::from_str(config.as_str().unwrap()).unwrap();
+    let health = config["health_path"].as_str().unwrap();
+    let server = Server::app("cases:app")
+        .args(["--status-bind", "127.0.0.1:0", "--health-path", health])
+        .start();
+    server.wait_serving(1);
+    let line = server.log().expect("Status at: http://");
+    let (_, address) = line.split_once("http://").unwrap();
+    let status = Place::Tcp(address.trim().parse().unwrap());
     let container = &of_kind("Deployment")["spec"]["template"]["spec"]["containers"][0];
-    for probe in ["startupProbe", "livenessProbe"] {
-        let words = container[probe]["exec"]["command"]
-            .as_array()
-            .unwrap()
-            .iter();
-        let words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
-        assert_eq!(words[..2], ["rcorn", "ctl"]);
-        let words = [&words[1..], &["--socket", "/nonexistent"]].concat();
-        let left = Once::rcorn(words).run();
-        // The command is understood (not 2), but no instance runs.
-        assert_eq!(left.status.code(), Some(1), "{left:?}");
+    let port = &container["ports"][1];
+    assert_eq!(port["name"], "status");
+    let bound = config["status_bind"].as_str().unwrap();
+    assert!(bound.ends_with(&format!(":{}", port["containerPort"])));
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        let asked = &container[probe]["httpGet"];
+        let path = asked["path"].as_str().unwrap();
+        let mut wire = match asked["port"].as_str().unwrap() {
+            "status" => Wire::connect(&status),
+            "http" => {
+                assert_eq!(path, health);
+                server.connect()
+            }
+            other => panic!("{other}"),
+        };
+        let reply = wire.get(path);
+        assert_eq!(
+            (reply.status, reply.field("cache-control")),
+            (200, Some("no-store"))
+        );
     }
+    let monitor = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/monitoring/podmonitor.yaml"
+    );
+    let monitor: Value = serde_yaml::from_str(&fs::read_to_string(monitor).unwrap()).unwrap();
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        (&endpoint["port"], &endpoint["path"]),
+        (&port["name"], &Value::from("/metrics"))
+    );
+    let selector = &of_kind("Deployment")["spec"]["selector"];
+    assert_eq!(&monitor["spec"]["selector"], selector);
+    server.stop();
 }

@@ -5,6 +5,7 @@ mod container;
 mod debian;
 mod deploy;
 mod kubernetes;
+mod monitoring;
 mod nginx_sites;
 mod pip;
 mod portable;
