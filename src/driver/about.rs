@@ -12,7 +12,7 @@ use rcorn_types::ExitStatus;
 
 use super::error::{StartError, system};
 use super::interpreter::{self, Loading, not_started};
-use super::native::NativeModules;
+use super::native::{ModuleFile, NativeModules};
 use super::origin::Origin;
 
 /// Prints the interpreter on `output`, and lets it say on standard output what it is. One that
@@ -42,7 +42,8 @@ pub fn about(
         ..Spawn::default()
     };
     let start = Start::of(settings, &origin.arguments);
-    let started = Loading::start(found.python.clone(), modules, &start, "about", spawn);
+    let module = &mut ModuleFile::new(modules);
+    let started = Loading::start(found.python.clone(), module, &start, "about", spawn);
     let (pid, loading) =
         started.map_err(|error| system(io::Error::other(not_started(&found.python, &error))))?;
     let ended = waitpid(Pid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;

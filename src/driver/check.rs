@@ -13,7 +13,7 @@ use rcorn_types::ExitStatus;
 
 use super::error::{StartError, system};
 use super::interpreter::{self, Loading, UNUSABLE_EXIT_CODE, not_started};
-use super::native::NativeModules;
+use super::native::{ModuleFile, NativeModules};
 use super::origin::Origin;
 
 /// Imports the app, and prints what is wrong with it to standard error.
@@ -44,7 +44,8 @@ pub fn check(
         die_with_parent: true,
         ..Spawn::default()
     };
-    let started = Loading::start(python.clone(), modules, &start, "check", spawn);
+    let module = &mut ModuleFile::new(modules);
+    let started = Loading::start(python.clone(), module, &start, "check", spawn);
     let (pid, loading) =
         started.map_err(|error| system(io::Error::other(not_started(&python, &error))))?;
     let ended = waitpid(NixPid::from_raw(pid), None).map_err(|errno| system(errno.into()))?;

@@ -24,7 +24,7 @@ use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
 use super::interpreter::{Found, Loading};
-use super::native::NativeModules;
+use super::native::ModuleFile;
 use super::postmortem::read_stacks;
 use super::process::{is_child, signal};
 
@@ -49,8 +49,8 @@ pub(super) struct TemplateProcess {
 /// All children, and what belongs to each.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// The native modules, which templates import.
-    pub(super) modules: NativeModules,
+    /// The native module, which templates import.
+    pub(super) module: ModuleFile,
     pub(super) templates: BTreeMap<Generation, TemplateProcess>,
     /// Templates whose place a worker has taken, until they are reaped.
     pub(super) replaced: BTreeMap<Pid, TemplateProcess>,
@@ -127,7 +127,8 @@ impl Children {
             reason: found.reason.to_string(),
             version: None,
         };
-        let (pid, loading) = Loading::start(found.python, self.modules, &start, "first", spawn)?;
+        let (pid, loading) =
+            Loading::start(found.python, &mut self.module, &start, "first", spawn)?;
         let pid = Pid(pid);
         let template = TemplateProcess {
             pid,

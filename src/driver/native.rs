@@ -1,8 +1,10 @@
 //! The native modules, which this executable contains, as descriptors that Python can import from.
 
+use std::borrow::Cow;
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -104,26 +106,93 @@ impl NativeModules {
 
     /// A descriptor of the module for this ABI, open for reading; `None`: this build has none.
     pub(super) fn open(self, abi: Abi) -> io::Result<Option<OwnedFd>> {
-        let image = self.image(abi);
-        if image.is_empty() {
+        if self.image(abi).is_empty() {
             return Ok(None);
         }
-        let opened = if abi == Abi::WithGil {
-            open(image)
-        } else {
-            let packed = image.get(COMPRESSED_HEAD_BYTES..).unwrap_or_default();
-            let module =
-                decompress_to_vec(packed).map_err(|error| io::Error::other(error.to_string()))?;
-            open(&module)
-        };
-        rcorn_sys::process::forget_pages(image);
+        let module = self.module(abi)?;
+        // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
+        let opened = memfd::sealed(NAME, &module, Content::Program)
+            .or_else(|refused| cached(&module, &refused));
+        rcorn_sys::process::forget_pages(self.image(abi));
         opened.map(Some)
+    }
+
+    fn module(self, abi: Abi) -> io::Result<Cow<'static, [u8]>> {
+        let image = self.image(abi);
+        if abi == Abi::WithGil {
+            return Ok(Cow::Borrowed(image));
+        }
+        let packed = image.get(COMPRESSED_HEAD_BYTES..).unwrap_or_default();
+        let module = decompress_to_vec(packed);
+        module
+            .map(Cow::Owned)
+            .map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
-fn open(module: &[u8]) -> io::Result<OwnedFd> {
-    // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
-    memfd::sealed(c"rcorn", module, Content::Program).or_else(|refused| cached(module, &refused))
+/// The name of the file in memory.
+const NAME: &CStr = c"rcorn";
+
+/// A module as a file, made for the first interpreter. It is kept for those that follow: they need
+/// not wait for a copy, and map the same pages as those before.
+#[derive(Debug, Default)]
+pub(super) struct ModuleFile {
+    modules: NativeModules,
+    made: Option<(Abi, OwnedFd)>,
+}
+
+impl ModuleFile {
+    /// One of these modules.
+    pub(super) fn new(modules: NativeModules) -> Self {
+        Self {
+            modules,
+            made: None,
+        }
+    }
+
+    /// See [`NativeModules::expected_of`].
+    pub(super) fn expected_of(&self, python: &Path) -> Abi {
+        self.modules.expected_of(python)
+    }
+
+    fn made(&self, abi: Abi) -> Option<BorrowedFd<'_>> {
+        let made = self.made.as_ref().filter(|(of, _)| *of == abi);
+        made.map(|(_, file)| file.as_fd())
+    }
+
+    /// A file in memory that [`Self::fill`] is to fill. `None`: there is a file, or it must be
+    /// another one; see [`Self::open`].
+    pub(super) fn blank(&self, abi: Abi) -> Option<File> {
+        if self.made(abi).is_some() || self.modules.image(abi).is_empty() {
+            return None;
+        }
+        memfd::sealable(NAME, Content::Program).ok()
+    }
+
+    /// Fills the file, and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2) and fcntl(2): [`Self::open`] has another way.
+    pub(super) fn fill(&mut self, abi: Abi, mut blank: File) -> io::Result<()> {
+        memfd::fill(&mut blank, &self.modules.module(abi)?)?;
+        rcorn_sys::process::forget_pages(self.modules.image(abi));
+        self.made = Some((abi, blank.into()));
+        Ok(())
+    }
+
+    /// The file, open for reading; it is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, neither to memory nor to a folder; this build has no such module.
+    pub(super) fn open(&mut self, abi: Abi) -> io::Result<BorrowedFd<'_>> {
+        if self.made(abi).is_none() {
+            self.made = self.modules.open(abi)?.map(|file| (abi, file));
+        }
+        self.made(abi)
+            .ok_or_else(|| io::Error::other("this build has no module for Python"))
+    }
 }
 
 /// The module as a file in a folder that only this user can write to.

@@ -25,7 +25,7 @@ use super::hands::Hands;
 use super::interpreter;
 use super::logs::Logs;
 use super::monitor::MonitorServer;
-use super::native::NativeModules;
+use super::native::{ModuleFile, NativeModules};
 use super::origin::Origin;
 use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
@@ -197,7 +197,7 @@ impl Inherited {
             return Ok(Self {
                 brain: Arbiter::new(clock::now().as_nanos()),
                 children: Children {
-                    modules,
+                    module: ModuleFile::new(modules),
                     ..Children::default()
                 },
                 memory: SharedMemory::create()?,
@@ -210,7 +210,7 @@ impl Inherited {
         Ok(Self {
             brain: state.brain,
             children: Children {
-                modules,
+                module: ModuleFile::new(modules),
                 ..state.children.restore()?
             },
             memory: SharedMemory::take_over(

@@ -44,6 +44,17 @@ pub enum Content {
 /// Those of `memfd_create(2)`, write(2) and fcntl(2); EACCES for a program where `vm.memfd_noexec`
 /// is 2.
 pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd> {
+    let mut file = sealable(name, content)?;
+    fill(&mut file, bytes)?;
+    Ok(file.into())
+}
+
+/// Makes an empty file for [`fill`].
+///
+/// # Errors
+///
+/// Those of `memfd_create(2)`; EACCES for a program where `vm.memfd_noexec` is 2.
+pub fn sealable(name: &CStr, content: Content) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let purpose = MFdFlags::from_bits_retain(match content {
         Content::Data => libc::MFD_NOEXEC_SEAL,
@@ -54,15 +65,23 @@ pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(name, flags),
         made => made,
     };
-    let mut file = File::from(memory?);
+    Ok(memory?.into())
+}
+
+/// Writes an empty file of [`sealable`], and seals it; see [`sealed`].
+///
+/// # Errors
+///
+/// Those of write(2) and fcntl(2).
+pub fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.rewind()?;
     let seals = SealFlag::F_SEAL_WRITE
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
+    fcntl(&*file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(())
 }
 
 #[cfg(not(miri))]

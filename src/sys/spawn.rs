@@ -13,7 +13,7 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
 /// A program to start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Spawn {
     /// Its path; also `argv[0]`, by which a Python finds its virtual environment.
     pub program: PathBuf,

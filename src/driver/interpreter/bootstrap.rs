@@ -2,8 +2,9 @@
 //! does not come so far.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Whence, lseek};
+use nix::unistd::{Whence, lseek, pipe2};
 
 use rcorn_link::Start;
 use rcorn_sys::descriptor::{adopt, set_inherited};
@@ -19,7 +20,7 @@ use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::spawn::Spawn;
 use rcorn_types::with_remedy;
 
-use super::super::native::{Abi, NativeModules};
+use super::super::native::{Abi, ModuleFile, NativeModules};
 
 /// The exit code of an interpreter that cannot be used, and has said why: `EX_CONFIG` of
 /// sysexits.h.
@@ -48,7 +49,7 @@ if v < (3, 9): no("is Python %d.%d" % v[:2], needs)
 if v >= (4,): no("is Python %d.%d" % v[:2], "rcorn needs CPython 3")
 if sys.maxsize < 2**32: no("is a 32-bit build", "rcorn needs one of 64 bits")
 native, start, program = map(int, sys.argv[1:4])
-mode, abi = sys.argv[4:6]
+mode, abi, gate = sys.argv[4:7]
 own = "abi3-py39"
 if "t" in getattr(sys, "abiflags", ""):
     if v < (3, 14): no("is a free-threaded build of Python %d.%d" % v[:2], "without the GIL rcorn needs 3.14 or later; with it, python%d.%d will do" % v[:2])
@@ -56,6 +57,10 @@ if "t" in getattr(sys, "abiflags", ""):
 if own != abi:
     import os
     os.execv("/proc/self/fd/%d" % program, ["rcorn", "--load-module", own, str(len(sys.argv))] + sys.orig_argv)
+if int(gate) >= 0:
+    import posix
+    if not posix.read(int(gate), 1): sys.exit(78)
+    posix.close(int(gate))
 try:
     import importlib.machinery, importlib.util
     loader = importlib.machinery.ExtensionFileLoader("_rcorn", "/proc/self/fd/%d" % native)
@@ -79,26 +84,21 @@ pub(in super::super) struct Loading {
 impl Loading {
     /// Starts an interpreter, with what else is in `spawn`. Returns its pid, too.
     ///
+    /// The first one is started before the module is copied for it: it waits for the end of that
+    /// when it needs the module, which is later.
+    ///
     /// # Errors
     ///
-    /// Those of `memfd_create(2)`, write(2) and open(2) of `/proc/self/exe`; that there is no place
-    /// for the module; those of [`Spawn::start`]. [`not_started`] puts them into words.
+    /// Those of `memfd_create(2)`, write(2), pipe(2) and open(2) of `/proc/self/exe`; that there is
+    /// no place for the module; those of [`Spawn::start`]. [`not_started`] puts them into words.
     pub(in super::super) fn start(
         python: PathBuf,
-        modules: NativeModules,
+        module: &mut ModuleFile,
         start: &Start,
         mode: &str,
         mut spawn: Spawn,
     ) -> io::Result<(i32, Self)> {
-        let abi = modules.expected_of(&python);
-        let native = modules.open(abi)?;
-        let native =
-            native.ok_or_else(|| io::Error::other("this build has no module for Python"))?;
-        let program = open(
-            "/proc/self/exe",
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
+        let abi = module.expected_of(&python);
         let text = serde_json::to_vec(start).map_err(io::Error::other)?;
         let orders = memfd::sealed(c"rcorn-start", &text, Content::Data)?;
         let mut given = spawn.environment.iter();
@@ -106,22 +106,55 @@ impl Loading {
         let home = home.map(|(_, value)| value.clone());
         let home = home.or_else(|| std::env::var_os("PYTHONHOME"));
         spawn.program.clone_from(&python);
-        // The length of the bootstrap leaves enough room for a process title.
-        spawn.arguments = vec!["-c".into(), BOOTSTRAP.into()];
-        for descriptor in [&native, &orders, &program].map(AsRawFd::as_raw_fd) {
-            spawn.arguments.push(descriptor.to_string().into());
-            spawn.inherit.push(descriptor);
-        }
-        spawn.arguments.extend([mode.into(), abi.name().into()]);
-        let started = spawn.start();
-        let pid =
-            started.map_err(|error| io::Error::new(error.kind(), not_started(&python, &error)))?;
         let loading = Self {
             python,
             orders,
             home,
         };
+        let words = [mode, abi.name()];
+        if let Some(blank) = module.blank(abi) {
+            let (gate, opener) = pipe2(OFlag::O_CLOEXEC)?;
+            let pid = loading.spawn(&spawn, words, blank.as_fd(), Some(gate.as_fd()))?;
+            drop(gate);
+            if module.fill(abi, blank).is_ok() {
+                // Fails if it has ended, which is heard of.
+                File::from(opener).write_all(&[1]).ok();
+                return Ok((pid, loading));
+            }
+            // With the opener closed it ends, and one is started with another file.
+        }
+        let pid = loading.spawn(&spawn, words, module.open(abi)?, None)?;
         Ok((pid, loading))
+    }
+
+    /// Starts the interpreter. `gate`: it waits for a byte from there before it reads the module;
+    /// if none comes, it ends.
+    fn spawn(
+        &self,
+        spawn: &Spawn,
+        words: [&str; 2],
+        module: BorrowedFd<'_>,
+        gate: Option<BorrowedFd<'_>>,
+    ) -> io::Result<i32> {
+        let program = open(
+            "/proc/self/exe",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut spawn = spawn.clone();
+        // The length of the bootstrap leaves enough room for a process title.
+        spawn.arguments = vec!["-c".into(), BOOTSTRAP.into()];
+        for descriptor in [module, self.orders.as_fd(), program.as_fd()] {
+            let number = descriptor.as_raw_fd();
+            spawn.arguments.push(number.to_string().into());
+            spawn.inherit.push(number);
+        }
+        spawn.arguments.extend(words.map(OsString::from));
+        let gate = gate.map(|gate| gate.as_raw_fd());
+        spawn.arguments.push(gate.unwrap_or(-1).to_string().into());
+        spawn.inherit.extend(gate);
+        let started = spawn.start();
+        started.map_err(|error| io::Error::new(error.kind(), not_started(&self.python, &error)))
     }
 
     /// Whether the start message was read, which is the first thing that the native module does:
