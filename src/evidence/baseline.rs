@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 
 use rcorn_python::modules::{is_loaded, loaded};
 use rcorn_settings::Settings;
+use rcorn_sys::procfs::Mapping;
 
+use super::AfterImport;
 use super::places::Places;
 use super::process::Snapshot;
 use super::recorder::GENERATORS;
@@ -31,9 +33,13 @@ struct Seen {
 
 impl Seen {
     fn take(py: Python<'_>) -> io::Result<Self> {
+        Self::with(py, Snapshot::take(py, &Mapping::all()?)?)
+    }
+
+    fn with(py: Python<'_>, process: Snapshot) -> io::Result<Self> {
         let generators = GENERATORS.into_iter().filter(|name| is_loaded(py, name));
         Ok(Self {
-            process: Snapshot::take(py)?,
+            process,
             at_exit: at_exit(py).map_err(io::Error::other)?,
             generators: generators.collect(),
         })
@@ -51,7 +57,23 @@ impl Baseline {
     /// Looks at this process, a template that has not forked yet.
     #[must_use]
     pub fn take(py: Python<'_>) -> Self {
-        let seen = Seen::take(py).map(|mut seen| {
+        Self::of(Seen::take(py))
+    }
+
+    /// The same right after a watched import, since when the process has done nothing but become a
+    /// template: no look at the rest is needed.
+    #[must_use]
+    pub fn after(py: Python<'_>, import: AfterImport) -> Self {
+        let AfterImport(process) = import;
+        let seen = process.and_then(|mut process| {
+            process.look_at_roles()?;
+            Seen::with(py, process)
+        });
+        Self::of(seen)
+    }
+
+    fn of(seen: io::Result<Seen>) -> Self {
+        let seen = seen.map(|mut seen| {
             seen.process.keep_what_forks_inherit();
             seen
         });
@@ -72,13 +94,14 @@ impl Baseline {
         let places = Places::new(py, settings);
         let compare = || -> Result<Vec<String>, String> {
             let before = self.seen.as_ref().map_err(ToString::to_string)?;
-            let found = before.process.compare(py, &places, own);
+            let mut now = Seen::take(py).map_err(|error| error.to_string())?;
+            now.process.forget(own);
+            let found = before.process.compare(py, &places, &now.process);
             let found = found.map_err(|error| error.to_string())?;
             let mut lines: Vec<String> = found
                 .into_iter()
                 .map(|leftover| format!("serving {}", places.shorten(&leftover.what)))
                 .collect();
-            let now = Seen::take(py).map_err(|error| error.to_string())?;
             if now.at_exit > before.at_exit {
                 lines.push("serving left a function for the exit".to_owned());
             }

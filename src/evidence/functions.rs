@@ -211,44 +211,76 @@ fn entry(number: usize) -> Option<&'static Watched> {
     BUILT_IN.iter().chain(GENERATOR).chain(LATER).nth(number)
 }
 
-/// Watches all functions of modules that are loaded from the start.
-///
-/// # Errors
-///
-/// One of the functions of the interpreter itself cannot be watched.
-pub(crate) fn watch_all(py: Python<'_>) -> Result<(), CannotObserve> {
-    let missing = |name: &str| CannotObserve::Function(name.to_owned());
-    let mut modules = Vec::new();
-    for watched in BUILT_IN {
-        let module = py.import(watched.module);
-        modules.push(module.map_err(|_error| missing(watched.module))?);
-    }
-    let generator = py
-        .import("_random")
-        .and_then(|module| module.getattr("Random")?.call1((0,)))
-        .map_err(|_error| missing("random.Random"))?;
-    // The tables of all these modules.
-    let memory = &WritableMemory::now();
-    for (number, (watched, module)) in BUILT_IN.iter().zip(modules).enumerate() {
-        // Otherwise this version or system does not have it.
-        if let Ok(function) = module.getattr(watched.function) {
-            Observation::watch(&function, number, memory)?;
+/// What of the interpreter itself is watched from the start.
+#[derive(Debug)]
+pub(crate) struct Interpreter<'py> {
+    /// Those of [`BUILT_IN`], once each.
+    modules: Vec<(&'static str, Bound<'py, PyModule>)>,
+    /// A `random.Random`.
+    generator: Bound<'py, PyAny>,
+}
+
+impl<'py> Interpreter<'py> {
+    /// Loads the modules.
+    ///
+    /// # Errors
+    ///
+    /// The interpreter does not have one.
+    pub(crate) fn load(py: Python<'py>) -> Result<Self, CannotObserve> {
+        let mut modules: Vec<(&str, Bound<'_, PyModule>)> = Vec::new();
+        for Watched { module: name, .. } in BUILT_IN {
+            if modules.last().is_none_or(|(last, _)| last != name) {
+                let module = py.import(*name).map_err(|_error| missing(name))?;
+                modules.push((name, module));
+            }
         }
+        let generator = py
+            .import("_random")
+            .and_then(|module| module.getattr("Random")?.call1((0,)))
+            .map_err(|_error| missing("random.Random"))?;
+        Ok(Self { modules, generator })
     }
-    for (number, watched) in (BUILT_IN.len()..).zip(GENERATOR) {
-        let function = generator.getattr(watched.function);
-        Observation::watch(
-            &function.map_err(|_error| missing(watched.function))?,
-            number,
-            memory,
-        )?;
-    }
-    for watched in LATER {
-        if is_loaded(py, watched.module) {
-            watch_later(py, watched.module);
+
+    /// Watches all functions of modules that are loaded from the start. `memory`: that of now, with
+    /// the tables of all these modules.
+    ///
+    /// # Errors
+    ///
+    /// One of the functions of the interpreter itself cannot be watched.
+    pub(crate) fn watch(&self, memory: &WritableMemory) -> Result<(), CannotObserve> {
+        for (number, watched) in BUILT_IN.iter().enumerate() {
+            let module = self
+                .modules
+                .iter()
+                .find(|(name, _)| *name == watched.module);
+            let function = module.map(|(_, module)| module.getattr(watched.function));
+            // Otherwise this version or system does not have it.
+            if let Some(Ok(function)) = function {
+                Observation::watch(&function, number, memory)?;
+            }
         }
+        for (number, watched) in (BUILT_IN.len()..).zip(GENERATOR) {
+            let function = self.generator.getattr(watched.function);
+            Observation::watch(
+                &function.map_err(|_error| missing(watched.function))?,
+                number,
+                memory,
+            )?;
+        }
+        let py = self.generator.py();
+        let mut last = "";
+        for Watched { module, .. } in LATER {
+            if *module != last && is_loaded(py, module) {
+                watch_later(py, module);
+            }
+            last = module;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn missing(name: &str) -> CannotObserve {
+    CannotObserve::Function(name.to_owned())
 }
 
 /// Whether the audit event `import`, with these arguments, is raised before the module is imported.

@@ -33,9 +33,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use rcorn_python::modules::is_loaded;
-use rcorn_python::observe::Observation;
+use rcorn_python::observe::{CannotObserve, Observation, WritableMemory};
 use rcorn_settings::Settings;
+use rcorn_sys::procfs::Mapping;
 
+use functions::Interpreter;
 use process::Snapshot;
 use recorder::Recorder;
 use thread_ids::THREADS;
@@ -52,14 +54,31 @@ pub struct ImportWatch {
     before: io::Result<Snapshot>,
 }
 
+/// What the process was at the end of a watch.
+#[derive(Debug)]
+pub struct AfterImport(io::Result<Snapshot>);
+
+/// Loads what a watch needs. Otherwise each process that watches its import loads it for itself.
+///
+/// # Errors
+///
+/// This interpreter cannot be watched.
+pub fn prepare(py: Python<'_>) -> Result<(), CannotObserve> {
+    Interpreter::load(py).map(|_loaded| ())
+}
+
 impl ImportWatch {
     /// Begins the watch. What cannot be watched becomes a finding.
     #[must_use]
     pub fn begin(py: Python<'_>, settings: &Settings) -> Self {
         let recorder = Arc::new(Recorder::new(py, settings));
-        let before = Snapshot::take(py);
-        let observation = Observation::begin(py, recorder.clone())
-            .and_then(|observation| functions::watch_all(py).map(|()| observation));
+        let interpreter = Interpreter::load(py);
+        // What follows maps nothing.
+        let mappings = Mapping::all();
+        let memory = WritableMemory::of(mappings.as_deref().unwrap_or_default());
+        let before = mappings.and_then(|mappings| Snapshot::take(py, &mappings));
+        let watch = |observation| interpreter?.watch(&memory).map(|()| observation);
+        let observation = Observation::begin(py, recorder.clone()).and_then(watch);
         let observation = observation
             .inspect_err(|error| recorder.cannot_watch(error))
             .ok();
@@ -73,22 +92,29 @@ impl ImportWatch {
         }
     }
 
-    /// Ends the watch, and returns the verdict.
+    /// Ends the watch, and returns the verdict, and what the process is now.
     #[must_use]
-    pub fn end(self, py: Python<'_>) -> Verdict {
+    pub fn end(self, py: Python<'_>) -> (Verdict, AfterImport) {
         let Self {
             observation,
             recorder,
             before,
         } = self;
-        if let Some(Err(error)) = observation.map(Observation::end) {
+        let mappings = Mapping::all();
+        let memory = WritableMemory::of(mappings.as_deref().unwrap_or_default());
+        if let Some(Err(error)) = observation.map(|observation| observation.end(py, &memory)) {
             recorder.cannot_watch(&error);
         }
         recorder.release_threads(py);
-        let left = before.and_then(|before| before.compare(py, recorder.places(), &[]));
+        let now = mappings.and_then(|mappings| Snapshot::take(py, &mappings));
+        let compare = |before: Snapshot| match &now {
+            Ok(now) => before.compare(py, recorder.places(), now),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        let left = before.and_then(compare);
         let left = left
             .inspect_err(|error| recorder.cannot_watch(error))
             .unwrap_or_default();
-        recorder.verdict(py, left)
+        (recorder.verdict(py, left), AfterImport(now))
     }
 }

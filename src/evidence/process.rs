@@ -13,7 +13,6 @@ use nix::unistd::{Pid, getpgrp, getsid};
 use pyo3::prelude::*;
 
 use rcorn_python::modules::loaded;
-use rcorn_sys::fork::count_threads;
 use rcorn_sys::procfs::{self, Mapping};
 use rcorn_sys::signal::{Effect, effects};
 
@@ -88,21 +87,22 @@ struct Confinement {
 }
 
 impl Snapshot {
-    /// Looks at this process.
+    /// Looks at this process. `mappings`: all of it.
     ///
     /// # Errors
     ///
     /// Something cannot be seen, so it is unknown what an import leaves there.
-    pub(crate) fn take(py: Python<'_>) -> io::Result<Self> {
+    pub(crate) fn take(py: Python<'_>, mappings: &[Mapping]) -> io::Result<Self> {
         // Its own import sets a handler for SIGINT.
         drop(py.import("_signal"));
         let descriptors = descriptors()?;
+        let (threads, children) = procfs::threads_and_children()?;
         Ok(Self {
             locks: locks(&descriptors)?,
             descriptors,
-            shared: shared_mappings()?,
-            threads: count_threads().map_err(|error| about("/proc/self/task", &error))?,
-            children: procfs::children()?,
+            shared: shared(mappings),
+            threads,
+            children,
             effects: effects().into_iter().collect(),
             timers: timers(py)?,
             family: Family::of_self()?,
@@ -118,7 +118,25 @@ impl Snapshot {
         self.timers = 0;
     }
 
-    /// What there is now that was not there before; `own`: descriptors that do not count.
+    /// Forgets these descriptors.
+    pub(crate) fn forget(&mut self, descriptors: &[RawFd]) {
+        self.descriptors
+            .retain(|number, _| !descriptors.contains(number));
+    }
+
+    /// Looks once more at what a process changes about itself when it becomes a template: what
+    /// signals do, and its family.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take`].
+    pub(crate) fn look_at_roles(&mut self) -> io::Result<()> {
+        self.effects = effects().into_iter().collect();
+        self.family = Family::of_self()?;
+        Ok(())
+    }
+
+    /// What there is now that was not there before.
     ///
     /// # Errors
     ///
@@ -127,11 +145,9 @@ impl Snapshot {
         &self,
         py: Python<'_>,
         places: &Places,
-        own: &[RawFd],
+        now: &Self,
     ) -> io::Result<Vec<Leftover>> {
-        let mut now = Self::take(py)?;
-        now.descriptors.retain(|number, _| !own.contains(number));
-        let mut found = self.new_descriptors(&now);
+        let mut found = self.new_descriptors(now);
         if now.locks > self.locks {
             found.push(left(Kind::Lock, "left a lock on a file"));
         }
@@ -219,9 +235,8 @@ impl Family {
 
 impl Confinement {
     fn of_self() -> io::Result<Self> {
-        const STATUS: &str = "/proc/self/status";
         let (processes, _hard) = getrlimit(Resource::RLIMIT_NPROC)?;
-        let status = fs::read_to_string(STATUS).map_err(|error| about(STATUS, &error))?;
+        let status = procfs::of_self("status")?;
         let seccomp = status.lines().filter(|line| line.starts_with("Seccomp"));
         // Not all in the directory: who has changed its user may not list it.
         let namespaces = NAMESPACES.iter().map(|name| {
@@ -287,16 +302,15 @@ fn locks(descriptors: &BTreeMap<RawFd, String>) -> io::Result<usize> {
     }
 }
 
-fn shared_mappings() -> io::Result<BTreeSet<(u64, String)>> {
-    let all = Mapping::all()?.into_iter();
-    let shared = all.filter(|mapping| mapping.is_shared && mapping.is_writable);
-    let names = shared.map(|mapping| (mapping.inode, mapping.name));
-    Ok(names.collect())
+fn shared(mappings: &[Mapping]) -> BTreeSet<(u64, String)> {
+    let shared = mappings
+        .iter()
+        .filter(|one| one.is_shared && one.is_writable);
+    shared.map(|one| (one.inode, one.name.clone())).collect()
 }
 
 fn timers(py: Python<'_>) -> io::Result<usize> {
-    const FILE: &str = "/proc/self/timers";
-    let created = fs::read_to_string(FILE).map_err(|error| about(FILE, &error))?;
+    let created = procfs::of_self("timers")?;
     let created = created.lines().filter(|line| line.starts_with("ID:"));
     let is_running = |which: i32| -> PyResult<bool> {
         let left = py.import("_signal")?.call_method1("getitimer", (which,))?;

@@ -159,13 +159,13 @@ impl Observation {
         Ok(Self { _private: () })
     }
 
-    /// Ends it.
+    /// Ends it. `memory`: that of now.
     ///
     /// # Errors
     ///
     /// The observer has panicked, or a subinterpreter was made: it does not know all.
-    pub fn end(self) -> Result<(), CannotObserve> {
-        drop(self);
+    pub fn end(self, py: Python<'_>, memory: &WritableMemory) -> Result<(), CannotObserve> {
+        self.stop(py, memory);
         if PANICKED.load(Ordering::Relaxed) {
             return Err(CannotObserve::Panicked);
         }
@@ -174,22 +174,27 @@ impl Observation {
         }
         Ok(())
     }
-}
 
-impl Drop for Observation {
-    fn drop(&mut self) {
+    fn stop(&self, py: Python<'_>, memory: &WritableMemory) {
+        let Self { _private: () } = self;
         ACTIVE.store(false, Ordering::Relaxed);
-        Python::attach(|py| {
-            for slot in &SLOTS {
-                slot.put_back(py);
-            }
-            remove_audit_hook(py);
-        });
+        for slot in &SLOTS {
+            slot.put_back(py);
+        }
+        remove_audit_hook(py, memory);
         let observer = OBSERVER
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(observer);
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        if ACTIVE.load(Ordering::Relaxed) {
+            Python::attach(|py| self.stop(py, &WritableMemory::now()));
+        }
     }
 }
 
@@ -237,13 +242,12 @@ const RUNTIME_STATE_BYTES: usize = 256 << 10;
 /// entry with our function and our data, which is nowhere else in the runtime's state.
 ///
 /// Without a GIL another thread could read or change the list now, so it stays if there is one.
-fn remove_audit_hook(py: Python<'_>) {
+fn remove_audit_hook(py: Python<'_>, memory: &WritableMemory) {
     if !has_gil(py) && count_threads().map_or(true, |count| count > 1) {
         return;
     }
     // SAFETY: a NUL-terminated name; RTLD_DEFAULT searches what is already loaded.
     let state = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_PyRuntime".as_ptr()) };
-    let memory = WritableMemory::now();
     let length = memory.length_from(state.addr()).min(RUNTIME_STATE_BYTES);
     let words = length.checked_div(size_of::<Word>()).unwrap_or(0);
     for place in 0..words {
@@ -430,9 +434,15 @@ impl WritableMemory {
     /// As it is now. What is mapped later is not in it; nothing is without `/proc`.
     #[must_use]
     pub fn now() -> Self {
-        let all = Mapping::all().unwrap_or_default().into_iter();
-        let writable = all.filter(|mapping| mapping.is_writable);
-        Self(writable.map(|mapping| mapping.addresses).collect())
+        Self::of(&Mapping::all().unwrap_or_default())
+    }
+
+    /// As these mappings tell, which are all of this process.
+    #[must_use]
+    pub fn of(all: &[Mapping]) -> Self {
+        let writable = all.iter().filter(|mapping| mapping.is_writable);
+        let addresses = writable.map(|mapping| mapping.addresses.clone());
+        Self(addresses.collect())
     }
 
     fn contains(&self, address: usize) -> bool {

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use super::observe::{CalledWith, CannotObserve, Observation, Observer};
+use super::observe::{CalledWith, CannotObserve, Observation, Observer, WritableMemory};
 use super::{Arguments, Builtin, bind_builtin, call, text, traceback};
 
 /// Runs the source and gives its names.
@@ -226,7 +226,8 @@ fn an_observer_that_panics_is_known_to_have_missed_something() {
         ] {
             let observation = Observation::begin(py, Arc::new(Panics)).expect("it begins");
             py.run(source, None, None).expect("it runs");
-            assert_eq!(observation.end(), expected);
+            let ended = observation.end(py, &WritableMemory::now());
+            assert_eq!(ended, expected);
         }
     });
 }

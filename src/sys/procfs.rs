@@ -1,8 +1,8 @@
 //! What `/proc` says of a process.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::Range;
 
 /// `/proc/PID/stat` of one process (`proc_pid_stat(5)`).
@@ -81,8 +81,7 @@ impl Mapping {
     ///
     /// There is no `/proc`, or it cannot be read.
     pub fn all() -> io::Result<Vec<Self>> {
-        let text = fs::read("/proc/self/maps").map_err(|error| about("maps", &error))?;
-        let text = String::from_utf8_lossy(&text);
+        let text = of_self("maps")?;
         Ok(text.lines().filter_map(Self::parse).collect())
     }
 
@@ -107,6 +106,30 @@ impl Mapping {
     }
 }
 
+/// The text of a file of this process. It is read in large pieces: the size of such a file is
+/// unknown, and some are made anew for each piece.
+///
+/// # Errors
+///
+/// There is no `/proc`, or no such file, or it cannot be read.
+pub fn of_self(file: &str) -> io::Result<String> {
+    const PIECE_BYTES: usize = 8 << 10;
+    let read = || {
+        let mut open = File::open(format!("/proc/self/{file}"))?;
+        let mut text = Vec::new();
+        let mut piece = [0; PIECE_BYTES];
+        loop {
+            match open.read(&mut piece) {
+                Ok(0) => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                Ok(count) => text.extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    read().map_err(|error| about(file, &error))
+}
+
 /// The locks that a descriptor of this process has (`proc_pid_fdinfo(5)`), one a line, as in
 /// `/proc/locks`. None for a descriptor that is closed.
 ///
@@ -114,13 +137,13 @@ impl Mapping {
 ///
 /// There is no `/proc`, or it cannot be read.
 pub fn locks(descriptor: i32) -> io::Result<Vec<String>> {
-    let text = match fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")) {
+    let text = match of_self(&format!("fdinfo/{descriptor}")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Closed; or is there no such folder?
             fs::metadata("/proc/self/fdinfo").map_err(|error| about("fdinfo", &error))?;
             String::new()
         }
-        read => read.map_err(|error| about("fdinfo", &error))?,
+        read => read?,
     };
     let locks = text.lines().filter_map(|line| line.strip_prefix("lock:"));
     Ok(locks.map(|lock| lock.trim().to_owned()).collect())
@@ -149,11 +172,21 @@ pub fn locks_by_pid() -> io::Result<Vec<String>> {
 ///
 /// There is no `/proc`, it cannot be read, or the kernel does not list children.
 pub fn children() -> io::Result<BTreeSet<i32>> {
+    Ok(threads_and_children()?.1)
+}
+
+/// How many threads this process has, with those that are ending, and its child processes.
+///
+/// # Errors
+///
+/// Those of [`children`].
+pub fn threads_and_children() -> io::Result<(usize, BTreeSet<i32>)> {
     let threads = fs::read_dir("/proc/self/task").map_err(|error| about("task", &error))?;
     let mut found = BTreeSet::new();
-    let mut lists: usize = 0;
+    let (mut count, mut lists) = (0_usize, 0_usize);
     for thread in threads {
         let path = thread.map_err(|error| about("task", &error))?.path();
+        count = count.saturating_add(1);
         match fs::read_to_string(path.join("children")) {
             Ok(list) => {
                 lists = lists.saturating_add(1);
@@ -170,7 +203,7 @@ pub fn children() -> io::Result<BTreeSet<i32>> {
     if lists == 0 {
         return Err(io::Error::other("no /proc/self/task/*/children"));
     }
-    Ok(found)
+    Ok((count, found))
 }
 
 /// Whether what was read was of a thread that has ended.
@@ -215,7 +248,7 @@ mod tests {
     #[test]
     fn this_process_has_locks_and_mappings() {
         let file = crate::memfd::sealed(c"test", b"", crate::memfd::Content::Data).unwrap();
-        let file = fs::File::from(file);
+        let file = File::from(file);
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
         assert_eq!(locks(descriptor).unwrap(), Vec::<String>::new());
         file.lock().unwrap();

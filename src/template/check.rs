@@ -44,7 +44,8 @@ pub(super) fn run(py: Python<'_>, start: &Start) -> io::Result<i32> {
         let watch = is_watched.then(|| ImportWatch::begin(py, &start.settings));
         let app = import(py, &start.settings, nobody.as_fd())?;
         if let Some(watch) = watch {
-            against.extend(watch.end(py).lines());
+            let (verdict, _after) = watch.end(py);
+            against.extend(verdict.lines());
         }
         tell(&start.settings, &against);
         Ok(app)

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use rcorn_app::import::import;
-use rcorn_evidence::ImportWatch;
+use rcorn_evidence::{AfterImport, ImportWatch};
 use rcorn_link::{Failure, Start};
 use rcorn_log as log;
 use rcorn_settings::Preload;
@@ -31,7 +31,8 @@ pub(super) fn preload(
     }
     // Nothing of it is known to do no harm.
     collect(py)?;
-    imported.share(py).map(Some)
+    let (app, _after) = imported.share(py)?;
+    Ok(Some(app))
 }
 
 /// An app that was imported in this process, and what speaks against forking from it.
@@ -41,6 +42,7 @@ pub(super) struct WatchedImport<'py> {
     gc: PausedCollection<'py>,
     /// The findings as text for the log; empty if there are none.
     pub(super) found: Vec<String>,
+    after: AfterImport,
 }
 
 impl<'py> WatchedImport<'py> {
@@ -57,8 +59,14 @@ impl<'py> WatchedImport<'py> {
         let gc = PausedCollection::new(py).map_err(host_failure)?;
         let watch = ImportWatch::begin(py, &start.settings);
         let app = import(py, &start.settings, reports)?;
-        let found = watch.end(py).lines().collect();
-        Ok(Self { app, gc, found })
+        let (verdict, after) = watch.end(py);
+        let found = verdict.lines().collect();
+        Ok(Self {
+            app,
+            gc,
+            found,
+            after,
+        })
     }
 
     /// Prepares the process for forks. The garbage of the import is kept: to collect it would take
@@ -67,10 +75,10 @@ impl<'py> WatchedImport<'py> {
     /// # Errors
     ///
     /// Those of Python's module `gc`.
-    pub(super) fn share(self, py: Python<'py>) -> Result<Py<PyAny>, Failure> {
+    pub(super) fn share(self, py: Python<'py>) -> Result<(Py<PyAny>, AfterImport), Failure> {
         self.gc.resume().map_err(host_failure)?;
         ready_for_forks(py)?;
-        Ok(self.app.unbind())
+        Ok((self.app.unbind(), self.after))
     }
 
     /// Keeps the app in this process alone.

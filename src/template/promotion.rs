@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
+use rcorn_evidence::AfterImport;
 use rcorn_link::{Failure, Report, report};
 use rcorn_log as log;
 use rcorn_python::fork::pid;
@@ -67,7 +68,7 @@ pub(super) fn promote(
     let imported = WatchedImport::run(py, template.start, template.reports);
     let app = match imported {
         Ok(imported) if imported.found.is_empty() => match imported.share(py) {
-            Ok(app) => return become_template(py, template, &newborn, app),
+            Ok((app, after)) => return become_template(py, template, &newborn, app, after),
             Err(failure) => Err(failure),
         },
         Ok(imported) => {
@@ -156,6 +157,7 @@ fn become_template(
     mut template: Template,
     newborn: &Newborn,
     app: Py<PyAny>,
+    after: AfterImport,
 ) -> io::Result<Promotion> {
     tell_no_spares(&template.start.settings);
     ignore_in_template()?;
@@ -163,7 +165,7 @@ fn become_template(
     set_pdeathsig(Signal::SIGKILL)?;
     template.app = Some(app);
     template.runs_exit_functions = false;
-    Ok(match template.take_place(py, newborn)? {
+    Ok(match template.take_place(py, newborn, Some(after))? {
         Some((template, commands)) => Promotion::Promoted(Box::new(template), commands),
         None => Promotion::Orphan,
     })

@@ -55,7 +55,7 @@ pub(super) fn refork(
     template.app_state = state;
     // It has served: what is registered runs once in each process that has.
     template.runs_exit_functions = true;
-    template.take_place(py, newborn)
+    template.take_place(py, newborn, None)
 }
 
 /// What serving has left.

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use rcorn_app::hooks::Hooks;
 use rcorn_app::loggers;
-use rcorn_evidence::Baseline;
+use rcorn_evidence::{AfterImport, Baseline};
 use rcorn_link::{Failure, Report, Start, report, report_with};
 use rcorn_log as log;
 use rcorn_python::fork::{Forked, fork_twice, pid};
@@ -199,12 +199,14 @@ impl Template {
     }
 
     /// Tells the arbiter that this process, a worker until now, can be the template of its
-    /// generation, and readies it. With the template: the socket from which it takes orders.
-    /// `None`: the arbiter is gone.
+    /// generation, and readies it. `after`: what it was after its import, if it has done nothing
+    /// since. With the template: the socket from which it takes orders. `None`: the arbiter is
+    /// gone.
     pub(super) fn take_place(
         mut self,
         py: Python<'_>,
         newborn: &Newborn,
+        mut after: Option<AfterImport>,
     ) -> io::Result<Option<(Self, OwnedFd)>> {
         if getppid().as_raw() != self.start.arbiter {
             return Ok(None);
@@ -212,6 +214,8 @@ impl Template {
         if was_swallowed(Signal::SIGUSR1) {
             log::reopen();
             loggers::reopen_files(py);
+            // It has other files now.
+            after = None;
         }
         name_process(self.start);
         let (commands, theirs) = socketpair(
@@ -221,7 +225,10 @@ impl Template {
             SockFlag::SOCK_CLOEXEC,
         )?;
         close_fds_in_children::begin(self.start, Some(commands.as_raw_fd()));
-        self.baseline = Some(Baseline::take(py));
+        self.baseline = Some(match after {
+            Some(after) => Baseline::after(py, after),
+            None => Baseline::take(py),
+        });
         let promoted = Report::Promoted {
             id: newborn.id,
             pid: pid(),
