@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "CPython's fork hooks")]
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use rcorn_sys as sys;
-use rcorn_sys::fork::{Fork, count_threads, fork, fork_with_threads};
+use rcorn_sys::fork::Fork;
 
 /// On which side of a double fork this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,10 @@ pub enum Forked {
     Worker,
 }
 
-/// Forks twice. The middle process exits at once, so that the grandchild is re-parented to the
-/// nearest subreaper: the arbiter.
+/// Forks twice ([`sys::fork_twice`]). The middle process exits at once, so that the grandchild is
+/// re-parented to the nearest subreaper: the arbiter.
 ///
-/// The grandchild's pid comes through a pipe, not through shared memory, which others may have
-/// written to by the time the template reads it. The pipe alone decides about success: whether the
+/// The grandchild's pid comes through a pipe. The pipe alone decides about success: whether the
 /// middle process can be waited for depends on what the app made of SIGCHLD, and on who else waits
 /// for children.
 ///
@@ -57,7 +56,12 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             mask.thread_set_mask().ok();
         }
     };
-    match fork_interpreter(py) {
+    // SAFETY: what the children call is said above. The middle process holds CPython's fork locks
+    // and runs no Python at all. glibc has put the locks of `malloc` and stdio in order in the
+    // grandchild, `PyOS_AfterFork_Child` does so for the interpreter's. A lock of the app or of a C
+    // library that one of the app's threads held stays held, as after Python's own `os.fork()`: the
+    // log warns of it.
+    match unsafe { sys::fork_twice::fork_twice(writer.as_fd()) } {
         Err(error) => {
             restore_mask();
             after_in_parent(py);
@@ -71,45 +75,14 @@ pub fn fork_twice(py: Python<'_>) -> io::Result<Forked> {
             after_in_parent(py);
             grandchild.map(Forked::Template)
         }
-        // The middle process holds CPython's fork locks and runs no Python at all.
-        // SAFETY: this process has one thread; the grandchild puts the interpreter's locks in
-        // order.
-        Ok(Fork::Child) => match unsafe { fork_with_threads() } {
-            Ok(Fork::Parent(grandchild)) => leave_with(writer, grandchild.as_raw()),
-            Ok(Fork::Child) => {
-                drop(writer);
-                sys::signal::disregard_here();
-                restore_mask();
-                after_in_child(py);
-                Ok(Forked::Worker)
-            }
-            Err(error) => leave_with(writer, errno_of(&error).saturating_neg()),
-        },
+        Ok(Fork::Child) => {
+            drop(writer);
+            sys::signal::disregard_here();
+            restore_mask();
+            after_in_child(py);
+            Ok(Forked::Worker)
+        }
     }
-}
-
-/// Forks with the GIL held, between [`before`] and one of the functions that pair with it.
-fn fork_interpreter(_py: Python<'_>) -> io::Result<Fork> {
-    if count_threads().is_ok_and(|count| count == 1) {
-        return fork();
-    }
-    // SAFETY: what the children call is said at `fork_twice`. glibc has put the locks of `malloc`
-    // and stdio in order in the child, `PyOS_AfterFork_Child` does so for the interpreter's. A
-    // lock of the app or of a C library that one of the app's threads held stays held, as after
-    // Python's own `os.fork()`: the log warns of it.
-    unsafe { fork_with_threads() }
-}
-
-fn errno_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(nix::libc::EIO)
-}
-
-/// The middle process says what became of the second fork, in one piece (pipe(7)): a pid, or an
-/// errno below zero.
-fn leave_with(writer: OwnedFd, outcome: i32) -> ! {
-    // The template sees the end of the pipe if this fails.
-    File::from(writer).write_all(&outcome.to_ne_bytes()).ok();
-    sys::exit_now(0)
 }
 
 /// What the middle process said.

@@ -6,8 +6,9 @@
 //!
 //! - `driver::background`, `driver::lookup`: the arbiter, by [`fork`], which refuses when there are
 //!   more threads. The child may do anything.
-//! - `python::fork`: the template, twice. With one thread, as above. With threads that a preloaded
-//!   app started, by the operator's explicit order, as [`fork_with_threads`] says.
+//! - `python::fork`: the template, twice ([`fork_twice`](crate::fork_twice)). With one thread, as
+//!   above. With threads that a preloaded app started, by the operator's explicit order, as
+//!   [`fork_with_threads`] says.
 //! - `sys::spawn`: by the standard library, which allocates before the fork; what runs after it is
 //!   listed there.
 #![expect(

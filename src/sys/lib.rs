@@ -23,6 +23,7 @@ pub mod clock;
 pub mod descriptor;
 pub mod environment;
 pub mod fork;
+pub mod fork_twice;
 pub mod memfd;
 pub mod net;
 pub mod passing;

@@ -68,3 +68,26 @@ fn titles_tell_who_is_who() {
     assert_eq!(title(server.pid()), "rcorn: master [shop]");
     server.stop();
 }
+
+/// The C library asks the kernel once for each thread to keep the number of its CPU in memory
+/// (rseq(2)), and a process that has no memory of its own loses that, with all that it forks.
+#[test]
+fn a_worker_knows_the_cpu_that_it_runs_on() {
+    let app = "
+import os
+def app(environ, start_response):
+    import ctypes
+    said = ctypes.CDLL(None).sched_getcpu
+    cpus = os.sched_getaffinity(0)
+    wrong = []
+    for cpu in cpus:
+        os.sched_setaffinity(0, {cpu})
+        if said() != cpu:
+            wrong.append(cpu)
+    os.sched_setaffinity(0, cpus)
+    start_response('200 OK', [])
+    return [repr(wrong).encode()]";
+    let server = Server::app("m:app").file("m.py", app).start();
+    assert_eq!(server.get("/").text(), "[]");
+    server.stop();
+}
