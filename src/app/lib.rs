@@ -9,6 +9,7 @@ pub mod hooks;
 pub mod import;
 pub mod load;
 pub mod loggers;
+mod when_imported;
 
 use pyo3::prelude::*;
 

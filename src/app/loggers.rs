@@ -18,6 +18,7 @@ use rcorn_settings::{ConfigFile, Level};
 
 use super::hooks::Hooks;
 use super::load_embedded;
+use super::when_imported::when_imported;
 
 /// The name of the module in `loggers.py`.
 const MODULE: &str = "_rcorn_loggers";
@@ -122,15 +123,12 @@ pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
         )
     };
     let then = PyCFunction::new_closure(py, None, None, then)?;
-    let source = include_str!("when_imported.py");
-    let when_imported = load_embedded(py, "_rcorn_when_imported", source)?;
     let config = start.settings.config.as_ref();
     if config.is_some_and(|config| !matches!(config, ConfigFile::Yaml(_))) {
         // Hooks log, and their module needs that of the loggers.
         py.import("logging")?;
     }
-    when_imported.call_method1("when_imported", ("logging", then))?;
-    Ok(())
+    when_imported(py, "logging", then.into_any())
 }
 
 fn set_up(

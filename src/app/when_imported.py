@@ -1,23 +1,17 @@
-# Calls a function as soon as a module has been imported, without importing it.
+# Calls a function as soon as a module has been imported, without importing it (when_imported.rs).
 import _thread
 import sys
-
-
-def when_imported(name, then):
-    """Calls `then` when the module has been imported: now, if it has been."""
-    if name in sys.modules:
-        then()
-    else:
-        sys.meta_path.insert(0, Finder(name, then))
 
 
 class Finder:
     """Calls a function when a module has been imported. Until then it stays: who looks the module up need not import
     it."""
 
-    def __init__(self, name, then):
+    def __init__(self, name, then, entry):
         self.name = name
         self.then = then
+        # What stands for it in `sys.meta_path`.
+        self.entry = entry
         # The threads that look it up: another finder may ask all finders, too.
         self.searching = set()
 
@@ -43,8 +37,8 @@ class Finder:
         if sys.modules.get(self.name) is not module:
             return
         then, self.then = self.then, None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        if self.entry in sys.meta_path:
+            sys.meta_path.remove(self.entry)
         if then is not None:
             then()
 

@@ -18,11 +18,11 @@ use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
 use rcorn_scoreboard::{Samples, Scoreboard, Slots};
-use rcorn_settings::{LogTarget, Settings};
+use rcorn_settings::{LogTarget, Preload, Settings};
 use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_types::{NEWEST_PYTHON, with_remedy};
-use rcorn_worker::leave;
 use rcorn_worker::orders::ignore_in_template;
+use rcorn_worker::{leave, make_types};
 
 use super::about;
 use super::app_state::AppState;
@@ -64,10 +64,22 @@ pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     let generation = start.generation;
     let python = about::python(py).ok();
     report(reports, &Report::TemplateReady { generation, python })?;
+    prepare_for_forks(py, &start.settings);
     let template = Template::new(
         py, start, app_state, scoreboard, reports, stack_dump, loaded,
     );
     Ok(serve(py, template, commands))
+}
+
+/// Makes what all processes that are forked from here need, while the arbiter orders the first one.
+fn prepare_for_forks(py: Python<'_>, settings: &Settings) {
+    make_types(py);
+    // If it fails, the watch will say so.
+    if settings.preload_app == Preload::Auto
+        && let Err(error) = rcorn_evidence::prepare(py)
+    {
+        log::debug(format_args!("an import cannot be watched: {error}"));
+    }
 }
 
 /// Warns if nobody has tried this build with a Python that is so new.

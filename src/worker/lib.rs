@@ -72,6 +72,7 @@ use event_loop::{Driver, EventLoop, Team};
 use orders::{AbortOrder, LeaveOrders, Orders, Serving};
 use slot::RequestSlot;
 
+pub use rcorn_wsgi::make_types;
 pub use spec::WorkerSpec;
 
 /// What becomes of the process when its time as a worker is over.

@@ -36,6 +36,20 @@ pub use input::Input;
 pub use response::{CommonHeaders, ResponseConstraints, close_flag};
 pub use slot::ExchangeSlot;
 
+use pyo3::prelude::*;
+
+/// Makes the types of the objects that requests have. Otherwise each process makes them for itself
+/// when it needs them; after this all that are forked from this one have them in common.
+pub fn make_types(py: Python<'_>) {
+    drop((
+        py.get_type::<Input>(),
+        py.get_type::<Errors>(),
+        py.get_type::<FileWrapper>(),
+        py.get_type::<hints::Hints>(),
+        py.get_type::<start::Exchange>(),
+    ));
+}
+
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "a test that fails panics")]
 mod tests;
