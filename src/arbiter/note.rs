@@ -52,6 +52,9 @@ pub enum WorkerNote {
     Recovered,
     /// The app has ended the request that took longer than `timeout`, and the worker has left.
     Unwound,
+    /// The app has not ended the request that took longer than `timeout`, and the worker has left
+    /// all the same.
+    NotUnwound,
     /// It was not ready within `boot_timeout`.
     BootTimeout,
     /// It is to be replaced, but so many replacements could not start.
@@ -217,6 +220,7 @@ impl WorkerNote {
                 Level::Info
             }
             Self::BootTimeout
+            | Self::NotUnwound
             | Self::Killed(_)
             | Self::Ended(Exit::Code(_) | Exit::Signal(KILL)) => Level::Error,
             Self::NotReplaced(_) | Self::LeavesFirst(_) | Self::Ended(Exit::Signal(_)) => {
@@ -233,6 +237,9 @@ impl fmt::Display for WorkerNote {
             Self::Timeout => f.write_str("timed out."),
             Self::Recovered => f.write_str("made progress and keeps running."),
             Self::Unwound => f.write_str("ended the request that timed out, and exited."),
+            Self::NotUnwound => {
+                f.write_str("exited, though the request that timed out has not ended.")
+            }
             Self::BootTimeout => f.write_str("was not ready within boot_timeout."),
             Self::NotReplaced(count) => write!(
                 f,

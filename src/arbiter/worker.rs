@@ -420,7 +420,8 @@ impl Worker {
             }
             WorkerStage::Unwinding { pid, .. } => {
                 let note = match exit {
-                    Exit::Code(_) => WorkerNote::Unwound,
+                    Exit::Code(0) => WorkerNote::Unwound,
+                    Exit::Code(_) => WorkerNote::NotUnwound,
                     Exit::Signal(_) => WorkerNote::Killed(KillReason::Hung),
                 };
                 step.say(note.of(pid));

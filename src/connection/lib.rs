@@ -37,7 +37,7 @@ pub use connections::{Connections, Expired};
 pub use fd_budget::FdBudget;
 pub use handoff::{HandoffQueue, TransferredConnection};
 pub use head_scan::HeadScan;
-pub use io_thread::{Attendance, IoThread, OneThread};
+pub use io_thread::{Attendance, IoThread, LeaveFlags, OneThread};
 pub use lost::Lost;
 pub use parking::Published;
 pub use poller::{Events, Interest, Poller, Source};

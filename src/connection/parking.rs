@@ -87,6 +87,23 @@ impl<T: Parked> Parking<T> {
         Some(taken)
     }
 
+    /// Takes all connections out that `chosen` picks. Their places stay reserved for them.
+    pub(crate) fn take_those(&self, chosen: impl Fn(&T) -> bool) -> Vec<Box<T>> {
+        let mut all = self.places();
+        let mut taken = Vec::new();
+        let mut idle = all.idle;
+        for place in &mut all.list {
+            let is_chosen = place.parked.as_deref().is_some_and(&chosen);
+            if let Some(one) = place.parked.take_if(|_| is_chosen) {
+                idle = idle.saturating_sub(u32::from(std::mem::take(&mut place.is_idle)));
+                taken.push(one);
+            }
+        }
+        all.idle = idle;
+        self.published.idle.store(idle, Ordering::Relaxed);
+        taken
+    }
+
     /// Reserves a place for one more connection.
     pub(crate) fn reserve(&self) -> usize {
         let mut all = self.places();

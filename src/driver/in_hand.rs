@@ -33,8 +33,6 @@ impl Thread {
 /// A request in hand.
 #[derive(Clone, Debug)]
 pub(super) struct InHand {
-    /// `None`: its worker serves one request at a time.
-    pub(super) thread: Option<Thread>,
     pub(super) request: RequestNow,
     /// For how long.
     pub(super) age: Duration,
@@ -44,14 +42,9 @@ pub(super) struct InHand {
 
 impl InHand {
     /// `None` when there is none.
-    pub(super) fn of(
-        entry: RequestEntry<'_>,
-        thread: Option<Thread>,
-        now: Monotonic,
-    ) -> Option<Self> {
+    pub(super) fn of(entry: RequestEntry<'_>, now: Monotonic) -> Option<Self> {
         let begun = entry.begun()?;
         Some(Self {
-            thread,
             request: entry.request()?,
             age: now.since(begun),
             answered: entry.answered(),
@@ -84,13 +77,36 @@ pub(super) fn threads(
 
 /// What the worker with this cell has in hand, the oldest first.
 pub(super) fn requests(scoreboard: &Scoreboard, cell: CellIndex, now: Monotonic) -> Vec<InHand> {
-    let own = scoreboard.cell(cell.0).filter(|own| own.slots() == 0);
-    let own = own.and_then(|own| InHand::of(own.request_entry(), None, now));
-    let of_threads = threads(scoreboard, cell)
-        .filter_map(|(thread, cell)| InHand::of(cell.request_entry(), Some(thread), now));
-    let mut all: Vec<InHand> = own.into_iter().chain(of_threads).collect();
+    let entries = scoreboard.request_entries(cell.0);
+    let mut all: Vec<InHand> = entries.filter_map(|entry| InHand::of(entry, now)).collect();
     all.sort_by_key(|one| std::cmp::Reverse(one.age));
     all
+}
+
+/// Where a worker makes no progress.
+#[derive(Clone, Debug)]
+pub(super) struct Silent {
+    /// `None`: in its main thread, or in its loop.
+    pub(super) thread: Option<Thread>,
+    /// `None`: before or after a request, or between two.
+    pub(super) request: Option<InHand>,
+}
+
+/// Where the worker with this cell has made no progress for longest. A request that waits for its
+/// client is not the reason, whatever its age. `None`: it has made some meanwhile.
+pub(super) fn silent(scoreboard: &Scoreboard, cell: CellIndex, now: Monotonic) -> Option<Silent> {
+    let own = scoreboard.cell(cell.0)?;
+    let threads = threads(scoreboard, cell).map(|(thread, cell)| (Some(thread), cell));
+    let all = std::iter::once((None, own)).chain(threads);
+    let all = all.filter_map(|(thread, cell)| Some((cell.no_progress_since()?, thread, cell)));
+    let silent = all.min_by_key(|(since, _, _)| *since);
+    let silent = silent.map(|(_, thread, cell)| (thread, cell));
+    // One with one thread has at most one request.
+    let (thread, cell) = silent.or_else(|| (own.slots() == 0).then_some((None, own)))?;
+    Some(Silent {
+        thread,
+        request: InHand::of(cell.request_entry(), now),
+    })
 }
 
 /// A stack dump (`faulthandler`) in which each thread is named that serves requests, with what it
@@ -102,7 +118,7 @@ pub(super) fn name_threads(
     now: Monotonic,
 ) -> String {
     let known: Vec<(Thread, Option<InHand>)> = threads(scoreboard, cell)
-        .map(|(thread, cell)| (thread, InHand::of(cell.request_entry(), Some(thread), now)))
+        .map(|(thread, cell)| (thread, InHand::of(cell.request_entry(), now)))
         .collect();
     if known.is_empty() {
         return stacks.to_owned();
@@ -168,19 +184,38 @@ mod tests {
     fn the_oldest_request_comes_first() {
         let shown = |cell| -> Vec<String> {
             let all = requests(&board(), CellIndex(cell), at(10));
-            all.iter()
-                .map(|one| format!("{:?} {one}", one.thread.map(|thread| thread.number)))
-                .collect()
+            all.iter().map(ToString::to_string).collect()
         };
         assert_eq!(
             shown(0),
-            ["None GET /own HTTP/1.1 from a unix socket, for 5.0 s"]
+            ["GET /own HTTP/1.1 from a unix socket, for 5.0 s"]
         );
         let expected = [
-            "Some(3) GET /2 HTTP/1.1 from 10.0.0.1, for 7.0 s",
-            "Some(1) GET /0 HTTP/1.1 from 10.0.0.1, for 3.0 s",
+            "GET /2 HTTP/1.1 from 10.0.0.1, for 7.0 s",
+            "GET /0 HTTP/1.1 from 10.0.0.1, for 3.0 s",
         ];
         assert_eq!(shown(1), expected);
+    }
+
+    #[test]
+    fn a_request_that_waits_for_its_client_is_not_the_silent_one() {
+        let shown = |board: &Scoreboard| {
+            let silent = silent(board, CellIndex(1), at(10))?;
+            let request = silent.request.map(|request| request.request.line);
+            let line = request.map(|line| String::from_utf8(line).unwrap());
+            Some((silent.thread.map(|thread| thread.number), line))
+        };
+        let board = board();
+        let line = |number| Some(format!("GET /{number} HTTP/1.1"));
+        assert_eq!(shown(&board), Some((Some(3), line(2))));
+        board.slot(1, 2).unwrap().request_entry().wait();
+        assert_eq!(shown(&board), Some((Some(1), line(0))));
+        // One that is stuck after its request, and the loop.
+        board.slot(1, 1).unwrap().wake(at(6));
+        assert_eq!(shown(&board), Some((Some(2), None)));
+        board.cell(1).unwrap().wake(at(2));
+        assert_eq!(shown(&board), Some((None, None)));
+        assert!(silent(&board, CellIndex(9), at(10)).is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::procfs::{Stat, wait_channel};
 
-use super::in_hand::{InHand, Thread, name_threads, requests};
+use super::in_hand::{InHand, Silent, Thread, name_threads, requests, silent};
 use super::logs::Logs;
 
 /// The longest stack dump that is logged.
@@ -47,12 +47,13 @@ fn kernel_state(pid: Pid) -> String {
 /// Logs where a worker hangs, in one record, so that other lines cannot split it.
 pub(super) fn report_hung(pid: Pid, cell: CellIndex, scoreboard: &Scoreboard, stacks: &str) {
     let now = clock::now();
-    let oldest = requests(scoreboard, cell, now).into_iter().next();
-    let (request, place) = match &oldest {
-        Some(oldest) => (oldest.to_string(), oldest.thread),
-        None => ("no request in hand".to_owned(), None),
-    };
-    let (thread, state) = match place {
+    let silent = silent(scoreboard, cell, now);
+    let Silent { thread, request } = silent.unwrap_or(Silent {
+        thread: None,
+        request: None,
+    });
+    let request = request.map_or_else(|| "no request in hand".to_owned(), |one| one.to_string());
+    let (thread, state) = match thread {
         None => (String::new(), kernel_state(pid)),
         Some(Thread { number, tid, .. }) => {
             let thread = Pid(i32::try_from(tid).unwrap_or(pid.0));

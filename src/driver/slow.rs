@@ -187,10 +187,10 @@ fn in_hand(scoreboard: &Scoreboard, index: CellIndex) -> impl Iterator<Item = (K
 fn request(scoreboard: &Scoreboard, key: Key, now: Monotonic) -> Option<(InHand, Option<Thread>)> {
     let Some(number) = key.thread else {
         let entry = scoreboard.cell(key.cell.0)?.request_entry();
-        return Some((InHand::of(entry, None, now)?, None));
+        return Some((InHand::of(entry, now)?, None));
     };
     let (thread, cell) = threads(scoreboard, key.cell).find(|(one, _)| one.number == number)?;
-    let request = InHand::of(cell.request_entry(), Some(thread), now)?;
+    let request = InHand::of(cell.request_entry(), now)?;
     Some((request, Some(thread)))
 }
 

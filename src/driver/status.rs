@@ -135,7 +135,7 @@ impl View<'_> {
     fn threads(&self, worker: &Worker) -> Vec<ThreadStatus> {
         let threads = threads(self.memory.scoreboard(), worker.cell);
         let threads = threads.map(|(thread, cell)| {
-            let request = InHand::of(cell.request_entry(), Some(thread), self.now);
+            let request = InHand::of(cell.request_entry(), self.now);
             let Thread { number, tid, .. } = thread;
             ThreadStatus {
                 number,

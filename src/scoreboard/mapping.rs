@@ -200,7 +200,7 @@ impl Scoreboard {
     }
 
     /// The cell of one thread of the worker with this cell. Its request entry is that of the
-    /// requests that the thread serves; beside it only [`Cell::thread`] has a meaning.
+    /// requests that the thread serves. It is awake while the thread has a connection in hand.
     #[must_use]
     pub fn slot(&self, index: u16, slot: u16) -> Option<&Cell> {
         self.slots.as_ref()?.cell(index, slot)
@@ -228,12 +228,12 @@ impl Scoreboard {
     }
 
     /// Since when the worker with this cell has made no progress, as far as can be seen: in its
-    /// loop, or in the request that one of its threads has had in hand for longest.
+    /// loop, or in the thread that has been at one thing for longest.
     #[must_use]
     pub fn no_progress_since(&self, index: u16) -> Option<Monotonic> {
         let own = self.cell(index)?.no_progress_since();
         let threads = self.threads(index);
-        let threads = threads.filter_map(|(_, cell)| cell.request_entry().no_progress_since());
+        let threads = threads.filter_map(|(_, cell)| cell.no_progress_since());
         own.into_iter().chain(threads).min()
     }
 

@@ -217,13 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_has_ended_its_request_is_not_silent() {
+    fn a_thread_is_silent_from_the_bytes_of_a_connection_to_its_place() {
         let (mut ours, _memory) = Scoreboard::create(1).unwrap();
         ours.add_slots(Slots::create(1, 1).unwrap().0);
         ours.cell(0).unwrap().set_slots(1);
-        let entry = ours.slot(0, 0).unwrap().request_entry();
+        let thread = ours.slot(0, 0).unwrap();
+        let entry = thread.request_entry();
+        thread.wake(at(4));
+        assert_eq!(ours.no_progress_since(0), Some(at(4)), "not begun yet");
         entry.begin(at(5), b"GET / HTTP/1.1", b"p");
+        assert_eq!(ours.no_progress_since(0), Some(at(5)));
         entry.end(at(6));
+        assert_eq!(ours.no_progress_since(0), Some(at(6)), "its end takes long");
+        thread.sleep();
         assert_eq!(ours.no_progress_since(0), None);
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::gettid;
 use pyo3::prelude::*;
 
-use rcorn_connection::{Connections, IoThread};
+use rcorn_connection::{Connections, IoThread, Next};
 use rcorn_log as log;
 use rcorn_python::thread as python_thread;
 use rcorn_scoreboard::Cell;
@@ -45,8 +45,8 @@ pub(super) struct AppThreads {
     connections: Connections<Endpoints>,
     io: IoThread<Endpoints>,
     leave: LeaveOrders,
-    /// A thread has panicked.
-    has_failed: AtomicBool,
+    /// How many threads have panicked: they serve nobody any more.
+    failed: AtomicUsize,
     /// `timeout`: how long a request may take.
     limit: Option<Duration>,
     /// The worker serves on if requests that take too long end by the exception.
@@ -60,6 +60,8 @@ struct Member {
     number: u16,
     cell: &'static Cell,
     slot: RequestSlot,
+    /// It has not panicked.
+    is_able: bool,
 }
 
 impl Member {
@@ -89,22 +91,33 @@ pub(super) struct Ended {
     pub(super) orders: Orders,
 }
 
-/// Runs a worker with several threads until it leaves. One thread for each slot.
-pub(super) fn run(
+/// The threads of a worker that are ready to serve: they wait for its loop.
+#[derive(Debug)]
+pub(super) struct Started {
+    threads: Arc<AppThreads>,
+    handles: Vec<JoinHandle<()>>,
+    orders: Orders,
+}
+
+/// Starts the threads of a worker, one for each slot.
+///
+/// # Errors
+///
+/// Those of `pthread_create(3)`.
+pub(super) fn start(
     py: Python<'_>,
-    event_loop: EventLoop,
+    event_loop: &EventLoop,
     slots: Vec<RequestSlot>,
     team: Team,
-    mut orders: Orders,
-) -> io::Result<Ended> {
+    orders: Orders,
+) -> io::Result<Started> {
     let cells = team.cells;
-    let cell = event_loop.cell;
     let threads = Arc::new(AppThreads {
         rules: Arc::clone(&event_loop.rules),
         connections: event_loop.connections.clone(),
         io: event_loop.io.clone(),
         leave: orders.leave().clone(),
-        has_failed: AtomicBool::new(false),
+        failed: AtomicUsize::new(0),
         limit: event_loop.rules.settings.timeout.limit(),
         survivor: event_loop
             .rules
@@ -114,28 +127,53 @@ pub(super) fn run(
         team,
     });
     let members = (1..).zip(cells.iter().zip(slots));
-    let members = members.map(|(number, (cell, slot))| Member { number, cell, slot });
+    let members = members.map(|(number, (cell, slot))| Member {
+        number,
+        cell,
+        slot,
+        is_able: true,
+    });
     let handles = members
         .map(|member| threads.start(py, member))
-        .collect::<io::Result<Vec<_>>>()?;
-    threads.team.leadership.start(Box::new(event_loop));
-    threads.stand_by(py, &mut orders);
-    threads.team.leadership.end(None);
-    let mut event_loop = None;
-    if threads.leave.quit() {
-        threads.tell_of_dropped();
-    } else if threads.team.leadership.elsewhere() == 0 {
-        // Thread-locals end with their threads.
-        py.detach(|| handles.into_iter().for_each(|handle| drop(handle.join())));
-        event_loop = threads.team.leadership.take_over(|_, _| {});
-    }
-    cell.set_connections(0);
-    let has_failed = threads.has_failed.load(Ordering::Relaxed);
-    Ok(Ended {
-        code: i32::from(has_failed),
-        event_loop: event_loop.map(|event_loop| *event_loop),
+        .collect::<io::Result<Vec<_>>>()
+        .inspect_err(|_| threads.team.leadership.end(None))?;
+    Ok(Started {
+        threads,
+        handles,
         orders,
     })
+}
+
+impl Started {
+    /// Runs the worker until it leaves.
+    pub(super) fn run(self, py: Python<'_>, event_loop: EventLoop) -> Ended {
+        let Self {
+            threads,
+            handles,
+            mut orders,
+        } = self;
+        let cell = event_loop.cell;
+        threads.team.leadership.start(Box::new(event_loop));
+        threads.stand_by(py, &mut orders);
+        threads.team.leadership.end(None);
+        let mut event_loop = None;
+        if threads.leave.quit() {
+            threads.tell_of_dropped();
+        } else if threads.team.leadership.elsewhere() == 0 {
+            // Thread-locals end with their threads.
+            py.detach(|| handles.into_iter().for_each(|handle| drop(handle.join())));
+            event_loop = threads.team.leadership.take_left();
+        }
+        cell.set_connections(0);
+        let has_failed = threads.failed.load(Ordering::Relaxed) > 0;
+        // Says that the requests that took too long have not ended.
+        let is_hung = threads.team.hung.given_up(clock::now()).threads > 0;
+        Ended {
+            code: i32::from(has_failed || is_hung),
+            event_loop: event_loop.map(|event_loop| *event_loop),
+            orders,
+        }
+    }
 }
 
 impl AppThreads {
@@ -153,13 +191,25 @@ impl AppThreads {
             .spawn(move || {
                 let run = AssertUnwindSafe(|| this.run_member(member));
                 if catch_unwind(run).is_err() {
-                    log::error(format_args!(
-                        "a thread of the worker cannot go on: it panicked"
-                    ));
-                    this.has_failed.store(true, Ordering::Relaxed);
+                    // The loop is lost with it.
+                    this.note_panic();
                     this.team.over.ring();
                 }
             })
+    }
+
+    /// A thread has panicked: the worker leaves when the requests of the others have ended.
+    fn note_panic(&self) {
+        log::error(format_args!(
+            "a thread of the worker cannot go on: it panicked"
+        ));
+        let before = self.failed.fetch_add(1, Ordering::Relaxed);
+        self.leave.order_drain();
+        self.team.bell.ring();
+        if before.saturating_add(1) >= self.team.cells.len() {
+            // Nobody is left to lead.
+            self.team.over.ring();
+        }
     }
 
     /// A thread, from its start to its end.
@@ -179,7 +229,7 @@ impl AppThreads {
 
     /// Waits to be called, leads, and waits again, without the GIL in between.
     fn follow(&self, member: &mut Member) {
-        while self.team.leadership.wait(member.number) {
+        while member.is_able && self.team.leadership.wait(member.number) {
             let asked = clock::now();
             Python::attach(|py| {
                 self.team.count_gil_wait(asked);
@@ -196,10 +246,7 @@ impl AppThreads {
 
     /// Drives the loop as long as no other thread does.
     fn lead(&self, py: Python<'_>, mut event_loop: Box<EventLoop>, member: &mut Member) {
-        member.slot.handler.refresh_common_headers();
-        event_loop.cell.wake(clock::coarse_now());
-        // Responses of the one who is in the app now.
-        self.io.flush();
+        self.begin_to_lead(&event_loop, member);
         loop {
             // Before each request: with those of the other threads, `max_requests` is exceeded by
             // fewer than there are threads.
@@ -221,6 +268,14 @@ impl AppThreads {
         self.team.over.ring();
     }
 
+    /// The thread leads from now on, after another.
+    fn begin_to_lead(&self, event_loop: &EventLoop, member: &mut Member) {
+        member.slot.handler.refresh_common_headers();
+        event_loop.cell.wake(clock::coarse_now());
+        // Responses of the one who is in the app now.
+        self.io.flush();
+    }
+
     /// Serves a connection; gives the loop back, unless another thread drives it now.
     fn serve(
         &self,
@@ -230,26 +285,34 @@ impl AppThreads {
         member: &mut Member,
     ) -> Option<Box<EventLoop>> {
         let begun = clock::now();
+        let requests = member.cell.requests();
         work.channel().served_by(member.number);
         // A new one is not watched.
         let in_hand = work.has_place().then(|| work.channel().clone());
         self.team.hung.note_place(member.index(), in_hand.is_some());
+        member.cell.wake(begun);
         event_loop.cell.sleep();
         let leadership = &self.team.leadership;
         leadership.release(event_loop, member.number, in_hand, begun);
-        let next = work.serve(py, &self.rules, &mut member.slot);
+        self.io.attend();
+        let slot = &mut member.slot;
+        let served = catch_unwind(AssertUnwindSafe(|| work.serve(py, &self.rules, slot)));
+        // A request slot is not what it was after a panic.
+        let is_able = served.is_ok();
+        let next = served.unwrap_or(Next::Abort);
         let took = clock::now().since(begun);
+        let took = (member.cell.requests() != requests).then_some(took);
         let reclaimed = leadership.reclaim(member.number, took, |event_loop, channel| {
             event_loop.connections.unwatch(channel);
         });
-        match reclaimed {
+        let event_loop = match reclaimed {
             Reclaimed::Kept(event_loop) => {
                 event_loop.cell.wake(clock::coarse_now());
                 work.finish(&event_loop.connections, next);
                 Some(event_loop)
             }
             Reclaimed::Changed(event_loop) => {
-                event_loop.cell.wake(clock::coarse_now());
+                self.begin_to_lead(&event_loop, member);
                 work.finish_unwatched(&self.connections, next);
                 self.returned(member);
                 Some(event_loop)
@@ -259,7 +322,29 @@ impl AppThreads {
                 self.returned(member);
                 None
             }
+        };
+        member.cell.sleep();
+        self.team.hung.came_free(py, (member.index(), member.cell));
+        if is_able {
+            return event_loop;
         }
+        self.retire(member, event_loop);
+        None
+    }
+
+    /// A thread that has panicked serves nobody any more: another one leads.
+    fn retire(&self, member: &mut Member, event_loop: Option<Box<EventLoop>>) {
+        member.is_able = false;
+        let entry = member.cell.request_entry();
+        if entry.begun().is_some() {
+            entry.end(clock::coarse_now());
+            member.cell.sleep();
+        }
+        if let Some(event_loop) = event_loop {
+            event_loop.cell.sleep();
+            self.team.leadership.start(event_loop);
+        }
+        self.note_panic();
     }
 
     /// A thread that had lost the loop has come back from the app.
@@ -297,6 +382,7 @@ impl AppThreads {
             if self.leave.abort() {
                 self.end_hung_requests(py);
                 if self.all_are_given_up() {
+                    self.leave_for_them(py);
                     return;
                 }
             }
@@ -311,7 +397,6 @@ impl AppThreads {
         if hung.given_up(clock::now()).threads > 0 {
             orders.leave_with_hung_requests();
         } else if hung.are_over() {
-            hung.begin_anew();
             // Before the report: the arbiter may send the next one any time after it.
             let served_on = orders.serve_on();
             let survivor = self.survivor.as_ref();
@@ -321,6 +406,23 @@ impl AppThreads {
                 orders.leave_with_hung_requests();
             }
         }
+    }
+
+    /// No thread is left that could lead: the main thread does what the order to leave asks for.
+    fn leave_for_them(&self, py: Python<'_>) {
+        let leadership = &self.team.leadership;
+        let event_loop = leadership.take_over(|event_loop, channel| {
+            event_loop.connections.unwatch(channel);
+        });
+        let Some(mut event_loop) = event_loop else {
+            return;
+        };
+        if event_loop.lifecycle.must_begin_to_leave()
+            && let Err(error) = event_loop.begin_to_leave(py)
+        {
+            log::error(format_args!("the worker cannot leave properly: {error}"));
+        }
+        leadership.end(Some(event_loop));
     }
 
     /// Raises an exception in each thread whose request takes too long.
@@ -334,7 +436,9 @@ impl AppThreads {
 
     /// Whether no thread is left that could lead.
     fn all_are_given_up(&self) -> bool {
-        self.team.hung.given_up(clock::now()).threads >= self.team.cells.len()
+        let given_up = self.team.hung.given_up(clock::now()).threads;
+        let failed = self.failed.load(Ordering::Relaxed);
+        given_up.saturating_add(failed) >= self.team.cells.len()
     }
 
     /// Waits for an order; whether the worker has nothing left to do.

@@ -44,6 +44,8 @@ const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 const LAST_TURN: Duration = Duration::from_millis(5);
 /// How often the leader of several threads looks at the deadlines that others may have set.
 const OTHERS_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a leader keeps the GIL while the app does not run: Python's switch interval.
+const MAX_GIL_HOLD: Duration = Duration::from_millis(5);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
 
@@ -130,6 +132,10 @@ pub(super) struct Turn {
     taken: usize,
     /// The parked connection that is ready next.
     following: Option<usize>,
+    /// When the GIL was released last, or the app ran, where another thread may release it.
+    python_ran: Monotonic,
+    /// How many requests there were then.
+    requests: u64,
 }
 
 /// The parts of a turn, in their order.
@@ -169,7 +175,19 @@ impl Turn {
             next: 0,
             taken: 0,
             following: None,
+            python_ran: Monotonic::ZERO,
+            requests: 0,
         }
+    }
+
+    /// Whether the GIL need not be released yet beside threads that may want it. The app gives it
+    /// to them; what is not for the app, such as the parts of a body, does not. `requests`: how
+    /// many the thread has served that drives the loop.
+    fn keeps_gil(&mut self, requests: u64, now: Monotonic) -> bool {
+        if requests != self.requests {
+            (self.requests, self.python_ran) = (requests, now);
+        }
+        now < self.python_ran.after(MAX_GIL_HOLD)
     }
 
     fn begin_stage(&mut self, stage: Stage) {
@@ -314,7 +332,7 @@ impl EventLoop {
             Driver::Alone(_) => self.cell.awake_since(),
             Driver::Team(_) => Some(clock::coarse_now()),
         };
-        self.wait(py)?;
+        self.wait(py, handler)?;
         self.turn.begun = clock::coarse_now();
         self.turn.since.look(looked, waits_from, self.turn.begun);
         handler.refresh_common_headers();
@@ -409,20 +427,23 @@ impl EventLoop {
     }
 
     /// Waits until something is ready or due.
-    fn wait(&mut self, py: Python<'_>) -> io::Result<()> {
+    fn wait(&mut self, py: Python<'_>, handler: &RequestHandler) -> io::Result<()> {
         let timeout = self.timeout();
-        let (poller, cell, events) = (&self.poller, self.cell, &mut self.turn.events);
+        let (poller, cell, turn) = (&self.poller, self.cell, &mut self.turn);
         let team = match &self.driver {
             Driver::Alone(_) => None,
             Driver::Team(team) => Some(team),
         };
         // To release the GIL beside a thread that wants it costs the switch interval.
-        if team.is_some_and(|team| team.leadership.elsewhere() > 0) {
-            poller.wait(events, Some(Duration::ZERO))?;
-            if events.get(0).is_some() {
+        if team.is_some_and(|team| team.leadership.elsewhere() > 0)
+            && turn.keeps_gil(handler.requests(), clock::coarse_now())
+        {
+            poller.wait(&mut turn.events, Some(Duration::ZERO))?;
+            if turn.events.get(0).is_some() {
                 return Ok(());
             }
         }
+        let events = &mut turn.events;
         // Releasing the GIL costs 45 ns when nobody wants it.
         let (ready, asked) = py.detach(|| {
             cell.sleep();
@@ -434,6 +455,7 @@ impl EventLoop {
         });
         if let (Some(team), Some(asked)) = (team, asked) {
             team.has_gil(asked);
+            turn.python_ran = clock::coarse_now();
         }
         Ok(ready?)
     }
@@ -608,7 +630,11 @@ impl EventLoop {
 
     /// TERM: no new connections, unless the server stops and its queue must be emptied; keep-alive
     /// clients go to a sibling, or get a last answer.
-    fn begin_to_leave(&mut self, py: Python<'_>) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn begin_to_leave(&mut self, py: Python<'_>) -> io::Result<()> {
         let now = self.turn.begun;
         self.rules.keep_nothing_alive();
         match self.lifecycle.begin_to_leave(now) {
@@ -694,5 +720,24 @@ impl EventLoop {
                 elsewhere <= given_up.threads && self.connections.held() <= given_up.places
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gil_is_released_now_and_then_though_the_app_does_not_run() {
+        let at = |milliseconds| Monotonic::ZERO.after(Duration::from_millis(1000 + milliseconds));
+        let mut turn = Turn::new();
+        assert!(turn.keeps_gil(1, at(0)) && turn.keeps_gil(1, at(4)));
+        assert!(!turn.keeps_gil(1, at(5)));
+        // It was released.
+        turn.python_ran = at(6);
+        assert!(turn.keeps_gil(1, at(10)) && !turn.keeps_gil(1, at(11)));
+        // The app ran.
+        assert!(turn.keeps_gil(2, at(12)) && turn.keeps_gil(2, at(16)));
+        assert!(!turn.keeps_gil(2, at(17)));
     }
 }

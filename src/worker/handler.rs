@@ -193,6 +193,11 @@ impl RequestHandler {
         }
     }
 
+    /// How many requests it has served.
+    pub(super) fn requests(&self) -> u64 {
+        self.entry.cell.requests()
+    }
+
     /// Notes that a request begins, and returns when. `is_alone`: no other request follows on its
     /// connection.
     fn begin(
@@ -212,9 +217,10 @@ impl RequestHandler {
         let entry = self.entry.cell.request_entry();
         entry.begin(begun, request.line(), request.peer.as_bytes());
         // The I/O thread looks after the other connections, if there are any. Only now: it goes to
-        // sleep if it finds no request, and would sleep through this one.
+        // sleep if it finds no request, and would sleep through this one. That of a worker with
+        // several threads knows already.
         let in_hand = u32::from(connection.has_place());
-        if self.entry.cell.connections() > in_hand || self.one_of_several.is_some() {
+        if self.entry.cell.connections() > in_hand {
             self.io.attend();
         }
         begun

@@ -1,4 +1,4 @@
-//! Which threads of a worker have a request that takes too long, and how long they are waited for.
+//! Which threads of a worker take too long, and how long they are waited for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use rcorn_python::thread as python_thread;
 use rcorn_scoreboard::Cell;
 use rcorn_types::Monotonic;
 
-/// The threads whose request was to be ended by an exception and has not ended yet.
+/// The threads that were to be freed by an exception and have not come free yet.
 #[derive(Debug)]
 pub(super) struct HungThreads {
     state: Mutex<State>,
@@ -22,10 +22,8 @@ pub(super) struct HungThreads {
 
 #[derive(Debug)]
 struct State {
-    /// One for each thread.
-    flags: Vec<bool>,
-    /// When the first was found.
-    since: Option<Monotonic>,
+    /// When each was found; `None`: it does not take too long.
+    since: Vec<Option<Monotonic>>,
 }
 
 impl HungThreads {
@@ -33,8 +31,7 @@ impl HungThreads {
     pub(super) fn new(threads: usize, patience: Duration) -> Self {
         Self {
             state: Mutex::new(State {
-                flags: vec![false; threads],
-                since: None,
+                since: vec![None; threads],
             }),
             has_place: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             patience,
@@ -45,8 +42,8 @@ impl HungThreads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Raises an exception in the thread of this index, once, if its request makes no progress for
-    /// longer than `limit`; `None`: if it has a request.
+    /// Raises an exception in the thread of this index, once, if it makes no progress for longer
+    /// than `limit`: in its request, or before or after it. `None`: if it has anything in hand.
     pub(super) fn end_request(
         &self,
         py: Python<'_>,
@@ -56,7 +53,7 @@ impl HungThreads {
     ) {
         // Held until the exception is on its way: the thread that comes back in between finds it.
         let mut state = self.state();
-        let since = cell.request_entry().no_progress_since();
+        let since = cell.no_progress_since();
         let is_hung =
             since.is_some_and(|since| limit.is_none_or(|limit| now >= since.after(limit)));
         if is_hung && state.add(index, now) {
@@ -65,9 +62,9 @@ impl HungThreads {
         }
     }
 
-    /// The request of the thread of this index has ended: an exception that was meant for it must
+    /// What the thread of this index had in hand has ended: an exception that was meant for it must
     /// not meet the next. To be called by that thread when the scoreboard says that it has ended.
-    fn request_ended(&self, py: Python<'_>, (index, cell): (usize, &Cell)) {
+    pub(super) fn came_free(&self, py: Python<'_>, (index, cell): (usize, &Cell)) {
         if self.state().remove(index) {
             let (ident, _) = cell.thread();
             python_thread::take_back_exit(py, ident);
@@ -76,12 +73,7 @@ impl HungThreads {
 
     /// Whether there are none, because all that were have come free.
     pub(super) fn are_over(&self) -> bool {
-        !self.state().flags.contains(&true)
-    }
-
-    /// All have come free: what is found from now on has its own time.
-    pub(super) fn begin_anew(&self) {
-        self.state().since = None;
+        self.state().since.iter().all(Option::is_none)
     }
 
     /// Notes whether the thread of this index serves a connection that has a place.
@@ -91,18 +83,16 @@ impl HungThreads {
         }
     }
 
-    /// Those that are not waited for any more.
+    /// Those that are not waited for any more. Each has its own time, from the exception on.
     pub(super) fn given_up(&self, now: Monotonic) -> GivenUp {
         let state = self.state();
         let is_over = |since: Monotonic| now >= since.after(self.patience);
         let mut given_up = GivenUp::default();
-        if state.since.is_some_and(is_over) {
-            let flags = state.flags.iter().zip(&self.has_place);
-            for (_, has_place) in flags.filter(|(is_hung, _)| **is_hung) {
-                given_up.threads = given_up.threads.saturating_add(1);
-                let places = usize::from(has_place.load(Ordering::Relaxed));
-                given_up.places = given_up.places.saturating_add(places);
-            }
+        let threads = state.since.iter().zip(&self.has_place);
+        for (_, has_place) in threads.filter(|(since, _)| since.is_some_and(is_over)) {
+            given_up.threads = given_up.threads.saturating_add(1);
+            let places = usize::from(has_place.load(Ordering::Relaxed));
+            given_up.places = given_up.places.saturating_add(places);
         }
         given_up
     }
@@ -120,19 +110,13 @@ pub(super) struct GivenUp {
 impl State {
     /// The thread of this index was to be stopped; `false`: it was before.
     fn add(&mut self, index: usize, now: Monotonic) -> bool {
-        let flag = self.flags.get_mut(index);
-        let is_new = flag.is_some_and(|flag| !std::mem::replace(flag, true));
-        if is_new {
-            // Only the first counts.
-            self.since.get_or_insert(now);
-        }
-        is_new
+        let since = self.since.get_mut(index).filter(|since| since.is_none());
+        since.map(|since| *since = Some(now)).is_some()
     }
 
-    /// The request of the thread of this index has ended; whether it was to be stopped.
+    /// The thread of this index has come free; whether it was to be stopped.
     fn remove(&mut self, index: usize) -> bool {
-        let flag = self.flags.get_mut(index);
-        flag.is_some_and(std::mem::take)
+        self.since.get_mut(index).and_then(Option::take).is_some()
     }
 }
 
@@ -149,7 +133,7 @@ impl OneOfSeveral {
     // Not in the way of a worker with one thread.
     #[inline(never)]
     pub(super) fn request_ended(&self, py: Python<'_>) {
-        self.hung.request_ended(py, (self.index, self.cell));
+        self.hung.came_free(py, (self.index, self.cell));
     }
 }
 
@@ -174,13 +158,14 @@ mod tests {
         hung.note_place(2, true);
         assert!(add(0, at(10)) && add(2, at(12)));
         assert!(!add(2, at(13)), "its exception is on its way");
+        assert_eq!((given_up(at(14)), given_up(at(15))), ((0, 0), (1, 0)));
+        assert_eq!((given_up(at(16)), given_up(at(17))), ((1, 0), (2, 1)));
         assert!(remove(0) && !remove(0) && !remove(1));
-        assert_eq!((given_up(at(14)), given_up(at(15))), ((0, 0), (1, 1)));
+        assert_eq!((given_up(at(16)), given_up(at(17))), ((0, 0), (1, 1)));
         assert!(!hung.are_over());
         assert!(remove(2));
         assert!(hung.are_over());
         assert_eq!(given_up(at(99)), (0, 0));
-        hung.begin_anew();
         assert!(add(1, at(100)));
         assert_eq!((given_up(at(104)), given_up(at(105))), ((0, 0), (1, 0)));
     }

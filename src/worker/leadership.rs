@@ -133,17 +133,28 @@ impl<T: Debug, C: Debug> Leadership<T, C> {
         }
     }
 
-    /// The thread `owner` comes back from the app, which took so long. One that has lost the loop,
-    /// or finds it changed, calls [`Self::settled`] when it has settled what it had in hand.
+    /// The thread `owner` comes back from the app, which took so long; `None`: it was not in the
+    /// app. One that has lost the loop, or finds it changed, calls [`Self::settled`] when it has
+    /// settled what it had in hand.
     pub(super) fn reclaim(
         &self,
         owner: u16,
-        took: Duration,
+        took: Option<Duration>,
         part: impl FnOnce(&T, &C),
     ) -> Reclaimed<T> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
-        state.learn(took);
+        if let Some(took) = took {
+            state.learn(took);
+        }
+        if state.is_over {
+            // For whoever looks at what is left.
+            if let Some(released) = state.released.as_mut().filter(|one| one.owner == owner) {
+                released.owner = NOBODY;
+                state.elsewhere = state.elsewhere.saturating_add(1);
+            }
+            return Reclaimed::Lost;
+        }
         match state.released.take() {
             Some(released) if released.owner == owner => {
                 self.set_away(None);
@@ -198,6 +209,9 @@ impl<T: Debug, C: Debug> Leadership<T, C> {
     pub(super) fn take_over(&self, part: impl FnOnce(&T, &C)) -> Option<T> {
         let mut state = self.state();
         state.called = None;
+        if state.is_over {
+            return None;
+        }
         let released = state.released.take()?;
         Some(self.begin_to_lead(&mut state, released, part))
     }
@@ -238,6 +252,12 @@ impl<T: Debug, C: Debug> Leadership<T, C> {
         for (_, thread) in state.followers.drain(..) {
             thread.unpark();
         }
+    }
+
+    /// The loop, if it is left when no thread leads any more.
+    pub(super) fn take_left(&self) -> Option<T> {
+        let released = self.state().released.take();
+        released.map(|released| released.event_loop)
     }
 
     /// Notes that the leader cannot attend to its connections since then; `None`: it can.
@@ -338,7 +358,7 @@ mod tests {
             for _ in 0..100 {
                 leadership.release("loop", 1, Some('a'), at(1));
                 assert_eq!(leadership.away_since(), Some(at(1)));
-                let reclaimed = leadership.reclaim(1, QUICK, nothing);
+                let reclaimed = leadership.reclaim(1, Some(QUICK), nothing);
                 assert_eq!(reclaimed, Reclaimed::Kept("loop"));
                 assert_eq!(leadership.away_since(), None);
             }
@@ -358,7 +378,7 @@ mod tests {
             leadership.call();
             assert_eq!(second.join().unwrap(), Some("loop"));
             assert_eq!(leadership.elsewhere(), 1);
-            assert_eq!(leadership.reclaim(1, LONG, nothing), Reclaimed::Lost);
+            assert_eq!(leadership.reclaim(1, Some(LONG), nothing), Reclaimed::Lost);
             assert_eq!(leadership.elsewhere(), 1, "not settled yet");
             leadership.settled();
             assert_eq!(leadership.elsewhere(), 0);
@@ -371,7 +391,7 @@ mod tests {
         for _ in 0..AVERAGED_REQUESTS {
             leadership.release("loop", 1, None, at(1));
             assert_eq!(
-                leadership.reclaim(1, LONG, nothing),
+                leadership.reclaim(1, Some(LONG), nothing),
                 Reclaimed::Kept("loop")
             );
         }
@@ -395,11 +415,40 @@ mod tests {
         let took = leadership.take_over(|_, in_hand| told.set(Some(*in_hand)));
         assert_eq!((took, told.get()), (Some("loop"), Some('a')));
         leadership.release("loop", 2, Some('b'), at(2));
-        let reclaimed = leadership.reclaim(1, LONG, |_, in_hand| told.set(Some(*in_hand)));
+        let reclaimed = leadership.reclaim(1, Some(LONG), |_, in_hand| told.set(Some(*in_hand)));
         assert_eq!(reclaimed, Reclaimed::Changed("loop"));
         assert_eq!((told.get(), leadership.elsewhere()), (Some('b'), 2));
         leadership.settled();
-        assert_eq!(leadership.reclaim(2, LONG, nothing), Reclaimed::Lost);
+        assert_eq!(leadership.reclaim(2, Some(LONG), nothing), Reclaimed::Lost);
+    }
+
+    #[test]
+    fn nobody_leads_after_the_end() {
+        let leadership = Loop::new(false);
+        leadership.release("loop", 1, Some('a'), at(1));
+        assert_eq!(leadership.take_over(nothing), Some("loop"));
+        leadership.release("loop", 2, Some('b'), at(2));
+        leadership.end(None);
+        assert_eq!(leadership.take_over(nothing), None);
+        let reclaimed = leadership.reclaim(2, Some(LONG), nothing);
+        assert_eq!((reclaimed, leadership.elsewhere()), (Reclaimed::Lost, 2));
+        let reclaimed = leadership.reclaim(1, Some(LONG), nothing);
+        assert_eq!(reclaimed, Reclaimed::Lost);
+        leadership.settled();
+        leadership.settled();
+        assert_eq!(leadership.elsewhere(), 0);
+        assert_eq!(leadership.take_left(), Some("loop"));
+        assert!(!leadership.wait(3));
+    }
+
+    #[test]
+    fn what_does_not_enter_the_app_is_not_learned() {
+        let leadership = Loop::new(false);
+        for took in [Some(LONG), None, None] {
+            leadership.release("loop", 1, None, at(1));
+            leadership.reclaim(1, took, nothing);
+            assert_eq!(leadership.state().average, LONG / AVERAGED_REQUESTS);
+        }
     }
 
     #[test]
@@ -428,7 +477,7 @@ mod tests {
             assert!(third.join().unwrap());
             assert_eq!(leadership.state().followers.len(), 1);
             // It comes too late.
-            let reclaimed = leadership.reclaim(1, QUICK, nothing);
+            let reclaimed = leadership.reclaim(1, Some(QUICK), nothing);
             assert_eq!(reclaimed, Reclaimed::Kept("loop"));
             assert_eq!(leadership.take_over(nothing), None);
             leadership.end(None);

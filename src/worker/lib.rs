@@ -68,6 +68,7 @@ use rcorn_sys as sys;
 use rcorn_sys::private::keep_private;
 use rcorn_types::with_remedy;
 
+use app_threads::Started;
 use event_loop::{Driver, EventLoop, Team};
 use orders::{AbortOrder, LeaveOrders, Orders, Serving};
 use slot::RequestSlot;
@@ -175,23 +176,19 @@ fn count_lost(scoreboard: &'static Scoreboard, cell: u16) {
 fn serve(py: Python<'_>, spec: &WorkerSpec<'_>, booted: Booted) -> WorkerEnd {
     let Booted {
         mut event_loop,
-        mut slots,
         leave,
-        stands_by,
+        who,
     } = booted;
-    let (code, event_loop, orders) = match stands_by {
-        None => {
+    let (code, event_loop, orders) = match who {
+        Who::MainThread(mut slots) => {
             event_loop::run_alone(py, &mut event_loop, &mut slots);
             drop(slots);
             (0, Some(event_loop), None)
         }
-        Some((team, orders)) => match app_threads::run(py, event_loop, slots, team, orders) {
-            Ok(ended) => (ended.code, ended.event_loop, Some(ended.orders)),
-            Err(error) => {
-                log::error(format_args!("the worker cannot start its threads: {error}"));
-                (1, None, None)
-            }
-        },
+        Who::AppThreads(threads) => {
+            let ended = threads.run(py, event_loop);
+            (ended.code, ended.event_loop, Some(ended.orders))
+        }
     };
     if let Some(event_loop) = event_loop.filter(EventLoop::is_candidate) {
         return become_candidate(py, spec, event_loop, orders);
@@ -240,11 +237,16 @@ impl From<PyErr> for BootError {
 /// A worker that can serve.
 struct Booted {
     event_loop: EventLoop,
-    /// One for each thread that serves.
-    slots: Vec<RequestSlot>,
     leave: LeaveOrders,
-    /// What the main thread follows while other threads serve.
-    stands_by: Option<(Team, Orders)>,
+    who: Who,
+}
+
+/// Who drives the loop and serves.
+enum Who {
+    /// The main thread, with the one slot.
+    MainThread(Vec<RequestSlot>),
+    /// Several threads, which wait for the loop.
+    AppThreads(Box<Started>),
 }
 
 /// Everything before the first request.
@@ -304,6 +306,8 @@ fn boot(
     {
         reload_probe::probe(py, &mut event_loop, slot, path).map_err(BootError::Failed)?;
     }
+    // Before the report: a worker without its threads is not ready.
+    let who = who(py, &event_loop, slots, stands_by)?;
     let ready = Report::Ready {
         id: spec.id,
         pid: pid(),
@@ -311,10 +315,27 @@ fn boot(
     report(spec.reports, &ready)?;
     Ok(Booted {
         event_loop,
-        slots,
         leave,
-        stands_by,
+        who,
     })
+}
+
+/// Who serves with these slots. `team`: that of a worker with several threads, and what its main
+/// thread follows.
+fn who(
+    py: Python<'_>,
+    event_loop: &EventLoop,
+    slots: Vec<RequestSlot>,
+    team: Option<(Team, Orders)>,
+) -> io::Result<Who> {
+    let Some((team, orders)) = team else {
+        return Ok(Who::MainThread(slots));
+    };
+    let started = app_threads::start(py, event_loop, slots, team, orders).map_err(|error| {
+        let hint = "hint: lower threads, or raise the limit of processes (`ulimit -u`, TasksMax of systemd, pids.max)";
+        io::Error::new(error.kind(), format!("cannot start its threads: {error}; {hint}"))
+    })?;
+    Ok(Who::AppThreads(Box::new(started)))
 }
 
 /// Makes the process known as this worker: in the process list, in the log and to who asks it for

@@ -13,6 +13,7 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use rcorn_app::loggers;
+use rcorn_connection::LeaveFlags;
 use rcorn_log as log;
 use rcorn_python::{call, traceback};
 use rcorn_scoreboard::{Cell, WhenStuck};
@@ -427,7 +428,7 @@ impl Orders {
             return;
         };
         if error.is_instance_of::<PySystemExit>(py) {
-            self.leave.drain.store(true, Ordering::Relaxed);
+            self.leave.order_drain();
         } else {
             log::error(format_args!(
                 "Exception in a signal handler of the app\n{}",
@@ -448,9 +449,18 @@ impl LeaveOrders {
         self.abort.load(Ordering::Relaxed)
     }
 
-    /// The order to leave, for code that cannot call [`Self::drain`].
-    pub(super) fn drain_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.drain)
+    /// Gives the order to finish and leave: a part of the worker has failed.
+    pub(super) fn order_drain(&self) {
+        self.drain.store(true, Ordering::Relaxed);
+    }
+
+    /// The orders to leave, for the I/O thread.
+    pub(super) fn flags(&self) -> LeaveFlags {
+        LeaveFlags {
+            drain: Arc::clone(&self.drain),
+            quit: Arc::clone(&self.quit),
+            abort: Arc::clone(&self.abort),
+        }
     }
 
     /// The order to leave at once, for code that cannot call [`Self::quit`].

@@ -77,7 +77,7 @@ pub(super) fn event_loop(
         Arc::clone(&handoff),
         attendance,
         (spec.scoreboard, cell),
-        leave.drain_flag(),
+        leave.flags(),
         queue_limit(settings, &listeners, entry),
     )?;
     let mut acceptor = Acceptor::new(
@@ -130,12 +130,15 @@ fn watch_driver(
     }
 }
 
-/// `queue_timeout`, if it is set.
+/// `queue_timeout`, if it is set, of a worker with several threads.
 fn queue_limit(
     settings: &Settings,
     listeners: &[Listener],
     entry: WorkerEntry,
 ) -> Option<QueueLimit> {
+    if settings.threads <= 1 {
+        return None;
+    }
     Some(QueueLimit::new(
         settings.queue_timeout.limit()?,
         listeners.to_vec(),
@@ -182,12 +185,12 @@ pub(super) fn driver(
     orders: Orders,
 ) -> io::Result<(Driver, Option<(Team, Orders)>)> {
     let settings = &spec.start.settings;
-    if let Some(interval) = settings.switch_interval.limit() {
-        set_switch_interval(py, interval).map_err(io::Error::other)?;
-    }
     let threads = u16::try_from(settings.threads).unwrap_or(u16::MAX);
     if threads <= 1 {
         return Ok((Driver::Alone(orders), None));
+    }
+    if let Some(interval) = settings.switch_interval.limit() {
+        set_switch_interval(py, interval).map_err(io::Error::other)?;
     }
     let patience = settings.abort_timeout.limit().unwrap_or_default();
     let team = Team {

@@ -655,7 +655,9 @@ impl FakeKernel {
                 let able = self.processes.told.iter();
                 let able = able.filter(|pid| !self.processes.stopped.contains_key(pid));
                 if let Some(pid) = nth(able, *which) {
-                    self.die(pid, Exit::Code(0));
+                    // Its request has not ended.
+                    let is_hung = self.processes.unwinding.contains(&pid) && *which % 2 == 1;
+                    self.die(pid, Exit::Code(i32::from(is_hung)));
                 }
             }
             SimStep::Request(which, begins) => {

@@ -256,7 +256,7 @@ const VOCABULARY: &str = "
     RetireReason: MaxRequests Memory Age Ordered Refork
     KillReason: Hung BootTimeout GracefulTimeout QuickTimeout
     Note: Workers Dismissed Throttled ForkFailed TemplateNotStarted
-    WorkerNote: Timeout Recovered Unwound BootTimeout NotReplaced LeavesFirst Ended Killed
+    WorkerNote: Timeout Recovered Unwound NotUnwound BootTimeout NotReplaced LeavesFirst Ended Killed
     TemplateNote: BootTimeout DoesNotFork DoesNotLeave Ended NoPython
     ReloadNote: Begun Replaced Queued NotLoaded Failed RolledBack Done
     ReforkNote: Begun Promoted Refused Done

@@ -57,7 +57,7 @@ fn an_app_that_unwinds_its_request_ends_its_worker() {
         ),
         (
             Exit::Code(1),
-            "ended the request that timed out, and exited.",
+            "exited, though the request that timed out has not ended.",
         ),
         (
             Exit::Signal(6),

@@ -240,24 +240,25 @@ impl<E> Connections<E> {
 
     /// Hands every parked connection to the siblings. Those that do not fit into the queue stay.
     pub fn hand_all_on(&self, queue: &HandoffQueue) {
-        let mut handed = Vec::new();
-        for (place, connection) in self.parking.places().parked() {
-            if connection.hand_on(queue) {
-                // Closing does not remove it: the connection stays open in the queue, and would
-                // stay in our poller.
-                let socket = connection.channel.transport().descriptor();
-                if connection.watched.is_some()
-                    && let Err(errno) = self.poller.remove(socket)
-                {
-                    log::debug(format_args!(
-                        "a connection handed on stays watched: {errno}"
-                    ));
-                }
-                handed.push(place);
+        // Taken out with what sends them: otherwise the I/O thread could send one again.
+        let handed = self.parking.take_those(|connection| {
+            if !connection.hand_on(queue) {
+                return false;
             }
-        }
-        for place in handed {
-            self.forget(place);
+            // Closing does not remove it: the connection stays open in the queue, and would stay in
+            // our poller.
+            let socket = connection.channel.transport().descriptor();
+            if connection.watched.is_some()
+                && let Err(errno) = self.poller.remove(socket)
+            {
+                log::debug(format_args!(
+                    "a connection handed on stays watched: {errno}"
+                ));
+            }
+            true
+        });
+        for connection in handed {
+            self.close(connection);
         }
     }
 

@@ -87,6 +87,25 @@ impl Attendance for OneThread {
     }
 }
 
+/// The orders to leave that the worker has got.
+#[derive(Clone, Debug, Default)]
+pub struct LeaveFlags {
+    /// Finish and leave.
+    pub drain: Arc<AtomicBool>,
+    /// Leave at once.
+    pub quit: Arc<AtomicBool>,
+    /// End what takes too long, and leave.
+    pub abort: Arc<AtomicBool>,
+}
+
+impl LeaveFlags {
+    /// Whether the worker is to serve nobody else.
+    fn takes_nobody(&self) -> bool {
+        let flags = [&self.drain, &self.quit, &self.abort];
+        flags.iter().any(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
 /// The I/O thread, as the worker's own threads know it. Cheap to clone.
 #[derive(Debug)]
 pub struct IoThread<E>(Arc<Shared<E>>);
@@ -107,8 +126,7 @@ struct Shared<E> {
     scoreboard: &'static Scoreboard,
     /// The worker's.
     cell: &'static Cell,
-    /// The worker was told to leave.
-    leaving: Arc<AtomicBool>,
+    leave: LeaveFlags,
     /// How long connections may wait.
     timeouts: WaitTimeouts,
     /// `queue_timeout`, if there is one.
@@ -140,8 +158,7 @@ struct Agenda {
 }
 
 impl<E: Debug + Send + 'static> IoThread<E> {
-    /// A thread that is not started yet. `place`: the scoreboard, and the worker's cell in it;
-    /// `leaving`: the worker was told to leave.
+    /// A thread that is not started yet. `place`: the scoreboard, and the worker's cell in it.
     ///
     /// # Errors
     ///
@@ -152,7 +169,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         handoff: Arc<HandoffQueue>,
         attendance: Arc<dyn Attendance>,
         place: (&'static Scoreboard, &'static Cell),
-        leaving: Arc<AtomicBool>,
+        leave: LeaveFlags,
         queue_limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -164,7 +181,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             attendance,
             scoreboard: place.0,
             cell: place.1,
-            leaving,
+            leave,
             timeouts: connections.timeouts(),
             queue_limit,
             agenda: Lock::new(Agenda {
@@ -369,7 +386,7 @@ impl<E> Shared<E> {
 
     /// Accepts what waits, because its wait has a limit; not while a sibling can do that.
     fn accept_waiting(&self, limit: &QueueLimit, now: Monotonic) {
-        if self.sibling_is_free() || self.leaving.load(Ordering::Relaxed) {
+        if self.sibling_is_free() || self.leave.takes_nobody() {
             return;
         }
         while let Some(mut connection) = limit.accept(self.parking.held()) {
@@ -382,7 +399,6 @@ impl<E> Shared<E> {
                 continue;
             }
             (connection.place, connection.watched) = (Some(place), Some(interest));
-            connection.waits_since = Some(now);
             self.parking.put(place, Box::new(connection), deadline);
         }
     }
@@ -455,7 +471,8 @@ impl<E> Shared<E> {
     /// Whether there is a sibling that can take a connection.
     fn may_hand_on(&self) -> bool {
         let shared = self.scoreboard.shared();
-        shared.wanted() > 1 && shared.stop_mode().is_none() && !self.leaving.load(Ordering::Relaxed)
+        let is_drained = self.leave.drain.load(Ordering::Relaxed);
+        shared.wanted() > 1 && shared.stop_mode().is_none() && !is_drained
     }
 }
 

@@ -58,14 +58,13 @@ fn limited_world(timeout: Duration, queue_limit: Option<QueueLimit>) -> World {
         budget,
     );
     let handoff = Arc::new(queue());
-    let leaving = Arc::default();
     let thread = IoThread::new(
         &connections,
         poller,
         Arc::clone(&handoff),
         Arc::new(OneThread(cell)),
         (board, cell),
-        leaving,
+        LeaveFlags::default(),
         queue_limit,
     );
     World {
@@ -122,11 +121,12 @@ fn nothing_is_handed_on_by_a_worker_that_is_alone_or_leaves() {
     let world = world(Duration::from_mins(1));
     let mut client = parked(&world, Waiting::NextRequest);
     client.write_all(b"GET").unwrap();
-    world.thread.0.leaving.store(true, Ordering::Relaxed);
+    let drain = &world.thread.0.leave.drain;
+    drain.store(true, Ordering::Relaxed);
     assert!(!world.thread.0.may_hand_on());
     world.thread.0.service(0, clock::now());
     assert_eq!(world.connections.held(), 1);
-    world.thread.0.leaving.store(false, Ordering::Relaxed);
+    drain.store(false, Ordering::Relaxed);
     let shared = world.thread.0.scoreboard.shared();
     shared.set_wanted(1);
     world.thread.0.service(0, clock::now());
@@ -169,13 +169,11 @@ fn a_client_that_takes_nothing_meets_its_time_limit_though_the_thread_has_looked
     assert!(reset);
 }
 
-#[test]
-fn a_request_that_waits_too_long_is_answered_and_one_that_waits_to_be_accepted_too() {
+/// A listener with a limit, and a client that waits to be accepted.
+fn listening(limit: Duration) -> (QueueLimit, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let mut late = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    late.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let listener: &'static std::net::TcpListener = Box::leak(Box::new(listener));
     let listeners = vec![Listener {
         socket: listener.as_fd(),
@@ -187,8 +185,35 @@ fn a_request_that_waits_too_long_is_answered_and_one_that_waits_to_be_accepted_t
         buffer: 0,
         entry: None,
     };
-    let limit = Duration::from_millis(20);
-    let limit = QueueLimit::new(limit, listeners, timeouts, false, 10);
+    (
+        QueueLimit::new(limit, listeners, timeouts, false, 10),
+        client,
+    )
+}
+
+#[test]
+fn a_worker_that_was_told_to_leave_accepts_nobody() {
+    let (limit, _client) = listening(Duration::from_mins(1));
+    let world = limited_world(Duration::from_mins(1), Some(limit));
+    let shared = &world.thread.0;
+    let accepted = || {
+        shared.accept_waiting(shared.queue_limit.as_ref().unwrap(), clock::now());
+        world.connections.held()
+    };
+    let LeaveFlags { drain, quit, abort } = &shared.leave;
+    for flag in [drain, quit, abort] {
+        flag.store(true, Ordering::Relaxed);
+        assert_eq!(accepted(), 0);
+        flag.store(false, Ordering::Relaxed);
+    }
+    assert_eq!(accepted(), 1);
+}
+
+#[test]
+fn a_request_that_waits_too_long_is_answered_and_one_that_waits_to_be_accepted_too() {
+    let (limit, mut late) = listening(Duration::from_millis(20));
+    late.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
     let world = limited_world(Duration::from_mins(1), Some(limit));
     world.thread.0.scoreboard.shared().set_wanted(1);
     let mut client = parked(&world, Waiting::NextRequest);

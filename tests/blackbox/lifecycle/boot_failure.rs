@@ -263,3 +263,25 @@ def pre_fork(server, worker):
     let deaths = ended.text().matches("Template (pid").count();
     assert_eq!(deaths, 1, "{}", ended.text());
 }
+
+#[test]
+fn threads_that_cannot_be_started_are_a_failure_to_boot() {
+    // More than there can be.
+    let module = "
+import threading
+threading.stack_size(1 << 62)
+def app(environ, start_response): pass
+";
+    for arguments in [&["-w", "2"][..], &["-w", "2", "--no-preload"]] {
+        let broken = broken("m:app", module).args(["--threads", "2"]);
+        let ended = broken
+            .allow("cannot start its threads")
+            .allow("Reason: The system refused")
+            .args(arguments)
+            .start()
+            .exit();
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let hint = "hint: lower threads, or raise the limit of processes";
+        assert!(ended.text().contains(hint), "{}", ended.text());
+    }
+}

@@ -62,6 +62,75 @@ fn a_thread_that_sleeps_for_ever_costs_nobody_else_a_request() {
 }
 
 #[test]
+fn a_request_that_waits_for_its_client_is_neither_blamed_nor_ended() {
+    let gate = Gate::new();
+    let server = builder(&gate).args(["--request-buffer", "0"]).start();
+    server.wait_serving(1);
+    let old = server.wait_workers(1)[0];
+    let mut waiting = server.connect();
+    waiting.send("POST /uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(gate.expect(server.deadline()), old);
+    gate.open();
+    let mut sleeping = ask(&server, "/sleeps");
+    server.log().expect("is hung: GET /sleeps HTTP/1.1 from");
+    // The worker has got its ABRT when the other serves.
+    server.wait_serving(1);
+    waiting.send("hello");
+    assert_eq!(waiting.read_reply().text(), old.to_string());
+    server.wait_gone(old);
+    assert!(sleeping.try_read_reply(false).is_err());
+    let ended = "exited, though the request that timed out has not ended.";
+    server.log().expect(ended);
+    server.stop();
+}
+
+#[test]
+fn a_thread_that_hangs_after_its_response_is_found() {
+    let gate = Gate::new();
+    let server = builder(&gate).start();
+    server.wait_serving(1);
+    let old = server.wait_workers(1)[0];
+    assert_eq!(server.get("/hangs_later").text(), "hangs_later");
+    server
+        .log()
+        .expect("is hung: no request in hand, in thread ");
+    server.wait_gone(old);
+    server.wait_serving(1);
+    assert_eq!(server.get("/quick").text(), "quick");
+    server.stop();
+}
+
+#[test]
+fn a_worker_of_which_all_threads_hang_leaves_as_others_do() {
+    let gate = Gate::new();
+    let server = builder(&gate)
+        .args(["--threads", "2", "-c", "hooks.py"])
+        .file(
+            "hung_threads.py",
+            include_str!("../../apps/hung_threads.py"),
+        )
+        .file("gate.py", include_str!("../../apps/gate.py"))
+        .file(
+            "hooks.py",
+            "def worker_abort(worker): worker.log.info('hook of %s', worker.pid)",
+        )
+        .start();
+    server.wait_serving(1);
+    let old = server.wait_workers(1)[0];
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/quick").text(), "quick");
+    let mut sleeping: Vec<Wire> = (0..2).map(|_| ask(&server, "/sleeps")).collect();
+    server.log().expect(&format!("hook of {old}"));
+    server.wait_gone(old);
+    for wire in &mut sleeping {
+        assert!(wire.try_read_reply(false).is_err());
+    }
+    // Handed on to the worker in its place.
+    assert_eq!(kept.get("/quick").text(), "quick");
+    server.stop();
+}
+
+#[test]
 fn a_worker_whose_thread_came_free_may_serve_on() {
     let gate = Gate::new();
     let server = builder(&gate).args(["--survive-timeout"]).start();
