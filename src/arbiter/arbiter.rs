@@ -217,8 +217,7 @@ impl Arbiter {
             Event::Recovered(id) => self.recovered(id, step),
             Event::Beat(id, since) => {
                 if self.workers.beat(id, since, step) {
-                    // It was not told when everyone else was.
-                    self.tell_if_stopping(id, step);
+                    self.serves_on(id, step);
                 }
             }
             Event::Stopped(pid) => self.workers.stopped(pid, step.now),
@@ -240,8 +239,16 @@ impl Arbiter {
 
     fn recovered(&mut self, id: WorkerId, step: &mut Step<'_>) {
         if self.workers.recovered(id, step) {
-            // It was not told when everyone else was.
-            self.tell_if_stopping(id, step);
+            self.serves_on(id, step);
+        }
+    }
+
+    /// A worker that was taken for hung serves on.
+    fn serves_on(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        // It was not told when everyone else was.
+        self.tell_if_stopping(id, step);
+        if self.gap().has_extra() {
+            self.workers.note_extra(id);
         }
     }
 

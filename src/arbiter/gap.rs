@@ -130,21 +130,31 @@ impl Gap<'_> {
         of(false).chain(of(true).skip(kept)).collect()
     }
 
+    /// Whether there are more workers than wanted, those counted that do not serve yet.
+    pub(super) fn has_extra(&self) -> bool {
+        self.workers.count(Worker::is_active) > self.wanted
+    }
+
     /// Who is too many, but never below the wanted number of workers that serve: outdated ones
-    /// first, then the one with the retire token, then the oldest.
+    /// first, then the one with the retire token, then one that took the place of a worker that
+    /// serves on, then the oldest.
     pub(super) fn surplus(&self) -> Vec<WorkerId> {
         let token = self.workers.retirement.holder();
-        let mut serving: Vec<(bool, bool, WorkerId)> = self
+        let mut serving: Vec<([bool; 3], WorkerId)> = self
             .workers
             .iter()
             .filter(|(_, worker)| worker.stage.is_serving() && !self.is_canary(worker))
-            .map(|(id, worker)| (!self.is_outdated(worker), Some(id) != token, id))
+            .map(|(id, worker)| {
+                let is_outdated = self.is_outdated(worker);
+                let stays = [!is_outdated, Some(id) != token, !worker.is_extra];
+                (stays, id)
+            })
             .collect();
         serving.sort_unstable();
         let wanted = usize::try_from(self.wanted).unwrap_or(usize::MAX);
         let surplus = serving.len().saturating_sub(wanted);
         let surplus = serving.into_iter().take(surplus);
-        surplus.map(|(_, _, id)| id).collect()
+        surplus.map(|(_, id)| id).collect()
     }
 
     /// Workers of a generation that was given up before they served: they need not finish booting.

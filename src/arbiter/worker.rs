@@ -187,6 +187,10 @@ pub struct Worker {
     /// It is not missing: it imports the app, and waits until a worker is.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub is_spare: bool,
+    /// It was started in the place of one that was taken for hung and serves on: the first to leave
+    /// if there are too many.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_extra: bool,
 }
 
 /// What the end of a worker means.

@@ -185,6 +185,7 @@ impl Workers {
                 stage,
                 to_promote: role == Role::ToPromote,
                 is_spare: role == Role::Spare,
+                is_extra: false,
             },
         );
         Some((id, cell))
@@ -517,6 +518,15 @@ impl Workers {
             busy: self.heartbeats.is_stopped(id).then_some(step.now),
         };
         true
+    }
+
+    /// This worker serves on after all: the one that was started last is one too many.
+    pub(super) fn note_extra(&mut self, recovered: WorkerId) {
+        let mut others = self.by_id.iter_mut().rev();
+        let last = others.find(|(id, worker)| **id != recovered && worker.is_active());
+        if let Some((_, worker)) = last {
+            worker.is_extra = true;
+        }
     }
 
     /// A worker was stopped (SIGSTOP). It answers nobody: it is busy from now on, also if its mark

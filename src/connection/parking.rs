@@ -1,5 +1,5 @@
-//! The places of parked connections, shared by the event loop and the I/O thread. Each of them
-//! takes a connection out of its place while it serves it.
+//! The places of parked connections, shared by the event loop, the threads that serve, and the I/O
+//! thread. Each of them takes a connection out of its place while it serves it.
 //!
 //! A place keeps the deadline of its connection while the connection is taken out. So no deadline
 //! is lost, whichever thread puts the connection back, and whenever it does.
@@ -89,12 +89,22 @@ impl<T: Parked> Parking<T> {
 
     /// Takes all connections out that `chosen` picks. Their places stay reserved for them.
     pub(crate) fn take_those(&self, chosen: impl Fn(&T) -> bool) -> Vec<Box<T>> {
+        self.take_where(|_deadline, parked| chosen(parked))
+    }
+
+    /// Takes those out whose time is over and that `chosen` picks. The others are still to be told
+    /// of by [`Self::expired`].
+    pub(crate) fn take_expired(&self, now: Monotonic, chosen: impl Fn(&T) -> bool) -> Vec<Box<T>> {
+        self.take_where(|deadline, parked| deadline <= now && chosen(parked))
+    }
+
+    fn take_where(&self, chosen: impl Fn(Monotonic, &T) -> bool) -> Vec<Box<T>> {
         let mut all = self.places();
         let mut taken = Vec::new();
         let mut idle = all.idle;
         for place in &mut all.list {
-            let is_chosen = place.parked.as_deref().is_some_and(&chosen);
-            if let Some(one) = place.parked.take_if(|_| is_chosen) {
+            let deadline = place.deadline;
+            if let Some(one) = place.parked.take_if(|one| chosen(deadline, one)) {
                 idle = idle.saturating_sub(u32::from(std::mem::take(&mut place.is_idle)));
                 taken.push(one);
             }
@@ -286,6 +296,21 @@ mod tests {
         assert_eq!(parking.next_deadline(), at(9));
         parking.shorten(at(7), |parked| *parked == 'a');
         assert_eq!(parking.next_deadline(), at(7));
+    }
+
+    #[test]
+    fn those_that_are_chosen_are_taken_out_and_keep_their_places() {
+        let (parking, _) = parking();
+        for (content, deadline) in [('a', 5), ('b', 5), ('c', 9)] {
+            let place = parking.reserve();
+            parking.put(place, Box::new(content), at(deadline));
+        }
+        let not_a = |parked: &char| *parked != 'a';
+        assert_eq!(parking.take_expired(at(6), not_a), [Box::new('b')]);
+        assert_eq!(parking.expired(at(6)), [0]);
+        assert_eq!(parking.take_those(not_a), [Box::new('c')]);
+        assert!(parking.take_those(not_a).is_empty());
+        assert_eq!(parking.held(), 3);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::sync::Lock;
 /// Service Unavailable (RFC 9110 section 15.6.4).
 const STATUS: u16 = 503;
 /// How often the log may say so.
-const NOTE_INTERVAL: Duration = Duration::from_mins(1);
+const NOTE_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of the request that are looked at.
 const PEEKED_BYTES: usize = 4096;
 
@@ -83,7 +83,7 @@ impl QueueLimit {
     }
 
     /// Answers the request that has waited too long. The connection is then to be closed.
-    pub(crate) fn refuse<E>(&self, connection: &Connection<E>, now: Monotonic) {
+    pub(crate) fn refuse<E>(&self, connection: &Connection<E>) {
         let channel = &connection.channel;
         let mut received = [0; PEEKED_BYTES];
         // What is not read would reset the connection when it is closed.
@@ -107,19 +107,30 @@ impl QueueLimit {
         channel.send_or_give_up(&page);
         channel.transport().shutdown_write().ok();
         channel.count(Metric::QueueTimeouts);
-        self.note(now);
+        // Among the counters of the worker itself, where no thread with requests counts these.
+        channel.count(Metric::Responses5xx);
+        let mut told = self.told.lock();
+        told.refused = told.refused.saturating_add(1);
     }
 
-    fn note(&self, now: Monotonic) {
+    /// Tells the log of those refused, if that is due; returns when it will be, if there are some.
+    pub(crate) fn tell_of_refused(&self, now: Monotonic) -> Option<Duration> {
         let refused = {
             let mut told = self.told.lock();
-            told.refused = told.refused.saturating_add(1);
+            if told.refused == 0 {
+                return None;
+            }
             if now < told.next {
-                return;
+                return Some(told.next.since(now));
             }
             told.next = now.after(NOTE_INTERVAL);
             std::mem::take(&mut told.refused)
         };
+        self.tell(refused);
+        None
+    }
+
+    fn tell(&self, refused: u64) {
         let limit = self.limit.as_secs_f64();
         log::warning(format_args!(
             "No thread was free within queue_timeout ({limit} s): answered {refused} requests with 503; hint: raise \

@@ -101,7 +101,8 @@ impl Shared {
     }
 }
 
-/// One worker. Written by that worker only, and reset by the process that gives it the cell.
+/// One worker, or one of its threads. Written by that worker only, and reset by the process that
+/// gives it the cell.
 ///
 /// One part of it is about the worker, the other about its current request, which
 /// [`Cell::request_entry`] returns. A worker with threads has a further cell for each of them,
@@ -115,7 +116,8 @@ pub struct Cell {
     /// there is none.
     busy_since: AtomicU64,
     /// When the worker last woke up or finished a request, in nanoseconds of the monotonic clock; 0
-    /// while it sleeps.
+    /// while it sleeps. Of a thread: when it took a connection in hand, or finished a request; 0
+    /// while it has none.
     awake_since: AtomicU64,
     /// Request entry: not 0 while the app waits for its client, which does not count as the app's
     /// time.
@@ -143,6 +145,9 @@ pub struct Cell {
     /// Those of its connections that wait for the next request of their client: the gauge
     /// [`crate::Metric::IdleConnections`].
     idle_connections: AtomicU32,
+    /// Not 0 when the worker leaves, and takes no connection from its siblings. Workers of builds
+    /// that do not know this are taken for those that stay.
+    leaves: AtomicU32,
 }
 
 /// The whole response was sent. The first build (cb54ddf) writes nothing else.
@@ -192,6 +197,7 @@ impl Cell {
         self.waits.store(0, Ordering::Relaxed);
         self.pid.store(0, Ordering::Relaxed);
         self.slots.store(0, Ordering::Relaxed);
+        self.leaves.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
         self.idle_connections.store(0, Ordering::Relaxed);
         // A worker killed while writing leaves an odd number behind.
@@ -215,6 +221,17 @@ impl Cell {
     #[must_use]
     pub fn slots(&self) -> u16 {
         u16::try_from(self.slots.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// Notes that the worker leaves, and takes no connection from its siblings.
+    pub fn set_leaves(&self) {
+        self.leaves.store(1, Ordering::Release);
+    }
+
+    /// Whether the worker leaves.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Acquire) != 0
     }
 
     /// The thread whose cell this is from now on: Python's number of it
@@ -392,6 +409,12 @@ impl RequestEntry<'_> {
         );
     }
 
+    /// Notes that the request is dropped: nobody is to miss it. Another thread than its own may do
+    /// so.
+    pub fn discard(self) {
+        self.cell.busy_since.store(0, Ordering::Release);
+    }
+
     /// The request's line and peer; `None` if there is none, or if it changes too fast to be read.
     #[must_use]
     pub fn request(self) -> Option<RequestNow> {
@@ -422,4 +445,5 @@ const _: () = {
     assert!(offset_of!(Cell, line) == 56 && offset_of!(Cell, peer) == 312);
     // Zeros of the padding in that build.
     assert!(offset_of!(Cell, slots) == 360 && offset_of!(Cell, idle_connections) == 364);
+    assert!(offset_of!(Cell, leaves) == 368);
 };

@@ -135,8 +135,8 @@ counters! {
     /// Records of the error log and lines of the access log that could not be written: nobody reads
     /// the log, or the disk is full. Those of the arbiter are in the sum only.
     LostLogRecords = lost_log_records: Counter by AnyThread;
-    /// Microseconds that threads with a request have waited for the GIL, the global lock of
-    /// CPython. Of workers with threads only.
+    /// Microseconds for which the event loops of workers with threads have waited for the GIL, the
+    /// global lock of CPython. How long the app waits for it is not known.
     GilWaitMicroseconds = gil_wait_microseconds: Counter by AnyThread;
     /// Requests that were answered with status 503 because no thread was free in time (the setting
     /// `queue_timeout`).

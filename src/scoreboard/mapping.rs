@@ -227,6 +227,16 @@ impl Scoreboard {
         own.into_iter().chain(threads).map(Cell::request_entry)
     }
 
+    /// Whether the worker with this cell stays, and has a thread that serves no request. One whose
+    /// threads have cells that this process has not mapped is taken for such a worker.
+    #[must_use]
+    pub fn is_free(&self, index: u16) -> bool {
+        let stays = |cell: &Cell| cell.is_taken() && !cell.leaves();
+        let mut entries = self.request_entries(index).peekable();
+        self.cell(index).is_some_and(stays)
+            && (entries.peek().is_none() || entries.any(|entry| entry.begun().is_none()))
+    }
+
     /// Since when the worker with this cell has made no progress, as far as can be seen: in its
     /// loop, or in the thread that has been at one thing for longest.
     #[must_use]

@@ -217,6 +217,33 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_is_free_while_one_of_its_threads_is_and_it_stays() {
+        let (mut ours, memory) = Scoreboard::create(2).unwrap();
+        ours.add_slots(Slots::create(2, 2).unwrap().0);
+        let own = ours.cell(1).unwrap();
+        assert!(!ours.is_free(1) && !ours.is_free(9), "nobody is there");
+        own.register(9, 4711, 1);
+        own.set_slots(2);
+        let begin = |slot| {
+            let entry = ours.slot(1, slot).unwrap().request_entry();
+            entry.begin(at(5), b"GET / HTTP/1.1", b"p");
+        };
+        begin(0);
+        assert!(ours.is_free(1));
+        begin(1);
+        assert!(!ours.is_free(1));
+        // Who has not mapped them cannot know.
+        let theirs = Scoreboard::open(memory.as_fd()).unwrap();
+        assert!(theirs.is_free(1));
+        ours.slot(1, 1).unwrap().request_entry().end(at(6));
+        own.set_leaves();
+        assert!(!ours.is_free(1) && !theirs.is_free(1));
+        own.reset();
+        own.register(10, 4712, 1);
+        assert!(ours.is_free(1));
+    }
+
+    #[test]
     fn a_thread_is_silent_from_the_bytes_of_a_connection_to_its_place() {
         let (mut ours, _memory) = Scoreboard::create(1).unwrap();
         ours.add_slots(Slots::create(1, 1).unwrap().0);

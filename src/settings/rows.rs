@@ -121,7 +121,7 @@ settings! {
     ///
     /// `sync` with more than one thread is `gthread`, as in gunicorn. A worker of gevent, eventlet
     /// or tornado, or one that is based on gunicorn's threaded worker, stands for threads, and a
-    /// warning says so. Workers for ASGI apps are refused, and so is more than one thread.
+    /// warning says so. Workers for ASGI apps are refused.
     worker_class: String = "sync".to_owned() => Workers, Reload, named "CLASS",
         flag "worker-class" 'k';
 

@@ -33,6 +33,12 @@ enum Kind {
     Unknown,
 }
 
+/// Whether a part of the path begins with the name of Trio, which other words contain.
+fn names_trio(path: &str) -> bool {
+    let mut parts = path.split(['.', ':', '#', '/']);
+    parts.any(|part| part.starts_with("trio"))
+}
+
 impl Kind {
     fn of(class: &str) -> Self {
         match class {
@@ -50,11 +56,11 @@ impl Kind {
             "asgi",
             "uvicorn",
             "uvloop",
-            "trio",
             "hypercorn",
             "aiohttp",
             "asyncio",
-        ]) {
+        ]) || names_trio(&lower)
+        {
             Self::Asgi
         } else if names(&["gevent"]) {
             Self::Green("gevent")

@@ -19,7 +19,7 @@ use pyo3::prelude::*;
 use rcorn_connection::{Connections, IoThread, Next};
 use rcorn_log as log;
 use rcorn_python::thread as python_thread;
-use rcorn_scoreboard::Cell;
+use rcorn_scoreboard::{Answered, Cell};
 use rcorn_sys::clock;
 use rcorn_wsgi::Endpoints;
 
@@ -466,11 +466,14 @@ impl AppThreads {
             let Some(request) = entry.begun().and_then(|_| entry.request()) else {
                 continue;
             };
+            if entry.answered() == Answered::Yes {
+                continue;
+            }
             let line = log::escaped(&request.line);
             log::warning(format_args!(
                 "Dropped request {line}: told to leave at once"
             ));
-            entry.end(clock::coarse_now());
+            entry.discard();
         }
     }
 }

@@ -636,6 +636,7 @@ impl EventLoop {
     /// Those of `epoll_ctl(2)`.
     pub(super) fn begin_to_leave(&mut self, py: Python<'_>) -> io::Result<()> {
         let now = self.turn.begun;
+        self.cell.set_leaves();
         self.rules.keep_nothing_alive();
         match self.lifecycle.begin_to_leave(now) {
             Leaving::Stopping(_) => self.acceptor.open()?,

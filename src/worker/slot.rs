@@ -1,5 +1,5 @@
-//! A request slot: all that one request in progress needs. The worker has one today; with several
-//! it could serve several requests at a time.
+//! A request slot: all that one request in progress needs. A worker has one for each thread that
+//! serves.
 
 use rcorn_http::{Head, Packet};
 

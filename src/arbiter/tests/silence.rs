@@ -101,10 +101,18 @@ fn a_worker_whose_thread_came_free_serves_on() {
         said(&actions),
         ["Worker (pid:11) made progress and keeps running."]
     );
-    // There is one too many now.
+    // There is one too many now: the one that took its place.
     let drained = |id| asked(&actions, pid(id), Ask::Drain);
-    assert!(drained(1) != drained(2), "{actions:?}");
+    assert!(!drained(1) && drained(2), "{actions:?}");
     assert!(!asked(&scenario.after(60_000), pid(1), Ask::Abort));
+
+    // One that is not ready yet leaves when it is.
+    let mut scenario = unwinding(policy(1));
+    scenario.step(Event::Recovered(WorkerId(1)));
+    scenario.step(Event::Forked(WorkerId(2), pid(2)));
+    let actions = scenario.step(Event::Ready(WorkerId(2), pid(2)));
+    assert!(asked(&actions, pid(2), Ask::Drain), "{actions:?}");
+    assert!(!asked(&actions, pid(1), Ask::Drain), "{actions:?}");
 
     // While the server stops, it is told to leave.
     let mut scenario = unwinding(policy(1));

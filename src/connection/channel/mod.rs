@@ -19,6 +19,9 @@ use crate::unlocked::Unlocked;
 use crate::wait::WaitProgress;
 use crate::write_buffer::{FileRest, Pushed, WriteBuffer, wide};
 
+/// How often one look receives what is discarded.
+const MAX_DISCARDS: usize = 16;
+
 /// How long the app waits for the client at most, and what it need not wait for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientTimeouts {
@@ -255,6 +258,19 @@ impl Channel {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(self.lose(Lost::Gone(error))),
         }
+    }
+
+    /// Discards what the client has sent meanwhile; whether it has sent its end, or is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut discarded = [0; 4096];
+        for _ in 0..MAX_DISCARDS {
+            match self.try_receive(&mut discarded) {
+                Ok(None) => return false,
+                Ok(Some(0)) | Err(_) => return true,
+                Ok(Some(_)) => {}
+            }
+        }
+        false
     }
 
     /// A reference to this channel that does not keep the connection open.

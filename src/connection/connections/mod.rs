@@ -119,7 +119,7 @@ impl<E> Connections<E> {
     /// Watches a connection that was taken no longer: bytes that come meanwhile would wake whoever
     /// waits again and again. Whoever has taken it gives it to [`Self::park_or_close_unwatched`].
     pub fn unwatch(&self, channel: &Channel) {
-        // Fails if the I/O thread has handed it on: then nothing is watched either.
+        // It is watched, and the poller lives: this does not fail.
         self.poller.remove(channel.transport().descriptor()).ok();
     }
 

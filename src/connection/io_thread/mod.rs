@@ -288,6 +288,9 @@ impl<E> Shared<E> {
         let mut interval = FIRST_LOOK_INTERVAL;
         while !self.ends.load(Ordering::Acquire) {
             let now = clock::now();
+            if let Some(limit) = &self.queue_limit {
+                limit.tell_of_refused(now);
+            }
             let holds = self.send_held(now);
             interval = if self.serve_parked(now, &mut events) || holds {
                 BUSY_REQUEST
@@ -322,7 +325,9 @@ impl<E> Shared<E> {
     /// Waits until it is woken.
     fn sleep(&self) {
         while self.asleep.load(Ordering::Acquire) && !self.ends.load(Ordering::Acquire) {
-            self.listen(None);
+            let limit = self.queue_limit.as_ref();
+            let next = limit.and_then(|limit| limit.tell_of_refused(clock::now()));
+            self.listen(next.map(TimeSpec::from_duration));
         }
     }
 
@@ -381,7 +386,25 @@ impl<E> Shared<E> {
                 .connections()
                 .for_each(|place| self.service(place, now));
         }
+        if self.queue_limit.is_some() && now >= self.parking.next_deadline() {
+            let is_closing = |parked: &Connection<E>| parked.state.waiting == Waiting::Close;
+            let expired = self.parking.take_expired(now, is_closing);
+            for one in expired {
+                self.close(one);
+            }
+        }
         true
+    }
+
+    /// Closes a connection that was taken out.
+    fn close(&self, mut connection: Box<Connection<E>>) {
+        self.discard(connection.endpoints.take());
+        let place = connection.place;
+        connection.channel.transport().shut_down();
+        drop(connection);
+        if let Some(place) = place {
+            self.parking.vacate(place);
+        }
     }
 
     /// Accepts what waits, because its wait has a limit; not while a sibling can do that.
@@ -412,7 +435,12 @@ impl<E> Shared<E> {
             Waiting::Response(_) => {
                 let _all_out: bool = connection.channel.pump_aside();
             }
-            Waiting::Close => {}
+            // Otherwise those that were refused would keep others from being answered.
+            Waiting::Close => {
+                if self.queue_limit.is_some() && connection.channel.has_ended() {
+                    return self.close(connection);
+                }
+            }
             Waiting::FirstByte
             | Waiting::Head
             | Waiting::Body(_)
@@ -434,7 +462,7 @@ impl<E> Shared<E> {
                 if let Some(limit) = &self.queue_limit
                     && limit.is_over(&mut connection, now)
                 {
-                    limit.refuse(&connection, now);
+                    limit.refuse(&connection);
                     let deadline = connection.wait_for(Waiting::Close, &self.timeouts, now);
                     self.parking.put(place, connection, deadline);
                     return;
@@ -461,10 +489,8 @@ impl<E> Shared<E> {
         let most = shared.wanted().saturating_mul(2);
         let most = u16::try_from(most).unwrap_or(u16::MAX);
         (0..most.min(self.scoreboard.cells())).any(|index| {
-            let cell = self.scoreboard.cell(index);
-            let is_sibling = |cell: &Cell| cell.is_taken() && !std::ptr::eq(cell, self.cell);
-            let mut entries = self.scoreboard.request_entries(index);
-            cell.is_some_and(is_sibling) && entries.any(|entry| entry.begun().is_none())
+            let is_own = |cell: &Cell| std::ptr::eq(cell, self.cell);
+            !self.scoreboard.cell(index).is_some_and(is_own) && self.scoreboard.is_free(index)
         })
     }
 

@@ -238,6 +238,10 @@ fn a_request_that_waits_too_long_is_answered_and_one_that_waits_to_be_accepted_t
         page.starts_with(status) && page.ends_with("\r\n\r\n"),
         "{page}"
     );
-    // They wait for the close of their clients.
+    // They wait for the close of their clients, also of those that have more to say.
     assert_eq!(world.connections.held(), 2);
+    late.write_all(b"more").unwrap();
+    drop((late, client));
+    until(|| world.connections.held() == 0);
+    assert_eq!(world.thread.take_discarded().len(), 1);
 }
