@@ -59,7 +59,21 @@ impl Exchange {
     }
 
     /// The current response.
+    #[inline]
     pub(super) fn response(&self, py: Python<'_>) -> MutexGuard<'_, Response> {
+        match self.response.try_lock() {
+            Ok(free) => free,
+            Err(taken) => {
+                // A thread that has panicked under the lock has left it free, and in here.
+                drop(taken);
+                self.wait_for_response(py)
+            }
+        }
+    }
+
+    /// Another thread has it.
+    #[cold]
+    fn wait_for_response(&self, py: Python<'_>) -> MutexGuard<'_, Response> {
         let locked = self.response.lock_py_attached(py);
         locked.unwrap_or_else(PoisonError::into_inner)
     }
