@@ -119,7 +119,8 @@ fn write_access_line(
     let lost = Lost {
         method: word(),
         target: word(),
-        protocol: word(),
+        // Without the id of the request.
+        protocol: word().split(|byte| *byte == b' ').next().unwrap_or(b""),
         address: String::from_utf8_lossy(&request.peer).into_owned(),
         age: *age,
         pid,

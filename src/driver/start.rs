@@ -232,6 +232,18 @@ fn take_over_both((one, other): (RawFd, RawFd)) -> io::Result<(OwnedFd, OwnedFd)
     Ok((take_over(one)?, take_over(other)?))
 }
 
+/// Goes into the background, and opens the logs again: the standard streams are /dev/null then.
+fn go_into_background(
+    background: Background,
+    settings: &Settings,
+    owner: Owner,
+) -> Result<Logs, StartError> {
+    background
+        .enter()
+        .map_err(system("go into the background"))?;
+    Logs::start(settings, owner).map_err(StartError::Logs)
+}
+
 /// Binds the sockets, and makes what the loop owns.
 fn assemble(
     launch: Launch,
@@ -258,11 +270,7 @@ fn assemble(
     sockets.store(&manager);
     log::info(format_args!("Using worker: {}", settings.worker_class));
     if let Some(background) = background {
-        background
-            .enter()
-            .map_err(system("go into the background"))?;
-        // The standard streams are /dev/null now.
-        logs = Logs::start(&settings, owner).map_err(StartError::Logs)?;
+        logs = go_into_background(background, &settings, owner)?;
     }
     let inherited = Inherited::new(state, &settings, modules);
     let inherited = inherited.map_err(system("set up shared memory"))?;

@@ -10,6 +10,8 @@ use crate::seqlock;
 
 /// Words of the request line kept for status and post-mortem: 256 bytes.
 const LINE_WORDS: usize = 32;
+/// The same in bytes.
+pub const LINE_BYTES: usize = LINE_WORDS * size_of::<u64>();
 /// Words of the peer's address: 48 bytes.
 const PEER_WORDS: usize = 6;
 

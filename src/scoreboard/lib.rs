@@ -24,7 +24,7 @@ mod stuck;
 #[cfg(test)]
 mod loom_tests;
 
-pub use cell::{Answered, Cell, RequestEntry, RequestNow, Shared, StopMode};
+pub use cell::{Answered, Cell, LINE_BYTES, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use durations::{BOUNDS_MICROSECONDS, Histogram, Times, Timing};
 pub use mapping::Scoreboard;

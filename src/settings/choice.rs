@@ -152,6 +152,16 @@ choices! {
 }
 
 choices! {
+    /// Whether each request has an id.
+    RequestId, "on or off", "WHEN" {
+        /// None.
+        Off = "off" | "false",
+        /// That of a trusted proxy, or one that is made.
+        On = "on" | "true",
+    }
+}
+
+choices! {
     /// The facility of messages to syslog (RFC 5424 section 6.2.1). gunicorn also takes `security`.
     SyslogFacility, "a facility of syslog", "FACILITY" {
         /// Facility 0.

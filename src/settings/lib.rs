@@ -49,7 +49,7 @@ pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
+    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
 pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};

@@ -14,7 +14,7 @@ use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
     DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
+    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
@@ -434,6 +434,15 @@ settings! {
     /// `json` writes one object for each record, with time, process, level and message, also for
     /// what an app writes to `wsgi.errors`. What an app writes to standard error stays as it is.
     log_format: LogFormat = LogFormat::Gunicorn => Logs, Reload, flag "log-format";
+
+    /// Give each request an id, `on` or `off`. The flag without a value means `on`.
+    ///
+    /// It is that of the header field `X-Request-ID`, if a trusted proxy sends one of at most 128
+    /// letters, digits and `-_.:+/=@~`; else 32 hexadecimal digits are made. The app finds it in
+    /// its environ as `HTTP_X_REQUEST_ID`, whatever the client sent. The response has it, unless
+    /// the app sets the field itself; so have the error log, JSON lines of the access log, and what
+    /// the log and the status say of requests in progress.
+    request_id: RequestId = RequestId::Off => Logs, Reload, flag "request-id" bare "on";
 
     /// Configure Python's loggers from this file, before the app is imported. It is read by
     /// `logging.config.fileConfig`.

@@ -16,6 +16,7 @@ pub(super) struct AccessLine<'a, 'py> {
     pub(super) served: &'a Served,
     pub(super) duration: Duration,
     pub(super) response_head: &'a [u8],
+    pub(super) request_id: Option<&'a str>,
     pub(super) seen: Seen<'a, 'py>,
 }
 

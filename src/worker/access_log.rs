@@ -131,6 +131,9 @@ impl Record for Line<'_, '_> {
     fn pid(&self) -> u32 {
         pid().cast_unsigned()
     }
+    fn request_id(&self) -> Option<&str> {
+        self.about.request_id
+    }
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
         if let Some(fields) = self.about.seen.changed_fields {
             return changed_header(fields, name, out).unwrap_or(false);

@@ -20,11 +20,12 @@ pub(super) fn send(
     head_only: bool,
 ) -> u64 {
     let mut page = Vec::new();
+    let fields = [&common.date[..], &common.request_id].concat();
     let body = response::error_page(
         &mut page,
         status,
         message,
-        &common.date,
+        &fields,
         &common.server,
         head_only,
     );

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -11,7 +12,7 @@ use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, traceback};
-use rcorn_scoreboard::{Metric, Place, Timing};
+use rcorn_scoreboard::{LINE_BYTES, Metric, Place, Timing};
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
@@ -30,6 +31,7 @@ use super::health;
 use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
 use super::request::{Outcome, Request};
+use super::request_id::RequestIds;
 use super::rules::Rules;
 use super::static_file;
 use super::waiting_since::WaitingSince;
@@ -50,6 +52,8 @@ pub(super) struct RequestHandler {
     entry: WorkerEntry,
     /// Where requests are noted for statsd, if they are.
     sample: Option<&'static Place>,
+    /// The ids of requests, if they have any.
+    ids: Option<RequestIds>,
     /// Serves the parked connections while the app runs.
     io: IoThread<Endpoints>,
     /// Decides which responses leave together.
@@ -84,7 +88,11 @@ impl RequestHandler {
     pub(super) fn new(
         environ: EnvironBuilder,
         exchange: ExchangeSlot,
-        (access, sample): (Option<AccessLog>, Option<&'static Place>),
+        (access, sample, ids): (
+            Option<AccessLog>,
+            Option<&'static Place>,
+            Option<RequestIds>,
+        ),
         entry: WorkerEntry,
         io: IoThread<Endpoints>,
         server: &ServerHeader,
@@ -96,6 +104,7 @@ impl RequestHandler {
             access,
             entry,
             sample,
+            ids,
             io,
             coalescing: Coalescing::default(),
             server: match server {
@@ -135,6 +144,11 @@ impl RequestHandler {
         connection.channel.owe_continue(owes_continue);
         // The next request on the same connection must not wait for this response.
         let is_alone = used == request.behind.len();
+        if let Some(ids) = &mut self.ids {
+            let trusted = &rules.settings.forwarded_allow_ips;
+            ids.begin(request, endpoints::of(py, connection, trusted).trusted);
+            self.exchange.set_request_id(ids.current());
+        }
         let begun = self.begin(connection, request, is_alone);
         let answered = match self.serve_file(py, rules, connection, request, body.is_some()) {
             Some(answered) => answered,
@@ -158,6 +172,9 @@ impl RequestHandler {
         };
         self.end(py, request, &served, begun, seen);
         drop((environ, hooked));
+        if self.ids.is_some() {
+            self.exchange.set_request_id("");
+        }
         connection.state.served = connection.state.served.saturating_add(1);
         let is_last = is_alone && is_last(request, &served);
         match plan {
@@ -215,7 +232,13 @@ impl RequestHandler {
             self.io.flush();
         }
         let entry = self.entry.cell.request_entry();
-        entry.begin(begun, request.line(), request.peer.as_bytes());
+        match &self.ids {
+            None => entry.begin(begun, request.line(), request.peer.as_bytes()),
+            Some(ids) => {
+                let line = with_id(request.line(), ids.current());
+                entry.begin(begun, &line, request.peer.as_bytes());
+            }
+        }
         // The I/O thread looks after the other connections, if there are any. Only now: it goes to
         // sleep if it finds no request, and would sleep through this one. That of a worker with
         // several threads knows already.
@@ -283,6 +306,9 @@ impl RequestHandler {
                 .environ
                 .build_from(py, text, head, variables, ends, source)?,
         };
+        if let Some(ids) = &self.ids {
+            environ.set_item(intern!(py, "HTTP_X_REQUEST_ID"), ids.current())?;
+        }
         let constraints = self.constraints(request, keep_alive, input.is_some());
         let channel = &connection.channel;
         let context = self.one_of_several.as_ref();
@@ -426,7 +452,7 @@ impl RequestHandler {
         }
         self.log_access(py, request, served, duration, seen);
         if let Some(error) = &served.error {
-            request.log_error(error);
+            request.log_error(error, self.ids.as_ref().map(RequestIds::current));
         }
     }
 
@@ -522,6 +548,7 @@ impl RequestHandler {
         let Some(access) = &mut self.access else {
             return;
         };
+        let request_id = self.ids.as_ref().map(RequestIds::current);
         self.exchange.with_response_head(py, |app_head| {
             let response_head = seen.file_head.unwrap_or(app_head);
             let line = AccessLine {
@@ -529,6 +556,7 @@ impl RequestHandler {
                 served,
                 duration,
                 response_head,
+                request_id,
                 seen,
             };
             access.write(py, &line);
@@ -596,6 +624,17 @@ fn reason(refusal: &Refusal) -> Metric {
         | Refusal::ProxyTooLong => Metric::RefusedProxy,
         Refusal::UwsgiPeer | Refusal::ProxyPeer => Metric::RefusedPeer,
     }
+}
+
+/// The line of a request as the scoreboard has it, with its id at the end: `GET / HTTP/1.1 [ID]`. A
+/// long line is cut so that the id fits.
+fn with_id(line: &[u8], id: &str) -> Vec<u8> {
+    let room = LINE_BYTES.saturating_sub(id.len()).saturating_sub(3);
+    let mut all = line.get(..room).unwrap_or(line).to_vec();
+    all.extend_from_slice(b" [");
+    all.extend_from_slice(id.as_bytes());
+    all.push(b']');
+    all
 }
 
 /// What becomes of the connection if the request did not end within the bytes that have arrived.

@@ -32,6 +32,7 @@ mod receive;
 mod refused;
 mod reload_probe;
 mod request;
+mod request_id;
 mod retirement;
 mod rules;
 mod setup;

@@ -41,25 +41,26 @@ impl Request<'_> {
         self.method() == b"HEAD"
     }
 
-    /// Logs what went wrong.
-    pub(super) fn log_error(&self, error: &ExchangeError) {
+    /// Logs what went wrong. `id`: that of the request, if it has one.
+    pub(super) fn log_error(&self, error: &ExchangeError, id: Option<&str>) {
         let method = log::escaped(self.method());
         let target = log::escaped(self.target());
+        let id = id.map(|id| format!(" [{id}]")).unwrap_or_default();
         match error {
             ExchangeError::App(text) => log::exception(format_args!(
-                "Error handling request {method} {target}\n{text}"
+                "Error handling request {method} {target}{id}\n{text}"
             )),
             ExchangeError::Close(text) => log::error(format_args!(
-                "Error in close() after request {method} {target}\n{text}"
+                "Error in close() after request {method} {target}{id}\n{text}"
             )),
             ExchangeError::Length(text) | ExchangeError::Environ(text) => log::error(format_args!(
-                "Error handling request {method} {target}: {text}"
+                "Error handling request {method} {target}{id}: {text}"
             )),
             ExchangeError::Client(text) => log::info(format_args!(
-                "Client left during request {method} {target}: {text}"
+                "Client left during request {method} {target}{id}: {text}"
             )),
             ExchangeError::Leaving => log::warning(format_args!(
-                "Dropped request {method} {target}: told to leave at once"
+                "Dropped request {method} {target}{id}: told to leave at once"
             )),
         }
     }

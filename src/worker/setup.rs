@@ -16,7 +16,7 @@ use rcorn_link::Start;
 use rcorn_log::{self as log, AccessForm};
 use rcorn_python::thread::{has_gil, set_switch_interval};
 use rcorn_scoreboard::Cell;
-use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
+use rcorn_settings::{HeaderMap, ProxyProtocol, RequestId, Settings};
 use rcorn_sys::descriptor::keep_open;
 use rcorn_wsgi::{
     Endpoints, EnvironBuilder, EnvironObjects, Errors, ExchangeSlot, FileWrapper, WsgiApp,
@@ -31,6 +31,7 @@ use super::hung_threads::{HungThreads, OneOfSeveral};
 use super::leadership::Leadership;
 use super::lifecycle::Lifecycle;
 use super::orders::{LeaveOrders, Orders};
+use super::request_id::RequestIds;
 use super::retirement::Retirement;
 use super::rules::Rules;
 use super::slot::RequestSlot;
@@ -256,11 +257,15 @@ fn slot(
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let access = access_log(start)?;
+    let ids = match start.settings.request_id {
+        RequestId::Off => None,
+        RequestId::On => Some(RequestIds::new()?),
+    };
     let server = &start.settings.server_header;
     let handler = RequestHandler::new(
         environ,
         exchange,
-        (access, spec.scoreboard.sample(spec.cell)),
+        (access, spec.scoreboard.sample(spec.cell), ids),
         entry,
         io.clone(),
         server,

@@ -26,6 +26,7 @@ pub(super) struct Declaration {
     pub(super) length: Option<u64>,
     pub(super) has_date: bool,
     pub(super) has_server: bool,
+    pub(super) has_request_id: bool,
     /// The connection is to be closed after this response.
     pub(super) close: bool,
     last: LastDeclared,
@@ -63,6 +64,7 @@ enum Kind {
     Plain,
     Date,
     Server,
+    RequestId,
     Length,
     /// A hop-by-hop field, which is the server's (PEP 3333: apps must not use these). It is
     /// dropped, as by gunicorn.
@@ -77,6 +79,7 @@ impl Kind {
             4 if name.eq_ignore_ascii_case(b"date") => Self::Date,
             6 if name.eq_ignore_ascii_case(b"server") => Self::Server,
             10 if name.eq_ignore_ascii_case(b"connection") => Self::Connection,
+            12 if name.eq_ignore_ascii_case(b"x-request-id") => Self::RequestId,
             14 if name.eq_ignore_ascii_case(b"content-length") => Self::Length,
             _ if rules::hop_by_hop(name) => Self::Hop,
             _ => Self::Plain,
@@ -257,6 +260,7 @@ impl Declaration {
     ) -> Result<(), Refused<'py>> {
         self.head.clear();
         (self.length, self.has_date, self.has_server, self.close) = (None, false, false, false);
+        self.has_request_id = false;
         let Ok(text) = status.cast::<PyString>() else {
             return Err(Refused::StatusType(status.clone()));
         };
@@ -328,6 +332,7 @@ impl Declaration {
             Kind::Plain => {}
             Kind::Date => self.has_date = true,
             Kind::Server => self.has_server = true,
+            Kind::RequestId => self.has_request_id = true,
             Kind::Hop => return Ok(false),
             Kind::Connection => {
                 self.close |= known

@@ -64,6 +64,8 @@ pub struct CommonHeaders {
     pub server: Vec<u8>,
     /// `Date: …\r\n`
     pub date: Vec<u8>,
+    /// `X-Request-ID: …\r\n`; empty without ids.
+    pub request_id: Vec<u8>,
 }
 
 impl CommonHeaders {
@@ -255,6 +257,9 @@ impl Response {
         }
         if !self.declaration.has_date {
             self.declaration.head.extend_from_slice(&common.date);
+        }
+        if !common.request_id.is_empty() && !self.declaration.has_request_id {
+            self.declaration.head.extend_from_slice(&common.request_id);
         }
         // HTTP/1.1 goes on unless told otherwise; HTTP/1.0 closes unless told otherwise (RFC 9112
         // section 9.3).

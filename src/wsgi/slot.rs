@@ -60,6 +60,17 @@ impl ExchangeSlot {
         self.exchange.get().common_headers().set(server, date);
     }
 
+    /// Sets the id that the response to come has; empty: none.
+    pub fn set_request_id(&self, id: &str) {
+        let mut common = self.exchange.get().common_headers();
+        common.request_id.clear();
+        if !id.is_empty() {
+            common.request_id.extend_from_slice(b"X-Request-ID: ");
+            common.request_id.extend_from_slice(id.as_bytes());
+            common.request_id.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Passes the status line and fields of the last response, as they were sent, to `read`. No
     /// lock is held, so `read` may run any code.
     pub fn with_response_head<R>(&self, py: Python<'_>, read: impl FnOnce(&[u8]) -> R) -> R {

@@ -45,6 +45,9 @@ impl AccessFormatter for JsonFields {
         ] {
             optional(&mut object, member, &header(name), record, &mut value);
         }
+        if let Some(id) = record.request_id() {
+            object.text("request_id", id.as_bytes());
+        }
         object.number("pid", record.pid().into()).end();
     }
 }

@@ -52,6 +52,10 @@ pub trait Record {
     fn duration_ns(&self) -> u64;
     /// The process that served the request.
     fn pid(&self) -> u32;
+    /// The id of the request, if it has one.
+    fn request_id(&self) -> Option<&str> {
+        None
+    }
     /// Appends the value of the last request field of this name, and returns whether there is one.
     /// The name is in lower case; the comparison ignores case.
     fn request_header(&self, name: &str, out: &mut Vec<u8>) -> bool;
