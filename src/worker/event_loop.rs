@@ -730,7 +730,8 @@ mod tests {
 
     #[test]
     fn the_gil_is_released_now_and_then_though_the_app_does_not_run() {
-        let at = |milliseconds| Monotonic::ZERO.after(Duration::from_millis(1000 + milliseconds));
+        let at =
+            |milliseconds: u64| Monotonic::ZERO.after(Duration::from_millis(1000 + milliseconds));
         let mut turn = Turn::new();
         assert!(turn.keeps_gil(1, at(0)) && turn.keeps_gil(1, at(4)));
         assert!(!turn.keeps_gil(1, at(5)));
