@@ -7,8 +7,9 @@ use rcorn_types::Monotonic;
 
 use super::connection::Connection;
 
-/// Waits below this are not told apart.
-const SHORTEST: Duration = Duration::from_millis(5);
+/// Waits below this are not told apart. It is more than the coarse clock lags behind (4 ms, or 10 ms
+/// where the kernel has 100 ticks a second) and a turn of quick requests takes.
+const SHORTEST: Duration = Duration::from_millis(15);
 
 /// Since when the requests of one turn of the loop may have waited at most, by the coarse clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -71,7 +71,9 @@ fn the_version_in_full_tells_the_build_and_the_python() {
             "rcorn (version 0.",
             "\nbuild      ",
             ", sources ",
-            "\nmodules    abi3-py39, for CPython 3.9 to 3.15, and later ones with the GIL\n",
+            // Builds for speed have those for interpreters without the GIL, too.
+            "\nmodules    abi3-py39, ",
+            "for CPython 3.9 to 3.15, and later ones with the GIL\n",
             &place,
             "\n           CPython 3.",
             "; it loads abi3-py39\n",
