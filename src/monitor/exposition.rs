@@ -113,7 +113,7 @@ fn of_times(text: &mut Text, status: &Status) {
     );
     text.histogram(
         "queue_wait_seconds",
-        "From the arrival of a request to its begin, in the accept queue or parked. Waits below 15 ms are not told apart; longer ones on unix sockets are not known.",
+        "From the arrival of a request to its begin, in the accept queue or parked. Waits below 5 ms are not told apart; longer ones on unix sockets are not known.",
         &times.queue,
     );
     text.histogram(

@@ -118,8 +118,8 @@ pub(super) struct Turn {
     stage: Stage,
     /// When it began, by the coarse clock.
     begun: Monotonic,
-    /// Since when requests of this turn may have waited.
-    since: WaitingSince,
+    /// Since when requests of this turn may have waited, where that is measured.
+    waiting_since: Option<WaitingSince>,
     /// How many of the connections are served that have come anew.
     most: usize,
     /// How many parked connections were ready.
@@ -162,13 +162,14 @@ enum Arrival {
 }
 
 impl Turn {
-    /// Nothing was waited for yet.
-    pub(super) fn new() -> Self {
+    /// Nothing was waited for yet. `measures_queue_wait`: whether anyone may ask how long requests
+    /// wait.
+    pub(super) fn new(measures_queue_wait: bool) -> Self {
         Self {
             events: Events::with_capacity(MAX_EVENTS),
             stage: Stage::Waiting,
             begun: Monotonic::ZERO,
-            since: WaitingSince::default(),
+            waiting_since: measures_queue_wait.then(WaitingSince::default),
             most: 0,
             own: 0,
             has_others: false,
@@ -272,7 +273,7 @@ impl EventLoop {
         py: Python<'_>,
         slot: &mut RequestSlot,
     ) -> io::Result<Option<Work>> {
-        slot.handler.waiting_since = self.turn.since;
+        slot.handler.waiting_since = self.turn.waiting_since;
         loop {
             let handler = &mut slot.handler;
             match self.turn.stage {
@@ -295,7 +296,7 @@ impl EventLoop {
                     if let ControlFlow::Break(found) = self.begin_turn(py, handler)? {
                         return Ok(found);
                     }
-                    handler.waiting_since = self.turn.since;
+                    handler.waiting_since = self.turn.waiting_since;
                 }
                 Stage::HandedOn => match self.next_handed_on()? {
                     Some(work) => return Ok(Some(work)),
@@ -334,7 +335,9 @@ impl EventLoop {
         };
         self.wait(py, handler)?;
         self.turn.begun = clock::coarse_now();
-        self.turn.since.look(looked, waits_from, self.turn.begun);
+        if let Some(waiting_since) = &mut self.turn.waiting_since {
+            waiting_since.look(looked, waits_from, self.turn.begun);
+        }
         handler.refresh_common_headers();
         // Discarded connections own Python objects, which only this thread may drop: it holds the
         // GIL.
@@ -732,7 +735,7 @@ mod tests {
     fn the_gil_is_released_now_and_then_though_the_app_does_not_run() {
         let at =
             |milliseconds: u64| Monotonic::ZERO.after(Duration::from_millis(1000 + milliseconds));
-        let mut turn = Turn::new();
+        let mut turn = Turn::new(false);
         assert!(turn.keeps_gil(1, at(0)) && turn.keeps_gil(1, at(4)));
         assert!(!turn.keeps_gil(1, at(5)));
         // It was released.

@@ -63,7 +63,7 @@ pub(super) struct RequestHandler {
     /// Which of several threads it serves; `None`: there is one.
     one_of_several: Option<OneOfSeveral>,
     /// Since when the requests of the current turn may have waited.
-    pub(super) waiting_since: WaitingSince,
+    pub(super) waiting_since: Option<WaitingSince>,
     /// The second for which the exchange's common headers (`Server`, `Date`) were made.
     dated: WallClock,
 }
@@ -112,7 +112,7 @@ impl RequestHandler {
                 ServerHeader::Text(text) => format!("Server: {text}\r\n").into_bytes(),
             },
             one_of_several,
-            waiting_since: WaitingSince::default(),
+            waiting_since: None,
             dated: WallClock::default(),
         }
     }
@@ -224,7 +224,9 @@ impl RequestHandler {
         is_alone: bool,
     ) -> Monotonic {
         let begun = clock::now();
-        if let Some(waited) = self.waiting_since.waited(connection, begun) {
+        if let Some(since) = self.waiting_since
+            && let Some(waited) = since.waited(connection, begun)
+        {
             self.entry.counters.observe(Timing::Queue, waited);
         }
         let may_wait = is_alone && connection.is_local();

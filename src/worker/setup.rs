@@ -101,7 +101,7 @@ pub(super) fn event_loop(
         io,
         rules: Arc::new(rules),
         cell,
-        turn: Turn::new(),
+        turn: Turn::new(settings.status_bind.is_some()),
     })
 }
 

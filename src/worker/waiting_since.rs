@@ -1,5 +1,6 @@
-//! How long a request has waited until a thread had time for it. Nobody asks the kernel that for
-//! each request: while the loop looks at its connections often, none can have waited for long.
+//! How long a request has waited until a thread had time for it, for those who ask at
+//! `status_bind`. The kernel is not asked that for each request: while the loop looks at its
+//! connections often, none can have waited for long.
 
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use rcorn_types::Monotonic;
 
 use super::connection::Connection;
 
-/// Waits below this are not told apart. It is more than the coarse clock lags behind (4 ms, or 10 ms
-/// where the kernel has 100 ticks a second) and a turn of quick requests takes.
-const SHORTEST: Duration = Duration::from_millis(15);
+/// Waits below this are not told apart. It is more than the coarse clock lags behind where the
+/// kernel has 250 ticks a second (4 ms); with fewer ticks the kernel is asked more often.
+const SHORTEST: Duration = Duration::from_millis(5);
 
 /// Since when the requests of one turn of the loop may have waited at most, by the coarse clock.
 #[derive(Clone, Copy, Debug, Default)]
