@@ -137,7 +137,8 @@ mod tests {
         let (other, _end) = std::os::unix::net::UnixStream::pair().unwrap();
         crate::descriptor::set_inherited(&writer, false).unwrap();
         let (named, unnamed) = (writer.as_raw_fd(), other.as_raw_fd());
-        let script = format!("test -e /proc/self/fd/{unnamed} || echo well >&{named}");
+        // By its path: dash takes descriptors of one digit only after `>&`.
+        let script = format!("test -e /proc/self/fd/{unnamed} || echo well >/proc/self/fd/{named}");
         let pid = shell(&script, vec![named]).start().unwrap();
         drop::<OwnedFd>(writer);
         let mut text = String::new();
