@@ -51,6 +51,18 @@ pub struct Place {
     durations: [AtomicU32; DURATIONS],
 }
 
+// The file outlives an upgrade in place: workers of one build write to it while the arbiter of
+// another one reads.
+#[cfg(not(all(loom, test)))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Header>() == 128 && align_of::<Header>() == 128);
+    assert!(offset_of!(Header, used) == 0 && offset_of!(Header, logged) == 8);
+    assert!(size_of::<Place>() == 20_480 && align_of::<Place>() == 128);
+    assert!(offset_of!(Place, noted) == 0 && offset_of!(Place, taken) == 8);
+    assert!(offset_of!(Place, statuses) == 16 && offset_of!(Place, durations) == 4016);
+};
+
 impl Place {
     /// Notes a request that has ended. Any thread of the worker may do so.
     pub fn note(&self, status: u16, duration: Duration) {

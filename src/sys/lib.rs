@@ -10,8 +10,8 @@
 
 // What is taken for granted about the machine: Linux, whose calls and `/proc` are used; 64 bits,
 // for byte counts in a `usize` and atomics in shared memory, which old and new builds read alike.
-// Numbers of calls, the kernel's structures and page sizes are never written down: `libc` has the
-// first two, and the third is asked for.
+// Numbers of calls, the kernel's structures and page sizes are not written down: `libc` has the
+// first two, and the third is asked for. The exception is rseq(2) in `fork_twice`, for x86_64 only.
 const _: () = assert!(cfg!(target_os = "linux"), "rcorn runs on Linux");
 const _: () = assert!(
     cfg!(target_pointer_width = "64") && cfg!(target_has_atomic = "64"),
