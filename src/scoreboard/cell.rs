@@ -437,6 +437,7 @@ const _: () = {
     use std::mem::offset_of;
     assert!(size_of::<Shared>() == 128);
     assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
+    assert!(offset_of!(Shared, cells) == 8 && offset_of!(Shared, counters) == 12);
     assert!(offset_of!(Shared, candidate) == 16 && offset_of!(Shared, draining) == 24);
     assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
     assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);

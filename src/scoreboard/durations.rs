@@ -35,6 +35,9 @@ const BUCKETS: usize = BOUNDS_MICROSECONDS.len() + 1;
 /// Places of one histogram: its buckets, its sum, and some to spare.
 const PLACES_EACH: usize = 24;
 
+// Where workers of other builds write: the sum lies behind the buckets.
+const _: () = assert!(BUCKETS == 20 && PLACES_EACH == 24);
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
