@@ -76,7 +76,8 @@ def asleep(options, folder):
             for turn in range(options.rounds):
                 row(f"{name}: before", *server.quick(3, options.duration))
             sleeper = server.send("/asleep")
-            time.sleep(0.5)
+            # The first part of the response: its thread has the request.
+            sleeper.recv(1000)
             for turn in range(options.rounds):
                 row(f"{name}: after", *server.quick(3, options.duration))
             sleeper.close()
@@ -99,19 +100,21 @@ def computing(options, folder):
     head("two threads compute", *QUICK, "computed per s")
     for name in [name for name in SERVERS if "timeout" not in name]:
         server = Beside(name, options, folder)
-        done, is_over = [], threading.Event()
+        done, is_over, computed = [], threading.Event(), threading.Semaphore(0)
 
-        def compute(server=server, done=done, is_over=is_over):
+        def compute(server=server, done=done, is_over=is_over, computed=computed):
             while not is_over.is_set():
                 with server.send("/compute") as connection:
                     connection.recv(1000)
                 done.append(1)
+                computed.release()
 
         clients = [threading.Thread(target=compute) for _ in range(2)]
         try:
             for client in clients:
                 client.start()
-            time.sleep(0.5)
+            for client in clients:
+                computed.acquire()
             for turn in range(options.rounds):
                 before, began = len(done), time.monotonic()
                 quick = server.quick(1, options.duration)

@@ -2,11 +2,17 @@
 import time
 
 
+def asleep():
+    yield b"asleep"
+    time.sleep(86_400)
+
+
 def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/asleep":
-        time.sleep(86_400)
-    elif path == "/compute":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return asleep()
+    if path == "/compute":
         # About 50 ms of Python, whoever else runs meanwhile.
         for _ in range(1_000_000):
             pass
