@@ -1,14 +1,16 @@
-//! Signals to the arbiter, and the order that each gives. The handlers only write to a pipe, which
-//! the loop reads in order.
+//! Signals to the arbiter, and the order that each gives. The handlers only count, and write to a
+//! pipe, which the loop reads in order.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 use signal_hook::consts;
 
 use rcorn_arbiter::Order;
-use rcorn_sys::signal::SendByte;
+use rcorn_sys::signal::{Count, SendByte, number};
 
 /// The signals that the arbiter handles.
 pub const HANDLED: [i32; 10] = [
@@ -41,27 +43,48 @@ pub(super) fn order(signal: Signal) -> Option<Order> {
     orders.find_map(|(known, order)| (known == signal).then_some(order))
 }
 
-/// The reading end of the pipe.
+/// How many times [`Signals::take`] reads the pipe: whoever sends signals without a pause does not
+/// keep the loop from its work.
+const READS: usize = 16;
+
+/// The signals that wait to be taken.
+///
+/// The pipe tells their order, and wakes the loop. It has room for a few hundred, and a signal is
+/// not lost when it is full: the counts tell which have come.
 #[derive(Debug)]
 pub(super) struct Signals {
     pipe: mio::net::UnixStream,
+    counts: Vec<(Signal, Arc<AtomicU32>)>,
 }
 
 impl Signals {
     /// Installs the handlers.
     pub(super) fn install() -> io::Result<Self> {
+        let (mut signals, writer) = Self::new()?;
+        for handled in HANDLED {
+            let (count, wake) = signals.add(Signal::try_from(handled)?, &writer)?;
+            rcorn_sys::signal::handle(handled, (count, wake))?;
+        }
+        Ok(signals)
+    }
+
+    fn new() -> io::Result<(Self, UnixStream)> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
-        for number in HANDLED {
-            // A byte that does not fit is dropped: the unread ones suffice.
-            let to = writer.try_clone()?.into();
-            let byte = u8::try_from(number).map_err(io::Error::other)?;
-            rcorn_sys::signal::handle(number, SendByte { to, byte })?;
-        }
-        Ok(Self {
+        let signals = Self {
             pipe: mio::net::UnixStream::from_std(reader),
-        })
+            counts: Vec::new(),
+        };
+        Ok((signals, writer))
+    }
+
+    /// What the handler of a signal does.
+    fn add(&mut self, signal: Signal, writer: &UnixStream) -> io::Result<(Count, SendByte)> {
+        let count = Arc::new(AtomicU32::new(0));
+        let to = writer.try_clone()?.into();
+        let byte = u8::try_from(number(signal)).map_err(io::Error::other)?;
+        self.counts.push((signal, Arc::clone(&count)));
+        Ok((Count(count), SendByte { to, byte }))
     }
 
     /// What to wait on.
@@ -69,28 +92,51 @@ impl Signals {
         &mut self.pipe
     }
 
-    /// The signals that have arrived, in order, each as often as it arrived (SIGCHLD once).
+    /// The signals that have arrived: those whose bytes are in the pipe in order, then the others.
+    /// TTIN and TTOU as often as they arrived, of the others each once: the second of two that wait
+    /// orders nothing new.
     pub(super) fn take(&mut self) -> Vec<Signal> {
         let mut taken = Vec::new();
         let mut bytes = [0; 256];
-        while let Ok(count) = self.pipe.read(&mut bytes) {
-            if count == 0 {
+        for _ in 0..READS {
+            let Ok(read) = self.pipe.read(&mut bytes) else {
+                break;
+            };
+            let bytes = bytes.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
                 break;
             }
-            for byte in bytes.iter().take(count) {
-                if let Ok(signal) = Signal::try_from(i32::from(*byte))
-                    && !(signal == Signal::SIGCHLD && taken.contains(&signal))
+            for byte in bytes {
+                let mut counts = self.counts.iter();
+                if let Some((signal, count)) =
+                    counts.find(|(signal, _)| number(*signal) == i32::from(*byte))
                 {
-                    taken.push(signal);
+                    // None is left if it was taken without its byte.
+                    let one = |count: u32| count.checked_sub(1);
+                    let had = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one);
+                    push(&mut taken, *signal, u32::from(had.is_ok()));
                 }
             }
+        }
+        for (signal, count) in &self.counts {
+            push(&mut taken, *signal, count.swap(0, Ordering::Relaxed));
         }
         taken
     }
 }
 
+fn push(taken: &mut Vec<Signal>, signal: Signal, times: u32) {
+    if matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU) {
+        taken.extend((0..times).map(|_time| signal));
+    } else if times > 0 && !taken.contains(&signal) {
+        taken.push(signal);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rcorn_sys::signal::AsyncSignalSafe;
+
     use super::*;
 
     #[test]
@@ -103,5 +149,32 @@ mod tests {
                 "{signal}"
             );
         }
+    }
+
+    #[test]
+    fn signals_are_taken_in_order_and_none_is_lost_when_the_pipe_is_full() {
+        let (mut signals, writer) = Signals::new().unwrap();
+        let mut add = |signal| signals.add(signal, &writer).unwrap();
+        let ttin = add(Signal::SIGTTIN);
+        let window = add(Signal::SIGWINCH);
+        let term = add(Signal::SIGTERM);
+        for handler in [&term, &ttin, &window, &window, &ttin] {
+            handler.run();
+        }
+        let (ttin_, window_, term_) = (Signal::SIGTTIN, Signal::SIGWINCH, Signal::SIGTERM);
+        assert_eq!(signals.take(), [term_, ttin_, window_, ttin_]);
+        assert_eq!(signals.take(), []);
+        // Far more than there is room for.
+        for _ in 0..100_000 {
+            window.run();
+        }
+        for handler in [&ttin, &term, &ttin] {
+            handler.run();
+        }
+        assert_eq!(signals.take(), [window_, ttin_, ttin_, term_]);
+        // Bytes that are still in the pipe are those of signals that were taken.
+        ttin.run();
+        assert_eq!(signals.take(), [ttin_]);
+        assert_eq!(signals.take(), []);
     }
 }

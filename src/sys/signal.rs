@@ -7,7 +7,7 @@
 //!
 //! - [`handle`]: `getpid`, then the action; in a process forked without exec the signal's default
 //!   effect instead. signal-hook, which calls it, keeps `errno`. The actions of this module store
-//!   into atomics ([`SetFlag`]), send(2) a byte ([`SendByte`]), and call getppid and dup2
+//!   into atomics ([`SetFlag`], [`Count`]), send(2) a byte ([`SendByte`]), and call getppid and dup2
 //!   ([`WhenOrphaned`]). Those of other crates: `WhenStuck` (scoreboard) reads atomics and the
 //!   clock, `Interrupt` and `Abort` (python) call `PyErr_SetInterrupt` or `PyErr_SetInterruptEx`.
 //! - `swallow`: `getpid` and an atomic, neither of which touches `errno`; in a process forked
@@ -66,8 +66,20 @@ unsafe impl AsyncSignalSafe for &'static AtomicBool {
     }
 }
 
+/// Counts how often a signal came.
+#[derive(Debug)]
+pub struct Count(pub Arc<AtomicU32>);
+
+// SAFETY: one addition to an atomic.
+unsafe impl AsyncSignalSafe for Count {
+    fn run(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Sends a byte, for a loop that waits on the other end. Does not wait: a full socket means that
-/// the loop will wake.
+/// the loop will wake. The byte is lost then, so what must not be lost is stored before
+/// ([`SetFlag`], [`Count`]).
 #[derive(Debug)]
 pub struct SendByte {
     /// A socket.

@@ -4,6 +4,8 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use ratatui::termion::event::Key;
 use ratatui::termion::input::TermRead;
 
 use rcorn_control::{Answer, Request, Status, place};
-use rcorn_sys::signal::{SendByte, handle, number};
+use rcorn_sys::signal::{SendByte, SetFlag, handle, number};
 
 /// An instance that does not tell its state for this long is said to give no answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,10 +27,6 @@ const ENDING: [Signal; 4] = [
     Signal::SIGQUIT,
     Signal::SIGTERM,
 ];
-/// What their handlers send.
-const END: u8 = 0;
-/// What the handler of SIGWINCH sends.
-const RESIZE: u8 = 1;
 
 /// What has happened.
 #[derive(Debug)]
@@ -95,19 +93,25 @@ impl Wanted {
 /// Waits for the signals that end it, and for the one that tells of another size.
 pub(crate) fn signals(events: &Sender<Event>) -> io::Result<()> {
     let (mut reader, writer) = UnixStream::pair()?;
-    let ending = ENDING.map(|signal| (signal, END));
-    for (signal, byte) in ending.into_iter().chain([(Signal::SIGWINCH, RESIZE)]) {
-        let to = writer.try_clone()?.into();
-        handle(number(signal), SendByte { to, byte })?;
+    // Not told by the byte alone: none fits into a full socket.
+    let ends = Arc::new(AtomicBool::new(false));
+    let wake = || {
+        io::Result::Ok(SendByte {
+            to: writer.try_clone()?.into(),
+            byte: 0,
+        })
+    };
+    for signal in ENDING {
+        handle(number(signal), (SetFlag(Arc::clone(&ends)), wake()?))?;
     }
+    handle(number(Signal::SIGWINCH), wake()?)?;
     let events = events.clone();
     thread::spawn(move || {
-        let mut byte = [END];
-        while reader.read_exact(&mut byte).is_ok() {
-            let event = if byte == [RESIZE] {
-                Event::Resize
-            } else {
+        while reader.read_exact(&mut [0]).is_ok() {
+            let event = if ends.load(Ordering::Relaxed) {
                 Event::End
+            } else {
+                Event::Resize
             };
             if events.send(event).is_err() {
                 return;
