@@ -36,7 +36,7 @@ struct Seen {
     answers: usize,
     /// What they tell, if it is the same.
     answer: Option<String>,
-    /// Its files while it serves, with the number of their lines.
+    /// Its files while it serves, with the number of their lines if they are text.
     files: Vec<(String, usize)>,
     /// Its files after its stop.
     left: Vec<(String, usize)>,
@@ -125,7 +125,10 @@ fn files_in(folder: &Path) -> Vec<(String, usize)> {
             found.push((name + "/", 0));
         } else {
             let text = fs::read(entry.path()).unwrap_or_default();
-            let lines = text.split(|byte| *byte == b'\n').count() - 1;
+            // A database has a byte like that in the number of a process.
+            let is_text = !text.contains(&0);
+            let lines = text.iter().filter(|byte| is_text && **byte == b'\n');
+            let lines = lines.count();
             found.push((name, lines));
         }
     }
