@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "a promise about what runs in a signal handler")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rcorn_sys::clock;
@@ -17,6 +19,8 @@ pub struct WhenStuck<A> {
     pub cell: &'static Cell,
     /// How long a request may take; `None`: every request counts as stuck.
     pub limit: Option<Duration>,
+    /// Once it is set, every request counts as stuck, too.
+    pub whatever: Arc<AtomicBool>,
     /// The action.
     pub action: A,
 }
@@ -29,7 +33,7 @@ unsafe impl<A: AsyncSignalSafe> AsyncSignalSafe for WhenStuck<A> {
             let since = self.cell.no_progress_since();
             since.is_some_and(|since| clock::now() < since.after(limit))
         });
-        if !is_young {
+        if !is_young || self.whatever.load(Ordering::Relaxed) {
             self.action.run();
         }
     }

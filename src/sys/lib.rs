@@ -32,6 +32,7 @@ pub mod process;
 pub mod procfs;
 pub mod signal;
 pub mod spawn;
+pub mod timer;
 pub mod user;
 
 pub use process::exit_now;

@@ -7,9 +7,10 @@
 //!
 //! - [`handle`]: `getpid`, then the action; in a process forked without exec the signal's default
 //!   effect instead. signal-hook, which calls it, keeps `errno`. The actions of this module store
-//!   into atomics ([`SetFlag`], [`Count`]), send(2) a byte ([`SendByte`]), and call getppid and dup2
-//!   ([`WhenOrphaned`]). Those of other crates: `WhenStuck` (scoreboard) reads atomics and the
-//!   clock, `Interrupt` and `Abort` (python) call `PyErr_SetInterrupt` or `PyErr_SetInterruptEx`.
+//!   into atomics ([`SetFlag`], [`Count`]), send(2) a byte ([`SendByte`]), and call `getppid`,
+//!   `dup2` and `timer_settime` ([`WhenOrphaned`]). Those of other crates: `WhenStuck` (scoreboard)
+//!   reads atomics and the clock, `Interrupt` and `Abort` (python) call `PyErr_SetInterrupt` or
+//!   `PyErr_SetInterruptEx`.
 //! - `swallow`: `getpid` and an atomic, neither of which touches `errno`; in a process forked
 //!   without exec the signal's default effect instead.
 //! - `faulthandler` of CPython, for [`stack_dump`]: made to be called at any moment.
@@ -25,6 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use signal_hook::SigId;
+
+use crate::timer::SignalTimer;
 
 /// A signal as kill(2) counts it.
 #[must_use]
@@ -96,7 +99,7 @@ unsafe impl AsyncSignalSafe for SendByte {
 }
 
 /// When `parent` is not the parent of this process any more, makes all `sockets` refer to `null`,
-/// so that what they were is closed that instant.
+/// so that what they were is closed that instant, and starts the `timers`.
 #[derive(Debug)]
 pub struct WhenOrphaned {
     /// The parent as it was.
@@ -105,9 +108,13 @@ pub struct WhenOrphaned {
     pub sockets: Vec<BorrowedFd<'static>>,
     /// Something harmless.
     pub null: OwnedFd,
+    /// They end the process if nothing else does.
+    pub timers: Vec<SignalTimer>,
+    /// Set when they are started.
+    pub is_orphaned: Arc<AtomicBool>,
 }
 
-// SAFETY: getppid(2) and dup2(2) are async-signal-safe; the list is only read.
+// SAFETY: getppid(2), dup2(2) and timer_settime(2) are async-signal-safe; the lists are only read.
 unsafe impl AsyncSignalSafe for WhenOrphaned {
     fn run(&self) {
         // SAFETY: getppid has no conditions.
@@ -117,6 +124,9 @@ unsafe impl AsyncSignalSafe for WhenOrphaned {
         for socket in &self.sockets {
             // SAFETY: both are open, and each number goes on belonging to its owner.
             unsafe { libc::dup2(self.null.as_raw_fd(), socket.as_raw_fd()) };
+        }
+        if !self.is_orphaned.swap(true, Ordering::Relaxed) {
+            self.timers.iter().for_each(SignalTimer::start);
         }
     }
 }
@@ -513,6 +523,8 @@ mod tests {
                 parent,
                 sockets: vec![socket.as_fd()],
                 null: File::open("/dev/null").unwrap().into(),
+                timers: Vec::new(),
+                is_orphaned: Arc::default(),
             };
             action.run();
             // The end of the stream, or nothing yet.

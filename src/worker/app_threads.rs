@@ -428,9 +428,10 @@ impl AppThreads {
     /// Raises an exception in each thread whose request takes too long.
     fn end_hung_requests(&self, py: Python<'_>) {
         let now = clock::now();
+        let limit = self.limit.filter(|_| !self.leave.is_orphaned());
         for (index, cell) in self.team.cells.iter().enumerate() {
             let hung = &self.team.hung;
-            hung.end_request(py, (index, cell), self.limit, now);
+            hung.end_request(py, (index, cell), limit, now);
         }
     }
 

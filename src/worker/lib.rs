@@ -71,7 +71,7 @@ use rcorn_types::with_remedy;
 
 use app_threads::Started;
 use event_loop::{Driver, EventLoop, Team};
-use orders::{AbortOrder, LeaveOrders, Orders, Serving};
+use orders::{AbortOrder, LeaveOrders, Orders, OrphanLimits, Serving};
 use slot::RequestSlot;
 
 pub use rcorn_wsgi::make_types;
@@ -371,7 +371,13 @@ fn take_orders(
         0 | 1 => Serving::MainThread,
         _ => Serving::AppThreads,
     };
-    let orders = Orders::install_worker_handlers(py, serving, arbiter, sockets, abort.as_ref())?;
+    let limits = OrphanLimits {
+        graceful: spec.start.settings.graceful_timeout.duration(),
+        abort: spec.start.settings.abort_timeout.duration(),
+    };
+    let abort_order = abort.as_ref();
+    let orders =
+        Orders::install_worker_handlers(py, serving, arbiter, sockets, limits, abort_order)?;
     if let Some(hooks) = spec.hooks.as_ref().filter(|_| abort.is_none()) {
         hooks.install_abort_handler(py)?;
     }

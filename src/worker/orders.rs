@@ -22,6 +22,7 @@ use rcorn_sys::private::{PrivateMark, keep_private};
 use rcorn_sys::signal::{
     self, AsyncSignalSafe, Disposition, Effect, Owner, SendByte, SetFlag, WhenOrphaned,
 };
+use rcorn_sys::timer::SignalTimer;
 use rcorn_wsgi::close_flag;
 
 /// Orders to the arbiter, which `pkill -HUP -f rcorn` sends to templates and workers, too.
@@ -160,6 +161,30 @@ pub(super) struct AbortOrder<'py> {
     pub(super) may_survive: bool,
 }
 
+/// How long a worker may take to leave when its arbiter is gone, and nobody else would end it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrphanLimits {
+    /// `graceful_timeout`: until the requests are ended that it still serves.
+    pub(super) graceful: Duration,
+    /// `abort_timeout`: how long that may take; zero: the app is not asked.
+    pub(super) abort: Duration,
+}
+
+impl OrphanLimits {
+    fn timers(self) -> Vec<SignalTimer> {
+        let kill = self.graceful.saturating_add(self.abort);
+        let abort = (!self.abort.is_zero()).then_some((Signal::SIGABRT, self.graceful));
+        let timers = abort.into_iter().chain([(Signal::SIGKILL, kill)]);
+        let timers = timers.map(|(signal, after)| SignalTimer::new(signal::number(signal), after));
+        timers.collect::<io::Result<_>>().unwrap_or_else(|error| {
+            log::warning(format_args!(
+                "the worker would not end without its arbiter if a request hangs: no timers: {error}"
+            ));
+            Vec::new()
+        })
+    }
+}
+
 /// Who serves requests in a worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Serving {
@@ -175,6 +200,8 @@ pub(super) struct LeaveOrders {
     drain: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
     abort: Arc<AtomicBool>,
+    /// The arbiter is gone: an abort means every request.
+    orphaned: Arc<AtomicBool>,
 }
 
 /// The orders received so far, and the pipe that wakes the main thread.
@@ -206,7 +233,7 @@ impl Orders {
     ///
     /// `arbiter`: if it is no longer our parent, its death has sent TERM. Then the handler closes
     /// the `listeners` at once, whatever the app does, so that a new arbiter can bind their
-    /// addresses.
+    /// addresses; and `limits` end the process in the arbiter's place.
     ///
     /// # Errors
     ///
@@ -216,6 +243,7 @@ impl Orders {
         serving: Serving,
         arbiter: i32,
         listeners: Vec<BorrowedFd<'static>>,
+        limits: OrphanLimits,
         abort: Option<&AbortOrder<'_>>,
     ) -> io::Result<Self> {
         block()?;
@@ -228,6 +256,8 @@ impl Orders {
             sockets: listeners,
             // Not `/dev/null`: the import may have changed the root directory.
             null: memfd::sealed(c"rcorn-closed-listener", b"", memfd::Content::Data)?,
+            timers: limits.timers(),
+            is_orphaned: Arc::clone(&orders.leave.orphaned),
         };
         orders.install_drain(&waker, orphaned)?;
         orders.install_reopen(&waker)?;
@@ -318,6 +348,7 @@ impl Orders {
                 let stuck = WhenStuck {
                     cell,
                     limit,
+                    whatever: Arc::clone(&self.leave.orphaned),
                     action,
                 };
                 install(Signal::SIGABRT, (stuck, told))?;
@@ -447,6 +478,11 @@ impl LeaveOrders {
     /// ABRT: end the request in progress, and leave.
     pub(super) fn abort(&self) -> bool {
         self.abort.load(Ordering::Relaxed)
+    }
+
+    /// Whether the arbiter is gone: an abort means every request, however young.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Relaxed)
     }
 
     /// Gives the order to finish and leave: a part of the worker has failed.

@@ -146,6 +146,40 @@ fn an_arbiter_killed_during_a_request_frees_the_port_for_the_next() {
     first.kill();
 }
 
+/// An arbiter that is gone ends nobody: the worker ends by itself what it cannot finish.
+#[test]
+fn an_arbiter_killed_during_a_request_that_hangs_leaves_no_process() {
+    let hang = "
+import itertools, time
+def app(environ, start_response):
+    environ['wsgi.errors'].write('begun\\n')
+    try:
+        if environ['PATH_INFO'] == '/c':
+            sum(itertools.repeat(0))
+        while True:
+            time.sleep(0.01)
+    finally:
+        print('unwound', file=environ['wsgi.errors'], flush=True)
+";
+    for (path, threads, unwinds) in [("/", "1", 1), ("/c", "1", 0), ("/", "4", 1), ("/c", "4", 0)] {
+        let server = Server::app("m:app")
+            .file("m.py", hang)
+            .args(["--threads", threads])
+            .args(["--graceful-timeout", "1", "--abort-timeout", "1"])
+            .start();
+        let worker = server.wait_workers(1)[0];
+        let mut wire = server.connect();
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        server.log().expect("begun");
+        let end = Pidfd::open(worker).unwrap();
+        kill(server.pid(), Signal::SIGKILL).unwrap();
+        assert!(end.wait(server.deadline()), "{path}, {threads} threads");
+        let unwound = server.log().count("unwound");
+        assert_eq!(unwound, unwinds, "{path}, {threads} threads");
+        server.kill();
+    }
+}
+
 #[test]
 fn a_process_that_the_app_forks_never_serves() {
     let app = "
