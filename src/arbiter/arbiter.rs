@@ -80,6 +80,13 @@ impl Arbiter {
         self.gap().wanted_spares()
     }
 
+    /// Whether the worker that is to be replaced is not, because its last replacement could not
+    /// start.
+    #[must_use]
+    pub fn replacements_fail(&self) -> bool {
+        self.workers.retirement.is_failing()
+    }
+
     /// The generation in force.
     #[must_use]
     pub fn generation(&self) -> Generation {

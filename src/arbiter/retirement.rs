@@ -78,6 +78,11 @@ impl Retirement {
         }
     }
 
+    /// Whether the last replacement of the worker that holds the token could not start.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// A replacement could not start. Returns whom it was to replace, and how many could not.
     pub(super) fn count_failure(&mut self) -> Option<(WorkerId, u32)> {
         let holder = self.token.filter(|_| !self.leaves_first)?;

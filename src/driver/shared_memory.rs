@@ -141,6 +141,12 @@ impl SharedMemory {
         self.scoreboard.shared().set_wanted(wanted)
     }
 
+    /// Notes whether workers that are to be replaced are not, because their replacements cannot
+    /// start.
+    pub(super) fn set_replacements_fail(&self, fail: bool) {
+        self.scoreboard.shared().set_replacements_fail(fail);
+    }
+
     /// Tells the workers how to stop.
     pub(super) fn stop(&self, mode: StopMode) {
         self.scoreboard.shared().stop(mode);

@@ -33,6 +33,9 @@ pub struct Shared {
     candidate: AtomicU64,
     /// Not 0 while the server serves and is to get no new clients: `drain_delay`.
     draining: AtomicU32,
+    /// Not 0 while workers that are to be replaced are not, because their replacements cannot
+    /// start.
+    replacements_fail: AtomicU32,
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
@@ -70,6 +73,18 @@ impl Shared {
     /// Sets which worker is to become the template. Never taken back: no other worker has its id.
     pub fn set_candidate(&self, worker: u64) {
         self.candidate.store(worker, Ordering::Release);
+    }
+
+    /// Whether workers that are to be replaced are not, because their replacements cannot start.
+    #[must_use]
+    pub fn replacements_fail(&self) -> bool {
+        self.replacements_fail.load(Ordering::Relaxed) != 0
+    }
+
+    /// Sets whether they cannot start.
+    pub fn set_replacements_fail(&self, fail: bool) {
+        self.replacements_fail
+            .store(u32::from(fail), Ordering::Release);
     }
 
     /// How workers have to leave; `None` while the arbiter does not stop.
@@ -439,6 +454,7 @@ const _: () = {
     assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
     assert!(offset_of!(Shared, cells) == 8 && offset_of!(Shared, counters) == 12);
     assert!(offset_of!(Shared, candidate) == 16 && offset_of!(Shared, draining) == 24);
+    assert!(offset_of!(Shared, replacements_fail) == 28);
     assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
     assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);
     assert!(offset_of!(Cell, awake_since) == 16 && offset_of!(Cell, waits) == 24);

@@ -140,6 +140,11 @@ settings! {
     switch_interval: Seconds = Seconds::new(0) => Workers, Reload, flag "switch-interval";
 
     /// Replace a worker after this many requests; 0 disables the limit.
+    ///
+    /// The replacement is ordered so early that it should be ready in time. If it is not, the
+    /// worker waits for it, for at most 10 seconds, and clients wait for a worker that serves.
+    /// Requests that other threads have begun by then are finished. A worker whose replacement
+    /// cannot start serves on.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
 
     /// Add a random number, 0 to this, to the `max_requests` of each worker.
@@ -206,7 +211,8 @@ settings! {
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
 
-    /// How long workers may take to finish their requests at a stop or a reload.
+    /// How long workers may take to finish their requests at a stop or a reload, and when the
+    /// arbiter was killed.
     graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
 
     /// Undo a reload if new workers die within this time after it.

@@ -4,6 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// The number of the field with the time of the fork, in clock ticks since the machine was started.
+const START_TIME: usize = 22;
 
 /// `/proc/PID/stat` of one process (`proc_pid_stat(5)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,17 @@ impl Stat {
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         self.state() == Some('Z')
+    }
+
+    /// How long ago the process was forked; to a hundredth of a second.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let started = u64::try_from(self.address(START_TIME)?).ok()?;
+        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
+        let tick = 1_000_000_000_u64.checked_div(u64::try_from(ticks).ok()?)?;
+        let started = Duration::from_nanos(started.saturating_mul(tick));
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+        Some(now.saturating_sub(started))
     }
 
     /// A field by its number in the manual page, as an address.

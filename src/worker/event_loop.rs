@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use rcorn_connection::{
     Accepted, Acceptor, Channel, Connections, Events, Expired, IoThread, Next, Poller, Source,
-    has_more_than_its_share,
+    TransferredConnection, has_more_than_its_share,
 };
 use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Counters, Metric};
@@ -23,7 +23,7 @@ use super::bell::Bell;
 use super::handler::RequestHandler;
 use super::hung_threads::HungThreads;
 use super::leadership::Leadership;
-use super::lifecycle::{LAST_REQUEST_WAIT, Leaving, Lifecycle};
+use super::lifecycle::{LAST_REQUEST_WAIT, Leaving, Lifecycle, Service};
 use super::orders::Orders;
 use super::receive::serve_ready;
 use super::rules::Rules;
@@ -243,7 +243,7 @@ fn serve_parked(
 ) {
     let mut places = events.connections().peekable();
     while let Some(place) = places.next() {
-        if lifecycle.must_begin_to_leave() {
+        if lifecycle.must_begin_to_leave() || lifecycle.must_pause() {
             // The rest is for the siblings.
             break;
         }
@@ -342,6 +342,10 @@ impl EventLoop {
         // Discarded connections own Python objects, which only this thread may drop: it holds the
         // GIL.
         drop(self.io.take_discarded());
+        if self.lifecycle.pauses() {
+            // Those whose next request has just come. What stays is served.
+            self.connections.hand_all_on(self.acceptor.handoff());
+        }
         let events = &self.turn.events;
         self.turn.own = events.connections().count();
         self.turn.most = self.turn.own.max(MIN_NEW_PER_TURN);
@@ -376,7 +380,8 @@ impl EventLoop {
         }
         let must_begin_to_leave = self.lifecycle.must_begin_to_leave();
         // The rest is for the siblings.
-        while !must_begin_to_leave && let Some(place) = self.turn.following {
+        let goes_on = !must_begin_to_leave && !self.lifecycle.must_pause();
+        while goes_on && let Some(place) = self.turn.following {
             self.turn.look_for_following();
             let others = self.turn.following.is_some();
             handler.coalescing.others_follow(others);
@@ -426,6 +431,18 @@ impl EventLoop {
         self.end_waits(handler);
         self.acceptor.resume_if_due()?;
         self.lifecycle.retire_if_due();
+        match self.lifecycle.service(self.turn.begun) {
+            Service::GoesOn => {}
+            Service::Pauses => {
+                self.acceptor.close()?;
+                self.connections.hand_all_on(self.acceptor.handoff());
+            }
+            Service::Resumes => {
+                // This worker may get them again, with the bytes that it has read.
+                self.connections.hand_all_on(self.acceptor.handoff());
+                self.acceptor.open()?;
+            }
+        }
         Ok(())
     }
 
@@ -469,7 +486,7 @@ impl EventLoop {
             return Some(until.since(clock::now()));
         }
         let due = self.connections.next_deadline();
-        let look = self.lifecycle.queue_look_interval();
+        let look = self.lifecycle.look_interval();
         let wait = (due != Monotonic::NEVER).then(|| due.since(clock::coarse_now()));
         let wait = wait
             .into_iter()
@@ -500,6 +517,7 @@ impl EventLoop {
         }
         self.turn.taken = taken.saturating_add(1);
         match self.acceptor.handoff().receive()? {
+            Some(handed) if self.lifecycle.awaits_replacement() => self.pass_on(handed),
             Some(handed) => Ok(Some(Work::from(self.acceptor.welcome(handed)))),
             // A sibling was faster; or the arbiter asks us to look at the listeners, because a
             // worker that was woken for a connection has died.
@@ -509,6 +527,16 @@ impl EventLoop {
             }
             None => Ok(None),
         }
+    }
+
+    /// Hands a connection on that was received from the hand-off queue: nobody else may have been
+    /// woken for it.
+    fn pass_on(&mut self, handed: TransferredConnection) -> io::Result<Option<Work>> {
+        self.turn.taken = self.turn.most;
+        self.acceptor.close()?;
+        let connection = self.acceptor.welcome(handed);
+        let has_gone = connection.hand_on(self.acceptor.handoff());
+        Ok((!has_gone).then(|| Work::from(connection)))
     }
 
     fn may_accept(&self) -> bool {
@@ -562,8 +590,8 @@ impl EventLoop {
         match self.acceptor.accept(index) {
             Accepted::Connection(connection) => {
                 // If a sibling takes it, its first response need not close the connection.
-                let is_retired = self.lifecycle.leaving() == Some(Leaving::Retired);
-                if is_retired && connection.hand_on(self.acceptor.handoff()) {
+                let hands_on = self.lifecycle.hands_new_on();
+                if hands_on && connection.hand_on(self.acceptor.handoff()) {
                     Ok(Arrival::Gone)
                 } else {
                     Ok(Arrival::Connection(connection.into()))

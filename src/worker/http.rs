@@ -58,8 +58,9 @@ pub(super) fn serve_requests(
         if rules.quits() {
             return Next::Abort;
         }
-        // The client must take this response before the next one is made.
-        if connection.channel.owes() {
+        // The client must take this response before the next one is made; and the next one may be
+        // for the worker's replacement.
+        if connection.channel.owes() || rules.quota.is_used_up() {
             keep(connection, bytes, at, 0);
             return Next::Park(Waiting::NextRequest);
         }

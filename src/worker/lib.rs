@@ -33,6 +33,7 @@ mod refused;
 mod reload_probe;
 mod request;
 mod request_id;
+mod request_quota;
 mod retirement;
 mod rules;
 mod setup;

@@ -23,6 +23,22 @@ const MIN_QUEUE_WATCH: Duration = Duration::from_millis(100);
 /// How often the accept queue is checked in that time.
 const QUEUE_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
+/// How often a worker that waits for its replacement looks whether it is to serve on.
+const REPLACEMENT_LOOK_INTERVAL: Duration = Duration::from_millis(25);
+/// How long it waits at most.
+const MAX_REPLACEMENT_WAIT: Duration = Duration::from_secs(10);
+
+/// What a worker does whose requests are counted (`max_requests`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// It serves.
+    GoesOn,
+    /// Its requests are served: the next ones are for its replacement.
+    Pauses,
+    /// It serves again, because the replacement cannot start, or takes too long.
+    Resumes,
+}
+
 /// Why the worker leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -44,6 +60,8 @@ pub(super) struct Lifecycle {
     orders: LeaveOrders,
     leaving: Option<Leaving>,
     retirement: Retirement,
+    /// Since when it has waited for its replacement, and served nobody.
+    pauses_since: Option<Monotonic>,
     /// The arbiter's pid.
     arbiter: i32,
     scoreboard: &'static Scoreboard,
@@ -84,6 +102,7 @@ impl Lifecycle {
             orders,
             leaving: None,
             retirement,
+            pauses_since: None,
             arbiter,
             scoreboard,
             id,
@@ -127,6 +146,48 @@ impl Lifecycle {
     /// Whether to continue with the events of this turn.
     pub(super) fn goes_on(&self) -> bool {
         !self.quits() && !self.must_begin_to_leave()
+    }
+
+    /// Whether what comes now is for the replacement of this worker, which has served its requests.
+    pub(super) fn awaits_replacement(&self) -> bool {
+        self.leaving.is_none() && self.retirement.quota().is_used_up()
+    }
+
+    /// Whether to stop in the middle of a turn, because what follows is for the replacement.
+    pub(super) fn must_pause(&self) -> bool {
+        !self.pauses() && self.awaits_replacement()
+    }
+
+    /// Whether the worker waits for its replacement.
+    pub(super) fn pauses(&self) -> bool {
+        self.pauses_since.is_some()
+    }
+
+    /// Whether to hand on a new connection. It is for a sibling, if there is one.
+    pub(super) fn hands_new_on(&self) -> bool {
+        self.leaving == Some(Leaving::Retired) || self.awaits_replacement()
+    }
+
+    /// Whether the worker serves, at the end of a turn.
+    pub(super) fn service(&mut self, now: Monotonic) -> Service {
+        if !self.awaits_replacement() {
+            return match self.pauses_since.take() {
+                Some(_) if self.leaving.is_none() => Service::Resumes,
+                Some(_) | None => Service::GoesOn,
+            };
+        }
+        let since = *self.pauses_since.get_or_insert(now);
+        if now < since.after(MAX_REPLACEMENT_WAIT) {
+            return Service::Pauses;
+        }
+        log::warning(format_args!(
+            "Worker (pid:{}) serves more than max_requests: its replacement is not ready after {} s",
+            pid(),
+            MAX_REPLACEMENT_WAIT.as_secs()
+        ));
+        self.retirement.quota().waive();
+        self.pauses_since = None;
+        Service::Resumes
     }
 
     /// Follows the order to leave; returns the reason. Called again if an ABRT comes later.
@@ -204,9 +265,11 @@ impl Lifecycle {
         }
     }
 
-    /// How often to look at that queue.
-    pub(super) fn queue_look_interval(&self) -> Option<Duration> {
-        self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL)
+    /// How often to look at that queue, or whether to serve again.
+    pub(super) fn look_interval(&self) -> Option<Duration> {
+        let queue = self.watches_queue_until().map(|_until| QUEUE_LOOK_INTERVAL);
+        let pause = self.pauses_since.filter(|_| self.leaving.is_none());
+        queue.or_else(|| pause.map(|_since| REPLACEMENT_LOOK_INTERVAL))
     }
 
     /// Asks the arbiter for a replacement, or to become the template, when it is time for that;

@@ -2,15 +2,18 @@
 //! And when it is warm enough to become the template: after `refork` requests.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcorn_app::hooks::hook_wants_to_leave;
 use rcorn_python::fork::pid;
-use rcorn_scoreboard::Cell;
-use rcorn_settings::Settings;
+use rcorn_settings::{RetireOldFirst, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::process::resident_kib;
+use rcorn_sys::procfs::Stat;
 use rcorn_types::Monotonic;
+
+use super::request_quota::RequestQuota;
 
 /// How often the memory is checked.
 const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,17 +21,45 @@ const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The limits at which a worker retires, and whether it has asked to.
 #[derive(Debug)]
 pub(super) struct Retirement {
-    /// The number of requests after which there is something to ask for; `None`: there is none.
-    due: Option<u64>,
-    /// It retires after this many requests; `None`: never.
-    max_requests: Option<u64>,
+    /// How many requests are served when there is next something to decide; `u64::MAX`: never.
+    due: u64,
+    /// It becomes the template after this many requests; `None`: never, or it has asked for that.
+    refork: Option<u64>,
+    quota: Arc<RequestQuota>,
+    replacement: Replacement,
     /// Beyond this much memory, in KiB; `None`: never.
     max_memory_kib: Option<u64>,
-    cell: &'static Cell,
-    /// The cells of its threads, if it has several.
-    threads: &'static [&'static Cell],
     next_look: Monotonic,
     is_asked: bool,
+}
+
+/// When to ask for the replacement of a worker that may serve only so many requests: so early that
+/// it is ready when they are served.
+#[derive(Clone, Copy, Debug)]
+struct Replacement {
+    /// How long this worker took from its fork to now, when it begins to serve: its replacement may
+    /// take as long.
+    boot: Duration,
+    serves_since: Monotonic,
+    /// The old worker leaves as soon as it has asked.
+    comes_later: bool,
+}
+
+impl Replacement {
+    /// After how many of `most` requests to ask, if `served` of them, half or more, are served by
+    /// now. Twice as early as seems necessary, for others may be replaced first.
+    fn due(self, most: u64, served: u64, now: Monotonic) -> u64 {
+        if self.comes_later {
+            return most;
+        }
+        let served_in = now.since(self.serves_since).as_nanos().max(1);
+        let boots = self.boot.as_nanos().saturating_mul(2);
+        let meanwhile = u128::from(served)
+            .saturating_mul(boots)
+            .checked_div(served_in);
+        let meanwhile = meanwhile.map_or(Ok(0), u64::try_from).unwrap_or(u64::MAX);
+        most.saturating_sub(meanwhile)
+    }
 }
 
 /// What a worker asks the arbiter for.
@@ -81,24 +112,30 @@ impl fmt::Display for RetirementReason {
 }
 
 impl Retirement {
-    pub(super) fn new(
-        settings: &Settings,
-        id: u64,
-        cell: &'static Cell,
-        threads: &'static [&'static Cell],
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, quota: Arc<RequestQuota>) -> Self {
         let memory = settings.max_worker_memory.bytes();
-        let max_requests = max_requests(settings, id);
         let refork = (settings.refork > 0).then_some(settings.refork);
+        let half = quota.most().map(|most| most.div_ceil(2));
         Self {
-            due: refork.into_iter().chain(max_requests).min(),
-            max_requests,
+            due: refork.into_iter().chain(half).min().unwrap_or(u64::MAX),
+            refork,
+            quota,
+            replacement: Replacement {
+                boot: Stat::of_self()
+                    .and_then(|stat| stat.age())
+                    .unwrap_or_default(),
+                serves_since: clock::now(),
+                comes_later: settings.retire_old_first == RetireOldFirst::Always,
+            },
             max_memory_kib: (memory > 0).then(|| memory.div_ceil(1024)),
-            cell,
-            threads,
             next_look: Monotonic::ZERO,
             is_asked: false,
         }
+    }
+
+    /// How many requests the worker may serve.
+    pub(super) fn quota(&self) -> &RequestQuota {
+        &self.quota
     }
 
     /// What to ask for; returned once.
@@ -125,18 +162,37 @@ impl Retirement {
             };
             return Some(Wish::Retirement(reason));
         }
-        let due = self.due?;
-        let of_threads = self.threads.iter().map(|cell| cell.requests());
-        let served = of_threads.fold(self.cell.requests(), u64::saturating_add);
-        (served >= due).then(|| self.wish_after(served))
+        if self.due == u64::MAX {
+            return None;
+        }
+        let served = self.quota.served();
+        if served < self.due {
+            return None;
+        }
+        self.wish_after(served)
     }
 
-    fn wish_after(&mut self, served: u64) -> Wish {
-        if self.max_requests.is_some_and(|most| served >= most) {
-            return Wish::Retirement(RetirementReason::Requests);
+    /// What to ask for after so many requests; decides when to look again.
+    fn wish_after(&mut self, served: u64) -> Option<Wish> {
+        let retires_at = self.retires_at(served);
+        if served >= retires_at {
+            return Some(Wish::Retirement(RetirementReason::Requests));
         }
-        self.due = self.max_requests;
-        Wish::Refork
+        let due = self.refork.take_if(|due| served >= *due);
+        self.due = self.refork.map_or(retires_at, |due| due.min(retires_at));
+        due.map(|_requests| Wish::Refork)
+    }
+
+    /// After how many requests to ask for a replacement, or else to look again.
+    fn retires_at(&self, served: u64) -> u64 {
+        let Some(most) = self.quota.most() else {
+            return u64::MAX;
+        };
+        let half = most.div_ceil(2);
+        if served < half {
+            return half;
+        }
+        self.replacement.due(most, served, clock::now()).max(half)
     }
 
     /// The memory of this process, when it is time to look.
@@ -150,13 +206,28 @@ impl Retirement {
     }
 }
 
-/// `max_requests` plus this worker's share of the jitter.
-fn max_requests(settings: &Settings, id: u64) -> Option<u64> {
-    if settings.max_requests == 0 {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_is_asked_for_so_early_that_it_is_ready_in_time() {
+        let second = Duration::from_secs(1);
+        let replacement = |boot, comes_later| Replacement {
+            boot,
+            serves_since: Monotonic::ZERO,
+            comes_later,
+        };
+        let now = Monotonic::ZERO.after(10 * second);
+        // 50 requests a second, and two seconds for two replacements.
+        assert_eq!(replacement(second, false).due(1000, 500, now), 900);
+        // It leaves at once, so it is not early.
+        assert_eq!(replacement(second, true).due(1000, 500, now), 1000);
+        // None comes in that time.
+        assert_eq!(replacement(second / 1000, false).due(10, 5, now), 10);
+        // More than all.
+        assert_eq!(replacement(60 * second, false).due(10, 5, now), 0);
+        let at_once = replacement(second, false).due(10, 5, Monotonic::ZERO);
+        assert_eq!(at_once, 0);
     }
-    // From time, pid and id: workers forked at the same moment must differ.
-    let seed = clock::now().as_nanos() ^ (u64::from(pid().cast_unsigned()) << 32) ^ id;
-    let jitter = fastrand::Rng::with_seed(seed).u64(0..=settings.max_requests_jitter);
-    Some(settings.max_requests.saturating_add(jitter))
 }

@@ -10,6 +10,7 @@ use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
 use rcorn_static_files::StaticFiles;
 use rcorn_wsgi::WsgiApp;
 
+use super::request_quota::RequestQuota;
 use super::static_file;
 
 /// The longest request line where `limit_request_line` is 0.
@@ -30,6 +31,8 @@ pub(super) struct Rules {
     /// Files that answer some requests instead of the app.
     pub(super) static_files: Option<StaticFiles>,
     pub(super) hooks: Option<&'static WorkerHooks>,
+    /// How many requests the worker may serve.
+    pub(super) quota: Arc<RequestQuota>,
     /// Responses may still keep the connection open for another request.
     keeps_alive: AtomicBool,
     /// The order to leave at once has come.
@@ -42,6 +45,7 @@ impl Rules {
         scoreboard: &'static Scoreboard,
         app: WsgiApp,
         hooks: Option<&'static WorkerHooks>,
+        quota: Arc<RequestQuota>,
         quit: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -52,6 +56,7 @@ impl Rules {
             app,
             static_files: static_file::of(settings),
             hooks,
+            quota,
             keeps_alive: AtomicBool::new(settings.keepalive.limit().is_some()),
             quit,
         }

@@ -32,6 +32,7 @@ use super::leadership::Leadership;
 use super::lifecycle::Lifecycle;
 use super::orders::{LeaveOrders, Orders};
 use super::request_id::RequestIds;
+use super::request_quota::RequestQuota;
 use super::retirement::Retirement;
 use super::rules::Rules;
 use super::slot::RequestSlot;
@@ -91,9 +92,12 @@ pub(super) fn event_loop(
     acceptor.open()?;
     let app = WsgiApp::new(py, app, settings.sendfile);
     let quit = leave.quit_flag();
-    let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks, quit);
+    let quota = RequestQuota::new(settings, spec.id, spec.scoreboard, cell, threads);
+    let quota = Arc::new(quota);
+    let lifecycle = lifecycle(spec, leave.clone(), Arc::clone(&quota));
+    let rules = Rules::new(settings, spec.scoreboard, app, spec.hooks, quota, quit);
     Ok(EventLoop {
-        lifecycle: lifecycle(spec, leave.clone(), cell, threads),
+        lifecycle,
         driver,
         poller,
         acceptor,
@@ -150,13 +154,8 @@ fn queue_limit(
 }
 
 /// Who decides when the worker leaves.
-fn lifecycle(
-    spec: &WorkerSpec<'_>,
-    leave: LeaveOrders,
-    cell: &'static Cell,
-    threads: &'static [&'static Cell],
-) -> Lifecycle {
-    let retirement = Retirement::new(&spec.start.settings, spec.id, cell, threads);
+fn lifecycle(spec: &WorkerSpec<'_>, leave: LeaveOrders, quota: Arc<RequestQuota>) -> Lifecycle {
+    let retirement = Retirement::new(&spec.start.settings, quota);
     Lifecycle::new(
         leave,
         retirement,

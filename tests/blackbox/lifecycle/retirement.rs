@@ -1,6 +1,8 @@
 //! Workers that are replaced after a number of requests, at a size, at an age.
 
-use crate::support::{Builder, Connections, Load, Server, wait_until};
+use std::collections::BTreeMap;
+
+use crate::support::{Builder, Connections, Load, Server, Wire, wait_until};
 
 #[test]
 fn max_requests_replaces_workers_without_a_lost_request() {
@@ -223,5 +225,118 @@ fn who_leaves_first_is_a_setting() {
     }
     server.log().expect("(4 so far)");
     assert_eq!(server.get("/").text(), before);
+    server.stop();
+}
+
+/// An app that writes down who serves, and whose import takes longer than the first one.
+const COUNTED: &str = "
+import os, time
+if os.path.exists('imported'):
+    time.sleep(float(os.environ['TEST_BOOT']))
+open('imported', 'w').close()
+def app(environ, start_response):
+    environ['wsgi.errors'].write(f'served by {os.getpid()}\\n')
+    if environ['PATH_INFO'] == '/waits':
+        time.sleep(0.001)
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+
+/// How many requests each worker has begun, by its pid.
+fn served_by(log: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, line) in log
+        .match_indices("served by ")
+        .map(|(at, word)| log.split_at(at + word.len()))
+    {
+        let pid = line.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        *counts.entry(pid).or_default() += 1;
+    }
+    counts
+}
+
+/// Sends requests on connections that are kept, one or several at a time, and expects no worker to
+/// serve more than its number, and those that other threads have begun by then.
+fn expect_exact(workers: usize, threads: usize, boot: &str, path: &str, most: usize) {
+    const CONNECTIONS: usize = 24;
+    let server = Server::app("m:app")
+        .file("m.py", COUNTED)
+        .env("TEST_BOOT", boot)
+        .args([
+            "-w",
+            &workers.to_string(),
+            "--threads",
+            &threads.to_string(),
+            "--no-preload",
+        ])
+        .args(["--max-requests", &most.to_string()])
+        .start();
+    server.wait_serving(workers);
+    let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let at_once = |place: usize| 1 + place % 3;
+    let rounds = if most == 1 { 1 } else { 6 };
+    for _ in 0..rounds {
+        for (place, wire) in wires.iter_mut().enumerate() {
+            wire.send(request.repeat(at_once(place)));
+        }
+        for (place, wire) in wires.iter_mut().enumerate() {
+            for _ in 0..at_once(place) {
+                assert_eq!(wire.read_reply().text(), "ok");
+            }
+        }
+    }
+    let ended = server.stop();
+    let counts = served_by(ended.text());
+    let what = format!("{workers} workers, {threads} threads, {path}: {counts:?}");
+    assert_eq!(
+        counts.values().sum::<usize>(),
+        CONNECTIONS * 2 * rounds,
+        "{what}"
+    );
+    assert!(
+        counts.values().all(|count| *count < most + threads),
+        "{what}"
+    );
+    assert!(counts.len() > 2, "{what}");
+}
+
+#[test]
+fn no_worker_serves_more_than_max_requests_but_for_what_its_threads_have_begun() {
+    for threads in [1, 4] {
+        expect_exact(1, threads, "0", "/", 40);
+        expect_exact(2, threads, "0.2", "/waits", 40);
+    }
+    // Each request in a process of its own.
+    expect_exact(2, 1, "0", "/", 1);
+}
+
+#[test]
+fn a_worker_at_max_requests_serves_on_if_its_replacement_cannot_start() {
+    let server = app_with(BROKEN)
+        .args([
+            "--threads",
+            "2",
+            "--max-requests",
+            "4",
+            "--retire-old-first",
+            "never",
+        ])
+        .start();
+    server.wait_serving(1);
+    let pid = server.wait_workers(1)[0].to_string();
+    server.write("broken", "");
+    let mut wire = server.connect();
+    // On one connection: nobody else takes it while the worker waits for its replacement.
+    for _ in 0..20 {
+        assert_eq!(wire.get("/").text(), pid);
+    }
+    server
+        .log()
+        .expect("its replacement could not start (1 so far).");
+    std::fs::remove_file(server.directory().join("broken")).unwrap();
+    wait_until(server.deadline(), "the replacement", || {
+        server.get("/").text() != pid
+    });
     server.stop();
 }
