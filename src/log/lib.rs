@@ -15,6 +15,7 @@
 pub mod access;
 mod error;
 mod escape;
+mod fit;
 mod form;
 mod formatter;
 mod json;

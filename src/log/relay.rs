@@ -15,7 +15,7 @@ use rcorn_settings::{LogFormat, Settings};
 use rcorn_types::Level;
 
 use super::formatter::{ErrorRecord, Formatter as _, JsonFormatter};
-use super::lost;
+use super::{fit, lost};
 
 /// The longest message, in bytes: the largest datagram of UDP over IPv4 with its final zero byte.
 pub const MAX_MESSAGE_BYTES: usize = 65_506;
@@ -192,16 +192,10 @@ fn send_message(make: impl FnOnce(&Syslog) -> Option<Vec<u8>>) {
 
 /// Cuts a message that no datagram could carry, and takes the line ends at its end away.
 fn cut(message: &mut Vec<u8>) {
-    let limit = MAX_MESSAGE_BYTES.saturating_add(1);
-    if message.len() > limit {
-        // Not within a character.
-        let is_start = |at: &usize| message.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
-        let end = (0..=limit).rev().find(is_start).unwrap_or(limit);
-        message.truncate(end);
-    }
     while message.last() == Some(&b'\n') {
         message.pop();
     }
+    fit::cut(message, MAX_MESSAGE_BYTES.saturating_add(1));
 }
 
 fn pass(socket: &OwnedFd, datagram: &[u8]) -> io::Result<()> {

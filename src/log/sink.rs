@@ -28,13 +28,20 @@ pub const WORKER_PATIENCE: Duration = Duration::from_millis(250);
 /// not log. [`write`](Sink::write) must not take a lock, because a fork meanwhile would leave it
 /// locked in the child for ever.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Writes a whole record, usually with one system call. If nobody reads the destination, it
-    /// waits for a bounded time only.
+    /// Writes a whole record, usually with one system call. If it is longer than what the
+    /// destination takes in one piece, it becomes several ([`whole_bytes`](Sink::whole_bytes)). If
+    /// nobody reads the destination, it waits for a bounded time only.
     ///
     /// # Errors
     ///
     /// The record or a part of it is lost.
     fn write(&self, record: &[u8]) -> io::Result<()>;
+
+    /// The longest record, in bytes, that reaches the destination in one piece, whoever else writes
+    /// to it.
+    fn whole_bytes(&self) -> usize {
+        usize::MAX
+    }
 
     /// Opens the destination again, for log rotation. On failure the old one stays in use.
     ///
@@ -54,8 +61,8 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A descriptor, with its path if it is a file. Each record is one write, so that the records of
-/// several processes do not mix.
+/// A descriptor, with its path if it is a file. Records of several processes do not mix; see
+/// `writer`.
 #[derive(Debug)]
 pub struct DescriptorSink {
     /// What others inherit and write to.
@@ -94,6 +101,10 @@ impl DescriptorSink {
 impl Sink for DescriptorSink {
     fn write(&self, record: &[u8]) -> io::Result<()> {
         self.writer.write(record)
+    }
+
+    fn whole_bytes(&self) -> usize {
+        self.writer.whole_bytes()
     }
 
     fn reopen(&self) -> Result<(), FileError> {

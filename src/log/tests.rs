@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::pipe2;
 use rcorn_settings::{LogFormat, LogTarget, Settings};
 
@@ -558,15 +559,14 @@ fn a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() {
 
 #[test]
 fn a_record_that_was_cut_off_does_not_spoil_the_next() {
-    let (reader, writer) = pipe();
-    let reader = OwnedFd::from(reader);
-    let log = stream_log(writer);
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let log = stream_log(terminal.slave);
     let long = "x".repeat(1 << 20);
     log.record(Level::Info, format_args!("{long}"));
     assert_eq!(log.lost.pending(), 1);
-    drain(&reader);
+    assert!(drain(&terminal.master).ends_with('x'));
     log.record(Level::Info, format_args!("next"));
-    let read = drain(&reader);
+    let read = drain(&terminal.master);
     let lines: Vec<&str> = read.lines().collect();
     let [end, lost, next] = lines[..] else {
         panic!("{read}");
@@ -574,6 +574,103 @@ fn a_record_that_was_cut_off_does_not_spoil_the_next() {
     assert_eq!(end, "");
     assert!(lost.ends_with("1 log records could not be written"));
     assert!(next.ends_with("[INFO] next"));
+}
+
+/// A pipe with room for one page, and a socket with little room: writers that have more must wait
+/// for the reader in the middle of it.
+fn narrow() -> [(&'static str, fs::File, OwnedFd); 2] {
+    let (reader, pipe) = pipe();
+    fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let (socket_reader, socket) = UnixStream::pair().unwrap();
+    setsockopt(&socket, sockopt::SndBuf, &20_000).unwrap();
+    let socket_reader = fs::File::from(OwnedFd::from(socket_reader));
+    [
+        ("pipe", reader, pipe),
+        ("socket", socket_reader, socket.into()),
+    ]
+}
+
+/// Lets eight writers write, each with a descriptor and a letter of its own, while a slow reader
+/// reads; returns the lines.
+fn written_by_eight(
+    mut reader: fs::File,
+    fd: OwnedFd,
+    write: impl Fn(OwnedFd, char) + Sync,
+) -> Vec<String> {
+    let mut read = Vec::new();
+    std::thread::scope(|scope| {
+        for letter in 'a'..='h' {
+            let fd = fd.try_clone().unwrap();
+            let write = &write;
+            scope.spawn(move || write(fd, letter));
+        }
+        drop(fd);
+        let mut part = [0; 1000];
+        while let Ok(length @ 1..) = reader.read(&mut part) {
+            read.extend_from_slice(&part[..length]);
+        }
+    });
+    let text = String::from_utf8(read).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The lengths of records: those that fit into a page, and those that do not.
+const LENGTHS: [usize; 6] = [100, 5000, 4000, 20_000, 1, 100_000];
+
+/// The patience of a test that must lose nothing.
+const PATIENT: Duration = Duration::from_mins(2);
+
+#[test]
+fn records_of_several_writers_stay_whole_and_keep_everything() {
+    for (name, reader, fd) in narrow() {
+        let settings = ErrorLogSettings {
+            target: LogTarget::Standard,
+            level: Level::Info,
+            form: ErrorForm::Gunicorn,
+        };
+        let lines = written_by_eight(reader, fd, |fd, letter| {
+            let log = Log::new(fd, &settings, PATIENT).unwrap();
+            for length in LENGTHS.repeat(3) {
+                let line = letter.to_string().repeat(length);
+                log.record(Level::Info, format_args!("{line}\n{line}"));
+            }
+        });
+        for line in &lines {
+            let letters: String = line.chars().filter(char::is_ascii_lowercase).collect();
+            let first = letters.chars().next().unwrap();
+            assert_eq!(letters.trim_matches(first), "", "{name}: {line}");
+        }
+        let text = lines.concat();
+        for letter in 'a'..='h' {
+            let expected = 3 * 2 * LENGTHS.iter().sum::<usize>();
+            assert_eq!(text.matches(letter).count(), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn lines_of_the_access_log_of_several_writers_stay_whole() {
+    for (name, reader, fd) in narrow() {
+        let lines = written_by_eight(reader, fd, |fd, letter| {
+            let log = AccessLog::new(fd, None, PATIENT).unwrap();
+            for length in LENGTHS.repeat(3) {
+                let value = letter.to_string().repeat(length);
+                let line = format!("{{\"from\":\"{value}\",\"status\":200}}\n");
+                log.write(&mut line.into_bytes());
+            }
+        });
+        assert_eq!(lines.len(), 8 * 3 * LENGTHS.len());
+        for line in lines {
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(object["status"], 200, "{name}: {line}");
+            let value = object["from"].as_str().unwrap();
+            let first = value.chars().next().unwrap();
+            let (begin, end) = value.split_once("...[").unwrap_or((value, ""));
+            let end = end.split_once("-bytes-cut]...").map_or("", |(_, end)| end);
+            let both = [begin, end].concat();
+            assert_eq!(both.trim_matches(first), "", "{name}: {line}");
+        }
+    }
 }
 
 #[test]

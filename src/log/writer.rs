@@ -16,6 +16,23 @@
 //! too |
 //! | anything else, such as a regular file | write(2) |
 //!
+//! Records of several processes and threads must not mix, though they share a file. How much of one
+//! reaches it in one piece differs, too:
+//!
+//! | File | Written in one piece |
+//! |---|---|
+//! | pipe, FIFO | up to `PIPE_BUF` bytes; with `O_NONBLOCK` all or none of them (pipe(7)) |
+//! | stream socket | no promise; Linux has up to 32 KiB in one buffer of a unix socket, which it
+//! queues whole or not at all |
+//! | datagram socket | everything (unix(7)) |
+//! | regular file | everything: with `O_APPEND` (open(2)), or where all share one file position
+//! (write(2), since Linux 3.14); not on NFS |
+//! | terminal | no promise; Linux lets one write(2) at a time to it, which ends early if the
+//! terminal is slow |
+//!
+//! A longer record is divided ([`fit::pieces`]), or cut before by whoever needs it on one line
+//! ([`Writer::whole_bytes`]).
+//!
 //! If there is no room, the writer waits for it, at most for its *patience*. Then it is *stalled*:
 //! until a write succeeds again, it does not wait at all. A short record may fit where a long one
 //! did not, so for some time after a wait in vain the patience is shorter.
@@ -24,13 +41,13 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 use nix::unistd::{self, isatty};
 
 use rcorn_sys::bounded_write::{unread_bytes, write_nowait};
@@ -38,8 +55,14 @@ use rcorn_sys::clock;
 use rcorn_sys::descriptor::replace;
 use rcorn_types::Monotonic;
 
-/// What a pipe takes in one piece (`PIPE_BUF` of pipe(7)), in bytes.
-const PIPE_CHUNK_BYTES: usize = 4096;
+use super::fit;
+
+/// What a pipe takes in one piece (pipe(7)), in bytes. No file takes less.
+pub(super) const PIPE_BUF: usize = 4096;
+/// What a unix socket takes in one piece ...
+const STREAM_WHOLE_BYTES: usize = 32 * 1024;
+/// ... if it is at most this part of the size of its buffer.
+const STREAM_PARTS: usize = 4;
 /// A write of this many bytes to a terminal with room does not wait, as a rule.
 const TERMINAL_CHUNK_BYTES: usize = 256;
 /// One part in so many of a pipe may be in use while another process could fill it.
@@ -76,6 +99,8 @@ pub(super) struct Writer {
     fd: OwnedFd,
     /// An index of [`Method::ALL`]. Not behind a lock, which a fork could leave locked.
     method: AtomicU8,
+    /// See [`Writer::whole_bytes`].
+    whole_bytes: AtomicUsize,
     /// The longest wait for one record.
     patience: Duration,
     /// The last record waited in vain.
@@ -100,6 +125,7 @@ impl Writer {
     /// Writes to `fd` in this way.
     pub(super) fn with(fd: OwnedFd, method: Method, patience: Duration) -> Self {
         Self {
+            whole_bytes: AtomicUsize::new(whole_bytes(&fd, method)),
             fd,
             method: AtomicU8::new(index(method)),
             patience,
@@ -118,28 +144,47 @@ impl Writer {
         let (new, method) = open(fd)?;
         replace(&self.fd, &new)?;
         self.method.store(index(method), Ordering::Relaxed);
+        let whole = whole_bytes(&self.fd, method);
+        self.whole_bytes.store(whole, Ordering::Relaxed);
         self.is_torn.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Writes all of a record.
+    /// The longest record, in bytes, that reaches the file in one piece.
+    pub(super) fn whole_bytes(&self) -> usize {
+        self.whole_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes all of a record, in pieces if it is too long for one.
     ///
     /// # Errors
     ///
     /// Those of write(2). `TimedOut` when there was no room in time; a part may be written.
     pub(super) fn write(&self, record: &[u8]) -> io::Result<()> {
         let mut until = None;
+        if record.len() > PIPE_BUF {
+            let whole = self.whole_bytes();
+            if record.len() > whole {
+                let mut pieces = fit::pieces(record, whole).into_iter();
+                return pieces.try_for_each(|piece| self.write_piece(&piece, &mut until));
+            }
+        }
+        self.write_piece(record, &mut until)
+    }
+
+    /// Writes all of a piece. `until`: the end of the wait for room, once that has begun.
+    fn write_piece(&self, piece: &[u8], until: &mut Option<Monotonic>) -> io::Result<()> {
         if self.is_torn.load(Ordering::Relaxed) {
             // Ends what is there of the record before.
-            self.write_part(b"\n", &mut until)?;
+            self.write_part(b"\n", until)?;
             self.is_torn.store(false, Ordering::Relaxed);
         }
-        let mut rest = record;
+        let mut rest = piece;
         while !rest.is_empty() {
-            match self.write_part(rest, &mut until) {
+            match self.write_part(rest, until) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) => {
-                    if rest.len() < record.len() {
+                    if rest.len() < piece.len() {
                         self.is_torn.store(true, Ordering::Relaxed);
                     }
                     return Err(error);
@@ -251,6 +296,20 @@ fn errno(error: io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
+/// How many bytes reach a file in one piece.
+fn whole_bytes(fd: &OwnedFd, method: Method) -> usize {
+    if method != Method::Send {
+        let is_pipe = fcntl(fd, FcntlArg::F_GETPIPE_SZ).is_ok();
+        return if is_pipe { PIPE_BUF } else { usize::MAX };
+    }
+    if getsockopt(fd, sockopt::SockType) != Ok(SockType::Stream) {
+        return usize::MAX;
+    }
+    let buffer = getsockopt(fd, sockopt::SndBuf).unwrap_or_default();
+    let part = buffer.div_euclid(STREAM_PARTS);
+    part.clamp(PIPE_BUF, STREAM_WHOLE_BYTES)
+}
+
 /// The descriptor to write to, and how.
 fn open(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Method)> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
@@ -287,7 +346,7 @@ fn write_if_room(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
             if used > usize::try_from(size).unwrap_or(0) {
                 return Err(Errno::EAGAIN);
             }
-            PIPE_CHUNK_BYTES
+            PIPE_BUF
         }
         Err(_no_pipe) => TERMINAL_CHUNK_BYTES,
     };

@@ -24,8 +24,10 @@ use std::time::Duration;
 pub use format::{AccessFormat, FormatError};
 pub use json::{JsonFields, JsonFormat};
 
+use super::fit;
 use super::lost::Lost;
 use super::sink::{DescriptorSink, Sink};
+use super::writer::PIPE_BUF;
 use super::{FileError, error, relay};
 
 /// The values of a request. They are raw: rendering escapes them.
@@ -147,10 +149,14 @@ impl AccessLog {
     }
 
     /// Writes a record that its formatter has ended, and empties `record` for the next one. It goes
-    /// to syslog, too, if the settings say so.
+    /// to syslog, too, if the settings say so. Each record is one line: if it is longer than what a
+    /// pipe takes in one piece, its longest values are cut.
     pub fn write(&self, record: &mut Vec<u8>) {
         relay::access(record);
         if let Some(sink) = &self.sink {
+            if record.len() > PIPE_BUF {
+                fit::cut(record, sink.whole_bytes());
+            }
             self.note(sink.write(record));
         }
         record.clear();

@@ -4,6 +4,7 @@ mod access_log;
 mod files;
 mod gunicorn_loggers;
 mod loggers;
+mod long_lines;
 mod request_ids;
 mod statsd;
 mod syslog;
