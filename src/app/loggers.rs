@@ -227,6 +227,12 @@ pub fn access_needs_python(py: Python<'_>) -> bool {
     }
 }
 
+/// The same where nobody may ask Python: also if it must be asked first.
+#[must_use]
+pub fn access_may_need_python() -> bool {
+    ACCESS.load(Ordering::Relaxed) != DIRECT
+}
+
 #[cold]
 fn decide(py: Python<'_>) -> bool {
     // First: what changes meanwhile, in another thread, is looked at for the next line.

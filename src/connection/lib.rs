@@ -42,7 +42,7 @@ pub use lost::Lost;
 pub use parking::Published;
 pub use poller::{Events, Interest, Poller, Source};
 pub use progress::{MIN_BYTES_PER_SECOND, RateCheck, TransferProgress};
-pub use queue_limit::QueueLimit;
+pub use queue_limit::{Answer, OverdueAnswer, QueueLimit};
 pub use state::{AfterResponse, ConnectionState, Next, Waiting};
 pub use transport::{Flush, Transport};
 pub use unlocked::Unlocked;

@@ -1,5 +1,7 @@
 //! The access log of a worker: the record of one request, made only if there is an access log.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -12,11 +14,14 @@ use rcorn_sys::clock;
 
 use super::access_line::AccessLine;
 use super::access_log_fields::PythonLogger;
+use super::overdue_request::KeptLines;
 
 /// The access log of one request slot.
 #[derive(Debug)]
 pub(super) struct AccessLog {
     output: Output,
+    /// Requests that the I/O thread has answered; `None`: it answers none.
+    kept: Option<Arc<KeptLines>>,
     /// A buffer for the decoded path.
     path: Vec<u8>,
 }
@@ -60,19 +65,28 @@ impl AccessLog {
     fn new(output: Output) -> Self {
         Self {
             output,
+            kept: None,
             path: Vec::new(),
         }
     }
 
+    /// The same log, which also writes these lines.
+    pub(super) fn with_kept(self, kept: Option<Arc<KeptLines>>) -> Self {
+        Self { kept, ..self }
+    }
+
     /// Writes the record of a request. A logger runs Python code, which may do anything.
     pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
-        self.path.clear();
-        let request = about.request;
-        path_info(request.head.path.of(request.text), &mut self.path);
-        let record = Line {
-            about,
-            path: &self.path,
-        };
+        if let Some(kept) = &self.kept {
+            for request in kept.take() {
+                request.with_line(|about| self.write_one(py, about));
+            }
+        }
+        self.write_one(py, about);
+    }
+
+    fn write_one(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
+        let record = Line::new(about, &mut self.path);
         match &mut self.output {
             Output::File { logger, .. } if loggers::access_needs_python(py) => {
                 logger.write(py, &record, about);
@@ -89,9 +103,26 @@ impl AccessLog {
     }
 }
 
+/// Writes the record of a request that has nothing of Python.
+pub(super) fn write_to_file(file: &AccessFile, form: &AccessForm, about: &AccessLine<'_, '_>) {
+    let (mut path, mut line) = (Vec::new(), Vec::new());
+    form.format(&Line::new(about, &mut path), &mut line);
+    file.write(&mut line);
+}
+
 struct Line<'a, 'py> {
     about: &'a AccessLine<'a, 'py>,
     path: &'a [u8],
+}
+
+impl<'a, 'py> Line<'a, 'py> {
+    /// The record of a request. `path` is a buffer.
+    fn new(about: &'a AccessLine<'a, 'py>, path: &'a mut Vec<u8>) -> Self {
+        path.clear();
+        let request = about.request;
+        path_info(request.head.path.of(request.text), path);
+        Self { about, path }
+    }
 }
 
 impl Record for Line<'_, '_> {

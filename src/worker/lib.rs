@@ -27,6 +27,8 @@ mod http;
 mod hung_threads;
 mod leadership;
 mod lifecycle;
+mod overdue;
+mod overdue_request;
 mod preface;
 mod receive;
 mod refused;
@@ -50,6 +52,7 @@ mod work;
 mod loom_tests;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
@@ -299,8 +302,9 @@ fn boot(
     let leave = orders.leave().clone();
     let (driver, stands_by) = setup::driver(py, spec, orders)?;
     let team = stands_by.as_ref().map(|(team, _)| team);
-    let mut event_loop = setup::event_loop(py, spec, app, driver, &leave, listeners)?;
-    let mut slots = setup::slots(py, spec, &event_loop.io, team)?;
+    let kept = Arc::default();
+    let mut event_loop = setup::event_loop(py, spec, app, driver, (&leave, &kept), listeners)?;
+    let mut slots = setup::slots(py, spec, &event_loop.io, team.map(|team| (team, &kept)))?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe)

@@ -90,7 +90,7 @@ impl Rules {
 }
 
 /// What the parser enforces.
-fn limits(settings: &Settings) -> Limits {
+pub(super) fn limits(settings: &Settings) -> Limits {
     let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let line = size(settings.limit_request_line.bytes());
     let field = size(settings.limit_request_field_size.bytes());
@@ -119,7 +119,7 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn proxy_versions(setting: ProxyProtocol) -> ProxyVersions {
+pub(super) fn proxy_versions(setting: ProxyProtocol) -> ProxyVersions {
     let (v1, v2) = match setting {
         ProxyProtocol::Off => (false, false),
         ProxyProtocol::V1 => (true, false),

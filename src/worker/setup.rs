@@ -31,10 +31,12 @@ use super::hung_threads::{HungThreads, OneOfSeveral};
 use super::leadership::Leadership;
 use super::lifecycle::Lifecycle;
 use super::orders::{LeaveOrders, Orders};
+use super::overdue::{AccessOutput, Overdue};
+use super::overdue_request::KeptLines;
 use super::request_id::RequestIds;
 use super::request_quota::RequestQuota;
 use super::retirement::Retirement;
-use super::rules::Rules;
+use super::rules::{Rules, limits, proxy_versions};
 use super::slot::RequestSlot;
 use super::spec::WorkerSpec;
 
@@ -49,7 +51,7 @@ pub(super) fn event_loop(
     spec: &WorkerSpec<'_>,
     app: Bound<'_, PyAny>,
     driver: Driver,
-    leave: &LeaveOrders,
+    (leave, kept): (&LeaveOrders, &Arc<KeptLines>),
     listeners: Vec<Listener>,
 ) -> io::Result<EventLoop> {
     let start = spec.start;
@@ -80,7 +82,7 @@ pub(super) fn event_loop(
         attendance,
         (spec.scoreboard, cell),
         leave.flags(),
-        queue_limit(settings, &listeners, entry),
+        queue_limit(spec, &listeners, entry, kept)?,
     )?;
     let mut acceptor = Acceptor::new(
         Arc::clone(&poller),
@@ -137,20 +139,43 @@ fn watch_driver(
 
 /// `queue_timeout`, if it is set, of a worker with several threads.
 fn queue_limit(
-    settings: &Settings,
+    spec: &WorkerSpec<'_>,
     listeners: &[Listener],
     entry: WorkerEntry,
-) -> Option<QueueLimit> {
-    if settings.threads <= 1 {
-        return None;
-    }
-    Some(QueueLimit::new(
-        settings.queue_timeout.limit()?,
+    kept: &Arc<KeptLines>,
+) -> io::Result<Option<QueueLimit<Endpoints>>> {
+    let settings = &spec.start.settings;
+    let limit = settings.queue_timeout.limit();
+    let Some(limit) = limit.filter(|_| settings.threads > 1) else {
+        return Ok(None);
+    };
+    let answer = Overdue {
+        settings,
+        limits: limits(settings),
+        proxy_versions: proxy_versions(settings.proxy_protocol),
+        access: access_output(spec.start, kept)?,
+        sample: spec.scoreboard.sample(spec.cell),
+    };
+    Ok(Some(QueueLimit::new(
+        limit,
+        Box::new(answer),
         listeners.to_vec(),
         client_timeouts(settings, entry),
         settings.proxy_protocol != ProxyProtocol::Off,
         usize::try_from(settings.worker_connections).unwrap_or(usize::MAX),
-    ))
+    )))
+}
+
+/// Where the I/O thread writes lines of the access log.
+fn access_output(start: &Start, kept: &Arc<KeptLines>) -> io::Result<AccessOutput> {
+    if loggers::are_configured(start) {
+        return Ok(AccessOutput::Logger(Arc::clone(kept)));
+    }
+    let Some(file) = log::access_log() else {
+        return Ok(AccessOutput::Nowhere);
+    };
+    let form = AccessForm::of(&start.settings).map_err(io::Error::other)?;
+    Ok(AccessOutput::File(file, form, Arc::clone(kept)))
 }
 
 /// Who decides when the worker leaves.
@@ -221,14 +246,14 @@ pub(super) fn slots(
     py: Python<'_>,
     spec: &WorkerSpec<'_>,
     io: &IoThread<Endpoints>,
-    team: Option<&Team>,
+    team: Option<(&Team, &Arc<KeptLines>)>,
 ) -> io::Result<Vec<RequestSlot>> {
     let entry = |cell, counters| WorkerEntry {
         cell,
         threads: &[],
         counters,
     };
-    let Some(team) = team else {
+    let Some((team, kept)) = team else {
         let entry = entry(spec.own_cell()?, spec.scoreboard.counters(spec.cell));
         return Ok(vec![slot(py, spec, io, entry, None)?]);
     };
@@ -239,7 +264,7 @@ pub(super) fn slots(
             index: usize::from(number),
             cell,
         };
-        slot(py, spec, io, entry, Some(one_of_several))
+        slot(py, spec, io, entry, Some((one_of_several, kept)))
     });
     slots.collect()
 }
@@ -250,12 +275,13 @@ fn slot(
     spec: &WorkerSpec<'_>,
     io: &IoThread<Endpoints>,
     entry: WorkerEntry,
-    one_of_several: Option<OneOfSeveral>,
+    one_of_several: Option<(OneOfSeveral, &Arc<KeptLines>)>,
 ) -> io::Result<RequestSlot> {
     let start = spec.start;
     let exchange = ExchangeSlot::new(py, Arc::new(io.clone())).map_err(io::Error::other)?;
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
-    let access = access_log(start)?;
+    let (one_of_several, kept) = one_of_several.unzip();
+    let access = access_log(start)?.map(|log| log.with_kept(kept.cloned()));
     let ids = match start.settings.request_id {
         RequestId::Off => None,
         RequestId::On => Some(RequestIds::new()?),

@@ -169,7 +169,7 @@ impl Channel {
         self.add(metric, 1);
     }
 
-    fn add(&self, metric: Metric, amount: u64) {
+    pub(crate) fn add(&self, metric: Metric, amount: u64) {
         if let Some(entry) = &self.0.timeouts.entry {
             entry.counters.add(metric, amount);
         }

@@ -130,7 +130,7 @@ struct Shared<E> {
     /// How long connections may wait.
     timeouts: WaitTimeouts,
     /// `queue_timeout`, if there is one.
-    queue_limit: Option<QueueLimit>,
+    queue_limit: Option<QueueLimit<E>>,
     agenda: Lock<Agenda>,
     /// Channels with responses that the kernel may keep.
     unflushed: Lock<Vec<WeakChannel>>,
@@ -170,7 +170,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         attendance: Arc<dyn Attendance>,
         place: (&'static Scoreboard, &'static Cell),
         leave: LeaveFlags,
-        queue_limit: Option<QueueLimit>,
+        queue_limit: Option<QueueLimit<E>>,
     ) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_value_and_flags(0, flags)?;
@@ -232,6 +232,14 @@ impl<E: Debug + Send + 'static> IoThread<E> {
     /// Flushes the responses that the kernel may keep.
     pub fn flush(&self) {
         self.0.flush();
+    }
+
+    /// Tells the log of the requests that have waited too long and that it was not told of: the
+    /// worker leaves.
+    pub fn tell_of_the_last(&self) {
+        if let Some(limit) = &self.0.queue_limit {
+            limit.tell_of_the_last();
+        }
     }
 
     /// Ends the thread, if it runs, and waits for its end. It is not started again.
@@ -408,7 +416,7 @@ impl<E> Shared<E> {
     }
 
     /// Accepts what waits, because its wait has a limit; not while a sibling can do that.
-    fn accept_waiting(&self, limit: &QueueLimit, now: Monotonic) {
+    fn accept_waiting(&self, limit: &QueueLimit<E>, now: Monotonic) {
         if self.sibling_is_free() || self.leave.takes_nobody() {
             return;
         }
@@ -462,7 +470,7 @@ impl<E> Shared<E> {
                 if let Some(limit) = &self.queue_limit
                     && limit.is_over(&mut connection, now)
                 {
-                    limit.refuse(&connection);
+                    limit.refuse(&connection, now);
                     let deadline = connection.wait_for(Waiting::Close, &self.timeouts, now);
                     self.parking.put(place, connection, deadline);
                     return;

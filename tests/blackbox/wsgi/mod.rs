@@ -7,6 +7,7 @@ mod app_threads;
 mod environ;
 mod exchange;
 mod frameworks;
+mod queue_timeout;
 mod threads;
 mod violations;
 mod websocket;

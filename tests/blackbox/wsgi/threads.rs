@@ -196,28 +196,3 @@ fn a_thread_that_loops_is_ended_and_the_others_finish() {
     assert_eq!(server.get("/?new").text(), "new");
     server.stop();
 }
-
-#[test]
-fn a_request_that_waits_longer_than_queue_timeout_is_answered_with_503() {
-    let gate = Gate::new();
-    let server = builder(&gate)
-        .args(["--queue-timeout", "0.2"])
-        .allow("queue_timeout")
-        .start();
-    let mut kept = server.connect();
-    assert_eq!(kept.get("/?1").text(), "1");
-    let mut wires: Vec<Wire> = (0..4).map(|_| held(&server, &gate)).collect();
-    kept.send(get("/?2"));
-    // One that no thread has accepted.
-    let mut new = server.connect();
-    new.send(get("/?3"));
-    for mut late in [kept, new] {
-        let reply = late.read_reply();
-        assert_eq!(reply.status, 503);
-        assert_eq!(reply.field("Retry-After"), Some("1"));
-        late.expect_eof();
-    }
-    open_all(&gate, &mut wires);
-    assert_eq!(server.get("/?4").text(), "4");
-    server.stop();
-}

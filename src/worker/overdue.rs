@@ -1,0 +1,142 @@
+//! The answer to a request that has waited longer than `queue_timeout`, and its line in the access
+//! log. The I/O thread gives it, without the GIL, so a line that must go through a logger of Python
+//! is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcorn_app::loggers;
+use rcorn_connection::{Answer, OverdueAnswer};
+use rcorn_http::response::error_page;
+use rcorn_http::{
+    Head, Limits, Packet, Progress, ProxyVersions, first_line, parse_head, parse_packet,
+    parse_preface,
+};
+use rcorn_log::{AccessForm, AccessLog as AccessFile};
+use rcorn_scoreboard::Place;
+use rcorn_settings::{Protocol, Settings};
+use rcorn_wsgi::{Endpoints, Variables};
+
+use super::access_log::write_to_file;
+use super::connection::Connection;
+use super::overdue_request::{KeptLines, OVERDUE_STATUS, OverdueRequest};
+
+/// Answers requests that have waited too long.
+#[derive(Debug)]
+pub(super) struct Overdue {
+    pub(super) settings: &'static Settings,
+    pub(super) limits: Limits,
+    pub(super) proxy_versions: ProxyVersions,
+    pub(super) access: AccessOutput,
+    /// Where requests are noted for statsd, if they are.
+    pub(super) sample: Option<&'static Place>,
+}
+
+/// Where the lines of the access log go that the I/O thread makes.
+#[derive(Debug)]
+pub(super) enum AccessOutput {
+    /// There is no access log.
+    Nowhere,
+    /// To the file, unless somebody has changed `gunicorn.access`.
+    File(&'static AccessFile, AccessForm, Arc<KeptLines>),
+    /// To a logger of Python.
+    Logger(Arc<KeptLines>),
+}
+
+impl OverdueAnswer<Endpoints> for Overdue {
+    fn answer(&self, connection: &Connection, received: &[u8], waited: Duration) -> Answer {
+        let mut request = self.read(connection, received);
+        request.waited = waited;
+        let mut page = Vec::new();
+        let body = error_page(
+            &mut page,
+            OVERDUE_STATUS,
+            "Every thread was busy for too long.",
+            b"",
+            b"Retry-After: 1\r\n",
+            request.head.method(&request.text) == b"HEAD",
+        );
+        request.sent = u64::try_from(body).unwrap_or(u64::MAX);
+        let (head, _body) = page.split_at(page.len().saturating_sub(body));
+        request.response_head = head.to_vec();
+        if let Some(sample) = self.sample {
+            sample.note(OVERDUE_STATUS, waited);
+        }
+        let body_bytes = request.sent;
+        self.access.write(request);
+        Answer {
+            bytes: page,
+            body_bytes,
+        }
+    }
+}
+
+impl Overdue {
+    /// What is known of a request, of which only a part may have come.
+    fn read(&self, connection: &Connection, received: &[u8]) -> OverdueRequest {
+        let mut client = connection.client_address().to_string();
+        let mut bytes = received;
+        if connection.state.may_be_proxied {
+            let allowed = connection.is_on(&self.settings.proxy_allow_ips);
+            let preface = parse_preface(bytes, self.proxy_versions, allowed);
+            if let Ok(Progress::Done(preface)) = preface {
+                (_, bytes) = bytes.split_at(preface.length);
+                if let Some(named) = preface.addresses {
+                    client = named.client.ip().to_canonical().to_string();
+                }
+            }
+        }
+        let (head, text) = match connection.protocol() {
+            Protocol::Http => self.read_head(bytes),
+            Protocol::Uwsgi => {
+                let (mut head, mut packet) = (Head::default(), Packet::default());
+                let parsed = parse_packet(bytes, &self.limits, &mut packet, &mut head);
+                if !matches!(parsed, Ok(Progress::Done(()))) {
+                    (head, packet.text) = (Head::default(), Vec::new());
+                } else if connection.is_on(&self.settings.uwsgi_allow_ips)
+                    && let list = &packet.variables
+                    && let Some(named) = (Variables { bytes, list }).get(b"REMOTE_ADDR")
+                {
+                    client = String::from_utf8_lossy(named).into_owned();
+                }
+                (head, packet.text)
+            }
+        };
+        OverdueRequest {
+            head,
+            text,
+            client,
+            response_head: Vec::new(),
+            sent: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The head, or that of the request line alone; an empty one if there is none.
+    fn read_head(&self, bytes: &[u8]) -> (Head, Vec<u8>) {
+        let limits = Limits {
+            require_host: false,
+            ..self.limits
+        };
+        let line = [first_line(bytes), b"\r\n\r\n"].concat();
+        for (text, limits) in [(bytes, &self.limits), (&line, &limits)] {
+            let mut head = Head::default();
+            if let Ok(Progress::Done(())) = parse_head(text, limits, &mut head) {
+                return (head, text.to_vec());
+            }
+        }
+        (Head::default(), Vec::new())
+    }
+}
+
+impl AccessOutput {
+    fn write(&self, request: OverdueRequest) {
+        match self {
+            Self::Nowhere => {}
+            Self::File(file, form, _) if !loggers::access_may_need_python() => {
+                request.with_line(|line| write_to_file(file, form, line));
+            }
+            Self::File(_, _, kept) | Self::Logger(kept) => kept.keep(request),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `queue_timeout`: a request that waits too long for a thread is answered with 503, logged and
+//! counted, though no thread is free.
+
+use crate::support::{APPS, Builder, Gate, Server, Wire, get};
+
+const FORMAT: &str = "%(h)s %(r)s %(s)s %(B)s %(a)s %(D)s %({retry-after}o)s";
+
+fn builder(app: &str, gate: &Gate) -> Builder {
+    Server::app(app)
+        .args(["-w", "1", "--threads", "2", "--queue-timeout", "0.2"])
+        .args(["--access-logfile", "-", "--access-logformat", FORMAT])
+        .allow("queue_timeout")
+        .gate(gate)
+}
+
+/// Keeps both threads busy.
+fn busy(server: &Server, gate: &Gate) -> Vec<Wire> {
+    let hold = |_| {
+        let mut wire = server.connect();
+        wire.send(get("/held"));
+        gate.expect(server.deadline());
+        wire
+    };
+    (0..2).map(hold).collect()
+}
+
+fn end(gate: &Gate, wires: &mut [Wire]) {
+    for _ in &*wires {
+        gate.open();
+    }
+    for wire in wires {
+        assert_eq!(wire.read_reply().text(), "held");
+    }
+}
+
+/// Reads the answer, and returns the length of its body.
+fn expect_503(wire: &mut Wire) -> usize {
+    let reply = wire.read_reply();
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.field("Retry-After"), Some("1"));
+    wire.expect_eof();
+    reply.text().len()
+}
+
+/// Expects the line of a refused request, which tells how long the request has waited.
+fn expect_line(server: &Server, begin: &str) {
+    let line = server.log().expect(begin);
+    let words: Vec<&str> = line.split(' ').collect();
+    let [.., waited, "1"] = words[..] else {
+        panic!("{line}");
+    };
+    let waited: u64 = waited.parse().unwrap();
+    assert!((200_000..60_000_000).contains(&waited), "{line}");
+}
+
+#[test]
+fn a_request_that_waits_too_long_is_answered_logged_and_counted() {
+    let gate = Gate::new();
+    let server = builder("threads:app", &gate).start();
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/?1").text(), "1");
+    let mut wires = busy(&server, &gate);
+    let before = server.status()["counts"].clone();
+    kept.send("GET /?kept HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n");
+    // One that no thread has accepted.
+    let mut new = server.connect();
+    new.send("POST /new HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
+    // Of which only a part has come.
+    let mut partial = server.connect();
+    partial.send("GET /partial HTTP/1.1\r\nHost:");
+    let body = expect_503(&mut kept);
+    assert_eq!(expect_503(&mut new), body);
+    assert_eq!(expect_503(&mut partial), body);
+    for (request, agent) in [
+        ("GET /?kept HTTP/1.1", "me"),
+        ("POST /new HTTP/1.0", "-"),
+        ("GET /partial HTTP/1.1", "-"),
+    ] {
+        expect_line(&server, &format!("127.0.0.1 {request} 503 {body} {agent} "));
+    }
+    let after = server.status()["counts"].clone();
+    let grown = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
+    assert_eq!((grown("queue_timeouts"), grown("responses_5xx")), (3, 3));
+    assert_eq!(grown("sent_body_bytes"), 3 * u64::try_from(body).unwrap());
+    end(&gate, &mut wires);
+    assert_eq!(server.get("/?4").text(), "4");
+    // What the log was not told at once, it is told at the end.
+    let ended = server.stop();
+    let told = ended.text().lines().filter_map(|line| {
+        let (_, number) = line.split_once("queue_timeout (0.2 s): answered ")?;
+        number.split(' ').next()?.parse::<u64>().ok()
+    });
+    assert_eq!(told.sum::<u64>(), 3);
+}
+
+#[test]
+fn more_requests_are_refused_than_a_worker_may_have_connections() {
+    const MOST: usize = 8;
+    let gate = Gate::new();
+    let server = builder("threads:app", &gate)
+        .args(["--worker-connections", &MOST.to_string()])
+        .start();
+    let mut wires = busy(&server, &gate);
+    let mut late: Vec<Wire> = (0..3 * MOST).map(|_| server.connect()).collect();
+    for wire in &mut late {
+        wire.send(get("/late"));
+    }
+    // No client closes its connection before all are answered.
+    for wire in &mut late {
+        expect_503(wire);
+    }
+    let counts = server.status()["counts"].clone();
+    assert_eq!(counts["queue_timeouts"], 3 * MOST);
+    drop(late);
+    end(&gate, &mut wires);
+    assert_eq!(server.get("/?4").text(), "4");
+    server.stop();
+}
+
+#[test]
+fn the_line_names_the_client_that_a_proxy_names() {
+    let gate = Gate::new();
+    let server = builder("threads:app", &gate)
+        .args(["--proxy-protocol", "v1"])
+        .args(["--proxy-allow-from", "127.0.0.1"])
+        .start();
+    let mut wires = busy(&server, &gate);
+    let mut wire = server.connect();
+    let preface = "PROXY TCP4 192.0.2.7 192.0.2.1 5 80\r\n";
+    wire.send(format!(
+        "{preface}HEAD /proxied HTTP/1.1\r\nHost: a\r\n\r\n"
+    ));
+    let head = String::from_utf8(wire.read_to_eof()).unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    expect_line(&server, "192.0.2.7 HEAD /proxied HTTP/1.1 503 0 - ");
+    end(&gate, &mut wires);
+    server.stop();
+}
+
+#[test]
+fn the_line_goes_through_a_logger_of_python_that_somebody_has_changed() {
+    let app = "
+import logging
+from threads import app
+class Mark(logging.Filter):
+    def filter(self, record):
+        record.msg = 'marked ' + record.msg
+        return True
+logging.getLogger('gunicorn.access').addFilter(Mark())
+";
+    let gate = Gate::new();
+    let server = builder("m:app", &gate)
+        .file("m.py", app)
+        .env("PYTHONPATH", APPS)
+        .start();
+    let mut wires = busy(&server, &gate);
+    let mut wire = server.connect();
+    wire.send(get("/?late"));
+    let body = expect_503(&mut wire);
+    end(&gate, &mut wires);
+    expect_line(
+        &server,
+        &format!("marked 127.0.0.1 GET /?late HTTP/1.1 503 {body} - "),
+    );
+    server.stop();
+}
