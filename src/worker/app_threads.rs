@@ -193,16 +193,17 @@ impl AppThreads {
                 let run = AssertUnwindSafe(|| this.run_member(member));
                 if catch_unwind(run).is_err() {
                     // The loop is lost with it.
-                    this.note_panic();
+                    this.note_panic("");
                     this.team.over.ring();
                 }
             })
     }
 
     /// A thread has panicked: the worker leaves when the requests of the others have ended.
-    fn note_panic(&self) {
+    /// `request`: the one that it had in hand; empty for none.
+    fn note_panic(&self, request: &str) {
         log::error(format_args!(
-            "a thread of the worker cannot go on: it panicked"
+            "a thread of the worker cannot go on: it panicked{request}"
         ));
         let before = self.failed.fetch_add(1, Ordering::Relaxed);
         self.leave.order_drain();
@@ -337,7 +338,11 @@ impl AppThreads {
     fn retire(&self, member: &mut Member, event_loop: Option<Box<EventLoop>>) {
         member.is_able = false;
         let entry = member.cell.request_entry();
+        let mut in_hand = String::new();
         if entry.begun().is_some() {
+            if let Some(request) = entry.request() {
+                in_hand = format!(" in request {}", log::escaped(&request.line));
+            }
             entry.end(clock::coarse_now());
             member.cell.sleep();
         }
@@ -345,7 +350,7 @@ impl AppThreads {
             event_loop.cell.sleep();
             self.team.leadership.start(event_loop);
         }
-        self.note_panic();
+        self.note_panic(&in_hand);
     }
 
     /// A thread that had lost the loop has come back from the app.

@@ -2,12 +2,14 @@
 
 import contextvars
 import json
+import sys
 import threading
 
 from gate import hold
 
 context = contextvars.ContextVar("context", default="empty")
 local = threading.local()
+is_over = threading.Event()
 
 
 def answer(start_response, body):
@@ -47,6 +49,37 @@ def held_parts(environ, start_response):
         yield context.get().encode()
 
     return parts()
+
+
+def fails(environ, start_response):
+    raise ValueError("on purpose")
+
+
+def panics(environ, start_response):
+    """What a panic of rcorn's own code becomes in Python. Where such an exception is taken, PyO3 panics again."""
+    kinds = [kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"]
+    raise kinds[0]("provoked")
+
+
+def interval(environ, start_response):
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    seen = {"switch_interval": sys.getswitchinterval(), "has_gil": has_gil}
+    return answer(start_response, json.dumps(seen).encode())
+
+
+def computes(environ, start_response):
+    """Runs Python until another request has come through, without a call that would release the GIL."""
+    is_over.clear()
+    start_response("200 OK", [])
+    yield b"computes "
+    while not is_over.is_set():
+        pass
+    yield b"no more"
+
+
+def ends(environ, start_response):
+    is_over.set()
+    return answer(start_response, b"ended")
 
 
 def loops(environ, start_response):

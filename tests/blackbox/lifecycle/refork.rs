@@ -7,7 +7,9 @@ use std::thread::{self, JoinHandle};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{APPS, Builder, Connections, Gate, Load, Server, Told, Wire, ctl, wait_until};
+use crate::support::{
+    APPS, Builder, Connections, Gate, Load, Server, Told, Wire, ctl, get, wait_until,
+};
 
 /// What requests have loaded is in `CACHE`; the answer tells the pid that did it. `/KIND` does what
 /// must not be shared.
@@ -139,6 +141,55 @@ fn a_warm_worker_becomes_the_template_and_no_request_is_lost() {
     let counted = &status["counts"]["requests"];
     assert!(counted.as_u64().unwrap() > 300, "{counted}");
     server.stop();
+}
+
+#[test]
+fn a_worker_with_threads_becomes_the_template_after_all_of_their_requests() {
+    let gate = Gate::new();
+    let server = Server::app("threads:app")
+        .args(["-w", "1", "--threads", "4"])
+        .gate(&gate)
+        .start();
+    let worker = server.wait_workers(1)[0];
+    let mut held: Vec<Wire> = (0..4).map(|_| hold(&server, &gate)).collect();
+    let refork = thread::scope(|scope| {
+        let refork = scope.spawn(|| server.ctl(&["refork"]));
+        // Its replacement serves, and it still has four requests.
+        let mut other = server.connect();
+        other.send(get("/?early"));
+        assert_eq!(other.read_reply().text(), "early");
+        assert!(server.workers().contains(&worker));
+        for _ in &held {
+            gate.open();
+        }
+        for wire in &mut held {
+            assert_eq!(wire.read_reply().text(), "held");
+        }
+        refork.join().unwrap()
+    });
+    assert!(refork.done().contains("is the template now"), "{refork:?}");
+    server.log().expect(DONE);
+    assert_eq!(the_template(&server), worker);
+    // Those that it had as a worker are gone, and its forks have their own.
+    let tasks = fs::read_dir(format!("/proc/{worker}/task")).unwrap();
+    assert_eq!(tasks.count(), 1);
+    server.wait_serving(1);
+    let mut held: Vec<Wire> = (0..4).map(|_| hold(&server, &gate)).collect();
+    for _ in &held {
+        gate.open();
+    }
+    for wire in &mut held {
+        assert_eq!(wire.read_reply().text(), "held");
+    }
+    server.stop();
+}
+
+/// A client whose request stands at the gate.
+fn hold(server: &Server, gate: &Gate) -> Wire {
+    let mut wire = server.connect();
+    wire.send(get("/held"));
+    gate.expect(server.deadline());
+    wire
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Workers with threads: several requests at a time in one process.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -195,4 +196,60 @@ fn a_thread_that_loops_is_ended_and_the_others_finish() {
     server.wait_serving(1);
     assert_eq!(server.get("/?new").text(), "new");
     server.stop();
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_worker_after_the_requests_of_the_others() {
+    let gate = Gate::new();
+    let server = [
+        "Traceback",
+        "Error handling request",
+        "it panicked",
+        "exited with code 1",
+    ]
+    .into_iter()
+    .fold(builder(&gate), Builder::allow)
+    .start();
+    let old = server.wait_workers(1)[0];
+    assert_eq!(server.get("/fails").status, 500);
+    let mut wires: Vec<Wire> = (0..3).map(|_| held(&server, &gate)).collect();
+    let mut lost = server.connect();
+    lost.send(get("/panics"));
+    server
+        .log()
+        .expect("cannot go on: it panicked in request GET /panics HTTP/1.1");
+    let mut next = server.connect();
+    next.send(get("/?next"));
+    open_all(&gate, &mut wires);
+    server.wait_gone(old);
+    assert!(lost.try_read_reply(false).is_err());
+    assert_eq!(next.read_reply().text(), "next");
+    server.stop();
+}
+
+#[test]
+fn the_switch_interval_is_how_long_a_request_waits_beside_one_that_computes() {
+    let gate = Gate::new();
+    for (settings, interval) in [(&[][..], 0.005), (&["--switch-interval", "1"], 1.0)] {
+        let server = builder(&gate).args(settings).start();
+        let told = server.get("/interval").text();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["switch_interval"], interval);
+        let waited = || {
+            let counts = server.status()["counts"].clone();
+            counts["gil_wait_microseconds"].as_f64().unwrap() / 1e6
+        };
+        // The next thread wants the GIL as soon as the app runs.
+        let (before, begun) = (waited(), Instant::now());
+        let mut computing = server.connect();
+        computing.send(get("/computes"));
+        computing.expect_text("computes ");
+        assert_eq!(server.get("/ends").text(), "ended");
+        // It gets the GIL no earlier, and without one it need not wait.
+        if told["has_gil"] == true {
+            assert!(begun.elapsed().as_secs_f64() >= interval);
+            assert!(waited() - before >= interval);
+        }
+        server.stop();
+    }
 }
