@@ -50,7 +50,7 @@ pub enum Timing {
 impl Timing {
     /// All of them, in the order of their places in memory.
     pub const ALL: &'static [Self] = &[Self::Request, Self::Queue];
-    /// Places of all of them. Room for two more, which a build that has them can use at once.
+    /// Places of all of them.
     pub(crate) const PLACES: usize = 2 * PLACES_EACH;
 
     /// Where its places begin.
