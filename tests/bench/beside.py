@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Measures quick requests of one worker with four threads while other threads of it are not free: python3 tests/bench/beside.py
 
-    asleep      one thread sleeps for ever; three clients send quick requests, before it fell asleep and after
+    asleep      one thread sleeps for ever; three clients send quick requests, in turn to that server and to one like it without
+                a sleeper
     replaced    the same, until `timeout` has replaced the worker: nobody but the sleeper may see an error
     computing   two threads compute; one client sends quick requests, with several switch intervals, and with gunicorn's gthread
 
 Needs wrk, and target/release/rcorn; takes gunicorn from the virtual environment of compare.py. The rates and latencies depend
 on the machine: compare those of one run."""
 import argparse
+import contextlib
 import re
 import socket
 import subprocess
@@ -71,18 +73,19 @@ def head(*cells):
 def asleep(options, folder):
     head("one of four threads asleep", *QUICK)
     for name in ("rcorn", "gunicorn gthread"):
-        server = Beside(name, options, folder)
-        try:
-            for turn in range(options.rounds):
-                row(f"{name}: before", *server.quick(3, options.duration))
-            sleeper = server.send("/asleep")
+        with contextlib.ExitStack() as ends:
+            servers = {}
+            for what in ("no thread asleep", "one thread asleep"):
+                servers[what] = Beside(name, options, folder)
+                ends.callback(servers[what].stop)
+            sleeper = ends.enter_context(servers["one thread asleep"].send("/asleep"))
             # The first part of the response: its thread has the request.
             sleeper.recv(1000)
             for turn in range(options.rounds):
-                row(f"{name}: after", *server.quick(3, options.duration))
-            sleeper.close()
-        finally:
-            server.stop()
+                # Whoever is second meets a machine that is warm: they take turns at it.
+                order = list(servers) if turn % 2 == 0 else list(reversed(servers))
+                for what in order:
+                    row(f"{name}: {what}", *servers[what].quick(3, options.duration))
 
 
 def replaced(options, folder):
