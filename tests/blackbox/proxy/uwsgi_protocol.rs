@@ -1,6 +1,6 @@
 //! uwsgi packets, byte by byte over real sockets.
 
-use crate::support::{APPS, Builder, Place, Reply, Server, Wire, expect_lines, has_line};
+use crate::support::{APPS, Builder, Gate, Place, Reply, Server, Wire, expect_lines, has_line};
 
 /// A packet with these variables. The code is independent of the server's.
 fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
@@ -293,6 +293,43 @@ fn a_refused_packet_is_named_with_its_client_and_line() {
     server
         .log()
         .expect("Invalid request from ip=127.0.0.1: the uwsgi packet is malformed");
+    server.stop();
+}
+
+#[test]
+fn a_packet_that_queue_timeout_refuses_is_logged_with_its_client() {
+    let gate = Gate::new();
+    let server = Server::app("threads:app")
+        .args(["--protocol", "uwsgi", "-w", "1", "--threads", "2"])
+        .args(["--queue-timeout", "0.2", "--access-logfile", "-"])
+        .allow("queue_timeout")
+        .gate(&gate)
+        .start();
+    let hold = |_| {
+        let mut wire = server.connect();
+        wire.send(get("/held", &[]));
+        gate.expect(server.deadline());
+        wire
+    };
+    let held: Vec<Wire> = (0..2).map(hold).collect();
+    let mut late = server.connect();
+    late.send(packet(&[
+        ("REQUEST_METHOD", "HEAD"),
+        ("REQUEST_URI", "/late"),
+        ("PATH_INFO", "/late"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("REMOTE_ADDR", "192.0.2.7"),
+        ("HTTP_USER_AGENT", "me"),
+    ]));
+    let head = String::from_utf8(late.read_to_eof()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"));
+    let line = server.log().expect("HEAD /late HTTP/1.1");
+    assert!(line.starts_with("192.0.2.7 - - ["), "{line}");
+    assert!(line.ends_with(r#""HEAD /late HTTP/1.1" 503 0 "-" "me""#));
+    for mut wire in held {
+        gate.open();
+        assert_eq!(wire.read_reply().text(), "held");
+    }
     server.stop();
 }
 

@@ -1,7 +1,9 @@
 //! `queue_timeout`: a request that waits too long for a thread is answered with 503, logged and
 //! counted, though no thread is free.
 
-use crate::support::{APPS, Builder, Gate, Server, Wire, get};
+use std::net::UdpSocket;
+
+use crate::support::{APPS, Builder, Gate, Server, Wire, get, wait_until};
 
 const FORMAT: &str = "%(h)s %(r)s %(s)s %(B)s %(a)s %(D)s %({retry-after}o)s";
 
@@ -53,10 +55,30 @@ fn expect_line(server: &Server, begin: &str) {
     assert!((200_000..60_000_000).contains(&waited), "{line}");
 }
 
+/// How many of these answers the datagrams tell of that have come.
+fn told_of_503(udp: &UdpSocket) -> u64 {
+    let mut datagram = [0; 2000];
+    let mut sum = 0;
+    while let Ok(length) = udp.recv(&mut datagram) {
+        let text = String::from_utf8_lossy(&datagram[..length]).into_owned();
+        let counts = text.lines().filter_map(|line| {
+            let count = line.strip_prefix("gunicorn.request.status.503:")?;
+            count.split('|').next()?.parse::<u64>().ok()
+        });
+        sum += counts.sum::<u64>();
+    }
+    sum
+}
+
 #[test]
 fn a_request_that_waits_too_long_is_answered_logged_and_counted() {
     let gate = Gate::new();
-    let server = builder("threads:app", &gate).start();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_nonblocking(true).unwrap();
+    let address = udp.local_addr().unwrap().to_string();
+    let server = builder("threads:app", &gate)
+        .args(["--statsd-host", &address])
+        .start();
     let mut kept = server.connect();
     assert_eq!(kept.get("/?1").text(), "1");
     let mut wires = busy(&server, &gate);
@@ -82,6 +104,11 @@ fn a_request_that_waits_too_long_is_answered_logged_and_counted() {
     let grown = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
     assert_eq!((grown("queue_timeouts"), grown("responses_5xx")), (3, 3));
     assert_eq!(grown("sent_body_bytes"), 3 * u64::try_from(body).unwrap());
+    let mut told = 0;
+    wait_until(server.deadline(), "statsd is told of them", || {
+        told += told_of_503(&udp);
+        told == 3
+    });
     end(&gate, &mut wires);
     assert_eq!(server.get("/?4").text(), "4");
     // What the log was not told at once, it is told at the end.
