@@ -43,6 +43,7 @@ mod slot;
 mod spare;
 mod spec;
 mod static_file;
+mod turn;
 mod uwsgi;
 mod waiting_since;
 mod work;

@@ -25,7 +25,7 @@ use rcorn_wsgi::{
 use super::access_log::AccessLog;
 use super::access_log_fields::PythonLogger;
 use super::bell::Bell;
-use super::event_loop::{Driver, EventLoop, Team, Turn};
+use super::event_loop::{Driver, EventLoop, Team};
 use super::handler::RequestHandler;
 use super::hung_threads::{HungThreads, OneOfSeveral};
 use super::leadership::Leadership;
@@ -39,6 +39,7 @@ use super::retirement::Retirement;
 use super::rules::{Rules, limits, proxy_versions};
 use super::slot::RequestSlot;
 use super::spec::WorkerSpec;
+use super::turn::Turn;
 
 /// `SERVER_SOFTWARE` in the environ.
 const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
