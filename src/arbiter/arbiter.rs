@@ -80,11 +80,17 @@ impl Arbiter {
         self.gap().wanted_spares()
     }
 
-    /// Whether the worker that is to be replaced is not, because its last replacement could not
-    /// start.
+    /// Whether no worker is replaced that is to be, for now: because a replacement could not start,
+    /// none can be forked, or a reload is to replace them all.
     #[must_use]
-    pub fn replacements_fail(&self) -> bool {
+    pub fn retirement_stalls(&self) -> bool {
         self.workers.retirement.is_failing()
+            || !self.templates.can_fork(self.generations.current)
+            || !self.grants_retire_token()
+    }
+
+    fn grants_retire_token(&self) -> bool {
+        !self.generations.rollout.is_in_preparation() && self.gap().outdated() == 0
     }
 
     /// The generation in force.
@@ -898,7 +904,7 @@ impl Arbiter {
 
     /// Lets the next worker be replaced. A reload replaces all workers anyway.
     fn grant_retire_token(&mut self) {
-        if !self.generations.rollout.is_in_preparation() && self.gap().outdated() == 0 {
+        if self.grants_retire_token() {
             self.workers.retirement.grant_next();
         }
     }

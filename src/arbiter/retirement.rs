@@ -21,7 +21,7 @@ pub(super) struct Retirement {
     /// Workers that wait for the token, in order.
     #[serde(rename = "retiring")]
     queue: VecDeque<WorkerId>,
-    /// The worker that is being replaced. It serves until its replacement is ready.
+    /// The worker that is being replaced. It stays until its replacement is ready.
     token: Option<WorkerId>,
     /// How many replacements of it could not start.
     #[serde(default, skip_serializing_if = "is_zero")]

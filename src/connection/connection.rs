@@ -13,7 +13,7 @@ use rcorn_sys::net::Peer;
 use rcorn_types::Monotonic;
 
 use super::channel::Channel;
-use super::handoff::HandoffQueue;
+use super::handoff::{Handed, HandoffQueue};
 use super::head_scan::HeadScan;
 use super::parking::Parked;
 use super::poller::Interest;
@@ -119,15 +119,21 @@ impl<E> Connection<E> {
     /// is still to be sent.
     #[must_use]
     pub fn hand_on(&self, queue: &HandoffQueue) -> bool {
+        self.try_to_hand_on(queue) == Handed::On
+    }
+
+    /// The same, and whether to try it with another one.
+    #[must_use]
+    pub(crate) fn try_to_hand_on(&self, queue: &HandoffQueue) -> Handed {
         match self.state.waiting {
-            Waiting::Close | Waiting::Response(_) => false,
+            Waiting::Close | Waiting::Response(_) => Handed::Stays,
             Waiting::FirstByte
             | Waiting::Head
             | Waiting::Body(_)
             | Waiting::Chunks
             | Waiting::NextRequest => {
                 let sent = queue.send(self.channel.transport(), &self.state, &self.buffer);
-                if sent {
+                if sent == Handed::On {
                     self.channel.count(Metric::HandedOffConnections);
                 }
                 sent

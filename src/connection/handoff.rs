@@ -35,6 +35,17 @@ pub struct TransferredConnection {
     pub buffer: Vec<u8>,
 }
 
+/// What has become of a connection that was to be handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    /// A sibling takes it.
+    On,
+    /// It stays ours, for a reason of its own.
+    Stays,
+    /// It stays ours, as all others do for now.
+    QueueIsFull,
+}
+
 /// Both ends of the queue: a pair of sockets that keep message boundaries.
 #[derive(Debug)]
 pub struct HandoffQueue {
@@ -51,28 +62,34 @@ impl HandoffQueue {
         Self { sender, receiver }
     }
 
-    /// Hands a connection on. `false`: the queue is full, or the connection has too many bytes; it
-    /// stays ours.
+    /// Hands a connection on. One that has too many bytes stays ours.
     #[must_use]
-    pub fn send(&self, transport: &Transport, state: &ConnectionState, buffer: &[u8]) -> bool {
+    pub(crate) fn send(
+        &self,
+        transport: &Transport,
+        state: &ConnectionState,
+        buffer: &[u8],
+    ) -> Handed {
         let Ok(state) = serde_json::to_vec(state) else {
-            return false;
+            return Handed::Stays;
         };
         let Ok(length) = u16::try_from(state.len()) else {
-            return false;
+            return Handed::Stays;
         };
         let length = length.to_ne_bytes();
         let parts = [&length, state.as_slice(), buffer];
         if parts.map(<[u8]>::len).iter().sum::<usize>() > MAX_MESSAGE_BYTES {
-            return false;
+            return Handed::Stays;
         }
         let parts = parts.map(IoSlice::new);
         let socket = Some(transport.descriptor());
-        let sent = send_with(self.sender, &parts, socket, MsgFlags::MSG_DONTWAIT).is_ok();
-        if sent {
-            transport.set_handed_on();
+        match send_with(self.sender, &parts, socket, MsgFlags::MSG_DONTWAIT) {
+            Ok(_sent) => {
+                transport.set_handed_on();
+                Handed::On
+            }
+            Err(_no_room) => Handed::QueueIsFull,
         }
-        sent
     }
 
     /// Takes one connection; `None` if the queue is empty, or has only the arbiter's hint to look
@@ -194,7 +211,7 @@ pub(crate) mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
         let ours = Transport::plain(served.into());
-        assert!(queue.send(&ours, &state(), b"GET / HT"));
+        assert_eq!(queue.send(&ours, &state(), b"GET / HT"), Handed::On);
         drop(ours);
         let taken = queue.receive().unwrap().unwrap();
         assert_eq!(taken.peer, Peer::Inet(client.local_addr().unwrap()));
@@ -213,10 +230,11 @@ pub(crate) mod tests {
         let queue = queue();
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let ours = Transport::plain(ours.into());
-        assert!(!queue.send(&ours, &state(), &vec![0; MAX_MESSAGE_BYTES]));
+        let sent = queue.send(&ours, &state(), &vec![0; MAX_MESSAGE_BYTES]);
+        assert_eq!(sent, Handed::Stays);
         assert!(queue.receive().unwrap().is_none());
         // Not for long: the queue is full some time.
-        while queue.send(&ours, &state(), &[0; 1024]) {}
+        while queue.send(&ours, &state(), &[0; 1024]) == Handed::On {}
     }
 
     #[test]

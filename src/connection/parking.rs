@@ -88,7 +88,7 @@ impl<T: Parked> Parking<T> {
     }
 
     /// Takes all connections out that `chosen` picks. Their places stay reserved for them.
-    pub(crate) fn take_those(&self, chosen: impl Fn(&T) -> bool) -> Vec<Box<T>> {
+    pub(crate) fn take_those(&self, mut chosen: impl FnMut(&T) -> bool) -> Vec<Box<T>> {
         self.take_where(|_deadline, parked| chosen(parked))
     }
 
@@ -98,7 +98,7 @@ impl<T: Parked> Parking<T> {
         self.take_where(|deadline, parked| deadline <= now && chosen(parked))
     }
 
-    fn take_where(&self, chosen: impl Fn(Monotonic, &T) -> bool) -> Vec<Box<T>> {
+    fn take_where(&self, mut chosen: impl FnMut(Monotonic, &T) -> bool) -> Vec<Box<T>> {
         let mut all = self.places();
         let mut taken = Vec::new();
         let mut idle = all.idle;

@@ -189,8 +189,8 @@ impl Driver<'_> {
             }
             let end = self.hands.count_event(&event, &self.core.brain);
             self.core.brain.step(clock::now(), event, &mut actions);
-            let fail = self.core.brain.replacements_fail();
-            self.hands.memory.set_replacements_fail(fail);
+            let stalls = self.core.brain.retirement_stalls();
+            self.hands.memory.set_retirement_stalls(stalls);
             for action in actions.drain(..) {
                 self.hands.perform(self.core.context(), action);
             }

@@ -141,10 +141,9 @@ impl SharedMemory {
         self.scoreboard.shared().set_wanted(wanted)
     }
 
-    /// Notes whether workers that are to be replaced are not, because their replacements cannot
-    /// start.
-    pub(super) fn set_replacements_fail(&self, fail: bool) {
-        self.scoreboard.shared().set_replacements_fail(fail);
+    /// Notes whether workers that are to be replaced are not, for now.
+    pub(super) fn set_retirement_stalls(&self, stalls: bool) {
+        self.scoreboard.shared().set_retirement_stalls(stalls);
     }
 
     /// Tells the workers how to stop.

@@ -93,8 +93,8 @@ impl Signals {
     }
 
     /// The signals that have arrived: those whose bytes are in the pipe in order, then the others.
-    /// TTIN and TTOU as often as they arrived, of the others each once: the second of two that wait
-    /// orders nothing new.
+    /// TTIN and TTOU as often as they arrived, the orders to stop at most twice (the second makes
+    /// haste), and others not twice in succession: the second orders nothing new.
     pub(super) fn take(&mut self) -> Vec<Signal> {
         let mut taken = Vec::new();
         let mut bytes = [0; 256];
@@ -126,9 +126,21 @@ impl Signals {
 }
 
 fn push(taken: &mut Vec<Signal>, signal: Signal, times: u32) {
-    if matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU) {
-        taken.extend((0..times).map(|_time| signal));
-    } else if times > 0 && !taken.contains(&signal) {
+    let is_new = |taken: &[Signal]| {
+        if matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU) {
+            true
+        } else if matches!(order(signal), Some(Order::Stop | Order::Quit)) {
+            taken.iter().filter(|one| **one == signal).count() < 2
+        } else if signal == Signal::SIGCHLD {
+            !taken.contains(&signal)
+        } else {
+            taken.last() != Some(&signal)
+        }
+    };
+    for _ in 0..times {
+        if !is_new(taken) {
+            break;
+        }
         taken.push(signal);
     }
 }
@@ -163,6 +175,11 @@ mod tests {
         }
         let (ttin_, window_, term_) = (Signal::SIGTTIN, Signal::SIGWINCH, Signal::SIGTERM);
         assert_eq!(signals.take(), [term_, ttin_, window_, ttin_]);
+        // The second order to stop is another one, and so is one to change what came in between.
+        for handler in [&term, &term, &term, &window, &ttin, &window] {
+            handler.run();
+        }
+        assert_eq!(signals.take(), [term_, term_, window_, ttin_, window_]);
         assert_eq!(signals.take(), []);
         // Far more than there is room for.
         for _ in 0..100_000 {

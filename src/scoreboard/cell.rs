@@ -33,9 +33,8 @@ pub struct Shared {
     candidate: AtomicU64,
     /// Not 0 while the server serves and is to get no new clients: `drain_delay`.
     draining: AtomicU32,
-    /// Not 0 while workers that are to be replaced are not, because their replacements cannot
-    /// start.
-    replacements_fail: AtomicU32,
+    /// Not 0 while workers that are to be replaced are not: their replacements cannot start.
+    retirement_stalls: AtomicU32,
 }
 
 /// [`Shared::stopping`]: workers empty the accept queue before they leave.
@@ -75,16 +74,16 @@ impl Shared {
         self.candidate.store(worker, Ordering::Release);
     }
 
-    /// Whether workers that are to be replaced are not, because their replacements cannot start.
+    /// Whether workers that are to be replaced are not, for now: they serve on.
     #[must_use]
-    pub fn replacements_fail(&self) -> bool {
-        self.replacements_fail.load(Ordering::Relaxed) != 0
+    pub fn retirement_stalls(&self) -> bool {
+        self.retirement_stalls.load(Ordering::Relaxed) != 0
     }
 
-    /// Sets whether they cannot start.
-    pub fn set_replacements_fail(&self, fail: bool) {
-        self.replacements_fail
-            .store(u32::from(fail), Ordering::Release);
+    /// Sets whether they are not replaced for now.
+    pub fn set_retirement_stalls(&self, stalls: bool) {
+        self.retirement_stalls
+            .store(u32::from(stalls), Ordering::Release);
     }
 
     /// How workers have to leave; `None` while the arbiter does not stop.
@@ -240,12 +239,12 @@ impl Cell {
         u16::try_from(self.slots.load(Ordering::Acquire)).unwrap_or(0)
     }
 
-    /// Notes that the worker leaves, and takes no connection from its siblings.
-    pub fn set_leaves(&self) {
-        self.leaves.store(1, Ordering::Release);
+    /// Notes whether the worker leaves, or is about to, and takes no connection from its siblings.
+    pub fn set_leaves(&self, leaves: bool) {
+        self.leaves.store(u32::from(leaves), Ordering::Release);
     }
 
-    /// Whether the worker leaves.
+    /// Whether the worker takes no connection from its siblings.
     #[must_use]
     pub fn leaves(&self) -> bool {
         self.leaves.load(Ordering::Acquire) != 0
@@ -454,7 +453,7 @@ const _: () = {
     assert!(offset_of!(Shared, wanted) == 0 && offset_of!(Shared, stopping) == 4);
     assert!(offset_of!(Shared, cells) == 8 && offset_of!(Shared, counters) == 12);
     assert!(offset_of!(Shared, candidate) == 16 && offset_of!(Shared, draining) == 24);
-    assert!(offset_of!(Shared, replacements_fail) == 28);
+    assert!(offset_of!(Shared, retirement_stalls) == 28);
     assert!(size_of::<Cell>() == 384 && align_of::<Cell>() == 128);
     assert!(offset_of!(Cell, worker) == 0 && offset_of!(Cell, busy_since) == 8);
     assert!(offset_of!(Cell, awake_since) == 16 && offset_of!(Cell, waits) == 24);

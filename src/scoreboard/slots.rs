@@ -236,7 +236,7 @@ mod tests {
         let theirs = Scoreboard::open(memory.as_fd()).unwrap();
         assert!(theirs.is_free(1));
         ours.slot(1, 1).unwrap().request_entry().end(at(6));
-        own.set_leaves();
+        own.set_leaves(true);
         assert!(!ours.is_free(1) && !theirs.is_free(1));
         own.reset();
         own.register(10, 4712, 1);

@@ -20,7 +20,7 @@ pub struct WhenStuck<A> {
     /// How long a request may take; `None`: every request counts as stuck.
     pub limit: Option<Duration>,
     /// Once it is set, every request counts as stuck, too.
-    pub whatever: Arc<AtomicBool>,
+    pub means_all: Arc<AtomicBool>,
     /// The action.
     pub action: A,
 }
@@ -33,7 +33,7 @@ unsafe impl<A: AsyncSignalSafe> AsyncSignalSafe for WhenStuck<A> {
             let since = self.cell.no_progress_since();
             since.is_some_and(|since| clock::now() < since.after(limit))
         });
-        if !is_young || self.whatever.load(Ordering::Relaxed) {
+        if !is_young || self.means_all.load(Ordering::Relaxed) {
             self.action.run();
         }
     }

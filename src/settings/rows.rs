@@ -141,10 +141,11 @@ settings! {
 
     /// Replace a worker after this many requests; 0 disables the limit.
     ///
-    /// The replacement is ordered so early that it should be ready in time. If it is not, the
-    /// worker waits for it, for at most 10 seconds, and clients wait for a worker that serves.
-    /// Requests that other threads have begun by then are finished. A worker whose replacement
-    /// cannot start serves on.
+    /// The replacement is ordered so early that it should be ready in time, but not before half of
+    /// the requests are served; the worker leaves when it is ready. If it is late, the worker waits
+    /// for it, for at most 10 seconds, and its clients wait for a worker that serves. Requests that
+    /// other threads have begun by then are finished. A worker serves on whose replacement cannot
+    /// start, or during a reload.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
 
     /// Add a random number, 0 to this, to the `max_requests` of each worker.

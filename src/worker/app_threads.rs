@@ -21,6 +21,7 @@ use rcorn_log as log;
 use rcorn_python::thread as python_thread;
 use rcorn_scoreboard::{Answered, Cell};
 use rcorn_sys::clock;
+use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
 use super::event_loop::{EventLoop, Team};
@@ -250,8 +251,7 @@ impl AppThreads {
     fn lead(&self, py: Python<'_>, mut event_loop: Box<EventLoop>, member: &mut Member) {
         self.begin_to_lead(&event_loop, member);
         loop {
-            // Before each request: with those of the other threads, `max_requests` is exceeded by
-            // fewer than there are threads.
+            // Before each request: the turn may take long.
             event_loop.lifecycle.retire_if_due();
             match event_loop.step(py, &mut member.slot) {
                 Ok(Some(work)) => match self.serve(py, event_loop, work, member) {
@@ -367,6 +367,7 @@ impl AppThreads {
 
     /// The main thread: follows orders until the worker leaves.
     fn stand_by(&self, py: Python<'_>, orders: &mut Orders) {
+        let mut orphaned_since = None;
         loop {
             let is_over = py.detach(|| {
                 let is_over = self.wait_for_orders(orders);
@@ -381,12 +382,13 @@ impl AppThreads {
             if self.leave.quit() {
                 return;
             }
+            let limit = self.limit_now(&mut orphaned_since);
             if orders.must_unwind() {
-                self.end_hung_requests(py);
+                self.end_hung_requests(py, limit);
                 self.decide(orders);
             }
             if self.leave.abort() {
-                self.end_hung_requests(py);
+                self.end_hung_requests(py, limit);
                 if self.all_are_given_up() {
                     self.leave_for_them(py);
                     return;
@@ -394,6 +396,18 @@ impl AppThreads {
             }
             self.team.bell.ring();
         }
+    }
+
+    /// How long a request may take; `None`: not at all, because the arbiter is gone and the worker
+    /// had its time to leave. `orphaned_since`: when that was seen.
+    fn limit_now(&self, orphaned_since: &mut Option<Monotonic>) -> Option<Duration> {
+        if !self.leave.is_orphaned() {
+            return self.limit;
+        }
+        let graceful = self.rules.settings.graceful_timeout.duration();
+        let now = clock::now();
+        let is_over = now >= orphaned_since.get_or_insert(now).after(graceful);
+        self.limit.filter(|_| !is_over)
     }
 
     /// Serves on if the requests have ended that took too long, and leaves if they have had their
@@ -432,9 +446,8 @@ impl AppThreads {
     }
 
     /// Raises an exception in each thread whose request takes too long.
-    fn end_hung_requests(&self, py: Python<'_>) {
+    fn end_hung_requests(&self, py: Python<'_>, limit: Option<Duration>) {
         let now = clock::now();
-        let limit = self.limit.filter(|_| !self.leave.is_orphaned());
         for (index, cell) in self.team.cells.iter().enumerate() {
             let hung = &self.team.hung;
             hung.end_request(py, (index, cell), limit, now);

@@ -343,6 +343,7 @@ impl EventLoop {
         match self.lifecycle.service(self.turn.begun) {
             Service::GoesOn => {}
             Service::Pauses => {
+                self.cell.set_leaves(true);
                 self.acceptor.close()?;
                 self.connections.hand_all_on(self.acceptor.handoff());
             }
@@ -350,6 +351,7 @@ impl EventLoop {
                 // This worker may get them again, with the bytes that it has read.
                 self.connections.hand_all_on(self.acceptor.handoff());
                 self.acceptor.open()?;
+                self.cell.set_leaves(false);
             }
         }
         Ok(())
@@ -426,7 +428,7 @@ impl EventLoop {
         }
         self.turn.taken = taken.saturating_add(1);
         match self.acceptor.handoff().receive()? {
-            Some(handed) if self.lifecycle.awaits_replacement() => self.pass_on(handed),
+            Some(handed) if self.lifecycle.awaits_replacement() => Ok(self.pass_on(handed)),
             Some(handed) => Ok(Some(Work::from(self.acceptor.welcome(handed)))),
             // A sibling was faster; or the arbiter asks us to look at the listeners, because a
             // worker that was woken for a connection has died.
@@ -440,12 +442,11 @@ impl EventLoop {
 
     /// Hands a connection on that was received from the hand-off queue: nobody else may have been
     /// woken for it.
-    fn pass_on(&mut self, handed: TransferredConnection) -> io::Result<Option<Work>> {
+    fn pass_on(&mut self, handed: TransferredConnection) -> Option<Work> {
         self.turn.taken = self.turn.most;
-        self.acceptor.close()?;
         let connection = self.acceptor.welcome(handed);
         let has_gone = connection.hand_on(self.acceptor.handoff());
-        Ok((!has_gone).then(|| Work::from(connection)))
+        (!has_gone).then(|| Work::from(connection))
     }
 
     fn may_accept(&self) -> bool {
@@ -576,7 +577,7 @@ impl EventLoop {
     /// Those of `epoll_ctl(2)`.
     pub(super) fn begin_to_leave(&mut self, py: Python<'_>) -> io::Result<()> {
         let now = self.turn.begun;
-        self.cell.set_leaves();
+        self.cell.set_leaves(true);
         self.rules.keep_nothing_alive();
         match self.lifecycle.begin_to_leave(now) {
             Leaving::Stopping(_) => self.acceptor.open()?,

@@ -62,6 +62,8 @@ pub(super) struct Lifecycle {
     retirement: Retirement,
     /// Since when it has waited for its replacement, and served nobody.
     pauses_since: Option<Monotonic>,
+    /// The log says that it is to be replaced.
+    has_announced: bool,
     /// The arbiter's pid.
     arbiter: i32,
     scoreboard: &'static Scoreboard,
@@ -103,6 +105,7 @@ impl Lifecycle {
             leaving: None,
             retirement,
             pauses_since: None,
+            has_announced: false,
             arbiter,
             scoreboard,
             id,
@@ -176,7 +179,12 @@ impl Lifecycle {
                 Some(_) | None => Service::GoesOn,
             };
         }
-        let since = *self.pauses_since.get_or_insert(now);
+        let since = *self.pauses_since.get_or_insert_with(|| {
+            // The first wish may be forgotten by now: the worker hung, or was to become the
+            // template.
+            self.retirement.ask_again();
+            now
+        });
         if now < since.after(MAX_REPLACEMENT_WAIT) {
             return Service::Pauses;
         }
@@ -186,6 +194,7 @@ impl Lifecycle {
             MAX_REPLACEMENT_WAIT.as_secs()
         ));
         self.retirement.quota().waive();
+        self.retirement.ask_again();
         self.pauses_since = None;
         Service::Resumes
     }
@@ -273,7 +282,7 @@ impl Lifecycle {
     }
 
     /// Asks the arbiter for a replacement, or to become the template, when it is time for that;
-    /// each once. The worker continues to serve until it is told to leave.
+    /// each once. The worker serves on until it is told to leave, or has served `max_requests`.
     pub(super) fn retire_if_due(&mut self) {
         let Some(reason) = self.retirement.take_wish() else {
             return;
@@ -282,7 +291,9 @@ impl Lifecycle {
         let wish = match reason {
             Wish::Refork => Report::WantsRefork { id },
             Wish::Retirement(reason) => {
-                log::info(format_args!("{reason}"));
+                if !std::mem::replace(&mut self.has_announced, true) {
+                    log::info(format_args!("{reason}"));
+                }
                 let memory = reason.memory_kib();
                 Report::WantsRetirement { id, memory }
             }

@@ -348,7 +348,7 @@ impl Orders {
                 let stuck = WhenStuck {
                     cell,
                     limit,
-                    whatever: Arc::clone(&self.leave.orphaned),
+                    means_all: Arc::clone(&self.leave.orphaned),
                     action,
                 };
                 install(Signal::SIGABRT, (stuck, told))?;
@@ -480,7 +480,7 @@ impl LeaveOrders {
         self.abort.load(Ordering::Relaxed)
     }
 
-    /// Whether the arbiter is gone: an abort means every request, however young.
+    /// Whether the arbiter is gone.
     pub(super) fn is_orphaned(&self) -> bool {
         self.orphaned.load(Ordering::Relaxed)
     }

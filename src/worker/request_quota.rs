@@ -50,13 +50,18 @@ impl RequestQuota {
         of_threads.fold(self.cell.requests(), u64::saturating_add)
     }
 
-    /// Whether the next request is for its replacement. Not while replacements cannot start: then
-    /// it serves on.
+    /// How many workers there are to be.
+    pub(super) fn workers(&self) -> u32 {
+        self.scoreboard.shared().wanted()
+    }
+
+    /// Whether the next request is for its replacement. Not while nobody is replaced: then it
+    /// serves on.
     pub(super) fn is_used_up(&self) -> bool {
         self.most != u64::MAX
             && self.served() >= self.most
             && !self.is_waived.load(Ordering::Relaxed)
-            && !self.scoreboard.shared().replacements_fail()
+            && !self.scoreboard.shared().retirement_stalls()
     }
 
     /// The worker serves on for good, whatever it has served.

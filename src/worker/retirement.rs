@@ -18,6 +18,9 @@ use super::request_quota::RequestQuota;
 /// How often the memory is checked.
 const MEMORY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is decided in the life of a worker when it asks for its replacement.
+const LOOKS_PER_LIFE: u64 = 16;
+
 /// The limits at which a worker retires, and whether it has asked to.
 #[derive(Debug)]
 pub(super) struct Retirement {
@@ -41,24 +44,33 @@ struct Replacement {
     /// take as long.
     boot: Duration,
     serves_since: Monotonic,
+    /// When it was decided last, and how many requests were served then.
+    decided: (Monotonic, u64),
     /// The old worker leaves as soon as it has asked.
     comes_later: bool,
 }
 
 impl Replacement {
-    /// After how many of `most` requests to ask, if `served` of them, half or more, are served by
-    /// now. Twice as early as seems necessary, for others may be replaced first.
-    fn due(self, most: u64, served: u64, now: Monotonic) -> u64 {
+    /// After how many of `most` requests to ask, if `served` are served by now. All `workers` may
+    /// ask at the same time, and are replaced one by one; the last one must wait for the others,
+    /// and for one that has begun just now.
+    fn due(&mut self, most: u64, served: u64, workers: u32, now: Monotonic) -> u64 {
         if self.comes_later {
             return most;
         }
-        let served_in = now.since(self.serves_since).as_nanos().max(1);
-        let boots = self.boot.as_nanos().saturating_mul(2);
-        let meanwhile = u128::from(served)
-            .saturating_mul(boots)
-            .checked_div(served_in);
-        let meanwhile = meanwhile.map_or(Ok(0), u64::try_from).unwrap_or(u64::MAX);
-        most.saturating_sub(meanwhile)
+        let boots = self.boot.as_nanos();
+        let boots = boots.saturating_mul(u128::from(workers).saturating_add(1));
+        let expected = |count: u64, time: Duration| {
+            u128::from(count)
+                .saturating_mul(boots)
+                .checked_div(time.as_nanos().max(1))
+        };
+        let all = expected(served, now.since(self.serves_since));
+        // Before that it may have been quiet.
+        let (then, before) = std::mem::replace(&mut self.decided, (now, served));
+        let lately = expected(served.saturating_sub(before), now.since(then));
+        let meanwhile = all.max(lately).unwrap_or(0);
+        most.saturating_sub(u64::try_from(meanwhile).unwrap_or(u64::MAX))
     }
 }
 
@@ -74,7 +86,7 @@ pub(super) enum Wish {
 /// Why a worker asks to be replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RetirementReason {
-    /// It has served enough requests.
+    /// It has served enough requests, or soon will have.
     Requests,
     /// A hook has set `worker.alive` to False.
     Hook,
@@ -116,15 +128,19 @@ impl Retirement {
         let memory = settings.max_worker_memory.bytes();
         let refork = (settings.refork > 0).then_some(settings.refork);
         let half = quota.most().map(|most| most.div_ceil(2));
+        // A spare worker has waited, and takes no time.
+        let boot = Stat::of_self()
+            .and_then(|stat| stat.age())
+            .filter(|_| settings.spare_workers == 0);
+        let (boot, now) = (boot.unwrap_or_default(), clock::now());
         Self {
             due: refork.into_iter().chain(half).min().unwrap_or(u64::MAX),
             refork,
             quota,
             replacement: Replacement {
-                boot: Stat::of_self()
-                    .and_then(|stat| stat.age())
-                    .unwrap_or_default(),
-                serves_since: clock::now(),
+                boot,
+                serves_since: now,
+                decided: (now, 0),
                 comes_later: settings.retire_old_first == RetireOldFirst::Always,
             },
             max_memory_kib: (memory > 0).then(|| memory.div_ceil(1024)),
@@ -174,25 +190,34 @@ impl Retirement {
 
     /// What to ask for after so many requests; decides when to look again.
     fn wish_after(&mut self, served: u64) -> Option<Wish> {
-        let retires_at = self.retires_at(served);
+        // It is of use only if it comes first.
+        let most = self.quota.most().unwrap_or(u64::MAX);
+        let refork = self.refork.filter(|requests| *requests < most);
+        if refork.is_some_and(|requests| served >= requests) {
+            (self.refork, self.due) = (None, served);
+            return Some(Wish::Refork);
+        }
+        if most == u64::MAX {
+            self.due = refork.unwrap_or(u64::MAX);
+            return None;
+        }
+        let half = most.div_ceil(2);
+        let workers = self.quota.workers();
+        let retires_at = self.replacement.due(most, served, workers, clock::now());
+        let retires_at = retires_at.max(half).max(refork.unwrap_or(0));
         if served >= retires_at {
             return Some(Wish::Retirement(RetirementReason::Requests));
         }
-        let due = self.refork.take_if(|due| served >= *due);
-        self.due = self.refork.map_or(retires_at, |due| due.min(retires_at));
-        due.map(|_requests| Wish::Refork)
+        // The rate may change.
+        let step = most.div_ceil(LOOKS_PER_LIFE);
+        let look = served.saturating_add(step).max(half).min(retires_at);
+        self.due = refork.map_or(look, |requests| look.min(requests));
+        None
     }
 
-    /// After how many requests to ask for a replacement, or else to look again.
-    fn retires_at(&self, served: u64) -> u64 {
-        let Some(most) = self.quota.most() else {
-            return u64::MAX;
-        };
-        let half = most.div_ceil(2);
-        if served < half {
-            return half;
-        }
-        self.replacement.due(most, served, clock::now()).max(half)
+    /// The wish may have been forgotten: it is repeated.
+    pub(super) fn ask_again(&mut self) {
+        self.is_asked = false;
     }
 
     /// The memory of this process, when it is time to look.
@@ -216,18 +241,24 @@ mod tests {
         let replacement = |boot, comes_later| Replacement {
             boot,
             serves_since: Monotonic::ZERO,
+            decided: (Monotonic::ZERO, 0),
             comes_later,
         };
-        let now = Monotonic::ZERO.after(10 * second);
+        let at = |seconds| Monotonic::ZERO.after(seconds * second);
         // 50 requests a second, and two seconds for two replacements.
-        assert_eq!(replacement(second, false).due(1000, 500, now), 900);
+        assert_eq!(replacement(second, false).due(1000, 500, 1, at(10)), 900);
+        // Four workers are replaced, and one that was begun.
+        assert_eq!(replacement(second, false).due(1000, 500, 4, at(10)), 750);
         // It leaves at once, so it is not early.
-        assert_eq!(replacement(second, true).due(1000, 500, now), 1000);
+        assert_eq!(replacement(second, true).due(1000, 500, 1, at(10)), 1000);
         // None comes in that time.
-        assert_eq!(replacement(second / 1000, false).due(10, 5, now), 10);
+        assert_eq!(replacement(second / 1000, false).due(10, 5, 1, at(10)), 10);
         // More than all.
-        assert_eq!(replacement(60 * second, false).due(10, 5, now), 0);
-        let at_once = replacement(second, false).due(10, 5, Monotonic::ZERO);
-        assert_eq!(at_once, 0);
+        assert_eq!(replacement(60 * second, false).due(10, 5, 1, at(10)), 0);
+        assert_eq!(replacement(second, false).due(10, 5, 1, at(0)), 0);
+        // It was quiet for long.
+        let mut quiet = replacement(second, false);
+        assert_eq!(quiet.due(1000, 500, 1, at(5000)), 1000);
+        assert_eq!(quiet.due(1000, 600, 1, at(5001)), 800);
     }
 }

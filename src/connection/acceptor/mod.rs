@@ -308,7 +308,7 @@ pub fn has_more_than_its_share(scoreboard: &Scoreboard, held: usize, now: Monoto
         let is_long = |begun| now.since(begun) > BUSY_REQUEST;
         let mut entries = scoreboard.request_entries(index);
         let is_busy = entries.all(|entry| entry.begun().is_some_and(is_long));
-        if cell.is_taken() && !is_busy {
+        if cell.is_taken() && !cell.leaves() && !is_busy {
             workers = workers.saturating_add(1);
             let held = usize::try_from(cell.connections()).unwrap_or(usize::MAX);
             total = total.saturating_add(held);

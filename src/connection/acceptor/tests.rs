@@ -2,6 +2,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::*;
+use crate::handoff::Handed;
 use crate::handoff::tests::queue;
 use crate::poller::Events;
 
@@ -88,7 +89,8 @@ fn a_lack_keeps_away_from_the_queue_too() {
         progress: TransferProgress::default(),
     };
     let transport = Transport::plain(one.into());
-    assert!(world.acceptor.handoff().send(&transport, &state, b"GET"));
+    let sent = world.acceptor.handoff().send(&transport, &state, b"GET");
+    assert_eq!(sent, Handed::On);
     assert_eq!(world.ready(), [Source::Handoff]);
     world.acceptor.pause_for_lack(Monotonic::ZERO).unwrap();
     assert!(world.ready().is_empty());

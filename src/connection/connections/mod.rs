@@ -13,7 +13,7 @@ use rcorn_types::Monotonic;
 use crate::channel::Channel;
 use crate::connection::{Connection, WaitTimeouts};
 use crate::fd_budget::{Excess, FdBudget};
-use crate::handoff::HandoffQueue;
+use crate::handoff::{Handed, HandoffQueue};
 use crate::parking::{Parking, Published};
 use crate::poller::{Interest, Poller, Source};
 use crate::state::{Next, Waiting};
@@ -158,6 +158,8 @@ impl<E> Connections<E> {
     fn watch(&self, connection: &mut Connection<E>, place: usize) -> nix::Result<()> {
         let interest = match connection.state.waiting {
             Waiting::Response(_) => Interest::Writable,
+            // Its next request has been read, so it is ready.
+            Waiting::NextRequest if !connection.buffer.is_empty() => Interest::Writable,
             Waiting::FirstByte
             | Waiting::Head
             | Waiting::Body(_)
@@ -241,9 +243,18 @@ impl<E> Connections<E> {
     /// Hands every parked connection to the siblings. Those that do not fit into the queue stay.
     pub fn hand_all_on(&self, queue: &HandoffQueue) {
         // Taken out with what sends them: otherwise the I/O thread could send one again.
+        let mut is_full = false;
         let handed = self.parking.take_those(|connection| {
-            if !connection.hand_on(queue) {
+            if is_full {
                 return false;
+            }
+            match connection.try_to_hand_on(queue) {
+                Handed::On => {}
+                Handed::Stays => return false,
+                Handed::QueueIsFull => {
+                    is_full = true;
+                    return false;
+                }
             }
             // Closing does not remove it: the connection stays open in the queue, and would stay in
             // our poller.

@@ -174,6 +174,7 @@ def app(environ, start_response):
         let end = Pidfd::open(worker).unwrap();
         kill(server.pid(), Signal::SIGKILL).unwrap();
         assert!(end.wait(server.deadline()), "{path}, {threads} threads");
+        server.log().expect_end();
         let unwound = server.log().count("unwound");
         assert_eq!(unwound, unwinds, "{path}, {threads} threads");
         server.kill();
