@@ -9,6 +9,7 @@ pub mod hooks;
 pub mod import;
 pub mod load;
 pub mod loggers;
+pub mod print_lines;
 mod when_imported;
 
 use pyo3::prelude::*;

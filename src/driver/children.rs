@@ -111,6 +111,7 @@ impl Children {
         inherit.extend(start.threads);
         inherit.extend(start.relay);
         inherit.extend(start.samples);
+        inherit.extend(start.output);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {
             environment: environment

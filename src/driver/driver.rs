@@ -15,6 +15,7 @@ use rcorn_log as log;
 use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 
+use super::captured_output::CapturedOutput;
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
 use super::hands::{CONTROL, Context, Hands, TELEMETRY, UPGRADE, WATCH};
 use super::in_hand::name_threads;
@@ -103,6 +104,7 @@ impl Driver<'_> {
             for token in ready {
                 self.serve(token);
             }
+            self.hands.output.turn(self.core.poller.registry());
             self.hands.serve_monitor(self.core.context());
             self.order_reload_for_changes();
             if self
@@ -129,6 +131,7 @@ impl Driver<'_> {
         if let Some(predecessor) = &self.hands.predecessor {
             predecessor.register(registry, PREDECESSOR)?;
         }
+        self.hands.output.register(registry)?;
         Ok(())
     }
 
@@ -146,6 +149,7 @@ impl Driver<'_> {
             self.hands.successor.as_ref().map(InPlaceUpgrade::deadline),
             self.hands.watcher.deadline(),
             self.hands.telemetry.deadline(),
+            self.hands.output.deadline(),
             self.hands
                 .monitor
                 .as_ref()
@@ -168,6 +172,7 @@ impl Driver<'_> {
                     monitor.note(token);
                 }
             }
+            token if CapturedOutput::has_token(token) => self.hands.output.note(token),
             Token(client) if client >= FIRST_CLIENT => self.serve_client(client),
             // It is checked each time.
             Token(_) => {}
@@ -186,6 +191,10 @@ impl Driver<'_> {
         while let Some(event) = self.hands.queue.pop_front() {
             if self.hands.outcome.is_some() {
                 return;
+            }
+            if let Event::Exited(pid, _) = event {
+                // Its last words come before the record of its end.
+                self.hands.output.ended(pid, self.core.poller.registry());
             }
             let end = self.hands.count_event(&event, &self.core.brain);
             self.core.brain.step(clock::now(), event, &mut actions);
@@ -320,6 +329,7 @@ impl Driver<'_> {
                 // connection.
                 self.answer_waiting_clients();
                 self.hands.finish_telemetry(self.core.context());
+                self.hands.output.save_begun()?;
                 let program = self.hands.origin.program.display();
                 log::info(format_args!("Upgrading in place: {program}"));
                 match upgrade::replace(&self.hands.origin, &checked, blocked)? {}

@@ -22,6 +22,7 @@ use rcorn_sys::descriptor::adopt;
 use rcorn_sys::environment;
 use rcorn_sys::memfd::{self, Content};
 
+use super::captured_output::SavedOutput;
 use super::saved_children::SavedChildren;
 use super::tally::Tally;
 use super::telemetry::SharedNumbers;
@@ -32,6 +33,9 @@ pub(super) const VARIABLE: &str = "RCORN_HANDOVER";
 /// build cannot take over the workers of the previous one, although it can read every field. Then
 /// an upgrade in place from one to the other is refused. A field that is added does not change it.
 pub const PROTOCOL: u32 = 6;
+/// The protocol of a hand-over whose workers print into pipes: a build that does not know of them
+/// would not read them, and the workers would wait for it.
+const WITH_OUTPUT: u32 = 7;
 
 /// Why a hand-over cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +47,15 @@ pub enum HandoverError {
     #[error("the hand-over is not one of rcorn: {0}")]
     Foreign(serde_json::Error),
     /// Its protocol is another.
-    #[error("the hand-over is of protocol {found}; this build reads protocol {PROTOCOL}")]
+    #[error(
+        "the hand-over is of protocol {found}; this build reads protocols {PROTOCOL} and {WITH_OUTPUT}"
+    )]
     OtherProtocol {
         /// The protocol it is of.
         found: u32,
     },
     /// It has our protocol, but its body cannot be read, because of a fault in one of the builds.
-    #[error("the hand-over is of protocol {PROTOCOL}, but cannot be understood: {0}")]
+    #[error("the hand-over is of our protocol, but cannot be understood: {0}")]
     Broken(serde_json::Error),
 }
 
@@ -96,6 +102,9 @@ pub(super) struct InPlaceState {
     /// What is shared for syslog and statsd.
     #[serde(default, skip_serializing_if = "SharedNumbers::is_none")]
     pub(super) telemetry: SharedNumbers,
+    /// What the app prints.
+    #[serde(default, skip_serializing_if = "SavedOutput::is_none")]
+    pub(super) output: SavedOutput,
     /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
@@ -121,8 +130,9 @@ impl Handover {
         handoff_queue: (RawFd, RawFd),
         in_place: Option<InPlaceState>,
     ) -> Self {
+        let has_output = in_place.as_ref().is_some_and(|one| !one.output.is_none());
         Self {
-            protocol: PROTOCOL,
+            protocol: if has_output { WITH_OUTPUT } else { PROTOCOL },
             from: i32::try_from(std::process::id()).unwrap_or(0),
             listeners,
             handoff_queue,
@@ -157,7 +167,7 @@ impl Handover {
 
     fn decode(text: &[u8]) -> Result<Self, HandoverError> {
         let envelope: Envelope = serde_json::from_slice(text).map_err(HandoverError::Foreign)?;
-        if envelope.protocol != PROTOCOL {
+        if ![PROTOCOL, WITH_OUTPUT].contains(&envelope.protocol) {
             return Err(HandoverError::OtherProtocol {
                 found: envelope.protocol,
             });
@@ -190,6 +200,7 @@ impl Handover {
             all.extend([state.scoreboard, state.reports.0, state.reports.1]);
             all.extend(state.threads);
             all.extend(state.telemetry.all());
+            all.extend(state.output.descriptors());
             all.extend(state.children.descriptors());
         }
         all
@@ -280,15 +291,45 @@ mod tests {
 
     #[test]
     fn another_protocol_is_told_by_its_number_whatever_its_body_is() {
-        let error = Handover::decode(br#"{"protocol":7,"body":[1,2]}"#).unwrap_err();
+        let error = Handover::decode(br#"{"protocol":8,"body":[1,2]}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the hand-over is of protocol 7; this build reads protocol 6"
+            "the hand-over is of protocol 8; this build reads protocols 6 and 7"
         );
         let error = Handover::decode(br#"{"protocol":6,"from":"x"}"#).unwrap_err();
         assert!(matches!(error, HandoverError::Broken(_)));
         let error = Handover::decode(b"GET / HTTP/1.1").unwrap_err();
         assert!(matches!(error, HandoverError::Foreign(_)));
+    }
+
+    /// A build that does not know of pipes that workers print into must not take over: nobody would
+    /// read them.
+    #[test]
+    fn a_hand_over_with_output_has_a_protocol_of_its_own() {
+        let mut sample: Value = serde_json::from_str(SAMPLE).unwrap();
+        sample["whole"]["output"] = serde_json::json!({
+            "socket": [20, 21],
+            "begun": 22,
+            "pipes": [{"fd": 23, "pid": 7, "generation": 1, "stream": "Error"}],
+        });
+        let handover = Handover::decode(sample.to_string().as_bytes()).unwrap();
+        let written = Handover::new(
+            handover.listeners,
+            (0, 1),
+            handover.in_place.map(|one| *one),
+        );
+        assert_eq!(written.protocol, WITH_OUTPUT);
+        let descriptors = written.descriptors();
+        assert!(
+            (20..24).all(|fd| descriptors.contains(&fd)),
+            "{descriptors:?}"
+        );
+        let again = Handover::decode(&written.encode().unwrap()).unwrap();
+        let output = again.in_place.unwrap().output;
+        assert_eq!(output.descriptors().collect::<Vec<_>>(), [20, 21, 22, 23]);
+        let without = Handover::decode(SAMPLE.as_bytes()).unwrap();
+        let written = Handover::new(Vec::new(), (0, 1), without.in_place.map(|one| *one));
+        assert_eq!(written.protocol, PROTOCOL);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
 use rcorn_sys::{clock, process};
 use rcorn_types::{Monotonic, with_remedy};
 
+use super::captured_output::CapturedOutput;
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
 use super::handover::{Handover, InPlaceState};
@@ -83,6 +84,7 @@ pub(super) struct Hands<'a> {
     pub(super) owner: Owner,
     pub(super) logs: Logs,
     pub(super) telemetry: Telemetry,
+    pub(super) output: CapturedOutput,
     pub(super) slow: SlowRequests,
     pub(super) manager: ServiceManager,
     pub(super) control: Option<ControlServer>,
@@ -339,6 +341,13 @@ impl<'a> Hands<'a> {
         let sockets = sockets.into_iter();
         let (error_log, access_log) = self.logs.numbers();
         let (relay, samples) = self.telemetry.inherited();
+        let output = self.output.inherited(settings, context.registry);
+        let output = output.map_err(|error| {
+            format!(
+                "cannot capture what the app prints: {}",
+                with_remedy(&error)
+            )
+        })?;
         let start = Start {
             generation: generation.0,
             listeners: sockets
@@ -352,6 +361,7 @@ impl<'a> Hands<'a> {
             access_log,
             relay,
             samples,
+            output,
             directory: self.origin.directory.clone(),
             reason: match pending {
                 Some(_) => TemplateReason::Reload,
@@ -464,6 +474,7 @@ impl<'a> Hands<'a> {
                 scoreboard: self.memory.number(),
                 threads: self.memory.number_of_threads_memory(),
                 telemetry: self.telemetry.numbers(),
+                output: self.output.saved(),
                 totals: self.memory.totals(),
                 times: self.memory.ended_times(),
                 tally: Some(self.tally.clone()),
@@ -616,6 +627,7 @@ impl<'a> Hands<'a> {
 
     /// Leaves nothing behind.
     pub(super) fn tidy_up(&mut self, context: Context<'_>) {
+        self.output.finish(context.registry);
         self.finish_telemetry(context);
         if !self.shares_sockets(context) {
             self.sockets.tidy_up();

@@ -11,12 +11,14 @@
 //! * an upgrade: `upgrade`, `successor`, `handover`, `saved_children`;
 //! * whom it talks to: `control`, `requests`, `status`, `service_manager`;
 //! * what the workers do: `shared_memory`, `postmortem`, `slow`, `out_of_memory`;
-//! * logs and metrics that are sent elsewhere: `telemetry`.
+//! * logs and metrics that are sent elsewhere: `telemetry`; what the app prints:
+//!   `captured_output`.
 #![forbid(unsafe_code)]
 
 mod about;
 mod background;
 mod bind;
+mod captured_output;
 mod check;
 mod children;
 #[cfg(test)]

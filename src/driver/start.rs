@@ -16,6 +16,7 @@ use rcorn_types::ExitStatus;
 
 use super::background::Background;
 use super::bind;
+use super::captured_output::CapturedOutput;
 use super::children::{Children, pair};
 use super::control::ControlServer;
 use super::driver::{Core, Driver};
@@ -181,6 +182,7 @@ struct Inherited {
     memory: SharedMemory,
     reports: ReportSocket,
     tally: Tally,
+    output: CapturedOutput,
     /// The service manager knows that we serve.
     is_announced: bool,
     /// The first event.
@@ -203,6 +205,7 @@ impl Inherited {
                 memory: SharedMemory::create()?,
                 reports: ReportSocket::new(pair()?),
                 tally: Tally::begin(),
+                output: CapturedOutput::default(),
                 is_announced: false,
                 first: Event::Started(policy(settings)),
             });
@@ -221,6 +224,7 @@ impl Inherited {
             )?,
             reports: ReportSocket::new(take_over_both(state.reports)?),
             tally: Tally::take_over(state.tally),
+            output: CapturedOutput::take_over(state.output)?,
             is_announced: state.is_announced,
             // The new build begins with an ordinary reload, during which the old workers serve.
             first: Event::Ordered(Order::Reload),
@@ -294,6 +298,7 @@ fn assemble(
             owner,
             logs,
             telemetry: prepared.telemetry,
+            output: inherited.output,
             slow: SlowRequests::default(),
             manager,
             control,

@@ -70,6 +70,10 @@ pub struct Start {
     /// The memfd in which workers note requests for statsd, if it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<RawFd>,
+    /// The socket on which a process sends the pipes of what it prints, if that is captured: a
+    /// [`PrintedPipe`] with each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RawFd>,
     /// The arbiter's pid. A worker exits when its parent is another process.
     pub arbiter: i32,
     /// `sys.argv` for the app: rcorn's own command line.
@@ -111,6 +115,7 @@ impl Start {
             access_log: None,
             relay: None,
             samples: None,
+            output: None,
             arbiter: i32::try_from(std::process::id()).unwrap_or(0),
             argv: arguments
                 .iter()
@@ -328,6 +333,56 @@ pub struct Failure {
     pub code: i32,
     /// One line.
     pub summary: String,
+}
+
+/// A process prints into a pipe, whose read end comes with this message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrintedPipe {
+    /// Its pid.
+    pub pid: u32,
+    /// The generation of its template.
+    pub generation: u32,
+    /// Which of its streams goes there.
+    pub stream: StandardStream,
+}
+
+/// A stream that a process prints to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StandardStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+impl StandardStream {
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Output => "stdout",
+            Self::Error => "stderr",
+        }
+    }
+}
+
+/// Sends the read end of a pipe to the arbiter. Never waits.
+///
+/// # Errors
+///
+/// Those of sendmsg(2): the arbiter is gone, or there is no room.
+pub fn send_printed(
+    socket: BorrowedFd<'_>,
+    pipe: &PrintedPipe,
+    reader: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let text = serde_json::to_vec(pipe)?;
+    send_with(
+        socket,
+        &[IoSlice::new(&text)],
+        Some(reader),
+        MsgFlags::MSG_DONTWAIT,
+    )
 }
 
 /// Sends a report to the arbiter.

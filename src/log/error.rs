@@ -32,12 +32,6 @@ pub enum FileError {
         /// The cause.
         source: io::Error,
     },
-    /// Standard output or standard error could not be redirected to the log.
-    #[error("cannot redirect standard output and standard error to the log")]
-    Capture {
-        /// The cause.
-        source: io::Error,
-    },
 }
 
 impl FileError {
@@ -49,7 +43,7 @@ impl FileError {
                  file: the user of the workers) must be allowed to write the file",
             ),
             Self::Own { .. } => Some("start as root, or leave out --user and --group"),
-            Self::Replace { .. } | Self::Capture { .. } => None,
+            Self::Replace { .. } => None,
         }
     }
 

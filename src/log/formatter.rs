@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use rcorn_types::{Level, WallClock};
 
+use super::captured::CapturedLine;
 use super::json::Object;
 use super::stamp;
 
@@ -35,6 +36,11 @@ pub trait Formatter: fmt::Debug + Send + Sync {
     /// Appends a record that a logger of Python has made.
     fn python_record(&self, record: &ErrorRecord<'_>, _logger: &str, out: &mut Vec<u8>) {
         self.format(record, out);
+    }
+
+    /// Appends a line that the app has printed, and its end.
+    fn captured(&self, line: &CapturedLine<'_>, out: &mut Vec<u8>) {
+        line.write_line(out);
     }
 }
 
@@ -83,6 +89,10 @@ impl Formatter for JsonFormatter {
 
     fn python_record(&self, record: &ErrorRecord<'_>, logger: &str, out: &mut Vec<u8>) {
         Self::write(record, Some(logger), out);
+    }
+
+    fn captured(&self, line: &CapturedLine<'_>, out: &mut Vec<u8>) {
+        line.write_json(out);
     }
 
     /// `print(..., file=environ['wsgi.errors'])` writes the line end separately; it is no record.

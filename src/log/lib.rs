@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod captured;
 mod error;
 mod escape;
 mod fit;
@@ -30,13 +31,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use access::{
     AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, Record,
     access_log, init_access, init_access_for_syslog,
 };
+pub use captured::CapturedLine;
 pub use error::FileError;
 pub use escape::{Escaped, escaped};
 pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
@@ -66,8 +68,6 @@ pub struct Log {
     threshold: AtomicU8,
     /// The records lost since the last one that was written.
     lost: Lost,
-    /// Standard output and standard error go to this log, too.
-    captures: AtomicBool,
 }
 
 impl Log {
@@ -90,7 +90,6 @@ impl Log {
             sink,
             threshold: AtomicU8::new(level.python_number()),
             lost: Lost::default(),
-            captures: AtomicBool::new(false),
         };
         log.set_form(form);
         log
@@ -153,6 +152,15 @@ impl Log {
         relay::error(&made);
     }
 
+    /// Writes a line that the app has printed.
+    pub fn captured(&self, line: &CapturedLine<'_>) {
+        let mut record = Vec::with_capacity(256);
+        let lost = self.note_lost(&mut record);
+        self.formatter().captured(line, &mut record);
+        self.write(&record, lost);
+        relay::captured(line);
+    }
+
     /// Appends a record that says how many are lost, if there are any, and returns their number. It
     /// is written together with the next record: alone it might fit where no record does.
     fn note_lost(&self, out: &mut Vec<u8>) -> u64 {
@@ -179,8 +187,9 @@ impl Log {
     /// Opens the log file again by its path, for log rotation. The descriptor keeps its number. If
     /// the file cannot be opened, the log stays on the old file and records the error there.
     pub fn reopen(&self) {
-        let result = self.sink.reopen();
-        self.follow(result);
+        if let Err(error) = self.sink.reopen() {
+            self.complain(&error);
+        }
     }
 
     /// Applies new settings: level, form, and the destination `fd`, the open `settings.target`. The
@@ -191,26 +200,7 @@ impl Log {
         self.threshold
             .store(settings.level.python_number(), Ordering::Relaxed);
         self.set_form(settings.form);
-        let result = self.sink.redirect(fd, settings.target.path());
-        self.follow(result);
-    }
-
-    /// Redirects standard output and standard error to this log (`--capture-output`), now and
-    /// whenever it is reopened.
-    pub fn capture_output(&self) {
-        self.captures.store(true, Ordering::Relaxed);
-        self.follow(Ok(()));
-    }
-
-    fn follow(&self, result: Result<(), FileError>) {
-        let result = result.and_then(|()| {
-            if self.captures.load(Ordering::Relaxed) {
-                sink::capture(&*self.sink)
-            } else {
-                Ok(())
-            }
-        });
-        if let Err(error) = result {
+        if let Err(error) = self.sink.redirect(fd, settings.target.path()) {
             self.complain(&error);
         }
     }
@@ -251,13 +241,6 @@ pub fn reopen() {
     }
     if let Some(log) = access_log() {
         log.reopen();
-    }
-}
-
-/// Redirects standard output and standard error to the log (`--capture-output`).
-pub fn capture_output() {
-    if let Some(log) = LOG.get() {
-        log.capture_output();
     }
 }
 
@@ -306,6 +289,13 @@ fn write_to_standard_error(bytes: &[u8]) {
     let stderr = io::stderr();
     let writer = writer::Writer::new(stderr.as_fd(), ARBITER_PATIENCE);
     drop(writer.and_then(|writer| writer.write(bytes)));
+}
+
+/// Writes a line that the app has printed, at every level.
+pub fn captured(line: &CapturedLine<'_>) {
+    if let Some(log) = LOG.get() {
+        log.captured(line);
+    }
 }
 
 /// Writes a record of a logger of Python, which has decided about its level.

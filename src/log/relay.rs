@@ -14,6 +14,7 @@ use nix::sys::socket::{MsgFlags, send};
 use rcorn_settings::{LogFormat, Settings};
 use rcorn_types::Level;
 
+use super::captured::CapturedLine;
 use super::formatter::{ErrorRecord, Formatter as _, JsonFormatter};
 use super::{fit, lost};
 
@@ -114,6 +115,17 @@ impl Syslog {
         message
     }
 
+    fn captured(&self, line: &CapturedLine<'_>) -> Vec<u8> {
+        let mut message = self.begin(Level::Info, "error");
+        if self.is_json {
+            line.write_json(&mut message);
+        } else {
+            write!(message, "[{}] ", line.pid).ok();
+            line.write_text(&mut message);
+        }
+        message
+    }
+
     fn access(&self, pid: u32, line: &[u8]) -> Vec<u8> {
         let mut message = self.begin(Level::Info, "access");
         write!(message, "[{pid}] ").ok();
@@ -164,6 +176,11 @@ pub fn takes_access() -> bool {
 /// Sends a record of the error log to syslog, if the settings say so.
 pub(super) fn error(record: &ErrorRecord<'_>) {
     send_message(|syslog| Some(syslog.error(record)));
+}
+
+/// Sends a line that the app has printed to syslog, if the settings say so.
+pub(super) fn captured(line: &CapturedLine<'_>) {
+    send_message(|syslog| Some(syslog.captured(line)));
 }
 
 /// Sends a line of the access log to syslog, if the settings say so.

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
 use nix::sys::stat::{FileStat, fstat};
-use nix::unistd::{self, Gid, Uid, dup2_stderr, dup2_stdout, fchown};
+use nix::unistd::{self, Gid, Uid, fchown};
 
 use super::FileError;
 use super::writer::Writer;
-use rcorn_sys::descriptor::{replace, set_inherited};
+use rcorn_sys::descriptor::{duplicate, replace};
 
 /// How long the arbiter waits for a log that nobody reads, once until it is read again: enough for
 /// a reader that is awake to make room for a burst, such as the stacks of all workers.
@@ -57,8 +57,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// The file cannot replace the old one.
     fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) -> Result<(), FileError>;
 
-    /// The descriptor of the destination, if there is one. Others may write their own lines to it.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// The descriptor of the destination, if there is one.
+    #[cfg(test)]
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>>;
 }
 
 /// A descriptor, with its path if it is a file. Records of several processes do not mix; see
@@ -110,8 +111,10 @@ impl Sink for DescriptorSink {
     fn reopen(&self) -> Result<(), FileError> {
         let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         match path.as_deref() {
-            Some(path) => self.put(&open_after(path, &self.fd)?),
-            None => Ok(()),
+            // A standard stream is not reopened under its other names either: in a process that
+            // prints to the log it leads back to the log.
+            Some(path) if standard_stream(path).is_none() => self.put(&open_after(path, &self.fd)?),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -121,20 +124,10 @@ impl Sink for DescriptorSink {
         Ok(())
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    #[cfg(test)]
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
-}
-
-/// Redirects standard output and standard error to a sink.
-pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
-    let captured = match sink.descriptor() {
-        Some(fd) => dup2_stdout(fd).and_then(|()| dup2_stderr(fd)),
-        None => Err(Errno::ENOTSUP),
-    };
-    captured.map_err(|errno| FileError::Capture {
-        source: errno.into(),
-    })
 }
 
 /// Opens a log file for appending. If the file does not exist, it is created with mode 0644 (minus
@@ -147,21 +140,13 @@ pub(super) fn capture(sink: &dyn Sink) -> Result<(), FileError> {
 pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError> {
     // Duplicated, not opened by the path: that fails for sockets (journald) and without privileges,
     // and a file would not share its position with other writers of the same standard output.
-    let standard = match path.to_str() {
-        Some("/dev/stdout" | "/proc/self/fd/1") => Some(unistd::dup(io::stdout())),
-        Some("/dev/stderr" | "/proc/self/fd/2") => Some(unistd::dup(io::stderr())),
-        Some(_) | None => None,
-    };
-    if let Some(duplicate) = standard {
-        return close_on_exec(duplicate).map_err(|source| FileError::Open {
-            path: path.into(),
-            source,
-        });
-    }
     let failed = |source| FileError::Open {
         path: path.into(),
         source,
     };
+    if let Some(number) = standard_stream(path) {
+        return duplicate(number).map_err(failed);
+    }
     let (fd, is_new) = append(path).map_err(failed)?;
     if let Some((uid, gid)) = owner.filter(|_| is_new) {
         fchown(&fd, Some(uid), Some(gid)).map_err(|errno| FileError::Own {
@@ -170,6 +155,15 @@ pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<OwnedFd, FileError
         })?;
     }
     Ok(fd)
+}
+
+/// The number of the standard stream that a path names.
+fn standard_stream(path: &Path) -> Option<RawFd> {
+    match path.to_str() {
+        Some("/dev/stdout" | "/proc/self/fd/1") => Some(STDOUT_FILENO),
+        Some("/dev/stderr" | "/proc/self/fd/2") => Some(STDERR_FILENO),
+        Some(_) | None => None,
+    }
 }
 
 /// Opens the successor of the file `old`. If it must be created, it gets the same owner, because
@@ -204,10 +198,4 @@ fn append(path: &Path) -> io::Result<(OwnedFd, bool)> {
         FcntlArg::F_SETFL(flags.difference(OFlag::O_NONBLOCK)),
     )?;
     Ok((file.into(), is_new))
-}
-
-fn close_on_exec(fd: nix::Result<OwnedFd>) -> io::Result<OwnedFd> {
-    let fd = fd?;
-    set_inherited(&fd, false)?;
-    Ok(fd)
 }

@@ -439,7 +439,8 @@ settings! {
     /// The form of the error log: `gunicorn` or `json`.
     ///
     /// `json` writes one object for each record, with time, process, level and message, also for
-    /// what an app writes to `wsgi.errors`. What an app writes to standard error stays as it is.
+    /// what an app writes to `wsgi.errors`. What an app prints stays as it is, unless
+    /// `capture_output` is on.
     log_format: LogFormat = LogFormat::Gunicorn => Logs, Reload, flag "log-format";
 
     /// Give each request an id, `on` or `off`. The flag without a value means `on`.
@@ -467,6 +468,12 @@ settings! {
     logconfig_dict: Option<Mapping> = None => Logs, Reload;
 
     /// Write what the app prints to the error log.
+    ///
+    /// Each line, of standard output or standard error, is a record with time, process, stream and
+    /// generation, and is written as a whole, whoever prints at the same time. So are lines of
+    /// processes and programs that the app starts. What a process has printed before it was killed
+    /// is not lost; a line without end is written when its process ends, and one of more than
+    /// 256 KiB in several parts. With `syslog` the lines go there, too.
     capture_output: bool = false => Logs, Reload, flag "capture-output" sets "true";
 
     /// Send error log and access log to syslog, too. The access log is sent even without

@@ -26,6 +26,7 @@ use rcorn_worker::{leave, make_types};
 
 use super::about;
 use super::app_state::AppState;
+use super::captured_output;
 use super::close_fds_in_children;
 use super::identity::{check_library, drop_privileges};
 use super::import;
@@ -39,6 +40,7 @@ pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     let reports = keep_open(start.reports)?;
     let samples = samples(start)?;
     start_log(start)?;
+    captured_output::begin(py, start)?;
     let stack_dump = adopt(start.stack_dump)?;
     warn_of_unknown_python(py);
     let loaded = prepare(py, start, stack_dump.as_fd())
@@ -107,7 +109,8 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         .chain(start.access_log)
         .filter(|fd| *fd > 2)
         .chain(start.relay)
-        .chain(start.samples);
+        .chain(start.samples)
+        .chain(start.output);
     let sockets = [
         start.scoreboard,
         start.commands,
@@ -145,9 +148,6 @@ fn start_log(start: &Start) -> io::Result<()> {
         if log::syslog_takes_access() {
             log::init_access_for_syslog();
         }
-    }
-    if settings.capture_output {
-        log::capture_output();
     }
     Ok(())
 }

@@ -10,6 +10,7 @@
 mod about;
 mod app_state;
 mod boot;
+mod captured_output;
 mod check;
 mod close_fds_in_children;
 mod identity;

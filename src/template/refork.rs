@@ -20,6 +20,7 @@ use rcorn_sys::fork::count_threads;
 use rcorn_worker::leave;
 
 use super::app_state::AppState;
+use super::captured_output;
 use super::import::{collect, ready_for_forks};
 use super::template::{Newborn, Template};
 
@@ -68,7 +69,8 @@ fn left(py: Python<'_>, template: &Template) -> Vec<String> {
         std::thread::yield_now();
     }
     let settings = &template.start.settings;
-    let own = [template.stack_dump.as_raw_fd()];
+    let mut own = captured_output::numbers();
+    own.push(template.stack_dump.as_raw_fd());
     let reseeds_numpy = settings.preload_app == Preload::On;
     baseline.left_by_serving(py, settings, &own, reseeds_numpy)
 }

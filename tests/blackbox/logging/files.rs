@@ -125,26 +125,6 @@ fn a_template_that_is_replaced_after_usr1_writes_into_the_new_logs() {
 }
 
 #[test]
-fn what_the_app_prints_goes_to_the_error_log() {
-    let app = "
-import os
-def app(environ, start_response):
-    start_response('200 OK', [])
-    return [b'captured' if os.path.sameopenfile(1, 2) else b'apart']
-";
-    for (flag, told) in [("--capture-output", "captured"), ("--no-sendfile", "apart")] {
-        for preload in ["--preload", "--no-preload"] {
-            let server = Server::app("m:app")
-                .file("m.py", app)
-                .args([flag, preload])
-                .start();
-            assert_eq!(server.get("/").text(), told);
-            server.stop();
-        }
-    }
-}
-
-#[test]
 fn an_error_log_in_json_has_an_object_on_each_line() {
     let server = Server::app("cases:app")
         .file("unused", "")

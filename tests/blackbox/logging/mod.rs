@@ -1,6 +1,7 @@
 //! Logs: files, forms, loggers.
 
 mod access_log;
+mod captured_output;
 mod files;
 mod gunicorn_loggers;
 mod loggers;
