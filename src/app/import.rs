@@ -57,7 +57,10 @@ pub fn import<'py>(
         LoadError::Raised {
             traceback, error, ..
         } => {
-            log::exception(format_args!("Exception in worker process\n{traceback}"));
+            log::exception(
+                None,
+                format_args!("Exception in worker process\n{traceback}"),
+            );
             log_closed(py, error);
             log_missing_gunicorn(py, error);
         }

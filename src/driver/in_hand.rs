@@ -50,6 +50,14 @@ impl InHand {
             answered: entry.answered(),
         })
     }
+
+    /// The id of the request, with which its line ends if it has one: `GET / HTTP/1.1 [ID]`. There
+    /// is no other blank after the version.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        let line = std::str::from_utf8(&self.request.line).ok()?;
+        let (_line, id) = line.strip_suffix(']')?.rsplit_once(" [")?;
+        Some(id)
+    }
 }
 
 /// `GET /x HTTP/1.1 from 127.0.0.1, for 3.2 s`.

@@ -12,6 +12,7 @@ use rcorn_scoreboard::{Answered, Cell, Scoreboard};
 use rcorn_settings::{LogTarget, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::procfs::{Stat, wait_channel};
+use rcorn_types::Level;
 
 use super::in_hand::{InHand, Silent, Thread, name_threads, requests, silent};
 use super::logs::Logs;
@@ -52,7 +53,9 @@ pub(super) fn report_hung(pid: Pid, cell: CellIndex, scoreboard: &Scoreboard, st
         thread: None,
         request: None,
     });
-    let request = request.map_or_else(|| "no request in hand".to_owned(), |one| one.to_string());
+    let id = request.as_ref().and_then(InHand::request_id);
+    let text = request.as_ref().map(ToString::to_string);
+    let text = text.unwrap_or_else(|| "no request in hand".to_owned());
     let (thread, state) = match thread {
         None => (String::new(), kernel_state(pid)),
         Some(Thread { number, tid, .. }) => {
@@ -67,9 +70,11 @@ pub(super) fn report_hung(pid: Pid, cell: CellIndex, scoreboard: &Scoreboard, st
         "" => "; its Python did not respond".to_owned(),
         stacks => format!("\n{}", name_threads(stacks, scoreboard, cell, now)),
     };
-    log::error(format_args!(
-        "Worker (pid:{pid}) is hung: {request}{thread}; {state}{stacks}"
-    ));
+    log::record_about(
+        Level::Error,
+        id,
+        format_args!("Worker (pid:{pid}) is hung: {text}{thread}; {state}{stacks}"),
+    );
 }
 
 /// Logs the requests that a worker served when it ended: their clients got no response, or a
@@ -86,13 +91,19 @@ pub(super) fn report_lost_requests(
     for lost in requests(scoreboard, cell, clock::now()) {
         match lost.answered {
             Answered::Yes => {}
-            Answered::Perhaps => log::warning(format_args!(
-                "Worker (pid:{pid}) ended while it sent the end of a response, which the client may have or not: {lost}"
-            )),
+            Answered::Perhaps => log::record_about(
+                Level::Warning,
+                lost.request_id(),
+                format_args!(
+                    "Worker (pid:{pid}) ended while it sent the end of a response, which the client may have or not: {lost}"
+                ),
+            ),
             Answered::No => {
-                log::error(format_args!(
-                    "Request lost when worker (pid:{pid}) ended: {lost}"
-                ));
+                log::record_about(
+                    Level::Error,
+                    lost.request_id(),
+                    format_args!("Request lost when worker (pid:{pid}) ended: {lost}"),
+                );
                 if let Err(error) = write_access_line(settings, logs, &lost, pid) {
                     log::warning(format_args!("no access line for a lost request: {error}"));
                 }
@@ -113,6 +124,7 @@ fn write_access_line(
     let path = settings.accesslog.as_ref().and_then(LogTarget::path);
     let access = AccessLog::new(fd.try_clone()?, path, Duration::ZERO)?;
     let form = AccessForm::of(settings).map_err(std::io::Error::other)?;
+    let id = lost.request_id();
     let InHand { request, age, .. } = lost;
     let mut words = request.line.splitn(3, |byte| *byte == b' ');
     let mut word = || words.next().unwrap_or(b"");
@@ -124,6 +136,7 @@ fn write_access_line(
         address: String::from_utf8_lossy(&request.peer).into_owned(),
         age: *age,
         pid,
+        id,
     };
     let mut line = Vec::new();
     form.format(&lost, &mut line);
@@ -139,6 +152,7 @@ struct Lost<'a> {
     address: String,
     age: Duration,
     pid: u32,
+    id: Option<&'a str>,
 }
 
 impl Lost<'_> {
@@ -186,6 +200,9 @@ impl Record for Lost<'_> {
     }
     fn pid(&self) -> u32 {
         self.pid
+    }
+    fn request_id(&self) -> Option<&str> {
+        self.id
     }
     fn request_header(&self, _name: &str, _out: &mut Vec<u8>) -> bool {
         false

@@ -8,7 +8,7 @@ use rcorn_arbiter::{CellIndex, Pid};
 use rcorn_log as log;
 use rcorn_scoreboard::{Cell, Scoreboard};
 use rcorn_sys::clock;
-use rcorn_types::Monotonic;
+use rcorn_types::{Level, Monotonic};
 
 use super::children::Children;
 use super::in_hand::{InHand, Thread, ident_of, threads};
@@ -140,7 +140,8 @@ impl SlowRequests {
             None => "; its Python did not respond".to_owned(),
         };
         let text = format!("Slow request: {request}, in worker (pid:{pid}){place}{stack}");
-        log::warning(format_args!("{text}"));
+        let id = request.request_id();
+        log::record_about(Level::Warning, id, format_args!("{text}"));
         if self.remembered.len() >= MAX_REMEMBERED {
             self.remembered.pop_front();
         }

@@ -183,19 +183,34 @@ pub fn first_line(received: &[u8]) -> &[u8] {
 /// or `X-Real-IP`. The head need not be complete or valid.
 #[must_use]
 pub fn forwarded_for(received: &[u8]) -> Option<&[u8]> {
-    let (searched, _rest) = received.split_at(received.len().min(MAX_SEARCHED_BYTES));
-    let lines = searched.split(|byte| *byte == b'\n').skip(1);
-    let found = lines.take_while(|line| !line.trim_ascii().is_empty());
-    let mut found = found.filter_map(|line| {
-        let colon = memchr::memchr(b':', line)?;
-        let (name, value) = line.split_at(colon);
+    let mut found = fields(received).filter_map(|(name, value)| {
         let is_known = name.eq_ignore_ascii_case(b"x-forwarded-for")
             || name.eq_ignore_ascii_case(b"x-real-ip");
-        let (_colon, value) = value.split_at(1);
         let first = value.split(|byte| *byte == b',').next();
         is_known.then(|| first.unwrap_or(value).trim_ascii())
     });
     found.find(|value| !value.is_empty())
+}
+
+/// The value of the first field of this name in the head of a request, which need not be complete
+/// or valid.
+#[must_use]
+pub fn field_in<'a>(received: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut found = fields(received).filter(|(one, _)| one.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value.trim_ascii())
+}
+
+/// What look like fields, as names and values.
+fn fields(received: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let (searched, _rest) = received.split_at(received.len().min(MAX_SEARCHED_BYTES));
+    let lines = searched.split(|byte| *byte == b'\n').skip(1);
+    let lines = lines.take_while(|line| !line.trim_ascii().is_empty());
+    lines.filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        let (name, value) = line.split_at(colon);
+        let (_colon, value) = value.split_at(1);
+        Some((name, value))
+    })
 }
 
 /// Whether this is a method and a target.
@@ -345,12 +360,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_field_is_found_in_a_head_that_is_not_valid() {
+        let head = b"GET / HTTP/9\r\nA : 1\r\nx-request-ID:  7f \r\nX-Request-Id: 8\r\n\r\nB: 2";
+        assert_eq!(field_in(head, b"x-request-id"), Some(&b"7f"[..]));
+        assert_eq!(field_in(head, b"B"), None);
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             guess(&bytes);
             proptest::prop_assert!(first_line(&bytes).len() <= bytes.len());
             proptest::prop_assert!(forwarded_for(&bytes).is_none_or(|client| !client.is_empty()));
+            proptest::prop_assert!(field_in(&bytes, b"x").is_none_or(|value| value.len() < bytes.len()));
         }
     }
 }

@@ -46,7 +46,7 @@ mod uwsgi_tests;
 pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};
-pub use guess::{Guess, first_line, forwarded_for};
+pub use guess::{Guess, field_in, first_line, forwarded_for};
 pub use head::{Field, Framing, Head, parse_head};
 pub use line::path_info;
 pub use proxy::{Preface, ProxiedAddresses, ProxyVersions, parse_preface};

@@ -18,6 +18,8 @@ pub struct ErrorRecord<'a> {
     pub pid: u32,
     /// The level.
     pub level: Level,
+    /// The id of the request that it is about, if there is one that has an id.
+    pub request_id: Option<&'a str>,
     /// The text, which may have several lines.
     pub text: fmt::Arguments<'a>,
 }
@@ -60,7 +62,8 @@ impl Formatter for GunicornFormatter {
     }
 }
 
-/// One JSON object on each line: `time`, `pid`, `level` and `message`.
+/// One JSON object on each line: `time`, `pid`, `level` and `message`; `logger` and `request_id` if
+/// there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonFormatter;
 
@@ -75,6 +78,9 @@ impl JsonFormatter {
             .text("level", record.level.label().as_bytes());
         if let Some(logger) = logger {
             object.text("logger", logger.as_bytes());
+        }
+        if let Some(id) = record.request_id {
+            object.text("request_id", id.as_bytes());
         }
         object
             .text("message", message.trim_end_matches('\n').as_bytes())

@@ -112,12 +112,20 @@ impl Log {
 
     /// Writes a record, if its level is severe enough. The text may have several lines.
     pub fn record(&self, level: Level, text: fmt::Arguments<'_>) {
+        self.record_about(level, None, text);
+    }
+
+    /// The same about a request that has this id.
+    fn record_about(&self, level: Level, request_id: Option<&str>, text: fmt::Arguments<'_>) {
         if !self.enabled(level) {
             return;
         }
         let mut record = Vec::with_capacity(256);
         let lost = self.note_lost(&mut record);
-        let made = made_now(level, text);
+        let made = ErrorRecord {
+            request_id,
+            ..made_now(level, text)
+        };
         self.formatter().format(&made, &mut record);
         self.write(&record, lost);
         relay::error(&made);
@@ -254,21 +262,28 @@ pub fn enabled(level: Level) -> bool {
 
 /// Writes a record. Bytes from outside must be [`escaped`].
 pub fn record(level: Level, text: fmt::Arguments<'_>) {
+    record_about(level, None, text);
+}
+
+/// Writes a record about a request, whose text names its id, if it has one. Bytes from outside must
+/// be [`escaped`].
+pub fn record_about(level: Level, request_id: Option<&str>, text: fmt::Arguments<'_>) {
     if let Some(kind) = Logged::of(level) {
         note_logged(kind);
     }
-    write_record(level, text);
+    write_record(level, request_id, text);
 }
 
 /// Writes an ERROR record about an exception: statsd counts it apart, as gunicorn does.
-pub fn exception(text: fmt::Arguments<'_>) {
+/// `request_id`: that of the request, if it has one.
+pub fn exception(request_id: Option<&str>, text: fmt::Arguments<'_>) {
     note_logged(Logged::Exception);
-    write_record(Level::Error, text);
+    write_record(Level::Error, request_id, text);
 }
 
-fn write_record(level: Level, text: fmt::Arguments<'_>) {
+fn write_record(level: Level, request_id: Option<&str>, text: fmt::Arguments<'_>) {
     if let Some(log) = LOG.get() {
-        log.record(level, text);
+        log.record_about(level, request_id, text);
     } else if enabled(level) {
         let mut record = Vec::new();
         GunicornFormatter.format(&made_now(level, text), &mut record);
@@ -341,6 +356,7 @@ fn made_now(level: Level, text: fmt::Arguments<'_>) -> ErrorRecord<'_> {
         time: clock::wall(),
         pid: std::process::id(),
         level,
+        request_id: None,
         text,
     }
 }

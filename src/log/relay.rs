@@ -243,6 +243,7 @@ mod tests {
             time: WallClock(0),
             pid: 7,
             level,
+            request_id: None,
             text,
         }
     }

@@ -448,8 +448,10 @@ settings! {
     /// It is that of the header field `X-Request-ID`, if a trusted proxy sends one of at most 128
     /// letters, digits and `-_.:+/=@~`; else 32 hexadecimal digits are made. The app finds it in
     /// its environ as `HTTP_X_REQUEST_ID`, whatever the client sent. The response has it, unless
-    /// the app sets the field itself; so have the error log, JSON lines of the access log, and what
-    /// the log and the status say of requests in progress.
+    /// the app sets the field itself; also that to a request that is refused, to a health check or
+    /// for a static file. So have records of the error log about a request, JSON lines of the
+    /// access log, and what the log and the status say of requests in progress. In JSON it is the
+    /// member `request_id`.
     request_id: RequestId = RequestId::Off => Logs, Reload, flag "request-id" bare "on";
 
     /// Configure Python's loggers from this file, before the app is imported. It is read by

@@ -2,10 +2,12 @@
 
 use rcorn_http::{Refusal, response};
 use rcorn_log as log;
+use rcorn_types::Level;
 use rcorn_wsgi::CommonHeaders;
 
 use super::connection::Connection;
 use super::refused::Received;
+use super::request::Shown;
 
 /// The status for a request that did not arrive in time: Request Timeout (RFC 9110 section 15.5.9).
 pub(super) const LATE_STATUS: u16 = 408;
@@ -39,12 +41,16 @@ pub(super) fn refuse(
     connection: &Connection,
     refusal: &Refusal,
     received: &Received<'_>,
+    id: Option<&str>,
 ) -> u64 {
     let client = received.client(connection);
     let about = received.about(*refusal);
-    log::warning(format_args!(
-        "Invalid request from ip={client}: {refusal}{about}"
-    ));
+    let shown = Shown(id);
+    log::record_about(
+        Level::Warning,
+        id,
+        format_args!("Invalid request from ip={client}: {refusal}{about}{shown}"),
+    );
     send(
         common,
         connection,
@@ -59,12 +65,16 @@ pub(super) fn too_slow(
     common: &CommonHeaders,
     connection: &Connection,
     received: &Received<'_>,
+    id: Option<&str>,
 ) -> u64 {
     let client = received.client(connection);
     let about = received.about(Refusal::RequestLine);
-    log::info(format_args!(
-        "Request from ip={client} took too long to arrive{about}"
-    ));
+    let shown = Shown(id);
+    log::record_about(
+        Level::Info,
+        id,
+        format_args!("Request from ip={client} took too long to arrive{about}{shown}"),
+    );
     send(
         common,
         connection,

@@ -334,7 +334,7 @@ impl EventLoop {
         Ok(None)
     }
 
-    fn end_turn(&mut self, handler: &RequestHandler) -> io::Result<()> {
+    fn end_turn(&mut self, handler: &mut RequestHandler) -> io::Result<()> {
         self.turn.begin_stage(Stage::Waiting);
         self.go_on_leaving()?;
         self.end_waits(handler);
@@ -554,7 +554,7 @@ impl EventLoop {
     }
 
     /// Ends the waits that are over.
-    fn end_waits(&mut self, handler: &RequestHandler) {
+    fn end_waits(&mut self, handler: &mut RequestHandler) {
         for place in self.connections.expired(self.turn.begun) {
             match self.connections.end_wait(place) {
                 Expired::Nothing => {}

@@ -31,7 +31,7 @@ use super::health;
 use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
 use super::request::{Outcome, Request};
-use super::request_id::RequestIds;
+use super::request_id::{self, RequestIds};
 use super::rules::Rules;
 use super::static_file;
 use super::waiting_since::WaitingSince;
@@ -128,7 +128,7 @@ impl RequestHandler {
         if let Some(path) = &rules.settings.health_path
             && health::is_check(request, path)
         {
-            return self.answer_check(rules, connection, request);
+            return self.answer_check(py, rules, connection, request);
         }
         let plan = BodyPlan::new(rules, connection, request);
         match plan {
@@ -144,11 +144,7 @@ impl RequestHandler {
         connection.channel.owe_continue(owes_continue);
         // The next request on the same connection must not wait for this response.
         let is_alone = used == request.behind.len();
-        if let Some(ids) = &mut self.ids {
-            let trusted = &rules.settings.forwarded_allow_ips;
-            ids.begin(request, endpoints::of(py, connection, trusted).trusted);
-            self.exchange.set_request_id(ids.current());
-        }
+        self.give_request_id(py, rules, connection, request);
         let begun = self.begin(connection, request, is_alone);
         let answered = match self.serve_file(py, rules, connection, request, body.is_some()) {
             Some(answered) => answered,
@@ -172,9 +168,7 @@ impl RequestHandler {
         };
         self.end(py, request, &served, begun, seen);
         drop((environ, hooked));
-        if self.ids.is_some() {
-            self.exchange.set_request_id("");
-        }
+        self.forget_id();
         connection.state.served = connection.state.served.saturating_add(1);
         let is_last = is_alone && is_last(request, &served);
         match plan {
@@ -187,18 +181,56 @@ impl RequestHandler {
         }
     }
 
+    /// Gives a request its id, if requests have ids.
+    fn give_request_id(
+        &mut self,
+        py: Python<'_>,
+        rules: &Rules,
+        connection: &mut Connection,
+        request: &Request<'_>,
+    ) {
+        if self.ids.is_some() {
+            let trusted = &rules.settings.forwarded_allow_ips;
+            let is_trusted = endpoints::of(py, connection, trusted).trusted;
+            self.give_id(request_id::given(request).filter(|_| is_trusted));
+        }
+    }
+
+    /// Gives what is answered next an id: this one that a trusted proxy has sent, or another.
+    fn give_id(&mut self, given: Option<&[u8]>) {
+        if let Some(ids) = &mut self.ids {
+            ids.begin(given);
+            self.exchange.set_request_id(ids.current());
+        }
+    }
+
+    /// The id of the current request, if requests have ids.
+    fn id(&self) -> Option<&str> {
+        self.ids.as_ref().map(RequestIds::current)
+    }
+
+    /// What comes next is another request.
+    fn forget_id(&self) {
+        if self.ids.is_some() {
+            self.exchange.set_request_id("");
+        }
+    }
+
     /// Answers a health check.
     fn answer_check(
-        &self,
+        &mut self,
+        py: Python<'_>,
         rules: &Rules,
         connection: &mut Connection,
         request: &Request<'_>,
     ) -> Outcome {
+        self.give_request_id(py, rules, connection, request);
         let shared = rules.scoreboard.shared();
         let keeps = Self::may_keep_alive(rules, connection, request);
         let common = self.common_headers();
-        let common = [common.server.as_slice(), common.date.as_slice()];
-        let page = health::answer(shared, common, request.is_head(), !keeps);
+        let common = [&common.server[..], &common.date, &common.request_id].concat();
+        let page = health::answer(shared, &common, request.is_head(), !keeps);
+        self.forget_id();
         connection.channel.send_or_give_up(&page);
         self.entry.counters.count(Metric::HealthChecks);
         connection.state.served = connection.state.served.saturating_add(1);
@@ -454,7 +486,7 @@ impl RequestHandler {
         }
         self.log_access(py, request, served, duration, seen);
         if let Some(error) = &served.error {
-            request.log_error(error, self.ids.as_ref().map(RequestIds::current));
+            request.log_error(error, self.id());
         }
     }
 
@@ -478,12 +510,14 @@ impl RequestHandler {
 
     /// Refuses a request before the app is called.
     pub(super) fn refuse(
-        &self,
+        &mut self,
         connection: &Connection,
         refusal: &Refusal,
         received: &Received<'_>,
     ) {
+        self.give_id(received.id);
         let sent = self.send_refusal(connection, refusal, received);
+        self.forget_id();
         self.count_page(refusal.status(), sent);
     }
 
@@ -497,7 +531,8 @@ impl RequestHandler {
     ) -> u64 {
         self.entry.counters.count(Metric::RefusedRequests);
         self.entry.counters.count(reason(refusal));
-        error_pages::refuse(&self.common_headers(), connection, refusal, received)
+        let common = self.common_headers();
+        error_pages::refuse(&common, connection, refusal, received, self.id())
     }
 
     /// Counts an error page that answers no call of the app.
@@ -507,9 +542,12 @@ impl RequestHandler {
     }
 
     /// Answers a head or body that did not come in time.
-    pub(super) fn refuse_late(&self, rules: &Rules, connection: &Connection) {
+    pub(super) fn refuse_late(&mut self, rules: &Rules, connection: &Connection) {
         let received = Received::partial(rules, connection);
-        let sent = error_pages::too_slow(&self.common_headers(), connection, &received);
+        self.give_id(received.id);
+        let common = self.common_headers();
+        let sent = error_pages::too_slow(&common, connection, &received, self.id());
+        self.forget_id();
         self.count_page(error_pages::LATE_STATUS, sent);
     }
 

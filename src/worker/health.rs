@@ -17,7 +17,7 @@ pub(super) fn is_check(request: &Request<'_>, path: &str) -> bool {
 
 /// The answer: this worker serves, and new clients are welcome unless the server is about to stop.
 /// `common`: whole field lines.
-pub(super) fn answer(shared: &Shared, common: [&[u8]; 2], is_head: bool, closes: bool) -> Vec<u8> {
+pub(super) fn answer(shared: &Shared, common: &[u8], is_head: bool, closes: bool) -> Vec<u8> {
     let (status, text) = if shared.is_draining() {
         (503, "stopping\n")
     } else {
@@ -30,6 +30,5 @@ pub(super) fn answer(shared: &Shared, common: [&[u8]; 2], is_head: bool, closes:
          Content-Length: {length}\r\nCache-Control: no-store\r\n{close}"
     );
     let body = if is_head { "" } else { text };
-    let [server, date] = common;
-    [head.as_bytes(), server, date, b"\r\n", body.as_bytes()].concat()
+    [head.as_bytes(), common, b"\r\n", body.as_bytes()].concat()
 }

@@ -11,7 +11,7 @@ use super::rules::Rules;
 /// Notes what a PROXY header says, or that there is none, and returns its length.
 pub(super) fn read_preface(
     rules: &Rules,
-    handler: &RequestHandler,
+    handler: &mut RequestHandler,
     connection: &mut Connection,
     bytes: &[u8],
 ) -> Result<usize, Next> {

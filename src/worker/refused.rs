@@ -3,13 +3,14 @@
 
 use std::fmt;
 
-use rcorn_http::{Guess, Packet, Refusal, first_line, forwarded_for};
+use rcorn_http::{Guess, Packet, Refusal, field_in, first_line, forwarded_for};
 use rcorn_log as log;
 use rcorn_settings::Protocol;
 use rcorn_wsgi::Variables;
 
 use super::connection::Connection;
 use super::request::Request;
+use super::request_id;
 use super::rules::Rules;
 
 /// The maximum number of bytes of a request that one record of the log shows.
@@ -28,6 +29,8 @@ pub(super) struct Received<'a> {
     line: Option<Vec<u8>>,
     /// The client that a proxy names.
     client: Option<&'a [u8]>,
+    /// The id that a trusted proxy has given it.
+    pub(super) id: Option<&'a [u8]>,
 }
 
 impl<'a> Received<'a> {
@@ -39,12 +42,19 @@ impl<'a> Received<'a> {
             bytes,
             is_head: begins_with_head(rules, bytes),
             client: forwarded_for(bytes).filter(|_| is_trusted),
+            id: field_in(bytes, request_id::FIELD).filter(|_| is_trusted),
             ..Self::default()
         }
     }
 
     /// A uwsgi packet, as far as it was parsed.
-    pub(super) fn packet(bytes: &'a [u8], packet: &'a Packet) -> Self {
+    pub(super) fn packet(
+        rules: &Rules,
+        connection: &Connection,
+        bytes: &'a [u8],
+        packet: &'a Packet,
+    ) -> Self {
+        let is_trusted = connection.is_on(&rules.settings.forwarded_allow_ips);
         let variables = Variables {
             bytes,
             list: &packet.variables,
@@ -57,6 +67,7 @@ impl<'a> Received<'a> {
             is_packet: is_packet(bytes),
             line: (!line.is_empty()).then(|| line.join(&b' ')),
             client: variables.get(b"REMOTE_ADDR"),
+            id: variables.get(b"HTTP_X_REQUEST_ID").filter(|_| is_trusted),
         }
     }
 

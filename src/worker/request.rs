@@ -1,8 +1,11 @@
 //! One request whose head is complete, before the app has seen it.
 
+use std::fmt;
+
 use rcorn_connection::{Next, Waiting};
 use rcorn_http::Head;
 use rcorn_log as log;
+use rcorn_types::Level;
 use rcorn_wsgi::{ExchangeError, Variables};
 
 /// A request, as it lies in the bytes that were received.
@@ -45,24 +48,40 @@ impl Request<'_> {
     pub(super) fn log_error(&self, error: &ExchangeError, id: Option<&str>) {
         let method = log::escaped(self.method());
         let target = log::escaped(self.target());
-        let id = id.map(|id| format!(" [{id}]")).unwrap_or_default();
+        let shown = Shown(id);
+        let record = |level, text: fmt::Arguments<'_>| log::record_about(level, id, text);
         match error {
-            ExchangeError::App(text) => log::exception(format_args!(
-                "Error handling request {method} {target}{id}\n{text}"
-            )),
-            ExchangeError::Close(text) => log::error(format_args!(
-                "Error in close() after request {method} {target}{id}\n{text}"
-            )),
-            ExchangeError::Length(text) | ExchangeError::Environ(text) => log::error(format_args!(
-                "Error handling request {method} {target}{id}: {text}"
-            )),
-            ExchangeError::Client(text) => log::info(format_args!(
-                "Client left during request {method} {target}{id}: {text}"
-            )),
-            ExchangeError::Leaving => log::warning(format_args!(
-                "Dropped request {method} {target}{id}: told to leave at once"
-            )),
+            ExchangeError::App(text) => log::exception(
+                id,
+                format_args!("Error handling request {method} {target}{shown}\n{text}"),
+            ),
+            ExchangeError::Close(text) => record(
+                Level::Error,
+                format_args!("Error in close() after request {method} {target}{shown}\n{text}"),
+            ),
+            ExchangeError::Length(text) | ExchangeError::Environ(text) => record(
+                Level::Error,
+                format_args!("Error handling request {method} {target}{shown}: {text}"),
+            ),
+            ExchangeError::Client(text) => record(
+                Level::Info,
+                format_args!("Client left during request {method} {target}{shown}: {text}"),
+            ),
+            ExchangeError::Leaving => record(
+                Level::Warning,
+                format_args!("Dropped request {method} {target}{shown}: told to leave at once"),
+            ),
         }
+    }
+}
+
+/// The id of a request, if it has one, as the text of a record has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a>(pub(super) Option<&'a str>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, " [{id}]"))
     }
 }
 

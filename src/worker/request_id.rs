@@ -8,7 +8,7 @@ use super::request::Request;
 /// The longest id that is taken from a proxy, in bytes.
 const MAX_BYTES: usize = 128;
 /// The field, in lower case.
-const FIELD: &[u8] = b"x-request-id";
+pub(super) const FIELD: &[u8] = b"x-request-id";
 
 /// Makes the ids of one request slot, and has that of its current request.
 #[derive(Debug)]
@@ -34,11 +34,10 @@ impl RequestIds {
         })
     }
 
-    /// Begins a request. `trusted`: its peer's fields count.
-    pub(super) fn begin(&mut self, request: &Request<'_>, trusted: bool) {
-        let given = trusted.then(|| given(request)).flatten();
+    /// Begins a request. `given`: what a trusted proxy has sent.
+    pub(super) fn begin(&mut self, given: Option<&[u8]>) {
         self.current.clear();
-        if let Some(id) = given {
+        if let Some(id) = given.and_then(id) {
             return self.current.push_str(id);
         }
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -57,14 +56,18 @@ impl RequestIds {
     }
 }
 
-/// What the proxy sent, if it can be an id.
-fn given<'a>(request: &Request<'a>) -> Option<&'a str> {
+/// What was sent as the id of a request.
+pub(super) fn given<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     let mut fields = request.head.fields.iter();
     let field = fields.find(|field| {
         let name = field.name.of(request.text);
         name.len() == FIELD.len() && name.eq_ignore_ascii_case(FIELD)
     })?;
-    let value = field.value.of(request.text);
+    Some(field.value.of(request.text))
+}
+
+/// What was sent, if it can be an id.
+fn id(value: &[u8]) -> Option<&str> {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@~".contains(byte);
     let is_id = (1..=MAX_BYTES).contains(&value.len()) && value.iter().all(fits);
     is_id.then(|| std::str::from_utf8(value).ok()).flatten()

@@ -63,6 +63,7 @@ pub(super) fn send(
     let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
     head.extend_from_slice(&common.server);
     head.extend_from_slice(&common.date);
+    head.extend_from_slice(&common.request_id);
     head.extend_from_slice(match (keep_alive, request.head.version) {
         (false, _) => b"Connection: close\r\n",
         (true, Version::Http11) => b"",

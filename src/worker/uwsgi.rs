@@ -77,7 +77,11 @@ fn serve_variables(
             handler.serve(py, rules, connection, &request)
         }
         Err(refusal) => {
-            handler.refuse(connection, &refusal, &Received::packet(bytes, packet));
+            handler.refuse(
+                connection,
+                &refusal,
+                &Received::packet(rules, connection, bytes, packet),
+            );
             Outcome::Leave(Next::Close)
         }
     }
