@@ -84,7 +84,7 @@ fn level_of(number: i64) -> Level {
 #[pyfunction]
 fn write_access(text: &Bound<'_, PyString>) {
     if let Some(access) = log::access_log() {
-        access.write(&mut text.to_string_lossy().into_owned().into_bytes());
+        access.write(&mut text.to_string_lossy().into_owned().into_bytes(), None);
     }
 }
 
@@ -110,7 +110,8 @@ pub fn are_configured(start: &Start) -> bool {
 /// Those of Python.
 pub fn install(py: Python<'_>, start: &Start) -> PyResult<()> {
     let level = start.settings.loglevel;
-    let is_for_python = ErrorLogSettings::of(&start.settings).form.is_for_python();
+    let form = ErrorLogSettings::of(&start.settings).form;
+    let is_for_python = form.is_for_python() || log::is_journal();
     let sends_errors = start.settings.syslog;
     let has_access_log = log::access_log().is_some();
     let then = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {

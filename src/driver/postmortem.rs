@@ -140,7 +140,7 @@ fn write_access_line(
     };
     let mut line = Vec::new();
     form.format(&lost, &mut line);
-    access.write(&mut line);
+    access.write(&mut line, id);
     Ok(())
 }
 

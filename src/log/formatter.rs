@@ -30,6 +30,12 @@ pub trait Formatter: fmt::Debug + Send + Sync {
     /// Appends the record and its end, usually a line feed.
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>);
 
+    /// The message of a record in journald, which has fields for the rest: the text, unless the
+    /// form has more for it.
+    fn message(&self, text: &[u8], _formatted: &dyn Fn(&mut Vec<u8>)) -> Vec<u8> {
+        text.to_vec()
+    }
+
     /// The bytes of what an app has written to `wsgi.errors`: `None` if they are written unchanged.
     fn app_text(&self, _record: &ErrorRecord<'_>) -> Option<Vec<u8>> {
         None
@@ -89,6 +95,12 @@ impl JsonFormatter {
 }
 
 impl Formatter for JsonFormatter {
+    fn message(&self, _text: &[u8], formatted: &dyn Fn(&mut Vec<u8>)) -> Vec<u8> {
+        let mut message = Vec::new();
+        formatted(&mut message);
+        message
+    }
+
     fn format(&self, record: &ErrorRecord<'_>, out: &mut Vec<u8>) {
         Self::write(record, None, out);
     }

@@ -19,6 +19,7 @@ mod escape;
 mod fit;
 mod form;
 mod formatter;
+mod journal;
 mod json;
 mod logged;
 mod lost;
@@ -31,7 +32,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use access::{
@@ -43,6 +44,7 @@ pub use error::FileError;
 pub use escape::{Escaped, escaped};
 pub use form::{AccessForm, ErrorForm, ErrorLogSettings};
 pub use formatter::{ErrorRecord, Formatter, GunicornFormatter, JsonFormatter};
+pub use journal::set_generation;
 pub use logged::{Logged, count_logged, note_logged};
 pub use lost::{add_many as add_lost, count_lost, lost};
 pub use rcorn_types::Level;
@@ -52,6 +54,7 @@ pub use relay::{
 };
 pub use sink::{ARBITER_PATIENCE, DescriptorSink, Sink, WORKER_PATIENCE, open};
 
+use journal::{Entry, Journal};
 use lost::Lost;
 use rcorn_sys::clock;
 
@@ -68,6 +71,8 @@ pub struct Log {
     threshold: AtomicU8,
     /// The records lost since the last one that was written.
     lost: Lost,
+    /// Its destination is the journal: records go there with fields.
+    is_journal: AtomicBool,
 }
 
 impl Log {
@@ -79,8 +84,11 @@ impl Log {
     ///
     /// There is no descriptor left.
     pub fn new(fd: OwnedFd, settings: &ErrorLogSettings, patience: Duration) -> io::Result<Self> {
+        let is_journal = journal::is_behind(fd.as_fd());
         let sink = DescriptorSink::new(fd, settings.target.path(), patience)?;
-        Ok(Self::with(Box::new(sink), settings.form, settings.level))
+        let log = Self::with(Box::new(sink), settings.form, settings.level);
+        log.is_journal.store(is_journal, Ordering::Relaxed);
+        Ok(log)
     }
 
     /// A log with this destination, form and level.
@@ -90,6 +98,7 @@ impl Log {
             sink,
             threshold: AtomicU8::new(level.python_number()),
             lost: Lost::default(),
+            is_journal: AtomicBool::new(false),
         };
         log.set_form(form);
         log
@@ -120,14 +129,12 @@ impl Log {
         if !self.enabled(level) {
             return;
         }
-        let mut record = Vec::with_capacity(256);
-        let lost = self.note_lost(&mut record);
         let made = ErrorRecord {
             request_id,
             ..made_now(level, text)
         };
-        self.formatter().format(&made, &mut record);
-        self.write(&record, lost);
+        let formatter = self.formatter();
+        self.put(&made, None, &|out| formatter.format(&made, out));
         relay::error(&made);
     }
 
@@ -136,37 +143,103 @@ impl Log {
     pub fn raw(&self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         let text = format_args!("{text}");
-        let record = self.formatter().app_text(&made_now(Level::Error, text));
+        let made = made_now(Level::Error, text);
+        let record = self.formatter().app_text(&made);
         let bytes = record.as_deref().unwrap_or(bytes);
         if bytes.is_empty() {
+            return;
+        }
+        if self.is_journal() {
+            let message = without_end(bytes);
+            // `print` writes the end of a line by itself; it is no record.
+            if !message.is_empty()
+                && !self.enter(&Entry::error(&made, Some("wsgi.errors"), message))
+            {
+                self.write_formatted(&|out| {
+                    out.extend_from_slice(message);
+                    out.push(b'\n');
+                });
+            }
             return;
         }
         if self.lost.pending() == 0 {
             return self.write(bytes, 0);
         }
-        let mut record = Vec::with_capacity(256);
-        let lost = self.note_lost(&mut record);
-        record.extend_from_slice(bytes);
-        self.write(&record, lost);
+        self.write_formatted(&|out| out.extend_from_slice(bytes));
     }
 
     /// Writes a record of a logger of Python, which has decided about its level.
     pub fn python_record(&self, level: Level, logger: &str, text: fmt::Arguments<'_>) {
-        let mut record = Vec::with_capacity(256);
-        let lost = self.note_lost(&mut record);
         let made = made_now(level, text);
-        self.formatter().python_record(&made, logger, &mut record);
-        self.write(&record, lost);
+        let formatter = self.formatter();
+        self.put(&made, Some(logger), &|out| {
+            formatter.python_record(&made, logger, out);
+        });
         relay::error(&made);
     }
 
     /// Writes a line that the app has printed.
     pub fn captured(&self, line: &CapturedLine<'_>) {
+        let formatter = self.formatter();
+        let formatted = |out: &mut Vec<u8>| formatter.captured(line, out);
+        let message = || formatter.message(line.text, &formatted);
+        if !(self.is_journal() && self.enter(&Entry::captured(line, without_end(&message())))) {
+            self.write_formatted(&formatted);
+        }
+        relay::captured(line);
+    }
+
+    /// Writes a record to the journal, if that is the destination; else its form. `logger`: whoever
+    /// wrote the text, if that is not rcorn.
+    fn put(&self, made: &ErrorRecord<'_>, logger: Option<&str>, formatted: &dyn Fn(&mut Vec<u8>)) {
+        if self.is_journal() {
+            let text = made.text.to_string();
+            let message = self.formatter().message(text.as_bytes(), formatted);
+            if self.enter(&Entry::error(made, logger, without_end(&message))) {
+                return;
+            }
+        }
+        self.write_formatted(formatted);
+    }
+
+    fn write_formatted(&self, formatted: &dyn Fn(&mut Vec<u8>)) {
         let mut record = Vec::with_capacity(256);
         let lost = self.note_lost(&mut record);
-        self.formatter().captured(line, &mut record);
+        formatted(&mut record);
         self.write(&record, lost);
-        relay::captured(line);
+    }
+
+    fn is_journal(&self) -> bool {
+        self.is_journal.load(Ordering::Relaxed)
+    }
+
+    /// Sends a record to the journal; false: it takes none, and standard error may.
+    fn enter(&self, entry: &Entry) -> bool {
+        let Some(journal) = journal::journal() else {
+            return false;
+        };
+        let is_entered = journal.send(entry).is_ok();
+        if is_entered {
+            self.tell_lost(journal);
+        }
+        is_entered
+    }
+
+    /// Says in the journal how many records are lost, if there are any.
+    fn tell_lost(&self, journal: &Journal) {
+        let lost = self.lost.pending();
+        if lost == 0 {
+            return;
+        }
+        let text = format!("{lost} log records could not be written");
+        let arguments = format_args!("{text}");
+        let made = made_now(Level::Warning, arguments);
+        if journal
+            .send(&Entry::error(&made, None, text.as_bytes()))
+            .is_ok()
+        {
+            self.lost.told(lost);
+        }
     }
 
     /// Appends a record that says how many are lost, if there are any, and returns their number. It
@@ -208,6 +281,8 @@ impl Log {
         self.threshold
             .store(settings.level.python_number(), Ordering::Relaxed);
         self.set_form(settings.form);
+        self.is_journal
+            .store(journal::is_behind(fd.as_fd()), Ordering::Relaxed);
         if let Err(error) = self.sink.redirect(fd, settings.target.path()) {
             self.complain(&error);
         }
@@ -250,6 +325,11 @@ pub fn reopen() {
     if let Some(log) = access_log() {
         log.reopen();
     }
+}
+
+/// Whether the error log is the journal: it has fields for what the form of other logs has.
+pub fn is_journal() -> bool {
+    LOG.get().is_some_and(Log::is_journal)
 }
 
 /// Whether records of this level are written. Check it before building text that is expensive.
@@ -348,6 +428,11 @@ pub fn error(text: fmt::Arguments<'_>) {
 /// Writes a CRITICAL record.
 pub fn critical(text: fmt::Arguments<'_>) {
     record(Level::Critical, text);
+}
+
+/// A message without the end of its line.
+fn without_end(message: &[u8]) -> &[u8] {
+    message.strip_suffix(b"\n").map_or(message, without_end)
 }
 
 /// A record of this process, made now.

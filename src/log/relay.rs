@@ -135,7 +135,7 @@ impl Syslog {
 }
 
 /// The severity of a level, as RFC 5424 (section 6.2.1) numbers it and Python maps it.
-const fn severity(level: Level) -> u8 {
+pub(super) const fn severity(level: Level) -> u8 {
     match level {
         Level::Debug => 7,
         Level::Info => 6,

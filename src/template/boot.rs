@@ -136,6 +136,7 @@ fn samples(start: &Start) -> io::Result<Option<&'static Samples>> {
 
 fn start_log(start: &Start) -> io::Result<()> {
     let settings = &start.settings;
+    log::set_generation(start.generation);
     let error_log = ErrorLogSettings::of(settings);
     log::init(adopt(start.error_log)?, &error_log, log::WORKER_PATIENCE)?;
     if let Some(fd) = start.access_log {

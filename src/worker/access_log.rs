@@ -96,7 +96,7 @@ impl AccessLog {
             } => {
                 line.clear();
                 form.format(&record, line);
-                file.write(line);
+                file.write(line, about.request_id);
             }
             Output::Logger(logger) => logger.write(py, &record, about),
         }

@@ -45,7 +45,7 @@ pub(crate) use nginx::{Nginx, UWSGI_PARAMS};
 pub(crate) use notify::Notify;
 pub(crate) use once::Once;
 pub(crate) use output::Output;
-pub(crate) use process::{Pidfd, children, title};
+pub(crate) use process::{Pidfd, children, own, title};
 pub(crate) use pythons::{free_threaded_pythons, python, pythons, supported_pythons};
 pub(crate) use random::Random;
 pub(crate) use reply::{Broken, Reply, expect_lines, has_line};

@@ -147,7 +147,7 @@ pub(super) fn at_exit(report: extern "C" fn()) {
 }
 
 /// Takes ownership of a descriptor that a message has just brought.
-pub(super) fn own(number: RawFd) -> OwnedFd {
+pub(crate) fn own(number: RawFd) -> OwnedFd {
     // SAFETY: the kernel made this descriptor for us a moment ago, and nobody else knows its
     // number.
     unsafe { OwnedFd::from_raw_fd(number) }

@@ -16,15 +16,17 @@ mod piece;
 mod render;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use format::{AccessFormat, FormatError};
 pub use json::{JsonFields, JsonFormat};
 
 use super::fit;
+use super::journal::{self, Entry};
 use super::lost::Lost;
 use super::sink::{DescriptorSink, Sink};
 use super::writer::PIPE_BUF;
@@ -117,6 +119,8 @@ pub struct AccessLog {
     sink: Option<Box<dyn Sink>>,
     /// The lines lost since the last one that was written.
     lost: Lost,
+    /// Its destination is the journal: lines go there with fields.
+    is_journal: AtomicBool,
 }
 
 impl AccessLog {
@@ -127,8 +131,12 @@ impl AccessLog {
     ///
     /// There is no descriptor left.
     pub fn new(fd: OwnedFd, path: Option<PathBuf>, patience: Duration) -> io::Result<Self> {
+        let is_journal = AtomicBool::new(journal::is_behind(fd.as_fd()));
         let sink = DescriptorSink::new(fd, path, patience)?;
-        Ok(Self::with(Box::new(sink)))
+        Ok(Self {
+            is_journal,
+            ..Self::with(Box::new(sink))
+        })
     }
 
     /// An access log with this destination.
@@ -136,6 +144,7 @@ impl AccessLog {
         Self {
             sink: Some(sink),
             lost: Lost::default(),
+            is_journal: AtomicBool::new(false),
         }
     }
 
@@ -145,15 +154,19 @@ impl AccessLog {
         Self {
             sink: None,
             lost: Lost::default(),
+            is_journal: AtomicBool::new(false),
         }
     }
 
     /// Writes a record that its formatter has ended, and empties `record` for the next one. It goes
     /// to syslog, too, if the settings say so. Each record is one line: if it is longer than what a
-    /// pipe takes in one piece, its longest values are cut.
-    pub fn write(&self, record: &mut Vec<u8>) {
+    /// pipe takes in one piece, its longest values are cut. `request_id`: that of the request, if it
+    /// has one.
+    pub fn write(&self, record: &mut Vec<u8>, request_id: Option<&str>) {
         relay::access(record);
-        if let Some(sink) = &self.sink {
+        if let Some(sink) = &self.sink
+            && !(self.is_journal.load(Ordering::Relaxed) && enter(record, request_id))
+        {
             if record.len() > PIPE_BUF {
                 fit::cut(record, sink.whole_bytes());
             }
@@ -194,6 +207,8 @@ impl AccessLog {
     /// log keeps its number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
         if let Some(sink) = &self.sink {
+            let is_journal = journal::is_behind(fd.as_fd());
+            self.is_journal.store(is_journal, Ordering::Relaxed);
             Self::report(sink.redirect(fd, path));
         }
     }
@@ -203,6 +218,12 @@ impl AccessLog {
             error(format_args!("{}", problem.in_full()));
         }
     }
+}
+
+/// Sends a line to the journal; false: it takes none, and the standard stream may.
+fn enter(record: &[u8], request_id: Option<&str>) -> bool {
+    let line = record.strip_suffix(b"\n").unwrap_or(record);
+    journal::journal().is_some_and(|journal| journal.send(&Entry::access(request_id, line)).is_ok())
 }
 
 #[cfg(test)]

@@ -298,7 +298,7 @@ fn lines_go_out_whole_and_rotation_follows_the_path() {
     let mut buffer = Vec::new();
     for _ in 0..2 {
         format.format(&Sample::default(), &mut buffer);
-        log.write(&mut buffer);
+        log.write(&mut buffer, None);
     }
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
@@ -307,7 +307,7 @@ fn lines_go_out_whole_and_rotation_follows_the_path() {
     fs::rename(&path, directory.path().join("old")).unwrap();
     log.reopen();
     buffer.extend_from_slice(b"after\n");
-    log.write(&mut buffer);
+    log.write(&mut buffer, None);
     assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
 }
 
@@ -322,11 +322,11 @@ fn a_full_disk_loses_lines_but_counts_them() {
     )
     .unwrap();
     for _ in 0..3 {
-        log.write(&mut b"line\n".to_vec());
+        log.write(&mut b"line\n".to_vec(), None);
     }
     assert_eq!(log.lost.pending(), 3);
     log.redirect(&open(&path, None).unwrap(), Some(path.clone()));
-    log.write(&mut b"line\n".to_vec());
+    log.write(&mut b"line\n".to_vec(), None);
     assert_eq!(log.lost.pending(), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "line\n");
 }
