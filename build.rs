@@ -6,6 +6,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use zlib_rs::{DeflateConfig, ReturnCode, compress_bound, compress_slice};
+
 /// A native module: those interpreters that have its ABI can import it.
 struct Module {
     /// The variable by which the executable finds it, after `RCORN_MODULE_`.
@@ -42,7 +44,10 @@ const MODULES: [Module; 3] = [
 
 /// What stands before a compressed module, with the number of its bytes after it: so tools find it
 /// in the executable (`packaging/building/elf.py`).
-const COMPRESSED: &[u8] = b"rcorn module, RFC 1951:\n";
+const WHOLE: &[u8; 24] = b"rcorn module, RFC 1950:\n";
+
+/// What stands before the steps of bsdiff that make another module of it, in the same way.
+const CHANGES: &[u8; 24] = b"rcorn bsdiff, RFC 1950:\n";
 
 /// 1 or 0: whether the modules for interpreters without the GIL are built. Otherwise they are in
 /// release builds: each takes as long as the usual module.
@@ -56,36 +61,61 @@ fn main() {
     for module in MODULES {
         println!("cargo::rerun-if-env-changed={}", module.prebuilt);
     }
-    for module in MODULES {
-        println!(
-            "cargo::rustc-env=RCORN_MODULE_{}={}",
-            module.name,
-            image(&module).display()
-        );
+    let [usual, others @ ..] = &MODULES;
+    let base = built(usual);
+    embed(usual, &image(WHOLE, &base));
+    for module in others {
+        let built = built(module);
+        if built.is_empty() {
+            embed(module, &[]);
+        } else {
+            embed(module, &image(CHANGES, &changes(&base, &built)));
+        }
     }
     tell_build();
 }
 
-/// The file that is embedded: the module as it is if all may need it, else compressed, or empty if
-/// this build is to have none.
-fn image(module: &Module) -> PathBuf {
+/// Tells the executable where the file is that it is to contain.
+fn embed(module: &Module, image: &[u8]) {
+    let file = variable("OUT_DIR").join(module.name);
+    let written = std::fs::write(&file, image);
+    assert!(written.is_ok(), "{}: {written:?}", file.display());
+    println!(
+        "cargo::rustc-env=RCORN_MODULE_{}={}",
+        module.name,
+        file.display()
+    );
+}
+
+/// The module; empty if this build is to have none.
+fn built(module: &Module) -> Vec<u8> {
     let built = match env::var_os(module.prebuilt) {
         Some(prebuilt) => Some(PathBuf::from(prebuilt)),
         None => is_wanted(module).then(|| build_module(module)),
     };
-    let image = variable("OUT_DIR").join(module.name);
-    let bytes = built.map_or_else(Vec::new, |built| read(&built));
-    let bytes = if module.feature.is_none() || bytes.is_empty() {
-        bytes
+    built.map_or_else(Vec::new, |built| read(&built))
+}
+
+/// What differs between modules: it takes a third of the room.
+fn changes(base: &[u8], module: &[u8]) -> Vec<u8> {
+    let mut steps = Vec::new();
+    let done = bsdiff::diff(base, module, &mut steps);
+    assert!(done.is_ok(), "{done:?}");
+    steps
+}
+
+/// The form that `src/driver/packed.rs` reads.
+fn image(mark: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0; compress_bound(content.len())];
+    let config = if is_release() {
+        DeflateConfig::best_compression()
     } else {
-        let level = if is_release() { 10 } else { 1 };
-        let packed = miniz_oxide::deflate::compress_to_vec(&bytes, level);
-        let length = u64::try_from(packed.len()).unwrap_or_default();
-        [COMPRESSED, &length.to_le_bytes(), &packed].concat()
+        DeflateConfig::best_speed()
     };
-    let written = std::fs::write(&image, bytes);
-    assert!(written.is_ok(), "{}: {written:?}", image.display());
-    image
+    let (packed, code) = compress_slice(&mut packed, content, config);
+    assert!(code == ReturnCode::Ok, "{code:?}");
+    let length = u64::try_from(packed.len()).unwrap_or_default();
+    [mark, &length.to_le_bytes(), packed].concat()
 }
 
 fn is_wanted(module: &Module) -> bool {

@@ -65,7 +65,7 @@ def libraries(program, folder):
     images = []
     for number, image in enumerate(elf.images(program)):
         images.append(folder / f"image{number}")
-        write(images[-1], image.bytes(), 0o755)
+        write(images[-1], image.data, 0o755)
     said = run("dpkg-shlibdeps", "-O", *(f"-e{image}" for image in images), cwd=folder)
     return said.strip().split("=", 1)[1]
 

@@ -10,33 +10,29 @@ DYNAMIC = 6
 NEEDED = 1
 MAGIC = b"\x7fELF\x02\x01\x01"
 MACHINES = {62: "x86_64", 183: "aarch64"}
-# What stands before a compressed module (build.rs), with the number of its bytes after it.
-COMPRESSED = b"rcorn module, RFC 1951:\n"
+# What stands before the native module, with the number of its bytes after it; and before what other modules change in it
+# (build.rs).
+WHOLE = b"rcorn module, RFC 1950:\n"
+CHANGES = b"rcorn bsdiff, RFC 1950:\n"
 
 
 class Image:
-    """A 64-bit little-endian ELF file inside a byte string."""
+    """A 64-bit little-endian ELF file."""
 
-    def __init__(self, data, start):
+    def __init__(self, data):
         self.data = data
-        self.start = start
-        header = struct.unpack_from("<HHIQQQIHHHHHH", data, start + 16)
+        header = struct.unpack_from("<HHIQQQIHHHHHH", data, 16)
         self.machine = header[1]
         at, size, count = header[5], header[10], header[11]
-        self.sections = [struct.unpack_from("<IIQQQQIIQQ", data, start + at + i * size) for i in range(count)]
-        self.end = start + max([at + size * count, *(s[4] + s[5] for s in self.sections if s[1] != 8)])
-
-    def bytes(self):
-        """The bytes of the file."""
-        return self.data[self.start : self.end]
+        self.sections = [struct.unpack_from("<IIQQQQIIQQ", data, at + i * size) for i in range(count)]
 
     def versions(self):
         """The required symbol versions, as (library, version)."""
         for section in self.sections:
             if section[1] != VERNEED:
                 continue
-            strings = self.start + self.sections[section[6]][4]
-            at = self.start + section[4]
+            strings = self.sections[section[6]][4]
+            at = section[4]
             while True:
                 _, count, library, first, step = struct.unpack_from("<HHIII", self.data, at)
                 entry = at + first
@@ -52,8 +48,8 @@ class Image:
         """The libraries that the loader must find."""
         for section in self.sections:
             if section[1] == DYNAMIC:
-                strings = self.start + self.sections[section[6]][4]
-                for at in range(self.start + section[4], self.start + section[4] + section[5], 16):
+                strings = self.sections[section[6]][4]
+                for at in range(section[4], section[4] + section[5], 16):
                     tag, value = struct.unpack_from("<QQ", self.data, at)
                     if tag == NEEDED:
                         yield self.text(strings + value)
@@ -62,33 +58,48 @@ class Image:
         return self.data[at : self.data.index(b"\0", at)].decode()
 
 
-def compressed(data):
-    """The files that are embedded in the executable compressed."""
-    for match in re.finditer(re.escape(COMPRESSED), data):
+def decompressed(data, mark):
+    """What is embedded in the executable after this mark."""
+    for match in re.finditer(re.escape(mark), data):
         (size,) = struct.unpack_from("<Q", data, match.end())
         start = match.end() + 8
-        yield zlib.decompress(data[start : start + size], -zlib.MAX_WBITS)
+        yield zlib.decompress(data[start : start + size])
+
+
+def changed(base, steps):
+    """What steps of bsdiff make of a file, in the form of Rust's crate of that name."""
+    made, place, at = bytearray(), 0, 0
+    while at < len(steps):
+        similar, new, skip = struct.unpack_from("<QQQ", steps, at)
+        at += 24
+        made += bytes((old + more) & 255 for old, more in zip(base[place : place + similar], steps[at : at + similar]))
+        at += similar
+        made += steps[at : at + new]
+        at += new
+        # A sign and a number, not a complement.
+        distance = skip & ~(1 << 63)
+        place += similar + (distance if distance == skip else -distance)
+    return bytes(made)
+
+
+def modules(data):
+    """The native modules that are embedded in the executable."""
+    for base in decompressed(data, WHOLE):
+        yield base
+        for steps in decompressed(data, CHANGES):
+            yield changed(base, steps)
 
 
 def images(data):
-    """The executable, and all ELF files embedded in it."""
+    """The executable, and the modules embedded in it."""
     if not data.startswith(MAGIC):
         raise SystemExit("error: the executable is not a 64-bit little-endian ELF file; hint: rcorn is built for Linux on x86_64 and aarch64")
-    found = [Image(data, 0)]
-    for match in re.finditer(re.escape(MAGIC), data[1:]):
-        try:
-            image = Image(data, match.start() + 1)
-        except struct.error:
-            continue
-        # A bare magic number, as in a parser, is not a file.
-        if image.machine == found[0].machine and image.sections and image.end <= len(data):
-            found.append(image)
-    return found + [Image(module, 0) for module in compressed(data)]
+    return [Image(file) for file in [data, *modules(data)]]
 
 
 def machine(data):
     """The machine, as printed by `uname -m`."""
-    number = Image(data, 0).machine
+    number = Image(data).machine
     return MACHINES.get(number, f"machine{number}")
 
 

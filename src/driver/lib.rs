@@ -41,6 +41,7 @@ mod open;
 mod origin;
 mod out_of_memory;
 mod owner;
+mod packed;
 mod pidfile;
 mod plan;
 mod policy;

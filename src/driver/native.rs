@@ -1,17 +1,17 @@
 //! The native modules, which this executable contains, as descriptors that Python can import from.
 
-use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use miniz_oxide::inflate::decompress_to_vec;
-
 use rcorn_sys::memfd::{self, Content};
+use rcorn_sys::process::forget_pages;
 use rcorn_types::remedy;
+
+use super::packed;
 
 /// What a module and an interpreter agree on: a module serves those that have its ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +60,9 @@ impl Abi {
     }
 }
 
-/// What `build.rs` puts before a compressed module: a mark and a number.
-const COMPRESSED_HEAD_BYTES: usize = 32;
-
 /// The native modules: shared libraries that the user's Python imports, and that the executable
-/// contains. Those for interpreters without the GIL are compressed (RFC 1951, after a head of
-/// [`COMPRESSED_HEAD_BYTES`]), and empty if this build has none.
+/// contains in the form of [`packed`]. Those for interpreters without the GIL say what they change
+/// in the usual one, and are empty if this build has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NativeModules {
     /// For CPython 3.9 and later, with the GIL.
@@ -109,26 +106,42 @@ impl NativeModules {
         if self.image(abi).is_empty() {
             return Ok(None);
         }
-        let module = self.module(abi)?;
-        // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
-        let opened = memfd::sealed(NAME, &module, Content::Program)
-            .or_else(|refused| cached(&module, &refused));
-        rcorn_sys::process::forget_pages(self.image(abi));
+        let made = memfd::sealable(NAME, Content::Program).and_then(|blank| self.fill(abi, blank));
+        let opened = made.or_else(|refused| {
+            if refused.kind() == ErrorKind::InvalidData {
+                return Err(refused);
+            }
+            // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
+            cached(|file| self.write(abi, file), &refused)
+        });
         opened.map(Some)
     }
 
-    fn module(self, abi: Abi) -> io::Result<Cow<'static, [u8]>> {
-        let image = self.image(abi);
+    /// Writes the module to a file in memory, and seals it.
+    fn fill(self, abi: Abi, mut blank: File) -> io::Result<OwnedFd> {
+        self.write(abi, &mut blank)?;
+        memfd::seal(&mut blank)?;
+        Ok(blank.into())
+    }
+
+    fn write(self, abi: Abi, file: &mut File) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE_BYTES, file);
         if abi == Abi::WithGil {
-            return Ok(Cow::Borrowed(image));
+            packed::write_whole(self.abi3, &mut out)?;
+        } else {
+            let mut usual = Vec::new();
+            packed::write_whole(self.abi3, &mut usual)?;
+            packed::write_changed(self.image(abi), &usual, &mut out)?;
+            forget_pages(self.abi3);
         }
-        let packed = image.get(COMPRESSED_HEAD_BYTES..).unwrap_or_default();
-        let module = decompress_to_vec(packed);
-        module
-            .map(Cow::Owned)
-            .map_err(|error| io::Error::other(error.to_string()))
+        out.flush()?;
+        forget_pages(self.image(abi));
+        Ok(())
     }
 }
+
+/// Little memory for what is decompressed, and few calls to write it.
+const WRITTEN_AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// The name of the file in memory.
 const NAME: &CStr = c"rcorn";
@@ -173,11 +186,10 @@ impl ModuleFile {
     ///
     /// # Errors
     ///
-    /// Those of write(2) and fcntl(2): [`Self::open`] has another way.
-    pub(super) fn fill(&mut self, abi: Abi, mut blank: File) -> io::Result<()> {
-        memfd::fill(&mut blank, &self.modules.module(abi)?)?;
-        rcorn_sys::process::forget_pages(self.modules.image(abi));
-        self.made = Some((abi, blank.into()));
+    /// Those of write(2) and fcntl(2): [`Self::open`] has another way. `InvalidData`: the
+    /// executable is damaged.
+    pub(super) fn fill(&mut self, abi: Abi, blank: File) -> io::Result<()> {
+        self.made = Some((abi, self.modules.fill(abi, blank)?));
         Ok(())
     }
 
@@ -185,7 +197,8 @@ impl ModuleFile {
     ///
     /// # Errors
     ///
-    /// It cannot be written, neither to memory nor to a folder; this build has no such module.
+    /// It cannot be written, neither to memory nor to a folder; the executable is damaged; this
+    /// build has no such module.
     pub(super) fn open(&mut self, abi: Abi) -> io::Result<BorrowedFd<'_>> {
         if self.made(abi).is_none() {
             self.made = self.modules.open(abi)?.map(|file| (abi, file));
@@ -196,7 +209,10 @@ impl ModuleFile {
 }
 
 /// The module as a file in a folder that only this user can write to.
-fn cached(module: &[u8], refused: &io::Error) -> io::Result<OwnedFd> {
+fn cached(
+    module: impl FnOnce(&mut File) -> io::Result<()>,
+    refused: &io::Error,
+) -> io::Result<OwnedFd> {
     let folder = cache_folder();
     cached_in(&folder, module).map_err(|error| {
         io::Error::new(
@@ -225,7 +241,10 @@ fn cache_folder() -> PathBuf {
     }
 }
 
-fn cached_in(folder: &Path, module: &[u8]) -> io::Result<OwnedFd> {
+fn cached_in(
+    folder: &Path,
+    module: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -249,14 +268,14 @@ fn cached_in(folder: &Path, module: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Writes the file and opens it for reading.
-fn write(path: &Path, module: &[u8]) -> io::Result<File> {
+fn write(path: &Path, module: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(module)?;
+    module(&mut file)?;
     File::open(path)
 }
 
@@ -299,19 +318,37 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_module_is_what_it_was() {
-        let mut packed = vec![b' '; COMPRESSED_HEAD_BYTES];
-        packed.extend(miniz_oxide::deflate::compress_to_vec(b"module", 9));
+    fn each_abi_gets_its_module() {
         let modules = NativeModules {
-            cp314t: Box::leak(packed.into_boxed_slice()),
+            abi3: packed::tests::image(b"the usual module").leak(),
+            cp314t: packed::tests::changes(b"the usual module", b"the other module").leak(),
             ..NativeModules::default()
         };
-        let mut text = String::new();
-        let module = modules.open(Abi::NoGil314).unwrap().unwrap();
-        File::from(module).read_to_string(&mut text).unwrap();
+        assert_eq!(modules.abis(), ["abi3-py39", "cp314t"]);
+        for (abi, expected) in [
+            (Abi::WithGil, "the usual module"),
+            (Abi::NoGil314, "the other module"),
+        ] {
+            let mut text = String::new();
+            let module = modules.open(abi).unwrap().unwrap();
+            File::from(module).read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_written_elsewhere() {
+        let mut image = packed::tests::image(b"module");
+        let last = image.len() - 1;
+        image[last] ^= 1;
+        let modules = NativeModules {
+            abi3: image.leak(),
+            ..NativeModules::default()
+        };
+        let error = modules.open(Abi::WithGil).unwrap_err();
         assert_eq!(
-            (text.as_str(), modules.abis()),
-            ("module", vec!["cp314t".to_owned()])
+            error.to_string(),
+            "the module for Python in this executable is damaged; hint: install rcorn again"
         );
     }
 
@@ -324,7 +361,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("a/b");
         let mut text = String::new();
-        let mut module = File::from(cached_in(&folder, b"module").unwrap());
+        let mut module = File::from(cached_in(&folder, |file| file.write_all(b"module")).unwrap());
         module.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), entries(&folder)), ("module", 0));
     }

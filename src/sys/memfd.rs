@@ -45,11 +45,12 @@ pub enum Content {
 /// is 2.
 pub fn sealed(name: &CStr, bytes: &[u8], content: Content) -> io::Result<OwnedFd> {
     let mut file = sealable(name, content)?;
-    fill(&mut file, bytes)?;
+    file.write_all(bytes)?;
+    seal(&mut file)?;
     Ok(file.into())
 }
 
-/// Makes an empty file for [`fill`].
+/// Makes an empty file, to be written and then sealed by [`seal`].
 ///
 /// # Errors
 ///
@@ -68,13 +69,12 @@ pub fn sealable(name: &CStr, content: Content) -> io::Result<File> {
     Ok(memory?.into())
 }
 
-/// Writes an empty file of [`sealable`], and seals it; see [`sealed`].
+/// Makes what a file of [`sealable`] holds final; see [`sealed`].
 ///
 /// # Errors
 ///
-/// Those of write(2) and fcntl(2).
-pub fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
+/// Those of lseek(2) and fcntl(2).
+pub fn seal(file: &mut File) -> io::Result<()> {
     file.rewind()?;
     let seals = SealFlag::F_SEAL_WRITE
         | SealFlag::F_SEAL_SHRINK

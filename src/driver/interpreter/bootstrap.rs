@@ -84,8 +84,8 @@ pub(in super::super) struct Loading {
 impl Loading {
     /// Starts an interpreter, with what else is in `spawn`. Returns its pid, too.
     ///
-    /// The first one is started before the module is copied for it: it waits for the end of that
-    /// when it needs the module, which is later.
+    /// The first one is started before the module is decompressed for it: it waits for the end of
+    /// that when it needs the module, which is later.
     ///
     /// # Errors
     ///

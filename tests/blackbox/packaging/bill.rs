@@ -73,18 +73,18 @@ fn it_names_what_is_compiled_in_and_nothing_else() {
     }
     let has = |wanted: &str| components.iter().any(|one| text(one, "name") == wanted);
     // Of the executable, of the native modules, and of what is embedded compressed.
-    for wanted in [
-        "clap",
-        "mio",
-        "serde_json",
-        "pyo3",
-        "pyo3-ffi",
-        "miniz_oxide",
-    ] {
+    for wanted in ["clap", "mio", "serde_json", "pyo3", "pyo3-ffi", "zlib-rs"] {
         assert!(has(wanted), "{wanted}");
     }
     // Of tests and build scripts.
-    for unwanted in ["tempfile", "proptest", "divan", "loom", "pyo3-build-config"] {
+    for unwanted in [
+        "tempfile",
+        "proptest",
+        "divan",
+        "loom",
+        "bsdiff",
+        "pyo3-build-config",
+    ] {
         assert!(!has(unwanted), "{unwanted}");
     }
     let dependencies = bill["dependencies"].as_array().unwrap();

@@ -237,6 +237,26 @@ fn a_real_python_that_is_too_old_is_said() {
 }
 
 #[test]
+fn a_damaged_executable_is_named_and_not_the_python() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let damaged = folder.path().join("rcorn");
+    let mut bytes = fs::read(env!("CARGO_BIN_EXE_rcorn")).unwrap();
+    let mark = b"rcorn module, RFC 1950:\n";
+    let module = memchr::memmem::find(&bytes, mark).unwrap();
+    bytes[module + 100_000] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    fs::set_permissions(&damaged, fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = Server::app("cases:app")
+        .program([&damaged])
+        .allow("")
+        .start()
+        .exit();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let said = "the module for Python in this executable is damaged; hint: install rcorn again";
+    assert!(ended.text().contains(said), "{}", ended.text());
+}
+
+#[test]
 fn a_wrong_pythonhome_is_named() {
     let ended = Server::app("cases:app")
         .env("PYTHONHOME", "/nonexistent")
