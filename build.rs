@@ -133,6 +133,14 @@ fn is_release() -> bool {
     env::var("PROFILE").is_ok_and(|profile| profile == "release")
 }
 
+/// Whether this is the profile "dist": cargo tells build scripts only which of its own it is like.
+fn is_dist() -> bool {
+    // …/dist/build/rcorn-HASH/out
+    let out = variable("OUT_DIR");
+    let profile = out.ancestors().nth(3).and_then(Path::file_name);
+    profile.is_some_and(|profile| profile == "dist")
+}
+
 fn read(file: &Path) -> Vec<u8> {
     let read = std::fs::read(file);
     assert!(read.is_ok(), "{}: {read:?}", file.display());
@@ -243,8 +251,12 @@ fn build_module(module: &Module) -> PathBuf {
     command
         // An extension module: libpython is whatever interpreter loads it.
         .env("PYO3_BUILD_EXTENSION_MODULE", "1")
-        // It is embedded: line tables would double the executable.
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        // It is embedded: line tables would double the executable. In a package names of functions
+        // are too much, too; elsewhere `tests/bench/instructions.py` shows them.
+        .env(
+            "CARGO_PROFILE_RELEASE_STRIP",
+            if is_dist() { "symbols" } else { "debuginfo" },
+        )
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
     if let Some(feature) = module.feature {
         command.args(["--features", feature]);

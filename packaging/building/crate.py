@@ -67,20 +67,18 @@ def reproducible():
     """The environment of a build whose bytes do not depend on its folder."""
     return {
         **os.environ,
-        # Names of functions stay, for the backtraces of panics. The module's are set in build.rs.
-        "CARGO_PROFILE_RELEASE_STRIP": "debuginfo",
         "RUSTFLAGS": " ".join([*os.environ.get("RUSTFLAGS", "").split(), *remapped()]),
     }
 
 
 def built(command, *words, **settings):
     """The executable that cargo builds with this command."""
-    words = [command, "--release", "--locked", "--bin", "rcorn", "--message-format=json-render-diagnostics", *words]
+    words = [command, "--profile=dist", "--locked", "--bin", "rcorn", "--message-format=json-render-diagnostics", *words]
     for line in cargo(*words, **settings).splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == "rcorn":
             return Path(message["executable"])
-    raise SystemExit(f"error: cargo built no executable; hint: cargo {command} --release --bin rcorn shows more")
+    raise SystemExit(f"error: cargo built no executable; hint: cargo {command} --profile=dist --bin rcorn shows more")
 
 
 def host():

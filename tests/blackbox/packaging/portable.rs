@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::build::run;
-use crate::support::{Need, ROOT, Server, lacks, supported_pythons};
+use crate::support::{Need, ROOT, Server, lacks, program, supported_pythons};
 
 /// The largest size of the wheel, in bytes.
 const LARGEST_WHEEL: u64 = 6_000_000;
+
+/// The largest size of the executable with all modules, without symbols, in bytes.
+const LARGEST_EXECUTABLE: u64 = 6_000_000;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("portable")
@@ -48,6 +51,21 @@ fn it_is_for_every_glibc_from_2_17_on() {
     assert!(said.contains(&tag), "{said}");
     let size = wheel().metadata().unwrap().len();
     assert!(size < LARGEST_WHEEL, "{size}");
+}
+
+#[test]
+fn the_stripped_executable_is_small() {
+    if lacks(&[Need::PortableWheel, program("strip")]) {
+        return;
+    }
+    let out = tempfile::TempDir::new().unwrap();
+    let stripped = out.path().join("stripped");
+    run(Command::new("strip")
+        .args(["--strip-all", "-o"])
+        .arg(&stripped)
+        .arg(executable(out.path())));
+    let size = stripped.metadata().unwrap().len();
+    assert!(size < LARGEST_EXECUTABLE, "{size}");
 }
 
 /// auditwheel looks at the executable only: the modules are in it as bytes.
