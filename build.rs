@@ -49,6 +49,11 @@ const WHOLE: &[u8; 24] = b"rcorn module, RFC 1950:\n";
 /// What stands before the steps of bsdiff that make another module of it, in the same way.
 const CHANGES: &[u8; 24] = b"rcorn bsdiff, RFC 1950:\n";
 
+/// What is said instead of building for musl: a Python of glibc could not load the module.
+const NO_MUSL: &str = "musl (Alpine Linux) is not supported: rcorn's module is loaded into a Python that uses glibc; \
+                       hint: build with --target x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, and run it \
+                       where Python uses glibc, such as Debian or the image python:3-slim";
+
 /// 1 or 0: whether the modules for interpreters without the GIL are built. Otherwise they are in
 /// release builds: each takes as long as the usual module.
 const FREE_THREADED: &str = "RCORN_FREE_THREADED";
@@ -60,6 +65,10 @@ fn main() {
     println!("cargo::rerun-if-env-changed={FREE_THREADED}");
     for module in MODULES {
         println!("cargo::rerun-if-env-changed={}", module.prebuilt);
+    }
+    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
+        println!("cargo::error={NO_MUSL}");
+        return;
     }
     let [usual, others @ ..] = &MODULES;
     let base = built(usual);
