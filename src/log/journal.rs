@@ -3,7 +3,7 @@
 //! inode of standard error in `JOURNAL_STREAM` then (systemd.exec(5)).
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::OnceLock;
@@ -107,7 +107,8 @@ fn errno(error: &io::Error) -> Errno {
 fn sealed(bytes: &[u8]) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd::create(c"rcorn-journal", flags)?);
-    memfd::fill(&mut file, bytes)?;
+    file.write_all(bytes)?;
+    memfd::seal(&mut file)?;
     Ok(file)
 }
 
