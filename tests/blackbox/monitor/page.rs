@@ -64,7 +64,7 @@ fn the_page_needs_nothing_from_elsewhere() {
 
 /// Opens the page in Chromium and returns its elements, once it has shown the status. `more`:
 /// further arguments.
-fn open(place: &Place, more: &[&str]) -> String {
+pub(super) fn open(place: &Place, more: &[&str]) -> String {
     let Place::Tcp(address) = place else {
         unreachable!()
     };
