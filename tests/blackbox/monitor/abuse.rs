@@ -13,6 +13,39 @@ use crate::support::{Place, Server, Wire, wait_until};
 const SLOW: usize = 150;
 const HOSTILE: usize = 50;
 
+/// How many workers are killed.
+const KILLS: usize = 5;
+/// What the clients' own use of the CPUs may add to a time.
+const SLACK: Duration = Duration::from_millis(400);
+
+/// How quick supervision is.
+#[derive(Debug)]
+struct Times {
+    /// From the death of a worker until its successor serves: the median.
+    replacement: Duration,
+    /// From TERM until the server's end.
+    stop: Duration,
+}
+
+impl Times {
+    /// Measures a server that serves, and stops it.
+    fn of(server: Server) -> Self {
+        let mut replacements: Vec<Duration> = (0..KILLS)
+            .map(|_kill| time_of_replacement(&server))
+            .collect();
+        replacements.sort();
+        server.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        let ended = server.exit();
+        let stop = begun.elapsed();
+        assert_eq!(ended.code(), Some(0));
+        Self {
+            replacement: replacements[KILLS / 2],
+            stop,
+        }
+    }
+}
+
 /// From the death of a worker until its successor serves.
 fn time_of_replacement(server: &Server) -> Duration {
     let victim = server.wait_workers(2)[0];
@@ -44,23 +77,22 @@ fn harass(place: &Place, number: usize, end: &AtomicBool) {
     }
 }
 
-#[test]
-fn two_hundred_clients_do_not_slow_supervision_down() {
+fn server() -> Server {
     let server = Server::app("cases:app")
-        .args([
-            "-w",
-            "2",
-            "--status-bind",
-            "127.0.0.1:0",
-            "--graceful-timeout",
-            "20",
-        ])
+        .args(["-w", "2", "--status-bind", "127.0.0.1:0"])
+        .args(["--graceful-timeout", "20"])
         .allow("was sent SIGKILL")
         .patience(Duration::from_mins(2))
         .start();
     server.wait_serving(2);
+    server
+}
+
+#[test]
+fn two_hundred_clients_do_not_slow_supervision_down() {
+    let alone = Times::of(server());
+    let server = server();
     let place = status_place(&server);
-    let alone = time_of_replacement(&server);
     let slow: Vec<Wire> = (0..SLOW)
         .map(|number| {
             let mut wire = Wire::connect(&place);
@@ -78,7 +110,6 @@ fn two_hundred_clients_do_not_slow_supervision_down() {
             thread::spawn(move || harass(&place, number, &end))
         })
         .collect();
-    let besieged = time_of_replacement(&server);
     // A scraper is served all the same, sooner or later.
     wait_until(server.deadline(), "a scraper is served", || {
         Wire::try_connect(&place).is_ok_and(|mut wire| {
@@ -87,19 +118,20 @@ fn two_hundred_clients_do_not_slow_supervision_down() {
                 .is_ok_and(|reply| reply.status == 200)
         })
     });
-    server.signal(Signal::SIGTERM);
-    let begun = Instant::now();
-    let ended = server.exit();
-    let stop = begun.elapsed();
+    let besieged = Times::of(server);
     end.store(true, Ordering::Relaxed);
     drop(slow);
     for one in hostile {
         one.join().unwrap();
     }
-    assert_eq!(ended.code(), Some(0));
-    let limit = alone.saturating_mul(3) + Duration::from_millis(700);
-    assert!(besieged < limit, "{besieged:?} instead of {alone:?}");
-    assert!(stop < Duration::from_secs(5), "{stop:?}");
+    eprintln!("{besieged:?}, without clients {alone:?}");
+    for (besieged, alone) in [
+        (besieged.replacement, alone.replacement),
+        (besieged.stop, alone.stop),
+    ] {
+        let limit = alone.saturating_mul(3) + SLACK;
+        assert!(besieged < limit, "{besieged:?} instead of {alone:?}");
+    }
 }
 
 #[test]
