@@ -3,9 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rcorn_arbiter::Pid;
 use rcorn_log as log;
+use rcorn_sys::clock;
+use rcorn_types::Monotonic;
+
+/// Processes that the kernel kills together have all ended within this time.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// The kernel's count of the processes in our control group that it has killed because of a lack of
 /// memory.
@@ -13,6 +19,9 @@ use rcorn_log as log;
 pub(super) struct OutOfMemory {
     file: Option<PathBuf>,
     seen: u64,
+    /// Kills that the last look has shown beside that of its worker, and when it was: workers that
+    /// were killed together end one after the other.
+    others: (u64, Monotonic),
 }
 
 impl OutOfMemory {
@@ -26,7 +35,11 @@ impl OutOfMemory {
     }
 
     fn watch(file: Option<PathBuf>) -> Self {
-        let mut found = Self { file, seen: 0 };
+        let mut found = Self {
+            file,
+            seen: 0,
+            others: (0, Monotonic::ZERO),
+        };
         found.seen = found.count();
         found
     }
@@ -42,17 +55,24 @@ impl OutOfMemory {
 
     /// Called after a KILL that was not ours: logs it if the kernel did it. Returns whether it did.
     pub(super) fn note_kill(&mut self, pid: Pid) -> bool {
-        let text = self.explain(pid);
+        let text = self.explain(pid, clock::now());
         if let Some(text) = &text {
             log::error(format_args!("{text}"));
         }
         text.is_some()
     }
 
-    fn explain(&mut self, pid: Pid) -> Option<String> {
+    fn explain(&mut self, pid: Pid, now: Monotonic) -> Option<String> {
         let count = self.count();
-        let before = std::mem::replace(&mut self.seen, count);
-        let file = self.file.as_ref().filter(|_| count > before)?;
+        let (others, at) = self.others;
+        let before = if now.since(at) < TOGETHER {
+            self.seen.saturating_sub(others)
+        } else {
+            self.seen
+        };
+        let kills = count.saturating_sub(before);
+        (self.seen, self.others) = (count, (kills.saturating_sub(1), now));
+        let file = self.file.as_ref().filter(|_| kills > 0)?;
         Some(format!(
             "Worker (pid:{pid}) ended when the kernel killed a process for want of memory: oom_kill in {} went from \
              {before} to {count}.",
@@ -103,9 +123,26 @@ mod tests {
         let put = |count: u32| fs::write(file.path(), format!("oom 9\noom_kill {count}\n"));
         put(3).unwrap();
         let mut counter = OutOfMemory::watch(Some(file.path().to_owned()));
-        assert_eq!(counter.explain(Pid(7)), None);
+        let at = |seconds| Monotonic::ZERO.after(Duration::from_secs(seconds));
+        assert_eq!(counter.explain(Pid(7), at(10)), None);
         put(4).unwrap();
-        assert!(counter.explain(Pid(7)).unwrap().contains("from 3 to 4"));
-        assert_eq!(counter.explain(Pid(7)), None);
+        let text = counter.explain(Pid(7), at(20)).unwrap();
+        assert!(text.contains("from 3 to 4"), "{text}");
+        assert_eq!(counter.explain(Pid(7), at(20)), None);
+    }
+
+    #[test]
+    fn workers_that_are_killed_together_are_all_explained() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let put = |count: u32| fs::write(file.path(), format!("oom_kill {count}\n"));
+        put(3).unwrap();
+        let mut counter = OutOfMemory::watch(Some(file.path().to_owned()));
+        let at = |millis| Monotonic::ZERO.after(Duration::from_millis(millis));
+        put(6).unwrap();
+        assert!(counter.explain(Pid(7), at(10_000)).is_some());
+        let text = counter.explain(Pid(8), at(10_100)).unwrap();
+        assert!(text.contains("from 4 to 6"), "{text}");
+        // The third was no worker, and somebody kills one later.
+        assert_eq!(counter.explain(Pid(9), at(11_100)), None);
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! It is then reported as not run: on standard error when the test program ends, and in the file
 //! that `RCORN_TESTS_NOT_RUN` names, which `tests/run` prints. With `RCORN_TESTS_REQUIRE=all`, as
-//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs (also `python3.9`) and builds that
-//! may be missing even then.
+//! in CI, it fails instead; `RCORN_TESTS_WITHOUT` lists programs (also `python3.9`), builds and
+//! `memory-group`, which may be missing even then.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -23,7 +23,7 @@ use std::thread;
 
 use nix::unistd::Uid;
 
-use super::{ROOT, process, venv};
+use super::{MemoryGroup, ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
 const PACKAGES: [(&str, &str); 18] = [
@@ -67,6 +67,8 @@ pub(crate) enum Need {
     Pip,
     /// A kernel that gives us user namespaces.
     UserNamespaces,
+    /// The right to make control groups with a limit of memory.
+    MemoryGroup,
     /// A build that `tests/other-builds` makes.
     Build(OtherBuild),
     /// The wheel that `tests/portable-wheel` makes.
@@ -174,6 +176,7 @@ pub(super) fn judge(part: &str, needs: &[Need], must: bool, excused: &str) -> Ve
         Need::Build(build) => excused.contains(&build.excuse()),
         Need::Python(minor, _) => excused.contains(&&*format!("python3.{minor}")),
         Need::FreeThreaded(minor, ..) => excused.contains(&&*format!("python3.{minor}t")),
+        Need::MemoryGroup => excused.contains(&"memory-group"),
         Need::Root
         | Need::NginxStream
         | Need::Packages
@@ -220,6 +223,9 @@ impl Need {
                     "the kernel gives it no user namespaces (in a chroot it never does)".to_owned()
                 })
             }
+            Self::MemoryGroup => MemoryGroup::new().err().map(|error| {
+                format!("it can make no control group with a limit of memory ({error})")
+            }),
             Self::PortableWheel => (!is_portable_wheel_there())
                 .then(|| "there is no wheel of zig's (tests/portable-wheel makes it)".to_owned()),
             Self::Python(minor, there) => {

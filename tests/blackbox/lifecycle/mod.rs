@@ -12,6 +12,7 @@ mod hung_threads;
 mod imports;
 mod listeners;
 mod no_room;
+mod out_of_memory;
 mod pid_file;
 mod preload;
 mod privileges;
