@@ -2,4 +2,5 @@
 
 mod idle;
 mod requests;
+mod scrape;
 mod threads;
