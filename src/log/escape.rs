@@ -44,11 +44,9 @@ pub(super) struct Quote;
 /// log: as [`escaped`], and the double quote with a backslash. Does nothing, and allocates nothing,
 /// when there is nothing to escape.
 pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
-    let is_safe = |byte: &u8| is_plain(*byte) && *byte != b'"';
-    let Some(first) = out
-        .get(mark..)
-        .and_then(|tail| tail.iter().position(|b| !is_safe(b)))
-    else {
+    let is_safe = |byte: u8| is_plain(byte) && byte != b'"';
+    let (_before, text) = out.split_at(mark);
+    let Some(first) = first_not(text, is_safe) else {
         return;
     };
     let tail = out.split_off(mark.saturating_add(first));
@@ -61,10 +59,50 @@ pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
     }
 }
 
+/// The place of the first byte that is not plain. Almost all text is plain, so it is looked at in
+/// pieces, without a branch for each byte.
+pub(super) fn first_not(text: &[u8], is_plain: impl Fn(u8) -> bool) -> Option<usize> {
+    if are_all(text, &is_plain) {
+        return None;
+    }
+    text.iter().position(|byte| !is_plain(*byte))
+}
+
+/// Whether all bytes are plain. The last piece overlaps the one before.
+fn are_all(text: &[u8], is_plain: impl Fn(u8) -> bool) -> bool {
+    let of = |piece: &[u8]| piece.iter().fold(true, |all, byte| all & is_plain(*byte));
+    if let Some(last) = text.last_chunk::<16>() {
+        let (pieces, _rest) = text.as_chunks::<16>();
+        return pieces.iter().all(|piece| of(piece)) && of(last);
+    }
+    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) => of(first) & of(last),
+        _ => of(text),
+    }
+}
+
 /// A hexadecimal digit.
 fn digit(value: u8) -> u8 {
     match value {
         0..=9 => b'0'.wrapping_add(value),
         value => b'a'.wrapping_add(value.wrapping_sub(10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_is_not_plain_is_found_wherever_it_is() {
+        for length in 0..40 {
+            let text = vec![b'a'; length];
+            assert_eq!(first_not(&text, is_plain), None, "{length}");
+            for at in 0..length {
+                let mut text = text.clone();
+                text[at..].fill(b'\n');
+                assert_eq!(first_not(&text, is_plain), Some(at), "{length}");
+            }
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::io::Write as _;
 
+use crate::escape::first_not;
+
 /// Appends bytes as a JSON string, with its quotes.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
@@ -16,9 +18,9 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
 /// taken for Latin-1, in which old clients send fields. Does nothing, and allocates nothing, if
 /// there is nothing to escape.
 pub(crate) fn escape_from(out: &mut Vec<u8>, mark: usize) {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     let (_before, text) = out.split_at(mark);
-    let Some(first) = text.iter().position(|byte| !is_plain(byte)) else {
+    let Some(first) = first_not(text, is_plain) else {
         return;
     };
     let rest = out.split_off(mark.saturating_add(first));
@@ -64,23 +66,49 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Adds a member, whose value `write` appends.
-    pub(crate) fn member(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        self.out.push(self.separator);
+    /// Adds a member, whose value `write` appends. The name is one of ours: it needs no escape.
+    #[inline]
+    pub(crate) fn member(
+        &mut self,
+        name: &'static str,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &mut Self {
+        self.out.extend_from_slice(&[self.separator, b'"']);
         self.separator = b',';
-        string(name.as_bytes(), self.out);
-        self.out.push(b':');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
         write(self.out);
         self
     }
 
+    /// Adds a string that `find` appends; null if it finds none.
+    pub(crate) fn optional(
+        &mut self,
+        name: &'static str,
+        find: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> &mut Self {
+        self.member(name, |out| {
+            let mark = out.len();
+            out.push(b'"');
+            if find(out) {
+                escape_from(out, mark.saturating_add(1));
+                out.push(b'"');
+            } else {
+                out.truncate(mark);
+                out.extend_from_slice(b"null");
+            }
+        })
+    }
+
     /// Adds a string.
-    pub(crate) fn text(&mut self, name: &str, text: &[u8]) -> &mut Self {
+    #[inline]
+    pub(crate) fn text(&mut self, name: &'static str, text: &[u8]) -> &mut Self {
         self.member(name, |out| string(text, out))
     }
 
     /// Adds a whole number.
-    pub(crate) fn number(&mut self, name: &str, number: u64) -> &mut Self {
+    #[inline]
+    pub(crate) fn number(&mut self, name: &'static str, number: u64) -> &mut Self {
         self.member(name, |out| {
             out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         })

@@ -20,13 +20,15 @@ pub struct JsonFields;
 
 impl AccessFormatter for JsonFields {
     fn format(&self, record: &impl Record, out: &mut Vec<u8>) {
-        let header = |name: &str| Foreign::RequestHeader(name.into());
-        let mut value = Vec::new();
         let mut object = Object::new(out);
-        object.text("time", stamp::rfc3339(record.time()).as_bytes());
-        object.text("remote_addr", record.remote_addr().as_bytes());
-        optional(&mut object, "user", &Foreign::User, record, &mut value);
         object
+            .member("time", |out| {
+                out.push(b'"');
+                out.extend_from_slice(stamp::rfc3339(record.time()).as_bytes());
+                out.push(b'"');
+            })
+            .text("remote_addr", record.remote_addr().as_bytes())
+            .optional("user", |out| Foreign::User.find(record, out))
             .text("method", record.method())
             .text("target", record.raw_uri())
             .text("path", record.path())
@@ -37,14 +39,10 @@ impl AccessFormatter for JsonFields {
                 Some(bytes) => out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes()),
                 None => out.extend_from_slice(b"null"),
             })
-            .member("duration", |out| seconds(record.duration_ns(), out));
-        for (member, name) in [
-            ("host", "host"),
-            ("referer", "referer"),
-            ("user_agent", "user-agent"),
-        ] {
-            optional(&mut object, member, &header(name), record, &mut value);
-        }
+            .member("duration", |out| seconds(record.duration_ns(), out))
+            .optional("host", |out| record.request_header("host", out))
+            .optional("referer", |out| record.request_header("referer", out))
+            .optional("user_agent", |out| record.request_header("user-agent", out));
         if let Some(id) = record.request_id() {
             object.text("request_id", id.as_bytes());
         }
@@ -52,30 +50,15 @@ impl AccessFormatter for JsonFields {
     }
 }
 
-/// Adds a text that a request need not have. `value` is a buffer.
-fn optional(
-    object: &mut Object<'_>,
-    name: &str,
-    foreign: &Foreign,
-    record: &impl Record,
-    value: &mut Vec<u8>,
-) {
-    value.clear();
-    let is_known = foreign.find(record, value);
-    object.member(name, |out| {
-        if is_known {
-            json::string(value, out);
-        } else {
-            out.extend_from_slice(b"null");
-        }
-    });
-}
-
 /// Seconds with a fraction of six digits.
 fn seconds(nanoseconds: u64, out: &mut Vec<u8>) {
     let time = Duration::from_nanos(nanoseconds);
-    let text = format_args!("{}.{:06}", time.as_secs(), time.subsec_micros());
-    render::print(out, text);
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(time.as_secs()).as_bytes());
+    // Its first digit keeps the zeros that follow, and gives its place to the point.
+    let fraction = digits.format(time.subsec_micros().saturating_add(1_000_000));
+    out.push(b'.');
+    out.extend_from_slice(fraction.as_bytes().get(1..).unwrap_or_default());
 }
 
 /// A format of the operator that is JSON, from its first brace on. Its lines are JSON whatever the
