@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use rcorn_link::{Listener, ListenerKind};
 use rcorn_python::text;
@@ -100,28 +100,38 @@ fn template<'py>(
     no_input: &Bound<'_, Input>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let template = PyDict::new(py);
-    template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
-    template.set_item("wsgi.errors", &objects.errors)?;
-    template.set_item("wsgi.multithread", objects.multithread)?;
-    template.set_item("wsgi.multiprocess", false)?;
-    template.set_item("wsgi.run_once", false)?;
-    template.set_item("wsgi.file_wrapper", &objects.file_wrapper)?;
+    set(&template, "wsgi.version", PyTuple::new(py, [1, 0])?)?;
+    set(&template, "wsgi.errors", &objects.errors)?;
+    set(&template, "wsgi.multithread", objects.multithread)?;
+    set(&template, "wsgi.multiprocess", false)?;
+    set(&template, "wsgi.run_once", false)?;
+    set(&template, "wsgi.file_wrapper", &objects.file_wrapper)?;
     // A uwsgi peer reads one response: there is no place for an interim one.
     if listener.protocol == Protocol::Http {
-        template.set_item("wsgi.early_hints", &objects.early_hints)?;
+        set(&template, "wsgi.early_hints", &objects.early_hints)?;
     }
-    template.set_item("wsgi.input_terminated", true)?;
-    template.set_item("wsgi.input", no_input)?;
-    template.set_item("wsgi.url_scheme", "http")?;
-    template.set_item("SERVER_SOFTWARE", objects.software)?;
-    template.set_item("SERVER_NAME", &listener.host)?;
-    template.set_item("SERVER_PORT", &listener.port)?;
-    template.set_item("SERVER_PROTOCOL", "HTTP/1.1")?;
-    template.set_item("REQUEST_METHOD", "GET")?;
-    template.set_item("SCRIPT_NAME", text::latin1(py, script_name)?)?;
-    template.set_item("PATH_INFO", "")?;
-    template.set_item("QUERY_STRING", "")?;
-    template.set_item("RAW_URI", "")?;
-    template.set_item("REMOTE_ADDR", "")?;
+    set(&template, "wsgi.input_terminated", true)?;
+    set(&template, "wsgi.input", no_input)?;
+    set(&template, "wsgi.url_scheme", "http")?;
+    set(&template, "SERVER_SOFTWARE", objects.software)?;
+    set(&template, "SERVER_NAME", &listener.host)?;
+    set(&template, "SERVER_PORT", &listener.port)?;
+    set(&template, "SERVER_PROTOCOL", "HTTP/1.1")?;
+    set(&template, "REQUEST_METHOD", "GET")?;
+    set(&template, "SCRIPT_NAME", text::latin1(py, script_name)?)?;
+    set(&template, "PATH_INFO", "")?;
+    set(&template, "QUERY_STRING", "")?;
+    set(&template, "RAW_URI", "")?;
+    set(&template, "REMOTE_ADDR", "")?;
     Ok(template)
+}
+
+/// Sets a key that is interned, as the names in the code of an app are: then a look-up compares
+/// addresses.
+fn set<'py>(
+    template: &Bound<'py, PyDict>,
+    name: &str,
+    value: impl IntoPyObject<'py>,
+) -> PyResult<()> {
+    template.set_item(PyString::intern(template.py(), name), value)
 }
