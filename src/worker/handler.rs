@@ -11,8 +11,8 @@ use rcorn_app::hooks::{HookedRequest, WorkerHooks};
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
-use rcorn_python::{call, traceback};
-use rcorn_scoreboard::{LINE_BYTES, Metric, Place, Timing};
+use rcorn_python::{call, text, traceback};
+use rcorn_scoreboard::{Metric, Place, Timing};
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
@@ -200,7 +200,8 @@ impl RequestHandler {
     fn give_id(&mut self, given: Option<&[u8]>) {
         if let Some(ids) = &mut self.ids {
             ids.begin(given);
-            self.exchange.set_request_id(ids.current());
+            self.exchange
+                .set_request_id(ids.field().unwrap_or_default());
         }
     }
 
@@ -210,9 +211,9 @@ impl RequestHandler {
     }
 
     /// What comes next is another request.
-    fn forget_id(&self) {
-        if self.ids.is_some() {
-            self.exchange.set_request_id("");
+    fn forget_id(&mut self) {
+        if let Some(ids) = &mut self.ids {
+            ids.end();
         }
     }
 
@@ -266,13 +267,9 @@ impl RequestHandler {
             self.io.flush();
         }
         let entry = self.entry.cell.request_entry();
-        match &self.ids {
-            None => entry.begin(begun, request.line(), request.peer.as_bytes()),
-            Some(ids) => {
-                let line = with_id(request.line(), ids.current());
-                entry.begin(begun, &line, request.peer.as_bytes());
-            }
-        }
+        let line = request.line();
+        let line = self.ids.as_mut().map_or(line, |ids| ids.with_line(line));
+        entry.begin(begun, line, request.peer.as_bytes());
         // The I/O thread looks after the other connections, if there are any. Only now: it goes to
         // sleep if it finds no request, and would sleep through this one. That of a worker with
         // several threads knows already.
@@ -341,7 +338,8 @@ impl RequestHandler {
                 .build_from(py, text, head, variables, ends, source)?,
         };
         if let Some(ids) = &self.ids {
-            environ.set_item(intern!(py, "HTTP_X_REQUEST_ID"), ids.current())?;
+            let id = text::latin1(py, ids.bytes())?;
+            environ.set_item(intern!(py, "HTTP_X_REQUEST_ID"), id)?;
         }
         let constraints = self.constraints(request, keep_alive, input.is_some());
         let channel = &connection.channel;
@@ -605,7 +603,12 @@ impl RequestHandler {
 
     /// What every response of this slot ends with.
     fn common_headers(&self) -> CommonHeaders {
-        self.exchange.common_headers()
+        let mut common = self.exchange.common_headers();
+        // That of the request before is not that of one which is refused.
+        if self.ids.as_ref().is_none_or(|ids| ids.field().is_none()) {
+            common.request_id.clear();
+        }
+        common
     }
 
     /// Makes `Server` and `Date`, once a second.
@@ -664,17 +667,6 @@ fn reason(refusal: &Refusal) -> Metric {
         | Refusal::ProxyTooLong => Metric::RefusedProxy,
         Refusal::UwsgiPeer | Refusal::ProxyPeer => Metric::RefusedPeer,
     }
-}
-
-/// The line of a request as the scoreboard has it, with its id at the end: `GET / HTTP/1.1 [ID]`. A
-/// long line is cut so that the id fits.
-fn with_id(line: &[u8], id: &str) -> Vec<u8> {
-    let room = LINE_BYTES.saturating_sub(id.len()).saturating_sub(3);
-    let mut all = line.get(..room).unwrap_or(line).to_vec();
-    all.extend_from_slice(b" [");
-    all.extend_from_slice(id.as_bytes());
-    all.push(b']');
-    all
 }
 
 /// What becomes of the connection if the request did not end within the bytes that have arrived.

@@ -314,6 +314,7 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
         early_hints: exchange.early_hints(py)?,
         // gunicorn says so of this kind of workers, also where they have one thread.
         multithread: settings.worker_class == "gthread" || settings.threads > 1,
+        request_ids: settings.request_id == RequestId::On,
     };
     EnvironBuilder::new(py, rules, &start.listeners, &objects)
 }

@@ -60,15 +60,11 @@ impl ExchangeSlot {
         self.exchange.get().common_headers().set(server, date);
     }
 
-    /// Sets the id that the response to come has; empty: none.
-    pub fn set_request_id(&self, id: &str) {
+    /// Sets the field with the id of the request to come: a whole line.
+    pub fn set_request_id(&self, field: &[u8]) {
         let mut common = self.exchange.get().common_headers();
         common.request_id.clear();
-        if !id.is_empty() {
-            common.request_id.extend_from_slice(b"X-Request-ID: ");
-            common.request_id.extend_from_slice(id.as_bytes());
-            common.request_id.extend_from_slice(b"\r\n");
-        }
+        common.request_id.extend_from_slice(field);
     }
 
     /// Passes the status line and fields of the last response, as they were sent, to `read`. No

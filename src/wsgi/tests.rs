@@ -29,6 +29,7 @@ fn builder(py: Python<'_>) -> EnvironBuilder {
     let none = || py.None().into_bound(py);
     let objects = EnvironObjects {
         multithread: false,
+        request_ids: false,
         software: "rcorn",
         errors: none(),
         file_wrapper: none(),

@@ -24,6 +24,8 @@ pub struct EnvironObjects<'a, 'py> {
     pub early_hints: Bound<'py, PyAny>,
     /// `wsgi.multithread`.
     pub multithread: bool,
+    /// Whether each request has an id, which the caller sets: `HTTP_X_REQUEST_ID`.
+    pub request_ids: bool,
 }
 
 /// One dict a listener. A copy of it becomes the environ of a request.
@@ -123,6 +125,9 @@ fn template<'py>(
     set(&template, "QUERY_STRING", "")?;
     set(&template, "RAW_URI", "")?;
     set(&template, "REMOTE_ADDR", "")?;
+    if objects.request_ids {
+        set(&template, "HTTP_X_REQUEST_ID", "")?;
+    }
     Ok(template)
 }
 
