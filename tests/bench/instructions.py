@@ -7,7 +7,7 @@ which a clock does not. Needs valgrind, and a release build in target/release/rc
     python3 tests/bench/instructions.py --check minimal browser  # compare with instructions.txt, as the tests do
     python3 tests/bench/instructions.py --bless                  # write the checked cells to instructions.txt
 
-One server runs for all cells of an app. callgrind dumps its counts and starts again whenever the worker accepts a
+One server runs for all cells of an app with the same settings. callgrind dumps its counts and starts again whenever the worker accepts a
 connection; two connections in a row show what that costs. Requests arrive in bursts on many connections while the worker
 sleeps. For a request that arrives alone, it is a matter of chance whether the worker sleeps before it, which costs more;
 in the cell minimal-alone each request arrives alone.
@@ -16,6 +16,8 @@ Under callgrind requests are so slow that responses would wait for each other (s
 not otherwise. A pause in each burst prevents that. Other work that depends on the clock (the I/O thread looks at a worker
 that takes long) adds to a count, more so on a busy machine: so each cell is counted several times, and the least count
 is used.
+
+Counting, measuring and logging must cost little: --check compares the cells in SHARES with minimal.
 
 The difference between minimal, browser (the same fields in each request) and browser-changing (different fields) is the
 cost of building the environ; the difference between fields10 and minimal is the cost of response fields.
@@ -38,6 +40,9 @@ ROOT = HERE.parent.parent
 TABLE = HERE / "instructions.txt"
 SLACK = 1.03
 LIMITS = {"minimal": 7000, "browser": 9000}
+# How many times the instructions of minimal a cell may take. Of what an id costs, half is CPython's: a str and its place in
+# the environ. A line of the access log as JSON costs less than write(2), which takes it to the file.
+SHARES = {"metered": 1.03, "everything": 1.18, "access-json": 1.5}
 CONNECTIONS, WARM, COUNTED = 50, 500, 500
 ROUNDS = 4
 
@@ -51,12 +56,22 @@ BROWSER = (
     "Cookie: session=abcdefghijklmnop; theme=dark\r\n"
     "Upgrade-Insecure-Requests: 1\r\n"
 )
-# name: (app, the n-th request)
+# What watches requests without a part in them; datagrams to a port that nobody reads are dropped.
+STATSD = ["--statsd-host", "127.0.0.1:9"]
+METERED = ["--status-bind", "127.0.0.1:0", *STATSD, "--slow-request", "60", "--health-path", "/healthz"]
+EVERYTHING = [*METERED, "--request-id", "on"]
+ACCESS = ["--access-logfile", os.devnull]
+# name: (app, the n-th request), and the arguments of the server unless there are none.
 CELLS = {
     "minimal": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "minimal-alone": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "browser": ("hello", lambda n: f"GET /index.html?x=1 HTTP/1.1\r\n{BROWSER}\r\n"),
     "browser-changing": ("hello", lambda n: f"GET /index.html?x=1 HTTP/1.1\r\n{BROWSER}X-Turn: {n:06}\r\n\r\n"),
+    "statsd": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", STATSD),
+    "metered": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", METERED),
+    "everything": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", EVERYTHING),
+    "access": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", ACCESS),
+    "access-json": ("hello", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [*ACCESS, "--access-logformat", "json"]),
     "fields10": ("app", lambda n: "GET /fields HTTP/1.1\r\nHost: a\r\n\r\n"),
     "post64k": ("app", lambda n: "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + 65536 * "a"),
     "chunks20": ("app", lambda n: "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -66,8 +81,8 @@ CELLS = {
 class Server:
     """rcorn with one worker, whose Python runs under callgrind."""
 
-    def __init__(self, rcorn, python, app, folder):
-        self.out = folder / app
+    def __init__(self, rcorn, python, app, arguments, folder):
+        self.out = folder
         self.out.mkdir()
         valgrind = shutil.which("valgrind") or sys.exit("instructions.py: no valgrind; hint: apt-get install valgrind")
         # The name tells rcorn whether it has a GIL. If it had to be asked, callgrind would lose it.
@@ -84,7 +99,7 @@ class Server:
         environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.process = subprocess.Popen(
             [rcorn, "--python", wrapper, "-w", "1", "--bind", f"fd://{listener.fileno()}", *patience,
-             "--chdir", HERE / "apps", f"raw:{app}"],
+             *arguments, "--chdir", HERE / "apps", f"raw:{app}"],
             env=environ, pass_fds=[listener.fileno()], stdout=self.log, stderr=self.log, start_new_session=True)
         self.address = listener.getsockname()
         listener.close()
@@ -244,6 +259,16 @@ def complaints(of, counts):
         if known and count > known * SLACK:
             yield (f"{cell}: {count:.0f} instructions per request exceed the {known} in the table for {of}; hint: "
                    "--functions 40 shows where they are spent; --bless accepts them")
+    for cell, share in SHARES.items():
+        count, base = counts.get(cell, 0), counts.get("minimal", 0)
+        if base and count > base * share:
+            yield f"{cell}: {count:.0f} instructions per request are {count / base:.3f} of minimal; the limit is {share}"
+
+
+def server_of(cell):
+    """What the server of a cell is started with: the app, and arguments."""
+    app, _, *arguments = CELLS[cell]
+    return app, tuple(word for words in arguments for word in words)
 
 
 def main():
@@ -268,11 +293,12 @@ def main():
     # SIGTERM unwinds as well, so that the server is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="rcorn-bench-") as folder:
-        for app in dict.fromkeys(CELLS[cell][0] for cell in wanted):
-            server = Server(rcorn, options.python, app, Path(folder))
+        for number, kind in enumerate(dict.fromkeys(server_of(cell) for cell in wanted)):
+            out = Path(folder) / str(number)
+            server = Server(rcorn, options.python, *kind, out)
             try:
                 for cell in wanted:
-                    if CELLS[cell][0] != app:
+                    if server_of(cell) != kind:
                         continue
                     counts[cell] = server.count(CELLS[cell][1], cell.endswith("-alone"))
                     print(f"{cell:18} {counts[cell]:9.0f} instructions per request ({of})", flush=True)
@@ -282,7 +308,7 @@ def main():
                         for name, cost in server.functions(module, options.inclusive)[:options.functions]:
                             print(f"    {cost:9.1f}  {name[:110]}")
             except OSError as error:
-                sys.exit(f"instructions.py: {error}; the server's log:\n{(Path(folder) / app / 'log').read_text()}")
+                sys.exit(f"instructions.py: {error}; the server's log:\n{(out / 'log').read_text()}")
             finally:
                 server.stop()
     if options.bless:
