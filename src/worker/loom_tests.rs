@@ -39,7 +39,7 @@ fn serve(threads: &Threads, number: u16, requests: u32, took: Duration) {
                 Some(number),
                 Monotonic::ZERO.after(LONG),
             );
-            match threads.reclaim(number, took, others) {
+            match threads.reclaim(number, Some(took), others) {
                 Reclaimed::Kept(same) => event_loop = same,
                 Reclaimed::Changed(same) => {
                     threads.settled();
@@ -78,7 +78,7 @@ fn explore(is_free_threaded: bool, requests: u32, took: Duration, calls: u32) {
         }
         assert_eq!(threads.elsewhere(), 0);
         assert_eq!(threads.requests(), u64::from(requests));
-        assert_eq!(threads.take_over(|_, _| {}), Some(Loop(requests)));
+        assert_eq!(threads.take_left(), Some(Loop(requests)));
     });
 }
 
