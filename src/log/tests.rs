@@ -656,7 +656,7 @@ fn lines_of_the_access_log_of_several_writers_stay_whole() {
             for length in LENGTHS.repeat(3) {
                 let value = letter.to_string().repeat(length);
                 let line = format!("{{\"from\":\"{value}\",\"status\":200}}\n");
-                log.write(&mut line.into_bytes());
+                log.write(&mut line.into_bytes(), None);
             }
         });
         assert_eq!(lines.len(), 8 * 3 * LENGTHS.len());

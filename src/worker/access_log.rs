@@ -107,7 +107,7 @@ impl AccessLog {
 pub(super) fn write_to_file(file: &AccessFile, form: &AccessForm, about: &AccessLine<'_, '_>) {
     let (mut path, mut line) = (Vec::new(), Vec::new());
     form.format(&Line::new(about, &mut path), &mut line);
-    file.write(&mut line);
+    file.write(&mut line, about.request_id);
 }
 
 struct Line<'a, 'py> {
