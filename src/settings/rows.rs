@@ -144,8 +144,8 @@ settings! {
     /// The replacement is ordered so early that it should be ready in time, but not before half of
     /// the requests are served; the worker leaves when it is ready. If it is late, the worker waits
     /// for it, for at most 10 seconds, and its clients wait for a worker that serves. Requests that
-    /// other threads have begun by then are finished. A worker serves on whose replacement cannot
-    /// start, or during a reload.
+    /// other threads have begun by then are finished, and uploads of which more than 32 KiB have
+    /// come. A worker serves on whose replacement cannot start, or during a reload.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
 
     /// Add a random number, 0 to this, to the `max_requests` of each worker.
@@ -212,8 +212,8 @@ settings! {
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
 
-    /// How long workers may take to finish their requests at a stop or a reload, and when the
-    /// arbiter was killed.
+    /// How long workers may take to finish their requests when they leave: at a stop, at a reload,
+    /// when they are replaced, and when the arbiter was killed.
     graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
 
     /// Undo a reload if new workers die within this time after it.
