@@ -2,15 +2,16 @@
 //! [`cut`] leaves a part out, for a line that must stay one. [`pieces`] keeps everything, in
 //! several records.
 //!
-//! Both look at the text of the record alone, whoever made it. JSON stays JSON: what is cut or
-//! divided is the text between two double quotes, and never a character or an escape of it.
+//! Both look at the text of the record alone, whoever made it. JSON stays JSON, unless it is too
+//! long without its texts: what is cut or divided is the text between two double quotes, and never
+//! a character or an escape of it.
 
 use std::io::Write as _;
 use std::ops::Range;
 
 /// No marker of what was cut is longer, in bytes.
 const MARKER_BYTES: usize = 40;
-/// A value is cut to no fewer bytes; rather the line is.
+/// Values are cut to no fewer bytes, unless those between double quotes can be and must.
 const MIN_VALUE_BYTES: usize = 2 * MARKER_BYTES;
 /// One part in so many of what is kept is the end: of a request line it has the version.
 const END_PARTS: usize = 4;
@@ -21,7 +22,8 @@ const CONTINUED: &[u8] = b"...";
 
 /// Cuts the longest values of a line so that it has at most `limit` bytes: the middle of each is
 /// replaced by `...[N-bytes-cut]...`. A value is what stands between two double quotes, or between
-/// two blanks. If the line is long for another reason, its own middle is left out.
+/// two blanks. If each would keep too little, only the texts between quotes are cut, at worst
+/// to `...`; if that is not enough either, the line's own middle is left out.
 pub(super) fn cut(line: &mut Vec<u8>, limit: usize) {
     if line.len() <= limit {
         return;
@@ -29,29 +31,53 @@ pub(super) fn cut(line: &mut Vec<u8>, limit: usize) {
     let has_end = line.last() == Some(&b'\n');
     line.truncate(line.len().saturating_sub(usize::from(has_end)));
     let room = limit.saturating_sub(usize::from(has_end));
-    let values = values(line);
-    let mut made = Vec::with_capacity(limit);
-    if let Some(longest) = longest_value(&values, line.len(), room) {
-        let mut copied = 0;
-        for value in values {
-            made.extend_from_slice(line.get(copied..value.start).unwrap_or_default());
-            copied = value.end;
-            without_middle(line.get(value).unwrap_or_default(), longest, &mut made);
-        }
-        made.extend_from_slice(line.get(copied..).unwrap_or_default());
-    } else {
+    let mut made = with_values_cut(line, room).unwrap_or_else(|| {
+        let mut made = Vec::with_capacity(limit);
         without_middle(line, room, &mut made);
-    }
+        made
+    });
     if has_end {
         made.push(b'\n');
     }
     *line = made;
 }
 
+/// The line with its longest values cut, if it then fits into `room`.
+fn with_values_cut(line: &[u8], room: usize) -> Option<Vec<u8>> {
+    let values = values(line);
+    let long = values
+        .iter()
+        .filter(|value| value.range.len() > MIN_VALUE_BYTES);
+    let long = long.map(|value| value.range.clone()).collect();
+    with_ranges_cut(line, long, MIN_VALUE_BYTES, room)
+        .or_else(|| with_ranges_cut(line, texts(values), CONTINUED.len(), room))
+}
+
+/// The line with the longest of these parts of it cut, to no fewer than `least` bytes, if it then
+/// fits into `room`.
+fn with_ranges_cut(
+    line: &[u8],
+    ranges: Vec<Range<usize>>,
+    least: usize,
+    room: usize,
+) -> Option<Vec<u8>> {
+    let longest = longest_range(&ranges, line.len(), room).filter(|longest| *longest >= least)?;
+    let mut made = Vec::with_capacity(room.saturating_add(1));
+    let mut copied = 0;
+    for range in ranges {
+        made.extend_from_slice(line.get(copied..range.start).unwrap_or_default());
+        copied = range.end;
+        without_middle(line.get(range).unwrap_or_default(), longest, &mut made);
+    }
+    made.extend_from_slice(line.get(copied..).unwrap_or_default());
+    Some(made)
+}
+
 /// The pieces of a record, in their order, of which each has at most `limit` bytes: whole lines, as
 /// many as fit. A line that is too long is divided; `...` stands at the end of each part but the
 /// last, and at the beginning of each but the first. The parts of an object in JSON are objects
-/// with the same members, but for the longest text, of which each has a part.
+/// with the same members, but for the longest text, of which each has a part. An object whose other
+/// members leave no room for that is cut ([`cut`]).
 pub(super) fn pieces(record: &[u8], limit: usize) -> Vec<Vec<u8>> {
     let limit = limit.max(MIN_LIMIT_BYTES);
     let mut pieces: Vec<Vec<u8>> = Vec::new();
@@ -78,11 +104,20 @@ fn divide(line: &[u8], limit: usize, pieces: &mut Vec<Vec<u8>>) {
         None => (line, &b""[..]),
     };
     let is_object = text.starts_with(b"{") && text.ends_with(b"}");
-    let member = values(text).into_iter().max_by_key(ExactSizeIterator::len);
+    let member = texts(values(text))
+        .into_iter()
+        .max_by_key(ExactSizeIterator::len);
     let member = member.filter(|value| {
         let others = line.len().saturating_sub(value.len());
         is_object && others.saturating_add(MIN_VALUE_BYTES) <= limit
     });
+    if is_object
+        && member.is_none()
+        && let Some(mut cut) = with_values_cut(text, limit.saturating_sub(end.len()))
+    {
+        cut.extend_from_slice(end);
+        return pieces.push(cut);
+    }
     let whole = 0..text.len();
     let is_member = member.is_some();
     let value = member.unwrap_or(whole);
@@ -138,12 +173,12 @@ fn part_end(text: &[u8], room: usize) -> usize {
     }
 }
 
-/// The length to which the longest values must be cut, so that a line of `length` bytes fits into
-/// `room`.
-fn longest_value(values: &[Range<usize>], length: usize, room: usize) -> Option<usize> {
+/// The length to which the longest of these parts must be cut, so that a line of `length` bytes
+/// fits into `room`; 0 if that cannot be.
+fn longest_range(ranges: &[Range<usize>], length: usize, room: usize) -> Option<usize> {
     let fits = |longest: usize| {
-        let saved = |value: &Range<usize>| value.len().saturating_sub(longest);
-        let saved: usize = values.iter().map(saved).sum();
+        let saved = |range: &Range<usize>| range.len().saturating_sub(longest);
+        let saved: usize = ranges.iter().map(saved).sum();
         length.saturating_sub(saved) <= room
     };
     let mut longest: usize = 0;
@@ -153,15 +188,22 @@ fn longest_value(values: &[Range<usize>], length: usize, room: usize) -> Option<
             longest = more;
         }
     }
-    (longest >= MIN_VALUE_BYTES).then_some(longest)
+    Some(longest)
 }
 
-/// Appends a text; if it is longer than `most` bytes, without its middle.
+/// Appends a text; if it is longer than `most` bytes, without its middle. `...` alone stands there
+/// if little of the text is kept.
 fn without_middle(text: &[u8], most: usize, out: &mut Vec<u8>) {
     if text.len() <= most {
         return out.extend_from_slice(text);
     }
-    let kept = most.saturating_sub(MARKER_BYTES);
+    let is_counted = most >= MIN_VALUE_BYTES;
+    let marker = if is_counted {
+        MARKER_BYTES
+    } else {
+        CONTINUED.len()
+    };
+    let kept = most.saturating_sub(marker);
     let end = kept.div_euclid(END_PARTS);
     let (begin, end) = (kept.saturating_sub(end), text.len().saturating_sub(end));
     let mut cut = 0..text.len();
@@ -175,32 +217,53 @@ fn without_middle(text: &[u8], most: usize, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(text.get(..cut.start).unwrap_or_default());
-    // Writing to a Vec does not fail.
-    write!(out, "...[{}-bytes-cut]...", cut.len()).ok();
+    if is_counted {
+        // Writing to a Vec does not fail.
+        write!(out, "...[{}-bytes-cut]...", cut.len()).ok();
+    } else {
+        out.extend_from_slice(CONTINUED);
+    }
     out.extend_from_slice(text.get(cut.end..).unwrap_or_default());
 }
 
+/// A part of a line that may be cut.
+#[derive(Debug)]
+struct Value {
+    range: Range<usize>,
+    /// It stands between two double quotes, and is not the name of a member in JSON.
+    is_text: bool,
+}
+
 /// The values of a line: what stands between two double quotes, and the words outside of them.
-fn values(line: &[u8]) -> Vec<Range<usize>> {
+fn values(line: &[u8]) -> Vec<Value> {
     let mut values = Vec::new();
     let (mut begin, mut is_quoted) = (0, false);
     for unit in units(line) {
-        let ends = match line.get(unit.start) {
-            Some(b'"') => {
-                is_quoted = !is_quoted;
-                true
-            }
-            Some(byte) => !is_quoted && byte.is_ascii_whitespace(),
-            None => false,
-        };
-        if ends {
-            values.push(begin..unit.start);
+        let is_quote = line.get(unit.start) == Some(&b'"');
+        let is_blank = line
+            .get(unit.clone())
+            .is_some_and(|it| it.trim_ascii().is_empty());
+        if is_quote || is_blank && !is_quoted {
+            let after = line.get(unit.end..).unwrap_or_default();
+            values.push(Value {
+                range: begin..unit.start,
+                is_text: is_quoted && !after.trim_ascii_start().starts_with(b":"),
+            });
             begin = unit.end;
         }
+        is_quoted ^= is_quote;
     }
-    values.push(begin..line.len());
-    values.retain(|value| value.len() > MIN_VALUE_BYTES);
+    values.push(Value {
+        range: begin..line.len(),
+        is_text: false,
+    });
     values
+}
+
+/// Those that stand between double quotes.
+fn texts(values: Vec<Value>) -> Vec<Range<usize>> {
+    let texts = values.into_iter().filter(|value| value.is_text);
+    texts.map(|text| text.range).collect()
 }
 
 /// What must not be cut in two: characters, and escapes of both logs (`\"`, `\x0a`, `\u000a`, and
@@ -209,32 +272,40 @@ fn units(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
-        let length = match rest {
-            [b'\\', b'x', ..] => 4,
-            [
-                b'\\',
-                b'u',
-                b'd' | b'D',
-                b'8' | b'9' | b'a' | b'b' | b'A' | b'B',
-                _,
-                _,
-                b'\\',
-                b'u',
-                ..,
-            ] => 12,
-            [b'\\', b'u', ..] => 6,
-            [b'\\', ..] => 2,
-            [_, others @ ..] => {
-                let is_inner = |byte: &&u8| **byte & 0xc0 == 0x80;
-                let inner = others.iter().take(3).take_while(is_inner);
-                inner.count().saturating_add(1)
-            }
-            [] => return None,
-        };
-        let unit = at..at.saturating_add(length.min(rest.len()));
+        let (_, others) = rest.split_at(escape_bytes(rest));
+        // A backslash before a character of several bytes takes one of them only.
+        let is_inner = |byte: &&u8| **byte & 0xc0 == 0x80;
+        let inner = others.iter().take(3).take_while(is_inner).count();
+        let left = others.len().saturating_sub(inner);
+        let unit = at..text.len().saturating_sub(left);
         at = unit.end;
         Some(unit)
     })
+}
+
+/// The length of the escape at the beginning of a text, or of one byte.
+fn escape_bytes(text: &[u8]) -> usize {
+    let digits = |text: &[u8], most: usize| {
+        let digits = text.iter().take(most);
+        digits.take_while(|byte| byte.is_ascii_hexdigit()).count()
+    };
+    match text {
+        [b'\\', b'x', rest @ ..] => digits(rest, 2).saturating_add(2),
+        [b'\\', b'u', rest @ ..] => {
+            let high = digits(rest, 4);
+            let is_high = high == 4
+                && matches!(
+                    rest,
+                    [b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..]
+                );
+            match rest.get(high..) {
+                Some([b'\\', b'u', low @ ..]) if is_high => digits(low, 4).saturating_add(8),
+                _ => high.saturating_add(2),
+            }
+        }
+        [b'\\', _, ..] => 2,
+        _ => text.len().min(1),
+    }
 }
 
 #[cfg(test)]
@@ -341,7 +412,97 @@ mod tests {
         assert_eq!(joined, message);
     }
 
+    #[test]
+    fn a_unit_ends_where_a_character_ends() {
+        for (text, expected) in [
+            (r"\é.", &[r"\é", "."][..]),
+            (r"\€.", &[r"\€", "."]),
+            (r"\xaé", &[r"\xa", "é"]),
+            (r"\x0aé", &[r"\x0a", "é"]),
+            (r"\xzé", &[r"\x", "z", "é"]),
+            (r"\u12é", &[r"\u12", "é"]),
+            (r"\u00e9é", &[r"\u00e9", "é"]),
+            (r"\ud83d\ude00.", &[r"\ud83d\ude00", "."]),
+            (r"\ud83d😀", &[r"\ud83d", "😀"]),
+            (r"\ud83d\u12é", &[r"\ud83d\u12", "é"]),
+            (r"\ud8\u00e9", &[r"\ud8", r"\u00e9"]),
+            (r#"\\\"é\"#, &[r"\\", r#"\""#, "é", r"\"]),
+        ] {
+            let found: Vec<&[u8]> = units(text.as_bytes())
+                .map(|unit| &text.as_bytes()[unit])
+                .collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|unit| unit.as_bytes()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    /// An object with so many texts that each keeps little of it.
+    fn crowded(members: usize, length: usize) -> String {
+        let text = "\u{e9}\"".repeat(length);
+        let mut object = serde_json::json!({"status": 200, "bytes": 1_234_567, "short": "ab"});
+        for number in 0..members {
+            object[format!("member_{number}")] = text.clone().into();
+        }
+        format!("{object}\n")
+    }
+
+    #[test]
+    fn an_object_of_many_long_texts_keeps_a_little_of_each() {
+        for members in [45, 100, 150] {
+            let object = crowded(members, 300);
+            let cut = cut_to(&object, 4096);
+            let pieces = pieces(object.as_bytes(), 4096);
+            assert_eq!(
+                pieces,
+                [cut.as_bytes()],
+                "no member leaves room to be divided"
+            );
+            assert!((3000..=4096).contains(&cut.len()), "{}", cut.len());
+            let read: serde_json::Value = serde_json::from_str(&cut).unwrap();
+            assert_eq!(
+                (&read["status"], &read["bytes"]),
+                (&200.into(), &1_234_567.into())
+            );
+            assert_eq!(read["short"], "ab");
+            assert_eq!(read.as_object().unwrap().len(), members + 3);
+            assert!(read["member_7"].as_str().unwrap().contains("..."), "{cut}");
+        }
+        // Its names alone are too long.
+        let object = crowded(400, 5);
+        assert!(cut_to(&object, 4096).len() <= 4096);
+        let pieces = pieces(object.as_bytes(), 4096);
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= 4096));
+    }
+
+    #[test]
+    fn a_line_of_many_long_texts_keeps_what_stands_between_them() {
+        let line = format!("{}200 5\n", format!("\"{}\" ", "a b".repeat(40)).repeat(60));
+        let cut = cut_to(&line, 4096);
+        assert!((3800..=4096).contains(&cut.len()), "{}", cut.len());
+        assert_eq!(
+            cut.split('"').filter(|text| text.contains("...")).count(),
+            60
+        );
+        assert!(cut.ends_with("\" 200 5\n"), "{cut}");
+    }
+
     proptest::proptest! {
+        #[test]
+        fn no_character_is_divided(
+            text in "(\\\\|x|u|1a|d83d|\u{e9}|\u{20ac}|\u{1f600}|\"| |\n|:|[^a]){0,40}",
+            times in 1_usize..50,
+            limit in 400_usize..1000,
+        ) {
+            let record = text.repeat(times);
+            for record in [record.clone(), format!("{{\"a\":\"{record}\"}}")] {
+                let mut line = record.clone().into_bytes();
+                cut(&mut line, limit);
+                proptest::prop_assert!(str::from_utf8(&line).is_ok());
+                let pieces = pieces(record.as_bytes(), limit);
+                proptest::prop_assert!(pieces.iter().all(|piece| str::from_utf8(piece).is_ok()));
+            }
+        }
+
         #[test]
         fn what_is_made_to_fit_does(record: Vec<u8>, times in 1_usize..200, limit in 400_usize..1000) {
             let record = record.repeat(times);
@@ -350,7 +511,8 @@ mod tests {
             proptest::prop_assert!(line.len() <= limit);
             let pieces = pieces(&record, limit);
             proptest::prop_assert!(pieces.iter().all(|piece| piece.len() <= limit));
-            if record.iter().all(|byte| *byte != b'.') {
+            // An object that cannot be divided is cut.
+            if !record.iter().any(|byte| b".{".contains(byte)) {
                 let shown = |bytes: &[u8]| bytes.iter().filter(|byte| !b".\n".contains(byte)).count();
                 proptest::prop_assert_eq!(shown(&pieces.concat()), shown(&record));
             }
