@@ -123,9 +123,9 @@ impl<E> QueueLimit<E> {
     }
 
     /// Answers the request that has waited too long. The connection is then to be closed.
-    pub(crate) fn refuse(&self, connection: &Connection<E>, now: Monotonic) {
+    pub(crate) fn refuse(&self, connection: &mut Connection<E>, now: Monotonic) {
+        let mut received = std::mem::take(&mut connection.buffer);
         let channel = &connection.channel;
-        let mut received = connection.buffer.clone();
         // What is not read would reset the connection when it is closed.
         channel.try_receive_into(&mut received, PEEKED_BYTES).ok();
         let since = connection.waits_since.unwrap_or(now);
@@ -153,7 +153,8 @@ impl<E> QueueLimit<E> {
         }
     }
 
-    /// Tells the log of those that it was not told of: the worker leaves.
+    /// Tells the log of those that it was not told of: the I/O thread has ended, so there are no
+    /// more.
     pub(crate) fn tell_of_the_last(&self) {
         if let Due::Now(refused) = self.told.lock().due(Monotonic::NEVER) {
             self.tell(refused);

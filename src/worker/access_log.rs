@@ -16,6 +16,9 @@ use super::access_line::AccessLine;
 use super::access_log_fields::PythonLogger;
 use super::overdue_request::KeptLines;
 
+/// A request writes at most so many lines of others: its thread is needed.
+const MAX_KEPT_AT_ONCE: usize = 100;
+
 /// The access log of one request slot.
 #[derive(Debug)]
 pub(super) struct AccessLog {
@@ -77,12 +80,19 @@ impl AccessLog {
 
     /// Writes the record of a request. A logger runs Python code, which may do anything.
     pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
+        if self.kept.is_some() {
+            self.write_kept(py, MAX_KEPT_AT_ONCE);
+        }
+        self.write_one(py, about);
+    }
+
+    /// Writes the records of requests that the I/O thread has answered, at most so many.
+    pub(super) fn write_kept(&mut self, py: Python<'_>, most: usize) {
         if let Some(kept) = &self.kept {
-            for request in kept.take() {
+            for request in kept.take(most) {
                 request.with_line(|about| self.write_one(py, about));
             }
         }
-        self.write_one(py, about);
     }
 
     fn write_one(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {

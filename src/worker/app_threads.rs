@@ -157,7 +157,6 @@ impl Started {
         threads.team.leadership.start(Box::new(event_loop));
         threads.stand_by(py, &mut orders);
         threads.team.leadership.end(None);
-        threads.io.tell_of_the_last();
         let mut event_loop = None;
         if threads.leave.quit() {
             threads.tell_of_dropped();

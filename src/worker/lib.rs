@@ -77,6 +77,7 @@ use rcorn_types::with_remedy;
 use app_threads::Started;
 use event_loop::{Driver, EventLoop, Team};
 use orders::{AbortOrder, LeaveOrders, Orders, OrphanLimits, Serving};
+use overdue_request::KeptLines;
 use slot::RequestSlot;
 
 pub use rcorn_wsgi::make_types;
@@ -184,6 +185,7 @@ fn serve(py: Python<'_>, spec: &WorkerSpec<'_>, booted: Booted) -> WorkerEnd {
         mut event_loop,
         leave,
         who,
+        kept,
     } = booted;
     let (code, event_loop, orders) = match who {
         Who::MainThread(mut slots) => {
@@ -192,7 +194,10 @@ fn serve(py: Python<'_>, spec: &WorkerSpec<'_>, booted: Booted) -> WorkerEnd {
             (0, Some(event_loop), None)
         }
         Who::AppThreads(threads) => {
+            let io = event_loop.io.clone();
             let ended = threads.run(py, event_loop);
+            io.end_and_tell();
+            write_kept(py, spec, &kept, ended.event_loop.is_some());
             (ended.code, ended.event_loop, Some(ended.orders))
         }
     };
@@ -203,6 +208,16 @@ fn serve(py: Python<'_>, spec: &WorkerSpec<'_>, booted: Booted) -> WorkerEnd {
         hooks.worker_int(py);
     }
     WorkerEnd::Exit(code)
+}
+
+/// Writes the lines of the access log that no thread of the app has written; without `is_idle`,
+/// counts them as lost: a thread that is in the app may have a lock of the logger for ever.
+fn write_kept(py: Python<'_>, spec: &WorkerSpec<'_>, kept: &Arc<KeptLines>, is_idle: bool) {
+    if is_idle && let Ok(Some(log)) = setup::access_log(spec.start) {
+        let mut log = log.with_kept(Some(Arc::clone(kept)));
+        log.write_kept(py, usize::MAX);
+    }
+    kept.lose();
 }
 
 /// Reports the failure to the arbiter, if it is there; returns the exit code.
@@ -245,6 +260,8 @@ struct Booted {
     event_loop: EventLoop,
     leave: LeaveOrders,
     who: Who,
+    /// Lines of the access log that a thread with the GIL is to write.
+    kept: Arc<KeptLines>,
 }
 
 /// Who drives the loop and serves.
@@ -324,6 +341,7 @@ fn boot(
         event_loop,
         leave,
         who,
+        kept,
     })
 }
 

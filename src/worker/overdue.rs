@@ -15,11 +15,12 @@ use rcorn_http::{
 use rcorn_log::{AccessForm, AccessLog as AccessFile};
 use rcorn_scoreboard::Place;
 use rcorn_settings::{Protocol, Settings};
-use rcorn_wsgi::{Endpoints, Variables};
+use rcorn_wsgi::Endpoints;
 
 use super::access_log::write_to_file;
 use super::connection::Connection;
 use super::overdue_request::{KeptLines, OVERDUE_STATUS, OverdueRequest};
+use super::refused::Received;
 
 /// Answers requests that have waited too long.
 #[derive(Debug)]
@@ -91,15 +92,17 @@ impl Overdue {
             Protocol::Uwsgi => {
                 let (mut head, mut packet) = (Head::default(), Packet::default());
                 let parsed = parse_packet(bytes, &self.limits, &mut packet, &mut head);
-                if !matches!(parsed, Ok(Progress::Done(()))) {
-                    (head, packet.text) = (Head::default(), Vec::new());
-                } else if connection.is_on(&self.settings.uwsgi_allow_ips)
-                    && let list = &packet.variables
-                    && let Some(named) = (Variables { bytes, list }).get(b"REMOTE_ADDR")
+                let received = Received::packet(bytes, &packet);
+                if connection.is_on(&self.settings.uwsgi_allow_ips)
+                    && let Some(named) = received.named_client()
                 {
                     client = String::from_utf8_lossy(named).into_owned();
                 }
-                (head, packet.text)
+                if matches!(parsed, Ok(Progress::Done(()))) {
+                    (head, packet.text)
+                } else {
+                    self.read_head(received.line())
+                }
             }
         };
         OverdueRequest {
@@ -122,6 +125,8 @@ impl Overdue {
         for (text, limits) in [(bytes, &self.limits), (&line, &limits)] {
             let mut head = Head::default();
             if let Ok(Progress::Done(())) = parse_head(text, limits, &mut head) {
+                // Not the body.
+                let (text, _body) = text.split_at(head.length);
                 return (head, text.to_vec());
             }
         }

@@ -102,6 +102,16 @@ impl<'a> Received<'a> {
         }
     }
 
+    /// The client that a proxy names.
+    pub(super) fn named_client(&self) -> Option<&'a [u8]> {
+        self.client
+    }
+
+    /// The request line, or the first line of what should have been one.
+    pub(super) fn line(&self) -> &[u8] {
+        self.line.as_deref().unwrap_or(first_line(self.bytes))
+    }
+
     /// The client, for `ip=`: whom the proxy names, or the peer.
     pub(super) fn client(&self, connection: &Connection) -> String {
         let peer = connection.client_address();
@@ -116,7 +126,7 @@ impl<'a> Received<'a> {
     pub(super) fn about(&self, refusal: Refusal) -> About<'_> {
         About {
             guess: Guess::of(self.bytes, refusal).filter(|_| !self.is_packet),
-            line: self.line.as_deref().unwrap_or(first_line(self.bytes)),
+            line: self.line(),
         }
     }
 }

@@ -320,7 +320,7 @@ fn environ(py: Python<'_>, start: &Start, exchange: &ExchangeSlot) -> PyResult<E
 }
 
 /// The access log, if there is one.
-fn access_log(start: &Start) -> io::Result<Option<AccessLog>> {
+pub(super) fn access_log(start: &Start) -> io::Result<Option<AccessLog>> {
     let settings = &start.settings;
     let form = AccessForm::of(settings).map_err(io::Error::other)?;
     let logger = PythonLogger::new(&settings.access_log_format, form.clone());

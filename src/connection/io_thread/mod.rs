@@ -234,9 +234,10 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         self.0.flush();
     }
 
-    /// Tells the log of the requests that have waited too long and that it was not told of: the
-    /// worker leaves.
-    pub fn tell_of_the_last(&self) {
+    /// Ends the thread ([`IoThread::end`]), then tells the log of the requests that have waited too
+    /// long and that it was not told of. The worker leaves.
+    pub fn end_and_tell(&self) {
+        self.end();
         if let Some(limit) = &self.0.queue_limit {
             limit.tell_of_the_last();
         }
@@ -470,7 +471,7 @@ impl<E> Shared<E> {
                 if let Some(limit) = &self.queue_limit
                     && limit.is_over(&mut connection, now)
                 {
-                    limit.refuse(&connection, now);
+                    limit.refuse(&mut connection, now);
                     let deadline = connection.wait_for(Waiting::Close, &self.timeouts, now);
                     self.parking.put(place, connection, deadline);
                     return;

@@ -326,6 +326,18 @@ fn a_packet_that_queue_timeout_refuses_is_logged_with_its_client() {
     let line = server.log().expect("HEAD /late HTTP/1.1");
     assert!(line.starts_with("192.0.2.7 - - ["), "{line}");
     assert!(line.ends_with(r#""HEAD /late HTTP/1.1" 503 0 "-" "me""#));
+    // One that would be refused shows what the error log would show of it.
+    let mut late = server.connect();
+    late.send(packet(&[
+        ("REQUEST_METHOD", "GET"),
+        ("REQUEST_URI", "/wrong"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("REMOTE_ADDR", "192.0.2.8"),
+        ("CONTENT_LENGTH", "many"),
+    ]));
+    assert!(late.read_to_eof().starts_with(b"HTTP/1.1 503 "));
+    let line = server.log().expect("GET /wrong HTTP/1.1");
+    assert!(line.starts_with("192.0.2.8 - - ["), "{line}");
     for mut wire in held {
         gate.open();
         assert_eq!(wire.read_reply().text(), "held");

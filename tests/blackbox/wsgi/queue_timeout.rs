@@ -3,6 +3,8 @@
 
 use std::net::UdpSocket;
 
+use nix::sys::signal::{Signal, kill};
+
 use crate::support::{APPS, Builder, Gate, Server, Wire, get, wait_until};
 
 const FORMAT: &str = "%(h)s %(r)s %(s)s %(B)s %(a)s %(D)s %({retry-after}o)s";
@@ -167,8 +169,8 @@ fn the_line_names_the_client_that_a_proxy_names() {
     server.stop();
 }
 
-#[test]
-fn the_line_goes_through_a_logger_of_python_that_somebody_has_changed() {
+/// A server whose logger `gunicorn.access` somebody has changed: it marks its lines.
+fn marking(gate: &Gate) -> Builder {
     let app = "
 import logging
 from threads import app
@@ -178,11 +180,15 @@ class Mark(logging.Filter):
         return True
 logging.getLogger('gunicorn.access').addFilter(Mark())
 ";
-    let gate = Gate::new();
-    let server = builder("m:app", &gate)
+    builder("m:app", gate)
         .file("m.py", app)
         .env("PYTHONPATH", APPS)
-        .start();
+}
+
+#[test]
+fn the_line_goes_through_a_logger_of_python_that_somebody_has_changed() {
+    let gate = Gate::new();
+    let server = marking(&gate).start();
     let mut wires = busy(&server, &gate);
     let mut wire = server.connect();
     wire.send(get("/?late"));
@@ -192,5 +198,49 @@ logging.getLogger('gunicorn.access').addFilter(Mark())
         &server,
         &format!("marked 127.0.0.1 GET /?late HTTP/1.1 503 {body} - "),
     );
+    server.stop();
+}
+
+#[test]
+fn a_request_writes_some_of_the_lines_of_others_and_the_worker_the_rest() {
+    // More than two requests write, of which each writes 100.
+    const LATE: usize = 230;
+    let gate = Gate::new();
+    let server = marking(&gate).start();
+    let mut wires = busy(&server, &gate);
+    let mut late: Vec<Wire> = (0..LATE).map(|_| server.connect()).collect();
+    for wire in &mut late {
+        wire.send(get("/?late"));
+    }
+    for wire in &mut late {
+        expect_503(wire);
+    }
+    drop(late);
+    end(&gate, &mut wires);
+    server.log().expect_count("marked 127.0.0.1 GET /held", 2);
+    assert_eq!(server.log().count("GET /?late"), 200);
+    let ended = server.stop();
+    let marked = |line: &&str| line.contains("marked 127.0.0.1 GET /?late");
+    assert_eq!(ended.text().lines().filter(marked).count(), LATE);
+}
+
+#[test]
+fn lines_that_nobody_can_write_any_more_are_counted() {
+    let gate = Gate::new();
+    let server = marking(&gate).allow("Dropped request").start();
+    let worker = server.wait_workers(1)[0];
+    let wires = busy(&server, &gate);
+    for _ in 0..3 {
+        let mut wire = server.connect();
+        wire.send(get("/?late"));
+        expect_503(&mut wire);
+    }
+    kill(worker, Signal::SIGQUIT).unwrap();
+    server.wait_gone(worker);
+    wait_until(server.deadline(), "they are counted", || {
+        server.status()["counts"]["lost_log_records"] == 3
+    });
+    assert_eq!(server.log().count("GET /?late"), 0);
+    drop(wires);
     server.stop();
 }
