@@ -92,7 +92,7 @@ impl Overdue {
             Protocol::Uwsgi => {
                 let (mut head, mut packet) = (Head::default(), Packet::default());
                 let parsed = parse_packet(bytes, &self.limits, &mut packet, &mut head);
-                let received = Received::packet(bytes, &packet);
+                let received = Received::packet(self.settings, connection, bytes, &packet);
                 if connection.is_on(&self.settings.uwsgi_allow_ips)
                     && let Some(named) = received.named_client()
                 {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rcorn_http::{Guess, Packet, Refusal, field_in, first_line, forwarded_for};
 use rcorn_log as log;
-use rcorn_settings::Protocol;
+use rcorn_settings::{Protocol, Settings};
 use rcorn_wsgi::Variables;
 
 use super::connection::Connection;
@@ -49,12 +49,12 @@ impl<'a> Received<'a> {
 
     /// A uwsgi packet, as far as it was parsed.
     pub(super) fn packet(
-        rules: &Rules,
+        settings: &Settings,
         connection: &Connection,
         bytes: &'a [u8],
         packet: &'a Packet,
     ) -> Self {
-        let is_trusted = connection.is_on(&rules.settings.forwarded_allow_ips);
+        let is_trusted = connection.is_on(&settings.forwarded_allow_ips);
         let variables = Variables {
             bytes,
             list: &packet.variables,

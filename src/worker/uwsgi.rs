@@ -80,7 +80,7 @@ fn serve_variables(
             handler.refuse(
                 connection,
                 &refusal,
-                &Received::packet(rules, connection, bytes, packet),
+                &Received::packet(rules.settings, connection, bytes, packet),
             );
             Outcome::Leave(Next::Close)
         }

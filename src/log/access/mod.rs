@@ -160,8 +160,8 @@ impl AccessLog {
 
     /// Writes a record that its formatter has ended, and empties `record` for the next one. It goes
     /// to syslog, too, if the settings say so. Each record is one line: if it is longer than what a
-    /// pipe takes in one piece, its longest values are cut. `request_id`: that of the request, if it
-    /// has one.
+    /// pipe takes in one piece, its longest values are cut. `request_id`: that of the request, if
+    /// it has one.
     pub fn write(&self, record: &mut Vec<u8>, request_id: Option<&str>) {
         relay::access(record);
         if let Some(sink) = &self.sink
