@@ -26,7 +26,7 @@ use nix::unistd::Uid;
 use super::{MemoryGroup, ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
-const PACKAGES: [(&str, &str); 18] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("/usr/bin/python3", "python3"),
     ("busybox", "busybox"),
     ("chromium-headless-shell", "chromium-headless-shell"),
@@ -39,6 +39,7 @@ const PACKAGES: [(&str, &str); 18] = [
     ("promtool", "prometheus"),
     ("rsyslogd", "rsyslog"),
     ("strace", "strace"),
+    ("strip", "binutils"),
     ("supervisord", "supervisor"),
     ("systemd-analyze", "systemd"),
     ("terraform", ""),
