@@ -64,7 +64,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -s t -l timeout -d 'Kill a wor
 complete -c rcorn -n "__fish_rcorn_needs_command" -l abort-timeout -d 'How long the app may take to end a request that exceeds timeout. [default: 3]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l slow-request -d 'Log where a request is, in Python, once it has taken this long; 0 disables it. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l boot-timeout -d 'Kill a worker that is not ready after this time; 0 disables the limit. [default: 60]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l graceful-timeout -d 'How long workers may take to finish their requests when they leave: at a stop, at a reload, when they are replaced, and when the arbiter was killed. [default: 30]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l graceful-timeout -d 'How long workers may take to finish their requests when they leave. [default: 30]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-watch -d 'Undo a reload if new workers die within this time after it. [default: 5]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-probe -d 'Request this path from a reload\'s first worker before it replaces another. A status of 400 or above undoes the reload.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l drain-mode -d 'What a stop does with connections that wait to be accepted. queue serves them, immediate does not, delay keeps accepting for drain_delay and then serves them. [one of: queue, immediate, delay] [default: queue]' -r -f -a "queue\t''

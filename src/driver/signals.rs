@@ -188,7 +188,11 @@ mod tests {
         for handler in [&ttin, &term, &ttin] {
             handler.run();
         }
-        assert_eq!(signals.take(), [window_, ttin_, ttin_, term_]);
+        // How often depends on the room in the pipe.
+        let taken = signals.take();
+        let count = |signal| taken.iter().filter(|one| **one == signal).count();
+        assert!(count(window_) > 0);
+        assert_eq!((count(ttin_), count(term_)), (2, 1));
         // Bytes that are still in the pipe are those of signals that were taken.
         ttin.run();
         assert_eq!(signals.take(), [ttin_]);

@@ -212,8 +212,9 @@ settings! {
     /// Kill a worker that is not ready after this time; 0 disables the limit.
     boot_timeout: Seconds = Seconds::new(60) => Workers, Reload, flag "boot-timeout";
 
-    /// How long workers may take to finish their requests when they leave: at a stop, at a reload,
-    /// when they are replaced, and when the arbiter was killed.
+    /// How long workers may take to finish their requests when they leave.
+    ///
+    /// They leave at a stop, at a reload, when they are replaced, and when the arbiter was killed.
     graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
 
     /// Undo a reload if new workers die within this time after it.
