@@ -13,6 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid, pipe2};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_sys as sys;
 use rcorn_sys::fork::Fork;
@@ -108,6 +109,21 @@ fn read_outcome(reader: OwnedFd) -> io::Result<i32> {
 /// thread of the app may wait for any child: ECHILD means that it is gone.
 fn reap(middle: Pid) {
     while waitpid(middle, None) == Err(Errno::EINTR) {}
+}
+
+/// Calls `call` in each process that Python forks from now on, here and in those processes, before
+/// it goes on (`os.register_at_fork`). It must not panic. A fork of C code is not noticed.
+///
+/// # Errors
+///
+/// What Python raises: no memory.
+pub fn after_in_children(py: Python<'_>, call: impl Fn() + Send + Sync + 'static) -> PyResult<()> {
+    let after = PyCFunction::new_closure(py, None, None, move |_args, _named| call())?;
+    let named = PyDict::new(py);
+    named.set_item("after_in_child", after)?;
+    py.import("os")?
+        .call_method("register_at_fork", (), Some(&named))?;
+    Ok(())
 }
 
 /// This process's pid, asked of the kernel: a cached one would be wrong in a fork.

@@ -13,11 +13,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_app::print_lines::print_lines;
 use rcorn_link::{PrintedPipe, StandardStream, Start, send_printed};
 use rcorn_log as log;
+use rcorn_python::fork::after_in_children;
 use rcorn_sys::descriptor::adopt;
 
 /// The pipes of this process. Only the main thread of a template, and the one thread of a process
@@ -70,7 +70,7 @@ pub(super) fn numbers() -> Vec<RawFd> {
 
 /// Gives each process that Python forks pipes of its own: workers, and children of the app.
 fn register(py: Python<'_>) -> PyResult<()> {
-    let after = PyCFunction::new_closure(py, None, None, |_args, _named| {
+    after_in_children(py, || {
         let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(output) = &mut *output
             // What the app has redirected stays where it is.
@@ -80,12 +80,7 @@ fn register(py: Python<'_>) -> PyResult<()> {
                 "what this process prints is logged as its parent's: {error}"
             ));
         }
-    })?;
-    let named = PyDict::new(py);
-    named.set_item("after_in_child", after)?;
-    py.import("os")?
-        .call_method("register_at_fork", (), Some(&named))?;
-    Ok(())
+    })
 }
 
 impl Output {

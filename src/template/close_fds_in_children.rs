@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{close, getpid, getppid};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
 
 use rcorn_link::Start;
+use rcorn_python::fork::after_in_children;
 
 /// The process whose children close descriptors, and the list of these descriptors. Only the main
 /// thread changes it, so no other can hold the lock while a process is forked.
@@ -47,7 +47,7 @@ fn set(owner: Option<Owner>) {
 
 /// Registers the function that closes them, for this process and all that it forks.
 pub(super) fn register(py: Python<'_>) -> PyResult<()> {
-    let after = PyCFunction::new_closure(py, None, None, |_args, _named| {
+    after_in_children(py, || {
         let owner = OWNER.lock().unwrap_or_else(PoisonError::into_inner);
         let parent = getppid().as_raw();
         for fd in owner
@@ -58,10 +58,5 @@ pub(super) fn register(py: Python<'_>) -> PyResult<()> {
             // One that is already closed needs nothing.
             close(*fd).ok();
         }
-    })?;
-    let named = PyDict::new(py);
-    named.set_item("after_in_child", after)?;
-    py.import("os")?
-        .call_method("register_at_fork", (), Some(&named))?;
-    Ok(())
+    })
 }
