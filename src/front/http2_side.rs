@@ -1,0 +1,175 @@
+//! A stream of HTTP/2 in an exchange.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::exchange::{ClientError, Part, Side};
+use crate::http2_shared::Shared;
+use crate::response_head::ResponseHead;
+
+/// How much of a response a stream asks room for at a time, in bytes.
+const PART_BYTES: usize = 64 * 1024;
+
+/// A stream in an exchange.
+pub(crate) struct Http2Side<'a> {
+    shared: &'a Shared,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    /// Once the response has begun.
+    send: Option<SendStream<Bytes>>,
+    has_ended: bool,
+    hsts: Option<&'a str>,
+}
+
+impl<'a> Http2Side<'a> {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        hsts: Option<&'a str>,
+    ) -> Self {
+        Self {
+            shared,
+            body,
+            respond,
+            send: None,
+            has_ended: false,
+            hsts,
+        }
+    }
+
+    /// Ends the stream so that the client does not take it for complete.
+    pub(crate) fn abort(&mut self) {
+        match &mut self.send {
+            Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+
+    /// Answers with a page of the front.
+    pub(crate) fn page(&mut self, status: u16, text: Vec<u8>, server: Option<&str>, is_head: bool) {
+        let length = text.len();
+        let mut response = Response::builder()
+            .status(status)
+            .header("content-type", "text/html; charset=utf-8")
+            .header("content-length", length)
+            .header("date", crate::page::date());
+        if let Some(server) = server {
+            response = response.header("server", server);
+        }
+        let sent = response
+            .body(())
+            .ok()
+            .and_then(|response| self.respond.send_response(response, is_head).ok());
+        // The client has left if it is not sent.
+        if let Some(mut send) = sent
+            && !is_head
+        {
+            send.send_data(text.into(), true).ok();
+        }
+    }
+
+    fn response(&self, head: &ResponseHead, bytes: &[u8]) -> Result<Response<()>, ClientError> {
+        let mut response = Response::new(());
+        // The parser has checked all of it: none is lost.
+        let status = StatusCode::from_u16(head.status);
+        *response.status_mut() = status.map_err(|_range| ClientError::Gone)?;
+        let headers = response.headers_mut();
+        for (name, value) in head.fields(bytes) {
+            let name = HeaderName::from_bytes(name).map_err(|_name| ClientError::Gone)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_value| ClientError::Gone)?;
+            headers.append(name, value);
+        }
+        if let Some(hsts) = self.hsts
+            && head.status >= 200
+            && !headers.contains_key(STRICT_TRANSPORT_SECURITY)
+            && let Ok(value) = HeaderValue::from_str(hsts)
+        {
+            headers.insert(STRICT_TRANSPORT_SECURITY, value);
+        }
+        Ok(response)
+    }
+}
+
+fn gone(_error: h2::Error) -> ClientError {
+    ClientError::Gone
+}
+
+impl Side for Http2Side<'_> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Result<Part, ClientError>> {
+        let Some(data) = ready!(self.body.poll_data(cx)) else {
+            return Poll::Ready(Ok(Part::End));
+        };
+        let data = data.map_err(gone)?;
+        out.extend_from_slice(&data);
+        self.shared.brought(data.len());
+        // The worker takes it before more is read of this stream.
+        let control = self.body.flow_control();
+        control.release_capacity(data.len()).map_err(gone)?;
+        Poll::Ready(Ok(Part::Data))
+    }
+
+    fn interim(&mut self, head: &ResponseHead, bytes: &[u8]) -> Result<(), ClientError> {
+        let response = self.response(head, bytes)?;
+        self.respond.send_informational(response).map_err(gone)
+    }
+
+    fn begin(&mut self, head: &ResponseHead, bytes: &[u8], ends: bool) -> Result<(), ClientError> {
+        let response = self.response(head, bytes)?;
+        let send = self.respond.send_response(response, ends).map_err(gone)?;
+        self.shared.brought(head.length);
+        self.send = Some(send);
+        self.has_ended = ends;
+        Ok(())
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        last: bool,
+    ) -> Poll<Result<usize, ClientError>> {
+        let send = self.send.as_mut().ok_or(ClientError::Gone)?;
+        send.reserve_capacity(data.len().min(PART_BYTES));
+        while send.capacity() == 0 {
+            let more = ready!(send.poll_capacity(cx));
+            more.ok_or(ClientError::Gone)?.map_err(gone)?;
+        }
+        let part = data.get(..send.capacity()).unwrap_or(data);
+        self.has_ended = last && part.len() == data.len();
+        let bytes = Bytes::copy_from_slice(part);
+        send.send_data(bytes, self.has_ended).map_err(gone)?;
+        self.shared.brought(part.len());
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        if !self.has_ended {
+            self.has_ended = true;
+            let send = self.send.as_mut().ok_or(ClientError::Gone)?;
+            send.send_data(Bytes::new(), true).map_err(gone)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.send {
+            Some(send) => send.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        reset.map(|_reason| ())
+    }
+}

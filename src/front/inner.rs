@@ -1,0 +1,139 @@
+//! Connections to the workers, over their unix socket. A thread keeps those that no request uses.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use crate::buffer::Buffer;
+
+/// Unused connections that a thread keeps.
+const MAX_KEPT: usize = 128;
+
+/// How long to wait before another attempt when the workers' queue is full: nothing tells when
+/// there is room.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+
+/// A connection to a worker, and what it has sent that nobody has used yet.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) stream: UnixStream,
+    pub(crate) input: Buffer,
+}
+
+impl Inner {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.poll_fill(&mut self.stream, cx)
+    }
+
+    /// Whether the worker has neither closed it nor sent what nobody asked for.
+    fn is_quiet(&self) -> bool {
+        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.stream.try_read(&mut [0]).is_err_and(waits)
+    }
+}
+
+/// What has arrived already comes first.
+impl AsyncRead for Inner {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.input.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, room);
+        }
+        self.input.move_to(room);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Inner {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The unused connections of one thread.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    address: PathBuf,
+    kept: RefCell<Vec<(Inner, Instant)>>,
+}
+
+impl Pool {
+    /// Connections to the socket of this path.
+    pub(crate) fn new(address: PathBuf) -> Self {
+        let kept = RefCell::default();
+        Self { address, kept }
+    }
+
+    /// The connection that was used last: it is the least likely to be closed by now.
+    pub(crate) fn take(&self) -> Option<Inner> {
+        let mut kept = self.kept.borrow_mut();
+        while let Some((inner, _since)) = kept.pop() {
+            if inner.is_quiet() {
+                return Some(inner);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that the worker keeps.
+    pub(crate) fn keep(&self, inner: Inner) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < MAX_KEPT {
+            kept.push((inner, Instant::now()));
+        }
+    }
+
+    /// Closes what the workers have closed, and what nobody has used for so long.
+    pub(crate) fn sweep(&self, limit: Option<Duration>) {
+        let mut kept = self.kept.borrow_mut();
+        kept.retain(|(inner, since)| {
+            limit.is_none_or(|limit| since.elapsed() < limit) && inner.is_quiet()
+        });
+    }
+
+    /// Opens a connection. While the workers' queue is full it tries again, for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// Those of connect(2): nobody listens any more, or the queue is still full.
+    pub(crate) async fn connect(&self, limit: Option<Duration>) -> io::Result<Inner> {
+        let begin = Instant::now();
+        loop {
+            match UnixStream::connect(&self.address).await {
+                Ok(stream) => {
+                    let input = Buffer::default();
+                    return Ok(Inner { stream, input });
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && limit.is_none_or(|limit| begin.elapsed() < limit) =>
+                {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
