@@ -11,11 +11,13 @@
 #![warn(clippy::missing_errors_doc)]
 
 mod base64;
+mod certificate;
 mod configuration;
 mod facts;
 mod messages;
 pub mod wire;
 
+pub use certificate::ClientCertificate;
 pub use configuration::{
     ClientCertificates, Configuration, Http2Limits, Limits, RedirectHttps, TicketKey, Tls, TlsSite,
     TlsVersion, VerifyMode,
