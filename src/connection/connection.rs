@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcorn_http::{ChunkScan, ProxiedAddresses};
 use rcorn_scoreboard::Metric;
-use rcorn_settings::{AllowList, Protocol};
+use rcorn_settings::AllowList;
 use rcorn_sys::net::Peer;
 use rcorn_types::Monotonic;
 
@@ -19,6 +19,7 @@ use super::parking::Parked;
 use super::poller::Interest;
 use super::progress::TransferProgress;
 use super::state::{ConnectionState, Waiting};
+use super::wire_protocol::WireProtocol;
 use super::write_buffer::wide;
 
 /// How long connections may wait; `None`: for ever.
@@ -149,7 +150,7 @@ impl<E> Connection<E> {
 
     /// What is spoken on it.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> WireProtocol {
         self.state.protocol
     }
 
@@ -160,11 +161,16 @@ impl<E> Connection<E> {
         self.is_local
     }
 
-    /// Whether the peer is on this list; one on a unix socket is on all of them.
+    /// Whether the peer is on this list; one on a unix socket is on all of them. A front speaks for
+    /// the client of its last request.
     #[must_use]
     pub fn is_on(&self, list: &AllowList) -> bool {
         match self.peer {
             Peer::Inet(address) => list.allows(canonical(address)),
+            Peer::Unix if self.state.protocol == WireProtocol::Front => {
+                let named = self.state.proxied;
+                named.is_some_and(|named| list.allows(canonical(named.client)))
+            }
             // A unix peer is on this machine, and the permissions of the socket file have let it
             // in.
             Peer::Unix => true,
@@ -176,6 +182,15 @@ impl<E> Connection<E> {
         self.state.may_be_proxied = false;
         self.state.proxied = proxied;
         self.address = OnceCell::new();
+    }
+
+    /// Notes whose request comes next from a front; `None`: its client has no IP address.
+    pub fn set_client_of_front(&mut self, client: Option<ProxiedAddresses>) {
+        if self.state.proxied != client {
+            self.state.proxied = client;
+            self.address = OnceCell::new();
+            self.endpoints = None;
+        }
     }
 
     /// The client: the one that a PROXY header named, or else the other end.
@@ -226,4 +241,70 @@ impl<E> Connection<E> {
 /// latter.
 fn canonical(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::channel::ClientTimeouts;
+    use crate::transport::Transport;
+
+    fn connection(protocol: WireProtocol) -> Connection<&'static str> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let timeouts = ClientTimeouts {
+            read: None,
+            write: None,
+            buffer: 0,
+            entry: None,
+        };
+        let state = ConnectionState {
+            listener: 0,
+            protocol,
+            may_be_proxied: false,
+            proxied: None,
+            served: 0,
+            waiting: Waiting::FirstByte,
+            progress: TransferProgress::default(),
+        };
+        let channel = Channel::new(Transport::plain(ours.into()), timeouts);
+        Connection::new(channel, Peer::Unix, state)
+    }
+
+    fn client(text: &str) -> Option<ProxiedAddresses> {
+        Some(ProxiedAddresses {
+            client: text.parse().unwrap(),
+            proxy: "192.0.2.9:443".parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_front_is_trusted_as_its_client_is() {
+        let list = AllowList::of(["192.0.2.1/32".parse().unwrap()]);
+        let mut front = connection(WireProtocol::Front);
+        assert!(!front.is_on(&list), "nobody is known yet");
+        front.set_client_of_front(client("192.0.2.1:50124"));
+        assert!(front.is_on(&list));
+        front.set_client_of_front(client("[::ffff:192.0.2.1]:50124"));
+        assert!(front.is_on(&list));
+        front.set_client_of_front(client("192.0.2.2:50124"));
+        assert!(!front.is_on(&list));
+        front.set_client_of_front(None);
+        assert!(!front.is_on(&list));
+        assert!(connection(WireProtocol::Http).is_on(&list));
+    }
+
+    #[test]
+    fn what_was_made_for_a_client_stays_with_it() {
+        let mut front = connection(WireProtocol::Front);
+        front.set_client_of_front(client("192.0.2.1:50124"));
+        front.endpoints = Some("made");
+        assert_eq!(&*front.client_address(), "192.0.2.1");
+        front.set_client_of_front(client("192.0.2.1:50124"));
+        assert_eq!(front.endpoints, Some("made"));
+        front.set_client_of_front(client("192.0.2.2:50124"));
+        assert_eq!(front.endpoints, None);
+        assert_eq!(&*front.client_address(), "192.0.2.2");
+    }
 }

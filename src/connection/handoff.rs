@@ -155,12 +155,12 @@ pub(crate) mod tests {
 
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
     use rcorn_http::ProxiedAddresses;
-    use rcorn_settings::Protocol;
     use rcorn_types::Monotonic;
 
     use super::*;
     use crate::progress::TransferProgress;
     use crate::state::Waiting;
+    use crate::wire_protocol::WireProtocol;
 
     pub(crate) fn queue() -> HandoffQueue {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -179,7 +179,7 @@ pub(crate) mod tests {
         progress.moved(Monotonic::from_nanos(13_000_000_002), 77);
         ConnectionState {
             listener: 1,
-            protocol: Protocol::Http,
+            protocol: WireProtocol::Http,
             may_be_proxied: false,
             proxied: Some(ProxiedAddresses {
                 client: "192.0.2.7:4711".parse().unwrap(),

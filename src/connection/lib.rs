@@ -23,6 +23,7 @@ mod sync;
 mod transport;
 mod unlocked;
 mod wait;
+mod wire_protocol;
 mod write_buffer;
 
 #[cfg(loom)]
@@ -47,4 +48,5 @@ pub use state::{AfterResponse, ConnectionState, Next, Waiting};
 pub use transport::{Flush, Transport};
 pub use unlocked::Unlocked;
 pub use wait::WaitProgress;
+pub use wire_protocol::WireProtocol;
 pub use write_buffer::FileRest;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use rcorn_http::ProxiedAddresses;
-use rcorn_settings::Protocol;
 
 use super::progress::TransferProgress;
+use super::wire_protocol::WireProtocol;
 
 /// What a parked connection waits for. The names of the variants are fixed: they travel between
 /// workers.
@@ -124,10 +124,10 @@ pub struct ConnectionState {
     /// The listener that accepted it.
     pub listener: usize,
     /// The protocol of its listener.
-    pub protocol: Protocol,
+    pub protocol: WireProtocol,
     /// Its first bytes may be a PROXY header.
     pub may_be_proxied: bool,
-    /// The addresses that a PROXY header has named.
+    /// The addresses that a PROXY header has named, or a front for its last request.
     #[serde(rename = "passage")]
     pub proxied: Option<ProxiedAddresses>,
     /// How many requests were served on it.

@@ -13,8 +13,8 @@ pub enum Meaning {
     /// The field of `forwarder_headers` at this index: it overrides an environ key if a trusted
     /// peer sends it.
     Forwarder(usize),
-    /// The name contains an underscore, which the environ would confuse with a hyphen. The app does
-    /// not see the field.
+    /// The app does not see the field: its name contains an underscore, which the environ would
+    /// confuse with a hyphen, or is the one by which a front tells of its client.
     Dropped,
 }
 
@@ -60,7 +60,7 @@ impl FieldRules {
         let is_it = |name: &String| name.as_bytes() == upper;
         if let Some(index) = self.forwarder.iter().position(is_it) {
             Meaning::Forwarder(index)
-        } else if upper.contains(&b'_') && !self.underscores {
+        } else if is_front(upper) || upper.contains(&b'_') && !self.underscores {
             Meaning::Dropped
         } else if let Some(index) = self.scheme.iter().position(|(name, _)| is_it(name)) {
             Meaning::Scheme(index)
@@ -103,6 +103,14 @@ impl FieldRules {
             .iter()
             .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
+}
+
+/// The field in which a front tells of its client. Nobody else's counts, and no app sees it.
+pub const FRONT_FIELD: &str = "Rcorn-Front";
+
+/// Whether a name in upper case is that of [`FRONT_FIELD`], or has the same environ key.
+fn is_front(upper: &[u8]) -> bool {
+    matches!(upper, b"RCORN-FRONT" | b"RCORN_FRONT")
 }
 
 /// The environ key of a field. `upper` is its name in upper case.
@@ -186,6 +194,13 @@ mod tests {
         assert!(!strict.is_https(1, b"https"));
         assert!(strict.is_forwarder(b"Remote_User") && !strict.is_forwarder(b"Remote-User"));
         assert_eq!(rules(true).meaning(b"X_ONE"), Meaning::Plain);
+        for rules in [strict, rules(true)] {
+            for name in [FRONT_FIELD, "rcorn_front"] {
+                let upper = name.to_ascii_uppercase();
+                assert_eq!(rules.meaning(upper.as_bytes()), Meaning::Dropped);
+                assert!(!rules.is_visible(name.as_bytes(), true));
+            }
+        }
     }
 
     #[test]

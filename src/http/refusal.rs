@@ -87,6 +87,8 @@ pub enum Refusal {
     ProxyTooLong,
     /// The peer is not in `proxy_allow_ips`.
     ProxyPeer,
+    /// What a front says of its client is missing, malformed, or there twice.
+    FrontFacts,
 }
 
 impl Refusal {
@@ -129,7 +131,8 @@ impl Refusal {
             | Self::VariableName
             | Self::VariableValue
             | Self::ProxyHeader
-            | Self::ProxyTooLong => 400,
+            | Self::ProxyTooLong
+            | Self::FrontFacts => 400,
         }
     }
 }
@@ -180,6 +183,7 @@ impl fmt::Display for Refusal {
             Self::ProxyHeader => "the PROXY header is malformed",
             Self::ProxyTooLong => "the PROXY header is too long",
             Self::ProxyPeer => "the peer may not send a PROXY header (proxy_allow_ips)",
+            Self::FrontFacts => "what the front says of its client is missing or malformed",
         })
     }
 }

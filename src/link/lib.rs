@@ -140,6 +140,9 @@ pub struct Listener {
     pub host: String,
     /// `SERVER_PORT`: empty for unix sockets.
     pub port: String,
+    /// Only fronts connect to it: each request begins with a field that tells of its client.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_inner: bool,
 }
 
 /// The address families that rcorn listens on.

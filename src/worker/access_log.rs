@@ -14,7 +14,9 @@ use rcorn_sys::clock;
 
 use super::access_line::AccessLine;
 use super::access_log_fields::PythonLogger;
+use super::front::HTTP2;
 use super::overdue_request::KeptLines;
+use super::request::RequestOrigin;
 
 /// A request writes at most so many lines of others: its thread is needed.
 const MAX_KEPT_AT_ONCE: usize = 100;
@@ -149,6 +151,11 @@ impl Record for Line<'_, '_> {
         self.about.request.target()
     }
     fn protocol(&self) -> &[u8] {
+        if let RequestOrigin::Front(client) = self.about.request.origin
+            && client.is_http2()
+        {
+            return HTTP2.as_bytes();
+        }
         let line = self.about.request.line();
         memchr::memrchr(b' ', line)
             .and_then(|blank| line.get(blank.saturating_add(1)..))

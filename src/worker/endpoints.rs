@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use rcorn_connection::WireProtocol;
 use rcorn_http::ProxiedAddresses;
 use rcorn_settings::AllowList;
 use rcorn_sys::net::Peer;
@@ -35,7 +36,13 @@ fn new(py: Python<'_>, connection: &Connection, trusted: &AllowList) -> Endpoint
         port: port.map(|port| PyString::new(py, &port).unbind()),
         trusted: connection.is_on(trusted),
         listener: connection.state.listener,
-        proxy: connection.state.proxied.map(|named| proxy(py, named)),
+        // A front is a part of this server.
+        proxy: match connection.protocol() {
+            WireProtocol::Front => None,
+            WireProtocol::Http | WireProtocol::Uwsgi => {
+                connection.state.proxied.map(|named| proxy(py, named))
+            }
+        },
     }
 }
 

@@ -30,7 +30,7 @@ use super::error_pages;
 use super::health;
 use super::hung_threads::OneOfSeveral;
 use super::refused::Received;
-use super::request::{Outcome, Request};
+use super::request::{Outcome, Request, RequestOrigin};
 use super::request_id::{self, RequestIds};
 use super::rules::Rules;
 use super::static_file;
@@ -331,11 +331,16 @@ impl RequestHandler {
         let ends = endpoints::of(py, connection, trusted);
         let is_trusted = ends.trusted;
         let source = input.as_ref();
-        let environ = match request.variables {
-            None => self.environ.build(py, text, head, ends, source)?,
-            Some(variables) => self
+        let environ = match request.origin {
+            RequestOrigin::Client => self.environ.build(py, text, head, ends, source)?,
+            RequestOrigin::Packet(variables) => self
                 .environ
                 .build_from(py, text, head, variables, ends, source)?,
+            RequestOrigin::Front(client) => {
+                let environ = self.environ.build(py, text, head, ends, source)?;
+                client.variables(py)?.set(py, &environ)?;
+                environ
+            }
         };
         if let Some(ids) = &self.ids {
             let id = text::latin1(py, ids.bytes())?;
@@ -387,7 +392,9 @@ impl RequestHandler {
             keep_alive,
             coalesce: keep_alive && self.coalescing.waits(),
             // Otherwise both would read the body.
-            offers_socket: head.upgrades_to_websocket && !has_body && request.variables.is_none(),
+            offers_socket: head.upgrades_to_websocket
+                && !has_body
+                && !matches!(request.origin, RequestOrigin::Packet(_)),
         }
     }
 
@@ -664,7 +671,8 @@ fn reason(refusal: &Refusal) -> Metric {
         | Refusal::VariableName
         | Refusal::VariableValue
         | Refusal::ProxyHeader
-        | Refusal::ProxyTooLong => Metric::RefusedProxy,
+        | Refusal::ProxyTooLong
+        | Refusal::FrontFacts => Metric::RefusedProxy,
         Refusal::UwsgiPeer | Refusal::ProxyPeer => Metric::RefusedPeer,
     }
 }

@@ -11,13 +11,38 @@ use rcorn_http::{Progress, parse_head};
 use super::connection::{Connection, keep};
 use super::handler::RequestHandler;
 use super::refused::Received;
-use super::request::{Outcome, Request};
+use super::request::{Outcome, Request, RequestOrigin};
 use super::rules::Rules;
 use super::slot::Parser;
 
 /// Serves every complete request in `bytes`, from offset `at` on. Keeps the rest with the
 /// connection.
 pub(super) fn serve_requests(
+    py: Python<'_>,
+    rules: &Rules,
+    parser: &mut Parser,
+    handler: &mut RequestHandler,
+    connection: &mut Connection,
+    bytes: Cow<'_, [u8]>,
+    at: usize,
+) -> Next {
+    serve_all::<false>(py, rules, parser, handler, connection, bytes, at)
+}
+
+/// The same for a connection of a front.
+pub(super) fn serve_requests_of_front(
+    py: Python<'_>,
+    rules: &Rules,
+    parser: &mut Parser,
+    handler: &mut RequestHandler,
+    connection: &mut Connection,
+    bytes: Cow<'_, [u8]>,
+) -> Next {
+    serve_all::<true>(py, rules, parser, handler, connection, bytes, 0)
+}
+
+/// `FRONT`: whose connection it is. A type of its own, so that no other request asks for it.
+fn serve_all<const FRONT: bool>(
     py: Python<'_>,
     rules: &Rules,
     parser: &mut Parser,
@@ -32,7 +57,7 @@ pub(super) fn serve_requests(
             connection.buffer = Vec::new();
             return Next::Park(between_requests(connection));
         }
-        match serve_request(py, rules, parser, handler, connection, rest) {
+        match serve_request::<FRONT>(py, rules, parser, handler, connection, rest) {
             Outcome::Served(used) => at = at.saturating_add(used),
             Outcome::ServedStream(left) => {
                 // The connection continues with the bytes that the decoder of the body left.
@@ -68,7 +93,7 @@ pub(super) fn serve_requests(
 }
 
 /// Serves the request at the beginning of `rest`.
-fn serve_request(
+fn serve_request<const FRONT: bool>(
     py: Python<'_>,
     rules: &Rules,
     parser: &mut Parser,
@@ -76,27 +101,46 @@ fn serve_request(
     connection: &mut Connection,
     rest: &[u8],
 ) -> Outcome {
-    let head = &mut parser.head;
-    match parse_head(rest, &rules.limits, head) {
-        Ok(Progress::More) => Outcome::Wait(Waiting::Head),
-        Ok(Progress::Done(())) => {
-            let (_head, behind) = rest.split_at(head.length);
-            let request = Request {
-                head,
-                text: rest,
-                length: head.length,
-                behind,
-                variables: None,
-                peer: &connection.client_address(),
-            };
-            handler.serve(py, rules, connection, &request)
-        }
+    let Parser {
+        head,
+        front_clients,
+        ..
+    } = parser;
+    let limits = if FRONT {
+        &rules.front_limits
+    } else {
+        &rules.limits
+    };
+    let parsed = parse_head(rest, limits, head);
+    let client = match parsed {
+        Ok(Progress::More) => return Outcome::Wait(Waiting::Head),
+        Ok(Progress::Done(())) if FRONT => front_clients.introduce(head, rest).map(Some),
+        Ok(Progress::Done(())) => Ok(None),
+        Err(refusal) => Err(refusal),
+    };
+    let client = match client {
+        Ok(client) => client,
         Err(refusal) => {
             let received = Received::head(rules, connection, rest);
             handler.refuse(connection, &refusal, &received);
-            Outcome::Leave(Next::Close)
+            return Outcome::Leave(Next::Close);
         }
+    };
+    if let Some(client) = &client {
+        connection.set_client_of_front(client.addresses());
     }
+    let (_head, behind) = rest.split_at(head.length);
+    let request = Request {
+        head,
+        text: rest,
+        length: head.length,
+        behind,
+        origin: client
+            .as_deref()
+            .map_or(RequestOrigin::Client, RequestOrigin::Front),
+        peer: &connection.client_address(),
+    };
+    handler.serve(py, rules, connection, &request)
 }
 
 fn between_requests(connection: &Connection) -> Waiting {

@@ -3,8 +3,8 @@
 //! gone, or replaced after `max_requests`.
 //!
 //! The [`event_loop`] waits, accepts, and says what is to be served; [`receive`] reads; [`http`]
-//! and [`uwsgi`] find requests in what was received; the [`handler`] of a request [`slot`] serves
-//! them.
+//! and [`uwsgi`] find requests in what was received, and [`front`] what a front says of them; the
+//! [`handler`] of a request [`slot`] serves them.
 //! One thread drives the loop and serves, or several do so in turn ([`app_threads`]).
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod connection;
 mod endpoints;
 mod error_pages;
 mod event_loop;
+mod front;
 mod handler;
 mod health;
 mod http;

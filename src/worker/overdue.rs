@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcorn_app::loggers;
-use rcorn_connection::{Answer, OverdueAnswer};
+use rcorn_connection::{Answer, OverdueAnswer, WireProtocol};
 use rcorn_http::response::error_page;
 use rcorn_http::{
     Head, Limits, Packet, Progress, ProxyVersions, first_line, parse_head, parse_packet,
@@ -14,11 +14,12 @@ use rcorn_http::{
 };
 use rcorn_log::{AccessForm, AccessLog as AccessFile};
 use rcorn_scoreboard::Place;
-use rcorn_settings::{Protocol, Settings};
+use rcorn_settings::Settings;
 use rcorn_wsgi::Endpoints;
 
 use super::access_log::write_to_file;
 use super::connection::Connection;
+use super::front;
 use super::overdue_request::{KeptLines, OVERDUE_STATUS, OverdueRequest};
 use super::refused::Received;
 
@@ -88,8 +89,13 @@ impl Overdue {
             }
         }
         let (head, text) = match connection.protocol() {
-            Protocol::Http => self.read_head(bytes),
-            Protocol::Uwsgi => {
+            WireProtocol::Http => self.read_head(bytes),
+            WireProtocol::Front => {
+                let (head, text) = self.read_head(bytes);
+                client = front::client_address(&head, &text).unwrap_or(client);
+                (head, text)
+            }
+            WireProtocol::Uwsgi => {
                 let (mut head, mut packet) = (Head::default(), Packet::default());
                 let parsed = parse_packet(bytes, &self.limits, &mut packet, &mut head);
                 let received = Received::packet(self.settings, connection, bytes, &packet);

@@ -11,7 +11,7 @@ use rcorn_log as log;
 use rcorn_wsgi::{Ending, Served};
 
 use super::access_line::{AccessLine, Seen};
-use super::request::Request;
+use super::request::{Request, RequestOrigin};
 
 /// Service Unavailable (RFC 9110 section 15.6.4).
 pub(super) const OVERDUE_STATUS: u16 = 503;
@@ -104,7 +104,7 @@ impl OverdueRequest {
             text: &self.text,
             length: self.head.length,
             behind: &[],
-            variables: None,
+            origin: RequestOrigin::Client,
             peer: &self.client,
         };
         let served = Served {

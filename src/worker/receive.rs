@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use pyo3::prelude::*;
 
-use rcorn_connection::{AfterResponse, Lost, Next, Waiting};
+use rcorn_connection::{AfterResponse, Lost, Next, Waiting, WireProtocol};
 use rcorn_log as log;
-use rcorn_settings::Protocol;
 
 use super::connection::{Connection, keep};
-use super::http::serve_requests;
+use super::http::{serve_requests, serve_requests_of_front};
 use super::preface::read_preface;
 use super::rules::Rules;
 use super::slot::{READ_BYTES, RequestSlot};
@@ -120,7 +119,8 @@ fn may_be_complete(rules: &Rules, connection: &mut Connection) -> bool {
         }
         // A PROXY header or a uwsgi packet says how long it is.
         Waiting::Head
-            if connection.state.may_be_proxied || connection.state.protocol == Protocol::Uwsgi =>
+            if connection.state.may_be_proxied
+                || connection.state.protocol == WireProtocol::Uwsgi =>
         {
             true
         }
@@ -151,8 +151,11 @@ fn serve(
         }
     }
     match connection.protocol() {
-        Protocol::Uwsgi => serve_packet(py, rules, parser, handler, connection, bytes, at),
-        Protocol::Http => serve_requests(py, rules, parser, handler, connection, bytes, at),
+        WireProtocol::Uwsgi => serve_packet(py, rules, parser, handler, connection, bytes, at),
+        WireProtocol::Http => serve_requests(py, rules, parser, handler, connection, bytes, at),
+        WireProtocol::Front => {
+            serve_requests_of_front(py, rules, parser, handler, connection, bytes)
+        }
     }
 }
 

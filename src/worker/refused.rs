@@ -3,13 +3,14 @@
 
 use std::fmt;
 
+use rcorn_connection::WireProtocol;
 use rcorn_http::{Guess, Packet, Refusal, field_in, first_line, forwarded_for};
 use rcorn_log as log;
-use rcorn_settings::{Protocol, Settings};
+use rcorn_settings::Settings;
 use rcorn_wsgi::Variables;
 
 use super::connection::Connection;
-use super::request::Request;
+use super::request::{Request, RequestOrigin};
 use super::request_id;
 use super::rules::Rules;
 
@@ -76,7 +77,10 @@ impl<'a> Received<'a> {
         Self {
             bytes: request.line(),
             is_head: request.is_head(),
-            client: Some(request.peer.as_bytes()).filter(|_| request.variables.is_some()),
+            client: match request.origin {
+                RequestOrigin::Packet(_) => Some(request.peer.as_bytes()),
+                RequestOrigin::Client | RequestOrigin::Front(_) => None,
+            },
             ..Self::default()
         }
     }
@@ -85,8 +89,8 @@ impl<'a> Received<'a> {
     pub(super) fn partial(rules: &Rules, connection: &'a Connection) -> Self {
         let bytes = connection.buffer.as_slice();
         match connection.protocol() {
-            Protocol::Http => Self::head(rules, connection, bytes),
-            Protocol::Uwsgi => Self {
+            WireProtocol::Http | WireProtocol::Front => Self::head(rules, connection, bytes),
+            WireProtocol::Uwsgi => Self {
                 bytes,
                 is_packet: is_packet(bytes),
                 ..Self::default()

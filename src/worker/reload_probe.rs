@@ -8,10 +8,11 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use pyo3::prelude::*;
 
-use rcorn_connection::{Channel, ConnectionState, TransferProgress, Transport, Waiting};
+use rcorn_connection::{
+    Channel, ConnectionState, TransferProgress, Transport, Waiting, WireProtocol,
+};
 use rcorn_link::Failure;
 use rcorn_log as log;
-use rcorn_settings::Protocol;
 use rcorn_sys::net::Peer;
 
 use super::connection::Connection;
@@ -73,7 +74,7 @@ fn ask(
     timeouts.buffer = 0;
     let state = ConnectionState {
         listener: 0,
-        protocol: Protocol::Http,
+        protocol: WireProtocol::Http,
         may_be_proxied: false,
         proxied: None,
         served: 0,

@@ -8,6 +8,19 @@ use rcorn_log as log;
 use rcorn_types::Level;
 use rcorn_wsgi::{ExchangeError, Variables};
 
+use super::front::FrontClient;
+
+/// Who has sent a request, and what came with it beside its head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RequestOrigin<'a> {
+    /// A client, or a proxy as if it were one.
+    Client,
+    /// A proxy, as variables (uwsgi).
+    Packet(Variables<'a>),
+    /// A front of ours, with what it says of its client.
+    Front(&'a FrontClient),
+}
+
 /// A request, as it lies in the bytes that were received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
@@ -18,8 +31,7 @@ pub(super) struct Request<'a> {
     pub(super) length: usize,
     /// What was received after them.
     pub(super) behind: &'a [u8],
-    /// The variables that it was sent as (uwsgi).
-    pub(super) variables: Option<Variables<'a>>,
+    pub(super) origin: RequestOrigin<'a>,
     /// The client, for the logs.
     pub(super) peer: &'a str,
 }

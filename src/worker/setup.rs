@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use rcorn_app::loggers;
 use rcorn_connection::{
     Acceptor, Attendance, ClientTimeouts, Connections, FdBudget, HandoffQueue, IoThread, Listener,
-    OneThread, Poller, Published, QueueLimit, Source, WaitTimeouts, WorkerEntry,
+    OneThread, Poller, Published, QueueLimit, Source, WaitTimeouts, WireProtocol, WorkerEntry,
 };
 use rcorn_http::environ::FieldRules;
 use rcorn_link::Start;
@@ -197,7 +197,7 @@ pub(super) fn listeners(start: &Start) -> io::Result<Vec<Listener>> {
     let listeners = start.listeners.iter().map(|listener| {
         Ok(Listener {
             socket: keep_open(listener.fd)?,
-            protocol: listener.protocol,
+            protocol: WireProtocol::of(listener.protocol, listener.is_inner),
         })
     });
     listeners.collect()

@@ -3,6 +3,7 @@
 
 use rcorn_http::{Head, Packet};
 
+use super::front::FrontClients;
 use super::handler::RequestHandler;
 
 /// The most bytes that one read of a connection asks for.
@@ -25,6 +26,8 @@ pub(super) struct RequestSlot {
 pub(super) struct Parser {
     pub(super) head: Head,
     pub(super) packet: Packet,
+    /// The clients of fronts.
+    pub(super) front_clients: FrontClients,
 }
 
 impl RequestSlot {

@@ -11,7 +11,7 @@ use rcorn_wsgi::Variables;
 use super::connection::{Connection, keep};
 use super::handler::RequestHandler;
 use super::refused::Received;
-use super::request::{Outcome, Request};
+use super::request::{Outcome, Request, RequestOrigin};
 use super::rules::Rules;
 use super::slot::Parser;
 
@@ -53,7 +53,7 @@ fn serve_variables(
     connection: &mut Connection,
     bytes: &[u8],
 ) -> Outcome {
-    let Parser { head, packet } = parser;
+    let Parser { head, packet, .. } = parser;
     match parse_packet(bytes, &rules.limits, packet, head) {
         Ok(Progress::More) => Outcome::Wait(Waiting::Head),
         Ok(Progress::Done(())) => {
@@ -71,7 +71,7 @@ fn serve_variables(
                 text: &packet.text,
                 length: packet.length,
                 behind,
-                variables: Some(variables),
+                origin: RequestOrigin::Packet(variables),
                 peer: &peer,
             };
             handler.serve(py, rules, connection, &request)

@@ -27,7 +27,8 @@ mod violation;
 pub use attached::Attached;
 pub use body::Body;
 pub use environ::{
-    Endpoints, EnvironBuilder, EnvironError, EnvironObjects, ProxyEndpoints, Variables,
+    Endpoints, EnvironBuilder, EnvironError, EnvironObjects, GivenVariables, ProxyEndpoints,
+    Variables,
 };
 pub use errors::Errors;
 pub use exchange::{Ending, ExchangeError, Served, WsgiApp};

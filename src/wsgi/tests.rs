@@ -20,6 +20,7 @@ fn listener(kind: ListenerKind) -> Listener {
         protocol: Protocol::Http,
         host: "127.0.0.1".to_owned(),
         port: "8000".to_owned(),
+        is_inner: false,
     }
 }
 

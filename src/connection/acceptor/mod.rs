@@ -9,7 +9,6 @@ use std::time::Duration;
 use nix::libc::{EAGAIN, ECONNABORTED, EHOSTUNREACH, EINTR, ENETDOWN, ENOTCONN, EPROTO};
 
 use rcorn_scoreboard::{Metric, Scoreboard};
-use rcorn_settings::Protocol;
 use rcorn_sys::{clock, net};
 use rcorn_types::Monotonic;
 
@@ -20,6 +19,7 @@ use crate::poller::{Poller, Source};
 use crate::progress::TransferProgress;
 use crate::state::{ConnectionState, Waiting};
 use crate::transport::Transport;
+use crate::wire_protocol::WireProtocol;
 
 /// How long a worker with more than its share of connections leaves the listeners to its siblings.
 /// It is short, because they may all do the same.
@@ -38,7 +38,7 @@ pub struct Listener {
     /// also has it, and replaces it by `/dev/null` when the arbiter has died.
     pub socket: BorrowedFd<'static>,
     /// The protocol of its connections.
-    pub protocol: Protocol,
+    pub protocol: WireProtocol,
 }
 
 /// Whether listeners are watched.
@@ -268,7 +268,8 @@ pub(crate) fn accept<E>(
     let state = ConnectionState {
         listener: index,
         protocol: listener.protocol,
-        may_be_proxied,
+        // A front says in each request who its client is.
+        may_be_proxied: may_be_proxied && listener.protocol != WireProtocol::Front,
         proxied: None,
         served: 0,
         waiting: Waiting::FirstByte,

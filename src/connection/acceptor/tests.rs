@@ -28,7 +28,7 @@ impl World {
         let socket: &'static OwnedFd = Box::leak(Box::new(socket.into()));
         let listener = Listener {
             socket: socket.as_fd(),
-            protocol: Protocol::Http,
+            protocol: WireProtocol::Http,
         };
         let poller = Arc::new(Poller::new().unwrap());
         let mut acceptor = Acceptor::new(
@@ -81,7 +81,7 @@ fn a_lack_keeps_away_from_the_queue_too() {
     let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
     let state = ConnectionState {
         listener: 5,
-        protocol: Protocol::Http,
+        protocol: WireProtocol::Http,
         may_be_proxied: false,
         proxied: None,
         served: 1,

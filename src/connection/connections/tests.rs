@@ -3,7 +3,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rcorn_settings::Protocol;
 use rcorn_sys::net::Peer;
 
 use super::*;
@@ -14,6 +13,7 @@ use crate::progress::TransferProgress;
 use crate::state::{AfterResponse, ConnectionState};
 use crate::transport::{Flush, Transport};
 use crate::unlocked::tests::Alone;
+use crate::wire_protocol::WireProtocol;
 
 const TIMEOUTS: WaitTimeouts = WaitTimeouts {
     head: Some(Duration::from_secs(1)),
@@ -52,7 +52,7 @@ pub(crate) fn connection() -> (Connection<()>, UnixStream) {
     let channel = Channel::new(Transport::plain(ours.into()), timeouts);
     let state = ConnectionState {
         listener: 0,
-        protocol: Protocol::Http,
+        protocol: WireProtocol::Http,
         may_be_proxied: false,
         proxied: None,
         served: 0,

@@ -1,7 +1,6 @@
 use std::io::{IoSlice, Read, Write};
 
 use super::*;
-use rcorn_settings::Protocol;
 
 use crate::acceptor::Listener;
 use crate::channel::ClientTimeouts;
@@ -12,6 +11,7 @@ use crate::handoff::tests::queue;
 use crate::parking::Published;
 use crate::queue_limit::{Answer, OverdueAnswer};
 use crate::state::Next;
+use crate::wire_protocol::WireProtocol;
 
 /// What only one thread may drop.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ fn listening(limit: Duration) -> (QueueLimit<Pythons>, std::net::TcpStream) {
     let listener: &'static std::net::TcpListener = Box::leak(Box::new(listener));
     let listeners = vec![Listener {
         socket: listener.as_fd(),
-        protocol: Protocol::Http,
+        protocol: WireProtocol::Http,
     }];
     let timeouts = ClientTimeouts {
         read: None,

@@ -5,6 +5,7 @@
 mod endpoints;
 mod error;
 mod fields;
+mod given;
 mod keys;
 mod memo;
 mod names;
@@ -31,6 +32,7 @@ use values::ValueCache;
 
 pub use endpoints::{Endpoints, ProxyEndpoints};
 pub use error::EnvironError;
+pub use given::GivenVariables;
 pub use template::EnvironObjects;
 pub use variables::Variables;
 

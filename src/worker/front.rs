@@ -1,0 +1,175 @@
+//! Requests of a front, which speaks TLS and HTTP/2 with its clients: each begins with a field that
+//! says whose it is ([`Facts`]). One connection of a front carries the requests of many clients.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use pyo3::prelude::*;
+
+use rcorn_front_link::{ClientCertificate, FIELD_NAME, Facts, HttpVersion, Scheme, Verify};
+use rcorn_http::hash::slot_of;
+use rcorn_http::{Head, ProxiedAddresses, Refusal};
+use rcorn_wsgi::GivenVariables;
+
+/// The longest field, in bytes: a certificate of some kilobytes in base 64.
+pub(super) const MAX_FACTS_BYTES: usize = 32 * 1024;
+
+/// `SERVER_PROTOCOL` of HTTP/2, as `mod_wsgi` behind `mod_http2`, uWSGI behind nginx and gunicorn have
+/// it.
+pub(super) const HTTP2: &str = "HTTP/2.0";
+
+/// The cache of clients has `2^SLOT_BITS` slots. A flood of different clients costs time, never
+/// memory.
+const SLOT_BITS: u32 = 8;
+/// The longest field that is kept.
+const MAX_KEPT_BYTES: usize = 4096;
+
+/// The client of a front.
+#[derive(Debug)]
+pub(super) struct FrontClient {
+    /// The value of the field.
+    field: Box<[u8]>,
+    facts: Facts,
+    variables: OnceLock<GivenVariables>,
+}
+
+impl FrontClient {
+    /// Reads the value of the field.
+    fn read(field: &[u8]) -> Result<Self, Refusal> {
+        Ok(Self {
+            field: field.into(),
+            facts: Facts::parse(field).map_err(|_malformed| Refusal::FrontFacts)?,
+            variables: OnceLock::new(),
+        })
+    }
+
+    /// Its address, and the one that it has connected to; `None` on a unix socket.
+    pub(super) fn addresses(&self) -> Option<ProxiedAddresses> {
+        let client = self.facts.client?;
+        let unknown = SocketAddr::new(client.ip(), 0);
+        Some(ProxiedAddresses {
+            client,
+            proxy: self.facts.server.unwrap_or(unknown),
+        })
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.facts.http == HttpVersion::Http2
+    }
+
+    /// What the environ of its requests has beside what the head says.
+    ///
+    /// # Errors
+    ///
+    /// When Python has no memory.
+    pub(super) fn variables(&self, py: Python<'_>) -> PyResult<&GivenVariables> {
+        if let Some(made) = self.variables.get() {
+            return Ok(made);
+        }
+        let list = self.list();
+        let list = list.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let made = GivenVariables::new(py, list)?;
+        Ok(self.variables.get_or_init(|| made))
+    }
+
+    /// The variables, by the names of `mod_ssl`.
+    fn list(&self) -> Vec<(&'static str, String)> {
+        let facts = &self.facts;
+        let mut list = vec![("wsgi.url_scheme", facts.scheme.name().to_owned())];
+        let mut add = |name, value: Option<&str>| {
+            list.extend(value.map(|value| (name, value.to_owned())));
+        };
+        add("SERVER_PROTOCOL", self.is_http2().then_some(HTTP2));
+        add("HTTPS", (facts.scheme == Scheme::Https).then_some("on"));
+        add("SSL_PROTOCOL", facts.tls.as_deref());
+        add("SSL_CIPHER", facts.cipher.as_deref());
+        add("SSL_TLS_SNI", facts.sni.as_deref());
+        let verify = facts.verify.as_ref().map(|verify| match verify {
+            Verify::Success => "SUCCESS".to_owned(),
+            Verify::None => "NONE".to_owned(),
+            Verify::Failed(reason) => format!("FAILED:{reason}"),
+        });
+        add("SSL_CLIENT_VERIFY", verify.as_deref());
+        if let Some(server) = facts.server {
+            list.push(("SERVER_NAME", server.ip().to_canonical().to_string()));
+            list.push(("SERVER_PORT", server.port().to_string()));
+        }
+        if let Some(certificate) = &facts.certificate {
+            list.push(("SSL_CLIENT_CERT", self.pem()));
+            let read = ClientCertificate::read(certificate);
+            list.extend(read.into_iter().flat_map(ClientCertificate::variables));
+        }
+        list
+    }
+
+    /// The client's certificate (RFC 7468): what the field has of it, in lines.
+    fn pem(&self) -> String {
+        let field = String::from_utf8_lossy(&self.field);
+        let mut parts = field.split("; ");
+        let digits = parts.find_map(|part| part.strip_prefix("cert="));
+        let digits = digits.unwrap_or_default().as_bytes();
+        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+        for line in digits.chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+        pem
+    }
+}
+
+/// The last client of each slot, by its field.
+#[derive(Debug, Default)]
+pub(super) struct FrontClients {
+    /// Empty before the first request of a front.
+    slots: Vec<Option<Arc<FrontClient>>>,
+}
+
+impl FrontClients {
+    /// Whose request this is. `text`: what the spans of the head are of.
+    ///
+    /// # Errors
+    ///
+    /// The head does not begin with the field, has it twice, or it is malformed: no front of ours
+    /// has sent it.
+    pub(super) fn introduce(
+        &mut self,
+        head: &Head,
+        text: &[u8],
+    ) -> Result<Arc<FrontClient>, Refusal> {
+        let field = field_of(head, text).ok_or(Refusal::FrontFacts)?;
+        if field.len() > MAX_KEPT_BYTES {
+            return FrontClient::read(field).map(Arc::new);
+        }
+        if self.slots.is_empty() {
+            self.slots.resize_with(1 << SLOT_BITS, || None);
+        }
+        let Some(slot) = self.slots.get_mut(slot_of::<SLOT_BITS>(field)) else {
+            return FrontClient::read(field).map(Arc::new);
+        };
+        if let Some(known) = slot
+            && *known.field == *field
+        {
+            return Ok(Arc::clone(known));
+        }
+        let client = Arc::new(FrontClient::read(field)?);
+        *slot = Some(Arc::clone(&client));
+        Ok(client)
+    }
+}
+
+/// The value of the field, which is the first and there once.
+fn field_of<'a>(head: &Head, text: &'a [u8]) -> Option<&'a [u8]> {
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(FIELD_NAME.as_bytes());
+    let (first, others) = head.fields.split_first()?;
+    let is_first = is_it(first.name.of(text));
+    let is_again = || others.iter().any(|field| is_it(field.name.of(text)));
+    (is_first && !is_again()).then(|| first.value.of(text))
+}
+
+/// The client of a request that is not served, for the log; `None`: the front does not name it.
+pub(super) fn client_address(head: &Head, text: &[u8]) -> Option<String> {
+    let facts = Facts::parse(field_of(head, text)?).ok()?;
+    Some(facts.client?.ip().to_canonical().to_string())
+}
