@@ -170,6 +170,7 @@ impl Listener {
         let said = said.and_then(|address| same_socket(&bind, address));
         match said.and_then(|index| settings.bind.get(index)) {
             Some(Address::Uwsgi(_)) => Protocol::Uwsgi,
+            Some(Address::Https(_)) => Protocol::Http,
             Some(
                 Address::Tcp { .. } | Address::Unix(_) | Address::Abstract(_) | Address::Fd(_),
             )
@@ -203,7 +204,7 @@ impl Listener {
                 .is_ok_and(|found| SockAddr::from(found) == local),
             Address::Unix(path) => local.as_pathname() == Some(path),
             Address::Abstract(name) => local.as_abstract_namespace() == Some(name.as_bytes()),
-            Address::Fd(_) | Address::Uwsgi(_) => false,
+            Address::Fd(_) | Address::Uwsgi(_) | Address::Https(_) => false,
         }
     }
 
@@ -228,6 +229,7 @@ impl Listener {
             protocol: self.protocol(settings),
             host: self.host.clone(),
             port: self.port.clone(),
+            is_inner: false,
         }
     }
 

@@ -62,7 +62,8 @@ fn names(settings: &Settings) -> Vec<Name> {
         | Address::Unix(_)
         | Address::Abstract(_)
         | Address::Fd(_)
-        | Address::Uwsgi(_) => None,
+        | Address::Uwsgi(_)
+        | Address::Https(_) => None,
     };
     settings.bind.iter().filter_map(name).collect()
 }

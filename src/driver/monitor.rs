@@ -419,7 +419,7 @@ fn bind(address: &Address, mode: u32) -> io::Result<(Socket, Option<SocketFile>)
             let (listener, file) = unix(path, mode)?;
             (listener, Some(file))
         }
-        Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) => {
+        Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) | Address::Https(_) => {
             return Err(io::ErrorKind::Unsupported.into());
         }
     };

@@ -53,7 +53,7 @@ pub(super) fn open(
         }
         Address::Fd(fd) => Listener::inherit(*fd, Some(address.clone())),
         // `socket` returns the path after it.
-        Address::Uwsgi(inner) => open(inner, settings, addresses, owner),
+        Address::Uwsgi(inner) | Address::Https(inner) => open(inner, settings, addresses, owner),
     }
 }
 
@@ -105,7 +105,11 @@ fn has_v4(settings: &Settings, port: u16) -> bool {
     let mut all = settings.bind.iter().map(Address::socket);
     all.any(|one| match one {
         Address::Tcp { host, port: its } => *its == port && !host.contains(':'),
-        Address::Unix(_) | Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) => false,
+        Address::Unix(_)
+        | Address::Abstract(_)
+        | Address::Fd(_)
+        | Address::Uwsgi(_)
+        | Address::Https(_) => false,
     })
 }
 

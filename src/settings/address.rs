@@ -26,6 +26,8 @@ pub enum Address {
     Fd(RawFd),
     /// One of the others, with the uwsgi protocol.
     Uwsgi(Box<Self>),
+    /// A port or an inherited socket, with TLS.
+    Https(Box<Self>),
 }
 
 const DEFAULT_PORT: u16 = 8000;
@@ -33,11 +35,16 @@ const DEFAULT_PORT: u16 = 8000;
 /// What fits into `sun_path`: 108 bytes with the final (or, for abstract ones, the leading) zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
+/// The port of an address with TLS.
+const HTTPS_PORT: u16 = 443;
+
 /// The prefix of an address with the uwsgi protocol.
 const UWSGI: &str = "uwsgi://";
+/// The prefix of an address with TLS.
+const HTTPS: &str = "https://";
 
 const FORMS: &str = "write 127.0.0.1:8000, :8000 for all interfaces, [::1]:8000 for IPv6, unix:/run/app.sock, \
-                     unix:@name or fd://3; uwsgi:// before it for the uwsgi protocol";
+                     unix:@name or fd://3; https:// before it for TLS, uwsgi:// for the uwsgi protocol";
 
 impl Address {
     /// A host and a port.
@@ -51,9 +58,15 @@ impl Address {
     /// The address without its protocol.
     pub fn socket(&self) -> &Self {
         match self {
-            Self::Uwsgi(inner) => inner.socket(),
+            Self::Uwsgi(inner) | Self::Https(inner) => inner.socket(),
             Self::Tcp { .. } | Self::Unix(_) | Self::Abstract(_) | Self::Fd(_) => self,
         }
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        matches!(self, Self::Https(_))
     }
 }
 
@@ -65,7 +78,7 @@ impl Value for Address {
         let text = text.trim();
         if let Some(inner) = text.strip_prefix(UWSGI) {
             let socket = Self::parse(inner.strip_suffix('/').unwrap_or(inner))?;
-            if matches!(socket, Self::Uwsgi(_)) {
+            if matches!(socket, Self::Uwsgi(_) | Self::Https(_)) {
                 return Err(Cause::because("names the protocol twice", FORMS));
             }
             return Ok(Self::Uwsgi(Box::new(socket)));
@@ -76,42 +89,47 @@ impl Value for Address {
         if let Some(number) = text.strip_prefix("fd://") {
             return inherited(number);
         }
-        if let Some(rest) = text.strip_prefix("https://") {
-            let hint = format!(
-                "let a proxy end TLS, and listen on {}",
-                rest.trim_end_matches('/')
-            );
-            return Err(Cause::because(
-                "asks for TLS, which rcorn does not do",
-                hint,
-            ));
+        if let Some(inner) = text.strip_prefix(HTTPS) {
+            return https(inner.strip_suffix('/').unwrap_or(inner));
         }
         match text.split_once("://") {
-            Some(("tcp" | "http", rest)) => tcp(rest.strip_suffix('/').unwrap_or(rest)),
+            Some(("tcp" | "http", rest)) => {
+                tcp(rest.strip_suffix('/').unwrap_or(rest), DEFAULT_PORT)
+            }
             Some((scheme, _)) => Err(Cause::because(
                 format!("has an unknown kind of address, {scheme}"),
                 FORMS,
             )),
-            None => tcp(text),
+            None => tcp(text, DEFAULT_PORT),
         }
     }
 
     /// In `uwsgi://A,B` the protocol of B is not clear. In `B,uwsgi://A` it is that of `-b B`.
     fn check_together(items: &[&str]) -> Result<(), Cause> {
         let has_scheme = |item: &str| {
-            [UWSGI, "http://", "tcp://"]
+            [UWSGI, HTTPS, "http://", "tcp://"]
                 .iter()
                 .any(|scheme| item.starts_with(scheme))
         };
-        let items = items.iter().map(|item| item.trim());
-        let mut after_uwsgi = items.skip_while(|item| !item.starts_with(UWSGI));
-        match after_uwsgi.find(|item| !item.is_empty() && !has_scheme(item)) {
-            Some(item) => Err(Cause::because(
-                format!("does not name the protocol of '{item}'"),
-                format!(
-                    "write {UWSGI}{item} for uwsgi; for HTTP give it separately, in another --bind or item of the list"
-                ),
-            )),
+        let mut items = items.iter().map(|item| item.trim());
+        let is_special = |item: &&str| item.starts_with(UWSGI) || item.starts_with(HTTPS);
+        let Some(special) = items.find(is_special) else {
+            return Ok(());
+        };
+        match items.find(|item| !item.is_empty() && !has_scheme(item)) {
+            Some(item) => {
+                let (scheme, what) = if special.starts_with(UWSGI) {
+                    (UWSGI, "uwsgi")
+                } else {
+                    (HTTPS, "TLS")
+                };
+                Err(Cause::because(
+                    format!("does not name the protocol of '{item}'"),
+                    format!(
+                        "write {scheme}{item} for {what}; for HTTP give it separately, in another --bind or item of the list"
+                    ),
+                ))
+            }
             None => Ok(()),
         }
     }
@@ -129,6 +147,7 @@ impl Value for Address {
             Self::Abstract(name) => format!("unix:@{name}"),
             Self::Fd(fd) => format!("fd://{fd}"),
             Self::Uwsgi(socket) => format!("{UWSGI}{}", socket.show()),
+            Self::Https(socket) => format!("{HTTPS}{}", socket.show()),
         }
     }
 }
@@ -176,7 +195,22 @@ fn inherited(number: &str) -> Result<Address, Cause> {
     }
 }
 
-fn tcp(text: &str) -> Result<Address, Cause> {
+/// Unix sockets are for proxies on the same machine, which need no TLS.
+fn https(text: &str) -> Result<Address, Cause> {
+    let socket = if let Some(number) = text.strip_prefix("fd://") {
+        inherited(number)?
+    } else if text.starts_with("unix:") || text.contains("://") {
+        return Err(Cause::because(
+            "has no port to speak TLS on",
+            "write https://127.0.0.1:8443, https://:443 or https://fd://3",
+        ));
+    } else {
+        tcp(text, HTTPS_PORT)?
+    };
+    Ok(Address::Https(Box::new(socket)))
+}
+
+fn tcp(text: &str, default_port: u16) -> Result<Address, Cause> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let Some((host, rest)) = bracketed.split_once(']') else {
             return Err(Cause::because("has no closing bracket", "write [::1]:8000"));
@@ -191,7 +225,7 @@ fn tcp(text: &str) -> Result<Address, Cause> {
         }
         let port = match rest.strip_prefix(':') {
             Some(port) => port_of(port)?,
-            None if rest.is_empty() => DEFAULT_PORT,
+            None if rest.is_empty() => default_port,
             None => {
                 return Err(Cause::because(
                     "goes on after the bracket without a colon",
@@ -202,12 +236,12 @@ fn tcp(text: &str) -> Result<Address, Cause> {
         return Ok(Address::tcp(host.to_ascii_lowercase(), port));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        let hint = format!("IPv6 addresses stand in brackets: [{text}]:{DEFAULT_PORT}");
+        let hint = format!("IPv6 addresses stand in brackets: [{text}]:{default_port}");
         return Err(Cause::because("is an IPv6 address without brackets", hint));
     }
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, port_of(port)?),
-        None => (text, DEFAULT_PORT),
+        None => (text, default_port),
     };
     if host.is_empty() {
         if text.is_empty() {

@@ -15,6 +15,7 @@ use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
 use super::static_files;
+use super::tls;
 use super::worker_class;
 
 /// Completes the settings, or gives the reason why rcorn cannot run with them. `worker_bases`: the
@@ -37,6 +38,7 @@ pub(super) fn complete(
     status_address(settings, origins)?;
     places(settings, directory)?;
     static_files::settle(settings, |setting| place_of(setting, origins), warnings)?;
+    tls::settle(settings, |setting| place_of(setting, origins), warnings)?;
     log_files(settings, warnings);
     spare_workers(settings, warnings);
     // They are compared with names in the form of the environ.
@@ -131,7 +133,7 @@ fn status_address(settings: &Settings, origins: &Origins) -> Result<(), Error> {
             Err(_) if host == "localhost" => Ok(()),
             Err(_) => refused("is not an IP address", form),
         },
-        Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) => {
+        Address::Abstract(_) | Address::Fd(_) | Address::Uwsgi(_) | Address::Https(_) => {
             refused("is no address for the status", form)
         }
     }

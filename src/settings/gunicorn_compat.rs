@@ -180,12 +180,25 @@ impl UnsupportedValues {
 }
 
 const ASGI: Treatment = Ignored("it belongs to the ASGI worker");
-const TLS: Treatment = Rejected(
-    "rcorn does not do TLS",
-    "terminate TLS in a proxy such as nginx or Caddy in front of rcorn",
+const SSL_CONTEXT: Treatment = Rejected(
+    "rcorn's TLS is not that of Python's ssl module",
+    "say it with ssl_version, ciphers, ca_certs, cert_reqs and certificates, or let a proxy speak TLS",
 );
-const NO_TLS: Treatment = Ignored("rcorn does not do TLS");
-const HTTP2: Treatment = Ignored("rcorn speaks HTTP/1.1");
+const RAGGED_EOFS: Treatment = Ignored(
+    "a connection that a client ends without a TLS alert ends its request, if that is not complete",
+);
+const HANDSHAKE: Treatment =
+    Ignored("handshakes are made as they arrive, and no worker waits for one");
+const HTTP_PROTOCOLS: Treatment = Rejected(
+    "rcorn speaks HTTP/1.1, and HTTP/2 over TLS",
+    "leave this out, and set http2 to true or false",
+);
+const HTTP2_FRAME: Treatment =
+    Ignored("the largest frame has 16 KiB, the least that HTTP/2 allows");
+const HTTP2_CLEARTEXT: Treatment = Rejected(
+    "rcorn speaks HTTP/2 over TLS only",
+    "name a certificate (certfile), or let a proxy speak HTTP/2, and set this to off",
+);
 const DIRTY: Treatment = Ignored("there is no dirty arbiter");
 const BACKLOG: Treatment =
     Ignored("the accept queue is not measured; ss(8) shows it as Recv-Q of the listening socket");
@@ -245,34 +258,14 @@ pub const UNSUPPORTED: &[Unsupported] = &[
     .short('R'),
     unsupported("enable_backlog_metric", "False", &["enable-backlog-metric"], Nothing, BACKLOG),
     unsupported("default_proc_name", "'gunicorn'", &[], Value, Ignored("processes are named by proc_name")),
-    unsupported("ssl_context", "None", &[], Value, TLS),
-    unsupported("keyfile", "None", &["keyfile"], Value, TLS),
-    unsupported("certfile", "None", &["certfile"], Value, TLS),
-    unsupported("ssl_version", "2", &["ssl-version"], Value, NO_TLS),
-    unsupported("cert_reqs", "0", &["cert-reqs"], Value, TLS),
-    unsupported("ca_certs", "None", &["ca-certs"], Value, TLS),
-    unsupported("suppress_ragged_eofs", "True", &["suppress-ragged-eofs"], Nothing, NO_TLS),
-    unsupported("do_handshake_on_connect", "False", &["do-handshake-on-connect"], Nothing, NO_TLS),
-    unsupported("ciphers", "None", &["ciphers"], Value, NO_TLS),
-    unsupported(
-        "http_protocols",
-        "'h1'",
-        &["http-protocols"],
-        Value,
-        Rejected("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients, and set this to h1"),
-    ),
-    unsupported(
-        "http2_cleartext",
-        "'off'",
-        &["http2-cleartext"],
-        Value,
-        Rejected("rcorn speaks HTTP/1.1", "let a proxy speak HTTP/2 with the clients, and set this to off"),
-    )
-    .neutral(&["false"]),
-    unsupported("http2_max_concurrent_streams", "100", &["http2-max-concurrent-streams"], Value, HTTP2),
-    unsupported("http2_initial_window_size", "65535", &["http2-initial-window-size"], Value, HTTP2),
-    unsupported("http2_max_frame_size", "16384", &["http2-max-frame-size"], Value, HTTP2),
-    unsupported("http2_max_header_list_size", "65536", &["http2-max-header-list-size"], Value, HTTP2),
+    unsupported("ssl_context", "None", &[], Value, SSL_CONTEXT),
+    unsupported("suppress_ragged_eofs", "True", &["suppress-ragged-eofs"], Nothing, RAGGED_EOFS),
+    unsupported("do_handshake_on_connect", "False", &["do-handshake-on-connect"], Nothing, HANDSHAKE),
+    unsupported("http_protocols", "'h1'", &["http-protocols"], Value, HTTP_PROTOCOLS)
+        .neutral(&["h2,h1", "h1,h2", "h2, h1", "h1, h2"]),
+    unsupported("http2_cleartext", "'off'", &["http2-cleartext"], Value, HTTP2_CLEARTEXT)
+        .neutral(&["false"]),
+    unsupported("http2_max_frame_size", "16384", &["http2-max-frame-size"], Value, HTTP2_FRAME),
     unsupported(
         "dirty_apps",
         "[]",

@@ -23,6 +23,7 @@ use super::table::{
     Completes, Effect, Flag, InPython, Row, Section, Variable, VariableForm, first, settings,
 };
 use super::telemetry::{MetricText, StatsdAddress, SyslogAddress};
+use super::tls::{Ciphers, ClientCertificates, TlsVersions};
 use super::value::Value;
 use super::workers::Workers;
 
@@ -88,8 +89,8 @@ settings! {
 
     /// Listen on `HOST:PORT`, `:PORT`, `[IPV6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd://N`. May be
     /// repeated. With `uwsgi://` in front, as in `uwsgi://HOST:PORT` or `uwsgi://unix:PATH`, the
-    /// address speaks the uwsgi protocol. With `PORT` in the environment the default is
-    /// `0.0.0.0:PORT`.
+    /// address speaks the uwsgi protocol; with `https://`, as in `https://:443`, TLS (`certfile`).
+    /// With `PORT` in the environment the default is `0.0.0.0:PORT`.
     bind: Vec<Address> = vec![Address::tcp("127.0.0.1", 8000)] => Sockets, Reload, split ',',
         variable "PORT" as Port
             "The port to listen on, at all addresses: the default of `bind` is `0.0.0.0:PORT`.",
@@ -350,6 +351,88 @@ settings! {
     /// The peers that may send a PROXY header. Addresses, networks, or `*` for all; unix sockets
     /// always may.
     proxy_allow_ips: AllowList = loopback() => Proxies, Reload, flag "proxy-allow-from";
+
+    /// Speak TLS with this certificate, a PEM file.
+    ///
+    /// The server's own comes first, then the chain, without the root. TLS is spoken on the addresses in `bind` that begin with `https://`; if none does, on all
+    /// that have a port, as in gunicorn. A process of its own speaks it, the front, without Python:
+    /// the private key is in no process that runs the app, and connections outlive reloads and
+    /// workers. Files of certificates are read before privileges are dropped, and again when they
+    /// change, without a reload. One that cannot be used is an error in the log, and the one before
+    /// stays. See the guide "Without a proxy".
+    certfile: Option<PathBuf> = None => Tls, Reload, named "FILE", flag "certfile";
+
+    /// The private key of `certfile`, a PEM file without a passphrase. The default is `certfile`,
+    /// which may have both.
+    keyfile: Option<PathBuf> = None => Tls, Reload, named "FILE", flag "keyfile";
+
+    /// Another certificate and its key, for other names. May be repeated:
+    /// `--certificate blog.pem=blog.key`.
+    ///
+    /// Which one a client gets depends on the name that it asks for (SNI); one that asks for none,
+    /// or for a name that no certificate has, gets the first.
+    certificates: Vec<(String, String)> = Vec::new() => Tls, Reload, flag "certificate";
+
+    /// A file with the OCSP response of `certfile`, in DER, to send along. It is read again when it
+    /// changes.
+    ocsp_staple: Option<PathBuf> = None => Tls, Reload, named "FILE", flag "ocsp-staple";
+
+    /// The authorities that client certificates must come from, a PEM file.
+    ca_certs: Option<PathBuf> = None => Tls, Reload, named "FILE", flag "ca-certs";
+
+    /// Whether clients must have a certificate of `ca_certs`: `none`, `optional`, `required`.
+    ///
+    /// gunicorn's numbers 0, 1 and 2 mean the same. The app finds the certificate in its environ,
+    /// under the names of `mod_ssl`: `SSL_CLIENT_VERIFY`, `SSL_CLIENT_CERT` and others.
+    cert_reqs: ClientCertificates = ClientCertificates::None => Tls, Reload, flag "cert-reqs";
+
+    /// The versions of TLS: `TLS` for 1.2 and 1.3, `TLSv1_2` or `TLSv1_3` for one alone. Older ones
+    /// are refused.
+    ssl_version: TlsVersions = TlsVersions::All => Tls, Reload, flag "ssl-version";
+
+    /// The cipher suites, best first, with colons between them.
+    ///
+    /// Their names are those of OpenSSL or of the standard. As with OpenSSL, a list without suites
+    /// of TLS 1.3 leaves those as they are. The default is what rustls finds safe.
+    ciphers: Option<Ciphers> = None => Tls, Reload, flag "ciphers";
+
+    /// Speak HTTP/2 with clients that ask for it (ALPN). `--no-http2` speaks HTTP/1.1 only.
+    http2: bool = true => Tls, Reload, flag "no-http2" sets "false";
+
+    /// The most requests that an HTTP/2 connection may have at a time.
+    http2_max_concurrent_streams: u32 = 100 => Tls, Reload, bounds Bounds::between(1, 10_000),
+        flag "http2-max-concurrent-streams";
+
+    /// The bytes of a body that an HTTP/2 client may send ahead (RFC 9113).
+    http2_initial_window_size: u32 = 65_535 => Tls, Reload,
+        bounds Bounds::between(1, 0x7fff_ffff), flag "http2-initial-window-size";
+
+    /// The most bytes that the header fields of an HTTP/2 request may take.
+    http2_max_header_list_size: u32 = 65_536 => Tls, Reload, bounds Bounds::between(1024, 1 << 20),
+        flag "http2-max-header-list-size";
+
+    /// Redirect from the addresses without TLS to that with TLS, with status 308.
+    ///
+    /// It needs an address with TLS, such as `https://:443`, and one without, such as `:80`. Unix
+    /// sockets and addresses that speak uwsgi stay as they are.
+    redirect_https: bool = false => Tls, Reload, flag "redirect-https" sets "true";
+
+    /// Answer `/.well-known/acme-challenge/` with files of this directory. It needs
+    /// `redirect_https`, and is for `certbot certonly --webroot`, whose directory it is.
+    ///
+    /// `certbot --webroot-path /srv/acme` writes below `/srv/acme/.well-known/acme-challenge`, so
+    /// `/srv/acme` is what to give here.
+    acme_directory: Option<PathBuf> = None => Tls, Reload, named "DIR", completes Directory,
+        flag "acme-directory";
+
+    /// Tell clients to come by TLS only, for this many seconds.
+    ///
+    /// Or the whole value of `Strict-Transport-Security`, such as `max-age=31536000; includeSubDomains`. It is sent
+    /// with responses over TLS, unless the app sets the field itself.
+    hsts: Option<String> = None => Tls, Reload, flag "hsts";
+
+    /// The number of processes that speak TLS. Each uses all CPUs; one is enough for most sites.
+    fronts: u32 = 1 => Tls, Reload, bounds Bounds::between(1, 64), flag "fronts";
 
     /// Answer requests below a path with files of a directory. May be repeated:
     /// `--static /static=/srv/shop/static --static /media=/srv/media`.

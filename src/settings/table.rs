@@ -211,6 +211,8 @@ pub enum Section {
     Http,
     /// Proxies in front of rcorn.
     Proxies,
+    /// TLS and HTTP/2.
+    Tls,
     /// Static files.
     Files,
     /// The process and its host.
@@ -230,6 +232,7 @@ impl Section {
             Self::Workers => "Workers",
             Self::Http => "HTTP",
             Self::Proxies => "Proxies",
+            Self::Tls => "TLS and HTTP/2",
             Self::Files => "Static files",
             Self::Host => "Host",
             Self::Logs => "Logs",

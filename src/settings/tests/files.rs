@@ -310,8 +310,8 @@ fn what_is_wrong_in_python_has_the_code_of_gunicorn() {
             "gunicorn.conf.py:2: post_fork: 'post_fork' is not a function",
         ),
         (
-            r#"["keyfile", {"data": "k"}, 2]"#,
-            "gunicorn.conf.py:2: keyfile k is not supported: rcorn does not do TLS",
+            r#"["ssl_context", {"function": [2, 2]}, 2]"#,
+            "gunicorn.conf.py:2: ssl_context … is not supported: rcorn's TLS is not that of Python",
         ),
         (
             r#"["worker_class", {"data": "uvicorn.workers.UvicornWorker"}, 2]"#,

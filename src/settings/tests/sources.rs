@@ -169,16 +169,16 @@ fn a_later_source_takes_back_what_rcorn_lacks() {
 fn a_later_source_that_asks_for_what_rcorn_lacks_is_named() {
     for (text, arguments, words, what) in [
         (
-            "cert_reqs: 0\n",
-            "--cert-reqs 2",
+            "http_protocols: h1\n",
+            "--http-protocols h2",
             &[][..],
-            "GUNICORN_CMD_ARGS: --cert-reqs 2 is not supported",
+            "GUNICORN_CMD_ARGS: --http-protocols h2 is not supported",
         ),
         (
             "",
-            "--certfile ''",
-            &["--certfile", "/x"],
-            "--certfile /x is not supported",
+            "--http2-cleartext off",
+            &["--http2-cleartext", "both"],
+            "--http2-cleartext both is not supported",
         ),
     ] {
         let error = from_three(("rcorn.yaml", text), arguments, words).unwrap_err();

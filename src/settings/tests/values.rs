@@ -215,6 +215,29 @@ fn addresses_in_all_forms() {
 }
 
 #[test]
+fn addresses_with_tls() {
+    for (text, socket, shown) in [
+        (
+            "https://localhost",
+            Address::tcp("localhost", 443),
+            "https://localhost:443",
+        ),
+        (
+            "https://[::1]:8443/",
+            Address::tcp("::1", 8443),
+            "https://[::1]:8443",
+        ),
+        ("https://fd://3", Address::Fd(3), "https://fd://3"),
+    ] {
+        let address = right::<Address>(text);
+        assert_eq!(address.socket(), &socket, "{text}");
+        assert!(address.is_https());
+        assert_eq!(address.to_string(), shown);
+        assert_eq!(right::<Address>(shown), address);
+    }
+}
+
+#[test]
 fn wrong_addresses_are_told_what_is_wrong() {
     let long = format!("unix:/{}", "x".repeat(200));
     for (text, what) in [
@@ -232,7 +255,10 @@ fn wrong_addresses_are_told_what_is_wrong() {
         ("a:1:2", "has no valid port"),
         ("/run/app.sock", "looks like a path"),
         ("http://localhost:80/app", "has no valid port"),
-        ("https://localhost:80", "asks for TLS"),
+        ("https://unix:/run/app.sock", "has no port to speak TLS on"),
+        ("https://uwsgi://:80", "has no port to speak TLS on"),
+        ("uwsgi://https://:80", "names the protocol twice"),
+        ("https://localhost:", "has no port after the colon"),
         ("udp://localhost:80", "has an unknown kind of address, udp"),
         ("my host:80", "has ' ' in the name of the host"),
         ("unix:", "names no file after 'unix:'"),

@@ -14,11 +14,13 @@ enum Comes {
     Nothing,
     /// It is refused.
     Refused,
+    /// It is refused, because it means nothing without another.
+    Incomplete,
     /// It is a hook with these parameters: Python only.
     Hook(&'static str),
 }
 
-use Comes::{Hook, Nothing, Refused, To};
+use Comes::{Hook, Incomplete, Nothing, Refused, To};
 
 /// All settings of gunicorn; the unit tests of the settings read the same file.
 const FILE: &str = include_str!("../../../src/settings/tests/gunicorn_settings.tsv");
@@ -36,6 +38,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str, Comes)> {
             Some(("hook", parameters)) => Hook(parameters),
             None if outcome == "ignored" => Nothing,
             None if outcome == "refused" => Refused,
+            None if outcome == "incomplete" => Incomplete,
             _ => panic!("{line}"),
         };
         (name, flag, value, comes)
@@ -89,6 +92,15 @@ fn holds(output: &Output, (name, comes): (&str, &Comes), origin: &str, refused: 
                 err.contains("is not supported: ") && err.contains("; hint: "),
                 "{told}"
             );
+        }
+        Incomplete => {
+            assert_eq!(output.status.code(), Some(refused), "{told}");
+            assert_eq!(err.lines().count(), 1, "{told}");
+            assert!(
+                err.contains(name) || err.contains(&name.replace('_', "-")),
+                "{told}"
+            );
+            assert!(err.contains("; hint: "), "{told}");
         }
         Hook(parameters) => {
             assert!(output.status.success(), "{told}");
