@@ -23,8 +23,15 @@ pub struct Spawn {
     pub environment: Vec<(OsString, OsString)>,
     /// Variables to remove.
     pub without: Vec<OsString>,
+    /// It has no variables but those of `environment`.
+    pub clears_environment: bool,
+    /// Its name (`argv[0]`), if that is not its path.
+    pub name: Option<OsString>,
     /// Descriptors that survive the exec under the same number.
     pub inherit: Vec<RawFd>,
+    /// A descriptor that it gets under another number: ours, then that number, which is in use here
+    /// by something that it does not get.
+    pub renumbered: Option<(RawFd, RawFd)>,
     /// SIGINT is ignored from the start: Ctrl-C in a terminal goes to the whole group, and the
     /// arbiter alone decides what it means.
     pub ignore_interrupt: bool,
@@ -49,10 +56,17 @@ impl Spawn {
             environment,
             without,
             inherit,
+            renumbered,
             ..
         } = self;
         let (ignore_interrupt, die_with_parent) = (self.ignore_interrupt, self.die_with_parent);
         let mut command = Command::new(program);
+        if self.clears_environment {
+            command.env_clear();
+        }
+        if let Some(name) = self.name {
+            command.arg0(name);
+        }
         command
             .args(arguments)
             .envs(environment)
@@ -71,9 +85,10 @@ impl Spawn {
         let parent = std::process::id();
         let prepare = move || {
             for fd in &inherit {
-                // SAFETY: the number is an open descriptor of the parent, so of this copy of it.
-                let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
-                fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                keep_at_exec(*fd)?;
+            }
+            if let Some((ours, theirs)) = renumbered {
+                renumber(ours, theirs)?;
             }
             if die_with_parent {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
@@ -93,7 +108,7 @@ impl Spawn {
             Ok(())
         };
         // SAFETY: between fork and exec this process may have had other threads, so the closure may
-        // only do what is async-signal-safe (signal-safety(7)). It calls fcntl, prctl,
+        // only do what is async-signal-safe (signal-safety(7)). It calls fcntl, dup2, prctl,
         // getppid, sigaction and sigprocmask, which are system calls, and neither allocates
         // nor frees: `inherit` is only read, and each error is an errno, which an
         // `io::Error` holds in itself. All else was allocated before the fork; the standard library
@@ -103,6 +118,27 @@ impl Spawn {
         // Dropping a std Child neither kills nor waits: the arbiter reaps by pid.
         i32::try_from(child.id()).map_err(io::Error::other)
     }
+}
+
+/// Between fork and exec: this descriptor survives the exec.
+fn keep_at_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the number is an open descriptor of the parent, so of this copy of it.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
+}
+
+/// Between fork and exec: the descriptor `ours` survives the exec as `theirs`.
+fn renumber(ours: RawFd, theirs: RawFd) -> io::Result<()> {
+    if ours == theirs {
+        return keep_at_exec(ours);
+    }
+    // SAFETY: numbers alone. Nobody uses what `theirs` was: not the pipe of the standard library
+    // either, which was opened while that number was taken.
+    if unsafe { libc::dup2(ours, theirs) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 #[cfg(not(miri))]
@@ -145,6 +181,31 @@ mod tests {
         File::from(reader).read_to_string(&mut text).unwrap();
         assert_eq!(text, "well\n");
         assert!(matches!(wait(pid), WaitStatus::Exited(_, 0)));
+    }
+
+    #[test]
+    fn a_descriptor_gets_another_number_and_a_program_another_name() {
+        let (reader, writer) = pipe().unwrap();
+        let (taken, _end) = std::os::unix::net::UnixStream::pair().unwrap();
+        crate::descriptor::set_inherited(&writer, false).unwrap();
+        for theirs in [taken.as_raw_fd(), writer.as_raw_fd()] {
+            let script = format!("echo \"$0 $HOME $X\" >/proc/self/fd/{theirs}");
+            let spawn = Spawn {
+                name: Some("front".into()),
+                clears_environment: true,
+                environment: vec![("X".into(), "x".into())],
+                renumbered: Some((writer.as_raw_fd(), theirs)),
+                ..shell(&script, Vec::new())
+            };
+            assert!(matches!(
+                wait(spawn.start().unwrap()),
+                WaitStatus::Exited(_, 0)
+            ));
+        }
+        drop::<OwnedFd>(writer);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "front  x\nfront  x\n");
     }
 
     #[test]

@@ -1,0 +1,733 @@
+//! The fronts: children that speak TLS with clients and pass requests on to the workers. There are
+//! some only if an address speaks TLS. The arbiter reads their certificates, gives them listeners,
+//! the inner socket to the workers and the keys of session tickets, and starts one again that has
+//! ended. They are no part of the brain: nothing that it decides depends on them.
+
+mod certificates;
+mod check;
+mod configuration;
+mod exits;
+mod inner;
+mod process;
+mod program;
+mod saved;
+mod tickets;
+mod watch;
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mio::{Registry, Token};
+
+use rcorn_arbiter::{Exit, Pid};
+use rcorn_control::FrontStatus;
+use rcorn_front_link::{
+    CertificateFacts, Descriptor, FromFront, FrontListener, ListenerKind, Start, Tls, ToFront, User,
+};
+use rcorn_link as link;
+use rcorn_log as log;
+use rcorn_settings::Settings;
+use rcorn_sys::clock;
+use rcorn_sys::descriptor::duplicate;
+use rcorn_types::{Monotonic, with_remedy};
+
+use super::listener::{Listener, Role};
+use super::owner::Owner;
+use configuration::configuration;
+use inner::InnerSocket;
+use process::{Counters, FrontProcess, Stage};
+use tickets::Tickets;
+use watch::CertificateWatch;
+
+pub(super) use certificates::Reading;
+pub(super) use check::CertificateCheck;
+pub(super) use exits::FrontExits;
+pub(super) use program::FrontProgram;
+pub(super) use saved::SavedFronts;
+
+/// How long a front may take until it serves.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long one may take to exit once its time is over.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// One that has served for less than this has failed to start.
+const STABLE_TIME: Duration = Duration::from_secs(1);
+/// The pause before the next attempt, after the first failure and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How often fronts are asked how they do.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// A certificate that expires within this time is a warning.
+const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+
+/// What fronts depend on.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The settings in force.
+    pub(super) settings: &'a Settings,
+    pub(super) listeners: &'a [Listener],
+    /// The user of the workers, who is that of fronts, too.
+    pub(super) owner: Owner,
+    pub(super) generation: u32,
+    /// The descriptor of the error log.
+    pub(super) error_log: RawFd,
+    pub(super) registry: &'a Registry,
+    pub(super) token: Token,
+    pub(super) now: Monotonic,
+}
+
+/// Certificates that were read again, because their files have changed.
+#[derive(Debug)]
+enum Renewal {
+    /// They are being read.
+    Reading(Reading),
+    /// So many fronts have not said yet whether they take them.
+    Offered(Box<Tls>, usize),
+}
+
+/// The fronts, and what they have in common.
+#[derive(Debug)]
+pub(super) struct Fronts {
+    program: FrontProgram,
+    inner: Option<InnerSocket>,
+    tickets: Option<Tickets>,
+    /// The certificates in force; `None`: they are not known yet, or there are none.
+    tls: Option<Tls>,
+    processes: Vec<FrontProcess>,
+    /// The set of listeners of those that are wanted. Others leave when one of these serves.
+    set: u32,
+    /// What makes a set: another user, or other listeners, need other processes.
+    set_of: Option<SetKey>,
+    renewal: Option<Renewal>,
+    watch: CertificateWatch,
+    /// How often in a row one has failed to start, and when the next attempt is due.
+    failures: u32,
+    retry: Option<Monotonic>,
+    status_due: Option<Monotonic>,
+    /// What those that have ended had counted.
+    totals: Counters,
+    /// How many have ended by themselves.
+    deaths: u64,
+    /// Certificates that were not taken.
+    refused_renewals: u64,
+    /// Why the last one could not start, until one serves.
+    refusal: Option<String>,
+}
+
+/// What fronts cannot change while they run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SetKey {
+    /// Descriptor, name and kind of each listener.
+    listeners: Vec<(RawFd, String, ListenerKind)>,
+    user: Option<User>,
+    fronts: u32,
+    acme_directory: Option<PathBuf>,
+}
+
+impl Fronts {
+    /// None yet.
+    pub(super) fn new(program: FrontProgram) -> Self {
+        Self {
+            program,
+            inner: None,
+            tickets: None,
+            tls: None,
+            processes: Vec::new(),
+            set: 0,
+            set_of: None,
+            renewal: None,
+            watch: CertificateWatch::default(),
+            failures: 0,
+            retry: None,
+            status_due: None,
+            totals: Counters::new(),
+            deaths: 0,
+            refused_renewals: 0,
+            refusal: None,
+        }
+    }
+
+    /// The executable of fronts.
+    pub(super) fn program(&self) -> &FrontProgram {
+        &self.program
+    }
+
+    /// The listener on which workers with these settings take what fronts pass on.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub(super) fn inner_listener(
+        &mut self,
+        settings: &Settings,
+        owner: Owner,
+    ) -> io::Result<Option<link::Listener>> {
+        if !settings.speaks_tls() {
+            return Ok(None);
+        }
+        self.inner(settings, owner)
+            .map(|inner| Some(inner.for_link()))
+    }
+
+    fn inner(&mut self, settings: &Settings, owner: Owner) -> io::Result<&InnerSocket> {
+        let inner = match self.inner.take() {
+            Some(inner) => inner,
+            None => InnerSocket::open(owner, i32::try_from(settings.backlog).unwrap_or(i32::MAX))?,
+        };
+        Ok(self.inner.insert(inner))
+    }
+
+    /// Puts certificates and settings into force. `tls`: those that were read for these settings.
+    pub(super) fn apply(
+        &mut self,
+        tls: Option<Tls>,
+        context: &Context<'_>,
+        exits: &mut FrontExits,
+    ) {
+        self.renewal = None;
+        self.retry = None;
+        self.failures = 0;
+        let Some(tls) = tls.filter(|_| context.settings.speaks_tls()) else {
+            return self.dismiss(context);
+        };
+        self.tls = Some(tls);
+        self.watch = CertificateWatch::new(certificates::files(context.settings), context.now);
+        let key = set_key(context);
+        if self.set_of.as_ref() == Some(&key) && self.all_serve() {
+            self.offer_configuration(context);
+        } else {
+            self.set_of = Some(key);
+            self.set = self.set.saturating_add(1);
+            self.start_missing(context, exits);
+        }
+    }
+
+    /// No address speaks TLS any more.
+    fn dismiss(&mut self, context: &Context<'_>) {
+        self.tls = None;
+        self.set_of = None;
+        self.watch = CertificateWatch::default();
+        self.set = self.set.saturating_add(1);
+        let grace = context.settings.graceful_timeout.duration();
+        self.leave_all(context.now, grace);
+    }
+
+    /// Tells all to accept nothing more, and to finish what runs.
+    pub(super) fn leave_all(&mut self, now: Monotonic, within: Duration) {
+        self.set_of = None;
+        self.retry = None;
+        for process in &mut self.processes {
+            process.leave(now, within);
+        }
+    }
+
+    /// Whether there is one, be it that it leaves.
+    pub(super) fn are_there(&self) -> bool {
+        !self.processes.is_empty()
+    }
+
+    /// Whether the wanted ones serve.
+    pub(super) fn all_serve(&self) -> bool {
+        let mut current = self.current().peekable();
+        current.peek().is_some() && current.all(|process| process.stage == Stage::Serving)
+    }
+
+    /// Why the last one could not start.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    fn current(&self) -> impl Iterator<Item = &FrontProcess> {
+        let is_current = |process: &&FrontProcess| {
+            process.set == self.set && !matches!(process.stage, Stage::Leaving(_))
+        };
+        self.processes.iter().filter(is_current)
+    }
+
+    /// When [`Self::advance`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        if self.processes.is_empty() && self.set_of.is_none() {
+            return None;
+        }
+        let processes = self.processes.iter().filter_map(|one| match one.stage {
+            Stage::Starting => Some(one.begun.after(START_LIMIT)),
+            Stage::Leaving(until) => Some(until),
+            Stage::Serving => None,
+        });
+        let others = [
+            self.retry,
+            self.status_due,
+            self.watch.deadline(),
+            self.tickets.as_ref().map(Tickets::deadline),
+            match &self.renewal {
+                Some(Renewal::Reading(reading)) => Some(reading.deadline()),
+                Some(Renewal::Offered(..)) | None => None,
+            },
+        ];
+        processes.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Takes what fronts say and what has become of them, and does what is due.
+    pub(super) fn advance(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
+        self.listen(context);
+        for (pid, exit) in exits.take() {
+            self.ended(pid, exit, context.now);
+        }
+        self.end_late_ones(context.now);
+        if self.set_of.is_none() {
+            return;
+        }
+        self.start_missing(context, exits);
+        self.renew(context);
+        self.rotate_tickets(context.now);
+        if self.status_due.is_none_or(|due| due <= context.now) {
+            self.status_due = Some(context.now.after(STATUS_INTERVAL));
+            self.send_all(&ToFront::Status);
+        }
+    }
+
+    fn send_all(&mut self, message: &ToFront) {
+        for process in &mut self.processes {
+            if process.stage == Stage::Serving {
+                process.send(message);
+            }
+        }
+    }
+
+    fn listen(&mut self, context: &Context<'_>) {
+        let mut processes = std::mem::take(&mut self.processes);
+        for process in &mut processes {
+            match process.receive() {
+                Ok(messages) => {
+                    for message in messages {
+                        self.take(process, message);
+                    }
+                    if process.has_closed() && process.stage == Stage::Starting {
+                        let ended = || "a front has ended before it could serve".to_owned();
+                        self.refusal.get_or_insert_with(ended);
+                    }
+                }
+                Err(error) => {
+                    let pid = process.pid;
+                    log::error(format_args!(
+                        "Front (pid:{pid}) cannot be understood: {error}; it is started again"
+                    ));
+                    process.kill();
+                }
+            }
+        }
+        // Those of other sets leave once all that are wanted serve.
+        let is_current = |one: &&FrontProcess| one.set == self.set;
+        let mut current = processes.iter().filter(is_current).peekable();
+        let are_served = current.peek().is_some() && current.all(|one| one.stage == Stage::Serving);
+        if are_served {
+            let grace = context.settings.graceful_timeout.duration();
+            for old in processes.iter_mut().filter(|one| one.set != self.set) {
+                old.leave(context.now, grace);
+            }
+        }
+        self.processes = processes;
+    }
+
+    fn take(&mut self, process: &mut FrontProcess, message: FromFront) {
+        let pid = process.pid;
+        match message {
+            FromFront::Log { level, text } => {
+                log::record(level, format_args!("Front (pid:{pid}): {text}"));
+            }
+            FromFront::Status {
+                counters,
+                connections,
+            } => {
+                process.counters = counters;
+                process.connections = connections;
+            }
+            FromFront::Ready { certificates } => {
+                if process.stage == Stage::Starting {
+                    process.stage = Stage::Serving;
+                    self.refusal = None;
+                    log::info(format_args!("Front serving TLS (pid:{pid})"));
+                }
+                if process.certificates != certificates {
+                    tell_expiry(&certificates);
+                    process.certificates = certificates;
+                }
+                self.count_answer(None);
+            }
+            FromFront::Refused { reason } if process.stage == Stage::Starting => {
+                log::error(format_args!("Front (pid:{pid}) cannot start: {reason}"));
+                self.refusal = Some(reason);
+            }
+            FromFront::Refused { reason } => self.count_answer(Some(reason)),
+            FromFront::Checked { .. } => {}
+        }
+    }
+
+    /// A front has answered whether it takes what it was offered.
+    fn count_answer(&mut self, refused: Option<String>) {
+        match (self.renewal.take(), refused) {
+            (Some(Renewal::Offered(_, _)), Some(reason)) => self.refuse_renewal(&reason),
+            (Some(Renewal::Offered(tls, left)), None) => {
+                if left > 1 {
+                    self.renewal = Some(Renewal::Offered(tls, left.saturating_sub(1)));
+                } else {
+                    self.tls = Some(*tls);
+                    log::info(format_args!(
+                        "The certificates have changed, and are in force."
+                    ));
+                }
+            }
+            (reading, None) => self.renewal = reading,
+            (reading, Some(reason)) => {
+                log::error(format_args!("Fronts keep their configuration: {reason}"));
+                self.renewal = reading;
+            }
+        }
+    }
+
+    fn refuse_renewal(&mut self, reason: &str) {
+        self.refused_renewals = self.refused_renewals.saturating_add(1);
+        log::error(format_args!(
+            "The files of certificates have changed, and cannot be used; those before stay: {reason}"
+        ));
+    }
+
+    /// Notes the end of a front.
+    fn ended(&mut self, pid: Pid, exit: Exit, now: Monotonic) {
+        let place = self.processes.iter().position(|one| one.pid == pid);
+        let Some(place) = place else {
+            return;
+        };
+        let process = self.processes.remove(place);
+        for (name, count) in &process.counters {
+            let total = self.totals.entry(name.clone()).or_default();
+            *total = total.saturating_add(*count);
+        }
+        match process.stage {
+            Stage::Leaving(_) => {
+                log::info(format_args!("Front exited (pid:{pid})"));
+            }
+            Stage::Starting | Stage::Serving => {
+                self.deaths = self.deaths.saturating_add(1);
+                let has_served =
+                    process.stage == Stage::Serving && now.since(process.begun) >= STABLE_TIME;
+                self.failures = if has_served {
+                    0
+                } else {
+                    self.failures.saturating_add(1)
+                };
+                let pause = self.pause();
+                self.retry = Some(now.after(pause));
+                let when = if pause.is_zero() {
+                    "it is started again".to_owned()
+                } else {
+                    format!("it is started again in {} ms", pause.as_millis())
+                };
+                let what = with_cause(exit);
+                log::error(format_args!("Front (pid:{pid}) {what}; {when}"));
+                // Whoever was offered certificates has to decide again.
+                if let Some(Renewal::Offered(..)) = self.renewal {
+                    self.renewal = None;
+                }
+            }
+        }
+    }
+
+    /// How long to wait before the next attempt.
+    fn pause(&self) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX);
+        FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE)
+    }
+
+    fn end_late_ones(&mut self, now: Monotonic) {
+        for process in &mut self.processes {
+            match process.stage {
+                Stage::Leaving(until) if until <= now => {
+                    process.kill();
+                    process.stage = Stage::Leaving(now.after(EXIT_GRACE));
+                }
+                Stage::Starting if now.since(process.begun) >= START_LIMIT => {
+                    let (pid, limit) = (process.pid, START_LIMIT.as_secs());
+                    log::error(format_args!(
+                        "Front (pid:{pid}) does not serve after {limit} s, and is killed"
+                    ));
+                    process.kill();
+                    process.begun = now;
+                }
+                Stage::Starting | Stage::Serving | Stage::Leaving(_) => {}
+            }
+        }
+    }
+
+    /// Starts those that are missing, if it is time.
+    fn start_missing(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
+        if self.retry.is_some_and(|due| due > context.now) {
+            return;
+        }
+        let wanted = usize::try_from(context.settings.fronts).unwrap_or(1);
+        let missing = wanted.saturating_sub(self.current().count());
+        if missing == 0 {
+            self.retry = None;
+            return;
+        }
+        let Some(tls) = self.tls.clone() else {
+            // After an upgrade in place they are not known before the reload that follows.
+            return;
+        };
+        for _ in 0..missing {
+            let started = self.start_one(tls.clone(), context);
+            match started {
+                Ok(process) => {
+                    exits.add(process.pid);
+                    self.processes.push(process);
+                    self.retry = None;
+                }
+                Err(error) => {
+                    let reason = with_remedy(&error);
+                    log::error(format_args!("A front cannot be started: {reason}"));
+                    self.refusal = Some(reason);
+                    self.failures = self.failures.saturating_add(1);
+                    self.retry = Some(context.now.after(self.pause()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn start_one(&mut self, tls: Tls, context: &Context<'_>) -> io::Result<FrontProcess> {
+        let inner = self.inner(context.settings, context.owner)?;
+        let inner = inner.inode().try_clone_to_owned()?;
+        let tickets = match self.tickets.take() {
+            Some(tickets) => tickets,
+            None => Tickets::new(Vec::new(), context.now)?,
+        };
+        let tickets = self.tickets.insert(tickets);
+        let (listeners, mut descriptors) = listeners_of(context)?;
+        let mut kinds = vec![Descriptor::Listener; descriptors.len()];
+        let mut add = |kind, descriptor: OwnedFd| {
+            kinds.push(kind);
+            descriptors.push(descriptor);
+        };
+        add(Descriptor::Inner, inner);
+        if let Some(directory) = acme_challenges(context.settings) {
+            add(Descriptor::AcmeChallenges, directory?);
+        }
+        add(Descriptor::ErrorLog, duplicate(context.error_log)?);
+        let start = Start {
+            configuration: configuration(context.settings, tls, tickets.keys()),
+            listeners,
+            descriptors: kinds,
+            user: user(context.owner),
+            threads: 0,
+            generation: context.generation,
+        };
+        let start = ToFront::Start(Box::new(start));
+        let process = FrontProcess::start(&self.program, &start, descriptors, self.set)?;
+        if let Err(error) = process.register(context.registry, context.token) {
+            process.kill();
+            return Err(error);
+        }
+        Ok(process)
+    }
+
+    /// Tells those that serve how to serve from now on.
+    fn offer_configuration(&mut self, context: &Context<'_>) {
+        let Some(tls) = self.tls.clone() else {
+            return;
+        };
+        self.offer(tls, context);
+    }
+
+    fn offer(&mut self, tls: Tls, context: &Context<'_>) {
+        let keys = self.tickets.as_ref().map_or(&[][..], Tickets::keys);
+        let configuration = configuration(context.settings, tls, keys);
+        self.send_all(&ToFront::Reload(Box::new(configuration)));
+    }
+
+    /// Reads certificates whose files have changed, and puts them into force.
+    fn renew(&mut self, context: &Context<'_>) {
+        if self.watch.look(context.now) {
+            let reading = Reading::start(context.settings).and_then(|reading| {
+                reading.register(context.registry, context.token)?;
+                Ok(reading)
+            });
+            match reading {
+                Ok(reading) => self.renewal = Some(Renewal::Reading(reading)),
+                Err(error) => self.refuse_renewal(&with_remedy(&error)),
+            }
+        }
+        let Some(Renewal::Reading(reading)) = &mut self.renewal else {
+            return;
+        };
+        let Some(read) = reading.poll(context.now) else {
+            return;
+        };
+        self.renewal = None;
+        match read {
+            Ok(tls) if self.tls.as_ref() == Some(&tls) => {}
+            Ok(tls) => {
+                let serving = self.processes.iter();
+                let serving = serving.filter(|one| one.stage == Stage::Serving).count();
+                if serving == 0 {
+                    // The next one shows whether they can be used.
+                    self.tls = Some(tls);
+                    return;
+                }
+                self.offer(tls.clone(), context);
+                self.renewal = Some(Renewal::Offered(Box::new(tls), serving));
+            }
+            Err(reason) => self.refuse_renewal(&reason),
+        }
+    }
+
+    fn rotate_tickets(&mut self, now: Monotonic) {
+        let Some(tickets) = &mut self.tickets else {
+            return;
+        };
+        match tickets.rotate(now) {
+            Ok(false) => {}
+            Ok(true) => {
+                let keys = tickets.keys().to_vec();
+                self.send_all(&ToFront::TicketKeys(keys));
+            }
+            Err(error) => log::error(format_args!("there is no new key for tickets: {error}")),
+        }
+    }
+
+    /// Ends all at once.
+    pub(super) fn kill_all(&mut self) {
+        for process in self.processes.drain(..) {
+            process.kill_child();
+        }
+    }
+
+    /// How they do.
+    pub(super) fn status(&self, now: Monotonic) -> Vec<FrontStatus> {
+        let processes = self.processes.iter().map(|process| FrontStatus {
+            pid: process.pid.0,
+            stage: match process.stage {
+                Stage::Starting => "starting",
+                Stage::Serving => "serving",
+                Stage::Leaving(_) => "leaving",
+            }
+            .to_owned(),
+            age: now.since(process.begun).as_secs_f64(),
+            connections: process.connections,
+        });
+        processes.collect()
+    }
+
+    /// What all have counted, those that have ended, too.
+    pub(super) fn counters(&self) -> Counters {
+        let mut sums = self.totals.clone();
+        for process in &self.processes {
+            for (name, count) in &process.counters {
+                let sum = sums.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+        }
+        if self.set_of.is_some() {
+            sums.insert("front_deaths".to_owned(), self.deaths);
+            sums.insert("refused_renewals".to_owned(), self.refused_renewals);
+        }
+        sums
+    }
+
+    /// The certificates in force.
+    pub(super) fn certificates(&self) -> &[CertificateFacts] {
+        let mut serving = self.processes.iter().rev();
+        let serving = serving.find(|one| one.stage == Stage::Serving);
+        serving.map_or(&[], |one| &one.certificates)
+    }
+}
+
+/// What the end of a front was, in words.
+fn with_cause(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with {code}"),
+        Exit::Signal(signal) => format!("was ended by signal {signal}"),
+    }
+}
+
+/// What makes a set of fronts.
+fn set_key(context: &Context<'_>) -> SetKey {
+    let listeners = context.listeners.iter();
+    let listeners = listeners.filter_map(|listener| {
+        let kind = kind_of(listener.role(context.settings))?;
+        Some((listener.number(), listener.name().to_owned(), kind))
+    });
+    SetKey {
+        listeners: listeners.collect(),
+        user: user(context.owner),
+        fronts: context.settings.fronts,
+        acme_directory: context.settings.acme_directory.clone(),
+    }
+}
+
+/// What a front speaks on a listener; `None`: it is not one of theirs.
+fn kind_of(role: Role) -> Option<ListenerKind> {
+    match role {
+        Role::Workers => None,
+        Role::Tls => Some(ListenerKind::Https),
+        Role::Redirects => Some(ListenerKind::Redirect),
+    }
+}
+
+/// The listeners of fronts, with their descriptors.
+fn listeners_of(context: &Context<'_>) -> io::Result<(Vec<FrontListener>, Vec<OwnedFd>)> {
+    let mut listeners = (Vec::new(), Vec::new());
+    for listener in context.listeners {
+        if let Some(kind) = kind_of(listener.role(context.settings)) {
+            listeners.0.push(FrontListener {
+                address: listener.shown(context.settings),
+                kind,
+            });
+            listeners.1.push(listener.as_fd().try_clone_to_owned()?);
+        }
+    }
+    Ok(listeners)
+}
+
+fn user(owner: Owner) -> Option<User> {
+    let (uid, gid) = owner.if_other()?;
+    Some(User {
+        uid: uid.as_raw(),
+        gid: gid.as_raw(),
+        groups: vec![gid.as_raw()],
+    })
+}
+
+/// The directory of the files that prove to an authority that the host is ours (RFC 8555 section
+/// 8.3). It is made, because certbot removes it after use if it has made it itself.
+fn acme_challenges(settings: &Settings) -> Option<io::Result<OwnedFd>> {
+    let root = settings.acme_directory.as_ref()?;
+    let path = root.join(".well-known/acme-challenge");
+    let opened = std::fs::create_dir_all(&path).and_then(|()| std::fs::File::open(&path));
+    Some(opened.map(OwnedFd::from).map_err(|error| {
+        let what = format!("acme_directory: {}: {error}", path.display());
+        io::Error::new(error.kind(), what)
+    }))
+}
+
+/// Says which certificates expire soon.
+fn tell_expiry(certificates: &[CertificateFacts]) {
+    for certificate in certificates {
+        let left = certificate.not_after.saturating_sub(clock::wall().0);
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+        let days = left.as_secs().div_euclid(24 * 60 * 60);
+        let (file, names) = (&certificate.certfile, certificate.names.join(", "));
+        if left < EXPIRY_WARNING {
+            log::warning(format_args!(
+                "The certificate {file} ({names}) expires in {days} days; hint: renew it, it is read again by itself"
+            ));
+        } else {
+            log::info(format_args!(
+                "Certificate {file} ({names}), valid for {days} days"
+            ));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The saved form of fronts, for a build that takes over in place. Its own fronts take the place of
+//! these once they serve, at the reload that follows.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use rcorn_arbiter::Pid;
+use rcorn_front_link::TicketKey;
+
+use super::inner::SavedInnerSocket;
+use super::process::{Counters, FrontProcess, Stage};
+use super::program::FrontProgram;
+use super::tickets::Tickets;
+use super::{Context, FrontExits, Fronts};
+
+/// All fronts, and what they have in common. The names on the wire never change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SavedFronts {
+    #[serde(default)]
+    inner: Option<SavedInnerSocket>,
+    #[serde(default)]
+    ticket_keys: Vec<TicketKey>,
+    #[serde(default)]
+    processes: Vec<SavedFront>,
+    #[serde(default)]
+    totals: Counters,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedFront {
+    pid: Pid,
+    link: RawFd,
+}
+
+impl SavedFronts {
+    /// Saves them.
+    pub(crate) fn save(fronts: &Fronts) -> Self {
+        let processes = fronts.processes.iter();
+        let serving = processes.filter(|one| !matches!(one.stage, Stage::Leaving(_)));
+        Self {
+            inner: fronts.inner.as_ref().map(super::InnerSocket::saved),
+            ticket_keys: fronts
+                .tickets
+                .as_ref()
+                .map_or_else(Vec::new, |tickets| tickets.keys().to_vec()),
+            processes: serving
+                .map(|one| SavedFront {
+                    pid: one.pid,
+                    link: one.link().as_raw_fd(),
+                })
+                .collect(),
+            totals: fronts.counters(),
+        }
+    }
+
+    /// Whether there is nothing to hand over.
+    pub(crate) fn is_none(&self) -> bool {
+        self.inner.is_none() && self.ticket_keys.is_empty() && self.processes.is_empty()
+    }
+
+    /// The descriptors in it, which the successor must inherit.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let inner = self
+            .inner
+            .into_iter()
+            .flat_map(SavedInnerSocket::descriptors);
+        inner.chain(self.processes.iter().map(|one| one.link))
+    }
+
+    /// Takes them over.
+    ///
+    /// # Errors
+    ///
+    /// A descriptor that was not inherited, or no random numbers.
+    pub(crate) fn restore(
+        self,
+        program: FrontProgram,
+        exits: &mut FrontExits,
+    ) -> io::Result<Fronts> {
+        let mut fronts = Fronts::new(program);
+        fronts.inner = self.inner.map(SavedInnerSocket::restore).transpose()?;
+        if !self.ticket_keys.is_empty() {
+            let now = rcorn_sys::clock::now();
+            fronts.tickets = Some(Tickets::new(self.ticket_keys, now)?);
+        }
+        for saved in self.processes {
+            let process = FrontProcess::take_over(saved.pid, saved.link)?;
+            exits.add(process.pid);
+            fronts.processes.push(process);
+        }
+        fronts.totals = self.totals;
+        Ok(fronts)
+    }
+}
+
+impl Fronts {
+    /// Waits for those that were taken over.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(crate) fn register_all(&self, context: &Context<'_>) -> io::Result<()> {
+        let mut all = self.processes.iter();
+        all.try_for_each(|process| process.register(context.registry, context.token))
+    }
+}
