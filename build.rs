@@ -46,6 +46,12 @@ const MODULES: [Module; 3] = [
 /// in the executable (`packaging/building/elf.py`).
 const WHOLE: &[u8; 24] = b"rcorn module, RFC 1950:\n";
 
+/// What stands before the compressed executable of fronts, in the same way.
+const FRONT_PROGRAM: &[u8; 24] = b"rcorn front, RFC 1950: \n";
+
+/// Names an executable of fronts that was built before; an empty one builds an rcorn without TLS.
+const FRONT: &str = "RCORN_FRONT";
+
 /// What stands before the steps of bsdiff that make another module of it, in the same way.
 const CHANGES: &[u8; 24] = b"rcorn bsdiff, RFC 1950:\n";
 
@@ -63,6 +69,7 @@ fn main() {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-env-changed={FREE_THREADED}");
+    println!("cargo::rerun-if-env-changed={FRONT}");
     for module in MODULES {
         println!("cargo::rerun-if-env-changed={}", module.prebuilt);
     }
@@ -81,6 +88,7 @@ fn main() {
             embed(module, &image(CHANGES, &changes(&base, &built)));
         }
     }
+    embed_front();
     tell_build();
 }
 
@@ -94,6 +102,20 @@ fn embed(module: &Module, image: &[u8]) {
         module.name,
         file.display()
     );
+}
+
+/// The same for the executable of fronts; empty if this build is to have none.
+fn embed_front() {
+    let built = match env::var_os(FRONT) {
+        Some(none) if none.is_empty() => None,
+        Some(prebuilt) => Some(PathBuf::from(prebuilt)),
+        None => Some(build_front()),
+    };
+    let image = built.map_or_else(Vec::new, |built| image(FRONT_PROGRAM, &read(&built)));
+    let file = variable("OUT_DIR").join("FRONT");
+    let written = std::fs::write(&file, image);
+    assert!(written.is_ok(), "{}: {written:?}", file.display());
+    println!("cargo::rustc-env=RCORN_FRONT_IMAGE={}", file.display());
 }
 
 /// The module; empty if this build is to have none.
@@ -219,31 +241,17 @@ fn variable(name: &str) -> PathBuf {
     env::var_os(name).map_or_else(PathBuf::new, PathBuf::from)
 }
 
-fn build_module(module: &Module) -> PathBuf {
-    let root = variable("CARGO_MANIFEST_DIR");
-    // Not the outer build's folder: the outer cargo holds its lock.
-    let folder = variable("OUT_DIR").join("native");
-    let release = is_release();
+/// A build of a member of the workspace, in a folder of its own: the outer cargo holds the lock of
+/// its.
+fn nested_build(package: &str, folder: &Path, release: bool) -> Command {
     let target = env::var("TARGET").unwrap_or_default();
     let mut command = Command::new(variable("CARGO"));
     command
-        .current_dir(&root)
-        // The hot path is in the module; the executable's own profile is for a small arbiter.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
-        // The crates of a request's way are optimised as one: 3 % fewer instructions than with
-        // "thin".
-        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-        .args([
-            "build",
-            "--package",
-            "rcorn-native",
-            "--manifest-path",
-            "Cargo.toml",
-            "--target",
-            &target,
-            "--target-dir",
-        ])
-        .arg(&folder);
+        .current_dir(variable("CARGO_MANIFEST_DIR"))
+        .args(["build", "--package", package])
+        .args(["--manifest-path", "Cargo.toml"])
+        .args(["--target", &target, "--target-dir"])
+        .arg(folder);
     if release {
         command.arg("--release");
     }
@@ -258,6 +266,25 @@ fn build_module(module: &Module) -> PathBuf {
         command.env("CARGO_ENCODED_RUSTFLAGS", remapped.join("\u{1f}"));
     }
     command
+}
+
+/// Where a nested build has put what it has made.
+fn made_in(folder: &Path, release: bool) -> PathBuf {
+    let target = env::var("TARGET").unwrap_or_default();
+    let profile = if release { "release" } else { "debug" };
+    folder.join(target).join(profile)
+}
+
+fn build_module(module: &Module) -> PathBuf {
+    let folder = variable("OUT_DIR").join("native");
+    let release = is_release();
+    let mut command = nested_build("rcorn-native", &folder, release);
+    command
+        // The hot path is in the module; the executable's own profile is for a small arbiter.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
+        // The crates of a request's way are optimised as one: 3 % fewer instructions than with
+        // "thin".
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         // An extension module: libpython is whatever interpreter loads it.
         .env("PYO3_BUILD_EXTENSION_MODULE", "1")
         // It is embedded: line tables would double the executable. In a package names of functions
@@ -284,8 +311,36 @@ fn build_module(module: &Module) -> PathBuf {
         status.as_ref().is_ok_and(std::process::ExitStatus::success),
         "the native module could not be built ({status:?}); its errors stand above"
     );
-    let profile = if release { "release" } else { "debug" };
-    module_in(&folder.join(target).join(profile))
+    module_in(&made_in(&folder, release))
+}
+
+/// Builds the executable of fronts: optimised in debug builds, too, whose tests wait for handshakes
+/// otherwise. Its crates are compiled once, and only what has changed is compiled again.
+fn build_front() -> PathBuf {
+    let folder = variable("OUT_DIR").join("front");
+    let mut command = nested_build("rcorn-front", &folder, true);
+    command
+        .args(["--bin", "rcorn-front"])
+        .env(
+            "CARGO_PROFILE_RELEASE_OPT_LEVEL",
+            if is_release() { "3" } else { "s" },
+        )
+        .env(
+            "CARGO_PROFILE_RELEASE_STRIP",
+            if is_dist() { "symbols" } else { "debuginfo" },
+        );
+    if !is_release() {
+        command
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    }
+    let status = command.status();
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "the executable of fronts could not be built ({status:?}); its errors stand above"
+    );
+    made_in(&folder, true).join("rcorn-front")
 }
 
 /// The module has cargo's name for a shared library.

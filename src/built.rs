@@ -10,6 +10,9 @@ pub(crate) static MODULES: NativeModules = NativeModules {
     abi3t: include_bytes!(env!("RCORN_MODULE_ABI3T")),
 };
 
+/// The executable of fronts, compressed.
+pub(crate) static FRONT: &[u8] = include_bytes!(env!("RCORN_FRONT_IMAGE"));
+
 /// This build.
 pub(crate) fn build() -> Build {
     Build {

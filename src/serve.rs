@@ -10,7 +10,7 @@ use rcorn_settings::{
 };
 use rcorn_types::{CommandError, ExitStatus};
 
-use crate::built::{MODULES, build};
+use crate::built::{FRONT, MODULES, build};
 use crate::terminal::{complain, print, warn};
 
 const ENVIRONMENT: &Environment<'static> = &process_environment;
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitStatus, CommandError> {
     let launch = Launch {
         settings,
         modules: MODULES,
+        front: FRONT,
         origin,
         build: build(),
         handover,
@@ -91,5 +92,5 @@ fn check(settings: &Settings, origin: &Origin) -> Result<ExitStatus, CommandErro
     if settings.print_config {
         print(&settings::print_config(settings));
     }
-    driver::check(settings, origin, MODULES).map_err(|error| error.command_error())
+    driver::check(settings, origin, MODULES, FRONT).map_err(|error| error.command_error())
 }

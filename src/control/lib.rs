@@ -7,6 +7,8 @@ mod history;
 pub mod place;
 mod table;
 
+use std::collections::BTreeMap;
+
 use rcorn_scoreboard::{Counts, Times};
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +144,15 @@ pub struct Status {
     pub templates: Vec<TemplateStatus>,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
+    /// The processes that speak TLS; none without TLS.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub fronts: Vec<FrontStatus>,
+    /// What they have counted, those that have ended, too, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub front_counts: BTreeMap<String, u64>,
+    /// The certificates in force.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub certificates: Vec<CertificateStatus>,
 }
 
 impl Status {
@@ -162,6 +173,30 @@ impl Status {
         let workers = self.workers.iter();
         workers.filter(|worker| worker.stage == stage).count()
     }
+}
+
+/// One front: a process that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrontStatus {
+    /// Its pid.
+    pub pid: i32,
+    /// `starting`, `serving`, `leaving`.
+    pub stage: String,
+    /// For how long it has run, in seconds.
+    pub age: f64,
+    /// Connections of clients that it holds.
+    pub connections: u64,
+}
+
+/// A certificate in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Its file.
+    pub file: String,
+    /// The names and addresses that it is for.
+    pub names: Vec<String>,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
 }
 
 /// A build of rcorn.

@@ -126,7 +126,7 @@ fn pause(poller: &mut Poller, time: Duration) -> Result<(), StartError> {
 }
 
 /// Waits once, for something or until `due`. A signal that ends the start is an error.
-fn wait(poller: &mut Poller, due: Monotonic) -> Result<(), StartError> {
+pub(super) fn wait(poller: &mut Poller, due: Monotonic) -> Result<(), StartError> {
     poller.wait(Some(due)).map_err(|error: io::Error| {
         let failed = system("wait");
         failed(error)

@@ -12,21 +12,36 @@ use rcorn_sys::spawn::Spawn;
 use rcorn_types::ExitStatus;
 
 use super::error::{StartError, system};
+use super::front::{CertificateCheck, FrontProgram, Reading};
 use super::interpreter::{self, Loading, UNUSABLE_EXIT_CODE, not_started};
 use super::native::{ModuleFile, NativeModules};
 use super::origin::Origin;
 
-/// Imports the app, and prints what is wrong with it to standard error.
+/// Whether a front could serve with the certificates.
+fn check_certificates(settings: &Settings, front: &'static [u8]) -> Result<(), StartError> {
+    if !settings.speaks_tls() {
+        return Ok(());
+    }
+    let reading = Reading::start(settings).map_err(system("read certificates"))?;
+    let tls = reading.wait().map_err(StartError::Tls)?;
+    let check = CertificateCheck::start(&FrontProgram::new(front), &tls);
+    let check = check.map_err(system("check certificates"))?;
+    check.wait().map_err(StartError::Tls)
+}
+
+/// Checks the certificates, imports the app, and prints what is wrong with it to standard error.
 ///
 /// # Errors
 ///
-/// There is no Python, it cannot be started, or the app ended its process.
+/// A certificate cannot be used; there is no Python, it cannot be started, or the app ended its process.
 pub fn check(
     settings: &Settings,
     origin: &Origin,
     modules: NativeModules,
+    front: &'static [u8],
 ) -> Result<ExitStatus, StartError> {
     AccessForm::of(settings).map_err(StartError::AccessFormat)?;
+    check_certificates(settings, front)?;
     let python = interpreter::find_for(settings.python.clone(), origin)?;
     let system = system("import the app");
     let mut start = Start {

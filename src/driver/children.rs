@@ -23,6 +23,7 @@ use rcorn_sys::memfd;
 use rcorn_sys::signal::number;
 use rcorn_sys::spawn::Spawn;
 
+use super::front::FrontExits;
 use super::interpreter::{Found, Loading};
 use super::native::ModuleFile;
 use super::postmortem::read_stacks;
@@ -71,6 +72,8 @@ pub(super) struct Children {
     pub(super) upgrade: Option<Pid>,
     /// Workers that were reaped, for the hooks.
     pub(super) ended: Vec<(Pid, WorkerId)>,
+    /// Those that speak TLS.
+    pub(super) fronts: FrontExits,
     /// Children reaped before it was known what they are: a worker may end before its fork is
     /// reported.
     pub(super) unclaimed_exits: BTreeMap<Pid, Exit>,
@@ -485,6 +488,8 @@ impl Children {
         } else if self.upgrade == Some(pid) {
             self.upgrade = None;
             events.extend([Event::Exited(pid, exit)]);
+        } else if self.fronts.note(pid, exit) {
+            log::debug(format_args!("Reaped a front (pid:{pid})"));
         } else if self.awaits_report() {
             self.unclaimed_exits.insert(pid, exit);
         } else {

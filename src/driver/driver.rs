@@ -17,7 +17,7 @@ use rcorn_types::Monotonic;
 
 use super::captured_output::CapturedOutput;
 use super::control::{ControlServer, FIRST_CLIENT, Waits};
-use super::hands::{CONTROL, Context, Hands, TELEMETRY, UPGRADE, WATCH};
+use super::hands::{CONTROL, Context, FRONTS, Hands, TELEMETRY, UPGRADE, WATCH};
 use super::in_hand::name_threads;
 use super::monitor::MonitorServer;
 use super::policy::boot_limit;
@@ -97,6 +97,9 @@ impl Driver<'_> {
             self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
             self.hands.look_for_slow_requests(self.core.context());
+            if ready.contains(&FRONTS) || self.hands.fronts_are_due(clock::now()) {
+                self.hands.advance_fronts(self.core.context());
+            }
             let sends = self.hands.telemetry.deadline();
             if ready.contains(&TELEMETRY) || sends.is_some_and(|due| due <= clock::now()) {
                 self.hands.advance_telemetry(self.core.context());
@@ -146,6 +149,7 @@ impl Driver<'_> {
                 .as_ref()
                 .and_then(ControlServer::deadline),
             self.hands.reload.deadline(),
+            self.hands.fronts.deadline(),
             self.hands.successor.as_ref().map(InPlaceUpgrade::deadline),
             self.hands.watcher.deadline(),
             self.hands.telemetry.deadline(),

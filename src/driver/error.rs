@@ -35,6 +35,9 @@ pub enum StartError {
     /// The form of an access-log line.
     #[error("--access-logformat: {0}")]
     AccessFormat(FormatError),
+    /// Certificates, or a front that cannot serve; the sentence has the way out in it.
+    #[error("{0}")]
+    Tls(String),
     /// The control socket.
     #[error(transparent)]
     Control(ControlError),
@@ -85,6 +88,7 @@ impl StartError {
             | Self::Control(_)
             | Self::Monitor(_)
             | Self::Listen(_)
+            | Self::Tls(_)
             | Self::Stopped
             | Self::System { .. } => ExitStatus::Failure,
         }
@@ -140,7 +144,7 @@ impl StartError {
             Self::Unsaid { .. } => {
                 Some("make room there; rcorn --check-config shows the reason".into())
             }
-            Self::Logs(_) | Self::Stopped => None,
+            Self::Logs(_) | Self::Tls(_) | Self::Stopped => None,
         }
     }
 }

@@ -23,6 +23,7 @@ use rcorn_sys::environment;
 use rcorn_sys::memfd::{self, Content};
 
 use super::captured_output::SavedOutput;
+use super::front::SavedFronts;
 use super::saved_children::SavedChildren;
 use super::tally::Tally;
 use super::telemetry::SharedNumbers;
@@ -105,6 +106,9 @@ pub(super) struct InPlaceState {
     /// What the app prints.
     #[serde(default, skip_serializing_if = "SavedOutput::is_none")]
     pub(super) output: SavedOutput,
+    /// Those that speak TLS.
+    #[serde(default, skip_serializing_if = "SavedFronts::is_none")]
+    pub(super) fronts: SavedFronts,
     /// The counts of the workers that have ended.
     #[serde(default)]
     pub(super) totals: Totals,
@@ -201,6 +205,7 @@ impl Handover {
             all.extend(state.threads);
             all.extend(state.telemetry.all());
             all.extend(state.output.descriptors());
+            all.extend(state.fronts.descriptors());
             all.extend(state.children.descriptors());
         }
         all

@@ -12,7 +12,7 @@ use rcorn_arbiter::{
     ReloadNote, StopNote, UpgradeNote, WorkerId, WorkerNote,
 };
 use rcorn_control::Build;
-use rcorn_link::{Command, HookEvent, Start, TemplateReason};
+use rcorn_link::{self as link, Command, HookEvent, Start, TemplateReason};
 use rcorn_log as log;
 use rcorn_scoreboard::StopMode;
 use rcorn_settings::{ConfigFile, DrainMode, Settings, UpgradeMode};
@@ -22,8 +22,10 @@ use rcorn_types::{Monotonic, with_remedy};
 use super::captured_output::CapturedOutput;
 use super::children::{Children, HowToFork};
 use super::control::ControlServer;
+use super::front::{self, Fronts, SavedFronts};
 use super::handover::{Handover, InPlaceState};
 use super::interpreter;
+use super::listener::{Listener, Role};
 use super::logs::{self, Logs};
 use super::monitor::MonitorServer;
 use super::origin::Origin;
@@ -52,6 +54,8 @@ pub(super) const RELOAD: Token = Token(4);
 pub(super) const WATCH: Token = Token(5);
 /// The token of the check of a successor.
 pub(super) const UPGRADE: Token = Token(6);
+/// The token of fronts.
+pub(super) const FRONTS: Token = Token(7);
 /// The token of what goes to and comes from servers of logs and metrics.
 pub(super) const TELEMETRY: Token = Token(8);
 
@@ -69,6 +73,10 @@ pub(super) struct Hands<'a> {
     pub(super) memory: SharedMemory,
     pub(super) children: Children,
     pub(super) sockets: Sockets,
+    pub(super) fronts: Fronts,
+    /// Workers that are to be drained when the fronts have left: until then these have requests for
+    /// them.
+    pub(super) to_drain: Vec<Pid>,
     pub(super) settings: Settings,
     pub(super) reload: ReloadTransaction<'a>,
     /// How far the last refork has come, once it is decided.
@@ -127,20 +135,7 @@ impl<'a> Hands<'a> {
                 self.tally.promoted(pid);
                 self.children.promote(id, generation, pid);
             }
-            Action::Ask(pid, ask) => {
-                if ask == Ask::BecomeTemplate
-                    && let Some(id) = self.children.worker(pid)
-                {
-                    self.memory.set_candidate(id);
-                }
-                match ask {
-                    Ask::Drain | Ask::BecomeTemplate | Ask::Quit => {
-                        self.tally.asked_to_leave(pid, context.brain);
-                    }
-                    Ask::Reopen | Ask::DumpStacks | Ask::Abort | Ask::Kill => {}
-                }
-                self.children.ask(pid, ask);
-            }
+            Action::Ask(pid, ask) => self.ask(context, pid, ask),
             Action::PostMortem(_, cell, pid) => {
                 let stacks = self.children.stacks_of(pid);
                 report_hung(pid, cell, self.memory.scoreboard(), &stacks);
@@ -178,6 +173,25 @@ impl<'a> Hands<'a> {
         let how = HowToFork { probe, ..how };
         if let Err(reason) = self.children.fork(id, cell, generation, how) {
             self.queue.push_back(Event::ForkFailed(id, reason));
+        }
+    }
+
+    fn ask(&mut self, context: Context<'_>, pid: Pid, ask: Ask) {
+        if ask == Ask::BecomeTemplate
+            && let Some(id) = self.children.worker(pid)
+        {
+            self.memory.set_candidate(id);
+        }
+        match ask {
+            Ask::Drain | Ask::BecomeTemplate | Ask::Quit => {
+                self.tally.asked_to_leave(pid, context.brain);
+            }
+            Ask::Reopen | Ask::DumpStacks | Ask::Abort | Ask::Kill => {}
+        }
+        if ask == Ask::Drain && context.brain.is_stopping() && self.fronts.are_there() {
+            self.to_drain.push(pid);
+        } else {
+            self.children.ask(pid, ask);
         }
     }
 
@@ -290,6 +304,8 @@ impl<'a> Hands<'a> {
     fn close_listeners(&mut self, context: Context<'_>) {
         self.successor = None;
         self.tell_stopping(context);
+        let grace = self.settings.graceful_timeout.duration();
+        self.fronts.leave_all(clock::now(), grace);
         // If another arbiter shares the sockets, its workers serve the queue.
         if !self.shares_sockets(context) {
             self.memory.stop(match self.settings.drain_mode {
@@ -338,21 +354,20 @@ impl<'a> Hands<'a> {
             Some(pending) => pending.plan.sockets(self.sockets.listeners()),
             None => self.sockets.listeners().iter().collect(),
         };
-        let sockets = sockets.into_iter();
+        let owner = pending.map_or(self.owner, |pending| pending.owner);
+        let inner = self.fronts.inner_listener(settings, owner);
+        let listeners = for_link(
+            &sockets,
+            settings,
+            inner.map_err(|error| error.to_string())?,
+        );
         let (error_log, access_log) = self.logs.numbers();
         let (relay, samples) = self.telemetry.inherited();
         let output = self.output.inherited(settings, context.registry);
-        let output = output.map_err(|error| {
-            format!(
-                "cannot capture what the app prints: {}",
-                with_remedy(&error)
-            )
-        })?;
+        let output = output.map_err(|error| not_captured(&error))?;
         let start = Start {
             generation: generation.0,
-            listeners: sockets
-                .map(|listener| listener.for_link(settings))
-                .collect(),
+            listeners,
             scoreboard: self.memory.number(),
             threads,
             reports: context.reports.1,
@@ -419,6 +434,7 @@ impl<'a> Hands<'a> {
             token: RELOAD,
             settings: &self.settings,
             listeners: self.sockets.listeners(),
+            program: self.fronts.program(),
             now: clock::now(),
         };
         (&mut self.reload, given)
@@ -429,6 +445,7 @@ impl<'a> Hands<'a> {
             settings,
             plan,
             owner,
+            tls,
             ..
         }) = self.reload.commit()
         else {
@@ -442,6 +459,44 @@ impl<'a> Hands<'a> {
         self.watcher.renew(&before, &self.settings, registry, WATCH);
         if let Some(monitor) = &mut self.monitor {
             monitor.renew(&self.settings);
+        }
+        self.with_fronts(context, |fronts, given, exits| {
+            fronts.apply(tls, given, exits);
+        });
+    }
+
+    /// Does something with the fronts.
+    pub(super) fn with_fronts(
+        &mut self,
+        context: Context<'_>,
+        act: impl FnOnce(&mut Fronts, &front::Context<'_>, &mut front::FrontExits),
+    ) {
+        let given = front::Context {
+            settings: &self.settings,
+            listeners: self.sockets.listeners(),
+            owner: self.owner,
+            generation: context.brain.generation().0,
+            error_log: self.logs.numbers().0,
+            registry: context.registry,
+            token: FRONTS,
+            now: clock::now(),
+        };
+        act(&mut self.fronts, &given, &mut self.children.fronts);
+    }
+
+    /// Whether [`Self::advance_fronts`] has something to do, beside what fronts say.
+    pub(super) fn fronts_are_due(&self, now: Monotonic) -> bool {
+        let is_due = self.fronts.deadline().is_some_and(|due| due <= now);
+        is_due || self.children.fronts.is_noted()
+    }
+
+    /// Looks after the fronts, and drains workers that waited for their end.
+    pub(super) fn advance_fronts(&mut self, context: Context<'_>) {
+        self.with_fronts(context, Fronts::advance);
+        if !self.fronts.are_there() {
+            for pid in std::mem::take(&mut self.to_drain) {
+                self.children.ask(pid, Ask::Drain);
+            }
         }
     }
 
@@ -475,6 +530,7 @@ impl<'a> Hands<'a> {
                 threads: self.memory.number_of_threads_memory(),
                 telemetry: self.telemetry.numbers(),
                 output: self.output.saved(),
+                fronts: SavedFronts::save(&self.fronts),
                 totals: self.memory.totals(),
                 times: self.memory.ended_times(),
                 tally: Some(self.tally.clone()),
@@ -590,6 +646,7 @@ impl<'a> Hands<'a> {
             last_reload: self.reload.outcome.as_ref(),
             refork: self.refork.as_ref(),
             tally: &self.tally,
+            fronts: &self.fronts,
             now: clock::now(),
         }
     }
@@ -627,6 +684,7 @@ impl<'a> Hands<'a> {
 
     /// Leaves nothing behind.
     pub(super) fn tidy_up(&mut self, context: Context<'_>) {
+        self.fronts.kill_all();
         self.output.finish(context.registry);
         self.finish_telemetry(context);
         if !self.shares_sockets(context) {
@@ -642,6 +700,24 @@ impl<'a> Hands<'a> {
             pid_file.remove_or_warn();
         }
     }
+}
+
+/// The listeners of a template and its workers. `inner`: the one of fronts, the last one: a
+/// connection that workers hand on keeps the number of its listener.
+fn for_link(
+    sockets: &[&Listener],
+    settings: &Settings,
+    inner: Option<link::Listener>,
+) -> Vec<link::Listener> {
+    let own = sockets.iter();
+    let own = own.filter(|listener| listener.role(settings) == Role::Workers);
+    let own = own.map(|listener| listener.for_link(settings));
+    own.chain(inner).collect()
+}
+
+fn not_captured(error: &io::Error) -> String {
+    let reason = with_remedy(error);
+    format!("cannot capture what the app prints: {reason}")
 }
 
 fn not_set_up(error: &io::Error) -> String {

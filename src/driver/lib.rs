@@ -6,6 +6,7 @@
 //!   `background`, `pidfile`;
 //! * processes: `children`, `process`, `reports`, `helper`, `interpreter`, `native`, `evaluate`,
 //!   `check`;
+//! * TLS: `front`;
 //! * sockets: `sockets`, `listener`, `open`, `plan`, `bind`, `lookup`, `systemd`, `unix_socket`;
 //! * a reload: `reload`, `logs`, `watch`;
 //! * an upgrade: `upgrade`, `successor`, `handover`, `saved_children`;
@@ -27,6 +28,7 @@ mod control;
 mod driver;
 mod error;
 mod evaluate;
+mod front;
 mod handover;
 mod hands;
 mod helper;

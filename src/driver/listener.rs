@@ -48,6 +48,17 @@ pub enum ListenError {
     NotListening(RawFd, &'static str),
 }
 
+/// Who takes the connections of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Workers.
+    Workers,
+    /// Fronts, which speak TLS on it.
+    Tls,
+    /// Fronts, which redirect to an address with TLS.
+    Redirects,
+}
+
 /// One listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -144,16 +155,15 @@ impl Listener {
         Ok(listener)
     }
 
-    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as in gunicorn's start line; with `uwsgi://` if
-    /// that is the protocol.
+    /// `http://127.0.0.1:8000`, `unix:/run/x.sock`: as in gunicorn's start line; with `https://` or
+    /// `uwsgi://` if that is the protocol.
     #[must_use]
     pub(super) fn shown(&self, settings: &Settings) -> String {
-        match self.protocol(settings) {
-            Protocol::Http => self.shown.clone(),
-            Protocol::Uwsgi => {
-                let place = self.shown.strip_prefix("http://").unwrap_or(&self.shown);
-                format!("uwsgi://{place}")
-            }
+        let place = self.shown.strip_prefix("http://").unwrap_or(&self.shown);
+        match (self.role(settings), self.protocol(settings)) {
+            (Role::Tls, _) => format!("https://{place}"),
+            (Role::Workers | Role::Redirects, Protocol::Http) => self.shown.clone(),
+            (Role::Workers | Role::Redirects, Protocol::Uwsgi) => format!("uwsgi://{place}"),
         }
     }
 
@@ -162,13 +172,61 @@ impl Listener {
         &self.shown
     }
 
+    /// Who takes its connections.
+    pub(super) fn role(&self, settings: &Settings) -> Role {
+        match (self.said(settings), self.kind) {
+            (Some(Address::Https(_)), _) => Role::Tls,
+            (Some(Address::Tcp { .. } | Address::Fd(_)), _) if settings.redirect_https => {
+                Role::Redirects
+            }
+            (
+                Some(
+                    Address::Tcp { .. }
+                    | Address::Fd(_)
+                    | Address::Unix(_)
+                    | Address::Abstract(_)
+                    | Address::Uwsgi(_),
+                ),
+                _,
+            )
+            | (None, ListenerKind::Unix) => Role::Workers,
+            // One of systemd, whose port tells which address it stands for.
+            (None, ListenerKind::Tcp) => self.role_by_port(settings),
+        }
+    }
+
+    fn role_by_port(&self, settings: &Settings) -> Role {
+        let is_here = |address: &&Address| match address.socket() {
+            Address::Tcp { port, .. } => port.to_string() == self.port,
+            Address::Unix(_)
+            | Address::Abstract(_)
+            | Address::Fd(_)
+            | Address::Uwsgi(_)
+            | Address::Https(_) => false,
+        };
+        let is_https = match settings.bind.iter().find(is_here) {
+            Some(address) => address.is_https(),
+            // As gunicorn: a certificate is for all.
+            None => settings.bind.iter().any(Address::is_https),
+        };
+        match (is_https, settings.redirect_https) {
+            (true, _) => Role::Tls,
+            (false, true) => Role::Redirects,
+            (false, false) => Role::Workers,
+        }
+    }
+
+    /// The address in the settings that it was made from.
+    fn said<'s>(&self, settings: &'s Settings) -> Option<&'s Address> {
+        let bind: Vec<_> = settings.bind.iter().map(Some).collect();
+        let index = same_socket(&bind, self.address.as_ref()?)?;
+        settings.bind.get(index)
+    }
+
     /// The protocol of its connections. If only the protocol changes with the settings, the socket
     /// stays.
     fn protocol(&self, settings: &Settings) -> Protocol {
-        let bind: Vec<_> = settings.bind.iter().map(Some).collect();
-        let said = self.address.as_ref();
-        let said = said.and_then(|address| same_socket(&bind, address));
-        match said.and_then(|index| settings.bind.get(index)) {
+        match self.said(settings) {
             Some(Address::Uwsgi(_)) => Protocol::Uwsgi,
             Some(Address::Https(_)) => Protocol::Http,
             Some(

@@ -112,7 +112,7 @@ impl NativeModules {
                 return Err(refused);
             }
             // With vm.memfd_noexec=2, or without memfd at all: a file of this user is used.
-            cached(|file| self.write(abi, file), &refused)
+            cached(&CACHED, |file| self.write(abi, file), &refused)
         });
         opened.map(Some)
     }
@@ -208,17 +208,38 @@ impl ModuleFile {
     }
 }
 
-/// The module as a file in a folder that only this user can write to.
-fn cached(
-    module: impl FnOnce(&mut File) -> io::Result<()>,
+/// What is written to a file that has no name for longer than that.
+#[derive(Debug)]
+pub(super) struct Cached {
+    /// What it is, for errors.
+    pub(super) what: &'static str,
+    /// How the name of the file begins and ends.
+    pub(super) name: &'static str,
+    pub(super) ending: &'static str,
+    /// Its permissions.
+    pub(super) mode: u32,
+}
+
+const CACHED: Cached = Cached {
+    what: "the module for Python",
+    name: "native",
+    ending: ".so",
+    mode: 0o600,
+};
+
+/// Something as a file in a folder that only this user can write to, open for reading.
+pub(super) fn cached(
+    about: &Cached,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
     refused: &io::Error,
 ) -> io::Result<OwnedFd> {
     let folder = cache_folder();
-    cached_in(&folder, module).map_err(|error| {
+    cached_in(&folder, about, content).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!(
-                "cannot write the module for Python into {}: {error}, nor into an executable memory file (vm.memfd_noexec): {refused}; hint: {}",
+                "cannot write {} into {}: {error}, nor into an executable memory file (vm.memfd_noexec): {refused}; hint: {}",
+                about.what,
                 folder.display(),
                 remedy(refused).unwrap_or(
                     "let XDG_CACHE_HOME name a folder that can be written to, and is not full"
@@ -243,23 +264,26 @@ fn cache_folder() -> PathBuf {
 
 fn cached_in(
     folder: &Path,
-    module: impl FnOnce(&mut File) -> io::Result<()>,
+    about: &Cached,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    let about = fs::symlink_metadata(folder)?;
+    let found = fs::symlink_metadata(folder)?;
     let uid = nix::unistd::geteuid();
-    if !about.is_dir() || about.uid() != uid.as_raw() || about.mode() & 0o022 != 0 {
+    if !found.is_dir() || found.uid() != uid.as_raw() || found.mode() & 0o022 != 0 {
         return Err(io::Error::other("it is not a folder of ours alone"));
     }
     let path = folder.join(format!(
-        "native-{}-{}.so",
+        "{}-{}-{}{}",
+        about.name,
         env!("CARGO_PKG_VERSION"),
-        std::process::id()
+        std::process::id(),
+        about.ending
     ));
-    let written = write(&path, module);
+    let written = write(&path, about.mode, content);
     // From here on the descriptor is enough; half a file is of no use.
     let removed = fs::remove_file(&path);
     let reading = written?;
@@ -268,14 +292,18 @@ fn cached_in(
 }
 
 /// Writes the file and opens it for reading.
-fn write(path: &Path, module: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
+fn write(
+    path: &Path,
+    mode: u32,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)?;
-    module(&mut file)?;
+    content(&mut file)?;
     File::open(path)
 }
 
@@ -361,7 +389,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("a/b");
         let mut text = String::new();
-        let mut module = File::from(cached_in(&folder, |file| file.write_all(b"module")).unwrap());
+        let mut module =
+            File::from(cached_in(&folder, &CACHED, |file| file.write_all(b"module")).unwrap());
         module.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), entries(&folder)), ("module", 0));
     }

@@ -5,11 +5,13 @@
 use mio::{Registry, Token};
 
 use rcorn_arbiter::{Event, Generation};
+use rcorn_front_link::Tls;
 use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Effect, Error, Resolved, Settings, Sources, TABLE};
-use rcorn_types::Monotonic;
+use rcorn_types::{Monotonic, with_remedy};
 
 use super::evaluate::Evaluation;
+use super::front::{CertificateCheck, FrontProgram, Reading};
 use super::listener::Listener;
 use super::lookup::{Found, Lookup};
 use super::origin::Origin;
@@ -28,6 +30,8 @@ pub(super) struct Pending {
     pub(super) plan: Plan,
     /// The owner of new files.
     pub(super) owner: Owner,
+    /// Certificates, if an address speaks TLS.
+    pub(super) tls: Option<Tls>,
     /// Known once its template was ordered.
     generation: Option<Generation>,
 }
@@ -41,8 +45,32 @@ enum Stage {
     Evaluating(Box<Sources<'static>>, Evaluation),
     /// The names of `bind`, and user and group, are looked up.
     LookingUp(Box<Settings>, Lookup),
+    /// The files of certificates are read.
+    Reading(Box<Settings>, Found, Reading),
+    /// Certificates are checked.
+    Checking(Box<Checked>),
     /// The new settings are on trial.
     Loaded(Box<Pending>),
+}
+
+/// What waits for the check of certificates.
+#[derive(Debug)]
+struct Checked {
+    settings: Settings,
+    found: Found,
+    tls: Tls,
+    check: CertificateCheck,
+}
+
+/// What becomes of a stage.
+#[derive(Debug)]
+enum Step {
+    /// It goes on when a helper has answered.
+    Waits(Stage),
+    /// The next one begins.
+    GoesOn(Stage),
+    /// The settings are checked, or cannot be loaded.
+    Ends(Event),
 }
 
 /// The context of a reload.
@@ -56,6 +84,8 @@ pub(super) struct Context<'a> {
     /// The settings in force.
     pub(super) settings: &'a Settings,
     pub(super) listeners: &'a [Listener],
+    /// The executable of fronts.
+    pub(super) program: &'a FrontProgram,
     pub(super) now: Monotonic,
 }
 
@@ -105,38 +135,66 @@ impl<'a> ReloadTransaction<'a> {
     pub(super) fn advance(&mut self, context: &Context<'_>) -> Option<Event> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Idle);
-            match stage {
-                Stage::Evaluating(sources, mut evaluation) => match evaluation.poll(context.now) {
-                    None => {
-                        self.stage = Stage::Evaluating(sources, evaluation);
-                        return None;
-                    }
-                    Some(answer) => {
-                        let resolved = answer.and_then(|answer| sources.resolve(Some(&answer)));
-                        match resolved {
-                            Ok(resolved) => self.stage = look_up(resolved, context),
-                            Err(error) => return Some(not_loaded(&error)),
-                        }
-                    }
-                },
-                Stage::LookingUp(settings, mut lookup) => match lookup.poll(context.now) {
-                    None => {
-                        self.stage = Stage::LookingUp(settings, lookup);
-                        return None;
-                    }
-                    Some(found) => return Some(self.check(*settings, found, context)),
-                },
-                Stage::Idle | Stage::Loaded(_) => {
+            match self.step(stage, context) {
+                Step::Waits(stage) => {
                     self.stage = stage;
                     return None;
                 }
+                Step::GoesOn(stage) => self.stage = stage,
+                Step::Ends(event) => return Some(event),
             }
+        }
+    }
+
+    fn step(&mut self, stage: Stage, context: &Context<'_>) -> Step {
+        match stage {
+            Stage::Evaluating(sources, mut evaluation) => match evaluation.poll(context.now) {
+                None => Step::Waits(Stage::Evaluating(sources, evaluation)),
+                Some(answer) => {
+                    let resolved = answer.and_then(|answer| sources.resolve(Some(&answer)));
+                    match resolved {
+                        Ok(resolved) => Step::GoesOn(look_up(resolved, context)),
+                        Err(error) => Step::Ends(not_loaded(&error)),
+                    }
+                }
+            },
+            Stage::LookingUp(settings, mut lookup) => match lookup.poll(context.now) {
+                None => Step::Waits(Stage::LookingUp(settings, lookup)),
+                Some(found) if settings.speaks_tls() => read_certificates(settings, found, context),
+                Some(found) => Step::Ends(self.check(*settings, found, None, context)),
+            },
+            Stage::Reading(settings, found, mut reading) => match reading.poll(context.now) {
+                None => Step::Waits(Stage::Reading(settings, found, reading)),
+                Some(Ok(tls)) => check_certificates(settings, found, tls, context),
+                Some(Err(text)) => Step::Ends(Event::NotLoaded(text)),
+            },
+            Stage::Checking(mut checked) => match checked.check.poll(context.now) {
+                None => Step::Waits(Stage::Checking(checked)),
+                Some(Ok(())) => {
+                    let Checked {
+                        settings,
+                        found,
+                        tls,
+                        check,
+                    } = *checked;
+                    drop(check);
+                    Step::Ends(self.check(settings, found, Some(tls), context))
+                }
+                Some(Err(text)) => Step::Ends(Event::NotLoaded(text)),
+            },
+            Stage::Idle | Stage::Loaded(_) => Step::Waits(stage),
         }
     }
 
     /// Sockets for new addresses are opened at once, so that a failure shows before anything
     /// changes.
-    fn check(&mut self, settings: Settings, found: Found, context: &Context<'_>) -> Event {
+    fn check(
+        &mut self,
+        settings: Settings,
+        found: Found,
+        tls: Option<Tls>,
+        context: &Context<'_>,
+    ) -> Event {
         match check(&settings, found, context.listeners) {
             Ok((plan, owner)) => {
                 let policy = policy(&settings);
@@ -144,6 +202,7 @@ impl<'a> ReloadTransaction<'a> {
                     settings,
                     plan,
                     owner,
+                    tls,
                     generation: None,
                 }));
                 Event::Loaded(policy)
@@ -160,6 +219,8 @@ impl<'a> ReloadTransaction<'a> {
         match &self.stage {
             Stage::Evaluating(_, evaluation) => Some(evaluation.deadline()),
             Stage::LookingUp(_, lookup) => Some(lookup.deadline()),
+            Stage::Reading(_, _, reading) => Some(reading.deadline()),
+            Stage::Checking(checked) => Some(checked.check.deadline()),
             Stage::Idle | Stage::Loaded(_) => None,
         }
     }
@@ -179,7 +240,11 @@ impl<'a> ReloadTransaction<'a> {
     pub(super) fn commit(&mut self) -> Option<Pending> {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Loaded(pending) => Some(*pending),
-            Stage::Idle | Stage::Evaluating(..) | Stage::LookingUp(..) => None,
+            Stage::Idle
+            | Stage::Evaluating(..)
+            | Stage::LookingUp(..)
+            | Stage::Reading(..)
+            | Stage::Checking(..) => None,
         }
     }
 
@@ -200,6 +265,46 @@ fn look_up(resolved: Resolved, context: &Context<'_>) -> Stage {
     let settings = Box::new(resolved.settings);
     let lookup = Lookup::start(&settings, None, context.registry, context.token);
     Stage::LookingUp(settings, lookup)
+}
+
+/// Reads the files of certificates.
+fn read_certificates(settings: Box<Settings>, found: Found, context: &Context<'_>) -> Step {
+    let reading = Reading::start(&settings).and_then(|reading| {
+        reading.register(context.registry, context.token)?;
+        Ok(reading)
+    });
+    match reading {
+        Ok(reading) => Step::GoesOn(Stage::Reading(settings, found, reading)),
+        Err(error) => Step::Ends(Event::NotLoaded(format!(
+            "cannot read certificates: {}",
+            with_remedy(&error)
+        ))),
+    }
+}
+
+/// Lets a front look at them.
+fn check_certificates(
+    settings: Box<Settings>,
+    found: Found,
+    tls: Tls,
+    context: &Context<'_>,
+) -> Step {
+    let check = CertificateCheck::start(context.program, &tls).and_then(|check| {
+        check.register(context.registry, context.token)?;
+        Ok(check)
+    });
+    match check {
+        Ok(check) => Step::GoesOn(Stage::Checking(Box::new(Checked {
+            settings: *settings,
+            found,
+            tls,
+            check,
+        }))),
+        Err(error) => Step::Ends(Event::NotLoaded(format!(
+            "cannot check certificates: {}",
+            with_remedy(&error)
+        ))),
+    }
 }
 
 fn check(
@@ -285,12 +390,14 @@ mod tests {
     fn load(transaction: &mut ReloadTransaction<'_>, poll: &Poll) -> Event {
         let in_force = in_force();
         let origin = Origin::of_process(&[], Path::new("/")).unwrap();
+        let program = FrontProgram::new(&[]);
         let context = |now| Context {
             origin: &origin,
             registry: poll.registry(),
             token: TOKEN,
             settings: &in_force,
             listeners: &[],
+            program: &program,
             now,
         };
         let mut event = transaction.begin(&context(clock::now()));

@@ -21,8 +21,9 @@ use super::children::{Children, pair};
 use super::control::ControlServer;
 use super::driver::{Core, Driver};
 use super::error::{StartError, system};
+use super::front::{self, FrontProgram, Fronts, Reading};
 use super::handover::{Handover, InPlaceState};
-use super::hands::Hands;
+use super::hands::{FRONTS, Hands};
 use super::interpreter;
 use super::logs::Logs;
 use super::monitor::MonitorServer;
@@ -54,6 +55,8 @@ pub struct Launch {
     pub settings: Settings,
     /// The native modules.
     pub modules: NativeModules,
+    /// The executable of fronts, compressed; empty if this build has none.
+    pub front: &'static [u8],
     /// How this process was started.
     pub origin: Origin,
     /// This build.
@@ -183,6 +186,7 @@ struct Inherited {
     reports: ReportSocket,
     tally: Tally,
     output: CapturedOutput,
+    fronts: Fronts,
     /// The service manager knows that we serve.
     is_announced: bool,
     /// The first event.
@@ -194,6 +198,7 @@ impl Inherited {
         state: Option<InPlaceState>,
         settings: &Settings,
         modules: NativeModules,
+        program: FrontProgram,
     ) -> io::Result<Self> {
         let Some(state) = state else {
             return Ok(Self {
@@ -206,16 +211,19 @@ impl Inherited {
                 reports: ReportSocket::new(pair()?),
                 tally: Tally::begin(),
                 output: CapturedOutput::default(),
+                fronts: Fronts::new(program),
                 is_announced: false,
                 first: Event::Started(policy(settings)),
             });
         };
+        let mut children = Children {
+            module: ModuleFile::new(modules),
+            ..state.children.restore()?
+        };
         Ok(Self {
             brain: state.brain,
-            children: Children {
-                module: ModuleFile::new(modules),
-                ..state.children.restore()?
-            },
+            fronts: state.fronts.restore(program, &mut children.fronts)?,
+            children,
             memory: SharedMemory::take_over(
                 take_over(state.scoreboard)?,
                 state.threads.map(take_over).transpose()?,
@@ -256,6 +264,7 @@ fn assemble(
 ) -> Result<Driver<'_>, StartError> {
     let Launch {
         modules,
+        front,
         settings,
         origin,
         build,
@@ -269,15 +278,14 @@ fn assemble(
     let (mut sockets, state) = open_sockets(&settings, handover, &mut poller, owner)?;
     let (control, monitor) = open_control(&settings, predecessor.is_some(), state.as_ref())?;
     sockets.announce(&settings);
-    let is_announced = state.as_ref().is_some_and(|state| state.is_announced);
-    let manager = ServiceManager::new(&non_empty_variable, is_announced);
-    sockets.store(&manager);
     log::info(format_args!("Using worker: {}", settings.worker_class));
     if let Some(background) = background {
         logs = go_into_background(background, &settings, owner)?;
     }
-    let inherited = Inherited::new(state, &settings, modules);
-    let inherited = inherited.map_err(system("set up shared memory"))?;
+    let of = (&settings, &sockets, owner, logs.numbers().0);
+    let inherited = inherit(of, state, (modules, front), &mut poller)?;
+    let manager = ServiceManager::new(&non_empty_variable, inherited.is_announced);
+    sockets.store(&manager);
     Ok(Driver {
         core: Core {
             brain: inherited.brain,
@@ -299,6 +307,8 @@ fn assemble(
             logs,
             telemetry: prepared.telemetry,
             output: inherited.output,
+            fronts: inherited.fronts,
+            to_drain: Vec::new(),
             slow: SlowRequests::default(),
             manager,
             control,
@@ -312,6 +322,75 @@ fn assemble(
             outcome: None,
         },
     })
+}
+
+/// Makes or takes over what processes share, and begins to speak TLS. The tuple: what fronts depend
+/// on.
+fn inherit(
+    (settings, sockets, owner, error_log): (&Settings, &Sockets, Owner, RawFd),
+    state: Option<InPlaceState>,
+    (modules, front): (NativeModules, &'static [u8]),
+    poller: &mut Poller,
+) -> Result<Inherited, StartError> {
+    let is_in_place = state.is_some();
+    let inherited = Inherited::new(state, settings, modules, FrontProgram::new(front));
+    let mut inherited = inherited.map_err(system("set up shared memory"))?;
+    let failed = system("wait for fronts");
+    let registry = poller.registry().try_clone().map_err(&failed)?;
+    let given = front::Context {
+        settings,
+        listeners: sockets.listeners(),
+        owner,
+        generation: 0,
+        error_log,
+        registry: &registry,
+        token: FRONTS,
+        now: clock::now(),
+    };
+    if is_in_place {
+        // Those of the build before serve until the reload that follows.
+        inherited.fronts.register_all(&given).map_err(failed)?;
+    } else if settings.speaks_tls() {
+        start_fronts(&given, &mut inherited, poller)?;
+    }
+    Ok(inherited)
+}
+
+/// Reads the certificates, and starts the fronts: what is wrong with TLS ends the start before the
+/// app is imported.
+fn start_fronts(
+    given: &front::Context<'_>,
+    inherited: &mut Inherited,
+    poller: &mut Poller,
+) -> Result<(), StartError> {
+    let Inherited {
+        fronts, children, ..
+    } = inherited;
+    let failed = system("read certificates");
+    let mut reading = Reading::start(given.settings).map_err(&failed)?;
+    reading
+        .register(given.registry, given.token)
+        .map_err(&failed)?;
+    let tls = loop {
+        if let Some(read) = reading.poll(clock::now()) {
+            break read.map_err(StartError::Tls)?;
+        }
+        bind::wait(poller, reading.deadline())?;
+    };
+    fronts.apply(Some(tls), given, &mut children.fronts);
+    while !fronts.all_serve() {
+        if let Some(reason) = fronts.refusal() {
+            let reason = StartError::Tls(reason.to_owned());
+            fronts.kill_all();
+            return Err(reason);
+        }
+        let due = fronts.deadline().unwrap_or_else(clock::now);
+        bind::wait(poller, due)?;
+        // Those that have ended say so here, before the loop reaps them.
+        let now = clock::now();
+        fronts.advance(&front::Context { now, ..*given }, &mut children.fronts);
+    }
+    Ok(())
 }
 
 /// Opens the listeners and the hand-off queue; returns the state that a predecessor in our place

@@ -1,12 +1,15 @@
 //! What `rcorn ctl status` shows: the arbiter's view, with the scoreboard's entry of each worker.
 
 use rcorn_arbiter::{Arbiter, Generation, Phase, Worker, WorkerId, WorkerStage};
-use rcorn_control::{Build, PythonStatus, Status, TemplateStatus, ThreadStatus, WorkerStatus};
+use rcorn_control::{
+    Build, CertificateStatus, PythonStatus, Status, TemplateStatus, ThreadStatus, WorkerStatus,
+};
 use rcorn_settings::{Preload, Settings};
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
 use super::children::{Children, ImportSharing};
+use super::front::Fronts;
 use super::in_hand::{InHand, Thread, requests, threads};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
@@ -24,6 +27,7 @@ pub(super) struct View<'a> {
     pub(super) last_reload: Option<&'a Result<String, String>>,
     pub(super) refork: Option<&'a Result<String, String>>,
     pub(super) tally: &'a Tally,
+    pub(super) fronts: &'a Fronts,
     pub(super) now: Monotonic,
 }
 
@@ -81,7 +85,20 @@ impl View<'_> {
             workers: workers
                 .map(|(id, worker)| self.worker(id, worker))
                 .collect(),
+            fronts: self.fronts.status(self.now),
+            front_counts: self.fronts.counters(),
+            certificates: self.certificates(),
         }
+    }
+
+    fn certificates(&self) -> Vec<CertificateStatus> {
+        let all = self.fronts.certificates().iter();
+        let all = all.map(|one| CertificateStatus {
+            file: one.certfile.clone(),
+            names: one.names.clone(),
+            not_after: one.not_after,
+        });
+        all.collect()
     }
 
     fn python_of(&self, generation: Generation) -> Option<PythonStatus> {
