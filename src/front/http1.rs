@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use rcorn_front_link::Facts;
 use rcorn_http::{ChunkedDecoder, Framing, Head, Version};
 use tokio::io::copy_bidirectional;
 
 use crate::counters::Counter;
-use crate::exchange::{Outcome, Request, pass};
+use crate::exchange::{Outcome, Request, Side, pass};
 use crate::http1_io::{Next, close, next_head, write};
 use crate::http1_side::{Body, Http1Side};
 use crate::inner::Inner;
@@ -129,7 +130,11 @@ impl Http1 {
             Outcome::Done { body_ended: true } if keeps => After::Keep,
             Outcome::Done { body_ended: true } | Outcome::Gone => After::Close,
             Outcome::Done { body_ended: false } => After::Linger,
-            Outcome::Abort => After::Drop,
+            Outcome::Abort => {
+                // What has come of the response, if the client takes it.
+                std::future::poll_fn(|cx| Poll::Ready(side.poll_flush(cx).is_ready())).await;
+                After::Drop
+            }
             Outcome::Tunnel(inner) => match side.flush().await {
                 Ok(()) => After::Tunnel(inner),
                 Err(_gone) => After::Drop,

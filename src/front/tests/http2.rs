@@ -1,0 +1,354 @@
+//! Requests and responses of HTTP/2.
+
+use std::io::Read;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use rcorn_front_link::{Configuration, Facts, Http2Limits, HttpVersion, Scheme};
+
+use crate::support::client::{Client, plain, secure, trusting};
+use crate::support::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PROTOCOL_ERROR, RST_STREAM, literal, request,
+};
+use crate::support::front::Front;
+use crate::support::keys::{Authority, tls};
+use crate::support::worker::{Worker, echo, field, ok};
+
+/// The status of a head that h2 has written: static entries of HPACK (RFC 7541 appendix A), or a
+/// literal of three digits.
+fn status(frame: &[u8]) -> u16 {
+    match frame.first() {
+        Some(0x88) => 200,
+        Some(0x89) => 204,
+        Some(0x8c) => 400,
+        Some(0x8d) => 404,
+        Some(0x8e) => 500,
+        _ => 0,
+    }
+}
+
+#[test]
+fn alpn_chooses_the_protocol() {
+    let (authority, worker) = (Authority::new("ca"), echo());
+    let pair = authority.issue(&["shop.example"]);
+    let configuration = |enabled| Configuration {
+        tls: Some(tls(&[&pair])),
+        http2: Http2Limits {
+            enabled,
+            ..Http2Limits::default()
+        },
+        ..Configuration::default()
+    };
+    let connect = |front: &Front, protocols: &[&[u8]]| {
+        let mut config = trusting(authority.roots(), None);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        secure(front.address(), "shop.example", &Arc::new(config)).unwrap()
+    };
+    let front = Front::https(&worker, configuration(true));
+    let session = connect(&front, &[b"http/1.1", b"h2"]);
+    assert_eq!(session.conn.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = Http2::over(session, &[]);
+    client.get(1, "/a?b=c");
+    assert_eq!(client.body(1), b"GET /a?b=c HTTP/1.1 0");
+    let head = worker.seen().head;
+    let facts = Facts::parse(field(&head, "rcorn-front").unwrap().as_bytes()).unwrap();
+    assert_eq!(
+        (facts.scheme, facts.http),
+        (Scheme::Https, HttpVersion::Http2)
+    );
+    assert_eq!(field(&head, "host"), Some("shop.example"));
+    let session = connect(&front, &[b"http/1.1"]);
+    assert_eq!(session.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(Client::over(session).get("/").status, 200);
+    let without = Front::https(&worker, configuration(false));
+    let session = connect(&without, &[b"h2", b"http/1.1"]);
+    assert_eq!(session.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[test]
+fn streams_run_at_the_same_time() {
+    let (go, gone) = channel::<()>();
+    let gone = Mutex::new(gone);
+    let worker = Worker::new(move |request| {
+        if request.head.starts_with("GET /slow") {
+            gone.lock().unwrap().recv().unwrap();
+        }
+        ok(b"done")
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    client.get(1, "/slow");
+    client.get(3, "/fast");
+    assert_eq!(client.body(3), b"done");
+    go.send(()).unwrap();
+    assert_eq!(client.body(1), b"done");
+}
+
+#[test]
+fn bodies_pass_with_and_without_a_length() {
+    let worker = Worker::new(|request| ok(&request.body));
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    let body: Vec<u8> = (0..=250).cycle().take(40_000).collect();
+    let length = body.len().to_string();
+    for (stream, fields) in [(1, &[("content-length", length.as_str())][..]), (3, &[])] {
+        let head = request("POST", "/", fields);
+        client.send(HEADERS, END_HEADERS, stream, &head);
+        for part in body.chunks(10_000) {
+            client.send(DATA, 0, stream, part);
+        }
+        // Trailers end it, and are dropped.
+        let trailers = literal("x-trailer", "1");
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, &trailers);
+        assert!(client.body(stream) == body, "{fields:?}");
+        let seen = worker.seen();
+        assert!(!seen.head.contains("x-trailer"));
+        let expected = fields.is_empty().then_some("chunked");
+        assert_eq!(field(&seen.head, "transfer-encoding"), expected);
+    }
+}
+
+/// A window of 64 KiB is all that a client of these tests gives: more comes as it opens it.
+#[test]
+fn a_large_response_waits_for_the_window() {
+    let body: Vec<u8> = (0..=250).cycle().take(1_000_000).collect();
+    let sent = body.clone();
+    let worker = Worker::new(move |_request| ok(&sent));
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    client.get(1, "/");
+    let mut received = Vec::new();
+    loop {
+        let frame = client.frame();
+        if frame.kind != DATA {
+            continue;
+        }
+        received.extend_from_slice(&frame.payload);
+        if frame.flags & END_STREAM != 0 {
+            break;
+        }
+        let more = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
+        if more != [0; 4] {
+            client.send(crate::support::frames::WINDOW_UPDATE, 0, 0, &more);
+            client.send(crate::support::frames::WINDOW_UPDATE, 0, 1, &more);
+        }
+    }
+    assert!(received == body);
+}
+
+#[test]
+fn interim_responses_pass() {
+    let worker = Worker::raw(|connection| {
+        connection.head().unwrap();
+        connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let mut body = [0; 4];
+        connection.reader.read_exact(&mut body).unwrap();
+        connection.send(&ok(&body));
+        connection.head();
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    let head = request(
+        "PUT",
+        "/",
+        &[("expect", "100-continue"), ("content-length", "4")],
+    );
+    client.send(HEADERS, END_HEADERS, 1, &head);
+    for _interim in 0..2 {
+        let frame = client.wait(HEADERS);
+        assert_eq!(frame.flags & END_STREAM, 0);
+        assert_eq!(status(&frame.payload), 0);
+    }
+    client.send(DATA, END_STREAM, 1, b"body");
+    assert_eq!(status(&client.wait(HEADERS).payload), 200);
+    assert_eq!(client.body(1), b"body");
+}
+
+/// RFC 9113 sections 8.1.1, 8.2 and 8.3: such a request is a stream error.
+#[test]
+fn malformed_requests_are_reset() {
+    let worker = echo();
+    let front = Front::http(&worker, Configuration::default());
+    let pseudo = |fields: &[(&str, &str)]| -> Vec<u8> {
+        let all = fields.iter();
+        all.flat_map(|(name, value)| literal(name, value)).collect()
+    };
+    let whole = [(":method", "GET"), (":scheme", "https"), (":path", "/")];
+    let cases = [
+        request("GET", "/", &[("connection", "close")]),
+        request("GET", "/", &[("transfer-encoding", "chunked")]),
+        request("GET", "/", &[("keep-alive", "5")]),
+        request("GET", "/", &[("proxy-connection", "close")]),
+        request("GET", "/", &[("upgrade", "h2c")]),
+        request("GET", "/", &[("te", "gzip")]),
+        request("GET", "/", &[("X-Upper", "1")]),
+        request("GET", "/", &[("x-nul", "a\0b")]),
+        request("GET", "/", &[("x-lf", "a\nb")]),
+        request("GET", "/", &[("x-cr", "a\rTransfer-Encoding: chunked")]),
+        request("GET", "/", &[("x y", "1")]),
+        request("GET", "/", &[(":path", "/again")]),
+        request("GET", "/", &[(":status", "200")]),
+        request("GET", "/", &[("content-length", "5")]),
+        request("GET", "", &[]),
+        pseudo(&whole[..2]),
+        pseudo(&whole[1..]),
+        [
+            pseudo(&whole),
+            literal("x-a", "1"),
+            literal(":authority", "x"),
+        ]
+        .concat(),
+    ];
+    for (number, fields) in (0_u32..).zip(&cases) {
+        let mut client = Http2::plain(front.address());
+        client.send(HEADERS, END_HEADERS | END_STREAM, 1, fields);
+        let frame = loop {
+            let frame = client.frame();
+            if matches!(
+                frame.kind,
+                HEADERS | RST_STREAM | crate::support::frames::GOAWAY
+            ) {
+                break frame;
+            }
+        };
+        if frame.kind == HEADERS {
+            assert_eq!(status(&frame.payload), 400, "{number}");
+        } else {
+            assert_eq!(frame.error(), PROTOCOL_ERROR, "{number}");
+        }
+    }
+    let mut client = Http2::plain(front.address());
+    client.send(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &request("POST", "/", &[("content-length", "5")]),
+    );
+    client.send(DATA, END_STREAM, 1, b"abc");
+    assert_eq!(client.wait(RST_STREAM).error(), PROTOCOL_ERROR);
+    assert!(worker.has_seen_all());
+}
+
+/// What the library lets pass is held to the rules of HTTP/1.1.
+#[test]
+fn what_the_workers_refuse_is_refused() {
+    let worker = echo();
+    let mut front = Front::http(&worker, Configuration::default());
+    let cases = [
+        request("GET", "/", &[("host", "evil.example")]),
+        request("get", "/", &[]),
+        request(
+            "GET",
+            "/",
+            &[("content-length", "0"), ("content-length", "0")],
+        ),
+        request("GET", "*", &[]),
+    ];
+    let mut client = Http2::plain(front.address());
+    for (stream, fields) in (1..).step_by(2).zip(&cases) {
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, fields);
+        let frame = client.wait(HEADERS);
+        assert_eq!((frame.stream, status(&frame.payload)), (stream, 400));
+        assert!(
+            String::from_utf8(client.body(stream))
+                .unwrap()
+                .contains("Bad Request")
+        );
+    }
+    assert_eq!(front.status("refused_requests").0, 4);
+    client.send(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        101,
+        &request(
+            "GET",
+            "/",
+            &[
+                ("host", "shop.example"),
+                ("rcorn-front", "v=1"),
+                ("rcorn_front", "x"),
+            ],
+        ),
+    );
+    client.body(101);
+    let head = worker.seen().head.to_lowercase();
+    assert_eq!(head.matches("rcorn-front").count(), 1, "{head}");
+    assert_eq!(head.matches("rcorn_front").count(), 0, "{head}");
+    assert_eq!(head.matches("host:").count(), 1, "{head}");
+}
+
+#[test]
+fn cookies_are_joined() {
+    let worker = echo();
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    let fields = request(
+        "GET",
+        "/",
+        &[("cookie", "a=1"), ("x-a", "b"), ("cookie", "c=2")],
+    );
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &fields);
+    client.body(1);
+    assert_eq!(field(&worker.seen().head, "cookie"), Some("a=1; c=2"));
+}
+
+#[test]
+fn a_cut_response_is_an_error_of_the_stream() {
+    let worker = Worker::new(|_request| {
+        b"HTTP/1.1 200 OK\r\nX-Note: Connection: close\r\nContent-Length: 10\r\n\r\nabc".to_vec()
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    client.get(1, "/");
+    let frame = client.wait(RST_STREAM);
+    // INTERNAL_ERROR
+    assert_eq!((frame.stream, frame.error()), (1, 2));
+}
+
+#[test]
+fn without_a_worker_there_is_a_page() {
+    let worker = Worker::raw(|connection| {
+        connection.head();
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    client.get(1, "/");
+    let page = String::from_utf8(client.body(1)).unwrap();
+    assert!(
+        page.contains("The worker ended before it answered."),
+        "{page}"
+    );
+}
+
+#[test]
+fn without_tls_both_protocols_are_told_apart() {
+    let worker = echo();
+    let front = Front::http(&worker, Configuration::default());
+    assert_eq!(plain(front.address()).get("/").status, 200);
+    let mut http2 = Http2::plain(front.address());
+    http2.get(1, "/");
+    assert_eq!(http2.body(1), b"GET / HTTP/1.1 0");
+    // It begins like HTTP/2, and is none.
+    let mut client = plain(front.address());
+    client.send("PRI * HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.reply().status, 400);
+}
+
+/// Whoever takes a request back frees the worker from it.
+#[test]
+fn a_request_that_is_taken_back_ends_at_the_worker() {
+    let (ended, end) = channel::<()>();
+    let ended = Mutex::new(ended);
+    let worker = Worker::raw(move |connection| {
+        connection.head().unwrap();
+        assert!(connection.head().is_none());
+        ended.lock().unwrap().send(()).unwrap();
+    });
+    let mut front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    client.get(1, "/");
+    front.until(|front| front.status("requests").0 == 1);
+    client.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    end.recv_timeout(crate::support::DEADLINE).unwrap();
+}

@@ -1,0 +1,165 @@
+//! What the front does when a worker does not answer.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+};
+use rcorn_front_link::{Configuration, Limits};
+
+use crate::support::client::plain;
+use crate::support::front::Front;
+use crate::support::worker::{Worker, field, ok};
+
+/// A worker that closes each connection after its first response without a word of it, and answers
+/// nothing on the connections of these numbers.
+fn forgetful(silent: &'static [usize]) -> Worker {
+    Worker::raw(move |connection| {
+        let Some(request) = connection.request() else {
+            return;
+        };
+        if !silent.contains(&connection.number) {
+            let body = format!("{} {}", connection.number, request.body.len());
+            connection.send(&ok(body.as_bytes()));
+        }
+        connection.tell(request);
+    })
+}
+
+#[test]
+fn a_kept_connection_that_the_worker_closed_costs_no_request() {
+    let worker = forgetful(&[]);
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = plain(front.address());
+    for number in 0..20 {
+        let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+        // The worker has closed its end before it tells of the request.
+        client.send(post);
+        assert_eq!(client.reply().text(), format!("{number} 2"));
+        worker.seen();
+    }
+}
+
+#[test]
+fn what_may_be_sent_twice_is_sent_to_another_worker_once() {
+    let worker = forgetful(&[0, 2, 3, 4]);
+    let mut front = Front::http(&worker, Configuration::default());
+    assert_eq!(plain(front.address()).get("/").text(), "1 0");
+    assert_eq!(front.status("retries").0, 1);
+    // Both workers are silent.
+    let reply = plain(front.address()).get("/twice");
+    assert_eq!(reply.status, 502);
+    assert!(
+        reply
+            .text()
+            .contains("The worker ended before it answered."),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(front.status("bad_gateways").0, 1);
+    front.process.record("No worker answered GET /twice:");
+    // A body that is there already is sent again, too, if the method says that it may.
+    let mut client = plain(front.address());
+    client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(client.reply().text(), "5 2");
+}
+
+#[test]
+fn what_a_worker_may_have_done_is_not_sent_twice() {
+    let worker = forgetful(&[0, 1]);
+    let mut front = Front::http(&worker, Configuration::default());
+    for method in ["POST", "PATCH"] {
+        let mut client = plain(front.address());
+        client.send(format!(
+            "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+        ));
+        assert_eq!(client.reply().status, 502, "{method}");
+        assert!(client.is_closed());
+    }
+    assert_eq!(front.status("retries").0, 0);
+    let seen = [worker.seen().connection, worker.seen().connection];
+    assert_eq!(seen, [0, 1]);
+    assert!(worker.has_seen_all());
+}
+
+#[test]
+fn a_response_that_has_begun_is_not_asked_for_again() {
+    let worker = Worker::raw(|connection| {
+        let request = connection.request().unwrap();
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-");
+        connection.tell(request);
+    });
+    let mut front = Front::http(&worker, Configuration::default());
+    assert_eq!(plain(front.address()).get("/").status, 502);
+    assert_eq!(front.status("retries").0, 0);
+}
+
+#[test]
+fn a_malformed_response_is_a_bad_gateway() {
+    for bad in [
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    ] {
+        let worker = Worker::new(move |_request| bad.as_bytes().to_vec());
+        let mut front = Front::http(&worker, Configuration::default());
+        let reply = plain(front.address()).get("/");
+        assert_eq!(reply.status, 502, "{bad}");
+        assert_eq!(
+            field(&reply.head, "content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        front.process.record("malformed");
+    }
+}
+
+#[test]
+fn without_a_worker_that_accepts_it_is_unavailable() {
+    // Bound, and its queue is full: nobody accepts.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inner");
+    let make = || {
+        socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::SOCK_NONBLOCK,
+            None,
+        )
+        .unwrap()
+    };
+    let (listener, address) = (make(), UnixAddr::new(&path).unwrap());
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let one = make();
+        if connect(one.as_raw_fd(), &address).is_err() {
+            break;
+        }
+        waiting.push(one);
+    }
+    let limits = Limits {
+        connect_ms: 50,
+        ..Limits::default()
+    };
+    let configuration = Configuration {
+        limits,
+        ..Configuration::default()
+    };
+    let worker = Worker::at(folder, path);
+    let mut front = Front::http(&worker, configuration);
+    assert_eq!(plain(front.address()).get("/full").status, 503);
+    drop(listener);
+    let reply = plain(front.address()).get("/closed");
+    assert_eq!(reply.status, 503);
+    assert!(
+        reply.text().contains("No worker takes connections"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(front.status("unavailable").0, 2);
+    front
+        .process
+        .record("No worker took a connection for GET /closed:");
+}
