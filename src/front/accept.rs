@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::counters::Counter;
 use crate::local::Local;
 use crate::running::Running;
-use crate::stream::{Client, Socket, Stream};
+use crate::stream::{Client, Connected, Socket, Stream};
 use crate::timer::{Timer, due_in, limit};
 use crate::{http1, http2, redirect};
 
@@ -62,11 +62,11 @@ impl Acceptor {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(stream), Some(peer)))
+                Ok((Socket::new(Connected::Tcp(stream)), Some(peer)))
             }
             Self::Unix(listener) => {
                 let (stream, _peer) = listener.accept().await?;
-                Ok((Socket::Unix(stream), None))
+                Ok((Socket::new(Connected::Unix(stream)), None))
             }
         }
     }

@@ -235,6 +235,7 @@ impl Control {
             inner: PathBuf::from(format!("/proc/self/fd/{}", given.inner.as_raw_fd())),
             challenges: given.challenges.map(Arc::new),
             threads,
+            room: process::room(),
             running: running_seen,
             drain: drain_seen,
             records: self.records.clone(),

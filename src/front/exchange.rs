@@ -72,6 +72,9 @@ pub(crate) trait Side {
     /// Ends the response, and sends all of it.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>>;
 
+    /// A number that grows whenever the client takes something.
+    fn taken(&self) -> u64;
+
     /// Ready when the client has told that it does not want the response any more.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -160,6 +163,8 @@ struct Exchange<'a, S> {
     /// Until when the client must go on with its body, and with taking the response.
     body_due: Option<Instant>,
     read_due: Option<Instant>,
+    /// What the client had taken when `read_due` was set.
+    taken: u64,
 }
 
 /// Passes a request on and its response back. `out` is the request's head as workers get it.
@@ -185,6 +190,7 @@ pub(crate) async fn pass<S: Side>(
         head: ResponseHead::default(),
         body_due: None,
         read_due: None,
+        taken: 0,
         request,
     };
     exchange.run(timer).await
@@ -192,7 +198,7 @@ pub(crate) async fn pass<S: Side>(
 
 impl<S: Side> Exchange<'_, S> {
     async fn run(mut self, timer: &mut Timer) -> Outcome {
-        let mut kept = self.local.pool.take();
+        let mut kept = self.local.pool.take(self.request.is_idempotent);
         let mut is_second = false;
         loop {
             let mut inner = match kept.take() {
@@ -495,7 +501,8 @@ impl<S: Side> Exchange<'_, S> {
     fn noticed<T>(&mut self, done: Poll<Result<T, ClientError>>) -> Poll<Result<T, Failure>> {
         if done.is_ready() {
             self.read_due = None;
-        } else if self.read_due.is_none() {
+        } else if self.read_due.is_none() || self.taken != self.side.taken() {
+            self.taken = self.side.taken();
             self.read_due = due_in(limit(self.limits.write_ms));
         }
         done.map_err(Failure::Client)

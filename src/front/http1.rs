@@ -133,6 +133,9 @@ impl Http1 {
             Outcome::Abort => {
                 // What has come of the response, if the client takes it.
                 std::future::poll_fn(|cx| Poll::Ready(side.poll_flush(cx).is_ready())).await;
+                if side.ends_with_connection() {
+                    self.client.reset_on_close();
+                }
                 After::Drop
             }
             Outcome::Tunnel(inner) => match side.flush().await {

@@ -41,6 +41,7 @@ pub(crate) struct Http1Side<'a> {
     keeps: bool,
     hsts: Option<&'a str>,
     form: Form,
+    until_close: bool,
     /// What was not written yet.
     out: Vec<u8>,
     written: usize,
@@ -63,6 +64,7 @@ impl<'a> Http1Side<'a> {
             keeps,
             hsts,
             form: Form::Plain,
+            until_close: false,
             out: Vec::new(),
             written: 0,
         }
@@ -71,6 +73,11 @@ impl<'a> Http1Side<'a> {
     /// Whether the client may send another request.
     pub(crate) fn keeps(&self) -> bool {
         self.keeps
+    }
+
+    /// Whether the end of the connection is what tells the client that the response is complete.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.until_close
     }
 
     /// Writes what is left.
@@ -186,7 +193,8 @@ impl Side for Http1Side<'_> {
             self.out
                 .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        self.keeps &= self.local.draining().is_none() && !(is_unbounded && self.is_old);
+        self.until_close = is_unbounded && self.is_old;
+        self.keeps &= self.local.draining().is_none() && !self.until_close;
         if let Some(hsts) = self.hsts {
             for part in ["Strict-Transport-Security: ", hsts, "\r\n"] {
                 self.out.extend_from_slice(part.as_bytes());
@@ -243,6 +251,10 @@ impl Side for Http1Side<'_> {
             self.out.extend_from_slice(b"0\r\n\r\n");
         }
         self.poll_flush(cx)
+    }
+
+    fn taken(&self) -> u64 {
+        self.client.taken()
     }
 
     fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {

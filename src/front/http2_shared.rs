@@ -106,18 +106,25 @@ impl Drop for Active {
 pub(crate) struct Watched {
     client: Client,
     shared: Rc<Shared>,
+    /// What the client had taken when it was last seen to take nothing.
+    taken: u64,
 }
 
 impl Watched {
     pub(crate) fn new(client: Client, shared: Rc<Shared>) -> Self {
-        Self { client, shared }
+        Self {
+            client,
+            shared,
+            taken: 0,
+        }
     }
 
-    fn noticed<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn noticed<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let blocked = &self.shared.blocked_since;
         if done.is_ready() {
             blocked.set(None);
-        } else if blocked.get().is_none() {
+        } else if blocked.get().is_none() || self.taken != self.client.taken() {
+            self.taken = self.client.taken();
             blocked.set(Some(Instant::now()));
         }
         done

@@ -165,6 +165,11 @@ impl Side for Http2Side<'_> {
         Poll::Ready(Ok(()))
     }
 
+    fn taken(&self) -> u64 {
+        // What has a place in the window is taken at once.
+        0
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let reset = match &mut self.send {
             Some(send) => send.poll_reset(cx),

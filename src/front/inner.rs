@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rcorn_sys::net::receive;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -32,11 +34,21 @@ impl Inner {
         self.input.poll_fill(&mut self.stream, cx)
     }
 
-    /// Whether the worker has neither closed it nor sent what nobody asked for.
+    /// Whether the worker has neither closed it nor sent what nobody asked for, as far as the event
+    /// loop has heard.
     fn is_quiet(&self) -> bool {
-        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.stream.try_read(&mut [0]).is_err_and(waits)
+        waits(self.stream.try_read(&mut [0]))
     }
+
+    /// The same, as the kernel knows it.
+    fn is_quiet_now(&self) -> bool {
+        waits(receive(self.stream.as_fd(), &mut [0]))
+    }
+}
+
+/// Whether a read has found nothing.
+fn waits(read: io::Result<usize>) -> bool {
+    read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// What has arrived already comes first.
@@ -86,11 +98,12 @@ impl Pool {
         Self { address, kept }
     }
 
-    /// The connection that was used last: it is the least likely to be closed by now.
-    pub(crate) fn take(&self) -> Option<Inner> {
+    /// The connection that was used last: it is the least likely to be closed by now. If the
+    /// request cannot be repeated, the kernel is asked as well.
+    pub(crate) fn take(&self, is_idempotent: bool) -> Option<Inner> {
         let mut kept = self.kept.borrow_mut();
         while let Some((inner, _since)) = kept.pop() {
-            if inner.is_quiet() {
+            if inner.is_quiet() && (is_idempotent || inner.is_quiet_now()) {
                 return Some(inner);
             }
         }

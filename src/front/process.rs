@@ -12,9 +12,22 @@ use rcorn_sys::process::{set_title, widen_title_area};
 /// What `ps` shows.
 const TITLE: &str = "rcorn: front";
 
-/// Sets what `ps` shows, and lets it have as many descriptors as it may: each connection takes one,
-/// each request another.
+/// Signals that a terminal or a service manager sends to all processes of a group. The arbiter
+/// decides what they mean, and the front ends with it.
+const OF_THE_GROUP: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
+/// Sets what `ps` shows, ignores signals that are not for it alone, and lets it have as many
+/// descriptors as it may.
 pub(crate) fn prepare() {
+    for signal in OF_THE_GROUP {
+        // It cannot fail for these; if it did, the front would end and be started again.
+        rcorn_sys::signal::ignore(signal).ok();
+    }
     // Without room the title is cut.
     widen_title_area().ok();
     set_title(TITLE);
@@ -23,6 +36,13 @@ pub(crate) fn prepare() {
     {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
     }
+}
+
+/// How many connections of clients there is room for: each takes a descriptor, and its request
+/// another.
+pub(crate) fn room() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _hard)| soft);
+    usize::try_from(limit / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Becomes the user, for good, and hides the keys: another process of the same user, which may run

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) inner: PathBuf,
     pub(crate) challenges: Option<Arc<OwnedFd>>,
     pub(crate) threads: usize,
+    /// The most connections that there are descriptors for.
+    pub(crate) room: usize,
     pub(crate) running: watch::Receiver<Arc<Running>>,
     /// True from the beginning of the end on.
     pub(crate) drain: watch::Receiver<bool>,
@@ -92,9 +94,9 @@ impl Room {
         self.freed.notify_one();
     }
 
-    /// Waits until there are fewer than so many; 0 means no limit.
+    /// Waits until there are fewer than so many.
     async fn until_free(&self, most: usize) {
-        while most > 0 && self.taken.get() >= most {
+        while self.taken.get() >= most {
             self.freed.notified().await;
         }
     }
@@ -166,7 +168,10 @@ async fn listen(plan: Arc<Plan>, index: usize, local: Rc<Local>, room: Rc<Room>)
     };
     let mut drain = plan.drain.clone();
     loop {
-        let most = plan.running.borrow().limits().connections;
+        let most = match plan.running.borrow().limits().connections {
+            0 => plan.room,
+            most => most.min(plan.room),
+        };
         let share = most.div_ceil(plan.threads.max(1));
         let accepted = async {
             room.until_free(share).await;

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rcorn_sys::net::{reset_on_close, unacknowledged};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -13,9 +15,17 @@ use crate::buffer::Buffer;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub(crate) enum Connected {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// A connected socket, and how much it has taken: that is what shows whether a client reads, for TLS
+/// takes a lot before the socket does.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    connected: Connected,
+    taken: u64,
 }
 
 /// What a client speaks through.
@@ -92,16 +102,80 @@ macro_rules! reads_and_writes {
     };
 }
 
-reads_and_writes!(Socket::{Tcp, Unix});
+reads_and_writes!(Connected::{Tcp, Unix});
 reads_and_writes!(Stream::{Plain, Tls});
 
 impl Socket {
+    pub(crate) fn new(connected: Connected) -> Self {
+        Self {
+            connected,
+            taken: 0,
+        }
+    }
+
     /// The address that the client has connected to; `None` of a unix socket.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+        match &self.connected {
+            Connected::Tcp(stream) => stream.local_addr().ok(),
+            Connected::Unix(_) => None,
         }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.connected {
+            Connected::Tcp(stream) => stream.as_fd(),
+            Connected::Unix(stream) => stream.as_fd(),
+        }
+    }
+
+    fn noticed(&mut self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &done {
+            let count = u64::try_from(*count).unwrap_or(u64::MAX);
+            self.taken = self.taken.saturating_add(count);
+        }
+        done
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connected).poll_read(cx, room)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.connected).poll_write(cx, bytes);
+        self.noticed(done)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.connected).poll_write_vectored(cx, parts);
+        self.noticed(done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connected.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connected).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connected).poll_shutdown(cx)
     }
 }
 
@@ -153,6 +227,27 @@ impl Client {
     pub(crate) fn new(stream: Stream) -> Self {
         let input = Buffer::default();
         Self { stream, input }
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// How many bytes have reached the client so far. The kernel says that there is room for more
+    /// only when a third of its buffer is free, and that may be a megabyte.
+    pub(crate) fn taken(&self) -> u64 {
+        let socket = self.socket();
+        let waiting = unacknowledged(socket.as_fd()).unwrap_or(0);
+        socket.taken.saturating_sub(waiting)
+    }
+
+    /// Lets the client see that what it has is not all, when the connection is closed.
+    pub(crate) fn reset_on_close(&self) {
+        // A unix socket cannot, and loses nothing.
+        reset_on_close(self.socket().as_fd()).ok();
     }
 
     /// Reads what is there behind what is there already.

@@ -142,7 +142,8 @@ impl std::fmt::Debug for TicketKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Connections at a time, over all listeners; 0 means no limit. More wait in the kernel's queue.
+    /// Connections at a time, over all listeners; 0: as many as half the limit of open files. More
+    /// wait in the kernel's queue.
     pub connections: usize,
     /// From the accept to the end of the TLS handshake.
     pub handshake_ms: u64,

@@ -461,4 +461,10 @@ fn a_cut_response_does_not_look_complete() {
         assert_eq!(rest, body, "{target}");
     }
     assert_eq!(front.status("cut_responses").0, 2);
+    // HTTP/1.0 has no other end than that of the connection: it gets a reset.
+    let mut client = plain(front.address());
+    client.send("GET /chunked HTTP/1.0\r\n\r\n");
+    let mut received = Vec::new();
+    let error = client.0.read_to_end(&mut received).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }

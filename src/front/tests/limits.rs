@@ -1,12 +1,13 @@
 //! How long clients may take, and how many there may be.
 
 use std::io::Read;
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rcorn_front_link::{Configuration, Limits};
 
-use crate::support::client::{plain, socket};
+use crate::support::client::{Client, plain, secure, socket, trusting};
 use crate::support::front::Front;
 use crate::support::keys::{Authority, tls};
 use crate::support::worker::{Worker, echo, ok};
@@ -119,6 +120,42 @@ fn who_does_not_read_its_response_is_cut_off() {
     let mut received = Vec::new();
     client.0.read_to_end(&mut received).ok();
     assert!(received.len() < 64 << 20);
+}
+
+/// Slow is not stalled: the limit is between two parts that the client takes.
+#[test]
+fn who_reads_slowly_gets_it_all() {
+    const LENGTH: usize = 6 << 20;
+    let (authority, body) = (Authority::new("ca"), vec![b'x'; LENGTH]);
+    let worker = Worker::new(move |_request| ok(&body));
+    let pair = authority.issue(&["shop.example"]);
+    let limits = Limits {
+        write_ms: 400,
+        ..Limits::default()
+    };
+    let configuration = Configuration {
+        tls: Some(tls(&[&pair])),
+        ..with(limits)
+    };
+    let mut front = Front::https(&worker, configuration);
+    let config = Arc::new(trusting(authority.roots(), None));
+    let session = secure(front.address(), "shop.example", &config).unwrap();
+    let mut client = Client::over(session);
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(client.head().contains("Content-Length: 6291456\r\n"));
+    let begin = Instant::now();
+    let mut part = vec![0; 256 * 1024];
+    // Some parts after most of the limit, and in sum after more than twice of it.
+    for number in 1..=LENGTH / part.len() {
+        while number <= 4
+            && begin.elapsed() < Duration::from_millis(250) * number.try_into().unwrap()
+        {
+            front.status("requests");
+        }
+        client.0.read_exact(&mut part).unwrap();
+    }
+    assert!(begin.elapsed() > Duration::from_millis(900));
+    assert_eq!(front.status("slow_readers").0, 0);
 }
 
 #[test]

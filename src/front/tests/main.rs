@@ -8,6 +8,7 @@
 mod support;
 
 mod attacks;
+mod confinement;
 mod drain;
 mod http1;
 mod http2;

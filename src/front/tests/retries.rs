@@ -1,5 +1,6 @@
 //! What the front does when a worker does not answer.
 
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{
@@ -22,6 +23,8 @@ fn forgetful(silent: &'static [usize]) -> Worker {
             let body = format!("{} {}", connection.number, request.body.len());
             connection.send(&ok(body.as_bytes()));
         }
+        let stream = connection.reader.get_ref();
+        stream.shutdown(Shutdown::Both).unwrap();
         connection.tell(request);
     })
 }
@@ -33,9 +36,9 @@ fn a_kept_connection_that_the_worker_closed_costs_no_request() {
     let mut client = plain(front.address());
     for number in 0..20 {
         let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
-        // The worker has closed its end before it tells of the request.
         client.send(post);
         assert_eq!(client.reply().text(), format!("{number} 2"));
+        // By then the worker has closed its end.
         worker.seen();
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rcorn_front_link::wire::{self, Reader, Received};
 use rcorn_front_link::{
-    Configuration, Descriptor, FromFront, FrontListener, ListenerKind, Start, Tls, ToFront,
+    Configuration, Descriptor, FromFront, FrontListener, ListenerKind, Start, Tls, ToFront, User,
 };
 use rcorn_types::Level;
 
@@ -129,6 +129,7 @@ pub(crate) struct Options {
     pub(crate) kinds: Vec<ListenerKind>,
     pub(crate) threads: usize,
     pub(crate) challenges: Option<OwnedFd>,
+    pub(crate) user: Option<User>,
 }
 
 impl Default for Options {
@@ -137,6 +138,7 @@ impl Default for Options {
             kinds: vec![ListenerKind::Https],
             threads: 1,
             challenges: None,
+            user: None,
         }
     }
 }
@@ -162,6 +164,7 @@ impl Front {
         let mut start = Start {
             configuration,
             threads: options.threads,
+            user: options.user,
             ..Start::default()
         };
         let (mut addresses, mut given) = (Vec::new(), Vec::new());
