@@ -197,6 +197,9 @@ pub struct CertificateStatus {
     pub names: Vec<String>,
     /// When it expires, in seconds since 1970.
     pub not_after: i64,
+    /// The whole days until then; less than none once it has expired.
+    #[serde(default)]
+    pub days: i64,
 }
 
 /// A build of rcorn.

@@ -139,11 +139,35 @@ fn facts(status: &Status) -> String {
         "workers",
         &format!("{} of {} serving{spares}", status.serving(), status.wanted),
     );
+    for (label, text) in of_tls(status) {
+        line(label, &text);
+    }
     let lost = status.counts.lost_log_records;
     if lost > 0 {
         line("log", &format!("{lost} records could not be written"));
     }
     text
+}
+
+/// The processes that speak TLS, and the certificates, in words.
+fn of_tls(status: &Status) -> Vec<(&'static str, String)> {
+    let fronts = status.fronts.iter().map(|front| {
+        let connections = front.connections;
+        format!(
+            "pid {} {}, {connections} connections",
+            front.pid, front.stage
+        )
+    });
+    let fronts: Vec<String> = fronts.collect();
+    let fronts = (!fronts.is_empty()).then(|| ("fronts", fronts.join("; ")));
+    let certificates = status.certificates.iter().map(|one| {
+        let (file, names, days) = (&one.file, one.names.join(", "), one.days);
+        (
+            "certificate",
+            format!("{file} ({names}), valid for {days} days"),
+        )
+    });
+    fronts.into_iter().chain(certificates).collect()
 }
 
 #[cfg(test)]
@@ -195,6 +219,22 @@ ID   PID  GEN  STAGE    AGE   REQUESTS  CONNS  MEMORY  CURRENT REQUEST
         assert!(show(&kept).contains("1 of 3 serving, 0 of 2 spare\n"));
         kept.workers[1].stage = "spare".to_owned();
         assert!(show(&kept).contains("1 of 3 serving, 1 of 2 spare\n"));
+    }
+
+    #[test]
+    fn what_speaks_tls_has_lines() {
+        let mut status = status();
+        let fronts = r#"[{"pid": 20, "stage": "serving", "age": 3.5, "connections": 7}]"#;
+        status.fronts = serde_json::from_str(fronts).unwrap();
+        let certificates =
+            r#"[{"file": "/etc/a.pem", "names": ["a", "b"], "not_after": 1, "days": 30}]"#;
+        status.certificates = serde_json::from_str(certificates).unwrap();
+        let expected = "\
+workers     1 of 3 serving
+fronts      pid 20 serving, 7 connections
+certificate /etc/a.pem (a, b), valid for 30 days
+";
+        assert!(show(&status).contains(expected), "{}", show(&status));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use rcorn_control::{
     Build, CertificateStatus, PythonStatus, Status, TemplateStatus, ThreadStatus, WorkerStatus,
 };
 use rcorn_settings::{Preload, Settings};
+use rcorn_sys::clock;
 use rcorn_sys::process::resident_kib;
 use rcorn_types::Monotonic;
 
@@ -14,6 +15,8 @@ use super::in_hand::{InHand, Thread, requests, threads};
 use super::shared_memory::SharedMemory;
 use super::sockets::Sockets;
 use super::tally::Tally;
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// What the status is made from.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +100,10 @@ impl View<'_> {
             file: one.certfile.clone(),
             names: one.names.clone(),
             not_after: one.not_after,
+            days: one
+                .not_after
+                .saturating_sub(clock::wall().0)
+                .div_euclid(DAY_SECONDS),
         });
         all.collect()
     }

@@ -47,8 +47,94 @@ pub fn metrics(status: &Status, format: Format) -> String {
     of_times(&mut text, status);
     of_history(&mut text, status);
     of_server(&mut text, status);
+    of_fronts(&mut text, status);
     of_each_worker(&mut text, &status.workers);
     text.finish()
+}
+
+/// What fronts count, and what that is. A name that is not here is of another build.
+const FRONT_COUNTS: &[(&str, &str)] = &[
+    ("connections", "Connections of clients that were accepted."),
+    ("handshakes", "TLS handshakes that were completed."),
+    ("resumptions", "TLS handshakes that resumed a session."),
+    (
+        "failed_handshakes",
+        "TLS handshakes that failed or took too long.",
+    ),
+    ("http2_connections", "Connections that speak HTTP/2."),
+    ("requests", "Requests that were passed on to workers."),
+    (
+        "refused_requests",
+        "Requests that were refused before a worker saw them.",
+    ),
+    ("late_requests", "Requests that took too long to arrive."),
+    ("retries", "Requests that were sent to a second worker."),
+    (
+        "bad_gateways",
+        "Answers 502: a worker gave none, or none that is HTTP.",
+    ),
+    ("unavailable", "Answers 503: no worker took the connection."),
+    ("cut_responses", "Responses that a worker did not finish."),
+    (
+        "slow_readers",
+        "Clients that did not take a response in time.",
+    ),
+    (
+        "floods",
+        "HTTP/2 connections that were ended because of a flood.",
+    ),
+    (
+        "inner_connections",
+        "Connections to workers that were opened.",
+    ),
+    ("tunnels", "Connections that became tunnels."),
+    ("front_deaths", "Fronts that have ended by themselves."),
+    (
+        "refused_renewals",
+        "Changed certificates that could not be used.",
+    ),
+];
+
+/// Without TLS there is nothing of it.
+fn of_fronts(text: &mut Text, status: &Status) {
+    if status.fronts.is_empty() && status.front_counts.is_empty() {
+        return;
+    }
+    text.begin(
+        "fronts",
+        "gauge",
+        "Processes that speak TLS, by their stage.",
+    );
+    for stage in ["starting", "serving", "leaving"] {
+        let fronts = status.fronts.iter();
+        let count = fronts.filter(|front| front.stage == stage).count();
+        text.gauge("fronts", &[("stage", stage)], count);
+    }
+    let open: u64 = status.fronts.iter().map(|front| front.connections).sum();
+    let help = "Open connections of clients with TLS.";
+    text.begin("front_open_connections", "gauge", help);
+    text.gauge("front_open_connections", &[], open);
+    for (name, count) in &status.front_counts {
+        let known = FRONT_COUNTS.iter().find(|(known, _)| known == name);
+        let help = known.map_or("Counted by fronts.", |(_, help)| help);
+        let family = match name.strip_prefix("front_") {
+            Some(_own) => name.clone(),
+            None => format!("front_{name}"),
+        };
+        text.begin(&family, "counter", help);
+        text.counter(&family, &[], count);
+    }
+    let help = "When the certificate expires, in seconds since 1970.";
+    text.begin("certificate_not_after_seconds", "gauge", help);
+    for one in &status.certificates {
+        let labels = [("file", one.file.as_str())];
+        text.gauge("certificate_not_after_seconds", &labels, one.not_after);
+    }
+    let help = "Whole days until the certificate expires.";
+    text.begin("certificate_days", "gauge", help);
+    for one in &status.certificates {
+        text.gauge("certificate_days", &[("file", one.file.as_str())], one.days);
+    }
 }
 
 /// The table of counters.
@@ -478,6 +564,30 @@ mod tests {
             assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
         }
         assert!(!text.contains("# EOF") && !text.contains("worker_age_seconds{slot=\"1\"}"));
+    }
+
+    #[test]
+    fn fronts_are_there_with_tls_only() {
+        let mut status = status();
+        assert!(!metrics(&status, Format::Prometheus).contains("rcorn_front"));
+        let fronts = r#"[{"pid": 20, "stage": "serving", "age": 3.5, "connections": 7}]"#;
+        status.fronts = serde_json::from_str(fronts).unwrap();
+        let certificates = r#"[{"file": "/a.pem", "names": ["a"], "not_after": 9, "days": 30}]"#;
+        status.certificates = serde_json::from_str(certificates).unwrap();
+        let counts = FRONT_COUNTS.iter().map(|(name, _)| ((*name).to_owned(), 5));
+        status.front_counts = counts.chain([("new".to_owned(), 6)]).collect();
+        let text = metrics(&status, Format::Prometheus);
+        for line in [
+            "rcorn_fronts{stage=\"serving\"} 1",
+            "rcorn_front_open_connections 7",
+            "rcorn_front_handshakes_total 5",
+            "rcorn_front_deaths_total 5",
+            "rcorn_front_new_total 6",
+            "rcorn_certificate_not_after_seconds{file=\"/a.pem\"} 9",
+            "rcorn_certificate_days{file=\"/a.pem\"} 30",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+        }
     }
 
     #[test]
