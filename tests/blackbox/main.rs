@@ -24,5 +24,6 @@ mod proxy;
 mod python;
 mod reload;
 mod systemd;
+mod tls;
 mod upgrade;
 mod wsgi;

@@ -1,0 +1,149 @@
+//! The life of a front: it outlives reloads and workers, is started again, and leaves before the
+//! workers do.
+
+use nix::sys::signal::{Signal, kill};
+
+use super::{APP, Client, Pair, server};
+use crate::support::{Server, wait_until};
+
+fn pair() -> Pair {
+    Pair::of(&["localhost"])
+}
+
+/// The pid of the only front.
+fn front(server: &Server) -> nix::unistd::Pid {
+    let fronts = server.titled("rcorn: front");
+    let [front] = fronts.as_slice() else {
+        panic!("{fronts:?}");
+    };
+    *front
+}
+
+#[test]
+fn without_tls_there_is_no_front() {
+    let server = Server::app("m:app").file("m.py", APP).start();
+    server.wait_workers(1);
+    assert!(server.titled("rcorn: front").is_empty());
+    let status = server.status();
+    for name in ["fronts", "front_counts", "certificates"] {
+        assert_eq!(status.get(name), None, "{name}");
+    }
+    server.stop();
+}
+
+#[test]
+fn connections_outlive_reloads_and_workers() {
+    let server = server(&pair())
+        .args(["-w", "2", "--reload-watch", "0.1"])
+        .allow("was sent SIGKILL")
+        .start();
+    server.wait_workers(2);
+    let front_before = front(&server);
+    let mut client = Client::of(&server, &[]);
+    let first = client.environ("/");
+    let kept = Client::of(&server, &["load=4", "kept=1"]);
+    let each = Client::of(&server, &["load=2"]);
+    for generation in 2..4 {
+        server.signal(Signal::SIGHUP);
+        let line = format!("Reloaded: generation {generation} serves.");
+        server.log().expect(&line);
+        kept.wait_for(20);
+        each.wait_for(5);
+    }
+    assert_eq!(kept.stop(), [""; 0]);
+    assert_eq!(each.stop(), [""; 0]);
+    let second = client.environ("/");
+    assert_eq!(second["REMOTE_PORT"], first["REMOTE_PORT"]);
+    assert_ne!(second["pid"], first["pid"]);
+    // What a killed worker had in hand is lost, no connection is.
+    for worker in server.workers() {
+        kill(worker, Signal::SIGKILL).unwrap();
+    }
+    let third = client.environ("/");
+    assert_eq!(third["REMOTE_PORT"], first["REMOTE_PORT"]);
+    assert_eq!(front(&server), front_before);
+    drop(client);
+    server.stop();
+}
+
+#[test]
+fn a_front_that_is_killed_is_started_again() {
+    let server = server(&pair())
+        .allow("was ended by signal 9; it is started again")
+        .start();
+    let mut client = Client::of(&server, &[]);
+    let worker = client.environ("/")["pid"].clone();
+    let killed = front(&server);
+    kill(killed, Signal::SIGKILL).unwrap();
+    // Its connections alone are lost.
+    client.try_get("/").unwrap_err();
+    assert_eq!(client.environ("/")["pid"], worker);
+    server
+        .log()
+        .expect("was ended by signal 9; it is started again");
+    wait_until(server.deadline(), "the old one is gone", || {
+        server.titled("rcorn: front") != [killed]
+    });
+    assert_eq!(server.status()["front_counts"]["front_deaths"], 1);
+    drop(client);
+    server.stop();
+}
+
+#[test]
+fn a_stop_loses_no_request() {
+    let server = server(&pair()).args(["-w", "2"]).start();
+    let kept = Client::of(&server, &["load=4", "kept=1"]);
+    let each = Client::of(&server, &["load=2"]);
+    kept.wait_for(20);
+    each.wait_for(5);
+    let ended = server.stop();
+    assert_eq!(kept.stop(), [""; 0]);
+    assert_eq!(each.stop(), [""; 0]);
+    assert!(ended.text().contains("Front exited"));
+}
+
+#[test]
+fn an_upgrade_in_place_has_fronts_of_its_own_and_loses_nothing() {
+    let server = server(&pair())
+        .args(["-w", "2", "--upgrade", "in-place", "--reload-watch", "0.1"])
+        .start();
+    server.wait_workers(2);
+    let before = front(&server);
+    let kept = Client::of(&server, &["load=4", "kept=1"]);
+    kept.wait_for(20);
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("Reloaded: generation 2 serves.");
+    let old = format!("Front exited (pid:{before})");
+    server.log().expect(&old);
+    kept.wait_for(20);
+    assert_eq!(kept.stop(), [""; 0]);
+    assert_ne!(front(&server), before);
+    server.stop();
+}
+
+#[test]
+fn tls_comes_and_goes_with_a_reload() {
+    let conf = |tls: bool| {
+        let certificate = "certfile: cert.pem\nkeyfile: key.pem\n";
+        format!("reload_watch: 0.1\n{}", if tls { certificate } else { "" })
+    };
+    let pair = pair();
+    let server = Server::app("m:app")
+        .file("m.py", APP)
+        .file("cert.pem", pair.certificate.as_str())
+        .file("key.pem", pair.key.as_str())
+        .file("rcorn.yaml", conf(false))
+        .start();
+    assert_eq!(server.get("/").status, 200);
+    server.write("rcorn.yaml", &conf(true));
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Front serving TLS");
+    let mut client = Client::of(&server, &[]);
+    assert_eq!(client.environ("/")["HTTPS"], "on");
+    server.write("rcorn.yaml", &conf(false));
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Front exited");
+    assert_eq!(server.get("/").status, 200);
+    drop(client);
+    server.stop();
+}
