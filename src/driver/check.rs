@@ -33,7 +33,8 @@ fn check_certificates(settings: &Settings, front: &'static [u8]) -> Result<(), S
 ///
 /// # Errors
 ///
-/// A certificate cannot be used; there is no Python, it cannot be started, or the app ended its process.
+/// A certificate cannot be used; there is no Python, it cannot be started, or the app ended its
+/// process.
 pub fn check(
     settings: &Settings,
     origin: &Origin,

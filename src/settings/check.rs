@@ -15,7 +15,7 @@ use super::origin::{Origin, Origins};
 use super::refusal::Refused;
 use super::rows::{Settings, TABLE};
 use super::static_files;
-use super::tls;
+use super::tls_check;
 use super::worker_class;
 
 /// Completes the settings, or gives the reason why rcorn cannot run with them. `worker_bases`: the
@@ -38,7 +38,7 @@ pub(super) fn complete(
     status_address(settings, origins)?;
     places(settings, directory)?;
     static_files::settle(settings, |setting| place_of(setting, origins), warnings)?;
-    tls::settle(settings, |setting| place_of(setting, origins), warnings)?;
+    tls_check::settle(settings, |setting| place_of(setting, origins), warnings)?;
     log_files(settings, warnings);
     spare_workers(settings, warnings);
     // They are compared with names in the form of the environ.

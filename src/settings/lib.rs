@@ -35,6 +35,7 @@ mod static_files;
 mod table;
 mod telemetry;
 mod tls;
+mod tls_check;
 mod value;
 mod worker_class;
 mod workers;

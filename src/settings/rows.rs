@@ -354,12 +354,14 @@ settings! {
 
     /// Speak TLS with this certificate, a PEM file.
     ///
-    /// The server's own comes first, then the chain, without the root. TLS is spoken on the addresses in `bind` that begin with `https://`; if none does, on all
-    /// that have a port, as in gunicorn. A process of its own speaks it, the front, without Python:
-    /// the private key is in no process that runs the app, and connections outlive reloads and
-    /// workers. Files of certificates are read before privileges are dropped, and again when they
-    /// change, without a reload. One that cannot be used is an error in the log, and the one before
-    /// stays. See the guide "Without a proxy".
+    /// The server's own comes first, then the chain, without the root. TLS is spoken on the
+    /// addresses in `bind` that begin with `https://`; if none does, on all that have a port, as in
+    /// gunicorn. A process of its own speaks it, the front, without Python: the private key is in
+    /// no process that runs the app, and connections outlive reloads and workers.
+    ///
+    /// Files of certificates are read before privileges are dropped, and again when they change,
+    /// without a reload. One that cannot be used is an error in the log, and the one before stays.
+    /// See the guide "Without a proxy".
     certfile: Option<PathBuf> = None => Tls, Reload, named "FILE", flag "certfile";
 
     /// The private key of `certfile`, a PEM file without a passphrase. The default is `certfile`,
@@ -427,8 +429,9 @@ settings! {
 
     /// Tell clients to come by TLS only, for this many seconds.
     ///
-    /// Or the whole value of `Strict-Transport-Security`, such as `max-age=31536000; includeSubDomains`. It is sent
-    /// with responses over TLS, unless the app sets the field itself.
+    /// Or the whole value of `Strict-Transport-Security`, such as
+    /// `max-age=31536000; includeSubDomains`. It is sent with responses over TLS, unless the app
+    /// sets the field itself.
     hsts: Option<String> = None => Tls, Reload, flag "hsts";
 
     /// The number of processes that speak TLS. Each uses all CPUs; one is enough for most sites.

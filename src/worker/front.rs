@@ -14,8 +14,8 @@ use rcorn_wsgi::GivenVariables;
 /// The longest field, in bytes: a certificate of some kilobytes in base 64.
 pub(super) const MAX_FACTS_BYTES: usize = 32 * 1024;
 
-/// `SERVER_PROTOCOL` of HTTP/2, as `mod_wsgi` behind `mod_http2`, uWSGI behind nginx and gunicorn have
-/// it.
+/// `SERVER_PROTOCOL` of HTTP/2, as `mod_wsgi` beside `mod_http2`, uWSGI behind nginx and gunicorn
+/// have it.
 pub(super) const HTTP2: &str = "HTTP/2.0";
 
 /// The cache of clients has `2^SLOT_BITS` slots. A flood of different clients costs time, never

@@ -37,7 +37,7 @@ use super::listener::{Listener, Role};
 use super::owner::Owner;
 use configuration::configuration;
 use inner::InnerSocket;
-use process::{Counters, FrontProcess, Stage};
+use process::{Counters, EXIT_GRACE, FrontProcess, Stage};
 use tickets::Tickets;
 use watch::CertificateWatch;
 
@@ -49,8 +49,6 @@ pub(super) use saved::SavedFronts;
 
 /// How long a front may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long one may take to exit once its time is over.
-const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// One that has served for less than this has failed to start.
 const STABLE_TIME: Duration = Duration::from_secs(1);
 /// The pause before the next attempt, after the first failure and at most.

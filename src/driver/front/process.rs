@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -19,6 +20,9 @@ use rcorn_types::Monotonic;
 
 use super::program::FrontProgram;
 use crate::process::{is_child, signal};
+
+/// How long a front may take to exit once its time is over.
+pub(super) const EXIT_GRACE: Duration = Duration::from_secs(2);
 
 /// What a front counts, by name.
 pub(super) type Counters = BTreeMap<String, u64>;
@@ -165,13 +169,13 @@ impl FrontProcess {
     }
 
     /// Tells it to accept nothing more, and to finish what runs until then.
-    pub(super) fn leave(&mut self, now: Monotonic, within: std::time::Duration) {
+    pub(super) fn leave(&mut self, now: Monotonic, within: Duration) {
         if matches!(self.stage, Stage::Leaving(_)) {
             return;
         }
         let seconds = within.as_secs();
         self.send(&ToFront::Drain { seconds });
-        let until = now.after(within).after(super::EXIT_GRACE);
+        let until = now.after(within).after(EXIT_GRACE);
         self.stage = Stage::Leaving(until);
     }
 

@@ -1,6 +1,7 @@
-//! Notices that files of certificates have changed. Their paths are looked at once a second: whether
-//! a file was written, another one renamed over it (certbot), or a link on the way changed (volumes
-//! of Kubernetes), a path then leads to another file, also on file systems that tell of nothing.
+//! Notices that files of certificates have changed. Their paths are looked at once a second: a file
+//! may be written, another one renamed over it (certbot), or a link on the way to it changed
+//! (volumes of Kubernetes), and some file systems tell of none of these. inotify would have to
+//! watch each folder and link on the way.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
