@@ -19,6 +19,7 @@ mod processes;
 mod python;
 mod rules;
 mod sockets;
+mod tls;
 mod uwsgi;
 pub mod yaml;
 

@@ -50,8 +50,9 @@ const ASYNC: Translation = NoCounterpart(
 const LOGROTATE: Translation =
     NoCounterpart("use logrotate, with `rcorn ctl reopen` in postrotate");
 const STATS: Translation = NoCounterpart("use `rcorn ctl --json status`");
-const TLS: Translation =
-    NoCounterpart("rcorn does not do TLS: terminate it in a proxy such as nginx or Caddy");
+const TLS: Translation = NoCounterpart(
+    "see certfile, certificates, ciphers, ca_certs and cert_reqs, or let a proxy speak TLS",
+);
 const IMPORT: Translation = NoCounterpart("import it in the module of the app");
 const READ: Translation = NoCounterpart("migrate that file, too, and merge the results");
 
@@ -99,10 +100,10 @@ const RULES: &[(&[&str], Translation)] = &[
     (&["http-headers-timeout"], Copy("header_timeout")),
     (&["http-auto-chunked", "http-chunked-input", "http-auto-gzip", "http-raw-body", "http-websockets"],
         NotNeeded("rcorn speaks HTTP/1.1; for gzip use a proxy, for websockets a library such as simple-websocket")),
-    (&["http-to", "http-to-https", "http-processes", "http-workers", "http-modifier*", "http-socket-modifier*",
+    (&["http-to", "http-processes", "http-workers", "http-modifier*", "http-socket-modifier*",
         "http-*"],
         NoCounterpart("there is no router process: the workers answer HTTP themselves")),
-    (&["https", "https-*", "https2", "ssl-*", "suwsgi-socket", "sni*"], TLS),
+    (&["https-*", "ssl-*", "suwsgi-socket", "sni*"], TLS),
     (&["fastcgi-*", "scgi-*", "raw-socket", "zeromq*", "zmq*", "mongrel2*", "udp", "puwsgi-socket"],
         NoCounterpart("rcorn speaks HTTP and the uwsgi protocol: set bind to such an address")),
     (&["shared-socket", "undeferred-shared-socket", "map-socket"],
@@ -189,7 +190,7 @@ const RULES: &[(&[&str], Translation)] = &[
 
 /// The keys that `app`, `sockets`, `processes` and `logs` translate. The last rule matches some of
 /// them, too.
-const ELSEWHERE: [&str; 34] = [
+const ELSEWHERE: [&str; 37] = [
     "module",
     "wsgi",
     "wsgi-file",
@@ -201,6 +202,9 @@ const ELSEWHERE: [&str; 34] = [
     "http",
     "http-socket",
     "http11-socket",
+    "https",
+    "https2",
+    "http-to-https",
     "protocol",
     "socket-protocol",
     "abstract-socket",

@@ -60,7 +60,7 @@ pub(super) fn sockets(rest: &mut Remaining, output: &mut Output) {
 }
 
 /// uWSGI's address as `bind` has it.
-fn address(given: &IniOption, abstracts: bool) -> Result<String, &'static str> {
+pub(super) fn address(given: &IniOption, abstracts: bool) -> Result<String, &'static str> {
     let text = given.text();
     if text.starts_with('=') {
         return Err("shared sockets are not needed: name the address itself in bind");

@@ -19,13 +19,14 @@ macro_rules! samples {
     };
 }
 
-const SAMPLES: [(&str, &str, &str); 9] = samples![
+const SAMPLES: [(&str, &str, &str); 10] = samples![
     "small.ini",
     "django.ini",
     "flask.ini",
     "large.ini",
     "odd.ini",
     "empire.ini",
+    "tls.ini",
     "plain.conf.py",
     "hooks.conf.py",
     "refused.conf.py"

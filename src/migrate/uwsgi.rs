@@ -1,5 +1,5 @@
 //! A uwsgi.ini as settings of rcorn. Settings that depend on several lines are in `app`, `sockets`,
-//! `processes` and `logs`; lines that are translated one by one are in `rules`.
+//! `tls`, `processes` and `logs`; lines that are translated one by one are in `rules`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::ini::{self, IniFile, IniLine, Placeholders};
 use super::options::{IniOption, Remaining};
 use super::output::Output;
 use super::yaml::Text;
-use super::{app, logs, processes, rules, sockets};
+use super::{app, logs, processes, rules, sockets, tls};
 
 /// The file as a rcorn.yaml. `environment`: for `if-env`.
 pub(super) fn translate(
@@ -56,6 +56,7 @@ pub(super) fn translate(
     let mut rest = Remaining(expanded(file, &name, &chosen, &mut output));
     app::app(&mut rest, &mut output);
     sockets::sockets(&mut rest, &mut output);
+    tls::tls(&mut rest, &mut output);
     processes::workers(&mut rest, &mut output);
     processes::limits(&mut rest, &mut output);
     processes::user(&mut rest, &mut output);
