@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rcorn_global_optspecs
-    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= threads= queue-timeout= switch-interval= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= spare-workers= refork= retire-old-first= t/timeout= abort-timeout= survive-timeout slow-request= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= server-header= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= static= static-cache-control= static-index= static-fallthrough p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-format= request-id= log-config= log-config-json= capture-output log-syslog log-syslog-to= log-syslog-prefix= log-syslog-facility= disable-redirect-access-to-syslog statsd-host= statsd-prefix= dogstatsd-tags= status-bind= status-allow= status-hosts= health-path=
+    string join \n h/help v/version generate= c/config= check-config print-config chdir= pythonpath= e/env= python= preload no-preload reload reload-engine= reload-extra-file= b/bind= backlog= reuse-port protocol= w/workers= k/worker-class= threads= queue-timeout= switch-interval= max-requests= max-requests-jitter= max-worker-memory= max-worker-age= spare-workers= refork= retire-old-first= t/timeout= abort-timeout= survive-timeout slow-request= boot-timeout= graceful-timeout= reload-watch= reload-probe= drain-mode= drain-delay= keep-alive= max-keepalive-requests= server-header= header-timeout= body-timeout= write-timeout= worker-connections= request-buffer= response-buffer= limit-request-line= limit-request-fields= limit-request-field_size= no-require-host permit-obsolete-folding permit-unconventional-http-method permit-unconventional-http-version casefold-http-method header-map= no-sendfile forwarded-allow-ips= forwarder-headers= secure-scheme-headers= uwsgi-allow-from= proxy-protocol= proxy-allow-from= certfile= keyfile= certificate= ocsp-staple= ca-certs= cert-reqs= ssl-version= ciphers= no-http2 http2-max-concurrent-streams= http2-initial-window-size= http2-max-header-list-size= redirect-https acme-directory= hsts= fronts= static= static-cache-control= static-index= static-fallthrough p/pid= D/daemon control-socket= control-socket-mode= no-control-socket upgrade= m/umask= u/user= g/group= initgroups n/name= error-logfile= access-logfile= access-logformat= log-level= log-format= request-id= log-config= log-config-json= capture-output log-syslog log-syslog-to= log-syslog-prefix= log-syslog-facility= disable-redirect-access-to-syslog statsd-host= statsd-prefix= dogstatsd-tags= status-bind= status-allow= status-hosts= health-path=
 end
 
 function __fish_rcorn_needs_command
@@ -41,7 +41,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-engine -d 'How reloa
 inotify\t''
 poll\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l reload-extra-file -d 'Another file for reload to watch. It is a path, a pattern such as templates/**/*.html, or a directory with everything in it, and need not exist yet. May be repeated.' -r -F
-complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen on HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// in front, as in uwsgi://HOST:PORT or uwsgi://unix:PATH, the address speaks the uwsgi protocol. With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -s b -l bind -d 'Listen on HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated. With uwsgi:// in front, as in uwsgi://HOST:PORT or uwsgi://unix:PATH, the address speaks the uwsgi protocol; with https://, as in https://:443, TLS (certfile). With PORT in the environment the default is 0.0.0.0:PORT. [env: PORT] [default: 127.0.0.1:8000]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l backlog -d 'How many connections may wait to be accepted (listen(2)). [default: 2048]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l protocol -d 'The protocol of addresses in bind without uwsgi://. uwsgi is what nginx\'s uwsgi_pass speaks. [one of: http, uwsgi] [default: http]' -r -f -a "http\t''
 uwsgi\t''"
@@ -95,6 +95,24 @@ v1\t''
 v2\t''
 auto\t''"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l proxy-allow-from -d 'The peers that may send a PROXY header. Addresses, networks, or * for all; unix sockets always may. [default: 127.0.0.1,::1]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l certfile -d 'Speak TLS with this certificate, a PEM file.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l keyfile -d 'The private key of certfile, a PEM file without a passphrase. The default is certfile, which may have both.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l certificate -d 'Another certificate and its key, for other names. May be repeated: --certificate blog.pem=blog.key.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l ocsp-staple -d 'A file with the OCSP response of certfile, in DER, to send along. It is read again when it changes.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l ca-certs -d 'The authorities that client certificates must come from, a PEM file.' -r -F
+complete -c rcorn -n "__fish_rcorn_needs_command" -l cert-reqs -d 'Whether clients must have a certificate of ca_certs: none, optional, required. [one of: none, optional, required] [default: none]' -r -f -a "none\t''
+optional\t''
+required\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l ssl-version -d 'The versions of TLS: TLS for 1.2 and 1.3, TLSv1_2 or TLSv1_3 for one alone. Older ones are refused. [one of: TLS, TLSv1_2, TLSv1_3] [default: TLS]' -r -f -a "TLS\t''
+TLSv1_2\t''
+TLSv1_3\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l ciphers -d 'The cipher suites, best first, with colons between them.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l http2-max-concurrent-streams -d 'The most requests that an HTTP/2 connection may have at a time. [default: 100]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l http2-initial-window-size -d 'The bytes of a body that an HTTP/2 client may send ahead (RFC 9113). [default: 65535]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l http2-max-header-list-size -d 'The most bytes that the header fields of an HTTP/2 request may take. [default: 65536]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l acme-directory -d 'Answer /.well-known/acme-challenge/ with files of this directory. It needs redirect_https, and is for certbot certonly --webroot, whose directory it is.' -r -f -a "(__fish_complete_directories)"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l hsts -d 'Tell clients to come by TLS only, for this many seconds.' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l fronts -d 'The number of processes that speak TLS. Each uses all CPUs; one is enough for most sites. [default: 1]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l static -d 'Answer requests below a path with files of a directory. May be repeated: --static /static=/srv/shop/static --static /media=/srv/media.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l static-cache-control -d 'The Cache-Control of static files whose path matches a pattern. May be repeated: --static-cache-control \'/static/img/*=max-age=3600\'.' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l static-index -d 'Answer a request for a directory with the file of this name in it. By default it gets 404.' -r -f
@@ -165,6 +183,8 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-
 complete -c rcorn -n "__fish_rcorn_needs_command" -l permit-unconventional-http-version -d 'Accept versions other than HTTP/1.0 and HTTP/1.1.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l casefold-http-method -d 'Convert methods to upper case.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-sendfile -d 'Send files with sendfile(2); --no-sendfile copies them instead. [env: SENDFILE]'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l no-http2 -d 'Speak HTTP/2 with clients that ask for it (ALPN). --no-http2 speaks HTTP/1.1 only.'
+complete -c rcorn -n "__fish_rcorn_needs_command" -l redirect-https -d 'Redirect from the addresses without TLS to that with TLS, with status 308.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l static-fallthrough -d 'Let the app answer requests for static files that do not exist.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -s D -l daemon -d 'Go into the background once the addresses are bound. Not needed under systemd or supervisor.'
 complete -c rcorn -n "__fish_rcorn_needs_command" -l no-control-socket -d 'Open no control socket.'

@@ -385,7 +385,7 @@ settings! {
     /// Whether clients must have a certificate of `ca_certs`: `none`, `optional`, `required`.
     ///
     /// gunicorn's numbers 0, 1 and 2 mean the same. The app finds the certificate in its environ,
-    /// under the names of `mod_ssl`: `SSL_CLIENT_VERIFY`, `SSL_CLIENT_CERT` and others.
+    /// under the names of Apache: `SSL_CLIENT_VERIFY`, `SSL_CLIENT_CERT` and others.
     cert_reqs: ClientCertificates = ClientCertificates::None => Tls, Reload, flag "cert-reqs";
 
     /// The versions of TLS: `TLS` for 1.2 and 1.3, `TLSv1_2` or `TLSv1_3` for one alone. Older ones
