@@ -272,11 +272,11 @@ mod tests {
         Connection::new(channel, Peer::Unix, state)
     }
 
-    fn client(text: &str) -> Option<ProxiedAddresses> {
-        Some(ProxiedAddresses {
+    fn client(text: &str) -> ProxiedAddresses {
+        ProxiedAddresses {
             client: text.parse().unwrap(),
             proxy: "192.0.2.9:443".parse().unwrap(),
-        })
+        }
     }
 
     #[test]
@@ -284,11 +284,11 @@ mod tests {
         let list = AllowList::of(["192.0.2.1/32".parse().unwrap()]);
         let mut front = connection(WireProtocol::Front);
         assert!(!front.is_on(&list), "nobody is known yet");
-        front.set_client_of_front(client("192.0.2.1:50124"));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")));
         assert!(front.is_on(&list));
-        front.set_client_of_front(client("[::ffff:192.0.2.1]:50124"));
+        front.set_client_of_front(Some(client("[::ffff:192.0.2.1]:50124")));
         assert!(front.is_on(&list));
-        front.set_client_of_front(client("192.0.2.2:50124"));
+        front.set_client_of_front(Some(client("192.0.2.2:50124")));
         assert!(!front.is_on(&list));
         front.set_client_of_front(None);
         assert!(!front.is_on(&list));
@@ -298,12 +298,12 @@ mod tests {
     #[test]
     fn what_was_made_for_a_client_stays_with_it() {
         let mut front = connection(WireProtocol::Front);
-        front.set_client_of_front(client("192.0.2.1:50124"));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")));
         front.endpoints = Some("made");
         assert_eq!(&*front.client_address(), "192.0.2.1");
-        front.set_client_of_front(client("192.0.2.1:50124"));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")));
         assert_eq!(front.endpoints, Some("made"));
-        front.set_client_of_front(client("192.0.2.2:50124"));
+        front.set_client_of_front(Some(client("192.0.2.2:50124")));
         assert_eq!(front.endpoints, None);
         assert_eq!(&*front.client_address(), "192.0.2.2");
     }

@@ -20,8 +20,8 @@ pub(crate) enum Connected {
     Unix(UnixStream),
 }
 
-/// A connected socket, and how much it has taken: that is what shows whether a client reads, for TLS
-/// takes a lot before the socket does.
+/// A connected socket, and how much it has taken: that is what shows whether a client reads, for
+/// TLS takes a lot before the socket does.
 #[derive(Debug)]
 pub(crate) struct Socket {
     connected: Connected,

@@ -26,7 +26,7 @@ use nix::unistd::Uid;
 use super::{MemoryGroup, ROOT, process, venv};
 
 /// Programs, and the packages of Debian that have them; "" if none has.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("/usr/bin/python3", "python3"),
     ("busybox", "busybox"),
     ("chromium-headless-shell", "chromium-headless-shell"),
@@ -36,6 +36,7 @@ const PACKAGES: [(&str, &str); 19] = [
     ("mandoc", "mandoc"),
     ("nginx", "nginx-light"),
     ("objcopy", "binutils"),
+    ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("rsyslogd", "rsyslog"),
     ("strace", "strace"),

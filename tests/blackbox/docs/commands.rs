@@ -86,6 +86,9 @@ fn needs(blocks: &[Block]) -> Vec<Need> {
     if text.contains("curl ") {
         needs.push(program("curl"));
     }
+    if text.contains("openssl ") {
+        needs.push(program("openssl"));
+    }
     if text.contains("examples/deploy/run") {
         needs.extend([program("nginx"), program("supervisord"), Need::Packages]);
     }
