@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Arbiter;
+use rcorn_front_link::TicketKey;
 use rcorn_scoreboard::{Times, Totals};
 use rcorn_settings::{Address, Settings};
 use rcorn_sys::descriptor::adopt;
@@ -77,6 +78,10 @@ pub struct Handover {
     /// hand on.
     #[serde(rename = "lot")]
     pub(super) handoff_queue: (RawFd, RawFd),
+    /// The keys of session tickets, if there are fronts: a client resumes its session with those of
+    /// the successor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) ticket_keys: Vec<TicketKey>,
     /// Everything else, when the new build takes the old one's place.
     #[serde(rename = "whole")]
     pub(super) in_place: Option<Box<InPlaceState>>,
@@ -140,7 +145,16 @@ impl Handover {
             from: i32::try_from(std::process::id()).unwrap_or(0),
             listeners,
             handoff_queue,
+            ticket_keys: Vec::new(),
             in_place: in_place.map(Box::new),
+        }
+    }
+
+    /// The same, with these keys of session tickets.
+    pub(super) fn with_ticket_keys(self, ticket_keys: Vec<TicketKey>) -> Self {
+        Self {
+            ticket_keys,
+            ..self
         }
     }
 

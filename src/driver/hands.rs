@@ -148,13 +148,7 @@ impl<'a> Hands<'a> {
                 self.children.send_to_templates(&Command::Reopen);
             }
             Action::Upgrade => self.upgrade(context),
-            Action::Wanted(now) => {
-                let before = self.memory.set_wanted(now);
-                // The first template already knows the first number.
-                if before != 0 && before != now {
-                    self.call_hook(HookEvent::WorkersChanged { now, before });
-                }
-            }
+            Action::Wanted(now) => self.set_wanted(context, now),
             Action::FreeCell(cell) => self.free_cell(cell),
             Action::Say(note) => self.say(context, &note),
             Action::Exit(outcome) => self.outcome = Some(outcome),
@@ -176,6 +170,21 @@ impl<'a> Hands<'a> {
         }
     }
 
+    fn set_wanted(&mut self, context: Context<'_>, now: u32) {
+        let before = self.memory.set_wanted(now);
+        // The first template already knows the first number.
+        if before != 0 && before != now {
+            self.call_hook(HookEvent::WorkersChanged { now, before });
+        }
+        // Without workers (WINCH) a front would keep clients waiting whom another arbiter serves.
+        let grace = self.settings.graceful_timeout.duration();
+        if now == 0 {
+            self.fronts.leave_all(clock::now(), grace);
+        } else if !context.brain.is_stopping() {
+            self.with_fronts(context, Fronts::return_to_work);
+        }
+    }
+
     fn ask(&mut self, context: Context<'_>, pid: Pid, ask: Ask) {
         if ask == Ask::BecomeTemplate
             && let Some(id) = self.children.worker(pid)
@@ -188,7 +197,8 @@ impl<'a> Hands<'a> {
             }
             Ask::Reopen | Ask::DumpStacks | Ask::Abort | Ask::Kill => {}
         }
-        if ask == Ask::Drain && context.brain.is_stopping() && self.fronts.are_there() {
+        let is_last = context.brain.is_stopping() || context.brain.wanted() == 0;
+        if ask == Ask::Drain && is_last && self.fronts.are_there() {
             self.to_drain.push(pid);
         } else {
             self.children.ask(pid, ask);
@@ -543,7 +553,8 @@ impl<'a> Hands<'a> {
             self.sockets.saved_listeners(),
             self.sockets.queue_numbers(),
             in_place.then(state).transpose()?,
-        ))
+        )
+        .with_ticket_keys(self.fronts.ticket_keys()))
     }
 
     fn upgrade(&mut self, context: Context<'_>) {

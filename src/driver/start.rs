@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use rcorn_arbiter::{Arbiter, Event, Order, Outcome};
 use rcorn_control::Build;
+use rcorn_front_link::TicketKey;
 use rcorn_log::{self as log, AccessForm};
 use rcorn_settings::{Settings, non_empty_variable};
 use rcorn_sys::clock;
@@ -275,15 +276,15 @@ fn assemble(
     let mut logs = prepared.logs;
     let mut poller = Poller::new(prepared.signals).map_err(system("make an epoll set"))?;
     let predecessor = handover.as_ref().and_then(Handover::predecessor);
-    let (mut sockets, state) = open_sockets(&settings, handover, &mut poller, owner)?;
-    let (control, monitor) = open_control(&settings, predecessor.is_some(), state.as_ref())?;
+    let (mut sockets, given) = open_sockets(&settings, handover, &mut poller, owner)?;
+    let (control, monitor) = open_control(&settings, predecessor.is_some(), given.state.as_ref())?;
     sockets.announce(&settings);
     log::info(format_args!("Using worker: {}", settings.worker_class));
     if let Some(background) = background {
         logs = go_into_background(background, &settings, owner)?;
     }
     let of = (&settings, &sockets, owner, logs.numbers().0);
-    let inherited = inherit(of, state, (modules, front), &mut poller)?;
+    let inherited = inherit(of, given, (modules, front), &mut poller)?;
     let manager = ServiceManager::new(&non_empty_variable, inherited.is_announced);
     sockets.store(&manager);
     Ok(Driver {
@@ -328,16 +329,18 @@ fn assemble(
 /// on.
 fn inherit(
     (settings, sockets, owner, error_log): (&Settings, &Sockets, Owner, RawFd),
-    state: Option<InPlaceState>,
+    given: Given,
     (modules, front): (NativeModules, &'static [u8]),
     poller: &mut Poller,
 ) -> Result<Inherited, StartError> {
-    let is_in_place = state.is_some();
-    let inherited = Inherited::new(state, settings, modules, FrontProgram::new(front));
+    let is_in_place = given.state.is_some();
+    let inherited = Inherited::new(given.state, settings, modules, FrontProgram::new(front));
     let mut inherited = inherited.map_err(system("set up shared memory"))?;
+    let taken = inherited.fronts.take_ticket_keys(given.ticket_keys);
+    taken.map_err(system("make a key for session tickets"))?;
     let failed = system("wait for fronts");
     let registry = poller.registry().try_clone().map_err(&failed)?;
-    let given = front::Context {
+    let context = front::Context {
         settings,
         listeners: sockets.listeners(),
         owner,
@@ -349,9 +352,9 @@ fn inherit(
     };
     if is_in_place {
         // Those of the build before serve until the reload that follows.
-        inherited.fronts.register_all(&given).map_err(failed)?;
+        inherited.fronts.register_all(&context).map_err(failed)?;
     } else if settings.speaks_tls() {
-        start_fronts(&given, &mut inherited, poller)?;
+        start_fronts(&context, &mut inherited, poller)?;
     }
     Ok(inherited)
 }
@@ -393,14 +396,20 @@ fn start_fronts(
     Ok(())
 }
 
-/// Opens the listeners and the hand-off queue; returns the state that a predecessor in our place
-/// has handed over, too.
+/// What a predecessor has handed over, beside its sockets.
+struct Given {
+    /// Everything, from one in our place.
+    state: Option<InPlaceState>,
+    ticket_keys: Vec<TicketKey>,
+}
+
+/// Opens the listeners and the hand-off queue; returns what a predecessor has handed over, too.
 fn open_sockets(
     settings: &Settings,
     handover: Option<Handover>,
     poller: &mut Poller,
     owner: Owner,
-) -> Result<(Sockets, Option<InPlaceState>), StartError> {
+) -> Result<(Sockets, Given), StartError> {
     let failed = system("take over the sockets");
     let (given, queue) = match &handover {
         None => (Vec::new(), pair().map_err(system("make a socket pair"))?),
@@ -410,8 +419,14 @@ fn open_sockets(
         ),
     };
     let listeners = bind::first_listeners(settings, &non_empty_variable, poller, given, owner)?;
-    let state = handover.and_then(|handover| handover.in_place);
-    Ok((Sockets::new(listeners, queue), state.map(|state| *state)))
+    let (state, keys) = handover
+        .map(|handover| (handover.in_place, handover.ticket_keys))
+        .unwrap_or_default();
+    let given = Given {
+        state: state.map(|state| *state),
+        ticket_keys: keys,
+    };
+    Ok((Sockets::new(listeners, queue), given))
 }
 
 /// Opens the addresses for operators: the control socket, and that of the status.

@@ -24,7 +24,8 @@ use mio::{Registry, Token};
 use rcorn_arbiter::{Exit, Pid};
 use rcorn_control::FrontStatus;
 use rcorn_front_link::{
-    CertificateFacts, Descriptor, FromFront, FrontListener, ListenerKind, Start, Tls, ToFront, User,
+    CertificateFacts, Descriptor, FromFront, FrontListener, ListenerKind, Start, TicketKey, Tls,
+    ToFront, User,
 };
 use rcorn_link as link;
 use rcorn_log as log;
@@ -218,6 +219,33 @@ impl Fronts {
         for process in &mut self.processes {
             process.leave(now, within);
         }
+    }
+
+    /// Starts them again after [`Self::leave_all`], if they are wanted.
+    pub(super) fn return_to_work(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
+        if self.set_of.is_none() && self.tls.is_some() && context.settings.speaks_tls() {
+            self.set_of = Some(set_key(context));
+            self.set = self.set.saturating_add(1);
+            self.start_missing(context, exits);
+        }
+    }
+
+    /// The keys of session tickets.
+    pub(super) fn ticket_keys(&self) -> Vec<TicketKey> {
+        let tickets = self.tickets.as_ref();
+        tickets.map_or_else(Vec::new, |tickets| tickets.keys().to_vec())
+    }
+
+    /// Goes on with those of a predecessor.
+    ///
+    /// # Errors
+    ///
+    /// There are no random numbers.
+    pub(super) fn take_ticket_keys(&mut self, keys: Vec<TicketKey>) -> io::Result<()> {
+        if !keys.is_empty() {
+            self.tickets = Some(Tickets::new(keys, clock::now())?);
+        }
+        Ok(())
     }
 
     /// Whether there is one, be it that it leaves.

@@ -7,12 +7,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Pid;
-use rcorn_front_link::TicketKey;
 
 use super::inner::SavedInnerSocket;
 use super::process::{Counters, FrontProcess, Stage};
 use super::program::FrontProgram;
-use super::tickets::Tickets;
 use super::{Context, FrontExits, Fronts};
 
 /// All fronts, and what they have in common. The names on the wire never change.
@@ -20,8 +18,6 @@ use super::{Context, FrontExits, Fronts};
 pub(crate) struct SavedFronts {
     #[serde(default)]
     inner: Option<SavedInnerSocket>,
-    #[serde(default)]
-    ticket_keys: Vec<TicketKey>,
     #[serde(default)]
     processes: Vec<SavedFront>,
     #[serde(default)]
@@ -41,10 +37,6 @@ impl SavedFronts {
         let serving = processes.filter(|one| !matches!(one.stage, Stage::Leaving(_)));
         Self {
             inner: fronts.inner.as_ref().map(super::InnerSocket::saved),
-            ticket_keys: fronts
-                .tickets
-                .as_ref()
-                .map_or_else(Vec::new, |tickets| tickets.keys().to_vec()),
             processes: serving
                 .map(|one| SavedFront {
                     pid: one.pid,
@@ -57,7 +49,7 @@ impl SavedFronts {
 
     /// Whether there is nothing to hand over.
     pub(crate) fn is_none(&self) -> bool {
-        self.inner.is_none() && self.ticket_keys.is_empty() && self.processes.is_empty()
+        self.inner.is_none() && self.processes.is_empty()
     }
 
     /// The descriptors in it, which the successor must inherit.
@@ -73,7 +65,7 @@ impl SavedFronts {
     ///
     /// # Errors
     ///
-    /// A descriptor that was not inherited, or no random numbers.
+    /// A descriptor that was not inherited.
     pub(crate) fn restore(
         self,
         program: FrontProgram,
@@ -81,10 +73,6 @@ impl SavedFronts {
     ) -> io::Result<Fronts> {
         let mut fronts = Fronts::new(program);
         fronts.inner = self.inner.map(SavedInnerSocket::restore).transpose()?;
-        if !self.ticket_keys.is_empty() {
-            let now = rcorn_sys::clock::now();
-            fronts.tickets = Some(Tickets::new(self.ticket_keys, now)?);
-        }
         for saved in self.processes {
             let process = FrontProcess::take_over(saved.pid, saved.link)?;
             exits.add(process.pid);

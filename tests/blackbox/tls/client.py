@@ -16,15 +16,16 @@ import threading
 class Client:
     def __init__(self, port, options):
         self.port, self.options, self.stream = int(port), options, None
-
-    def connect(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         if "cert" in self.options:
             context.load_cert_chain(self.options["cert"], self.options["key"])
+
+    def connect(self, session=None):
         raw = socket.create_connection(("127.0.0.1", self.port), 20)
-        self.stream = context.wrap_socket(raw, server_hostname=self.options.get("sni", "localhost"))
+        name = self.options.get("sni", "localhost")
+        self.stream = self.context.wrap_socket(raw, server_hostname=name, session=session)
         self.file = self.stream.makefile("rb")
 
     def close(self):
@@ -115,6 +116,12 @@ def main():
                 client.close()
                 client.connect()
                 answer = client.stream.version()
+            elif word == "resume":
+                # With TLS 1.3 tickets come after the handshake, with a response.
+                session = client.stream.session
+                client.close()
+                client.connect(session)
+                answer = client.stream.session_reused and client.get("/")[0] == 200
             elif word == "close":
                 client.close()
                 answer = "closed"

@@ -147,3 +147,70 @@ fn tls_comes_and_goes_with_a_reload() {
     drop(client);
     server.stop();
 }
+
+/// The arbiter makes the keys of tickets, and hands them on.
+#[test]
+fn sessions_are_resumed_after_a_reload_a_crash_and_an_upgrade() {
+    let server = server(&pair())
+        .args(["--fronts", "2", "--upgrade", "in-place"])
+        .args(["--reload-watch", "0.1"])
+        .allow("was ended by signal 9; it is started again")
+        .start();
+    server.wait_workers(1);
+    let mut client = Client::of(&server, &[]);
+    client.environ("/");
+    // With two fronts it is not always the same one.
+    for _ in 0..8 {
+        assert_eq!(client.ask("resume"), true);
+    }
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Reloaded: generation 2 serves.");
+    assert_eq!(client.ask("resume"), true);
+    let killed = server.titled("rcorn: front");
+    for front in &killed {
+        kill(*front, Signal::SIGKILL).unwrap();
+    }
+    wait_until(server.deadline(), "there are others", || {
+        let fronts = server.titled("rcorn: front");
+        fronts.len() == 2 && fronts.iter().all(|one| !killed.contains(one))
+    });
+    assert_eq!(client.ask("resume"), true);
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("Reloaded: generation 3 serves.");
+    server.log().expect("Front exited");
+    server.log().expect("Front exited");
+    assert_eq!(client.ask("resume"), true);
+    drop(client);
+    server.stop();
+}
+
+/// WINCH, as in an upgrade by hand: a front without workers would keep clients waiting.
+#[test]
+fn without_workers_there_is_no_front_until_they_are_back() {
+    let server = server(&pair())
+        .args(["--upgrade", "beside", "--reload-watch", "0.1"])
+        .start();
+    server.wait_workers(1);
+    let load = Client::of(&server, &["load=3", "kept=1"]);
+    server.signal(Signal::SIGUSR2);
+    server.log().expect("Started a new arbiter");
+    server.log().expect("Booting worker");
+    server.log().expect("Booting worker");
+    load.wait_for(20);
+    server.signal(Signal::SIGWINCH);
+    server.log().expect("Front exited");
+    server.log().expect("Worker exiting");
+    load.wait_for(20);
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Front serving TLS");
+    server.log().expect("Front serving TLS");
+    server.log().expect("Front serving TLS");
+    load.wait_for(20);
+    assert_eq!(load.stop(), [""; 0]);
+    // The successor first: it is a child.
+    let successor = server.status()["upgrade"].as_i64().unwrap();
+    let successor = i32::try_from(successor).unwrap();
+    kill(nix::unistd::Pid::from_raw(successor), Signal::SIGTERM).unwrap();
+    server.log().expect("Shutting down: Master");
+    server.stop();
+}
