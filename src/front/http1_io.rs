@@ -18,8 +18,8 @@ use crate::timer::{Timer, due_in, limit};
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// For how long, and how much, is read of a client that is about to read why its request was not.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 << 20;
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_BYTES: usize = 4 << 20;
 
 /// What a client did.
 pub(crate) enum Next {

@@ -195,23 +195,26 @@ impl Streams {
         let has_body = !body.is_end_stream();
         let mut side = Http2Side::new(&self.shared, body, respond, hsts);
         let is_head = parts.method == http::Method::HEAD;
-        let page = |side: &mut Http2Side<'_>, status, message: &str| {
-            let text = page::body(status, message);
-            side.page(status, text, configuration.server.as_deref(), is_head);
-        };
         let text = as_http1(&parts, has_body);
-        let parsed = text.and_then(|text| self.parse(text, has_body));
-        let (head, text) = match parsed {
-            Ok(parsed) => parsed,
+        let outcome = match text.and_then(|text| self.parse(text, has_body)) {
+            Ok((head, text)) => self.exchange(&head, &text, &mut side).await,
             Err(refusal) => {
                 self.local.count(Counter::RefusedRequests);
-                page(&mut side, refusal.status(), &refusal.to_string());
-                return;
+                Outcome::Page(refusal.status(), refusal.to_string().into())
             }
         };
-        match self.exchange(&head, &text, &mut side).await {
-            Outcome::Done { .. } => self.shared.was_answered(),
-            Outcome::Page(status, message) => page(&mut side, status, &message),
+        match outcome {
+            Outcome::Done { body_ended } => {
+                self.shared.was_answered();
+                if !body_ended {
+                    side.linger().await;
+                }
+            }
+            Outcome::Page(status, message) => {
+                let text = page::body(status, &message);
+                side.page(status, text, configuration.server.as_deref(), is_head);
+                side.linger().await;
+            }
             Outcome::Abort | Outcome::Tunnel(_) => side.abort(),
             Outcome::Gone => self.shared.was_cancelled(),
         }

@@ -9,8 +9,10 @@ use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::exchange::{ClientError, Part, Side};
+use crate::http1_io::{LINGER, LINGER_BYTES};
 use crate::http2_shared::Shared;
 use crate::response_head::ResponseHead;
+use crate::timer::{Timer, due_in};
 
 /// How much of a response a stream asks room for at a time, in bytes.
 const PART_BYTES: usize = 64 * 1024;
@@ -49,6 +51,26 @@ impl<'a> Http2Side<'a> {
             Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
             None => self.respond.send_reset(Reason::INTERNAL_ERROR),
         }
+    }
+
+    /// Reads on for a while, after the response: some clients take a reset for an error although it
+    /// says that there is none (RFC 9113 section 8.1).
+    pub(crate) async fn linger(&mut self) {
+        let mut timer = Timer::new();
+        let lingered = timer.until(due_in(Some(LINGER)), async {
+            let mut read = 0_usize;
+            while read < LINGER_BYTES
+                && let Some(Ok(data)) = self.body.data().await
+                && self
+                    .body
+                    .flow_control()
+                    .release_capacity(data.len())
+                    .is_ok()
+            {
+                read = read.saturating_add(data.len());
+            }
+        });
+        lingered.await;
     }
 
     /// Answers with a page of the front.
