@@ -49,6 +49,8 @@ fn what_may_be_sent_twice_is_sent_to_another_worker_once() {
     let mut front = Front::http(&worker, Configuration::default());
     assert_eq!(plain(front.address()).get("/").text(), "1 0");
     assert_eq!(front.status("retries").0, 1);
+    // The second has closed its connection by now.
+    assert_eq!([worker.seen().connection, worker.seen().connection], [0, 1]);
     // Both workers are silent.
     let reply = plain(front.address()).get("/twice");
     assert_eq!(reply.status, 502);
