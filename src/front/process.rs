@@ -12,13 +12,18 @@ use rcorn_sys::process::{set_title, widen_title_area};
 /// What `ps` shows.
 const TITLE: &str = "rcorn: front";
 
-/// Signals that a terminal or a service manager sends to all processes of a group. The arbiter
-/// decides what they mean, and the front ends with it.
-const OF_THE_GROUP: [Signal; 4] = [
+/// Signals that a terminal or a service manager sends to all processes of a group, or an operator
+/// by pkill(1). The arbiter decides what they mean, and the front ends with it.
+const OF_THE_GROUP: [Signal; 9] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGWINCH,
 ];
 
 /// Sets what `ps` shows, ignores signals that are not for it alone, and lets it have as many

@@ -757,3 +757,39 @@ fn tell_expiry(certificates: &[CertificateFacts]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_after_failures_grow_and_end() {
+        let mut fronts = Fronts::new(FrontProgram::new(&[]));
+        let mut pause = |failures| {
+            fronts.failures = failures;
+            fronts.pause()
+        };
+        assert_eq!(pause(0), Duration::ZERO);
+        assert_eq!(pause(1), FIRST_PAUSE);
+        assert_eq!(pause(2), FIRST_PAUSE * 2);
+        assert_eq!(pause(20), MAX_PAUSE);
+        assert_eq!(pause(u32::MAX), MAX_PAUSE);
+    }
+
+    #[test]
+    fn without_tls_nothing_is_due() {
+        let fronts = Fronts::new(FrontProgram::new(&[]));
+        assert_eq!(fronts.deadline(), None);
+        assert!(!fronts.are_there() && fronts.counters().is_empty());
+        assert!(SavedFronts::save(&fronts).is_none());
+    }
+
+    #[test]
+    fn a_build_without_a_front_says_so() {
+        let error = FrontProgram::new(&[]).path().unwrap_err();
+        assert!(
+            error.to_string().contains("cannot speak TLS; hint: "),
+            "{error}"
+        );
+    }
+}

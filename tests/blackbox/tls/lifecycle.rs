@@ -1,6 +1,9 @@
 //! The life of a front: it outlives reloads and workers, is started again, and leaves before the
 //! workers do.
 
+use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
+
 use nix::sys::signal::{Signal, kill};
 
 use super::{APP, Client, Pair, server};
@@ -212,5 +215,57 @@ fn without_workers_there_is_no_front_until_they_are_back() {
     let successor = i32::try_from(successor).unwrap();
     kill(nix::unistd::Pid::from_raw(successor), Signal::SIGTERM).unwrap();
     server.log().expect("Shutting down: Master");
+    server.stop();
+}
+
+/// What pkill(1), a terminal or a service manager sends to all processes.
+#[test]
+fn signals_that_are_for_the_arbiter_do_a_front_no_harm() {
+    let server = server(&pair()).start();
+    let mut client = Client::of(&server, &[]);
+    let first = client.environ("/");
+    let front = front(&server);
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGWINCH,
+    ] {
+        kill(front, signal).unwrap();
+        let next = client.environ("/");
+        assert_eq!(next["REMOTE_PORT"], first["REMOTE_PORT"], "{signal}");
+    }
+    drop(client);
+    server.stop();
+}
+
+/// systemd's sockets have no address in `bind`: the certificate is for all of them, as in gunicorn.
+#[test]
+fn sockets_of_systemd_speak_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pair = pair();
+    let shell = format!(
+        "exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec {} --certfile cert.pem --keyfile key.pem m:app",
+        listener.as_raw_fd(),
+        env!("CARGO_BIN_EXE_rcorn"),
+    );
+    let server = Server::without_app()
+        .program(["/bin/bash", "-c", &shell])
+        .unbound()
+        .inherit(listener.as_raw_fd())
+        .file("m.py", APP)
+        .file("cert.pem", pair.certificate.as_str())
+        .file("key.pem", pair.key.as_str())
+        .start();
+    let mut client = Client::at(port, &[], server.deadline());
+    assert_eq!(client.environ("/")["HTTPS"], "on");
+    drop(client);
+    server.log().expect(&format!("https://127.0.0.1:{port}"));
     server.stop();
 }
