@@ -173,3 +173,78 @@ pub(super) fn client_address(head: &Head, text: &[u8]) -> Option<String> {
     let facts = Facts::parse(field_of(head, text)?).ok()?;
     Some(facts.client?.ip().to_canonical().to_string())
 }
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that fails panics")]
+mod tests {
+    use rcorn_http::{Limits, Progress, parse_head};
+
+    use super::*;
+
+    const FACTS: &str = "v=1; for=192.0.2.1:50124; to=192.0.2.9:443; proto=https; http=2; \
+                         tls=TLSv1.3; sni=shop.example; verify=NONE";
+
+    fn introduced(clients: &mut FrontClients, fields: &str) -> Result<Arc<FrontClient>, Refusal> {
+        let text = format!("GET / HTTP/1.1\r\n{fields}Host: a\r\n\r\n");
+        let mut head = Head::default();
+        let parsed = parse_head(text.as_bytes(), &Limits::default(), &mut head);
+        assert!(matches!(parsed, Ok(Progress::Done(()))), "{text}");
+        clients.introduce(&head, text.as_bytes())
+    }
+
+    #[test]
+    fn the_first_field_says_whose_request_it_is() {
+        let mut clients = FrontClients::default();
+        let field = format!("Rcorn-Front: {FACTS}\r\n");
+        let client = introduced(&mut clients, &field).expect("a client");
+        let addresses = client.addresses().expect("addresses");
+        assert_eq!(addresses.client.to_string(), "192.0.2.1:50124");
+        assert_eq!(addresses.proxy.to_string(), "192.0.2.9:443");
+        let list = client.list();
+        for (name, value) in [
+            ("wsgi.url_scheme", "https"),
+            ("SERVER_PROTOCOL", "HTTP/2.0"),
+            ("HTTPS", "on"),
+            ("SSL_TLS_SNI", "shop.example"),
+            ("SERVER_NAME", "192.0.2.9"),
+            ("SERVER_PORT", "443"),
+        ] {
+            let found = list.iter().find(|(its, _)| *its == name);
+            assert_eq!(
+                found.map(|(_, value)| value.as_str()),
+                Some(value),
+                "{name}"
+            );
+        }
+        // It is read once.
+        let again = introduced(&mut clients, &field).expect("a client");
+        assert!(Arc::ptr_eq(&client, &again));
+    }
+
+    #[test]
+    fn what_no_front_sends_is_refused() {
+        let mut clients = FrontClients::default();
+        for fields in [
+            String::new(),
+            format!("X: y\r\nRcorn-Front: {FACTS}\r\n"),
+            format!("Rcorn-Front: {FACTS}\r\nrcorn-front: {FACTS}\r\n"),
+            "Rcorn-Front: v=2\r\n".to_owned(),
+        ] {
+            let refused = introduced(&mut clients, &fields).err();
+            assert_eq!(refused, Some(Refusal::FrontFacts), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_becomes_pem() {
+        let mut clients = FrontClients::default();
+        let digits = "QUJD".repeat(20);
+        let field = format!("Rcorn-Front: v=1; proto=https; http=1; cert={digits}\r\n");
+        let client = introduced(&mut clients, &field).expect("a client");
+        let (first, second) = digits.split_at(64);
+        assert_eq!(
+            client.pem(),
+            format!("-----BEGIN CERTIFICATE-----\n{first}\n{second}\n-----END CERTIFICATE-----\n")
+        );
+    }
+}

@@ -5,7 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::support::Place;
-use crate::support::{ROOT, Server, Wire, get, lacks, program};
+use crate::support::{ROOT, Wire, get, lacks, program};
+use crate::tls;
 
 const FOLDER: &str = "packaging/monitoring";
 
@@ -20,7 +21,8 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_metric_of_rules_and_dashboard_exists() {
-    let server = Server::app("cases:app")
+    // With TLS there are more.
+    let server = tls::server(&tls::Pair::of(&["localhost"]))
         .args(["--status-bind", "127.0.0.1:0"])
         .start();
     server.wait_serving(1);

@@ -36,14 +36,14 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/blackbox/tls/cl
 
 /// A certificate and its key, in PEM.
 #[derive(Clone, Debug)]
-struct Pair {
+pub(crate) struct Pair {
     certificate: String,
     key: String,
 }
 
 impl Pair {
     /// One that is signed by itself.
-    fn of(names: &[&str]) -> Self {
+    pub(crate) fn of(names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names)
@@ -92,7 +92,7 @@ impl Authority {
 }
 
 /// A server that speaks TLS with this certificate, which is in `cert.pem` and `key.pem`.
-fn server(pair: &Pair) -> Builder {
+pub(crate) fn server(pair: &Pair) -> Builder {
     Server::app("m:app")
         .file("m.py", APP)
         .file("cert.pem", pair.certificate.as_str())
