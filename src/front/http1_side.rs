@@ -194,7 +194,9 @@ impl Side for Http1Side<'_> {
                 .extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         self.until_close = is_unbounded && self.is_old;
-        self.keeps &= self.local.draining().is_none() && !self.until_close;
+        // Who has not sent its body yet may send it or another request: nobody can tell.
+        let is_read = matches!(self.body, Body::Ended | Body::Length(0));
+        self.keeps &= is_read && self.local.draining().is_none() && !self.until_close;
         if let Some(hsts) = self.hsts {
             for part in ["Strict-Transport-Security: ", hsts, "\r\n"] {
                 self.out.extend_from_slice(part.as_bytes());

@@ -215,6 +215,8 @@ fn parse_field(bytes: &[u8], at: usize, end: usize) -> Result<Field, Malformed> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(text: &str) -> Result<Option<ResponseHead>, Malformed> {
@@ -303,6 +305,34 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         ] {
             assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+
+    fn few_fields() -> impl Strategy<Value = Vec<(String, String)>> {
+        proptest::collection::vec((".{0,9}", ".{0,9}"), 0..4)
+    }
+
+    proptest! {
+        /// Whatever a worker sends, and however little of it has arrived.
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes: Vec<u8>, fields in few_fields()) {
+            let mut head = ResponseHead::default();
+            head.parse(&bytes, false).ok();
+            let mut text = b"HTTP/1.1 200 OK\r\n".to_vec();
+            for (name, value) in &fields {
+                text.extend_from_slice(format!("{name}:{value}\r\n").as_bytes());
+            }
+            text.extend_from_slice(b"\r\n");
+            for end in 0..text.len() {
+                let part = text.get(..end).unwrap_or_default();
+                if head.parse(part, false) == Ok(true) {
+                    // It has ended before: a value had an empty line.
+                    prop_assert!(head.length <= end);
+                }
+            }
+            if head.parse(&text, false) == Ok(true) {
+                prop_assert!(head.fields(&text).count() <= fields.len());
+            }
         }
     }
 }

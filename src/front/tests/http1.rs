@@ -436,6 +436,55 @@ fn a_response_that_comes_before_the_body_is_read() {
 }
 
 #[test]
+fn after_a_refused_expectation_the_connection_ends() {
+    let worker = Worker::raw(|connection| {
+        connection.head().unwrap();
+        connection.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+        connection.head();
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = plain(front.address());
+    client.send("PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    let reply = client.reply();
+    assert_eq!(
+        (reply.status, reply.field("connection")),
+        (401, Some("close"))
+    );
+    assert!(client.is_closed());
+}
+
+/// However the bytes are cut, what arrives is the same.
+#[test]
+fn bytes_may_come_one_by_one() {
+    let worker = Worker::raw(|connection| {
+        connection.reader.get_ref().set_read_timeout(None).unwrap();
+        while let Some(request) = connection.request() {
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+                request.body.len(),
+                String::from_utf8(request.body).unwrap()
+            );
+            for byte in reply.bytes() {
+                connection.send(&[byte]);
+            }
+        }
+    });
+    let front = Front::http(&worker, Configuration::default());
+    let mut client = plain(front.address());
+    client.0.get_ref().set_nodelay(true).unwrap();
+    for request in [
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello,world",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+         6\r\nhello,\r\n5;a=b\r\nworld\r\n0\r\nX-T: 1\r\n\r\n",
+    ] {
+        for byte in request.bytes() {
+            client.send([byte]);
+        }
+        assert_eq!(client.reply().text(), "hello,world");
+    }
+}
+
+#[test]
 fn a_cut_response_does_not_look_complete() {
     let worker = Worker::new(|request| {
         let framing = match request.head.split(' ').nth(1) {

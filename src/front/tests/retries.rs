@@ -168,3 +168,37 @@ fn without_a_worker_that_accepts_it_is_unavailable() {
         .process
         .record("No worker took a connection for GET /closed:");
 }
+
+/// Workers come and go under load: what may be repeated never fails.
+#[test]
+fn no_request_is_lost_while_workers_close_their_connections() {
+    let worker = Worker::raw(|connection| {
+        // Some say that they close, others do not; all do it sooner or later.
+        for left in (0..=connection.number % 7).rev() {
+            if connection.request().is_none() {
+                return;
+            }
+            let says = left == 0 && connection.number.is_multiple_of(2);
+            let field = if says { "Connection: close\r\n" } else { "" };
+            let reply = format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 2\r\n\r\nhi");
+            connection.send(reply.as_bytes());
+        }
+    });
+    let mut front = Front::http(&worker, Configuration::default());
+    let address = front.address();
+    let clients: Vec<_> = (0..4)
+        .map(|_client| {
+            std::thread::spawn(move || {
+                let mut client = plain(address);
+                for _request in 0..500 {
+                    assert_eq!(client.get("/").text(), "hi");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert_eq!(front.status("requests").0, 2000);
+    assert_eq!(front.status("bad_gateways").0, 0);
+}
