@@ -1,4 +1,4 @@
-"""Finds the glibc that an executable and the modules embedded in it require."""
+"""Finds the glibc that an executable and what is embedded in it require."""
 
 import re
 import struct
@@ -10,10 +10,11 @@ DYNAMIC = 6
 NEEDED = 1
 MAGIC = b"\x7fELF\x02\x01\x01"
 MACHINES = {62: "x86_64", 183: "aarch64"}
-# What stands before the native module, with the number of its bytes after it; and before what other modules change in it
-# (build.rs).
+# What stands before the native module, with the number of its bytes after it; before what other modules change in it;
+# and before the executable of fronts (build.rs).
 WHOLE = b"rcorn module, RFC 1950:\n"
 CHANGES = b"rcorn bsdiff, RFC 1950:\n"
+FRONT = b"rcorn front, RFC 1950: \n"
 
 
 class Image:
@@ -91,10 +92,10 @@ def modules(data):
 
 
 def images(data):
-    """The executable, and the modules embedded in it."""
+    """The executable, and the modules and the executable of fronts embedded in it."""
     if not data.startswith(MAGIC):
         raise SystemExit("error: the executable is not a 64-bit little-endian ELF file; hint: rcorn is built for Linux on x86_64 and aarch64")
-    return [Image(file) for file in [data, *modules(data)]]
+    return [Image(file) for file in [data, *modules(data), *decompressed(data, FRONT)]]
 
 
 def machine(data):

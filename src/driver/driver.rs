@@ -97,6 +97,7 @@ impl Driver<'_> {
             self.hands.advance_reload(self.core.context());
             self.advance_upgrade()?;
             self.hands.look_for_slow_requests(self.core.context());
+            self.hands.try_fronts(self.core.context());
             if ready.contains(&FRONTS) || self.hands.fronts_are_due(clock::now()) {
                 self.hands.advance_fronts(self.core.context());
             }

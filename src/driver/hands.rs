@@ -59,6 +59,9 @@ pub(super) const FRONTS: Token = Token(7);
 /// The token of what goes to and comes from servers of logs and metrics.
 pub(super) const TELEMETRY: Token = Token(8);
 
+/// The part of `graceful_timeout` that fronts have at a stop.
+const PART_OF_FRONTS: f64 = 0.9;
+
 /// What an action may need from the loop.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'t> {
@@ -141,7 +144,7 @@ impl<'a> Hands<'a> {
                 report_hung(pid, cell, self.memory.scoreboard(), &stacks);
             }
             Action::Commit(_) => self.commit(context),
-            Action::Discard(_) => self.discard(),
+            Action::Discard(_) => self.discard(context),
             Action::CloseListeners => self.close_listeners(context),
             Action::ReopenLogs => {
                 self.logs.reopen(&self.settings, self.owner);
@@ -314,7 +317,9 @@ impl<'a> Hands<'a> {
     fn close_listeners(&mut self, context: Context<'_>) {
         self.successor = None;
         self.tell_stopping(context);
+        // The rest of the time is for the workers, who are asked when the fronts have left.
         let grace = self.settings.graceful_timeout.duration();
+        let grace = grace.mul_f64(PART_OF_FRONTS);
         self.fronts.leave_all(clock::now(), grace);
         // If another arbiter shares the sockets, its workers serve the queue.
         if !self.shares_sockets(context) {
@@ -411,6 +416,7 @@ impl<'a> Hands<'a> {
     fn load(&mut self, context: Context<'_>) {
         self.logs.reopen(&self.settings, self.owner);
         self.restore_files(context);
+        self.give_up_trial(context);
         let (reload, given) = self.reload_parts(context);
         let event = reload.begin(&given);
         self.queue.extend(event);
@@ -470,6 +476,8 @@ impl<'a> Hands<'a> {
         if let Some(monitor) = &mut self.monitor {
             monitor.renew(&self.settings);
         }
+        // Those on trial are told the same again.
+        self.fronts.end_trial();
         self.with_fronts(context, |fronts, given, exits| {
             fronts.apply(tls, given, exits);
         });
@@ -481,10 +489,19 @@ impl<'a> Hands<'a> {
         context: Context<'_>,
         act: impl FnOnce(&mut Fronts, &front::Context<'_>, &mut front::FrontExits),
     ) {
+        let trial = self
+            .reload
+            .on_trial()
+            .filter(|_| self.fronts.are_on_trial());
+        let before = self.sockets.listeners();
+        let listeners = match trial {
+            Some(pending) => pending.plan.sockets(before),
+            None => before.iter().collect(),
+        };
         let given = front::Context {
-            settings: &self.settings,
-            listeners: self.sockets.listeners(),
-            owner: self.owner,
+            settings: trial.map_or(&self.settings, |pending| &pending.settings),
+            listeners: &listeners,
+            owner: trial.map_or(self.owner, |pending| pending.owner),
             generation: context.brain.generation().0,
             error_log: self.logs.numbers().0,
             registry: context.registry,
@@ -492,6 +509,35 @@ impl<'a> Hands<'a> {
             now: clock::now(),
         };
         act(&mut self.fronts, &given, &mut self.children.fronts);
+    }
+
+    /// Lets fronts serve by the settings on trial once the workers of these have taken over: an
+    /// address that begins to speak TLS has no others.
+    pub(super) fn try_fronts(&mut self, context: Context<'_>) {
+        if self.fronts.are_on_trial() || !context.brain.is_on_probation() {
+            return;
+        }
+        let Some(pending) = self.reload.on_trial() else {
+            return;
+        };
+        if pending.tls.is_none() && !self.fronts.are_there() {
+            return;
+        }
+        let tls = pending.tls.clone();
+        self.fronts.begin_trial();
+        self.with_fronts(context, |fronts, given, exits| {
+            fronts.apply(tls, given, exits);
+        });
+    }
+
+    /// Fronts serve by the settings in force again.
+    fn give_up_trial(&mut self, context: Context<'_>) {
+        if self.fronts.are_on_trial() {
+            let before = self.fronts.end_trial();
+            self.with_fronts(context, |fronts, given, exits| {
+                fronts.apply(before, given, exits);
+            });
+        }
     }
 
     /// Whether [`Self::advance_fronts`] has something to do, beside what fronts say.
@@ -510,10 +556,11 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn discard(&mut self) {
+    fn discard(&mut self, context: Context<'_>) {
         let Some(settings) = self.reload.discard(&self.settings) else {
             return;
         };
+        self.give_up_trial(context);
         if let Err(error) = self.telemetry.configure(&self.settings) {
             log::error(format_args!("{}", not_set_up(&error)));
         }

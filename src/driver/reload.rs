@@ -236,6 +236,18 @@ impl<'a> ReloadTransaction<'a> {
         (pending.generation == Some(generation)).then_some(&**pending)
     }
 
+    /// The settings on trial.
+    pub(super) fn on_trial(&self) -> Option<&Pending> {
+        match &self.stage {
+            Stage::Loaded(pending) => Some(pending),
+            Stage::Idle
+            | Stage::Evaluating(..)
+            | Stage::LookingUp(..)
+            | Stage::Reading(..)
+            | Stage::Checking(..) => None,
+        }
+    }
+
     /// Takes the settings on trial, to put them into force.
     pub(super) fn commit(&mut self) -> Option<Pending> {
         match std::mem::replace(&mut self.stage, Stage::Idle) {

@@ -26,6 +26,7 @@ use super::front::{self, FrontProgram, Fronts, Reading};
 use super::handover::{Handover, InPlaceState};
 use super::hands::{FRONTS, Hands};
 use super::interpreter;
+use super::listener::Listener;
 use super::logs::Logs;
 use super::monitor::MonitorServer;
 use super::native::{ModuleFile, NativeModules};
@@ -340,9 +341,10 @@ fn inherit(
     taken.map_err(system("make a key for session tickets"))?;
     let failed = system("wait for fronts");
     let registry = poller.registry().try_clone().map_err(&failed)?;
+    let listeners: Vec<&Listener> = sockets.listeners().iter().collect();
     let context = front::Context {
         settings,
-        listeners: sockets.listeners(),
+        listeners: &listeners,
         owner,
         generation: 0,
         error_log,

@@ -60,12 +60,16 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// A certificate that expires within this time is a warning.
 const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 
+/// What the arbiter counts itself, beside what fronts do.
+const DEATHS: &str = "front_deaths";
+const REFUSED_RENEWALS: &str = "refused_renewals";
+
 /// What fronts depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     /// The settings in force.
     pub(super) settings: &'a Settings,
-    pub(super) listeners: &'a [Listener],
+    pub(super) listeners: &'a [&'a Listener],
     /// The user of the workers, who is that of fronts, too.
     pub(super) owner: Owner,
     pub(super) generation: u32,
@@ -85,6 +89,16 @@ enum Renewal {
     Offered(Box<Tls>, usize),
 }
 
+/// Whether the settings are on trial by which fronts serve.
+#[derive(Debug, Default)]
+enum Trial {
+    /// They are in force.
+    #[default]
+    None,
+    /// They are; with the certificates from before, if there were any.
+    Since(Option<Tls>),
+}
+
 /// The fronts, and what they have in common.
 #[derive(Debug)]
 pub(super) struct Fronts {
@@ -93,6 +107,7 @@ pub(super) struct Fronts {
     tickets: Option<Tickets>,
     /// The certificates in force; `None`: they are not known yet, or there are none.
     tls: Option<Tls>,
+    trial: Trial,
     processes: Vec<FrontProcess>,
     /// The set of listeners of those that are wanted. Others leave when one of these serves.
     set: u32,
@@ -132,6 +147,7 @@ impl Fronts {
             inner: None,
             tickets: None,
             tls: None,
+            trial: Trial::None,
             processes: Vec::new(),
             set: 0,
             set_of: None,
@@ -199,6 +215,24 @@ impl Fronts {
             self.set_of = Some(key);
             self.set = self.set.saturating_add(1);
             self.start_missing(context, exits);
+        }
+    }
+
+    /// The settings that are given from now on are on trial.
+    pub(super) fn begin_trial(&mut self) {
+        self.trial = Trial::Since(self.tls.clone());
+    }
+
+    /// Whether they are.
+    pub(super) fn are_on_trial(&self) -> bool {
+        matches!(self.trial, Trial::Since(_))
+    }
+
+    /// They are in force, or given up. Returns the certificates from before the trial.
+    pub(super) fn end_trial(&mut self) -> Option<Tls> {
+        match std::mem::take(&mut self.trial) {
+            Trial::None => None,
+            Trial::Since(before) => before,
         }
     }
 
@@ -657,8 +691,8 @@ impl Fronts {
             }
         }
         if self.set_of.is_some() {
-            sums.insert("front_deaths".to_owned(), self.deaths);
-            sums.insert("refused_renewals".to_owned(), self.refused_renewals);
+            sums.insert(DEATHS.to_owned(), self.deaths);
+            sums.insert(REFUSED_RENEWALS.to_owned(), self.refused_renewals);
         }
         sums
     }

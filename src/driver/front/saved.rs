@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,10 @@ use rcorn_arbiter::Pid;
 use super::inner::SavedInnerSocket;
 use super::process::{Counters, FrontProcess, Stage};
 use super::program::FrontProgram;
-use super::{Context, FrontExits, Fronts};
+use super::{Context, DEATHS, FrontExits, Fronts, REFUSED_RENEWALS};
+
+/// How long one that leaves may take after an upgrade, when it is not known how long it has left.
+const MAX_LEAVING: Duration = Duration::from_mins(5);
 
 /// All fronts, and what they have in common. The names on the wire never change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,19 +32,22 @@ pub(crate) struct SavedFronts {
 struct SavedFront {
     pid: Pid,
     link: RawFd,
+    /// It was told to leave.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    leaves: bool,
 }
 
 impl SavedFronts {
     /// Saves them.
     pub(crate) fn save(fronts: &Fronts) -> Self {
         let processes = fronts.processes.iter();
-        let serving = processes.filter(|one| !matches!(one.stage, Stage::Leaving(_)));
         Self {
             inner: fronts.inner.as_ref().map(super::InnerSocket::saved),
-            processes: serving
+            processes: processes
                 .map(|one| SavedFront {
                     pid: one.pid,
                     link: one.link().as_raw_fd(),
+                    leaves: matches!(one.stage, Stage::Leaving(_)),
                 })
                 .collect(),
             totals: fronts.counters(),
@@ -74,11 +81,17 @@ impl SavedFronts {
         let mut fronts = Fronts::new(program);
         fronts.inner = self.inner.map(SavedInnerSocket::restore).transpose()?;
         for saved in self.processes {
-            let process = FrontProcess::take_over(saved.pid, saved.link)?;
+            let mut process = FrontProcess::take_over(saved.pid, saved.link)?;
+            if saved.leaves {
+                // It knows until when.
+                process.stage = Stage::Leaving(process.begun.after(MAX_LEAVING));
+            }
             exits.add(process.pid);
             fronts.processes.push(process);
         }
         fronts.totals = self.totals;
+        fronts.deaths = fronts.totals.remove(DEATHS).unwrap_or_default();
+        fronts.refused_renewals = fronts.totals.remove(REFUSED_RENEWALS).unwrap_or_default();
         Ok(fronts)
     }
 }

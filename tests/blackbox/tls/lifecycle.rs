@@ -127,8 +127,11 @@ fn an_upgrade_in_place_has_fronts_of_its_own_and_loses_nothing() {
 #[test]
 fn tls_comes_and_goes_with_a_reload() {
     let conf = |tls: bool| {
-        let certificate = "certfile: cert.pem\nkeyfile: key.pem\n";
-        format!("reload_watch: 0.1\n{}", if tls { certificate } else { "" })
+        if tls {
+            "reload_watch: 2\ncertfile: cert.pem\nkeyfile: key.pem\n"
+        } else {
+            "reload_watch: 2\n"
+        }
     };
     let pair = pair();
     let server = Server::app("m:app")
@@ -138,16 +141,47 @@ fn tls_comes_and_goes_with_a_reload() {
         .file("rcorn.yaml", conf(false))
         .start();
     assert_eq!(server.get("/").status, 200);
-    server.write("rcorn.yaml", &conf(true));
+    // As soon as the new workers serve: until then the old ones do.
+    server.write("rcorn.yaml", conf(true));
     server.signal(Signal::SIGHUP);
     server.log().expect("Front serving TLS");
+    assert_eq!(server.log().count("Reloaded: "), 0);
     let mut client = Client::of(&server, &[]);
     assert_eq!(client.environ("/")["HTTPS"], "on");
-    server.write("rcorn.yaml", &conf(false));
+    server.log().expect("Reloaded: generation 2 serves.");
+    server.write("rcorn.yaml", conf(false));
     server.signal(Signal::SIGHUP);
     server.log().expect("Front exited");
     assert_eq!(server.get("/").status, 200);
     drop(client);
+    server.stop();
+}
+
+#[test]
+fn a_reload_that_is_undone_takes_its_tls_along() {
+    let pair = pair();
+    let server = Server::app("m:app")
+        .file("m.py", APP)
+        .file("cert.pem", pair.certificate.as_str())
+        .file("key.pem", pair.key.as_str())
+        .file("rcorn.yaml", "workers: 2\nreload_watch: 20\n")
+        .allow("was sent SIGKILL")
+        .allow("Reload rolled back")
+        .start();
+    let old = server.wait_workers(2);
+    let text = "workers: 2\nreload_watch: 20\ncertfile: cert.pem\nkeyfile: key.pem\n";
+    server.write("rcorn.yaml", text);
+    server.signal(Signal::SIGHUP);
+    server.log().expect("Front serving TLS");
+    // Two that die show that the new code does not work.
+    for _ in 0..2 {
+        let workers = server.workers();
+        let new = workers.iter().find(|worker| !old.contains(worker));
+        kill(*new.unwrap(), Signal::SIGKILL).unwrap();
+        server.log().expect("was sent SIGKILL");
+    }
+    server.log().expect("Front exited");
+    assert_eq!(server.get("/").status, 200);
     server.stop();
 }
 
