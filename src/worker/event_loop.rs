@@ -40,7 +40,7 @@ const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 /// How long a worker without siblings waits for idle connections: what was ready with the order to
 /// leave is served in one more turn.
 const LAST_TURN: Duration = Duration::from_millis(5);
-/// How often the leader of several threads looks at the deadlines that others may have set.
+/// How often to look at what other threads may have changed.
 const OTHERS_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
@@ -408,13 +408,16 @@ impl EventLoop {
         Some(wait.saturating_add(COARSE_CLOCK_LAG))
     }
 
-    /// How often to look at what other threads have changed: a connection that they have parked may
-    /// have an early deadline.
+    /// How often to look at what other threads do, which wake nobody. A connection that an app
+    /// thread has parked may have an early deadline. When the worker leaves, the last connection may
+    /// be in the hands of the I/O thread.
     fn others_look_interval(&self) -> Option<Duration> {
-        match &self.driver {
-            Driver::Alone(_) => None,
-            Driver::Team(team) => (team.leadership.elsewhere() > 0).then_some(OTHERS_LOOK_INTERVAL),
-        }
+        let has_others = match &self.driver {
+            Driver::Alone(_) => false,
+            Driver::Team(team) => team.leadership.elsewhere() > 0,
+        };
+        let leaves = self.lifecycle.leaving().is_some() && self.connections.held() > 0;
+        (has_others || leaves).then_some(OTHERS_LOOK_INTERVAL)
     }
 
     /// The next connection of the hand-off queue.
