@@ -17,6 +17,7 @@ mod access_log_fields;
 mod app_threads;
 mod bell;
 mod buffer_body;
+mod common_lines;
 mod connection;
 mod endpoints;
 mod error_pages;

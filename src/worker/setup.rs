@@ -1,7 +1,7 @@
 //! Sets up a worker's event loop: makes limits of settings, and sockets of inherited descriptors.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -156,6 +156,7 @@ fn queue_limit(
         proxy_versions: proxy_versions(settings.proxy_protocol),
         access: access_output(spec.start, kept)?,
         sample: spec.scoreboard.sample(spec.cell),
+        ids: request_ids(settings)?.map(Mutex::new),
     };
     Ok(Some(QueueLimit::new(
         limit,
@@ -165,6 +166,14 @@ fn queue_limit(
         settings.proxy_protocol != ProxyProtocol::Off,
         usize::try_from(settings.worker_connections).unwrap_or(usize::MAX),
     )))
+}
+
+/// Makes ids that nobody else makes, if requests have ids.
+fn request_ids(settings: &Settings) -> io::Result<Option<RequestIds>> {
+    match settings.request_id {
+        RequestId::Off => Ok(None),
+        RequestId::On => RequestIds::new().map(Some),
+    }
 }
 
 /// Where the I/O thread writes lines of the access log.
@@ -283,10 +292,7 @@ fn slot(
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let (one_of_several, kept) = one_of_several.unzip();
     let access = access_log(start)?.map(|log| log.with_kept(kept.cloned()));
-    let ids = match start.settings.request_id {
-        RequestId::Off => None,
-        RequestId::On => Some(RequestIds::new()?),
-    };
+    let ids = request_ids(&start.settings)?;
     let server = &start.settings.server_header;
     let handler = RequestHandler::new(
         environ,
