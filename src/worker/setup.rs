@@ -24,8 +24,7 @@ use rcorn_wsgi::{
 
 use super::access_log::AccessLog;
 use super::access_log_fields::PythonLogger;
-use super::bell::Bell;
-use super::event_loop::{Driver, EventLoop, Team};
+use super::event_loop::{Driver, EventLoop, ThreadPool};
 use super::handler::RequestHandler;
 use super::hung_threads::{HungThreads, OneOfSeveral};
 use super::leadership::Leadership;
@@ -40,6 +39,7 @@ use super::rules::{Rules, limits, proxy_versions};
 use super::slot::RequestSlot;
 use super::spec::WorkerSpec;
 use super::turn::Turn;
+use super::wake_event::WakeEvent;
 
 /// `SERVER_SOFTWARE` in the environ.
 const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
@@ -130,10 +130,10 @@ fn watch_driver(
             poller.add(orders.wake(), Source::Wake)?;
             Ok((Arc::new(OneThread(cell)), &[]))
         }
-        Driver::Team(team) => {
-            poller.add(&team.bell, Source::Wake)?;
-            let leadership = Arc::clone(&team.leadership);
-            Ok((leadership, team.cells))
+        Driver::Threads(pool) => {
+            poller.add(&pool.wake, Source::Wake)?;
+            let leadership = Arc::clone(&pool.leadership);
+            Ok((leadership, pool.cells))
         }
     }
 }
@@ -218,7 +218,7 @@ pub(super) fn driver(
     py: Python<'_>,
     spec: &WorkerSpec<'_>,
     orders: Orders,
-) -> io::Result<(Driver, Option<(Team, Orders)>)> {
+) -> io::Result<(Driver, Option<(ThreadPool, Orders)>)> {
     let settings = &spec.start.settings;
     let threads = u16::try_from(settings.threads).unwrap_or(u16::MAX);
     if threads <= 1 {
@@ -228,15 +228,15 @@ pub(super) fn driver(
         set_switch_interval(py, interval).map_err(io::Error::other)?;
     }
     let patience = settings.abort_timeout.limit().unwrap_or_default();
-    let team = Team {
+    let pool = ThreadPool {
         leadership: Arc::new(Leadership::new(!has_gil(py))),
-        bell: Arc::new(Bell::new()?),
-        over: Arc::new(Bell::new()?),
+        wake: Arc::new(WakeEvent::new()?),
+        finished: Arc::new(WakeEvent::new()?),
         counters: spec.scoreboard.counters(spec.cell),
         cells: thread_cells(spec, threads)?,
         hung: Arc::new(HungThreads::new(usize::from(threads), patience)),
     };
-    Ok((Driver::Team(team.clone()), Some((team, orders))))
+    Ok((Driver::Threads(pool.clone()), Some((pool, orders))))
 }
 
 /// The cells of the worker's threads.
@@ -256,21 +256,21 @@ pub(super) fn slots(
     py: Python<'_>,
     spec: &WorkerSpec<'_>,
     io: &IoThread<Endpoints>,
-    team: Option<(&Team, &Arc<KeptLines>)>,
+    pool: Option<(&ThreadPool, &Arc<KeptLines>)>,
 ) -> io::Result<Vec<RequestSlot>> {
     let entry = |cell, counters| WorkerEntry {
         cell,
         threads: &[],
         counters,
     };
-    let Some((team, kept)) = team else {
+    let Some((pool, kept)) = pool else {
         let entry = entry(spec.own_cell()?, spec.scoreboard.counters(spec.cell));
         return Ok(vec![slot(py, spec, io, entry, None)?]);
     };
-    let slots = (0..).zip(team.cells).map(|(number, cell)| {
+    let slots = (0..).zip(pool.cells).map(|(number, cell)| {
         let entry = entry(*cell, spec.scoreboard.slot_counters(spec.cell, number));
         let one_of_several = OneOfSeveral {
-            hung: Arc::clone(&team.hung),
+            hung: Arc::clone(&pool.hung),
             index: usize::from(number),
             cell,
         };
