@@ -19,13 +19,7 @@ fn builder(app: &str, gate: &Gate) -> Builder {
 
 /// Keeps both threads busy.
 fn busy(server: &Server, gate: &Gate) -> Vec<Wire> {
-    let hold = |_| {
-        let mut wire = server.connect();
-        wire.send(get("/held"));
-        gate.expect(server.deadline());
-        wire
-    };
-    (0..2).map(hold).collect()
+    (0..2).map(|_| gate.hold(server)).collect()
 }
 
 fn end(gate: &Gate, wires: &mut [Wire]) {
