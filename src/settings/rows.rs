@@ -215,6 +215,7 @@ settings! {
     /// How long workers may take to finish their requests when they leave.
     ///
     /// They leave at a stop, at a reload, when they are replaced, and when the arbiter was killed.
+    /// Then this limit replaces `timeout`: it also ends a request that hangs.
     graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
 
     /// Undo a reload if new workers die within this time after it.
