@@ -13,7 +13,7 @@ MACHINES = {62: "x86_64", 183: "aarch64"}
 # What stands before the native module, with the number of its bytes after it; before what other modules change in it;
 # and before the executable of fronts (build.rs).
 WHOLE = b"rcorn module, RFC 1950:\n"
-CHANGES = b"rcorn bsdiff, RFC 1950:\n"
+CHANGES = b"rcorn change, RFC 1950:\n"
 FRONT = b"rcorn front, RFC 1950: \n"
 
 
@@ -67,19 +67,35 @@ def decompressed(data, mark):
         yield zlib.decompress(data[start : start + size])
 
 
-def changed(base, steps):
-    """What steps of bsdiff make of a file, in the form of Rust's crate of that name."""
-    made, place, at = bytearray(), 0, 0
-    while at < len(steps):
-        similar, new, skip = struct.unpack_from("<QQQ", steps, at)
-        at += 24
-        made += bytes((old + more) & 255 for old, more in zip(base[place : place + similar], steps[at : at + similar]))
-        at += similar
-        made += steps[at : at + new]
-        at += new
-        # A sign and a number, not a complement.
-        distance = skip & ~(1 << 63)
-        place += similar + (distance if distance == skip else -distance)
+def numbers(data, at, count):
+    """So many numbers in the form of LEB128, and where they end."""
+    read = []
+    while len(read) < count:
+        number = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            number |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        read.append(number)
+    return read, at
+
+
+def changed(base, changes):
+    """What changes make of a module; src/driver/changes.rs has the form."""
+    (count,) = struct.unpack_from("<Q", changes)
+    similar, at = numbers(changes, 8, count)
+    new, at = numbers(changes, at, count)
+    skips, added = numbers(changes, at, count)
+    at = added + sum(new)
+    made, place = bytearray(), 0
+    for same, more, skip in zip(similar, new, skips):
+        made += bytes((old + difference) & 255 for old, difference in zip(base[place : place + same], changes[at : at + same]))
+        made += changes[added : added + more]
+        at, added = at + same, added + more
+        place += same - (skip >> 1) if skip & 1 else same + (skip >> 1)
     return bytes(made)
 
 
@@ -87,8 +103,8 @@ def modules(data):
     """The native modules that are embedded in the executable."""
     for base in decompressed(data, WHOLE):
         yield base
-        for steps in decompressed(data, CHANGES):
-            yield changed(base, steps)
+        for changes in decompressed(data, CHANGES):
+            yield changed(base, changes)
 
 
 def images(data):

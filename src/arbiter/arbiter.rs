@@ -81,7 +81,7 @@ impl Arbiter {
     }
 
     /// Whether no worker is replaced that is to be, for now: because a replacement could not start,
-    /// none can be forked, or a reload is to replace them all.
+    /// none can be forked, a reload is to replace them all, or an upgrade is being prepared.
     #[must_use]
     pub fn retirement_stalls(&self) -> bool {
         self.workers.retirement.is_failing()
@@ -89,8 +89,11 @@ impl Arbiter {
             || !self.grants_retire_token()
     }
 
+    /// Not while a new build reads what is handed over: it would be another state again and again.
     fn grants_retire_token(&self) -> bool {
-        !self.generations.rollout.is_in_preparation() && self.gap().outdated() == 0
+        !self.generations.rollout.is_in_preparation()
+            && self.upgrade != Upgrade::Starting
+            && self.gap().outdated() == 0
     }
 
     /// The generation in force.

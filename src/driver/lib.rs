@@ -20,6 +20,8 @@ mod about;
 mod background;
 mod bind;
 mod captured_output;
+#[cfg(test)]
+mod changes;
 mod check;
 mod children;
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //! there whole. Of the others there is what differs from it, which is little: they come from the
 //! same sources. `build.rs` writes this form; `packaging/building/elf.py` reads it, too.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 
 use zlib_rs::{Inflate, InflateError, InflateFlush, Status};
 
 /// What stands before the compressed bytes: a mark by which tools find them, and their number.
 const HEAD_BYTES: usize = 32;
+
+/// More than any module has: a damaged number must not ask for all memory.
+const MAX_MODULE_BYTES: u64 = 64 << 20;
 
 /// The window of the stream, as a power of two: the largest that there is.
 const WINDOW_BITS: u8 = 15;
@@ -22,33 +25,81 @@ pub(super) fn write_whole(image: &[u8], out: &mut impl Write) -> io::Result<()> 
     Ok(())
 }
 
-/// Writes the module of an image that has what differs from `base`.
+/// Writes the module of an image that has what differs from `base`; `changes.rs` says how.
 ///
 /// # Errors
 ///
 /// See [`write_whole`].
 pub(super) fn write_changed(image: &[u8], base: &[u8], out: &mut impl Write) -> io::Result<()> {
-    let mut image = Unpacked::of(image);
+    let mut image = BufReader::new(Unpacked::of(image));
+    let [similar, new, skips] = read_columns(&mut image)?;
+    let mut added = vec![0; sum(&new)?];
+    fill(&mut image, &mut added)?;
+    let mut added = added.as_slice();
     let mut place = 0_usize;
-    while let Some(step) = Step::read(&mut image)? {
-        let end = place.checked_add(step.similar).ok_or_else(damaged)?;
-        let similar = base.get(place..end).ok_or_else(damaged)?;
-        add(&mut image, similar, out)?;
-        let new = io::copy(&mut image.by_ref().take(step.new), out)?;
-        if new < step.new {
-            return Err(damaged());
-        }
-        place = step.next(end)?;
+    for ((similar, new), skip) in similar.into_iter().zip(new).zip(skips) {
+        let end = place.checked_add(index(similar)?).ok_or_else(damaged)?;
+        let old = base.get(place..end).ok_or_else(damaged)?;
+        add(&mut image, old, out)?;
+        let (here, rest) = added.split_at_checked(index(new)?).ok_or_else(damaged)?;
+        out.write_all(here)?;
+        added = rest;
+        place = after(end, skip)?;
     }
-    Ok(())
+    // Only at its end is the checksum compared.
+    match image.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(damaged()),
+    }
+}
+
+/// The three numbers of each step of bsdiff: of all steps the first, then the second, the third.
+fn read_columns(image: &mut impl Read) -> io::Result<[Vec<u64>; 3]> {
+    let mut count = [0; 8];
+    fill(image, &mut count)?;
+    let count = u64::from_le_bytes(count);
+    let mut columns = [Vec::new(), Vec::new(), Vec::new()];
+    for column in &mut columns {
+        for _ in 0..count {
+            column.push(read_number(image)?);
+        }
+    }
+    Ok(columns)
+}
+
+/// A number in the form of LEB128: seven bits a byte, the lowest first.
+fn read_number(image: &mut impl Read) -> io::Result<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let mut byte = [0];
+        fill(image, &mut byte)?;
+        let [byte] = byte;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(number);
+        }
+    }
+    Err(damaged())
+}
+
+/// Where the next step begins in the base, if this one ends at `end`. The lowest bit of `skip` says
+/// that it goes back.
+fn after(end: usize, skip: u64) -> io::Result<usize> {
+    let distance = index(skip >> 1)?;
+    let next = if skip & 1 == 0 {
+        end.checked_add(distance)
+    } else {
+        end.checked_sub(distance)
+    };
+    next.ok_or_else(damaged)
 }
 
 /// Writes the sum, byte by byte, of these bytes and of as many that are read.
-fn add(image: &mut Unpacked, similar: &[u8], out: &mut impl Write) -> io::Result<()> {
+fn add(image: &mut impl Read, similar: &[u8], out: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 4096];
     for part in similar.chunks(buffer.len()) {
         let sum = buffer.get_mut(..part.len()).unwrap_or_default();
-        image.fill(sum)?;
+        fill(image, sum)?;
         for (byte, old) in sum.iter_mut().zip(part) {
             *byte = byte.wrapping_add(*old);
         }
@@ -57,56 +108,32 @@ fn add(image: &mut Unpacked, similar: &[u8], out: &mut impl Write) -> io::Result
     Ok(())
 }
 
-/// A step of bsdiff, as the crate of that name writes it.
-struct Step {
-    /// How many bytes of the base are to be added to what follows.
-    similar: usize,
-    /// How many bytes follow that are not in the base.
-    new: u64,
-    /// How many bytes of the base are left out then, or gone back if this has a [`SIGN`].
-    skip: u64,
+/// The sum of these numbers of bytes. None is larger than a module may be.
+fn sum(numbers: &[u64]) -> io::Result<usize> {
+    let mut sum = 0_u64;
+    for number in numbers {
+        sum = sum.checked_add(*number).ok_or_else(damaged)?;
+    }
+    if sum > MAX_MODULE_BYTES {
+        return Err(damaged());
+    }
+    index(sum)
 }
 
-impl Step {
-    /// `None`: there is none any more.
-    fn read(image: &mut Unpacked) -> io::Result<Option<Self>> {
-        let mut first = [0; 1];
-        if image.read(&mut first)? == 0 {
-            return Ok(None);
-        }
-        let [mut similar, mut new, mut skip] = [[0; 8]; 3];
-        let [low, others @ ..] = &mut similar;
-        [*low] = first;
-        image.fill(others)?;
-        image.fill(&mut new)?;
-        image.fill(&mut skip)?;
-        Ok(Some(Self {
-            similar: number(similar)?,
-            new: u64::from_le_bytes(new),
-            skip: u64::from_le_bytes(skip),
-        }))
-    }
+fn index(number: u64) -> io::Result<usize> {
+    usize::try_from(number).ok().ok_or_else(damaged)
+}
 
-    /// Where the next step begins in the base, if this one ends there. The crate writes a sign and
-    /// a number, not a complement.
-    fn next(&self, end: usize) -> io::Result<usize> {
-        let distance = number((self.skip & !SIGN).to_le_bytes())?;
-        let next = if self.skip & SIGN == 0 {
-            end.checked_add(distance)
+/// Reads as many bytes as the buffer has.
+fn fill(image: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+    image.read_exact(buffer).map_err(|error| {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            damaged()
         } else {
-            end.checked_sub(distance)
-        };
-        next.ok_or_else(damaged)
-    }
+            error
+        }
+    })
 }
-
-fn number(bytes: [u8; 8]) -> io::Result<usize> {
-    let number = usize::try_from(u64::from_le_bytes(bytes));
-    number.ok().ok_or_else(damaged)
-}
-
-/// Says that a number is to be subtracted.
-const SIGN: u64 = 1 << 63;
 
 /// What an image has in it, to be read.
 struct Unpacked<'a> {
@@ -122,16 +149,6 @@ impl<'a> Unpacked<'a> {
             inflate: Inflate::new(true, WINDOW_BITS),
             has_ended: false,
         }
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        self.read_exact(buffer).map_err(|error| {
-            if error.kind() == ErrorKind::UnexpectedEof {
-                damaged()
-            } else {
-                error
-            }
-        })
     }
 }
 
@@ -175,6 +192,7 @@ fn damaged() -> io::Error {
 pub(super) mod tests {
     use zlib_rs::{DeflateConfig, compress_bound, compress_slice};
 
+    use super::super::changes::sorted;
     use super::*;
 
     /// As `build.rs` makes it.
@@ -188,7 +206,7 @@ pub(super) mod tests {
     pub(in super::super) fn changes(base: &[u8], module: &[u8]) -> Vec<u8> {
         let mut steps = Vec::new();
         bsdiff::diff(base, module, &mut steps).unwrap();
-        image(&steps)
+        image(&sorted(&steps).unwrap())
     }
 
     /// Something like code: much of it repeats, and little is alike for long.
@@ -235,15 +253,18 @@ pub(super) mod tests {
         let base = code(1);
         let module = [&base[60_000..], b"new", &base[..70_000]].concat();
         let images = [image(&base), changes(&base, &module)];
-        let reads: [Unpack; 2] = [|image, _| whole(image), changed];
-        for (intact, read) in images.iter().zip(reads) {
+        let reads: [(Unpack, _); 2] = [(|image, _| whole(image), &base), (changed, &module)];
+        for (intact, (read, right)) in images.iter().zip(reads) {
             let places = HEAD_BYTES..intact.len();
             for place in places.clone().step_by(1 + places.len() / 500) {
                 let mut broken = intact.clone();
                 broken[place] ^= 1;
-                let error = read(&broken, &base).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidData, "{place}");
-                let error = read(&intact[..place], &base).unwrap_err();
+                match read(&broken, &base) {
+                    // A bit that nothing depends on: the checksum is right.
+                    Ok(made) => assert!(made == *right, "{place}"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidData, "{place}"),
+                }
+                let error = read(&intact[..place], &base).map(drop).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidData, "{place}");
             }
         }

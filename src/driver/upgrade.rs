@@ -28,7 +28,7 @@ use super::successor::{Checked, SuccessorCheck};
 
 /// How often a new build is checked again because the state has changed during the check, before
 /// the upgrade is given up.
-const MAX_CHECKS: u32 = 5;
+const MAX_CHECKS: u32 = 20;
 
 /// The name of a file that an arbiter and the one beside it both need: the newer one adds `.2`,
 /// like gunicorn's pid file, until the other is gone.

@@ -146,7 +146,7 @@ settings! {
     /// the requests are served; the worker leaves when it is ready. If it is late, the worker waits
     /// for it, for at most 10 seconds, and its clients wait for a worker that serves. Requests that
     /// other threads have begun by then are finished, and uploads of which more than 32 KiB have
-    /// come. A worker serves on whose replacement cannot start, or during a reload.
+    /// come. A worker serves on whose replacement cannot start, or during a reload or upgrade.
     max_requests: u64 = 0 => Workers, Reload, flag "max-requests";
 
     /// Add a random number, 0 to this, to the `max_requests` of each worker.
@@ -216,6 +216,7 @@ settings! {
     /// How long workers may take to finish their requests when they leave.
     ///
     /// They leave at a stop, at a reload, when they are replaced, and when the arbiter was killed.
+    /// Then this limit replaces `timeout`: it also ends a request that hangs.
     graceful_timeout: Seconds = Seconds::new(30) => Workers, Reload, flag "graceful-timeout";
 
     /// Undo a reload if new workers die within this time after it.

@@ -24,7 +24,7 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
-use super::event_loop::{EventLoop, Team};
+use super::event_loop::{EventLoop, ThreadPool};
 use super::leadership::Reclaimed;
 use super::lifecycle::Survivor;
 use super::orders::{LeaveOrders, Orders};
@@ -41,7 +41,7 @@ const HUNG_LOOK_INTERVAL: u8 = 100;
 /// What all threads of the worker know.
 #[derive(Debug)]
 pub(super) struct AppThreads {
-    team: Team,
+    pool: ThreadPool,
     rules: Arc<Rules>,
     connections: Connections<Endpoints>,
     io: IoThread<Endpoints>,
@@ -56,7 +56,7 @@ pub(super) struct AppThreads {
 
 /// One thread, as it knows itself.
 #[derive(Debug)]
-struct Member {
+struct AppThread {
     /// Counted from 1.
     number: u16,
     cell: &'static Cell,
@@ -65,7 +65,7 @@ struct Member {
     is_able: bool,
 }
 
-impl Member {
+impl AppThread {
     /// Its place among all threads.
     fn index(&self) -> usize {
         usize::from(self.number.saturating_sub(1))
@@ -109,10 +109,10 @@ pub(super) fn start(
     py: Python<'_>,
     event_loop: &EventLoop,
     slots: Vec<RequestSlot>,
-    team: Team,
+    pool: ThreadPool,
     orders: Orders,
 ) -> io::Result<Started> {
-    let cells = team.cells;
+    let cells = pool.cells;
     let threads = Arc::new(AppThreads {
         rules: Arc::clone(&event_loop.rules),
         connections: event_loop.connections.clone(),
@@ -125,19 +125,19 @@ pub(super) fn start(
             .settings
             .survive_timeout
             .then(|| event_loop.lifecycle.survivor()),
-        team,
+        pool,
     });
-    let members = (1..).zip(cells.iter().zip(slots));
-    let members = members.map(|(number, (cell, slot))| Member {
+    let app_threads = (1..).zip(cells.iter().zip(slots));
+    let app_threads = app_threads.map(|(number, (cell, slot))| AppThread {
         number,
         cell,
         slot,
         is_able: true,
     });
-    let handles = members
-        .map(|member| threads.start(py, member))
+    let handles = app_threads
+        .map(|thread| threads.start(py, thread))
         .collect::<io::Result<Vec<_>>>()
-        .inspect_err(|_| threads.team.leadership.end(None))?;
+        .inspect_err(|_| threads.pool.leadership.end(None))?;
     Ok(Started {
         threads,
         handles,
@@ -154,21 +154,21 @@ impl Started {
             mut orders,
         } = self;
         let cell = event_loop.cell;
-        threads.team.leadership.start(Box::new(event_loop));
+        threads.pool.leadership.start(Box::new(event_loop));
         threads.stand_by(py, &mut orders);
-        threads.team.leadership.end(None);
+        threads.pool.leadership.end(None);
         let mut event_loop = None;
         if threads.leave.quit() {
             threads.tell_of_dropped();
-        } else if threads.team.leadership.elsewhere() == 0 {
+        } else if threads.pool.leadership.elsewhere() == 0 {
             // Thread-locals end with their threads.
             py.detach(|| handles.into_iter().for_each(|handle| drop(handle.join())));
-            event_loop = threads.team.leadership.take_left();
+            event_loop = threads.pool.leadership.take_left();
         }
         cell.set_connections(0);
         let has_failed = threads.failed.load(Ordering::Relaxed) > 0;
         // Says that the requests that took too long have not ended.
-        let is_hung = threads.team.hung.given_up(clock::now()).threads > 0;
+        let is_hung = threads.pool.hung.given_up(clock::now()).threads > 0;
         Ended {
             code: i32::from(has_failed || is_hung),
             event_loop: event_loop.map(|event_loop| *event_loop),
@@ -179,7 +179,7 @@ impl Started {
 
 impl AppThreads {
     /// Starts a thread.
-    fn start(self: &Arc<Self>, py: Python<'_>, member: Member) -> io::Result<JoinHandle<()>> {
+    fn start(self: &Arc<Self>, py: Python<'_>, thread: AppThread) -> io::Result<JoinHandle<()>> {
         let this = Arc::clone(self);
         // Python code needs as much of it as in the main thread.
         let stack = match python_thread::stack_bytes(py) {
@@ -187,14 +187,14 @@ impl AppThreads {
             Ok(bytes) => bytes,
         };
         thread::Builder::new()
-            .name(format!("rcorn app {}", member.number))
+            .name(format!("rcorn app {}", thread.number))
             .stack_size(stack)
             .spawn(move || {
-                let run = AssertUnwindSafe(|| this.run_member(member));
+                let run = AssertUnwindSafe(|| this.run_thread(thread));
                 if catch_unwind(run).is_err() {
                     // The loop is lost with it.
                     this.note_panic("");
-                    this.team.over.ring();
+                    this.pool.finished.notify();
                 }
             })
     }
@@ -207,22 +207,22 @@ impl AppThreads {
         ));
         let before = self.failed.fetch_add(1, Ordering::Relaxed);
         self.leave.order_drain();
-        self.team.bell.ring();
-        if before.saturating_add(1) >= self.team.cells.len() {
+        self.pool.wake.notify();
+        if before.saturating_add(1) >= self.pool.cells.len() {
             // Nobody is left to lead.
-            self.team.over.ring();
+            self.pool.finished.notify();
         }
     }
 
     /// A thread, from its start to its end.
-    fn run_member(&self, mut member: Member) {
+    fn run_thread(&self, mut thread: AppThread) {
         // Attached once and for all: thread state, thread-locals and base context stay.
         Python::attach(|py| {
-            if let Err(error) = member.introduce(py) {
+            if let Err(error) = thread.introduce(py) {
                 log::warning(format_args!("a thread of the worker has no name: {error}"));
             }
-            py.detach(|| self.follow(&mut member));
-            drop(member);
+            py.detach(|| self.follow(&mut thread));
+            drop(thread);
             if let Err(error) = python_thread::forget(py) {
                 log::warning(format_args!("a thread of the worker stays known: {error}"));
             }
@@ -230,30 +230,30 @@ impl AppThreads {
     }
 
     /// Waits to be called, leads, and waits again, without the GIL in between.
-    fn follow(&self, member: &mut Member) {
-        while member.is_able && self.team.leadership.wait(member.number) {
+    fn follow(&self, thread: &mut AppThread) {
+        while thread.is_able && self.pool.leadership.wait(thread.number) {
             let asked = clock::now();
             Python::attach(|py| {
-                self.team.count_gil_wait(asked);
+                self.pool.count_gil_wait(asked);
                 if let Some(event_loop) = self
-                    .team
+                    .pool
                     .leadership
                     .take_over(|event_loop, channel| event_loop.connections.unwatch(channel))
                 {
-                    self.lead(py, event_loop, member);
+                    self.lead(py, event_loop, thread);
                 }
             });
         }
     }
 
     /// Drives the loop as long as no other thread does.
-    fn lead(&self, py: Python<'_>, mut event_loop: Box<EventLoop>, member: &mut Member) {
-        self.begin_to_lead(&event_loop, member);
+    fn lead(&self, py: Python<'_>, mut event_loop: Box<EventLoop>, thread: &mut AppThread) {
+        self.begin_to_lead(&event_loop, thread);
         loop {
             // Before each request: the turn may take long.
             event_loop.lifecycle.retire_if_due();
-            match event_loop.step(py, &mut member.slot) {
-                Ok(Some(work)) => match self.serve(py, event_loop, work, member) {
+            match event_loop.step(py, &mut thread.slot) {
+                Ok(Some(work)) => match self.serve(py, event_loop, work, thread) {
                     Some(same) => event_loop = same,
                     None => return,
                 },
@@ -265,13 +265,13 @@ impl AppThreads {
             }
         }
         event_loop.cell.sleep();
-        self.team.leadership.end(Some(event_loop));
-        self.team.over.ring();
+        self.pool.leadership.end(Some(event_loop));
+        self.pool.finished.notify();
     }
 
     /// The thread leads from now on, after another.
-    fn begin_to_lead(&self, event_loop: &EventLoop, member: &mut Member) {
-        member.slot.handler.refresh_common_headers();
+    fn begin_to_lead(&self, event_loop: &EventLoop, thread: &mut AppThread) {
+        thread.slot.handler.refresh_common_headers();
         event_loop.cell.wake(clock::coarse_now());
         // Responses of the one who is in the app now.
         self.io.flush();
@@ -283,27 +283,27 @@ impl AppThreads {
         py: Python<'_>,
         event_loop: Box<EventLoop>,
         mut work: Work,
-        member: &mut Member,
+        thread: &mut AppThread,
     ) -> Option<Box<EventLoop>> {
         let begun = clock::now();
-        let requests = member.cell.requests();
-        work.channel().served_by(member.number);
+        let requests = thread.cell.requests();
+        work.channel().served_by(thread.number);
         // A new one is not watched.
         let in_hand = work.has_place().then(|| work.channel().clone());
-        self.team.hung.note_place(member.index(), in_hand.is_some());
-        member.cell.wake(begun);
+        self.pool.hung.note_place(thread.index(), in_hand.is_some());
+        thread.cell.wake(begun);
         event_loop.cell.sleep();
-        let leadership = &self.team.leadership;
-        leadership.release(event_loop, member.number, in_hand, begun);
+        let leadership = &self.pool.leadership;
+        leadership.release(event_loop, thread.number, in_hand, begun);
         self.io.attend();
-        let slot = &mut member.slot;
+        let slot = &mut thread.slot;
         let served = catch_unwind(AssertUnwindSafe(|| work.serve(py, &self.rules, slot)));
         // A request slot is not what it was after a panic.
         let is_able = served.is_ok();
         let next = served.unwrap_or(Next::Abort);
         let took = clock::now().since(begun);
-        let took = (member.cell.requests() != requests).then_some(took);
-        let reclaimed = leadership.reclaim(member.number, took, |event_loop, channel| {
+        let took = (thread.cell.requests() != requests).then_some(took);
+        let reclaimed = leadership.reclaim(thread.number, took, |event_loop, channel| {
             event_loop.connections.unwatch(channel);
         });
         let event_loop = match reclaimed {
@@ -313,54 +313,54 @@ impl AppThreads {
                 Some(event_loop)
             }
             Reclaimed::Changed(event_loop) => {
-                self.begin_to_lead(&event_loop, member);
+                self.begin_to_lead(&event_loop, thread);
                 work.finish_unwatched(&self.connections, next);
-                self.returned(member);
+                self.returned(thread);
                 Some(event_loop)
             }
             Reclaimed::Lost => {
                 work.finish_unwatched(&self.connections, next);
-                self.returned(member);
+                self.returned(thread);
                 None
             }
         };
-        member.cell.sleep();
-        self.team.hung.came_free(py, (member.index(), member.cell));
+        thread.cell.sleep();
+        self.pool.hung.came_free(py, (thread.index(), thread.cell));
         if is_able {
             return event_loop;
         }
-        self.retire(member, event_loop);
+        self.retire(thread, event_loop);
         None
     }
 
     /// A thread that has panicked serves nobody any more: another one leads.
-    fn retire(&self, member: &mut Member, event_loop: Option<Box<EventLoop>>) {
-        member.is_able = false;
-        let entry = member.cell.request_entry();
+    fn retire(&self, thread: &mut AppThread, event_loop: Option<Box<EventLoop>>) {
+        thread.is_able = false;
+        let entry = thread.cell.request_entry();
         let mut in_hand = String::new();
         if entry.begun().is_some() {
             if let Some(request) = entry.request() {
                 in_hand = format!(" in request {}", log::escaped(&request.line));
             }
             entry.end(clock::coarse_now());
-            member.cell.sleep();
+            thread.cell.sleep();
         }
         if let Some(event_loop) = event_loop {
             event_loop.cell.sleep();
-            self.team.leadership.start(event_loop);
+            self.pool.leadership.start(event_loop);
         }
         self.note_panic(&in_hand);
     }
 
     /// A thread that had lost the loop has come back from the app.
-    fn returned(&self, member: &mut Member) {
-        if member.slot.handler.coalescing.turn_ends() {
+    fn returned(&self, thread: &mut AppThread) {
+        if thread.slot.handler.coalescing.turn_ends() {
             self.io.flush();
         }
-        self.team.leadership.settled();
+        self.pool.leadership.settled();
         // The leader may wait for just this.
         if self.leave.drain() || self.leave.abort() {
-            self.team.bell.ring();
+            self.pool.wake.notify();
         }
     }
 
@@ -371,7 +371,7 @@ impl AppThreads {
             let is_over = py.detach(|| {
                 let is_over = self.wait_for_orders(orders);
                 // The leader need not wait until this thread has the GIL.
-                self.team.bell.ring();
+                self.pool.wake.notify();
                 is_over
             });
             if is_over {
@@ -393,7 +393,7 @@ impl AppThreads {
                     return;
                 }
             }
-            self.team.bell.ring();
+            self.pool.wake.notify();
         }
     }
 
@@ -412,7 +412,7 @@ impl AppThreads {
     /// Serves on if the requests have ended that took too long, and leaves if they have had their
     /// time. Until then the other threads go on.
     fn decide(&self, orders: &Orders) {
-        let hung = &self.team.hung;
+        let hung = &self.pool.hung;
         if hung.given_up(clock::now()).threads > 0 {
             orders.leave_with_hung_requests();
         } else if hung.are_over() {
@@ -429,7 +429,7 @@ impl AppThreads {
 
     /// No thread is left that could lead: the main thread does what the order to leave asks for.
     fn leave_for_them(&self, py: Python<'_>) {
-        let leadership = &self.team.leadership;
+        let leadership = &self.pool.leadership;
         let event_loop = leadership.take_over(|event_loop, channel| {
             event_loop.connections.unwatch(channel);
         });
@@ -447,17 +447,17 @@ impl AppThreads {
     /// Raises an exception in each thread whose request takes too long.
     fn end_hung_requests(&self, py: Python<'_>, limit: Option<Duration>) {
         let now = clock::now();
-        for (index, cell) in self.team.cells.iter().enumerate() {
-            let hung = &self.team.hung;
+        for (index, cell) in self.pool.cells.iter().enumerate() {
+            let hung = &self.pool.hung;
             hung.end_request(py, (index, cell), limit, now);
         }
     }
 
     /// Whether no thread is left that could lead.
     fn all_are_given_up(&self) -> bool {
-        let given_up = self.team.hung.given_up(clock::now()).threads;
+        let given_up = self.pool.hung.given_up(clock::now()).threads;
         let failed = self.failed.load(Ordering::Relaxed);
-        given_up.saturating_add(failed) >= self.team.cells.len()
+        given_up.saturating_add(failed) >= self.pool.cells.len()
     }
 
     /// Waits for an order; whether the worker has nothing left to do.
@@ -465,7 +465,7 @@ impl AppThreads {
         let wake = orders.wake();
         let mut ready = [
             PollFd::new(wake.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.team.over.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.pool.finished.as_fd(), PollFlags::POLLIN),
         ];
         let timeout = if self.leave.abort() || orders.must_unwind() {
             PollTimeout::from(HUNG_LOOK_INTERVAL)
@@ -480,7 +480,7 @@ impl AppThreads {
 
     /// Says in the log which requests are dropped. They are over: nobody else is to miss them.
     fn tell_of_dropped(&self) {
-        for cell in self.team.cells {
+        for cell in self.pool.cells {
             let entry = cell.request_entry();
             let Some(request) = entry.begun().and_then(|_| entry.request()) else {
                 continue;

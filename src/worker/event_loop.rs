@@ -19,7 +19,6 @@ use rcorn_sys::clock;
 use rcorn_types::Monotonic;
 use rcorn_wsgi::Endpoints;
 
-use super::bell::Bell;
 use super::handler::RequestHandler;
 use super::hung_threads::HungThreads;
 use super::leadership::Leadership;
@@ -29,6 +28,7 @@ use super::receive::serve_ready;
 use super::rules::Rules;
 use super::slot::RequestSlot;
 use super::turn::{Stage, Turn};
+use super::wake_event::WakeEvent;
 use super::work::Work;
 
 /// The least number of new connections, and of connections from the hand-off queue, that one turn
@@ -40,7 +40,7 @@ const MAX_WAIT_OF_ABORTED: Duration = Duration::from_millis(200);
 /// How long a worker without siblings waits for idle connections: what was ready with the order to
 /// leave is served in one more turn.
 const LAST_TURN: Duration = Duration::from_millis(5);
-/// How often the leader of several threads looks at the deadlines that others may have set.
+/// How often to look at what other threads may have changed.
 const OTHERS_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How late the coarse clock may be.
 const COARSE_CLOCK_LAG: Duration = Duration::from_millis(4);
@@ -66,18 +66,18 @@ pub(super) enum Driver {
     /// The main thread alone.
     Alone(Orders),
     /// Several threads in turn.
-    Team(Team),
+    Threads(ThreadPool),
 }
 
 /// Several threads that drive one loop in turn, as the loop knows them.
 #[derive(Clone, Debug)]
-pub(super) struct Team {
+pub(super) struct ThreadPool {
     /// Who leads.
     pub(super) leadership: Arc<Leadership<Box<EventLoop>, Channel>>,
     /// Wakes the leader.
-    pub(super) bell: Arc<Bell>,
+    pub(super) wake: Arc<WakeEvent>,
     /// Wakes the main thread when the worker has nothing left to do.
-    pub(super) over: Arc<Bell>,
+    pub(super) finished: Arc<WakeEvent>,
     pub(super) counters: Counters<'static>,
     /// The cells of the threads.
     pub(super) cells: &'static [&'static Cell],
@@ -85,7 +85,7 @@ pub(super) struct Team {
     pub(super) hung: Arc<HungThreads>,
 }
 
-impl Team {
+impl ThreadPool {
     /// The leader waits for the GIL from now on.
     fn wants_gil(&self) -> Monotonic {
         let now = clock::now();
@@ -240,7 +240,7 @@ impl EventLoop {
         let waits_from = match &self.driver {
             // It has just ended a request, or woken up.
             Driver::Alone(_) => self.cell.awake_since(),
-            Driver::Team(_) => Some(clock::coarse_now()),
+            Driver::Threads(_) => Some(clock::coarse_now()),
         };
         self.wait(py, handler)?;
         self.turn.begun = clock::coarse_now();
@@ -272,7 +272,7 @@ impl EventLoop {
 
     fn begin_parked(&mut self) {
         self.turn.begin_stage(Stage::Parked);
-        if let Driver::Team(_) = self.driver {
+        if let Driver::Threads(_) = self.driver {
             self.turn.look_for_following();
         }
     }
@@ -361,12 +361,12 @@ impl EventLoop {
     fn wait(&mut self, py: Python<'_>, handler: &RequestHandler) -> io::Result<()> {
         let timeout = self.timeout();
         let (poller, cell, turn) = (&self.poller, self.cell, &mut self.turn);
-        let team = match &self.driver {
+        let pool = match &self.driver {
             Driver::Alone(_) => None,
-            Driver::Team(team) => Some(team),
+            Driver::Threads(pool) => Some(pool),
         };
         // To release the GIL beside a thread that wants it costs the switch interval.
-        if team.is_some_and(|team| team.leadership.elsewhere() > 0)
+        if pool.is_some_and(|pool| pool.leadership.elsewhere() > 0)
             && turn.keeps_gil(handler.requests(), clock::coarse_now())
         {
             poller.wait(&mut turn.events, Some(Duration::ZERO))?;
@@ -382,10 +382,10 @@ impl EventLoop {
             // Before the GIL is taken again: a thread of the app that never releases it is a hang,
             // too.
             cell.wake(clock::coarse_now());
-            (ready, team.map(Team::wants_gil))
+            (ready, pool.map(ThreadPool::wants_gil))
         });
-        if let (Some(team), Some(asked)) = (team, asked) {
-            team.has_gil(asked);
+        if let (Some(pool), Some(asked)) = (pool, asked) {
+            pool.has_gil(asked);
             turn.python_ran = clock::coarse_now();
         }
         Ok(ready?)
@@ -408,13 +408,16 @@ impl EventLoop {
         Some(wait.saturating_add(COARSE_CLOCK_LAG))
     }
 
-    /// How often to look at what other threads have changed: a connection that they have parked may
-    /// have an early deadline.
+    /// How often to look at what other threads do, which wake nobody. A connection that an app
+    /// thread has parked may have an early deadline. When the worker leaves, the last connection may
+    /// be in the hands of the I/O thread.
     fn others_look_interval(&self) -> Option<Duration> {
-        match &self.driver {
-            Driver::Alone(_) => None,
-            Driver::Team(team) => (team.leadership.elsewhere() > 0).then_some(OTHERS_LOOK_INTERVAL),
-        }
+        let has_others = match &self.driver {
+            Driver::Alone(_) => false,
+            Driver::Threads(pool) => pool.leadership.elsewhere() > 0,
+        };
+        let leaves = self.lifecycle.leaving().is_some() && self.connections.held() > 0;
+        (has_others || leaves).then_some(OTHERS_LOOK_INTERVAL)
     }
 
     /// The next connection of the hand-off queue.
@@ -549,7 +552,7 @@ impl EventLoop {
         match &mut self.driver {
             Driver::Alone(orders) => orders.follow(py),
             // The main thread does it.
-            Driver::Team(team) => team.bell.clear(),
+            Driver::Threads(pool) => pool.wake.clear(),
         }
     }
 
@@ -655,10 +658,10 @@ impl EventLoop {
     fn has_nothing_in_hand(&self) -> bool {
         match &self.driver {
             Driver::Alone(_) => self.connections.held() == 0,
-            Driver::Team(team) => {
+            Driver::Threads(pool) => {
                 // In this order: a thread that comes back leaves its place first.
-                let elsewhere = team.leadership.elsewhere();
-                let given_up = team.hung.given_up(clock::coarse_now());
+                let elsewhere = pool.leadership.elsewhere();
+                let given_up = pool.hung.given_up(clock::coarse_now());
                 elsewhere <= given_up.threads && self.connections.held() <= given_up.places
             }
         }

@@ -24,6 +24,7 @@ use rcorn_wsgi::{
 use super::access_line::{AccessLine, Seen};
 use super::access_log::AccessLog;
 use super::buffer_body::BodyPlan;
+use super::common_lines::{date_line, server_line};
 use super::connection::Connection;
 use super::endpoints;
 use super::error_pages;
@@ -107,10 +108,7 @@ impl RequestHandler {
             ids,
             io,
             coalescing: Coalescing::default(),
-            server: match server {
-                ServerHeader::Off => Vec::new(),
-                ServerHeader::Text(text) => format!("Server: {text}\r\n").into_bytes(),
-            },
+            server: server_line(server),
             one_of_several,
             waiting_since: None,
             dated: WallClock::default(),
@@ -625,11 +623,8 @@ impl RequestHandler {
             return;
         }
         self.dated = now;
-        let since = Duration::from_secs(u64::try_from(now.0).unwrap_or(0));
-        let date = std::time::UNIX_EPOCH.checked_add(since);
-        let date = httpdate::fmt_http_date(date.unwrap_or(std::time::UNIX_EPOCH));
         self.exchange
-            .set_common_headers(&self.server, format!("Date: {date}\r\n").as_bytes());
+            .set_common_headers(&self.server, &date_line(now));
     }
 }
 

@@ -15,8 +15,8 @@ mod access_line;
 mod access_log;
 mod access_log_fields;
 mod app_threads;
-mod bell;
 mod buffer_body;
+mod common_lines;
 mod connection;
 mod endpoints;
 mod error_pages;
@@ -47,6 +47,7 @@ mod static_file;
 mod turn;
 mod uwsgi;
 mod waiting_since;
+mod wake_event;
 mod work;
 
 #[cfg(loom)]
@@ -76,7 +77,7 @@ use rcorn_sys::private::keep_private;
 use rcorn_types::with_remedy;
 
 use app_threads::Started;
-use event_loop::{Driver, EventLoop, Team};
+use event_loop::{Driver, EventLoop, ThreadPool};
 use orders::{AbortOrder, LeaveOrders, Orders, OrphanLimits, Serving};
 use overdue_request::KeptLines;
 use slot::RequestSlot;
@@ -151,7 +152,7 @@ fn become_candidate(
     COUNTED.store(0, Ordering::Relaxed);
     let orders = match driver {
         Driver::Alone(orders) => Some(orders),
-        Driver::Team(_) => orders,
+        Driver::Threads(_) => orders,
     };
     match orders.map_or(Ok(Vec::new()), Orders::uninstall) {
         Ok(changed) => WorkerEnd::Candidate { changed },
@@ -320,10 +321,10 @@ fn boot(
     orders.note_effects()?;
     let leave = orders.leave().clone();
     let (driver, stands_by) = setup::driver(py, spec, orders)?;
-    let team = stands_by.as_ref().map(|(team, _)| team);
+    let pool = stands_by.as_ref().map(|(pool, _)| pool);
     let kept = Arc::default();
     let mut event_loop = setup::event_loop(py, spec, app, driver, (&leave, &kept), listeners)?;
-    let mut slots = setup::slots(py, spec, &event_loop.io, team.map(|team| (team, &kept)))?;
+    let mut slots = setup::slots(py, spec, &event_loop.io, pool.map(|pool| (pool, &kept)))?;
     // A developer wants to see what the app answers, whatever that is.
     let probe = spec.probe && !settings.reload;
     if let Some(path) = settings.reload_probe.as_deref().filter(|_| probe)
@@ -346,18 +347,18 @@ fn boot(
     })
 }
 
-/// Who serves with these slots. `team`: that of a worker with several threads, and what its main
+/// Who serves with these slots. `pool`: that of a worker with several threads, and what its main
 /// thread follows.
 fn who(
     py: Python<'_>,
     event_loop: &EventLoop,
     slots: Vec<RequestSlot>,
-    team: Option<(Team, Orders)>,
+    pool: Option<(ThreadPool, Orders)>,
 ) -> io::Result<Who> {
-    let Some((team, orders)) = team else {
+    let Some((pool, orders)) = pool else {
         return Ok(Who::MainThread(slots));
     };
-    let started = app_threads::start(py, event_loop, slots, team, orders).map_err(|error| {
+    let started = app_threads::start(py, event_loop, slots, pool, orders).map_err(|error| {
         let hint = "hint: lower threads, or raise the limit of processes (`ulimit -u`, TasksMax of systemd, pids.max)";
         io::Error::new(error.kind(), format!("cannot start its threads: {error}; {hint}"))
     })?;

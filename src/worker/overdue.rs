@@ -2,7 +2,7 @@
 //! log. The I/O thread gives it, without the GIL, so a line that must go through a logger of Python
 //! is kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcorn_app::loggers;
@@ -15,13 +15,16 @@ use rcorn_http::{
 use rcorn_log::{AccessForm, AccessLog as AccessFile};
 use rcorn_scoreboard::Place;
 use rcorn_settings::Settings;
+use rcorn_sys::clock;
 use rcorn_wsgi::Endpoints;
 
 use super::access_log::write_to_file;
+use super::common_lines::{date_line, server_line};
 use super::connection::Connection;
 use super::front;
 use super::overdue_request::{KeptLines, OVERDUE_STATUS, OverdueRequest};
 use super::refused::Received;
+use super::request_id::{self, RequestIds};
 
 /// Answers requests that have waited too long.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Overdue {
     pub(super) access: AccessOutput,
     /// Where requests are noted for statsd, if they are.
     pub(super) sample: Option<&'static Place>,
+    /// Makes the ids of the requests, if they have some.
+    pub(super) ids: Option<Mutex<RequestIds>>,
 }
 
 /// Where the lines of the access log go that the I/O thread makes.
@@ -50,12 +55,15 @@ impl OverdueAnswer<Endpoints> for Overdue {
         let mut request = self.read(connection, received);
         request.waited = waited;
         let mut page = Vec::new();
+        let id = self.give_id(connection, &mut request);
+        let date = date_line(clock::wall());
+        let fields = [&date[..], &id, b"Retry-After: 1\r\n"].concat();
         let body = error_page(
             &mut page,
             OVERDUE_STATUS,
             "Every thread was busy for too long.",
-            b"",
-            b"Retry-After: 1\r\n",
+            &fields,
+            &server_line(&self.settings.server_header),
             request.head.method(&request.text) == b"HEAD",
         );
         request.sent = u64::try_from(body).unwrap_or(u64::MAX);
@@ -74,6 +82,19 @@ impl OverdueAnswer<Endpoints> for Overdue {
 }
 
 impl Overdue {
+    /// Gives a request its id, if requests have ids; returns the field of the response, a whole line.
+    fn give_id(&self, connection: &Connection, request: &mut OverdueRequest) -> Vec<u8> {
+        let Some(ids) = &self.ids else {
+            return Vec::new();
+        };
+        let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_trusted = connection.is_on(&self.settings.forwarded_allow_ips);
+        let given = request.with_request(|request| request_id::given(request).map(<[u8]>::to_vec));
+        ids.begin(given.as_deref().filter(|_| is_trusted));
+        request.id = Some(ids.current().to_owned());
+        ids.field().unwrap_or_default().to_vec()
+    }
+
     /// What is known of a request, of which only a part may have come.
     fn read(&self, connection: &Connection, received: &[u8]) -> OverdueRequest {
         let mut client = connection.client_address().to_string();
@@ -118,6 +139,7 @@ impl Overdue {
             response_head: Vec::new(),
             sent: 0,
             waited: Duration::ZERO,
+            id: None,
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct OverdueRequest {
     /// The bytes of the body of its response.
     pub(super) sent: u64,
     pub(super) waited: Duration,
+    /// If requests have ids.
+    pub(super) id: Option<String>,
 }
 
 impl KeptLines {
@@ -97,33 +99,39 @@ impl OverdueRequest {
         texts.saturating_add(fields)
     }
 
-    /// Calls `write` with what the access log has of it.
-    pub(super) fn with_line(&self, write: impl FnOnce(&AccessLine<'_, '_>)) {
-        let request = Request {
+    /// Calls `use_it` with the request.
+    pub(super) fn with_request<T>(&self, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
+        use_it(&Request {
             head: &self.head,
             text: &self.text,
             length: self.head.length,
             behind: &[],
             origin: RequestOrigin::Client,
             peer: &self.client,
-        };
+        })
+    }
+
+    /// Calls `write` with what the access log has of it.
+    pub(super) fn with_line(&self, write: impl FnOnce(&AccessLine<'_, '_>)) {
         let served = Served {
             status: OVERDUE_STATUS,
             sent: self.sent,
             ending: Ending::Close,
             error: None,
         };
-        write(&AccessLine {
-            request: &request,
-            served: &served,
-            duration: self.waited,
-            response_head: &self.response_head,
-            request_id: None,
-            seen: Seen {
-                environ: None,
-                changed_fields: None,
-                file_head: None,
-            },
+        self.with_request(|request| {
+            write(&AccessLine {
+                request,
+                served: &served,
+                duration: self.waited,
+                response_head: &self.response_head,
+                request_id: self.id.as_deref(),
+                seen: Seen {
+                    environ: None,
+                    changed_fields: None,
+                    file_head: None,
+                },
+            });
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Sets up a worker's event loop: makes limits of settings, and sockets of inherited descriptors.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -24,8 +24,7 @@ use rcorn_wsgi::{
 
 use super::access_log::AccessLog;
 use super::access_log_fields::PythonLogger;
-use super::bell::Bell;
-use super::event_loop::{Driver, EventLoop, Team};
+use super::event_loop::{Driver, EventLoop, ThreadPool};
 use super::handler::RequestHandler;
 use super::hung_threads::{HungThreads, OneOfSeveral};
 use super::leadership::Leadership;
@@ -40,6 +39,7 @@ use super::rules::{Rules, limits, proxy_versions};
 use super::slot::RequestSlot;
 use super::spec::WorkerSpec;
 use super::turn::Turn;
+use super::wake_event::WakeEvent;
 
 /// `SERVER_SOFTWARE` in the environ.
 const SERVER_SOFTWARE: &str = concat!("rcorn/", env!("CARGO_PKG_VERSION"));
@@ -130,10 +130,10 @@ fn watch_driver(
             poller.add(orders.wake(), Source::Wake)?;
             Ok((Arc::new(OneThread(cell)), &[]))
         }
-        Driver::Team(team) => {
-            poller.add(&team.bell, Source::Wake)?;
-            let leadership = Arc::clone(&team.leadership);
-            Ok((leadership, team.cells))
+        Driver::Threads(pool) => {
+            poller.add(&pool.wake, Source::Wake)?;
+            let leadership = Arc::clone(&pool.leadership);
+            Ok((leadership, pool.cells))
         }
     }
 }
@@ -156,6 +156,7 @@ fn queue_limit(
         proxy_versions: proxy_versions(settings.proxy_protocol),
         access: access_output(spec.start, kept)?,
         sample: spec.scoreboard.sample(spec.cell),
+        ids: request_ids(settings)?.map(Mutex::new),
     };
     Ok(Some(QueueLimit::new(
         limit,
@@ -165,6 +166,14 @@ fn queue_limit(
         settings.proxy_protocol != ProxyProtocol::Off,
         usize::try_from(settings.worker_connections).unwrap_or(usize::MAX),
     )))
+}
+
+/// Makes ids that nobody else makes, if requests have ids.
+fn request_ids(settings: &Settings) -> io::Result<Option<RequestIds>> {
+    match settings.request_id {
+        RequestId::Off => Ok(None),
+        RequestId::On => RequestIds::new().map(Some),
+    }
 }
 
 /// Where the I/O thread writes lines of the access log.
@@ -209,7 +218,7 @@ pub(super) fn driver(
     py: Python<'_>,
     spec: &WorkerSpec<'_>,
     orders: Orders,
-) -> io::Result<(Driver, Option<(Team, Orders)>)> {
+) -> io::Result<(Driver, Option<(ThreadPool, Orders)>)> {
     let settings = &spec.start.settings;
     let threads = u16::try_from(settings.threads).unwrap_or(u16::MAX);
     if threads <= 1 {
@@ -219,15 +228,15 @@ pub(super) fn driver(
         set_switch_interval(py, interval).map_err(io::Error::other)?;
     }
     let patience = settings.abort_timeout.limit().unwrap_or_default();
-    let team = Team {
+    let pool = ThreadPool {
         leadership: Arc::new(Leadership::new(!has_gil(py))),
-        bell: Arc::new(Bell::new()?),
-        over: Arc::new(Bell::new()?),
+        wake: Arc::new(WakeEvent::new()?),
+        finished: Arc::new(WakeEvent::new()?),
         counters: spec.scoreboard.counters(spec.cell),
         cells: thread_cells(spec, threads)?,
         hung: Arc::new(HungThreads::new(usize::from(threads), patience)),
     };
-    Ok((Driver::Team(team.clone()), Some((team, orders))))
+    Ok((Driver::Threads(pool.clone()), Some((pool, orders))))
 }
 
 /// The cells of the worker's threads.
@@ -247,21 +256,21 @@ pub(super) fn slots(
     py: Python<'_>,
     spec: &WorkerSpec<'_>,
     io: &IoThread<Endpoints>,
-    team: Option<(&Team, &Arc<KeptLines>)>,
+    pool: Option<(&ThreadPool, &Arc<KeptLines>)>,
 ) -> io::Result<Vec<RequestSlot>> {
     let entry = |cell, counters| WorkerEntry {
         cell,
         threads: &[],
         counters,
     };
-    let Some((team, kept)) = team else {
+    let Some((pool, kept)) = pool else {
         let entry = entry(spec.own_cell()?, spec.scoreboard.counters(spec.cell));
         return Ok(vec![slot(py, spec, io, entry, None)?]);
     };
-    let slots = (0..).zip(team.cells).map(|(number, cell)| {
+    let slots = (0..).zip(pool.cells).map(|(number, cell)| {
         let entry = entry(*cell, spec.scoreboard.slot_counters(spec.cell, number));
         let one_of_several = OneOfSeveral {
-            hung: Arc::clone(&team.hung),
+            hung: Arc::clone(&pool.hung),
             index: usize::from(number),
             cell,
         };
@@ -283,10 +292,7 @@ fn slot(
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let (one_of_several, kept) = one_of_several.unzip();
     let access = access_log(start)?.map(|log| log.with_kept(kept.cloned()));
-    let ids = match start.settings.request_id {
-        RequestId::Off => None,
-        RequestId::On => Some(RequestIds::new()?),
-    };
+    let ids = request_ids(&start.settings)?;
     let server = &start.settings.server_header;
     let handler = RequestHandler::new(
         environ,

@@ -76,6 +76,11 @@ CELLS = {
     "post64k": ("app", lambda n: "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + 65536 * "a"),
     "chunks20": ("app", lambda n: "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n"),
 }
+# Of apps that need packages: tests/bench/versions.py counts them.
+CELLS_OF_FRAMEWORKS = {
+    "flask": ("flask_page:app", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "django": ("django_page:app", lambda n: "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+}
 
 
 class Server:
@@ -96,10 +101,10 @@ class Server:
         listener = socket.create_server(("127.0.0.1", 0))
         patience = ["--boot-timeout", "100", "--timeout", "100", "--graceful-timeout", "20"]
         self.log = open(self.out / "log", "w")
-        environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        environ = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.process = subprocess.Popen(
             [rcorn, "--python", wrapper, "-w", "1", "--bind", f"fd://{listener.fileno()}", *patience,
-             *arguments, "--chdir", HERE / "apps", f"raw:{app}"],
+             *arguments, "--chdir", HERE / "apps", app if ":" in app else f"raw:{app}"],
             env=environ, pass_fds=[listener.fileno()], stdout=self.log, stderr=self.log, start_new_session=True)
         self.address = listener.getsockname()
         listener.close()

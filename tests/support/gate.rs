@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 
-use super::Deadline;
+use super::{Deadline, Server, Wire, get};
 
 /// A gate.
 #[derive(Debug)]
@@ -72,6 +72,14 @@ impl Gate {
                 }
             }
         }
+    }
+
+    /// A connection whose request for `/held` stands at the gate.
+    pub(crate) fn hold(&self, server: &Server) -> Wire {
+        let mut wire = server.connect();
+        wire.send(get("/held"));
+        self.expect(server.deadline());
+        wire
     }
 
     /// Lets one process through.

@@ -93,6 +93,18 @@ pub(crate) fn title(pid: Pid) -> String {
     text.trim_end().to_owned()
 }
 
+/// The thread of a process that has this name; `None`: there is none.
+pub(crate) fn thread_named(pid: Pid, name: &str) -> Option<Pid> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut threads = threads.map(|entry| entry.unwrap());
+    let found = threads.find(|thread| {
+        let comm = fs::read_to_string(thread.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    })?;
+    let number = found.file_name().to_str().unwrap().parse().unwrap();
+    Some(Pid::from_raw(number))
+}
+
 /// Reaps the ended processes of a group that became ours, and returns whether the group is empty.
 /// The leader must have been waited for already.
 pub(crate) fn reap_group(group: Pid) -> bool {

@@ -138,9 +138,9 @@ struct Shared<E> {
     discarded: Lock<Vec<E>>,
     has_discarded: AtomicBool,
     asleep: AtomicBool,
-    /// Dropped before the bell.
+    /// Dropped before the event.
     _private: PrivateMark,
-    bell: EventFd,
+    wake: EventFd,
     /// Set when the thread was started; `None` inside: it could not be started, or was ended.
     thread: OnceLock<Lock<Option<JoinHandle<()>>>>,
     /// The thread must end.
@@ -173,7 +173,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         queue_limit: Option<QueueLimit<E>>,
     ) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_value_and_flags(0, flags)?;
+        let wake = EventFd::from_value_and_flags(0, flags)?;
         Ok(Self(Arc::new(Shared {
             parking: Arc::clone(connections.parking()),
             poller,
@@ -192,8 +192,8 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             discarded: Lock::new(Vec::new()),
             has_discarded: AtomicBool::new(false),
             asleep: AtomicBool::new(true),
-            _private: PrivateMark::new(&bell),
-            bell,
+            _private: PrivateMark::new(&wake),
+            wake,
             thread: OnceLock::new(),
             ends: AtomicBool::new(false),
         })))
@@ -225,7 +225,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
             Lock::new(failed.ok())
         });
         if self.0.asleep.swap(false, Ordering::AcqRel) {
-            self.0.bell.write(1).ok();
+            self.0.wake.write(1).ok();
         }
     }
 
@@ -249,7 +249,7 @@ impl<E: Debug + Send + 'static> IoThread<E> {
         let ended = self.0.thread.get_or_init(|| Lock::new(None)).lock().take();
         if let Some(thread) = ended {
             self.0.asleep.store(false, Ordering::Release);
-            self.0.bell.write(1).ok();
+            self.0.wake.write(1).ok();
             // A panic of it has been logged.
             thread.join().ok();
         }
@@ -280,7 +280,7 @@ impl<E: Debug + Send + 'static> WriteOffload for IoThread<E> {
         let late = agenda.looks_at > due.after(BUSY_REQUEST);
         drop(agenda);
         if late {
-            self.0.bell.write(1).ok();
+            self.0.wake.write(1).ok();
         }
         self.attend();
     }
@@ -341,9 +341,9 @@ impl<E> Shared<E> {
     }
 
     fn listen(&self, time: Option<TimeSpec>) {
-        let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-        if matches!(ppoll(&mut bell, time, None), Ok(rung) if rung > 0) {
-            self.bell.read().ok();
+        let mut event = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        if matches!(ppoll(&mut event, time, None), Ok(ready) if ready > 0) {
+            self.wake.read().ok();
         }
     }
 

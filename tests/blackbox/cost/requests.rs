@@ -1,15 +1,12 @@
 //! What a request costs, counted and not timed: instructions in user space, and system calls.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Server, Wire, lacks, program, python};
+use crate::support::{Server, Strace, Wire, lacks, program, python};
 
 const MINIMAL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -53,72 +50,29 @@ fn a_request_keeps_to_its_budget_of_instructions() {
     );
 }
 
-/// strace, attached to a process.
-struct Trace {
-    worker: Pid,
-    strace: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Trace {
-    fn of(pid: Pid) -> Self {
-        let folder = tempfile::TempDir::with_prefix("rcorn-strace-").unwrap();
-        let mut strace = Command::new("strace")
-            .args(["-f", "-p", &pid.to_string(), "-o"])
-            .arg(folder.path().join("calls"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("strace (Debian: apt-get install strace)");
-        let mut said = String::new();
-        let mut stderr = BufReader::new(strace.stderr.take().unwrap());
-        stderr.read_line(&mut said).unwrap();
-        assert!(said.contains("attached"), "strace cannot attach: {said}");
-        strace.stderr = Some(stderr.into_inner());
-        Self {
-            worker: pid,
-            strace,
-            folder,
+/// How often a worker has begun each system call, by its strace. The I/O thread's calls do not
+/// count; waking it would be a call of the worker's own.
+fn counts(trace: &str, worker: Pid) -> BTreeMap<String, usize> {
+    let mut calls = BTreeMap::new();
+    for line in trace.lines() {
+        // "pid name(arguments) = result"; the second half of an interrupted one, a signal, have no
+        // name there.
+        let (thread, call) = line.split_once(' ').unwrap();
+        if thread != worker.to_string() {
+            continue;
         }
-    }
-
-    /// How often each system call was begun since.
-    fn end(mut self) -> BTreeMap<String, usize> {
-        let pid = Pid::from_raw(i32::try_from(self.strace.id()).unwrap());
-        // It is not waited for yet, so the pid is its own.
-        kill(pid, Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.strace
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut rest)
-            .unwrap();
-        self.strace.wait().unwrap();
-        let mut calls = BTreeMap::new();
-        for line in fs::read_to_string(self.folder.path().join("calls"))
-            .unwrap()
-            .lines()
+        let call = call.trim_start();
+        let name = call.split('(').next().unwrap();
+        if !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         {
-            // "pid name(arguments) = result"; the second half of an interrupted one, a signal, have
-            // no name there.
-            let (thread, call) = line.split_once(' ').unwrap();
-            // The I/O thread's calls do not count; waking it would be a call of the worker's own.
-            if thread != self.worker.to_string() {
-                continue;
-            }
-            let call = call.trim_start();
-            let name = call.split('(').next().unwrap();
-            if !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-            {
-                let count: &mut usize = calls.entry(name.to_owned()).or_default();
-                *count = count.saturating_add(1);
-            }
+            let count: &mut usize = calls.entry(name.to_owned()).or_default();
+            *count = count.saturating_add(1);
         }
-        calls
     }
+    calls
 }
 
 /// The system calls of one worker while `ask` is served. Waiting is one call for all that is ready,
@@ -133,12 +87,12 @@ fn calls(ask: impl FnOnce(&Server, &mut Wire)) -> BTreeMap<String, usize> {
     let [worker] = server.workers()[..] else {
         panic!("there is one worker");
     };
-    let trace = Trace::of(worker);
+    let trace = Strace::attach(worker, &["-f"]);
     let begun = Instant::now();
     ask(&server, &mut wire);
     // The I/O thread sleeps after 50 ms without a request.
     let sleeps = usize::try_from(begun.elapsed().as_millis() / 50).unwrap();
-    let mut calls = trace.end();
+    let mut calls = counts(&trace.detach(), worker);
     let waits = calls.remove("epoll_wait").unwrap_or(0);
     assert!(waits <= 2 * REQUESTS + 2, "{waits} waits, {calls:?}");
     calls.remove("restart_syscall");

@@ -151,7 +151,7 @@ fn a_worker_with_threads_becomes_the_template_after_all_of_their_requests() {
         .gate(&gate)
         .start();
     let worker = server.wait_workers(1)[0];
-    let mut held: Vec<Wire> = (0..4).map(|_| hold(&server, &gate)).collect();
+    let mut held: Vec<Wire> = (0..4).map(|_| gate.hold(&server)).collect();
     let refork = thread::scope(|scope| {
         let refork = scope.spawn(|| server.ctl(&["refork"]));
         // Its replacement serves, and it still has four requests.
@@ -174,7 +174,7 @@ fn a_worker_with_threads_becomes_the_template_after_all_of_their_requests() {
     let tasks = fs::read_dir(format!("/proc/{worker}/task")).unwrap();
     assert_eq!(tasks.count(), 1);
     server.wait_serving(1);
-    let mut held: Vec<Wire> = (0..4).map(|_| hold(&server, &gate)).collect();
+    let mut held: Vec<Wire> = (0..4).map(|_| gate.hold(&server)).collect();
     for _ in &held {
         gate.open();
     }
@@ -185,13 +185,6 @@ fn a_worker_with_threads_becomes_the_template_after_all_of_their_requests() {
 }
 
 /// A client whose request stands at the gate.
-fn hold(server: &Server, gate: &Gate) -> Wire {
-    let mut wire = server.connect();
-    wire.send(get("/held"));
-    gate.expect(server.deadline());
-    wire
-}
-
 #[test]
 fn what_serving_has_left_keeps_a_worker_from_becoming_the_template() {
     let cases = [

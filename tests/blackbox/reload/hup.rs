@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::conf::with;
 use crate::support::resources::Footprint;
-use crate::support::{Connections, Gate, Load, OLD, Server};
+use crate::support::{Connections, Gate, Load, OLD, Server, Strace, lacks, program, thread_named};
 
 #[test]
 fn hup_under_load_loses_nothing_and_changes_every_worker() {
@@ -193,5 +193,43 @@ fn a_hundred_reloads_lose_nothing_and_leak_nothing() {
     kept.stop().assert_clean();
     each.stop().assert_clean();
     before.assert_as_before(&server, 2);
+    server.stop();
+}
+
+/// The I/O thread is slow to hand on the last connection of a worker that leaves meanwhile: nobody
+/// else would wake the worker.
+#[test]
+fn a_worker_leaves_though_its_last_connection_is_handed_on_after_its_last_look() {
+    if lacks(&[program("strace")]) {
+        return;
+    }
+    let gate = Gate::new();
+    let server = Server::app("cases:app")
+        .args(["-w", "1", "--threads", "1"])
+        .args(["--graceful-timeout", "300", "--header-timeout", "300"])
+        .gate(&gate)
+        .start();
+    let (mut held, mut kept) = (server.connect(), server.connect());
+    for wire in [&mut held, &mut kept] {
+        assert_eq!(wire.get("/hello").status, 200);
+    }
+    server.signal(Signal::SIGTTIN);
+    server.wait_serving(2);
+    held.send("GET /held HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let worker = gate.expect(server.deadline());
+    let io = thread_named(worker, "rcorn io").unwrap();
+    // It has handed the connection on, and still counts it.
+    let trace = Strace::attach(io, &["-e", "inject=epoll_ctl:delay_exit=1s"]);
+    kept.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    trace.expect(server.deadline(), "EPOLL_CTL_DEL");
+    kill(worker, Signal::SIGTERM).unwrap();
+    gate.open();
+    assert_eq!(held.read_reply().text(), "held");
+    held.expect_eof();
+    assert_eq!(kept.read_reply().status, 200);
+    server
+        .log()
+        .expect(&format!("Worker exiting (pid: {worker})"));
+    trace.detach();
     server.stop();
 }

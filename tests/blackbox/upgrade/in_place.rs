@@ -140,3 +140,23 @@ fn twenty_upgrades_in_place_lose_nothing_and_leak_nothing() {
     before.assert_as_before(&server, 2);
     server.stop();
 }
+
+#[test]
+fn workers_that_are_replaced_all_the_time_do_not_keep_a_new_build_from_taking_over() {
+    let server = Server::app("cases:app")
+        .args(["-w", "2", "--reload-watch", "0", "--upgrade", "in-place"])
+        .args(["--max-requests", "10"])
+        .start();
+    server.wait_serving(2);
+    let load = Load::start(server.place(), "/hello", 4, Connections::Kept);
+    for generation in 2..7 {
+        let replaced = server.log().count("Autorestarting");
+        server.log().expect_count("Autorestarting", replaced + 1);
+        server.signal(Signal::SIGUSR2);
+        server
+            .log()
+            .expect(&format!("Reloaded: generation {generation} serves."));
+    }
+    load.stop().assert_clean();
+    server.stop();
+}

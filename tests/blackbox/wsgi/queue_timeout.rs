@@ -19,13 +19,7 @@ fn builder(app: &str, gate: &Gate) -> Builder {
 
 /// Keeps both threads busy.
 fn busy(server: &Server, gate: &Gate) -> Vec<Wire> {
-    let hold = |_| {
-        let mut wire = server.connect();
-        wire.send(get("/held"));
-        gate.expect(server.deadline());
-        wire
-    };
-    (0..2).map(hold).collect()
+    (0..2).map(|_| gate.hold(server)).collect()
 }
 
 fn end(gate: &Gate, wires: &mut [Wire]) {
@@ -42,6 +36,12 @@ fn expect_503(wire: &mut Wire) -> usize {
     let reply = wire.read_reply();
     assert_eq!(reply.status, 503);
     assert_eq!(reply.field("Retry-After"), Some("1"));
+    assert_eq!(reply.field("Server"), Some("rcorn"));
+    assert!(
+        reply
+            .field("Date")
+            .is_some_and(|date| date.ends_with(" GMT"))
+    );
     wire.expect_eof();
     reply.text().len()
 }
@@ -165,6 +165,35 @@ fn the_line_names_the_client_that_a_proxy_names() {
         "{head}"
     );
     expect_line(&server, "192.0.2.7 HEAD /proxied HTTP/1.1 503 0 - ");
+    end(&gate, &mut wires);
+    server.stop();
+}
+
+#[test]
+fn its_id_is_that_of_a_trusted_proxy_or_one_that_is_made() {
+    let gate = Gate::new();
+    let server = builder("threads:app", &gate)
+        .args([
+            "--request-id",
+            "--access-logformat",
+            "%(U)s %({x-request-id}o)s",
+        ])
+        .start();
+    let mut wires = busy(&server, &gate);
+    let mut named = server.connect();
+    named.send("GET /named HTTP/1.1\r\nHost: a\r\nX-Request-ID: from-the-proxy\r\n\r\n");
+    let mut nameless = server.connect();
+    nameless.send("GET /nameless HTTP/1.1\r\nHost:");
+    let ids = [&mut named, &mut nameless].map(|wire| {
+        let reply = wire.read_reply();
+        assert_eq!(reply.status, 503);
+        reply.field("X-Request-ID").unwrap().to_owned()
+    });
+    assert_eq!(ids[0], "from-the-proxy");
+    assert_eq!(ids[1].len(), 32, "{ids:?}");
+    for (path, id) in ["/named", "/nameless"].iter().zip(&ids) {
+        server.log().expect(&format!("{path} {id}"));
+    }
     end(&gate, &mut wires);
     server.stop();
 }

@@ -15,13 +15,6 @@ fn builder(gate: &Gate) -> Builder {
 }
 
 /// A client whose request stands at the gate.
-fn held(server: &Server, gate: &Gate) -> Wire {
-    let mut wire = server.connect();
-    wire.send(get("/held"));
-    gate.expect(server.deadline());
-    wire
-}
-
 fn open_all(gate: &Gate, wires: &mut [Wire]) {
     for _ in &*wires {
         gate.open();
@@ -37,7 +30,7 @@ fn one_process_serves_as_many_requests_at_a_time_as_it_has_threads() {
     let server = builder(&gate).start();
     for _ in 0..3 {
         // Each is let in while those before it are in the app.
-        let mut wires: Vec<Wire> = (0..4).map(|_| held(&server, &gate)).collect();
+        let mut wires: Vec<Wire> = (0..4).map(|_| gate.hold(&server)).collect();
         let mut waiting = server.connect();
         waiting.send(get("/?late"));
         open_all(&gate, &mut wires);
@@ -55,7 +48,7 @@ fn no_client_waits_while_a_thread_is_free() {
     for (turn, wire) in others.iter_mut().enumerate() {
         assert_eq!(wire.get(&format!("/?{turn}")).text(), turn.to_string());
     }
-    let mut wires: Vec<Wire> = (0..3).map(|_| held(&server, &gate)).collect();
+    let mut wires: Vec<Wire> = (0..3).map(|_| gate.hold(&server)).collect();
     for round in 0..20 {
         for wire in &mut others {
             wire.send(get(&format!("/?{round}")));
@@ -114,7 +107,7 @@ fn threads_have_names_and_locals_and_each_request_a_context() {
     }
     // The threads that were used so far are busy: others take their turn.
     for _ in 0..3 {
-        let mut busy = vec![held(&server, &gate)];
+        let mut busy = vec![gate.hold(&server)];
         look(&mut wire);
         open_all(&gate, &mut busy);
     }
@@ -131,7 +124,7 @@ fn threads_have_names_and_locals_and_each_request_a_context() {
 fn a_stop_waits_for_the_requests_of_all_threads() {
     let gate = Gate::new();
     let server = builder(&gate).start();
-    let mut wires: Vec<Wire> = (0..4).map(|_| held(&server, &gate)).collect();
+    let mut wires: Vec<Wire> = (0..4).map(|_| gate.hold(&server)).collect();
     server.signal(Signal::SIGTERM);
     server.log().expect("Handling signal: term");
     for _ in &wires {
@@ -149,7 +142,7 @@ fn a_stop_waits_for_the_requests_of_all_threads() {
 fn a_quick_stop_drops_them() {
     let gate = Gate::new();
     let server = builder(&gate).allow("Dropped request").start();
-    let mut wires: Vec<Wire> = (0..3).map(|_| held(&server, &gate)).collect();
+    let mut wires: Vec<Wire> = (0..3).map(|_| gate.hold(&server)).collect();
     server.signal(Signal::SIGINT);
     server.log().expect_count("Dropped request GET /held", 3);
     assert_eq!(server.exit().code(), Some(0));
@@ -162,7 +155,7 @@ fn a_quick_stop_drops_them() {
 fn a_reload_loses_no_request_of_any_thread() {
     let gate = Gate::new();
     let server = builder(&gate).start();
-    let mut wires: Vec<Wire> = (0..4).map(|_| held(&server, &gate)).collect();
+    let mut wires: Vec<Wire> = (0..4).map(|_| gate.hold(&server)).collect();
     let old = server.wait_workers(1);
     server.signal(Signal::SIGHUP);
     // A new worker serves while the old one has four requests in hand.
@@ -212,7 +205,7 @@ fn a_thread_that_panics_ends_the_worker_after_the_requests_of_the_others() {
     .start();
     let old = server.wait_workers(1)[0];
     assert_eq!(server.get("/fails").status, 500);
-    let mut wires: Vec<Wire> = (0..3).map(|_| held(&server, &gate)).collect();
+    let mut wires: Vec<Wire> = (0..3).map(|_| gate.hold(&server)).collect();
     let mut lost = server.connect();
     lost.send(get("/panics"));
     server

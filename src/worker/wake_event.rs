@@ -7,16 +7,16 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use rcorn_sys::private::PrivateMark;
 
-/// A descriptor that can be read from when the bell was rung (eventfd(2)).
+/// A descriptor that can be read from after [`WakeEvent::notify`] (eventfd(2)).
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct WakeEvent {
     /// Dropped before the descriptor.
     _private: PrivateMark,
     event: EventFd,
 }
 
-impl Bell {
-    /// Not rung yet.
+impl WakeEvent {
+    /// Nobody has notified yet.
     ///
     /// # Errors
     ///
@@ -30,20 +30,20 @@ impl Bell {
         })
     }
 
-    /// Rings it: it stays rung until it is cleared.
-    pub(super) fn ring(&self) {
-        // Fails only if it was rung as often as a number has room for.
+    /// Wakes whoever waits, now or later, until [`WakeEvent::clear`].
+    pub(super) fn notify(&self) {
+        // Fails only after as many calls as a number has room for.
         self.event.write(1).ok();
     }
 
-    /// Forgets that it was rung.
+    /// Forgets the notifications so far.
     pub(super) fn clear(&self) {
-        // Fails if it was not.
+        // Fails if there were none.
         self.event.read().ok();
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for WakeEvent {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
