@@ -1,7 +1,7 @@
 //! Requests of a front, which speaks TLS and HTTP/2 with its clients: each begins with a field that
 //! says whose it is ([`Facts`]). One connection of a front carries the requests of many clients.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
@@ -169,9 +169,9 @@ fn field_of<'a>(head: &Head, text: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// The client of a request that is not served, for the log; `None`: the front does not name it.
-pub(super) fn client_address(head: &Head, text: &[u8]) -> Option<String> {
+pub(super) fn client_address(head: &Head, text: &[u8]) -> Option<IpAddr> {
     let facts = Facts::parse(field_of(head, text)?).ok()?;
-    Some(facts.client?.ip().to_canonical().to_string())
+    Some(facts.client?.ip().to_canonical())
 }
 
 #[cfg(test)]

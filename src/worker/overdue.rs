@@ -55,7 +55,7 @@ impl OverdueAnswer<Endpoints> for Overdue {
         let mut request = self.read(connection, received);
         request.waited = waited;
         let mut page = Vec::new();
-        let id = self.give_id(connection, &mut request);
+        let id = self.give_id(&mut request);
         let date = date_line(clock::wall());
         let fields = [&date[..], &id, b"Retry-After: 1\r\n"].concat();
         let body = error_page(
@@ -83,20 +83,21 @@ impl OverdueAnswer<Endpoints> for Overdue {
 
 impl Overdue {
     /// Gives a request its id, if requests have ids; returns the field of the response, a whole line.
-    fn give_id(&self, connection: &Connection, request: &mut OverdueRequest) -> Vec<u8> {
+    fn give_id(&self, request: &mut OverdueRequest) -> Vec<u8> {
         let Some(ids) = &self.ids else {
             return Vec::new();
         };
         let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_trusted = connection.is_on(&self.settings.forwarded_allow_ips);
         let given = request.with_request(|request| request_id::given(request).map(<[u8]>::to_vec));
-        ids.begin(given.as_deref().filter(|_| is_trusted));
+        ids.begin(given.as_deref().filter(|_| request.is_trusted));
         request.id = Some(ids.current().to_owned());
         ids.field().unwrap_or_default().to_vec()
     }
 
     /// What is known of a request, of which only a part may have come.
     fn read(&self, connection: &Connection, received: &[u8]) -> OverdueRequest {
+        let trusted = &self.settings.forwarded_allow_ips;
+        let mut is_trusted = connection.is_on(trusted);
         let mut client = connection.client_address().to_string();
         let mut bytes = received;
         if connection.state.may_be_proxied {
@@ -113,7 +114,10 @@ impl Overdue {
             WireProtocol::Http => self.read_head(bytes),
             WireProtocol::Front => {
                 let (head, text) = self.read_head(bytes);
-                client = front::client_address(&head, &text).unwrap_or(client);
+                // The connection has been that of another client.
+                let named = front::client_address(&head, &text);
+                is_trusted = named.is_some_and(|address| trusted.allows(address));
+                client = named.map_or(client, |address| address.to_string());
                 (head, text)
             }
             WireProtocol::Uwsgi => {
@@ -139,6 +143,7 @@ impl Overdue {
             response_head: Vec::new(),
             sent: 0,
             waited: Duration::ZERO,
+            is_trusted,
             id: None,
         }
     }

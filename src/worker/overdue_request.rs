@@ -45,6 +45,8 @@ pub(super) struct OverdueRequest {
     /// The bytes of the body of its response.
     pub(super) sent: u64,
     pub(super) waited: Duration,
+    /// A proxy has sent it whose fields are believed.
+    pub(super) is_trusted: bool,
     /// If requests have ids.
     pub(super) id: Option<String>,
 }
