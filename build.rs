@@ -52,7 +52,8 @@ const WHOLE: &[u8; 24] = b"rcorn module, RFC 1950:\n";
 /// What stands before the compressed executable of fronts, in the same way.
 const FRONT_PROGRAM: &[u8; 24] = b"rcorn front, RFC 1950: \n";
 
-/// Names an executable of fronts that was built before; an empty one builds an rcorn without TLS.
+/// Names an executable of fronts that was built before. An empty name embeds none: then it must lie
+/// beside this one.
 const FRONT: &str = "RCORN_FRONT";
 
 /// What stands before the changes that make another module of it (`src/driver/changes.rs`), in the

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import elf
+
 ROOT = Path(__file__).resolve().parents[2]
 # Files that `cargo package` adds to the crate, and that are not in the tree.
 MADE_BY_CARGO = {".cargo_vcs_info.json", "Cargo.toml.orig"}
 # What links for an older glibc than this machine's; all of it is on PyPI.
 ZIG = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"]
+# The program that speaks TLS.
+FRONT = "rcorn-front"
 # The oldest that Rust runs with.
 OLDEST_GLIBC = "2.17"
 
@@ -71,14 +75,27 @@ def reproducible():
     }
 
 
-def built(command, *words, **settings):
-    """The executable that cargo builds with this command."""
-    words = [command, "--profile=dist", "--locked", "--bin", "rcorn", "--message-format=json-render-diagnostics", *words]
-    for line in cargo(*words, **settings).splitlines():
+def built(command, *words, env):
+    """The executable that cargo builds with this command. That of fronts lies beside it: a package has room for two."""
+    # A request passes it, as it passes the native module.
+    program(FRONT, command, *words, env={**env, "CARGO_PROFILE_DIST_OPT_LEVEL": "3"})
+    return program("rcorn", command, *words, env={**env, "RCORN_FRONT": ""})
+
+
+def program(name, command, *words, env):
+    """Builds one program with cargo, and gives its path."""
+    words = [command, "--profile=dist", "--locked", "--package", name, "--bin", name, *words]
+    for line in cargo(*words, "--message-format=json-render-diagnostics", env=env).splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "rcorn":
+        if message.get("executable") and message["target"]["name"] == name:
             return Path(message["executable"])
-    raise SystemExit(f"error: cargo built no executable; hint: cargo {command} --profile=dist --bin rcorn shows more")
+    raise SystemExit(f"error: cargo built no {name}; hint: cargo {command} --profile=dist --package {name} shows more")
+
+
+def front(executable):
+    """The executable of fronts beside this one; None: it contains it."""
+    beside = executable.with_name(FRONT)
+    return None if elf.contains_front(executable.read_bytes()) or not beside.exists() else beside
 
 
 def host():

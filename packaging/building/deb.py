@@ -58,12 +58,12 @@ def write(path, content, mode=0o644):
     path.chmod(mode)
 
 
-def libraries(program, folder):
-    """The packages that the executable and its embedded modules depend on."""
+def libraries(programs, folder):
+    """The packages that the executables and what is embedded in them depend on."""
     control = folder / "debian/control"
     write(control, b"Source: rcorn\n\nPackage: rcorn\nArchitecture: any\n")
     images = []
-    for number, image in enumerate(elf.images(program)):
+    for number, image in enumerate(image for program in programs for image in elf.images(program)):
         images.append(folder / f"image{number}")
         write(images[-1], image.data, 0o755)
     said = run("dpkg-shlibdeps", "-O", *(f"-e{image}" for image in images), cwd=folder)
@@ -121,6 +121,13 @@ def build(out, given=None):
         program.chmod(0o755)
         run("strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note", program)
         data = program.read_bytes()
+        programs = [data]
+        if front := crate.front(built):
+            beside = program.with_name(crate.FRONT)
+            shutil.copyfile(front, beside)
+            beside.chmod(0o755)
+            run("strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note", beside)
+            programs.append(beside.read_bytes())
         architecture = ARCHITECTURES.get(elf.machine(data))
         if architecture is None:
             raise SystemExit(f"error: Debian's name of {elf.machine(data)} is unknown; hint: add it to ARCHITECTURES in {__file__}")
@@ -136,7 +143,7 @@ def build(out, given=None):
         size = sum(-(-path.stat().st_size // 1024) for path in installed)
         sums = (f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in installed)
         etc = (f"/{path.relative_to(root)}\n" for path in installed if path.is_relative_to(root / "etc"))
-        depends = libraries(data, Path(scratch))
+        depends = libraries(programs, Path(scratch))
         write(root / "DEBIAN/control", control(about, version, architecture, depends, size).encode())
         write(root / "DEBIAN/md5sums", "".join(sums).encode())
         write(root / "DEBIAN/conffiles", "".join(etc).encode())

@@ -107,6 +107,11 @@ def modules(data):
             yield changed(base, changes)
 
 
+def contains_front(data):
+    """Whether the executable of fronts is embedded in this one."""
+    return any(decompressed(data, FRONT))
+
+
 def images(data):
     """The executable, and the modules and the executable of fronts embedded in it."""
     if not data.startswith(MAGIC):

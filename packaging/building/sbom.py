@@ -4,8 +4,8 @@ import json
 
 from . import crate
 
-# The executable, and the native module that it contains.
-ROOTS = ["rcorn", "rcorn-native"]
+# The executable, the native module that it contains, and the program of fronts.
+ROOTS = ["rcorn", "rcorn-native", "rcorn-front"]
 
 
 def dependencies(resolved):

@@ -69,11 +69,14 @@ def write_metadata(folder):
 def build_wheel(folder, executable=None):
     """Writes the wheel of an executable, or of one that is built for this machine; gives its path."""
     about = crate.metadata()
-    program = crate.executable(executable).read_bytes()
+    executable = crate.executable(executable)
+    program, front = executable.read_bytes(), crate.front(executable)
     platforms = tag(program)
     name = f"{about['name']}-{about['version']}"
     info, data = f"{name}.dist-info", f"{name}.data"
     entries = {f"{data}/scripts/rcorn": program}
+    if front:
+        entries[f"{data}/scripts/{crate.FRONT}"] = front.read_bytes()
     for path in sorted((crate.ROOT / PYTHON).rglob("*.py")):
         entries[path.relative_to(crate.ROOT / PYTHON).as_posix()] = path.read_bytes()
     for page, section in MANUAL.items():
@@ -93,7 +96,7 @@ def build_wheel(folder, executable=None):
         for path, content in entries.items():
             entry = zipfile.ZipInfo(path, when)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (0o100755 if path.endswith("/scripts/rcorn") else 0o100644) << 16
+            entry.external_attr = (0o100755 if path.startswith(f"{data}/scripts/") else 0o100644) << 16
             archive.writestr(entry, content)
     return target
 

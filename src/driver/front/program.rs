@@ -1,12 +1,13 @@
-//! The executable of fronts, which this one contains in the form of [`packed`], as a file to
-//! execute.
+//! The executable of fronts, as a file to execute. This one contains it in the form of [`packed`];
+//! in a package, which has room for two, it lies beside this one.
 
 use std::cell::OnceCell;
+use std::env;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rcorn_sys::memfd::{self, Content};
 use rcorn_sys::process::forget_pages;
@@ -16,6 +17,8 @@ use crate::packed;
 
 /// The name of the file in memory.
 const NAME: &CStr = c"rcorn-front";
+/// The name of the file beside this executable.
+const FILE_NAME: &str = "rcorn-front";
 
 /// As a file of this user, where memory cannot be executed.
 const CACHED: Cached = Cached {
@@ -36,7 +39,7 @@ pub(crate) struct FrontProgram {
 }
 
 impl FrontProgram {
-    /// The one in this image; an empty one is none.
+    /// The one in this image; an empty one is none: then it lies beside this executable.
     pub(crate) fn new(image: &'static [u8]) -> Self {
         Self {
             image,
@@ -48,8 +51,8 @@ impl FrontProgram {
     ///
     /// # Errors
     ///
-    /// It cannot be written, neither to memory nor to a folder; this executable is damaged; this
-    /// build has none.
+    /// It cannot be written, neither to memory nor to a folder; this executable is damaged; there is
+    /// none.
     pub(super) fn path(&self) -> io::Result<PathBuf> {
         let file = if let Some(file) = self.file.get() {
             file
@@ -62,9 +65,7 @@ impl FrontProgram {
 
     fn make(&self) -> io::Result<OwnedFd> {
         if self.image.is_empty() {
-            return Err(io::Error::other(
-                "this build cannot speak TLS; hint: build it without RCORN_FRONT, or let a proxy speak TLS",
-            ));
+            return open_beside(&env::current_exe()?);
         }
         let made = memfd::sealable(NAME, Content::Program).and_then(|mut blank| {
             self.write(&mut blank)?;
@@ -90,5 +91,38 @@ impl FrontProgram {
         out.flush()?;
         forget_pages(self.image);
         Ok(())
+    }
+}
+
+/// The one beside this executable. It stays open: an upgrade of the package replaces both.
+fn open_beside(executable: &Path) -> io::Result<OwnedFd> {
+    let path = executable.with_file_name(FILE_NAME);
+    let opened = File::open(&path).map_err(|error| {
+        let text = format!(
+            "the program that speaks TLS is not there: {}: {error}; hint: install rcorn again, or let a proxy speak TLS",
+            path.display()
+        );
+        io::Error::new(error.kind(), text)
+    });
+    opened.map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_not_contained_lies_beside() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let executable = folder.path().join("rcorn");
+        let error = open_beside(&executable).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let text = error.to_string();
+        assert!(
+            text.contains("/rcorn-front: ") && text.contains("hint: "),
+            "{text}"
+        );
+        std::fs::write(folder.path().join(FILE_NAME), "a program").unwrap();
+        open_beside(&executable).unwrap();
     }
 }

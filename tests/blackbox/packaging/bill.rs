@@ -73,7 +73,15 @@ fn it_names_what_is_compiled_in_and_nothing_else() {
     }
     let has = |wanted: &str| components.iter().any(|one| text(one, "name") == wanted);
     // Of the executable, of the native modules, and of what is embedded compressed.
-    for wanted in ["clap", "mio", "serde_json", "pyo3", "pyo3-ffi", "zlib-rs"] {
+    for wanted in [
+        "clap",
+        "mio",
+        "serde_json",
+        "pyo3",
+        "pyo3-ffi",
+        "zlib-rs",
+        "rustls",
+    ] {
         assert!(has(wanted), "{wanted}");
     }
     // Of tests and build scripts.

@@ -8,7 +8,7 @@ mod kubernetes;
 mod monitoring;
 mod nginx_sites;
 mod pip;
-mod portable;
+pub(crate) mod portable;
 mod supervisor;
 
 use std::fs;

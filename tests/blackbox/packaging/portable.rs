@@ -25,9 +25,14 @@ fn wheel() -> PathBuf {
     wheel.unwrap().path()
 }
 
-/// The executable, unpacked.
-fn executable(out: &Path) -> PathBuf {
-    let unpack = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])";
+/// The executable, unpacked. That of fronts lies beside it, as pip installs them.
+pub(crate) fn executable(out: &Path) -> PathBuf {
+    let unpack = "
+import pathlib, sys, zipfile
+zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])
+for program in pathlib.Path(sys.argv[2]).glob('*.data/scripts/*'):
+    program.chmod(0o755)
+";
     run(Command::new("python3")
         .args(["-c", unpack])
         .arg(wheel())
@@ -80,17 +85,21 @@ fn executable_and_modules_need_nothing_but_the_c_library() {
 import sys
 sys.path.insert(0, sys.argv[1])
 from building import elf
-data = open(sys.argv[2], 'rb').read()
-print(len(elf.images(data)), *elf.glibc(data))
-for image in elf.images(data):
-    print(*sorted(image.libraries()))
+for program in sys.argv[2:]:
+    data = open(program, 'rb').read()
+    print(len(elf.images(data)), *elf.glibc(data))
+    for image in elf.images(data):
+        print(*sorted(image.libraries()))
 ";
     let said = run(Command::new("python3")
         .args(["-c", script])
         .arg(format!("{ROOT}/packaging"))
-        .arg(&program));
-    let mut lines = said.lines();
-    assert_eq!(lines.next(), Some("4 2 17"), "{said}");
+        .arg(&program)
+        .arg(program.with_file_name("rcorn-front")));
+    let mut lines: Vec<&str> = said.lines().collect();
+    // The executable with three modules, and that of fronts.
+    let front = lines.remove(5);
+    assert_eq!((lines.remove(0), front), ("4 2 17", "1 2 17"), "{said}");
     let known = BTreeSet::from([
         "ld-linux-aarch64.so.1",
         "ld-linux-x86-64.so.2",

@@ -3,6 +3,7 @@
 mod certificates;
 mod environ;
 mod lifecycle;
+mod packaged;
 mod redirect;
 mod secrets;
 
