@@ -91,9 +91,8 @@ impl Overdue {
         let (head, text) = match connection.protocol() {
             WireProtocol::Http => self.read_head(bytes),
             WireProtocol::Front => {
-                let (head, text) = self.read_head(bytes);
-                client = front::client_address(&head, &text).unwrap_or(client);
-                (head, text)
+                client = front::client_address(bytes).unwrap_or(client);
+                self.read_head(bytes)
             }
             WireProtocol::Uwsgi => {
                 let (mut head, mut packet) = (Head::default(), Packet::default());
