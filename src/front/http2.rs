@@ -204,11 +204,9 @@ impl Streams {
             }
         };
         match outcome {
-            Outcome::Done { body_ended } => {
+            Outcome::Done { .. } => {
                 self.shared.was_answered();
-                if !body_ended {
-                    side.linger().await;
-                }
+                side.linger().await;
             }
             Outcome::Page(status, message) => {
                 let text = page::body(status, &message);
