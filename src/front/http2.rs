@@ -27,7 +27,7 @@ use crate::stream::Client;
 use crate::timer::{Timer, due_in, limit};
 
 /// How much of the response of one stream waits to be written, in bytes.
-const SEND_BUFFER_BYTES: usize = 128 * 1024;
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Streams that were reset by the front and are remembered, and for how long: frames for them may
 /// be on their way.
