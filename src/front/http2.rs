@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::counters::Counter;
 use crate::exchange::{Outcome, Request, pass};
+use crate::gzip::is_accepted;
+use crate::gzip_side::GzipSide;
 use crate::http2_request::as_http1;
 use crate::http2_shared::{Active, Shared, Watched};
 use crate::http2_side::Http2Side;
@@ -249,7 +251,10 @@ impl Streams {
             upgrades: false,
             about: about.get(..request_head::ABOUT_BYTES).unwrap_or(&about),
         };
-        let limits = self.running.limits();
-        pass(&self.local, limits, request, out, side, &mut Timer::new()).await
+        let rules = self.running.configuration.compress.as_ref();
+        let gzip = rules.is_some() && is_accepted(head, text);
+        let mut side = GzipSide::new(side, rules, gzip);
+        let (limits, mut timer) = (self.running.limits(), Timer::new());
+        pass(&self.local, limits, request, out, &mut side, &mut timer).await
     }
 }
