@@ -178,7 +178,7 @@ impl Fronts {
         settings: &Settings,
         owner: Owner,
     ) -> io::Result<Option<link::Listener>> {
-        if !settings.speaks_tls() {
+        if !settings.has_fronts() {
             return Ok(None);
         }
         self.inner(settings, owner)
@@ -203,7 +203,7 @@ impl Fronts {
         self.renewal = None;
         self.retry = None;
         self.failures = 0;
-        let Some(tls) = tls.filter(|_| context.settings.speaks_tls()) else {
+        let Some(tls) = tls.filter(|_| context.settings.has_fronts()) else {
             return self.dismiss(context);
         };
         self.tls = Some(tls);
@@ -259,7 +259,7 @@ impl Fronts {
 
     /// Starts them again after [`Self::leave_all`], if they are wanted.
     pub(super) fn return_to_work(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
-        if self.set_of.is_none() && self.tls.is_some() && context.settings.speaks_tls() {
+        if self.set_of.is_none() && self.tls.is_some() && context.settings.has_fronts() {
             self.set_of = Some(set_key(context));
             self.set = self.set.saturating_add(1);
             self.start_missing(context, exits);
@@ -409,7 +409,7 @@ impl Fronts {
                 if process.stage == Stage::Starting {
                     process.stage = Stage::Serving;
                     self.refusal = None;
-                    log::info(format_args!("Front serving TLS (pid:{pid})"));
+                    log::info(format_args!("Front serving (pid:{pid})"));
                 }
                 if process.certificates != certificates {
                     tell_expiry(&certificates);
@@ -742,6 +742,7 @@ fn kind_of(role: Role) -> Option<ListenerKind> {
         Role::Workers => None,
         Role::Tls => Some(ListenerKind::Https),
         Role::Redirects => Some(ListenerKind::Redirect),
+        Role::PlainHttp2 => Some(ListenerKind::Http),
     }
 }
 
