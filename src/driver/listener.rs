@@ -57,6 +57,8 @@ pub(super) enum Role {
     Tls,
     /// Fronts, which redirect to an address with TLS.
     Redirects,
+    /// Fronts, which speak HTTP/2 without TLS on it, and HTTP/1.1.
+    PlainHttp2,
 }
 
 /// One listening socket.
@@ -162,8 +164,8 @@ impl Listener {
         let place = self.shown.strip_prefix("http://").unwrap_or(&self.shown);
         match (self.role(settings), self.protocol(settings)) {
             (Role::Tls, _) => format!("https://{place}"),
-            (Role::Workers | Role::Redirects, Protocol::Http) => self.shown.clone(),
-            (Role::Workers | Role::Redirects, Protocol::Uwsgi) => format!("uwsgi://{place}"),
+            (_, Protocol::Http) => self.shown.clone(),
+            (_, Protocol::Uwsgi) => format!("uwsgi://{place}"),
         }
     }
 
@@ -176,19 +178,8 @@ impl Listener {
     pub(super) fn role(&self, settings: &Settings) -> Role {
         match (self.said(settings), self.kind) {
             (Some(Address::Https(_)), _) => Role::Tls,
-            (Some(Address::Tcp { .. } | Address::Fd(_)), _) if settings.redirect_https => {
-                Role::Redirects
-            }
-            (
-                Some(
-                    Address::Tcp { .. }
-                    | Address::Fd(_)
-                    | Address::Unix(_)
-                    | Address::Abstract(_)
-                    | Address::Uwsgi(_),
-                ),
-                _,
-            )
+            (Some(Address::Tcp { .. } | Address::Fd(_)), _) => Self::plain_role(settings),
+            (Some(Address::Unix(_) | Address::Abstract(_) | Address::Uwsgi(_)), _)
             | (None, ListenerKind::Unix) => Role::Workers,
             // One of systemd, whose port tells which address it stands for.
             (None, ListenerKind::Tcp) => self.role_by_port(settings),
@@ -209,10 +200,19 @@ impl Listener {
             // As gunicorn: a certificate is for all.
             None => settings.bind.iter().any(Address::is_https),
         };
-        match (is_https, settings.redirect_https) {
-            (true, _) => Role::Tls,
-            (false, true) => Role::Redirects,
-            (false, false) => Role::Workers,
+        if is_https {
+            Role::Tls
+        } else {
+            Self::plain_role(settings)
+        }
+    }
+
+    /// That of an address with a port, without TLS.
+    fn plain_role(settings: &Settings) -> Role {
+        match settings.protocol {
+            Protocol::Http if settings.redirect_https => Role::Redirects,
+            Protocol::Http if settings.h2c => Role::PlainHttp2,
+            Protocol::Http | Protocol::Uwsgi => Role::Workers,
         }
     }
 

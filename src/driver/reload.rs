@@ -160,11 +160,15 @@ impl<'a> ReloadTransaction<'a> {
             },
             Stage::LookingUp(settings, mut lookup) => match lookup.poll(context.now) {
                 None => Step::Waits(Stage::LookingUp(settings, lookup)),
-                Some(found) if settings.speaks_tls() => read_certificates(settings, found, context),
+                Some(found) if settings.has_fronts() => read_certificates(settings, found, context),
                 Some(found) => Step::Ends(self.check(*settings, found, None, context)),
             },
             Stage::Reading(settings, found, mut reading) => match reading.poll(context.now) {
                 None => Step::Waits(Stage::Reading(settings, found, reading)),
+                // Without TLS (h2c) there is nothing to check.
+                Some(Ok(tls)) if tls.sites.is_empty() => {
+                    Step::Ends(self.check(*settings, found, Some(tls), context))
+                }
                 Some(Ok(tls)) => check_certificates(settings, found, tls, context),
                 Some(Err(text)) => Step::Ends(Event::NotLoaded(text)),
             },

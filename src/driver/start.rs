@@ -355,7 +355,7 @@ fn inherit(
     if is_in_place {
         // Those of the build before serve until the reload that follows.
         inherited.fronts.register_all(&context).map_err(failed)?;
-    } else if settings.speaks_tls() {
+    } else if settings.has_fronts() {
         start_fronts(&context, &mut inherited, poller)?;
     }
     Ok(inherited)

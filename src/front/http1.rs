@@ -10,6 +10,8 @@ use tokio::io::copy_bidirectional;
 
 use crate::counters::Counter;
 use crate::exchange::{Outcome, Request, Side, pass};
+use crate::gzip::is_accepted;
+use crate::gzip_side::GzipSide;
 use crate::http1_io::{Next, close, next_head, write};
 use crate::http1_side::{Body, Http1Side};
 use crate::inner::Inner;
@@ -117,6 +119,8 @@ impl Http1 {
             Framing::Length(length) => Body::Length(length),
             Framing::Chunked => Body::Chunked(ChunkedDecoder::new(&self.running.head_limits)),
         };
+        let rules = self.running.configuration.compress.as_ref();
+        let gzip = rules.is_some() && is_accepted(head, data);
         self.client.input.consume(head.length);
         let configuration = &self.running.configuration;
         let hsts = configuration.hsts.as_deref().filter(|_| self.hsts);
@@ -124,7 +128,8 @@ impl Http1 {
         let (local, client) = (&self.local, &mut self.client);
         let mut side = Http1Side::new(client, local, body, is_old, head.keep_alive, hsts);
         let limits = &configuration.limits;
-        let outcome = pass(local, limits, request, out, &mut side, &mut self.timer).await;
+        let mut wrapped = GzipSide::new(&mut side, rules, gzip);
+        let outcome = pass(local, limits, request, out, &mut wrapped, &mut self.timer).await;
         let keeps = side.keeps();
         match outcome {
             Outcome::Done { body_ended: true } if keeps => After::Keep,

@@ -17,9 +17,13 @@ use crate::timer::{Timer, due_in, limit};
 /// drains: one may be on its way.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-/// For how long, and how much, is read of a client that is about to read why its request was not.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
-pub(crate) const LINGER_BYTES: usize = 4 << 20;
+/// For how long is read of a client that is still sending what nobody wants: between two parts, and
+/// in all.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_IN_ALL: Duration = Duration::from_secs(30);
+
+/// How much of it is read, in bytes.
+const LINGER_BYTES: usize = 4 << 20;
 
 /// What a client did.
 pub(crate) enum Next {
@@ -105,20 +109,31 @@ pub(crate) async fn write(
     matches!(written.await, Some(Ok(())))
 }
 
+/// Reads what is still being sent, and forgets it. `read` returns how much has come; 0 at the end.
+pub(crate) async fn linger(mut read: impl AsyncFnMut() -> usize) {
+    let (mut timer, mut bytes) = (Timer::new(), 0_usize);
+    let end = due_in(Some(LINGER_IN_ALL));
+    while bytes < LINGER_BYTES {
+        let due = due_in(Some(LINGER)).into_iter().chain(end).min();
+        match timer.until(due, read()).await {
+            Some(count) if count > 0 => bytes = bytes.saturating_add(count),
+            Some(_) | None => return,
+        }
+    }
+}
+
 /// Closes a connection. A client that is still sending would lose what it has not read if the
 /// socket were closed at once: the kernel answers what nobody reads with a reset.
 pub(crate) async fn close(mut client: Client, lingers: bool) {
     let mut timer = Timer::new();
-    let closed = timer.until(due_in(Some(LINGER)), async {
-        client.stream.shutdown().await.ok();
-        let mut read = 0_usize;
-        while lingers && read < LINGER_BYTES {
+    let due = due_in(Some(LINGER));
+    timer.until(due, client.stream.shutdown()).await;
+    if lingers {
+        linger(async || {
             client.input.consume(client.input.data().len());
-            match std::future::poll_fn(|cx| client.poll_fill(cx)).await {
-                Ok(count) if count > 0 => read = read.saturating_add(count),
-                Ok(_) | Err(_) => break,
-            }
-        }
-    });
-    closed.await;
+            let read = std::future::poll_fn(|cx| client.poll_fill(cx)).await;
+            read.unwrap_or(0)
+        })
+        .await;
+    }
 }

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::counters::Counter;
 use crate::exchange::{Outcome, Request, pass};
+use crate::gzip::is_accepted;
+use crate::gzip_side::GzipSide;
 use crate::http2_request::as_http1;
 use crate::http2_shared::{Active, Shared, Watched};
 use crate::http2_side::Http2Side;
@@ -27,7 +29,7 @@ use crate::stream::Client;
 use crate::timer::{Timer, due_in, limit};
 
 /// How much of the response of one stream waits to be written, in bytes.
-const SEND_BUFFER_BYTES: usize = 128 * 1024;
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Streams that were reset by the front and are remembered, and for how long: frames for them may
 /// be on their way.
@@ -204,11 +206,9 @@ impl Streams {
             }
         };
         match outcome {
-            Outcome::Done { body_ended } => {
+            Outcome::Done { .. } => {
                 self.shared.was_answered();
-                if !body_ended {
-                    side.linger().await;
-                }
+                side.linger().await;
             }
             Outcome::Page(status, message) => {
                 let text = page::body(status, &message);
@@ -251,7 +251,10 @@ impl Streams {
             upgrades: false,
             about: about.get(..request_head::ABOUT_BYTES).unwrap_or(&about),
         };
-        let limits = self.running.limits();
-        pass(&self.local, limits, request, out, side, &mut Timer::new()).await
+        let rules = self.running.configuration.compress.as_ref();
+        let gzip = rules.is_some() && is_accepted(head, text);
+        let mut side = GzipSide::new(side, rules, gzip);
+        let (limits, mut timer) = (self.running.limits(), Timer::new());
+        pass(&self.local, limits, request, out, &mut side, &mut timer).await
     }
 }

@@ -9,10 +9,9 @@ use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::exchange::{ClientError, Part, Side};
-use crate::http1_io::{LINGER, LINGER_BYTES};
+use crate::http1_io::linger;
 use crate::http2_shared::Shared;
 use crate::response_head::ResponseHead;
-use crate::timer::{Timer, due_in};
 
 /// How much of a response a stream asks room for at a time, in bytes.
 const PART_BYTES: usize = 64 * 1024;
@@ -25,6 +24,10 @@ pub(crate) struct Http2Side<'a> {
     /// Once the response has begun.
     send: Option<SendStream<Bytes>>,
     has_ended: bool,
+    /// The end of a response that comes before the client has sent all of its body. curl 7.88 goes
+    /// round in circles when it has a whole response and is still sending.
+    held: Bytes,
+    is_success: bool,
     hsts: Option<&'a str>,
 }
 
@@ -41,6 +44,8 @@ impl<'a> Http2Side<'a> {
             respond,
             send: None,
             has_ended: false,
+            held: Bytes::new(),
+            is_success: false,
             hsts,
         }
     }
@@ -53,24 +58,41 @@ impl<'a> Http2Side<'a> {
         }
     }
 
-    /// Reads on for a while, after the response: some clients take a reset for an error although it
-    /// says that there is none (RFC 9113 section 8.1).
+    /// Whether all of the request's body has been read.
+    fn is_read(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Reads on for a while, and ends the response only then: not all clients expect its end while
+    /// they are sending, and the reset that follows (RFC 9113 section 8.1).
     pub(crate) async fn linger(&mut self) {
-        let mut timer = Timer::new();
-        let lingered = timer.until(due_in(Some(LINGER)), async {
-            let mut read = 0_usize;
-            while read < LINGER_BYTES
-                && let Some(Ok(data)) = self.body.data().await
-                && self
-                    .body
-                    .flow_control()
-                    .release_capacity(data.len())
-                    .is_ok()
-            {
-                read = read.saturating_add(data.len());
+        if self.has_ended {
+            return;
+        }
+        linger(async || match self.body.data().await {
+            // Empty parts count, too.
+            Some(Ok(data)) => {
+                let control = self.body.flow_control();
+                let released = control.release_capacity(data.len());
+                released.map_or(0, |()| data.len().max(1))
             }
-        });
-        lingered.await;
+            Some(Err(_)) | None => 0,
+        })
+        .await;
+        // The client may have left.
+        self.end().ok();
+    }
+
+    /// Ends the response.
+    fn end(&mut self) -> Result<(), ClientError> {
+        if !self.has_ended
+            && let Some(send) = &mut self.send
+        {
+            self.has_ended = true;
+            let held = std::mem::take(&mut self.held);
+            send.send_data(held, true).map_err(gone)?;
+        }
+        Ok(())
     }
 
     /// Answers with a page of the front.
@@ -84,15 +106,13 @@ impl<'a> Http2Side<'a> {
         if let Some(server) = server {
             response = response.header("server", server);
         }
-        let sent = response
-            .body(())
-            .ok()
-            .and_then(|response| self.respond.send_response(response, is_head).ok());
+        let response = response.body(()).ok();
         // The client has left if it is not sent.
-        if let Some(mut send) = sent
+        self.send = response.and_then(|response| self.respond.send_response(response, false).ok());
+        if let Some(send) = &mut self.send
             && !is_head
         {
-            send.send_data(text.into(), true).ok();
+            send.send_data(text.into(), false).ok();
         }
     }
 
@@ -147,10 +167,12 @@ impl Side for Http2Side<'_> {
 
     fn begin(&mut self, head: &ResponseHead, bytes: &[u8], ends: bool) -> Result<(), ClientError> {
         let response = self.response(head, bytes)?;
-        let send = self.respond.send_response(response, ends).map_err(gone)?;
+        self.has_ended = ends && self.is_read();
+        // Who is refused stops sending.
+        self.is_success = head.status < 400;
+        let send = self.respond.send_response(response, self.has_ended);
+        self.send = Some(send.map_err(gone)?);
         self.shared.brought(head.length);
-        self.send = Some(send);
-        self.has_ended = ends;
         Ok(())
     }
 
@@ -160,6 +182,7 @@ impl Side for Http2Side<'_> {
         data: &[u8],
         last: bool,
     ) -> Poll<Result<usize, ClientError>> {
+        let is_read = self.is_read();
         let send = self.send.as_mut().ok_or(ClientError::Gone)?;
         send.reserve_capacity(data.len().min(PART_BYTES));
         while send.capacity() == 0 {
@@ -167,7 +190,11 @@ impl Side for Http2Side<'_> {
             more.ok_or(ClientError::Gone)?.map_err(gone)?;
         }
         let part = data.get(..send.capacity()).unwrap_or(data);
-        self.has_ended = last && part.len() == data.len();
+        if self.is_success && last && !is_read && part.len() == data.len() {
+            self.held = Bytes::copy_from_slice(part);
+            return Poll::Ready(Ok(part.len()));
+        }
+        self.has_ended = last && is_read && part.len() == data.len();
         let bytes = Bytes::copy_from_slice(part);
         send.send_data(bytes, self.has_ended).map_err(gone)?;
         self.shared.brought(part.len());
@@ -179,12 +206,8 @@ impl Side for Http2Side<'_> {
     }
 
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        if !self.has_ended {
-            self.has_ended = true;
-            let send = self.send.as_mut().ok_or(ClientError::Gone)?;
-            send.send_data(Bytes::new(), true).map_err(gone)?;
-        }
-        Poll::Ready(Ok(()))
+        // Otherwise when the body was read.
+        Poll::Ready(if self.is_read() { self.end() } else { Ok(()) })
     }
 
     fn taken(&self) -> u64 {

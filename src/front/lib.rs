@@ -15,6 +15,8 @@ mod buffer;
 mod control;
 mod counters;
 mod exchange;
+mod gzip;
+mod gzip_side;
 mod http1;
 mod http1_io;
 mod http1_side;

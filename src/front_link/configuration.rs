@@ -21,6 +21,9 @@ pub struct Configuration {
     /// Where listeners of [`ListenerKind::Redirect`](crate::ListenerKind::Redirect) send clients.
     #[serde(default)]
     pub redirect_https: RedirectHttps,
+    /// Which responses are compressed with gzip; `None`: none.
+    #[serde(default)]
+    pub compress: Option<Compress>,
     /// The value of Strict-Transport-Security in responses over TLS (RFC 6797 section 6.1).
     #[serde(default)]
     pub hsts: Option<String>,
@@ -244,4 +247,15 @@ pub struct RedirectHttps {
     /// The hosts to redirect to. Others get 421. Empty: all.
     #[serde(default)]
     pub hosts: Vec<String>,
+}
+
+/// Which responses are compressed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compress {
+    /// Their media types, such as `application/json`, or `text/*` for all of a kind.
+    pub types: Vec<String>,
+    /// Those whose length is known and smaller are left alone, in bytes.
+    pub min_bytes: u64,
+    /// From 1, fast, to 9, small.
+    pub level: u8,
 }

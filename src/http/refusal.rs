@@ -87,7 +87,7 @@ pub enum Refusal {
     ProxyTooLong,
     /// The peer is not in `proxy_allow_ips`.
     ProxyPeer,
-    /// What a front says of its client is missing, malformed, or there twice.
+    /// What a front says of its client is missing or malformed.
     FrontFacts,
 }
 

@@ -196,8 +196,8 @@ const HTTP_PROTOCOLS: Treatment = Rejected(
 const HTTP2_FRAME: Treatment =
     Ignored("the largest frame has 16 KiB, the least that HTTP/2 allows");
 const HTTP2_CLEARTEXT: Treatment = Rejected(
-    "rcorn speaks HTTP/2 over TLS only",
-    "name a certificate (certfile), or let a proxy speak HTTP/2, and set this to off",
+    "rcorn has another setting for HTTP/2 without TLS",
+    "set h2c, or name a certificate (certfile), and set this to off",
 );
 const DIRTY: Treatment = Ignored("there is no dirty arbiter");
 const BACKLOG: Treatment =

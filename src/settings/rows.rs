@@ -402,6 +402,12 @@ settings! {
     /// Speak HTTP/2 with clients that ask for it (ALPN). `--no-http2` speaks HTTP/1.1 only.
     http2: bool = true => Tls, Reload, flag "no-http2" sets "false";
 
+    /// Speak HTTP/2 without TLS as well, with clients that begin with it.
+    ///
+    /// It is for balancers and other clients that know of it (prior knowledge); there is no upgrade
+    /// from HTTP/1.1. The front then serves the addresses with a port that do not speak TLS, too.
+    h2c: bool = false => Tls, Reload, flag "h2c" sets "true";
+
     /// The most requests that an HTTP/2 connection may have at a time.
     http2_max_concurrent_streams: u32 = 100 => Tls, Reload, bounds Bounds::between(1, 10_000),
         flag "http2-max-concurrent-streams";

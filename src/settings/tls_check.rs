@@ -17,6 +17,18 @@ impl Settings {
         self.bind.iter().any(Address::is_https)
     }
 
+    /// Whether there are fronts: an address needs one.
+    #[must_use]
+    pub fn has_fronts(&self) -> bool {
+        self.speaks_tls() || self.h2c && self.has_plain_port()
+    }
+
+    /// Whether an address with a port speaks HTTP without TLS.
+    fn has_plain_port(&self) -> bool {
+        let is_plain = |address: &Address| matches!(address, Address::Tcp { .. } | Address::Fd(_));
+        self.protocol == Protocol::Http && self.bind.iter().any(is_plain)
+    }
+
     /// The files of each certificate and its key; the first is for clients that name no other.
     #[must_use]
     pub fn certificate_files(&self) -> Vec<(PathBuf, PathBuf)> {
@@ -68,9 +80,14 @@ pub(super) fn settle(
             refused("hsts", hsts.clone(), what, hint)
         })?;
     }
-    if settings.speaks_tls() && settings.proxy_protocol != ProxyProtocol::Off {
+    if settings.h2c && !settings.http2 {
+        let what = "asks for HTTP/2, which http2 switches off";
+        let hint = "leave one of them out";
+        return Err(refused("h2c", "true".to_owned(), what, hint));
+    }
+    if settings.has_fronts() && settings.proxy_protocol != ProxyProtocol::Off {
         warnings.push(format!(
-            "{}: no PROXY header is expected on the addresses that speak TLS",
+            "{}: no PROXY header is expected on addresses that a front serves (TLS, h2c)",
             place_of("proxy_protocol")
         ));
     }
@@ -160,9 +177,7 @@ fn check_redirection(
     settings: &Settings,
     refused: &impl Fn(&str, String, &str, &str) -> Error,
 ) -> Result<(), Error> {
-    let is_plain = |address: &Address| matches!(address, Address::Tcp { .. } | Address::Fd(_));
-    let has_plain = settings.protocol == Protocol::Http && settings.bind.iter().any(is_plain);
-    if settings.redirect_https && !(settings.speaks_tls() && has_plain) {
+    if settings.redirect_https && !(settings.speaks_tls() && settings.has_plain_port()) {
         let what = "needs an address that speaks TLS and one that does not";
         let hint = "name both: --bind https://:443 --bind :80";
         return Err(refused("redirect_https", "true".to_owned(), what, hint));
@@ -265,9 +280,28 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_2_needs_fronts_but_no_certificate() {
+        let has_fronts = |bind: &[&str]| {
+            let (settings, _) = settled(bind, |one| one.h2c = true).unwrap();
+            assert!(!settings.speaks_tls());
+            settings.has_fronts()
+        };
+        assert!(has_fronts(&[":1"]));
+        assert!(!has_fronts(&["unix:/x", "uwsgi://:1"]));
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused() {
         type Change = fn(&mut Settings);
-        let cases: [(&[&str], Change, &str); 8] = [
+        let cases: [(&[&str], Change, &str); 9] = [
+            (
+                &[":1"],
+                |one| {
+                    one.h2c = true;
+                    one.http2 = false;
+                },
+                "which http2 switches off",
+            ),
             (&[":1"], |one| one.keyfile = Some("k".into()), "--keyfile"),
             (&["https://:1"], |_| (), "--bind: 'https://0.0.0.0:1'"),
             (

@@ -4,15 +4,19 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use memchr::memmem;
 use pyo3::prelude::*;
 
 use rcorn_front_link::{ClientCertificate, FIELD_NAME, Facts, HttpVersion, Scheme, Verify};
 use rcorn_http::hash::slot_of;
-use rcorn_http::{Head, ProxiedAddresses, Refusal};
+use rcorn_http::{Progress, ProxiedAddresses, Refusal};
 use rcorn_wsgi::GivenVariables;
 
 /// The longest field, in bytes: a certificate of some kilobytes in base 64.
-pub(super) const MAX_FACTS_BYTES: usize = 32 * 1024;
+const MAX_FACTS_BYTES: usize = 64 * 1024;
+/// The longest request line that a front may pass on, in bytes.
+const MAX_LINE_BYTES: usize = 1024 * 1024 + 1024;
+const LINE_END_BYTES: usize = 2;
 
 /// `SERVER_PROTOCOL` of HTTP/2, as `mod_wsgi` beside `mod_http2`, uWSGI behind nginx and gunicorn
 /// have it.
@@ -127,18 +131,41 @@ pub(super) struct FrontClients {
 }
 
 impl FrontClients {
-    /// Whose request this is. `text`: what the spans of the head are of.
+    /// Whose request begins in these bytes. Its head goes to `text` without the field: the next
+    /// request may be the same but for its client, and is not parsed again then.
     ///
     /// # Errors
     ///
-    /// The head does not begin with the field, has it twice, or it is malformed: no front of ours
-    /// has sent it.
+    /// The field does not follow the request line, or is malformed: no front of ours has sent it.
     pub(super) fn introduce(
         &mut self,
-        head: &Head,
-        text: &[u8],
-    ) -> Result<Arc<FrontClient>, Refusal> {
-        let field = field_of(head, text).ok_or(Refusal::FrontFacts)?;
+        bytes: &[u8],
+        text: &mut Vec<u8>,
+    ) -> Result<Progress<Introduced>, Refusal> {
+        let Some((line, rest)) = split_line(bytes) else {
+            return more_unless(bytes.len() > MAX_LINE_BYTES);
+        };
+        let Some((field, behind)) = split_line(rest) else {
+            return more_unless(rest.len() > MAX_FACTS_BYTES);
+        };
+        // The line end before an empty line may be that of the field.
+        let end = if behind.starts_with(b"\r\n") {
+            Some(LINE_END_BYTES)
+        } else {
+            let last = memmem::find(behind, b"\r\n\r\n");
+            last.map(|at| at.saturating_add(2 * LINE_END_BYTES))
+        };
+        let (fields, _body) = behind.split_at(end.unwrap_or(behind.len()));
+        text.clear();
+        text.extend_from_slice(line);
+        text.extend_from_slice(fields);
+        Ok(Progress::Done(Introduced {
+            client: self.client_of(value_of(field).ok_or(Refusal::FrontFacts)?)?,
+            field_length: field.len(),
+        }))
+    }
+
+    fn client_of(&mut self, field: &[u8]) -> Result<Arc<FrontClient>, Refusal> {
         if field.len() > MAX_KEPT_BYTES {
             return FrontClient::read(field).map(Arc::new);
         }
@@ -159,44 +186,70 @@ impl FrontClients {
     }
 }
 
-/// The value of the field, which is the first and there once.
-fn field_of<'a>(head: &Head, text: &'a [u8]) -> Option<&'a [u8]> {
-    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(FIELD_NAME.as_bytes());
-    let (first, others) = head.fields.split_first()?;
-    let is_first = is_it(first.name.of(text));
-    let is_again = || others.iter().any(|field| is_it(field.name.of(text)));
-    (is_first && !is_again()).then(|| first.value.of(text))
+/// Whose request it is.
+#[derive(Debug)]
+pub(super) struct Introduced {
+    pub(super) client: Arc<FrontClient>,
+    /// The length of the field that says so, with its line end.
+    pub(super) field_length: usize,
+}
+
+/// A line with its end, and what follows; `None`: its end has not come.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    bytes.split_at_checked(end.saturating_add(1))
+}
+
+fn more_unless(is_too_long: bool) -> Result<Progress<Introduced>, Refusal> {
+    if is_too_long {
+        return Err(Refusal::FrontFacts);
+    }
+    Ok(Progress::More)
+}
+
+/// The value of a field line, if it is of this field.
+fn value_of(line: &[u8]) -> Option<&[u8]> {
+    let (name, value) = line.split_at_checked(FIELD_NAME.len())?;
+    let value = value.strip_prefix(b":")?;
+    let is_it = name.eq_ignore_ascii_case(FIELD_NAME.as_bytes());
+    is_it.then(|| value.trim_ascii())
 }
 
 /// The client of a request that is not served, for the log; `None`: the front does not name it.
-pub(super) fn client_address(head: &Head, text: &[u8]) -> Option<IpAddr> {
-    let facts = Facts::parse(field_of(head, text)?).ok()?;
+pub(super) fn client_address(bytes: &[u8]) -> Option<IpAddr> {
+    let (_line, rest) = split_line(bytes)?;
+    let (field, _fields) = split_line(rest)?;
+    let facts = Facts::parse(value_of(field)?).ok()?;
     Some(facts.client?.ip().to_canonical())
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test that fails panics")]
 mod tests {
-    use rcorn_http::{Limits, Progress, parse_head};
+    use rcorn_http::{Head, Limits, parse_head};
 
     use super::*;
 
     const FACTS: &str = "v=1; for=192.0.2.1:50124; to=192.0.2.9:443; proto=https; http=2; \
                          tls=TLSv1.3; sni=shop.example; verify=NONE";
 
-    fn introduced(clients: &mut FrontClients, fields: &str) -> Result<Arc<FrontClient>, Refusal> {
-        let text = format!("GET / HTTP/1.1\r\n{fields}Host: a\r\n\r\n");
-        let mut head = Head::default();
-        let parsed = parse_head(text.as_bytes(), &Limits::default(), &mut head);
-        assert!(matches!(parsed, Ok(Progress::Done(()))), "{text}");
-        clients.introduce(&head, text.as_bytes())
+    fn introduced(clients: &mut FrontClients, text: &str) -> Result<Introduced, Refusal> {
+        let introduced = clients.introduce(text.as_bytes(), &mut Vec::new())?;
+        let Progress::Done(introduced) = introduced else {
+            panic!("{text} is not complete");
+        };
+        Ok(introduced)
+    }
+
+    fn request(field: &str) -> String {
+        format!("GET / HTTP/1.1\r\n{field}Host: a\r\n\r\nbody")
     }
 
     #[test]
     fn the_first_field_says_whose_request_it_is() {
         let mut clients = FrontClients::default();
         let field = format!("Rcorn-Front: {FACTS}\r\n");
-        let client = introduced(&mut clients, &field).expect("a client");
+        let text = request(&field);
+        let client = introduced(&mut clients, &text).expect("a client").client;
         let addresses = client.addresses().expect("addresses");
         assert_eq!(addresses.client.to_string(), "192.0.2.1:50124");
         assert_eq!(addresses.proxy.to_string(), "192.0.2.9:443");
@@ -217,8 +270,38 @@ mod tests {
             );
         }
         // It is read once.
-        let again = introduced(&mut clients, &field).expect("a client");
-        assert!(Arc::ptr_eq(&client, &again));
+        let again = introduced(&mut clients, &text).expect("a client");
+        assert!(Arc::ptr_eq(&client, &again.client));
+        assert_eq!(again.field_length, field.len());
+    }
+
+    /// What is left is what the client has sent, however much of it has come.
+    #[test]
+    fn the_head_is_parsed_without_the_field() {
+        let mut clients = FrontClients::default();
+        let field = format!("Rcorn-Front: {FACTS}\r\n");
+        let whole = request(&field);
+        for end in 0..whole.len() {
+            let mut text = Vec::new();
+            let bytes = whole.as_bytes().get(..end).unwrap_or_default();
+            let introduced = clients.introduce(bytes, &mut text).expect("a part");
+            let is_introduced = matches!(introduced, Progress::Done(_));
+            assert_eq!(is_introduced, end >= 16 + field.len(), "{end}");
+            let mut head = Head::default();
+            let parsed = parse_head(&text, &Limits::default(), &mut head).expect("a part");
+            let is_complete = matches!(parsed, Progress::Done(()));
+            assert_eq!(is_complete, end >= whole.len() - 4, "{end}");
+        }
+        let mut text = Vec::new();
+        clients
+            .introduce(whole.as_bytes(), &mut text)
+            .expect("a client");
+        assert_eq!(text, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let bare = format!("GET / HTTP/1.1\r\n{field}\r\nbody\r\n\r\n");
+        clients
+            .introduce(bare.as_bytes(), &mut text)
+            .expect("a client");
+        assert_eq!(text, b"GET / HTTP/1.1\r\n\r\n");
     }
 
     #[test]
@@ -227,10 +310,9 @@ mod tests {
         for fields in [
             String::new(),
             format!("X: y\r\nRcorn-Front: {FACTS}\r\n"),
-            format!("Rcorn-Front: {FACTS}\r\nrcorn-front: {FACTS}\r\n"),
             "Rcorn-Front: v=2\r\n".to_owned(),
         ] {
-            let refused = introduced(&mut clients, &fields).err();
+            let refused = introduced(&mut clients, &request(&fields)).err();
             assert_eq!(refused, Some(Refusal::FrontFacts), "{fields}");
         }
     }
@@ -240,7 +322,8 @@ mod tests {
         let mut clients = FrontClients::default();
         let digits = "QUJD".repeat(20);
         let field = format!("Rcorn-Front: v=1; proto=https; http=1; cert={digits}\r\n");
-        let client = introduced(&mut clients, &field).expect("a client");
+        let introduced = introduced(&mut clients, &request(&field));
+        let client = introduced.expect("a client").client;
         let (first, second) = digits.split_at(64);
         assert_eq!(
             client.pem(),

@@ -57,7 +57,12 @@ fn serve_all<const FRONT: bool>(
             connection.buffer = Vec::new();
             return Next::Park(between_requests(connection));
         }
-        match serve_request::<FRONT>(py, rules, parser, handler, connection, rest) {
+        let outcome = if FRONT {
+            serve_request_of_front(py, rules, parser, handler, connection, rest)
+        } else {
+            serve_request(py, rules, parser, handler, connection, rest)
+        };
+        match outcome {
             Outcome::Served(used) => at = at.saturating_add(used),
             Outcome::ServedStream(left) => {
                 // The connection continues with the bytes that the decoder of the body left.
@@ -93,7 +98,39 @@ fn serve_all<const FRONT: bool>(
 }
 
 /// Serves the request at the beginning of `rest`.
-fn serve_request<const FRONT: bool>(
+fn serve_request(
+    py: Python<'_>,
+    rules: &Rules,
+    parser: &mut Parser,
+    handler: &mut RequestHandler,
+    connection: &mut Connection,
+    rest: &[u8],
+) -> Outcome {
+    let head = &mut parser.head;
+    match parse_head(rest, &rules.limits, head) {
+        Ok(Progress::More) => Outcome::Wait(Waiting::Head),
+        Ok(Progress::Done(())) => {
+            let (_head, behind) = rest.split_at(head.length);
+            let request = Request {
+                head,
+                text: rest,
+                length: head.length,
+                behind,
+                origin: RequestOrigin::Client,
+                peer: &connection.client_address(),
+            };
+            handler.serve(py, rules, connection, &request)
+        }
+        Err(refusal) => {
+            let received = Received::head(rules, connection, rest);
+            handler.refuse(connection, &refusal, &received);
+            Outcome::Leave(Next::Close)
+        }
+    }
+}
+
+/// The same for a request of a front.
+fn serve_request_of_front(
     py: Python<'_>,
     rules: &Rules,
     parser: &mut Parser,
@@ -104,43 +141,39 @@ fn serve_request<const FRONT: bool>(
     let Parser {
         head,
         front_clients,
+        front_text,
         ..
     } = parser;
-    let limits = if FRONT {
-        &rules.front_limits
-    } else {
-        &rules.limits
-    };
-    let parsed = parse_head(rest, limits, head);
-    let client = match parsed {
-        Ok(Progress::More) => return Outcome::Wait(Waiting::Head),
-        Ok(Progress::Done(())) if FRONT => front_clients.introduce(head, rest).map(Some),
-        Ok(Progress::Done(())) => Ok(None),
-        Err(refusal) => Err(refusal),
-    };
-    let client = match client {
-        Ok(client) => client,
+    let introduced = front_clients.introduce(rest, front_text);
+    let parsed = introduced.and_then(|introduced| match introduced {
+        Progress::More => Ok(None),
+        Progress::Done(introduced) => {
+            connection.set_client_of_front(introduced.client.addresses());
+            let parsed = parse_head(front_text, &rules.limits, head)?;
+            Ok(matches!(parsed, Progress::Done(())).then_some(introduced))
+        }
+    });
+    match parsed {
+        Ok(None) => Outcome::Wait(Waiting::Head),
+        Ok(Some(introduced)) => {
+            let length = head.length.saturating_add(introduced.field_length);
+            let (_head, behind) = rest.split_at(length);
+            let request = Request {
+                head,
+                text: front_text,
+                length,
+                behind,
+                origin: RequestOrigin::Front(&introduced.client),
+                peer: &connection.client_address(),
+            };
+            handler.serve(py, rules, connection, &request)
+        }
         Err(refusal) => {
             let received = Received::head(rules, connection, rest);
             handler.refuse(connection, &refusal, &received);
-            return Outcome::Leave(Next::Close);
+            Outcome::Leave(Next::Close)
         }
-    };
-    if let Some(client) = &client {
-        connection.set_client_of_front(client.addresses());
     }
-    let (_head, behind) = rest.split_at(head.length);
-    let request = Request {
-        head,
-        text: rest,
-        length: head.length,
-        behind,
-        origin: client
-            .as_deref()
-            .map_or(RequestOrigin::Client, RequestOrigin::Front),
-        peer: &connection.client_address(),
-    };
-    handler.serve(py, rules, connection, &request)
 }
 
 fn between_requests(connection: &Connection) -> Waiting {

@@ -113,12 +113,11 @@ impl Overdue {
         let (head, text) = match connection.protocol() {
             WireProtocol::Http => self.read_head(bytes),
             WireProtocol::Front => {
-                let (head, text) = self.read_head(bytes);
                 // The connection has been that of another client.
-                let named = front::client_address(&head, &text);
+                let named = front::client_address(bytes);
                 is_trusted = named.is_some_and(|address| trusted.allows(address));
                 client = named.map_or(client, |address| address.to_string());
-                (head, text)
+                self.read_head(bytes)
             }
             WireProtocol::Uwsgi => {
                 let (mut head, mut packet) = (Head::default(), Packet::default());

@@ -10,7 +10,6 @@ use rcorn_settings::{HeaderMap, ProxyProtocol, Settings};
 use rcorn_static_files::StaticFiles;
 use rcorn_wsgi::WsgiApp;
 
-use super::front::MAX_FACTS_BYTES;
 use super::request_quota::RequestQuota;
 use super::static_file;
 
@@ -26,8 +25,6 @@ const DEFAULT_FIELD_BYTES: usize = 8190;
 pub(super) struct Rules {
     pub(super) settings: &'static Settings,
     pub(super) limits: Limits,
-    /// The same for requests of a front, which have a field more.
-    pub(super) front_limits: Limits,
     pub(super) proxy_versions: ProxyVersions,
     pub(super) scoreboard: &'static Scoreboard,
     pub(super) app: WsgiApp,
@@ -54,7 +51,6 @@ impl Rules {
         Self {
             settings,
             limits: limits(settings),
-            front_limits: front_limits(settings),
             proxy_versions: proxy_versions(settings.proxy_protocol),
             scoreboard,
             app,
@@ -120,17 +116,6 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         casefold_http_method: settings.casefold_http_method,
         refuse_underscores: settings.header_map == HeaderMap::Refuse,
         is_relayed: false,
-    }
-}
-
-/// What the parser enforces on a front's requests: what the front says of its client stands in a
-/// field of its own, which may be longer than those of clients.
-pub(super) fn front_limits(settings: &Settings) -> Limits {
-    let of_clients = limits(settings);
-    Limits {
-        fields: of_clients.fields.saturating_add(1),
-        field_size: of_clients.field_size.max(MAX_FACTS_BYTES),
-        ..of_clients
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Parser {
     pub(super) packet: Packet,
     /// The clients of fronts.
     pub(super) front_clients: FrontClients,
+    /// The head of a front's request, without what the front says of its client.
+    pub(super) front_text: Vec<u8>,
 }
 
 impl RequestSlot {

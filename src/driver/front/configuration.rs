@@ -21,7 +21,7 @@ const HTTPS_PORT: u16 = 443;
 /// How fronts are to serve by these settings.
 pub(super) fn configuration(settings: &Settings, tls: Tls, keys: &[TicketKey]) -> Configuration {
     Configuration {
-        tls: Some(tls),
+        tls: Some(tls).filter(|tls| !tls.sites.is_empty()),
         limits: limits(settings),
         http2: Http2Limits {
             enabled: settings.http2,

@@ -178,7 +178,7 @@ impl Fronts {
         settings: &Settings,
         owner: Owner,
     ) -> io::Result<Option<link::Listener>> {
-        if !settings.speaks_tls() {
+        if !settings.has_fronts() {
             return Ok(None);
         }
         self.inner(settings, owner)
@@ -203,19 +203,20 @@ impl Fronts {
         self.renewal = None;
         self.retry = None;
         self.failures = 0;
-        let Some(tls) = tls.filter(|_| context.settings.speaks_tls()) else {
+        let Some(tls) = tls.filter(|_| context.settings.has_fronts()) else {
             return self.dismiss(context);
         };
         self.tls = Some(tls);
         self.watch = CertificateWatch::new(certificates::files(context.settings), context.now);
         let key = set_key(context);
-        if self.set_of.as_ref() == Some(&key) && self.all_serve() {
+        if self.set_of.as_ref() == Some(&key) {
+            // One that has not begun yet begins with what it was started with.
             self.offer_configuration(context);
         } else {
             self.set_of = Some(key);
             self.set = self.set.saturating_add(1);
-            self.start_missing(context, exits);
         }
+        self.start_missing(context, exits);
     }
 
     /// The settings that are given from now on are on trial.
@@ -250,6 +251,7 @@ impl Fronts {
     pub(super) fn leave_all(&mut self, now: Monotonic, within: Duration) {
         self.set_of = None;
         self.retry = None;
+        self.renewal = None;
         for process in &mut self.processes {
             process.leave(now, within);
         }
@@ -257,7 +259,7 @@ impl Fronts {
 
     /// Starts them again after [`Self::leave_all`], if they are wanted.
     pub(super) fn return_to_work(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
-        if self.set_of.is_none() && self.tls.is_some() && context.settings.speaks_tls() {
+        if self.set_of.is_none() && self.tls.is_some() && context.settings.has_fronts() {
             self.set_of = Some(set_key(context));
             self.set = self.set.saturating_add(1);
             self.start_missing(context, exits);
@@ -307,9 +309,6 @@ impl Fronts {
 
     /// When [`Self::advance`] has something to do.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
-        if self.processes.is_empty() && self.set_of.is_none() {
-            return None;
-        }
         let processes = self.processes.iter().filter_map(|one| match one.stage {
             Stage::Starting => Some(one.begun.after(START_LIMIT)),
             Stage::Leaving(until) => Some(until),
@@ -325,7 +324,10 @@ impl Fronts {
                 Some(Renewal::Offered(..)) | None => None,
             },
         ];
-        processes.chain(others.into_iter().flatten()).min()
+        // Of those that leave nothing else is wanted.
+        let others = others.into_iter().flatten();
+        let others = others.filter(|_| self.set_of.is_some());
+        processes.chain(others).min()
     }
 
     /// Takes what fronts say and what has become of them, and does what is due.
@@ -407,7 +409,7 @@ impl Fronts {
                 if process.stage == Stage::Starting {
                     process.stage = Stage::Serving;
                     self.refusal = None;
-                    log::info(format_args!("Front serving TLS (pid:{pid})"));
+                    log::info(format_args!("Front serving (pid:{pid})"));
                 }
                 if process.certificates != certificates {
                     tell_expiry(&certificates);
@@ -594,18 +596,23 @@ impl Fronts {
         Ok(process)
     }
 
-    /// Tells those that serve how to serve from now on.
+    /// Tells all how to serve from now on.
     fn offer_configuration(&mut self, context: &Context<'_>) {
         let Some(tls) = self.tls.clone() else {
             return;
         };
-        self.offer(tls, context);
+        let reload = self.reload_with(tls, context);
+        for process in &mut self.processes {
+            if !matches!(process.stage, Stage::Leaving(_)) {
+                process.send(&reload);
+            }
+        }
     }
 
-    fn offer(&mut self, tls: Tls, context: &Context<'_>) {
+    fn reload_with(&self, tls: Tls, context: &Context<'_>) -> ToFront {
         let keys = self.tickets.as_ref().map_or(&[][..], Tickets::keys);
         let configuration = configuration(context.settings, tls, keys);
-        self.send_all(&ToFront::Reload(Box::new(configuration)));
+        ToFront::Reload(Box::new(configuration))
     }
 
     /// Reads certificates whose files have changed, and puts them into force.
@@ -637,7 +644,8 @@ impl Fronts {
                     self.tls = Some(tls);
                     return;
                 }
-                self.offer(tls.clone(), context);
+                let reload = self.reload_with(tls.clone(), context);
+                self.send_all(&reload);
                 self.renewal = Some(Renewal::Offered(Box::new(tls), serving));
             }
             Err(reason) => self.refuse_renewal(&reason),
@@ -734,6 +742,7 @@ fn kind_of(role: Role) -> Option<ListenerKind> {
         Role::Workers => None,
         Role::Tls => Some(ListenerKind::Https),
         Role::Redirects => Some(ListenerKind::Redirect),
+        Role::PlainHttp2 => Some(ListenerKind::Http),
     }
 }
 

@@ -7,7 +7,7 @@ use rcorn_front_link::{Configuration, Http2Limits, Limits};
 use crate::support::client::plain;
 use crate::support::frames::{
     ACK, CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING,
-    RST_STREAM, SETTINGS, literal, request,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, literal, request,
 };
 use crate::support::front::Front;
 use crate::support::worker::{Worker, echo, ok};
@@ -235,6 +235,41 @@ fn a_window_that_stays_shut_ends_the_stream() {
     // The connection itself goes on.
     client.send(PING, 0, 0, &[1; 8]);
     assert_eq!(client.wait(PING).flags, ACK);
+}
+
+/// Windows as wide as they can be, and nobody reads: what waits is bounded for each stream, and the
+/// connection ends.
+#[test]
+fn responses_that_nobody_reads_do_not_pile_up() {
+    let body = vec![b'x'; 8 << 20];
+    let worker = Worker::new(move |request| {
+        let is_large = request.head.starts_with("GET /large");
+        ok(if is_large { &body } else { b"hi" })
+    });
+    let limits = Limits {
+        write_ms: 500,
+        ..Limits::default()
+    };
+    let configuration = Configuration {
+        limits,
+        ..Configuration::default()
+    };
+    let (mut front, before) = started(&worker, configuration);
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) is as large as it can be.
+    let socket = crate::support::client::socket(front.address());
+    let mut client = Http2::over(socket, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    client.send(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    for stream in 0..100 {
+        client.get(stream * 2 + 1, "/large");
+    }
+    let mut most = 0;
+    front.until(|front| {
+        most = front.memory().max(most);
+        front.status("requests").1 == 0
+    });
+    let most = most.saturating_sub(before);
+    assert!(most < 2 * MORE_KIB, "{most} KiB more");
+    is_well(&front, before);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod support;
 
 mod attacks;
+mod compression;
 mod confinement;
 mod drain;
 mod http1;

@@ -66,6 +66,31 @@ fn http_2_is_told_and_logged_as_such() {
     server.stop();
 }
 
+/// Without TLS, for clients that begin with it.
+#[test]
+fn http_2_is_spoken_without_tls_if_that_is_asked_for() {
+    if lacks(&[program("curl")]) {
+        return;
+    }
+    let server = Server::app("m:app")
+        .file("m.py", APP)
+        .args(["--h2c"])
+        .start();
+    let url = format!("http://127.0.0.1:{}/", port(&server));
+    let get = |version: &str| -> Value {
+        let told = Once::new("curl", ["-s", version, &url]).run().done();
+        serde_json::from_str(&told).unwrap()
+    };
+    let environ = get("--http2-prior-knowledge");
+    assert_eq!(text(&environ, "SERVER_PROTOCOL"), "HTTP/2.0");
+    assert_eq!(text(&environ, "wsgi.url_scheme"), "http");
+    assert_eq!(text(&environ, "REMOTE_ADDR"), "127.0.0.1");
+    assert_eq!(environ.get("HTTPS"), None);
+    let environ = get("--http1.1");
+    assert_eq!(text(&environ, "SERVER_PROTOCOL"), "HTTP/1.1");
+    server.stop();
+}
+
 /// Only the front may say who a client is, and a client is trusted as if there were no front.
 #[test]
 fn clients_cannot_speak_for_the_front() {

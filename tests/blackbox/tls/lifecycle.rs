@@ -144,7 +144,7 @@ fn tls_comes_and_goes_with_a_reload() {
     // As soon as the new workers serve: until then the old ones do.
     server.write("rcorn.yaml", conf(true));
     server.signal(Signal::SIGHUP);
-    server.log().expect("Front serving TLS");
+    server.log().expect("Front serving");
     assert_eq!(server.log().count("Reloaded: "), 0);
     let mut client = Client::of(&server, &[]);
     assert_eq!(client.environ("/")["HTTPS"], "on");
@@ -172,7 +172,7 @@ fn a_reload_that_is_undone_takes_its_tls_along() {
     let text = "workers: 2\nreload_watch: 20\ncertfile: cert.pem\nkeyfile: key.pem\n";
     server.write("rcorn.yaml", text);
     server.signal(Signal::SIGHUP);
-    server.log().expect("Front serving TLS");
+    server.log().expect("Front serving");
     // Two that die show that the new code does not work.
     for _ in 0..2 {
         let workers = server.workers();
@@ -239,9 +239,9 @@ fn without_workers_there_is_no_front_until_they_are_back() {
     server.log().expect("Worker exiting");
     load.wait_for(20);
     server.signal(Signal::SIGHUP);
-    server.log().expect("Front serving TLS");
-    server.log().expect("Front serving TLS");
-    server.log().expect("Front serving TLS");
+    server.log().expect("Front serving");
+    server.log().expect("Front serving");
+    server.log().expect("Front serving");
     load.wait_for(20);
     assert_eq!(load.stop(), [""; 0]);
     // The successor first: it is a child.

@@ -1,0 +1,129 @@
+//! A client of an exchange whose response is compressed on the way, if it may be.
+
+use std::task::{Context, Poll, ready};
+
+use rcorn_front_link::Compress;
+
+use crate::exchange::{ClientError, Part, Side};
+use crate::gzip::{Gzip, is_compressible, write_head};
+use crate::response_head::ResponseHead;
+
+/// Another client, and what is between.
+pub(crate) struct GzipSide<'a, S> {
+    side: &'a mut S,
+    rules: Option<&'a Compress>,
+    /// The client takes gzip.
+    accepts: bool,
+    /// Once a response has begun that is compressed.
+    gzip: Option<Gzip>,
+    /// It has taken what it has not put out.
+    is_dirty: bool,
+    has_ended: bool,
+    /// What was put out and not sent.
+    out: Vec<u8>,
+    sent: usize,
+}
+
+impl<'a, S: Side> GzipSide<'a, S> {
+    /// Without rules nothing is compressed.
+    pub(crate) fn new(side: &'a mut S, rules: Option<&'a Compress>, accepts: bool) -> Self {
+        Self {
+            side,
+            rules,
+            accepts,
+            gzip: None,
+            is_dirty: false,
+            has_ended: false,
+            out: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            let sent = ready!(self.side.poll_send(cx, rest, false))?;
+            self.sent = self.sent.saturating_add(sent);
+        }
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Side> Side for GzipSide<'_, S> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Result<Part, ClientError>> {
+        self.side.poll_body(cx, out)
+    }
+
+    fn interim(&mut self, head: &ResponseHead, bytes: &[u8]) -> Result<(), ClientError> {
+        self.side.interim(head, bytes)
+    }
+
+    fn begin(&mut self, head: &ResponseHead, bytes: &[u8], ends: bool) -> Result<(), ClientError> {
+        let rules = self
+            .rules
+            .filter(|rules| is_compressible(rules, head, bytes));
+        let Some(rules) = rules else {
+            return self.side.begin(head, bytes, ends);
+        };
+        let text = write_head(head, bytes, self.accepts);
+        let mut changed = ResponseHead::default();
+        // It is made of one that was parsed.
+        if changed.parse(&text, false) != Ok(true) {
+            return self.side.begin(head, bytes, ends);
+        }
+        self.gzip = self.accepts.then(|| Gzip::new(rules.level));
+        self.side.begin(&changed, &text, ends)
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        last: bool,
+    ) -> Poll<Result<usize, ClientError>> {
+        if self.gzip.is_none() {
+            return self.side.poll_send(cx, data, last);
+        }
+        ready!(self.poll_out(cx))?;
+        if let Some(gzip) = &mut self.gzip {
+            gzip.write(data, &mut self.out);
+            self.is_dirty = true;
+        }
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        if let Some(gzip) = &mut self.gzip
+            && self.is_dirty
+        {
+            gzip.flush(&mut self.out);
+            self.is_dirty = false;
+        }
+        ready!(self.poll_out(cx))?;
+        self.side.poll_flush(cx)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        if let Some(gzip) = &mut self.gzip
+            && !self.has_ended
+        {
+            gzip.finish(&mut self.out);
+            self.has_ended = true;
+        }
+        ready!(self.poll_out(cx))?;
+        self.side.poll_finish(cx)
+    }
+
+    fn taken(&self) -> u64 {
+        self.side.taken()
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.side.poll_gone(cx)
+    }
+}
