@@ -1,11 +1,12 @@
 //! What makes one native module of another, as it is written: `build.rs` does it, and tests.
 //!
 //! The steps of bsdiff, as its crate writes them, mix four kinds of bytes. Each kind for itself can
-//! be compressed to less: 12 % less together. So what is written begins with the number of steps (64
-//! bits, little-endian). Then come three numbers of each step, first those of all steps of the first
-//! kind: how many bytes are similar; how many follow that are new; how many of the base are skipped
-//! then, shifted by one bit, the lowest of which says that the step goes back. They are in the form
-//! of LEB128. Then come the new bytes of all steps, then the differences of all that are similar.
+//! be compressed to less: 12 % less together. So what is written begins with the number of steps
+//! (64 bits, little-endian). Then come three numbers of each step, first those of all steps of the
+//! first kind: how many bytes are similar; how many follow that are new; how many of the base are
+//! skipped then, shifted by one bit, the lowest of which says that the step goes back. They are in
+//! the form of LEB128. Then come the new bytes of all steps, then the differences of all that are
+//! similar.
 
 /// The sign in the third number of a step.
 const SIGN: u64 = 1 << 63;

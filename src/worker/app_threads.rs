@@ -104,7 +104,7 @@ pub(super) struct Started {
 ///
 /// # Errors
 ///
-/// Those of `pthread_create(3)`.
+/// Those of `pthread_create(3)`; the module `threading` cannot be imported.
 pub(super) fn start(
     py: Python<'_>,
     event_loop: &EventLoop,
@@ -112,6 +112,8 @@ pub(super) fn start(
     pool: ThreadPool,
     orders: Orders,
 ) -> io::Result<Started> {
+    // It takes the thread that imports it for the main one.
+    py.import("threading").map_err(io::Error::other)?;
     let cells = pool.cells;
     let threads = Arc::new(AppThreads {
         rules: Arc::clone(&event_loop.rules),

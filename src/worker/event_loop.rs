@@ -409,8 +409,8 @@ impl EventLoop {
     }
 
     /// How often to look at what other threads do, which wake nobody. A connection that an app
-    /// thread has parked may have an early deadline. When the worker leaves, the last connection may
-    /// be in the hands of the I/O thread.
+    /// thread has parked may have an early deadline. When the worker leaves, the last connection
+    /// may be in the hands of the I/O thread.
     fn others_look_interval(&self) -> Option<Duration> {
         let has_others = match &self.driver {
             Driver::Alone(_) => false,

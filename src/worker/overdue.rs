@@ -82,7 +82,8 @@ impl OverdueAnswer<Endpoints> for Overdue {
 }
 
 impl Overdue {
-    /// Gives a request its id, if requests have ids; returns the field of the response, a whole line.
+    /// Gives a request its id, if requests have ids; returns the field of the response, a whole
+    /// line.
     fn give_id(&self, request: &mut OverdueRequest) -> Vec<u8> {
         let Some(ids) = &self.ids else {
             return Vec::new();

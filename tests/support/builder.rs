@@ -224,8 +224,12 @@ impl Builder {
         for name in FOREIGN {
             command.env_remove(name);
         }
-        // A test that starts rcorn in another way knows why.
-        let is_usual = self.program == [usual_program()];
+        // A test that starts rcorn in another way, or in an environment, knows why.
+        let is_usual = self.program == [usual_program()]
+            && self
+                .environment
+                .iter()
+                .all(|(name, _)| name != "VIRTUAL_ENV");
         let usual = || std::env::var_os("RCORN_TEST_PYTHON").filter(|_| is_usual);
         if let Some(python) = python.or_else(usual) {
             command.arg("--python").arg(python);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Builder, Gate, Server, Wire, get};
+use crate::support::{Builder, Gate, Server, Wire, get, supported_pythons};
 
 fn builder(gate: &Gate) -> Builder {
     Server::app("threads:app")
@@ -14,7 +14,6 @@ fn builder(gate: &Gate) -> Builder {
         .gate(gate)
 }
 
-/// A client whose request stands at the gate.
 fn open_all(gate: &Gate, wires: &mut [Wire]) {
     for _ in &*wires {
         gate.open();
@@ -243,6 +242,32 @@ fn the_switch_interval_is_how_long_a_request_waits_beside_one_that_computes() {
             assert!(begun.elapsed().as_secs_f64() >= interval);
             assert!(waited() - before >= interval);
         }
+        server.stop();
+    }
+}
+
+#[test]
+fn the_main_thread_is_none_of_those_whoever_imports_threading_first() {
+    let app = "
+def app(environ, start_response):
+    import threading
+    start_response('200 OK', [])
+    main, this = threading.main_thread(), threading.current_thread()
+    return [f'{this is main} {main.name} {type(main).__name__}'.encode()]
+";
+    for (python, version) in
+        supported_pythons("the_main_thread_is_none_of_those_whoever_imports_threading_first")
+    {
+        let server = Server::app("m:app")
+            .file("m.py", app)
+            .python(&python)
+            .args(["--threads", "2"])
+            .start();
+        assert_eq!(
+            server.get("/").text(),
+            "False MainThread _MainThread",
+            "{version:?}"
+        );
         server.stop();
     }
 }
