@@ -71,7 +71,7 @@ _rcorn() {
 
     case "${cmd}" in
         rcorn)
-            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --reload --reload-engine --reload-extra-file --bind --backlog --reuse-port --protocol --workers --worker-class --threads --queue-timeout --switch-interval --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --spare-workers --refork --retire-old-first --timeout --abort-timeout --survive-timeout --slow-request --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --server-header --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --uwsgi-allow-from --proxy-protocol --proxy-allow-from --certfile --keyfile --certificate --ocsp-staple --ca-certs --cert-reqs --ssl-version --ciphers --no-http2 --h2c --http2-max-concurrent-streams --http2-initial-window-size --http2-max-header-list-size --redirect-https --acme-directory --hsts --fronts --static --static-cache-control --static-index --static-fallthrough --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-format --request-id --log-config --log-config-json --capture-output --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog --statsd-host --statsd-prefix --dogstatsd-tags --status-bind --status-allow --status-hosts --health-path ctl top migrate cgi invoke pack"
+            opts="-h -v -c -e -b -w -k -t -p -D -m -u -g -n --help --version --generate --config --check-config --print-config --chdir --pythonpath --env --python --preload --no-preload --reload --reload-engine --reload-extra-file --bind --backlog --reuse-port --protocol --workers --worker-class --threads --queue-timeout --switch-interval --max-requests --max-requests-jitter --max-worker-memory --max-worker-age --spare-workers --refork --retire-old-first --timeout --abort-timeout --survive-timeout --slow-request --boot-timeout --graceful-timeout --reload-watch --reload-probe --drain-mode --drain-delay --keep-alive --max-keepalive-requests --server-header --header-timeout --body-timeout --write-timeout --worker-connections --request-buffer --response-buffer --limit-request-line --limit-request-fields --limit-request-field-size --limit-request-field_size --no-require-host --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --header-map --no-sendfile --forwarded-allow-ips --forwarder-headers --secure-scheme-headers --uwsgi-allow-from --proxy-protocol --proxy-allow-from --certfile --keyfile --certificate --ocsp-staple --ca-certs --cert-reqs --ssl-version --ciphers --no-http2 --h2c --http2-max-concurrent-streams --http2-initial-window-size --http2-max-header-list-size --redirect-https --acme-directory --hsts --compress --compress-types --compress-min-size --compress-level --fronts --static --static-cache-control --static-index --static-fallthrough --pid --daemon --control-socket --control-socket-mode --no-control-socket --upgrade --umask --user --group --initgroups --name --log-file --error-logfile --access-logfile --access-logformat --log-level --log-format --request-id --log-config --log-config-json --capture-output --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog --statsd-host --statsd-prefix --dogstatsd-tags --status-bind --status-allow --status-hosts --health-path ctl top migrate cgi invoke pack"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +605,31 @@ _rcorn() {
                     return 0
                     ;;
                 --hsts)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --compress)
+                    COMPREPLY=($(compgen -W "off gzip" -- "${cur}"))
+                    return 0
+                    ;;
+                --compress-types)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --compress-min-size)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --compress-level)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

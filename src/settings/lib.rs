@@ -50,8 +50,9 @@ pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
-    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
+    Compression, DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol,
+    ProxyProtocol, ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility,
+    UpgradeMode,
 };
 pub use clap_error::help_or_error;
 pub use config::{ConfigFile, Mapping};

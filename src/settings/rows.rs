@@ -13,8 +13,9 @@ use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
-    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
-    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
+    Compression, DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol,
+    ProxyProtocol, ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility,
+    UpgradeMode,
 };
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
@@ -441,6 +442,25 @@ settings! {
     /// sets the field itself.
     hsts: Option<String> = None => Tls, Reload, flag "hsts";
 
+    /// Compress responses with `gzip`, if the client takes that; `off` does not.
+    ///
+    /// The front does it, so it has an effect on the addresses that the front serves only (TLS,
+    /// `h2c`). Responses that have an encoding already, or `Cache-Control: no-transform`, are left
+    /// alone. What an app has sent of a stream is not held back. Secrets in a response that also has
+    /// what a client sends can be guessed from its length (BREACH): leave such paths out, or this
+    /// off. The flag without a value means `gzip`.
+    compress: Compression = Compression::Off => Tls, Reload, flag "compress" bare "gzip";
+
+    /// The media types of responses to compress, such as `application/json` or `text/*`.
+    compress_types: Vec<String> = compressed_types() => Tls, Reload, split ',', named "TYPES",
+        flag "compress-types";
+
+    /// Do not compress a response that is smaller than this, if its length is known.
+    compress_min_size: Size = Size::new(1024) => Tls, Reload, flag "compress-min-size";
+
+    /// How much to compress: from 1, which is fast, to 9, which is small.
+    compress_level: u32 = 5 => Tls, Reload, bounds Bounds::between(1, 9), flag "compress-level";
+
     /// The number of processes that speak TLS. Each uses all CPUs; one is enough for most sites.
     fronts: u32 = 1 => Tls, Reload, bounds Bounds::between(1, 64), flag "fronts";
 
@@ -644,6 +664,17 @@ fn loopback() -> AllowList {
         IpNet::from(std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST)),
         IpNet::from(std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
     ])
+}
+
+fn compressed_types() -> Vec<String> {
+    let types = [
+        "text/*",
+        "application/json",
+        "application/javascript",
+        "application/xml",
+        "image/svg+xml",
+    ];
+    types.map(str::to_owned).to_vec()
 }
 
 fn secure_schemes() -> Vec<(String, String)> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::address::Address;
-use super::choice::{Protocol, ProxyProtocol};
+use super::choice::{Compression, Protocol, ProxyProtocol};
 use super::error::Error;
 use super::refusal::Refused;
 use super::rows::Settings;
@@ -79,6 +79,17 @@ pub(super) fn settle(
             let hint = "write seconds, or all of it: max-age=31536000; includeSubDomains";
             refused("hsts", hsts.clone(), what, hint)
         })?;
+    }
+    if let Some(kind) = settings.compress_types.iter().find(|kind| !is_type(kind)) {
+        let what = "is not a media type";
+        let hint = "write application/json, or text/* for all of a kind";
+        return Err(refused("compress_types", kind.clone(), what, hint));
+    }
+    if settings.compress != Compression::Off && !settings.has_fronts() {
+        warnings.push(format!(
+            "{} has no effect: only a front compresses, and no address needs one (TLS, h2c)",
+            place_of("compress")
+        ));
     }
     if settings.h2c && !settings.http2 {
         let what = "asks for HTTP/2, which http2 switches off";
@@ -192,6 +203,16 @@ fn check_redirection(
     Ok(())
 }
 
+/// Whether a text is a media type (RFC 9110 section 8.3.1) without parameters.
+fn is_type(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&byte);
+        !part.is_empty() && part.bytes().all(fits)
+    };
+    let parts = text.split_once('/');
+    parts.is_some_and(|(kind, form)| is_part(kind) && is_part(form))
+}
+
 /// The value of `Strict-Transport-Security` (RFC 6797 section 6.1), of which a number is the time
 /// alone.
 fn header_of_hsts(text: &str) -> Option<String> {
@@ -293,7 +314,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused() {
         type Change = fn(&mut Settings);
-        let cases: [(&[&str], Change, &str); 9] = [
+        let cases: [(&[&str], Change, &str); 10] = [
+            (
+                &[":1"],
+                |one| one.compress_types = vec!["json".to_owned()],
+                "is not a media type",
+            ),
             (
                 &[":1"],
                 |one| {

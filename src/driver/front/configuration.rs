@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use rcorn_front_link::{Configuration, Http2Limits, Limits, RedirectHttps, TicketKey, Tls};
-use rcorn_settings::{Address, HeaderMap, Seconds, ServerHeader, Settings, Size};
+use rcorn_front_link::{
+    Compress, Configuration, Http2Limits, Limits, RedirectHttps, TicketKey, Tls,
+};
+use rcorn_settings::{Address, Compression, HeaderMap, Seconds, ServerHeader, Settings, Size};
 
 /// The longest request line where `limit_request_line` is 0, as workers have it.
 const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;
@@ -15,6 +17,8 @@ const DEFAULT_FIELD_BYTES: usize = 8190;
 const MAX_INNER_IDLE: Duration = Duration::from_secs(10);
 /// How long an idle client is kept where `keepalive` is 0: HTTP/2 has no other way to be polite.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
+/// The highest level of gzip.
+const MAX_LEVEL: u8 = 9;
 /// The port of `https`, which URLs do not name.
 const HTTPS_PORT: u16 = 443;
 
@@ -33,6 +37,14 @@ pub(super) fn configuration(settings: &Settings, tls: Tls, keys: &[TicketKey]) -
         redirect_https: RedirectHttps {
             port: https_port(settings).filter(|port| *port != HTTPS_PORT),
             hosts: Vec::new(),
+        },
+        compress: match settings.compress {
+            Compression::Off => None,
+            Compression::Gzip => Some(Compress {
+                types: settings.compress_types.clone(),
+                min_bytes: settings.compress_min_size.bytes(),
+                level: u8::try_from(settings.compress_level).unwrap_or(MAX_LEVEL),
+            }),
         },
         hsts: settings.hsts.clone(),
         server: match &settings.server_header {

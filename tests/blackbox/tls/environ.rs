@@ -66,6 +66,28 @@ fn http_2_is_told_and_logged_as_such() {
     server.stop();
 }
 
+#[test]
+fn responses_are_compressed_if_that_is_asked_for() {
+    if lacks(&[program("curl")]) {
+        return;
+    }
+    for (arguments, is_compressed) in [
+        (&["--compress"][..], true),
+        (&["--compress", "--compress-types", "image/png"], false),
+        (&[], false),
+    ] {
+        let server = server(&Pair::of(&["localhost"])).args(arguments).start();
+        // Its answer is longer than the default of compress_min_size.
+        let url = format!("https://127.0.0.1:{}/?{}", port(&server), "x".repeat(1024));
+        let words = ["-sk", "-D", "-", "--compressed", &url];
+        let told = Once::new("curl", words).run().done().to_ascii_lowercase();
+        let has_encoding = told.contains("content-encoding: gzip");
+        assert_eq!(has_encoding, is_compressed, "{arguments:?}: {told}");
+        assert!(told.contains("wsgi.url_scheme"), "{told}");
+        server.stop();
+    }
+}
+
 /// Without TLS, for clients that begin with it.
 #[test]
 fn http_2_is_spoken_without_tls_if_that_is_asked_for() {

@@ -29,7 +29,8 @@ def app(environ, start_response):
     texts['body'] = len(environ['wsgi.input'].read())
     texts['pid'] = os.getpid()
     body = json.dumps(texts).encode()
-    start_response('200 OK', [('Content-Length', str(len(body)))])
+    fields = [('Content-Length', str(len(body))), ('Content-Type', 'application/json')]
+    start_response('200 OK', fields)
     return [body]
 ";
 
