@@ -95,7 +95,8 @@ pub(crate) async fn pass<S: Side>(
 
 impl<S: Side> Exchange<'_, S> {
     async fn run(mut self, timer: &mut Timer) -> Outcome {
-        let mut kept = self.local.pool.take(self.request.is_idempotent);
+        let idle = limit(self.limits.inner_idle_ms);
+        let mut kept = self.local.pool.take(idle, self.request.is_idempotent);
         let mut is_second = false;
         loop {
             let mut inner = match kept.take() {
