@@ -47,8 +47,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// What the client gets, once this is counted and recorded. `about` is the request; `has_begun`:
-    /// the client has the head of a response.
+    /// What the client gets, once this is counted and recorded. `about` is the request;
+    /// `has_begun`: the client has the head of a response.
     pub(crate) fn outcome(&self, local: &Local, about: &[u8], has_begun: bool) -> Outcome {
         let about = about.escape_ascii();
         match self {
