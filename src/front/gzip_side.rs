@@ -4,9 +4,9 @@ use std::task::{Context, Poll, ready};
 
 use rcorn_front_link::Compress;
 
-use crate::exchange::{ClientError, Part, Side};
 use crate::gzip::{Gzip, is_compressible, write_head};
 use crate::response_head::ResponseHead;
+use crate::side::{ClientError, Part, Side};
 
 /// Another client, and what is between.
 pub(crate) struct GzipSide<'a, S> {

@@ -9,16 +9,18 @@ use rcorn_http::{ChunkedDecoder, Framing, Head, Version};
 use tokio::io::copy_bidirectional;
 
 use crate::counters::Counter;
-use crate::exchange::{Outcome, Request, Side, pass};
+use crate::exchange::{Request, pass};
 use crate::gzip::is_accepted;
 use crate::gzip_side::GzipSide;
 use crate::http1_io::{Next, close, next_head, write};
 use crate::http1_side::{Body, Http1Side};
 use crate::inner::Inner;
 use crate::local::Local;
+use crate::outcome::Outcome;
 use crate::page;
 use crate::request_head;
 use crate::running::Running;
+use crate::side::Side;
 use crate::stream::Client;
 use crate::timer::{Timer, limit};
 

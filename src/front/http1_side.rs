@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 use rcorn_http::ChunkedDecoder;
 use tokio::io::AsyncWrite;
 
-use crate::exchange::{ClientError, Part, Side};
 use crate::local::Local;
 use crate::response_head::{Delimited, ResponseHead};
+use crate::side::{ClientError, Part, Side};
 use crate::stream::Client;
 
 /// How much of a response is collected before it is written, in bytes.

@@ -15,13 +15,14 @@ use rcorn_types::Level;
 use tokio::time::Instant;
 
 use crate::counters::Counter;
-use crate::exchange::{Outcome, Request, pass};
+use crate::exchange::{Request, pass};
 use crate::gzip::is_accepted;
 use crate::gzip_side::GzipSide;
 use crate::http2_request::as_http1;
 use crate::http2_shared::{Active, Shared, Watched};
 use crate::http2_side::Http2Side;
 use crate::local::Local;
+use crate::outcome::Outcome;
 use crate::page;
 use crate::request_head;
 use crate::running::Running;

@@ -8,10 +8,10 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::exchange::{ClientError, Part, Side};
 use crate::http1_io::linger;
 use crate::http2_shared::Shared;
 use crate::response_head::ResponseHead;
+use crate::side::{ClientError, Part, Side};
 
 /// How much of a response a stream asks room for at a time, in bytes.
 const PART_BYTES: usize = 64 * 1024;

@@ -51,6 +51,11 @@ fn waits(read: io::Result<usize>) -> bool {
     read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Whether a connection was used within so long.
+fn is_fresh(since: Instant, limit: Option<Duration>) -> bool {
+    limit.is_none_or(|limit| since.elapsed() < limit)
+}
+
 /// What has arrived already comes first.
 impl AsyncRead for Inner {
     fn poll_read(
@@ -98,12 +103,13 @@ impl Pool {
         Self { address, kept }
     }
 
-    /// The connection that was used last: it is the least likely to be closed by now. If the
-    /// request cannot be repeated, the kernel is asked as well.
-    pub(crate) fn take(&self, is_idempotent: bool) -> Option<Inner> {
+    /// The connection that was used last, within so long: it is the least likely to be closed by
+    /// now. If the request cannot be repeated, the kernel is asked as well.
+    pub(crate) fn take(&self, limit: Option<Duration>, is_idempotent: bool) -> Option<Inner> {
         let mut kept = self.kept.borrow_mut();
-        while let Some((inner, _since)) = kept.pop() {
-            if inner.is_quiet() && (is_idempotent || inner.is_quiet_now()) {
+        while let Some((inner, since)) = kept.pop() {
+            if is_fresh(since, limit) && inner.is_quiet() && (is_idempotent || inner.is_quiet_now())
+            {
                 return Some(inner);
             }
         }
@@ -121,9 +127,7 @@ impl Pool {
     /// Closes what the workers have closed, and what nobody has used for so long.
     pub(crate) fn sweep(&self, limit: Option<Duration>) {
         let mut kept = self.kept.borrow_mut();
-        kept.retain(|(inner, since)| {
-            limit.is_none_or(|limit| since.elapsed() < limit) && inner.is_quiet()
-        });
+        kept.retain(|(inner, since)| is_fresh(*since, limit) && inner.is_quiet());
     }
 
     /// Opens a connection. While the workers' queue is full it tries again, for at most so long.

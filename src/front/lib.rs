@@ -7,7 +7,9 @@
 //! A connection of a client stays in one thread (`serving`, `accept`), which has connections to
 //! workers of its own (`inner`). HTTP/1 is parsed by the rules of the workers (`http1`), and a
 //! stream of HTTP/2 is made a request of HTTP/1 and held to the same rules (`http2`). An exchange
-//! passes request and response on in both directions at a time (`exchange`).
+//! passes request (`upload`) and response on in both directions at a time (`exchange`), between a
+//! worker and a client that speaks either (`side`); on the way a response may be compressed
+//! (`gzip_side`).
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -26,6 +28,7 @@ mod http2_shared;
 mod http2_side;
 mod inner;
 mod local;
+mod outcome;
 mod page;
 mod process;
 mod records;
@@ -34,9 +37,11 @@ mod request_head;
 mod response_head;
 mod running;
 mod serving;
+mod side;
 mod stream;
 mod timer;
 mod tls;
+mod upload;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;

@@ -446,9 +446,9 @@ settings! {
     ///
     /// The front does it, so it has an effect on the addresses that the front serves only (TLS,
     /// `h2c`). Responses that have an encoding already, or `Cache-Control: no-transform`, are left
-    /// alone. What an app has sent of a stream is not held back. Secrets in a response that also has
-    /// what a client sends can be guessed from its length (BREACH): leave such paths out, or this
-    /// off. The flag without a value means `gzip`.
+    /// alone. What an app has sent of a stream is not held back. A secret in a response that also
+    /// has what a client sends can be guessed from the length (BREACH): see the guide "Without a
+    /// proxy". The flag without a value means `gzip`.
     compress: Compression = Compression::Off => Tls, Reload, flag "compress" bare "gzip";
 
     /// The media types of responses to compress, such as `application/json` or `text/*`.

@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
@@ -201,4 +202,28 @@ fn no_request_is_lost_while_workers_close_their_connections() {
     }
     assert_eq!(front.status("requests").0, 2000);
     assert_eq!(front.status("bad_gateways").0, 0);
+}
+
+/// The workers would close it soon: a request must not meet that.
+#[test]
+fn a_connection_that_nobody_used_for_too_long_is_not_used_any_more() {
+    let worker = Worker::new(|_request| ok(b"hi"));
+    let limits = Limits {
+        inner_idle_ms: 1,
+        ..Limits::default()
+    };
+    let configuration = Configuration {
+        limits,
+        ..Configuration::default()
+    };
+    let mut front = Front::http(&worker, configuration);
+    let mut client = plain(front.address());
+    for number in 0..3 {
+        assert_eq!(client.get("/").text(), "hi");
+        assert_eq!(worker.seen().connection, number);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(2) {
+            front.status("requests");
+        }
+    }
 }

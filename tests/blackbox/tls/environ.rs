@@ -72,8 +72,11 @@ fn responses_are_compressed_if_that_is_asked_for() {
         return;
     }
     for (arguments, is_compressed) in [
-        (&["--compress"][..], true),
-        (&["--compress", "--compress-types", "image/png"], false),
+        (&["--compress", "gzip"][..], true),
+        (
+            &["--compress", "gzip", "--compress-types", "image/png"],
+            false,
+        ),
         (&[], false),
     ] {
         let server = server(&Pair::of(&["localhost"])).args(arguments).start();

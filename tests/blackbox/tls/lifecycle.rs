@@ -174,10 +174,16 @@ fn a_reload_that_is_undone_takes_its_tls_along() {
     server.signal(Signal::SIGHUP);
     server.log().expect("Front serving");
     // Two that die show that the new code does not work.
+    let mut known = old;
     for _ in 0..2 {
-        let workers = server.workers();
-        let new = workers.iter().find(|worker| !old.contains(worker));
-        kill(*new.unwrap(), Signal::SIGKILL).unwrap();
+        let mut new = None;
+        wait_until(server.deadline(), "a new worker is there", || {
+            let workers = server.workers();
+            new = workers.into_iter().find(|worker| !known.contains(worker));
+            new.is_some()
+        });
+        kill(new.unwrap(), Signal::SIGKILL).unwrap();
+        known.extend(new);
         server.log().expect("was sent SIGKILL");
     }
     server.log().expect("Front exited");
