@@ -77,8 +77,9 @@ def reproducible():
 
 def built(command, *words, env):
     """The executable that cargo builds with this command. That of fronts lies beside it: a package has room for two."""
-    # A request passes it, as it passes the native module.
-    program(FRONT, command, *words, env={**env, "CARGO_PROFILE_DIST_OPT_LEVEL": "3"})
+    # A request passes it, as it passes the native module, and a panic ends one connection.
+    of_front = {"CARGO_PROFILE_DIST_OPT_LEVEL": "3", "CARGO_PROFILE_DIST_PANIC": "unwind"}
+    program(FRONT, command, *words, env={**env, **of_front})
     return program("rcorn", command, *words, env={**env, "RCORN_FRONT": ""})
 
 
