@@ -317,10 +317,6 @@ impl<'a> Hands<'a> {
     fn close_listeners(&mut self, context: Context<'_>) {
         self.successor = None;
         self.tell_stopping(context);
-        // The rest of the time is for the workers, who are asked when the fronts have left.
-        let grace = self.settings.graceful_timeout.duration();
-        let grace = grace.mul_f64(PART_OF_FRONTS);
-        self.fronts.leave_all(clock::now(), grace);
         // If another arbiter shares the sockets, its workers serve the queue.
         if !self.shares_sockets(context) {
             self.memory.stop(match self.settings.drain_mode {
@@ -329,6 +325,11 @@ impl<'a> Hands<'a> {
             });
             self.sockets.close();
         }
+        // Not before: then what is in their queues is all. The rest of the time is for the workers,
+        // who are asked when the fronts have left.
+        let grace = self.settings.graceful_timeout.duration();
+        let grace = grace.mul_f64(PART_OF_FRONTS);
+        self.fronts.leave_all(clock::now(), grace);
     }
 
     /// Whether another arbiter holds our sockets, too: they are neither closed for new clients nor

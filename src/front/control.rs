@@ -19,7 +19,7 @@ use crate::counters::{Counters, sums};
 use crate::process;
 use crate::records::{Record, Records};
 use crate::running::Running;
-use crate::serving::{self, Open, Plan};
+use crate::serving::{self, Open, Plan, QUEUE_WATCH};
 use crate::tls;
 
 /// For how long the last answer may take to be sent.
@@ -31,8 +31,8 @@ struct Serving {
     drain: watch::Sender<bool>,
     counters: Vec<Arc<Counters>>,
     open: Arc<Open>,
-    /// Until when it drains.
-    until: Option<Instant>,
+    /// Until when it drains, and until when its accept queues are watched at least.
+    until: Option<(Instant, Instant)>,
     /// What the inner socket's path names.
     _inner: OwnedFd,
 }
@@ -183,7 +183,10 @@ impl Control {
                 let Some(serving) = &mut self.serving else {
                     return Ok(Next::Exit(ExitCode::SUCCESS));
                 };
-                serving.until = Instant::now().checked_add(Duration::from_secs(seconds));
+                let now = Instant::now();
+                let until = now.checked_add(Duration::from_secs(seconds));
+                let watched = now.checked_add(QUEUE_WATCH.saturating_mul(2));
+                serving.until = until.zip(watched);
                 serving.drain.send_replace(true);
             }
             ToFront::Status => {
@@ -279,7 +282,8 @@ fn drained(serving: Option<&Serving>) -> impl Future<Output = ()> + use<> {
     let draining = serving.and_then(|serving| Some((Arc::clone(&serving.open), serving.until?)));
     async move {
         match draining {
-            Some((open, until)) => {
+            Some((open, (until, watched))) => {
+                tokio::time::sleep_until(watched.min(until)).await;
                 // Whichever it was.
                 tokio::time::timeout_at(until, open.until_none()).await.ok();
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcorn_front_link::FrontListener;
 use tokio::runtime::{Builder, Runtime};
@@ -154,7 +154,11 @@ pub(crate) async fn serve(plan: Arc<Plan>, counters: Arc<Counters>) {
     }
 }
 
-/// Accepts on one listener until the front drains.
+/// For how long connections are accepted once the front drains: those whose handshake of TCP was in
+/// progress when the arbiter has closed the listener for new ones.
+pub(crate) const QUEUE_WATCH: Duration = Duration::from_millis(100);
+
+/// Accepts on one listener until the front drains, and the queue is empty.
 async fn listen(plan: Arc<Plan>, index: usize, local: Rc<Local>, room: Rc<Room>) {
     let Some((socket, listener)) = plan.listeners.get(index) else {
         return;
@@ -167,6 +171,7 @@ async fn listen(plan: Arc<Plan>, index: usize, local: Rc<Local>, room: Rc<Room>)
         }
     };
     let mut drain = plan.drain.clone();
+    let mut drains_since = None;
     loop {
         let most = match plan.running.borrow().limits().connections {
             0 => plan.room,
@@ -177,9 +182,21 @@ async fn listen(plan: Arc<Plan>, index: usize, local: Rc<Local>, room: Rc<Room>)
             room.until_free(share).await;
             acceptor.accept().await
         };
-        let accepted = tokio::select! {
-            accepted = accepted => accepted,
-            _begun = drain.wait_for(|begun| *begun) => return,
+        let accepted = if let Some(since) = drains_since {
+            // What is in the queue is taken even if the time is over.
+            let rest = QUEUE_WATCH.saturating_sub(Instant::elapsed(&since));
+            match tokio::time::timeout(rest, accepted).await {
+                Ok(accepted) => accepted,
+                Err(_queue_is_empty) => return,
+            }
+        } else {
+            tokio::select! {
+                accepted = accepted => accepted,
+                _begun = drain.wait_for(|begun| *begun) => {
+                    drains_since = Some(Instant::now());
+                    continue;
+                }
+            }
         };
         let accepted = match accepted {
             Ok(accepted) => accepted,
