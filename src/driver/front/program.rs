@@ -51,8 +51,8 @@ impl FrontProgram {
     ///
     /// # Errors
     ///
-    /// It cannot be written, neither to memory nor to a folder; this executable is damaged; there is
-    /// none.
+    /// It cannot be written, neither to memory nor to a folder; this executable is damaged; there
+    /// is none.
     pub(super) fn path(&self) -> io::Result<PathBuf> {
         let file = if let Some(file) = self.file.get() {
             file
