@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::der::{GENERALIZED_TIME, OBJECT_IDENTIFIER, SEQUENCE, SET, UTC_TIME, VERSION, element};
+
 /// The parts of a certificate that have variables.
 #[derive(Debug)]
 pub struct ClientCertificate<'a> {
@@ -13,16 +15,9 @@ pub struct ClientCertificate<'a> {
     valid_to: String,
 }
 
-/// Tags (X.690 section 8.1.2).
+/// Tags that nobody else looks for (X.690 section 8.1.2).
 const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-/// The version, which certificates of version 1 lack.
-const VERSION: u8 = 0xa0;
 
 /// Kinds of names: their object identifiers, and what OpenSSL calls them.
 const KINDS: [(&[u8], &str); 10] = [
@@ -105,23 +100,6 @@ impl<'a> ClientCertificate<'a> {
         }
         list
     }
-}
-
-/// The first element: its tag, its contents, and what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = if *first < 0x80 {
-        (usize::from(*first), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits.iter().try_fold(0_usize, |length, digit| {
-            length.checked_mul(256)?.checked_add(usize::from(*digit))
-        })?;
-        (length, rest)
-    };
-    let (contents, rest) = rest.split_at_checked(length)?;
-    Some((*tag, contents, rest))
 }
 
 /// The contents of the first element, which has this tag, and what follows.

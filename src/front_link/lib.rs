@@ -13,6 +13,7 @@
 mod base64;
 mod certificate;
 mod configuration;
+pub mod der;
 mod facts;
 mod messages;
 pub mod wire;

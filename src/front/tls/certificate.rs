@@ -3,6 +3,10 @@
 
 use std::net::IpAddr;
 
+use rcorn_front_link::der::{
+    GENERALIZED_TIME, OBJECT_IDENTIFIER, SEQUENCE, SET, UTC_TIME, VERSION, element,
+};
+
 /// What a certificate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Certificate {
@@ -14,14 +18,8 @@ pub(super) struct Certificate {
     pub(super) not_after: i64,
 }
 
-/// Tags: universal ones, and those of this structure.
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OID: u8 = 0x06;
+/// Tags that nobody else looks for (X.690 section 8.1.2), and those of this structure.
 const OCTET_STRING: u8 = 0x04;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
@@ -38,21 +36,9 @@ struct Der<'a>(&'a [u8]);
 impl<'a> Der<'a> {
     /// The next element: its tag and its contents.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (tag, rest) = self.0.split_first()?;
-        let (first, mut rest) = rest.split_first()?;
-        let mut length = usize::from(*first);
-        if *first >= 0x80 {
-            let (digits, after) = rest.split_at_checked(usize::from(*first & 0x7f))?;
-            if digits.len() > 4 {
-                return None;
-            }
-            let digit = |length: usize, byte: &u8| length << 8 | usize::from(*byte);
-            length = digits.iter().fold(0, digit);
-            rest = after;
-        }
-        let (contents, after) = rest.split_at_checked(length)?;
-        self.0 = after;
-        Some((*tag, contents))
+        let (tag, contents, rest) = element(self.0)?;
+        self.0 = rest;
+        Some((tag, contents))
     }
 
     /// The contents of the next element, which has this tag.
@@ -99,7 +85,7 @@ fn alternative_names(mut extensions: Der<'_>) -> Option<Vec<String>> {
     let mut names = Vec::new();
     while let Some((SEQUENCE, contents)) = extensions.next() {
         let mut extension = Der(contents);
-        if extension.take(OID)?.0 != SUBJECT_ALT_NAME {
+        if extension.take(OBJECT_IDENTIFIER)?.0 != SUBJECT_ALT_NAME {
             continue;
         }
         // Whether it is critical may come first.
@@ -132,7 +118,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn common_name(mut subject: Der<'_>) -> Option<String> {
     while let Some(mut attributes) = subject.take(SET) {
         while let Some(mut attribute) = attributes.take(SEQUENCE) {
-            if attribute.take(OID)?.0 == COMMON_NAME {
+            if attribute.take(OBJECT_IDENTIFIER)?.0 == COMMON_NAME {
                 let (_string, text) = attribute.next()?;
                 return String::from_utf8(text.to_ascii_lowercase()).ok();
             }
