@@ -612,7 +612,10 @@ _rcorn() {
                     return 0
                     ;;
                 --compress)
-                    COMPREPLY=($(compgen -W "off gzip" -- "${cur}"))
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
                     return 0
                     ;;
                 --compress-types)

@@ -112,8 +112,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l http2-initial-window-size -
 complete -c rcorn -n "__fish_rcorn_needs_command" -l http2-max-header-list-size -d 'The most bytes that the header fields of an HTTP/2 request may take. [default: 65536]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l acme-directory -d 'Answer /.well-known/acme-challenge/ with files of this directory. It needs redirect_https, and is for certbot certonly --webroot, whose directory it is.' -r -f -a "(__fish_complete_directories)"
 complete -c rcorn -n "__fish_rcorn_needs_command" -l hsts -d 'Tell clients to come by TLS only, for this many seconds.' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l compress -d 'Compress responses with gzip, if the client takes that; off does not. [one of: off, gzip] [default: off]' -r -f -a "off\t''
-gzip\t''"
+complete -c rcorn -n "__fish_rcorn_needs_command" -l compress -d 'Compress responses with the first of these encodings that the client takes. [default: off]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l compress-types -d 'The media types of responses to compress, such as application/json or text/*. [default: text/*,application/json,application/javascript,application/xml,image/svg+xml]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l compress-min-size -d 'Do not compress a response that is smaller than this, if its length is known. [default: 1KiB]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l compress-level -d 'How much to compress: from 1, which is fast, to 9, which is small. [default: 5]' -r -f

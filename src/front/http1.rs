@@ -8,10 +8,10 @@ use rcorn_front_link::Facts;
 use rcorn_http::{ChunkedDecoder, Framing, Head, Version};
 use tokio::io::copy_bidirectional;
 
+use crate::compressed_side::CompressedSide;
+use crate::compression::negotiated;
 use crate::counters::Counter;
 use crate::exchange::{Request, pass};
-use crate::gzip::is_accepted;
-use crate::gzip_side::GzipSide;
 use crate::http1_io::{Next, close, next_head, write};
 use crate::http1_side::{Body, Http1Side};
 use crate::inner::Inner;
@@ -122,7 +122,7 @@ impl Http1 {
             Framing::Chunked => Body::Chunked(ChunkedDecoder::new(&self.running.head_limits)),
         };
         let rules = self.running.configuration.compress.as_ref();
-        let gzip = rules.is_some() && is_accepted(head, data);
+        let coding = rules.and_then(|rules| negotiated(rules, head, data));
         self.client.input.consume(head.length);
         let configuration = &self.running.configuration;
         let hsts = configuration.hsts.as_deref().filter(|_| self.hsts);
@@ -130,7 +130,7 @@ impl Http1 {
         let (local, client) = (&self.local, &mut self.client);
         let mut side = Http1Side::new(client, local, body, is_old, head.keep_alive, hsts);
         let limits = &configuration.limits;
-        let mut wrapped = GzipSide::new(&mut side, rules, gzip);
+        let mut wrapped = CompressedSide::new(&mut side, rules, coding);
         let outcome = pass(local, limits, request, out, &mut wrapped, &mut self.timer).await;
         let keeps = side.keeps();
         match outcome {

@@ -14,10 +14,10 @@ use rcorn_http::{Head, Progress, Refusal, parse_head};
 use rcorn_types::Level;
 use tokio::time::Instant;
 
+use crate::compressed_side::CompressedSide;
+use crate::compression::negotiated;
 use crate::counters::Counter;
 use crate::exchange::{Request, pass};
-use crate::gzip::is_accepted;
-use crate::gzip_side::GzipSide;
 use crate::http2_request::as_http1;
 use crate::http2_shared::{Active, Shared, Watched};
 use crate::http2_side::Http2Side;
@@ -253,8 +253,8 @@ impl Streams {
             about: about.get(..request_head::ABOUT_BYTES).unwrap_or(&about),
         };
         let rules = self.running.configuration.compress.as_ref();
-        let gzip = rules.is_some() && is_accepted(head, text);
-        let mut side = GzipSide::new(side, rules, gzip);
+        let coding = rules.and_then(|rules| negotiated(rules, head, text));
+        let mut side = CompressedSide::new(side, rules, coding);
         let (limits, mut timer) = (self.running.limits(), Timer::new());
         pass(&self.local, limits, request, out, &mut side, &mut timer).await
     }

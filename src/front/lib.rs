@@ -9,16 +9,17 @@
 //! stream of HTTP/2 is made a request of HTTP/1 and held to the same rules (`http2`). An exchange
 //! passes request (`upload`) and response on in both directions at a time (`exchange`), between a
 //! worker and a client that speaks either (`side`); on the way a response may be compressed
-//! (`gzip_side`).
+//! (`compressed_side`).
 #![forbid(unsafe_code)]
 
 mod accept;
 mod buffer;
+mod compressed_side;
+mod compression;
 mod control;
 mod counters;
+mod encoder;
 mod exchange;
-mod gzip;
-mod gzip_side;
 mod http1;
 mod http1_io;
 mod http1_side;

@@ -21,7 +21,7 @@ pub struct Configuration {
     /// Where listeners of [`ListenerKind::Redirect`](crate::ListenerKind::Redirect) send clients.
     #[serde(default)]
     pub redirect_https: RedirectHttps,
-    /// Which responses are compressed with gzip; `None`: none.
+    /// Which responses are compressed; `None`: none.
     #[serde(default)]
     pub compress: Option<Compress>,
     /// The value of Strict-Transport-Security in responses over TLS (RFC 6797 section 6.1).
@@ -249,13 +249,39 @@ pub struct RedirectHttps {
     pub hosts: Vec<String>,
 }
 
-/// Which responses are compressed.
+/// Which responses are compressed, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compress {
+    /// With what, the preferred first.
+    #[serde(default)]
+    pub codings: Vec<Coding>,
     /// Their media types, such as `application/json`, or `text/*` for all of a kind.
     pub types: Vec<String>,
     /// Those whose length is known and smaller are left alone, in bytes.
     pub min_bytes: u64,
     /// From 1, fast, to 9, small.
     pub level: u8,
+}
+
+/// A content coding (RFC 9110 section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Br,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// Its name in Content-Encoding.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Br => "br",
+            Self::Gzip => "gzip",
+        }
+    }
 }

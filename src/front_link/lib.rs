@@ -20,8 +20,8 @@ pub mod wire;
 
 pub use certificate::ClientCertificate;
 pub use configuration::{
-    ClientCertificates, Compress, Configuration, Http2Limits, Limits, RedirectHttps, TicketKey,
-    Tls, TlsSite, TlsVersion, VerifyMode,
+    ClientCertificates, Coding, Compress, Configuration, Http2Limits, Limits, RedirectHttps,
+    TicketKey, Tls, TlsSite, TlsVersion, VerifyMode,
 };
 pub use facts::{FIELD_NAME, Facts, FactsError, HttpVersion, Scheme, Verify};
 pub use messages::{

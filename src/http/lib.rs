@@ -11,6 +11,7 @@
               checks stay on, so that a mistake is a panic and not a wrong offset"
 )]
 
+mod accept_encoding;
 pub mod body;
 mod bytes;
 mod cgi;
@@ -43,6 +44,7 @@ mod tests;
 #[cfg(test)]
 mod uwsgi_tests;
 
+pub use accept_encoding::accepted_codings;
 pub use bytes::decimal;
 pub use cgi::{Variable, field_of};
 pub use chunked::{Chunk, ChunkScan, ChunkedDecoder};

@@ -152,16 +152,6 @@ choices! {
 }
 
 choices! {
-    /// How responses are compressed.
-    Compression, "off or gzip", "HOW" {
-        /// Not at all.
-        Off = "off" | "false",
-        /// With gzip (RFC 1952).
-        Gzip = "gzip" | "on" | "true",
-    }
-}
-
-choices! {
     /// Whether each request has an id.
     RequestId, "on or off", "WHEN" {
         /// None.

@@ -15,6 +15,7 @@ mod argv;
 mod check;
 mod choice;
 mod clap_error;
+mod compression;
 mod config;
 mod environment;
 mod error;
@@ -50,11 +51,11 @@ pub use amount::{Mode, Seconds, Size};
 pub use app::{AppRef, Expression};
 pub use check::launch_directory;
 pub use choice::{
-    Compression, DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol,
-    ProxyProtocol, ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility,
-    UpgradeMode,
+    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
+    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
 pub use clap_error::help_or_error;
+pub use compression::{Coding, Compression};
 pub use config::{ConfigFile, Mapping};
 pub use environment::{Environment, non_empty_variable, process_environment};
 pub use error::Error;

@@ -13,10 +13,10 @@ use super::allow::AllowList;
 use super::amount::{Mode, Seconds, Size};
 use super::app::AppRef;
 use super::choice::{
-    Compression, DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol,
-    ProxyProtocol, ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility,
-    UpgradeMode,
+    DrainMode, HeaderMap, Level, LogFormat, LogTarget, Preload, Protocol, ProxyProtocol,
+    ReloadEngine, RequestId, RetireOldFirst, ServerHeader, SyslogFacility, UpgradeMode,
 };
+use super::compression::Compression;
 use super::config::{ConfigFile, Mapping};
 use super::origin::{Origin, Origins};
 use super::refusal::Bounds;
@@ -442,14 +442,18 @@ settings! {
     /// sets the field itself.
     hsts: Option<String> = None => Tls, Reload, flag "hsts";
 
-    /// Compress responses with `gzip`, if the client takes that; `off` does not.
+    /// Compress responses with the first of these encodings that the client takes.
+    ///
+    /// Those of `zstd`, `br` and `gzip`, with commas between them and the preferred one first;
+    /// `off` compresses nothing. If a client prefers one by its weights (`q=`), it gets that.
     ///
     /// The front does it, so it has an effect on the addresses that the front serves only (TLS,
     /// `h2c`). Responses that have an encoding already, or `Cache-Control: no-transform`, are left
     /// alone. What an app has sent of a stream is not held back. A secret in a response that also
     /// has what a client sends can be guessed from the length (BREACH): see the guide "Without a
-    /// proxy". The flag without a value means `gzip`.
-    compress: Compression = Compression::Off => Tls, Reload, flag "compress" bare "gzip";
+    /// proxy". The flag without a value means `zstd,br,gzip`.
+    compress: Compression = Compression::default() => Tls, Reload,
+        flag "compress" bare "zstd,br,gzip";
 
     /// The media types of responses to compress, such as `application/json` or `text/*`.
     compress_types: Vec<String> = compressed_types() => Tls, Reload, split ',', named "TYPES",
@@ -459,6 +463,10 @@ settings! {
     compress_min_size: Size = Size::new(1024) => Tls, Reload, flag "compress-min-size";
 
     /// How much to compress: from 1, which is fast, to 9, which is small.
+    ///
+    /// It is the level of gzip. That of zstd is half of it, rounded up, and that of br the same,
+    /// but at most 4: what is above takes too long, and too much memory, for a response that is
+    /// made for one client.
     compress_level: u32 = 5 => Tls, Reload, bounds Bounds::between(1, 9), flag "compress-level";
 
     /// The number of processes that speak TLS. Each uses all CPUs; one is enough for most sites.

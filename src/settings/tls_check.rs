@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::address::Address;
-use super::choice::{Compression, Protocol, ProxyProtocol};
+use super::choice::{Protocol, ProxyProtocol};
 use super::error::Error;
 use super::refusal::Refused;
 use super::rows::Settings;
@@ -85,7 +85,7 @@ pub(super) fn settle(
         let hint = "write application/json, or text/* for all of a kind";
         return Err(refused("compress_types", kind.clone(), what, hint));
     }
-    if settings.compress != Compression::Off && !settings.has_fronts() {
+    if !settings.compress.is_off() && !settings.has_fronts() {
         warnings.push(format!(
             "{} has no effect: only a front compresses, and no address needs one (TLS, h2c)",
             place_of("compress")

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rcorn_front_link::{
-    Compress, Configuration, Http2Limits, Limits, RedirectHttps, TicketKey, Tls,
+    Coding, Compress, Configuration, Http2Limits, Limits, RedirectHttps, TicketKey, Tls,
 };
-use rcorn_settings::{Address, Compression, HeaderMap, Seconds, ServerHeader, Settings, Size};
+use rcorn_settings::{Address, HeaderMap, Seconds, ServerHeader, Settings, Size};
 
 /// The longest request line where `limit_request_line` is 0, as workers have it.
 const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;
@@ -38,14 +38,7 @@ pub(super) fn configuration(settings: &Settings, tls: Tls, keys: &[TicketKey]) -
             port: https_port(settings).filter(|port| *port != HTTPS_PORT),
             hosts: Vec::new(),
         },
-        compress: match settings.compress {
-            Compression::Off => None,
-            Compression::Gzip => Some(Compress {
-                types: settings.compress_types.clone(),
-                min_bytes: settings.compress_min_size.bytes(),
-                level: u8::try_from(settings.compress_level).unwrap_or(MAX_LEVEL),
-            }),
-        },
+        compress: compress(settings),
         hsts: settings.hsts.clone(),
         server: match &settings.server_header {
             ServerHeader::Off => None,
@@ -53,6 +46,24 @@ pub(super) fn configuration(settings: &Settings, tls: Tls, keys: &[TicketKey]) -
         },
         ticket_keys: keys.to_vec(),
     }
+}
+
+fn compress(settings: &Settings) -> Option<Compress> {
+    let codings = settings
+        .compress
+        .codings()
+        .iter()
+        .map(|coding| match coding {
+            rcorn_settings::Coding::Zstd => Coding::Zstd,
+            rcorn_settings::Coding::Br => Coding::Br,
+            rcorn_settings::Coding::Gzip => Coding::Gzip,
+        });
+    (!settings.compress.is_off()).then(|| Compress {
+        codings: codings.collect(),
+        types: settings.compress_types.clone(),
+        min_bytes: settings.compress_min_size.bytes(),
+        level: u8::try_from(settings.compress_level).unwrap_or(MAX_LEVEL),
+    })
 }
 
 /// The port of the first address with TLS.

@@ -66,26 +66,54 @@ fn http_2_is_told_and_logged_as_such() {
     server.stop();
 }
 
+/// curl decodes with the libraries of those who have defined the encodings.
 #[test]
 fn responses_are_compressed_if_that_is_asked_for() {
     if lacks(&[program("curl")]) {
         return;
     }
-    for (arguments, is_compressed) in [
-        (&["--compress", "gzip"][..], true),
+    let features = Once::new("curl", ["--version"]).run().done();
+    for (arguments, accepted, expected) in [
+        (&["--compress", "gzip"][..], "gzip, br, zstd", Some("gzip")),
         (
-            &["--compress", "gzip", "--compress-types", "image/png"],
-            false,
+            &["--compress", "zstd,br,gzip"],
+            "gzip, br, zstd",
+            Some("zstd"),
         ),
-        (&[], false),
+        (&["--compress", "zstd,br,gzip"], "gzip, br", Some("br")),
+        (&["--compress", "br,gzip"], "gzip, zstd, br", Some("br")),
+        (
+            &["--compress", "zstd,br,gzip"],
+            "gzip;q=0.9, br;q=0.8",
+            Some("gzip"),
+        ),
+        (&["--compress", "zstd,br,gzip"], "identity", None),
+        (
+            &["--compress=gzip", "--compress-types=image/png"],
+            "gzip",
+            None,
+        ),
+        (&[], "gzip, br, zstd", None),
     ] {
+        // Those that this curl was built with.
+        let library = match expected {
+            Some("br") => "brotli/",
+            Some("zstd") => "zstd/",
+            Some(_) | None => "zlib/",
+        };
+        if !features.contains(library) {
+            continue;
+        }
         let server = server(&Pair::of(&["localhost"])).args(arguments).start();
         // Its answer is longer than the default of compress_min_size.
         let url = format!("https://127.0.0.1:{}/?{}", port(&server), "x".repeat(1024));
-        let words = ["-sk", "-D", "-", "--compressed", &url];
-        let told = Once::new("curl", words).run().done().to_ascii_lowercase();
-        let has_encoding = told.contains("content-encoding: gzip");
-        assert_eq!(has_encoding, is_compressed, "{arguments:?}: {told}");
+        let field = format!("Accept-Encoding: {accepted}");
+        let words = ["-sk", "-D", "-", "--compressed", "-H", &field, &url];
+        let told = Once::new("curl", words).run().done();
+        let mut lines = told.lines().map(str::to_ascii_lowercase);
+        let encoding =
+            lines.find_map(|line| line.strip_prefix("content-encoding: ").map(str::to_owned));
+        assert_eq!(encoding.as_deref(), expected, "{arguments:?}: {told}");
         assert!(told.contains("wsgi.url_scheme"), "{told}");
         server.stop();
     }

@@ -2,20 +2,21 @@
 
 use std::task::{Context, Poll, ready};
 
-use rcorn_front_link::Compress;
+use rcorn_front_link::{Coding, Compress};
 
-use crate::gzip::{Gzip, is_compressible, write_head};
+use crate::compression::{is_compressible, write_head};
+use crate::encoder::{Encoder, Failed};
 use crate::response_head::ResponseHead;
 use crate::side::{ClientError, Part, Side};
 
 /// Another client, and what is between.
-pub(crate) struct GzipSide<'a, S> {
+pub(crate) struct CompressedSide<'a, S> {
     side: &'a mut S,
     rules: Option<&'a Compress>,
-    /// The client takes gzip.
-    accepts: bool,
+    /// What the client is to get.
+    coding: Option<Coding>,
     /// Once a response has begun that is compressed.
-    gzip: Option<Gzip>,
+    encoder: Option<Encoder>,
     /// It has taken what it has not put out.
     is_dirty: bool,
     has_ended: bool,
@@ -24,14 +25,18 @@ pub(crate) struct GzipSide<'a, S> {
     sent: usize,
 }
 
-impl<'a, S: Side> GzipSide<'a, S> {
+impl<'a, S: Side> CompressedSide<'a, S> {
     /// Without rules nothing is compressed.
-    pub(crate) fn new(side: &'a mut S, rules: Option<&'a Compress>, accepts: bool) -> Self {
+    pub(crate) fn new(
+        side: &'a mut S,
+        rules: Option<&'a Compress>,
+        coding: Option<Coding>,
+    ) -> Self {
         Self {
             side,
             rules,
-            accepts,
-            gzip: None,
+            coding,
+            encoder: None,
             is_dirty: false,
             has_ended: false,
             out: Vec::new(),
@@ -50,7 +55,14 @@ impl<'a, S: Side> GzipSide<'a, S> {
     }
 }
 
-impl<S: Side> Side for GzipSide<'_, S> {
+/// The response ends where it is, incomplete, as if the client had left.
+impl From<Failed> for ClientError {
+    fn from(_failed: Failed) -> Self {
+        Self::Gone
+    }
+}
+
+impl<S: Side> Side for CompressedSide<'_, S> {
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,13 +82,15 @@ impl<S: Side> Side for GzipSide<'_, S> {
         let Some(rules) = rules else {
             return self.side.begin(head, bytes, ends);
         };
-        let text = write_head(head, bytes, self.accepts);
+        let coding = self.coding;
+        let encoder = coding.and_then(|coding| Encoder::new(coding, rules.level));
+        let text = write_head(head, bytes, coding.filter(|_| encoder.is_some()));
         let mut changed = ResponseHead::default();
         // It is made of one that was parsed.
         if changed.parse(&text, false) != Ok(true) {
             return self.side.begin(head, bytes, ends);
         }
-        self.gzip = self.accepts.then(|| Gzip::new(rules.level));
+        self.encoder = encoder;
         self.side.begin(&changed, &text, ends)
     }
 
@@ -86,22 +100,22 @@ impl<S: Side> Side for GzipSide<'_, S> {
         data: &[u8],
         last: bool,
     ) -> Poll<Result<usize, ClientError>> {
-        if self.gzip.is_none() {
+        if self.encoder.is_none() {
             return self.side.poll_send(cx, data, last);
         }
         ready!(self.poll_out(cx))?;
-        if let Some(gzip) = &mut self.gzip {
-            gzip.write(data, &mut self.out);
+        if let Some(encoder) = &mut self.encoder {
+            encoder.write(data, &mut self.out)?;
             self.is_dirty = true;
         }
         Poll::Ready(Ok(data.len()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        if let Some(gzip) = &mut self.gzip
+        if let Some(encoder) = &mut self.encoder
             && self.is_dirty
         {
-            gzip.flush(&mut self.out);
+            encoder.flush(&mut self.out)?;
             self.is_dirty = false;
         }
         ready!(self.poll_out(cx))?;
@@ -109,10 +123,10 @@ impl<S: Side> Side for GzipSide<'_, S> {
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        if let Some(gzip) = &mut self.gzip
+        if let Some(encoder) = &mut self.encoder
             && !self.has_ended
         {
-            gzip.finish(&mut self.out);
+            encoder.finish(&mut self.out)?;
             self.has_ended = true;
         }
         ready!(self.poll_out(cx))?;
