@@ -316,11 +316,9 @@ def fork():
     wait_until(server.deadline(), "code of the child runs", || {
         server.directory().join("born").exists()
     });
-    for descriptor in fs::read_dir(format!("/proc/{child}/fd")).unwrap() {
-        // The child may close the file that it has just made.
-        let Ok(target) = fs::read_link(descriptor.unwrap().path()) else {
-            continue;
-        };
+    // The child may close the file that it has just made.
+    let open = fs::read_dir(format!("/proc/{child}/fd")).unwrap();
+    for target in open.filter_map(|one| fs::read_link(one.unwrap().path()).ok()) {
         let target = target.to_string_lossy();
         assert!(!target.starts_with("socket:"), "{target}");
     }
