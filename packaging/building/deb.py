@@ -31,6 +31,7 @@ FILES = {
     "packaging/deploy/rcorn-deploy": "usr/bin/rcorn-deploy",
     "packaging/nginx/http-unix.conf": "usr/share/rcorn/nginx/http-unix.conf",
     "packaging/supervisor/rcorn.conf": "usr/share/rcorn/supervisor/rcorn.conf",
+    "packaging/systemd/tls.conf": "usr/share/rcorn/systemd/tls.conf",
     "packaging/debian/logrotate": "etc/logrotate.d/rcorn",
     "packaging/debian/lintian-overrides": "usr/share/lintian/overrides/rcorn",
     "packaging/debian/example.env": "etc/rcorn/example.env",

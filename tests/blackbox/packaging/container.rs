@@ -7,7 +7,11 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 
+use tempfile::TempDir;
+
+use super::{free_addresses, shipped, substituted};
 use crate::support::{Need, Server, children, lacks, python, wait_until};
+use crate::tls::{Client, Pair};
 
 /// Makes a root from Python, its libraries and rcorn, and becomes rcorn in it. Arguments: rcorn,
 /// Python, the folder of its library.
@@ -110,4 +114,31 @@ fn it_is_process_1_without_a_shell_and_leaves_nobody_dead() {
     kill(inside[0], Signal::SIGTERM).unwrap();
     let ended = server.exit();
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+/// The variant with TLS: rcorn takes its arguments, and serves with them.
+#[test]
+fn the_image_with_tls_serves() {
+    let file = shipped("container/Containerfile.tls");
+    let line = file.lines().find_map(|line| line.strip_prefix("ENV "));
+    let (name, words) = line.unwrap().split_once('=').unwrap();
+    assert_eq!(name, "RCORN_CMD_ARGS");
+    assert!(file.contains("EXPOSE 8443\n") && words.contains("https://:8443 "));
+    let folder = TempDir::new().unwrap();
+    let [certificate, key] = Pair::of(&["localhost"]).write(folder.path());
+    let [https, _] = free_addresses();
+    let words = substituted(
+        words.trim_matches('"'),
+        &[
+            ("--workers auto", "--workers 1"),
+            ("https://:8443", &format!("https://{https}")),
+            ("/tls/fullchain.pem", &certificate),
+            ("/tls/privkey.pem", &key),
+        ],
+    );
+    let server = Server::app("cases:app").env(name, words).unbound().start();
+    server.wait_serving(1);
+    let mut client = Client::at(https.port(), &[], server.deadline());
+    assert_eq!(client.try_get("/hello").unwrap().0, 200);
+    server.stop();
 }

@@ -35,6 +35,7 @@ fn the_package_has_everything_in_its_place() {
         ("-rwxr-xr-x", "usr/bin/rcorn-deploy"),
         ("-rw-r--r--", "usr/share/rcorn/nginx/http-unix.conf"),
         ("-rw-r--r--", "usr/share/rcorn/supervisor/rcorn.conf"),
+        ("-rw-r--r--", "usr/share/rcorn/systemd/tls.conf"),
         ("-rw-r--r--", "etc/rcorn/example.env"),
         ("-rw-r--r--", "etc/logrotate.d/rcorn"),
         ("-rw-r--r--", "usr/lib/systemd/system/rcorn@.service"),

@@ -6,18 +6,20 @@ use std::fs;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::support::{Once, Place, Server, Wire};
+use super::shipped;
+use crate::support::{Once, Place, Server, Wire, lacks, program};
+use crate::tls::{Pair, server as tls_server};
 
-/// The documents of `packaging/kubernetes`.
-fn manifests() -> Vec<Value> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/packaging/kubernetes/rcorn.yaml"
-    );
-    let text = fs::read_to_string(path).unwrap();
+/// The documents of a file in `packaging/kubernetes`.
+fn manifests_of(file: &str) -> Vec<Value> {
+    let text = shipped(&format!("kubernetes/{file}"));
     serde_yaml::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).unwrap())
         .collect()
+}
+
+fn manifests() -> Vec<Value> {
+    manifests_of("rcorn.yaml")
 }
 
 fn schema() -> Value {
@@ -117,16 +119,38 @@ fn has_type(says: &Value, value: &Value) -> bool {
 }
 
 fn of_kind(kind: &str) -> Value {
-    let found = manifests()
-        .into_iter()
-        .find(|manifest| manifest["kind"] == kind);
+    find(manifests(), kind)
+}
+
+fn find(all: Vec<Value>, kind: &str) -> Value {
+    let found = all.into_iter().find(|manifest| manifest["kind"] == kind);
     found.unwrap_or_else(|| panic!("no {kind}"))
 }
 
 #[test]
 fn the_manifests_are_valid() {
+    for file in ["rcorn.yaml", "rcorn-tls.yaml"] {
+        is_valid(file);
+    }
+    // The schema rejects what is wrong.
+    let mut broken = of_kind("Deployment");
+    let container = &mut broken["spec"]["template"]["spec"]["containers"][0];
+    container["readinessprobe"] = Value::Null;
+    container["livenessProbe"]["periodSeconds"] = "10".into();
+    container.as_object_mut().unwrap().remove("name");
+    let wrong = complaints(&schema(), &broken).join("\n");
+    for part in [
+        "readinessprobe: there is no",
+        "periodSeconds: no [\"integer\"",
+        "\"name\" is missing",
+    ] {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+}
+
+fn is_valid(file: &str) {
     let schema = schema();
-    let all = manifests();
+    let all = manifests_of(file);
     let kinds: Vec<_> = all
         .iter()
         .map(|one| one["kind"].as_str().unwrap())
@@ -144,20 +168,6 @@ fn the_manifests_are_valid() {
     for manifest in &all {
         let wrong = complaints(&schema, manifest);
         assert!(wrong.is_empty(), "{wrong:#?}");
-    }
-    // The schema rejects what is wrong.
-    let mut broken = of_kind("Deployment");
-    let container = &mut broken["spec"]["template"]["spec"]["containers"][0];
-    container["readinessprobe"] = Value::Null;
-    container["livenessProbe"]["periodSeconds"] = "10".into();
-    container.as_object_mut().unwrap().remove("name");
-    let wrong = complaints(&schema, &broken).join("\n");
-    for part in [
-        "readinessprobe: there is no",
-        "periodSeconds: no [\"integer\"",
-        "\"name\" is missing",
-    ] {
-        assert!(wrong.contains(part), "{wrong}");
     }
 }
 
@@ -270,5 +280,81 @@ fn its_probes_ask_for_what_rcorn_answers() {
     );
     let selector = &of_kind("Deployment")["spec"]["selector"];
     assert_eq!(&monitor["spec"]["selector"], selector);
+    server.stop();
+}
+
+/// Both have the same times, rights and resources.
+#[test]
+fn with_tls_nothing_else_is_different() {
+    let without = |name: &str, value: &mut Value| {
+        let all = value.as_array_mut().unwrap();
+        all.retain(|one| one["name"] != name);
+    };
+    let mut all = manifests_of("rcorn-tls.yaml");
+    let config = all[0]["data"]["rcorn.yaml"].as_str().unwrap().to_owned();
+    for line in ["certfile: /tls/tls.crt\n", "keyfile: /tls/tls.key\n"] {
+        assert!(config.contains(line), "{config}");
+    }
+    let pod = &mut all[1]["spec"]["template"]["spec"];
+    let secret = &pod["volumes"][1]["secret"];
+    assert_eq!(
+        (&secret["secretName"], &secret["defaultMode"]),
+        (&"shop-tls".into(), &0o440.into())
+    );
+    let mount = &pod["containers"][0]["volumeMounts"][1];
+    assert_eq!(
+        (&mount["mountPath"], &mount["readOnly"]),
+        (&"/tls".into(), &true.into())
+    );
+    without("tls", &mut pod["volumes"]);
+    without("tls", &mut pod["containers"][0]["volumeMounts"]);
+    let port = &mut pod["containers"][0]["ports"][0];
+    *port = serde_json::json!({"name": "http", "containerPort": 8000});
+    let probe = &mut pod["containers"][0]["readinessProbe"]["httpGet"];
+    assert_eq!(
+        (&probe["port"], &probe["scheme"]),
+        (&"https".into(), &"HTTPS".into())
+    );
+    *probe = serde_json::json!({"path": probe["path"], "port": "http"});
+    all[2]["spec"] = of_kind("Service")["spec"].clone();
+    let lines = |config: &Value| -> Vec<String> {
+        let text = config["data"]["rcorn.yaml"].as_str().unwrap();
+        let of_tls = [
+            "bind:",
+            "certfile:",
+            "keyfile:",
+            "forwarded_allow_ips:",
+            "#",
+        ];
+        let lines = text
+            .lines()
+            .filter(|line| !of_tls.iter().any(|word| line.starts_with(word)));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&all[0]), lines(&of_kind("ConfigMap")));
+    assert_eq!(all[1..], manifests()[1..]);
+}
+
+/// As the kubelet asks, which does not check the certificate.
+#[test]
+fn the_probe_over_tls_is_answered() {
+    if lacks(&[program("curl")]) {
+        return;
+    }
+    let deployment = find(manifests_of("rcorn-tls.yaml"), "Deployment");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let path = container["readinessProbe"]["httpGet"]["path"]
+        .as_str()
+        .unwrap();
+    let server = tls_server(&Pair::of(&["shop.example"]))
+        .args(["--health-path", path])
+        .start();
+    server.wait_serving(1);
+    let Place::Tcp(address) = server.place() else {
+        panic!("it has no port");
+    };
+    let url = format!("https://{address}{path}");
+    let words = ["-sk", "-o", "/dev/null", "-w", "%{http_code}", &url];
+    assert_eq!(Once::new("curl", words).run().done(), "200");
     server.stop();
 }

@@ -12,6 +12,7 @@ pub(crate) mod portable;
 mod supervisor;
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use crate::support::ROOT;
@@ -29,4 +30,10 @@ pub(super) fn substituted(text: &str, pairs: &[(&str, &str)]) -> String {
         text = text.replace(old, new);
     }
     text
+}
+
+/// Addresses that nobody listens on.
+pub(super) fn free_addresses() -> [SocketAddr; 2] {
+    let bound = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    bound.map(|listener| listener.local_addr().unwrap())
 }

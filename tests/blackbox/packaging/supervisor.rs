@@ -8,11 +8,12 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
-use super::{shipped, substituted};
+use super::{free_addresses, shipped, substituted};
 use crate::support::site::{pid_of, supervisorctl, supervisord};
 use crate::support::{
     APPS, Connections, Load, Place, Server, Wire, children, ctl, lacks, program, wait_until,
 };
+use crate::tls::{Client, Pair};
 
 /// Writes a configuration with the entry of `packaging/supervisor`, and returns the address it
 /// listens on.
@@ -195,5 +196,48 @@ fn the_supervisor_entry_starts_reloads_restarts_upgrades_and_stops() {
     for member in members {
         assert!(kill(member, None).is_err(), "process {member} is left");
     }
+    supervisord.stop();
+}
+
+/// The command for TLS, which the entry has in a comment.
+#[test]
+fn the_supervisor_entry_can_speak_tls() {
+    if lacks(&[program("supervisord")]) {
+        return;
+    }
+    let folder = TempDir::with_prefix("rcorn-sites-").unwrap();
+    let [certificate, key] = Pair::of(&["localhost"]).write(folder.path());
+    let [https, http] = free_addresses();
+    let shipped = shipped("supervisor/rcorn.conf");
+    let mut lines: Vec<&str> = shipped.lines().collect();
+    lines.retain(|line| !line.starts_with("command=") && !line.starts_with("user="));
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let entry = substituted(
+        &lines.join("\n").replace(";command=", "command="),
+        &[
+            ("/usr/bin/rcorn", env!("CARGO_BIN_EXE_rcorn")),
+            ("--workers auto", "--workers 1"),
+            ("https://:443", &format!("https://{https}")),
+            ("--bind :80", &format!("--bind {http}")),
+            ("/srv/acme", &at("")),
+            ("/etc/letsencrypt/live/app/fullchain.pem", &certificate),
+            ("/etc/letsencrypt/live/app/privkey.pem", &key),
+            // These tests need not run as root, and the app of the tests is not www-data's.
+            ("--user www-data --group www-data ", ""),
+            ("/run/rcorn-app", &at("")),
+            ("wsgi:application", "cases:app"),
+            ("/srv/app", APPS),
+            ("/var/log/rcorn", &at("")),
+        ],
+    );
+    let supervisord = supervisord(folder.path(), &entry);
+    let deadline = supervisord.deadline();
+    let redirects = || {
+        Wire::try_connect(&Place::Tcp(http)).is_ok_and(|mut wire| wire.get("/hello").status == 308)
+    };
+    wait_until(deadline, "it has started", redirects);
+    let mut client = Client::at(https.port(), &[], deadline);
+    assert_eq!(client.try_get("/hello").unwrap().0, 200);
+    supervisorctl(folder.path(), &["stop", "rcorn"]);
     supervisord.stop();
 }

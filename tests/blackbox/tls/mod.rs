@@ -8,7 +8,9 @@ mod redirect;
 mod secrets;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -56,6 +58,15 @@ impl Pair {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// Writes both into a folder, and returns their paths.
+    pub(crate) fn write(&self, folder: &Path) -> [String; 2] {
+        [("cert.pem", &self.certificate), ("key.pem", &self.key)].map(|(name, text)| {
+            let file = folder.join(name);
+            fs::write(&file, text).unwrap();
+            file.display().to_string()
+        })
     }
 }
 
@@ -111,7 +122,7 @@ fn port(server: &Server) -> u16 {
 
 /// A client in Python: `client.py`.
 #[derive(Debug)]
-struct Client {
+pub(crate) struct Client {
     process: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -124,7 +135,7 @@ impl Client {
         Self::at(port(server), options, server.deadline())
     }
 
-    fn at(port: u16, options: &[&str], deadline: Deadline) -> Self {
+    pub(crate) fn at(port: u16, options: &[&str], deadline: Deadline) -> Self {
         let mut process = Command::new(python())
             .arg(CLIENT)
             .arg(port.to_string())
@@ -164,7 +175,10 @@ impl Client {
     }
 
     /// Sends a request; returns its status, its fields and its body.
-    fn try_get(&mut self, words: &str) -> Result<(u64, BTreeMap<String, String>, String), String> {
+    pub(crate) fn try_get(
+        &mut self,
+        words: &str,
+    ) -> Result<(u64, BTreeMap<String, String>, String), String> {
         let answer = self.ask(&format!("get {words}"));
         if let Some(error) = answer.get("error") {
             return Err(error.as_str().unwrap().to_owned());
@@ -189,14 +203,14 @@ impl Client {
     }
 
     /// Waits for so many answers to a load.
-    fn wait_for(&self, answers: usize) {
+    pub(crate) fn wait_for(&self, answers: usize) {
         for _ in 0..answers {
             assert_eq!(self.line(), "ok");
         }
     }
 
     /// Ends a load; returns what has failed.
-    fn stop(mut self) -> Vec<String> {
+    pub(crate) fn stop(mut self) -> Vec<String> {
         self.input = None;
         let mut line = self.line();
         while line == "ok" {
