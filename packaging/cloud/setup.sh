@@ -15,7 +15,8 @@ export DEPLOY_NAME="${DEPLOY_NAME:-app}"
 export DEPLOY_ROOT="${DEPLOY_ROOT:-/srv/$DEPLOY_NAME}"
 export DEPLOY_SERVICE="${DEPLOY_SERVICE:-supervisor}"
 export DEPLOY_USER="${DEPLOY_USER:-www-data}"
-export DEPLOY_NGINX_DIR="${DEPLOY_NGINX_DIR:-/etc/nginx/conf.d}"
+# With DEPLOY_TLS rcorn speaks TLS itself.
+[ -n "${DEPLOY_TLS:-}" ] || export DEPLOY_NGINX_DIR="${DEPLOY_NGINX_DIR:-/etc/nginx/conf.d}"
 export DEPLOY_SHARE="${DEPLOY_SHARE:-/opt/rcorn/share}"
 [ "$DEPLOY_SERVICE" != systemd ] || export DEPLOY_RUN_DIR="/run/rcorn-$DEPLOY_NAME"
 # The requirement for pip: a name with a version, or the URL of a wheel.

@@ -1,4 +1,4 @@
-"""rcorn-deploy: what it unpacks and refuses, and that it can be killed anywhere."""
+"""rcorn-deploy: what it unpacks and refuses, that it can be killed anywhere, and what it sets up for TLS."""
 
 import importlib.machinery
 import importlib.util
@@ -204,6 +204,61 @@ class Killed(Scratch):
         self.assertEqual(facts["envs"], ["A=b c", 'Q="$x" ü'])
         text = (self.folder / "r/current/rcorn.yaml").read_text()
         self.assertIn('raw_env: {"A": "b c", "Q": "\\"$x\\" ü"}', text)
+
+
+class Tls(Scratch):
+    """With systemd: what is written and run, with programs that stand in for it and for rcorn."""
+
+    def setUp(self):
+        super().setUp()
+        self.said = self.folder / "said"
+        for name in ("cert.pem", "key 50%.pem"):
+            (self.folder / name).touch()
+
+    def site(self, *words):
+        options = self.deploy.parse([
+            "install", "--root", "/srv/blog", "--run-dir", "/run/rcorn-blog", "--download-url", "x", "--service", "systemd",
+            "--service-dir", str(self.folder), "--unit-dir", str(self.folder / "units"), *words])
+        site = self.deploy.Site(options)
+        site.is_running = lambda: self.is_running
+        site.wait_for_service = lambda look: None
+        return site
+
+    def set_up(self, *words):
+        """Returns what systemctl was asked."""
+        self.said.write_text("")
+        os.environ["SYSTEMCTL"] = f"sh -c 'echo $* >> {self.said}' sh"
+        self.addCleanup(os.environ.pop, "SYSTEMCTL", None)
+        self.site(*words).set_up_systemd()
+        return self.said.read_text().splitlines()
+
+    def test_the_unit_gets_a_drop_in_with_the_certificate(self):
+        tls = ("--tls", str(self.folder / "cert.pem"), str(self.folder / "key 50%.pem"))
+        enable, restart = "enable --now rcorn@blog", "restart rcorn@blog"
+        self.is_running = False
+        self.assertEqual(self.set_up(*tls), ["daemon-reload", enable])
+        text = (self.folder / "units/rcorn@blog.service.d/tls.conf").read_text()
+        self.assertIn(f"\nLoadCredential=tls.crt:{self.folder}/cert.pem\n", text)
+        self.assertIn(f"\nLoadCredential=tls.key:{self.folder}/key 50%%.pem\n", text)
+        self.assertNotIn("letsencrypt", text.partition("[Service]")[2])
+        words = (self.folder / "blog.env").read_text()
+        place = "/run/credentials/rcorn@blog.service/tls"
+        self.assertIn(f"--bind https://:443 --certfile {place}.crt --keyfile {place}.key --bind :80 --redirect-https", words)
+        # Again: nothing has changed. Then it has: the credentials are read at a start only.
+        self.is_running = True
+        self.assertEqual(self.set_up(*tls), [enable])
+        other = (*tls[:2], tls[1])
+        self.assertEqual(self.set_up(*other), ["daemon-reload", enable, restart])
+        # Without TLS it goes.
+        self.assertEqual(self.set_up(), ["daemon-reload", enable, restart])
+        self.assertFalse((self.folder / "units/rcorn@blog.service.d/tls.conf").exists())
+        self.assertNotIn("https", (self.folder / "blog.env").read_text())
+
+    def test_redirection_is_left_out_if_that_is_asked_for(self):
+        tls = ("--tls", str(self.folder / "cert.pem"), str(self.folder / "key 50%.pem"))
+        words = self.site(*tls, "--redirect-listen", "none", "--tls-listen", "[::]:8443").tls_arguments()
+        self.assertEqual(words[:2], ["--bind", "https://[::]:8443"])
+        self.assertNotIn("--redirect-https", words)
 
 
 if __name__ == "__main__":

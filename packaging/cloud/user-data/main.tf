@@ -34,10 +34,13 @@ locals {
     "/etc/rcorn-site.env"                     = { mode = "0600", text = local.site_env }
     "/opt/rcorn/bin/setup.sh"                 = { mode = "0755", text = file("${local.packaging}/cloud/setup.sh") }
     "/opt/rcorn/bin/rcorn-deploy"             = { mode = "0755", text = file("${local.packaging}/deploy/rcorn-deploy") }
-    "/opt/rcorn/share/nginx/http-unix.conf"   = { mode = "0644", text = file("${local.packaging}/nginx/http-unix.conf") }
-    "/opt/rcorn/share/supervisor/rcorn.conf"  = { mode = "0644", text = file("${local.packaging}/supervisor/rcorn.conf") }
-    "/opt/rcorn/share/systemd/rcorn@.service" = { mode = "0644", text = file("${local.packaging}/systemd/rcorn@.service") }
+    "/opt/rcorn/share/nginx/http-unix.conf"   = { mode = "0644", text = local.bare["nginx/http-unix.conf"] }
+    "/opt/rcorn/share/supervisor/rcorn.conf"  = { mode = "0644", text = local.bare["supervisor/rcorn.conf"] }
+    "/opt/rcorn/share/systemd/rcorn@.service" = { mode = "0644", text = local.bare["systemd/rcorn@.service"] }
   }
+  # Without their comments: 16 KiB have no room for them.
+  shared = ["nginx/http-unix.conf", "supervisor/rcorn.conf", "systemd/rcorn@.service"]
+  bare   = { for name in local.shared : name => replace(file("${local.packaging}/${name}"), "/(?m)^ *[#;].*\n/", "") }
 }
 
 locals {

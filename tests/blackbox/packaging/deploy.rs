@@ -24,7 +24,7 @@ fn blog(site: &Site, version: &str) -> String {
 }
 
 /// Packs an app without requirements.
-fn plain(site: &Site, version: &str, text: &str) -> String {
+pub(super) fn plain(site: &Site, version: &str, text: &str) -> String {
     let folder = site.at(&format!("blog-{version}"));
     fs::create_dir_all(folder.join("personal-blog")).unwrap();
     fs::write(folder.join("personal-blog/wsgiapp.py"), text).unwrap();
@@ -212,6 +212,11 @@ fn unittest(python: &Path, names: &str) {
 #[test]
 fn a_deployment_can_be_killed_anywhere() {
     unittest(Path::new("python3"), "deploy_test.Killed");
+}
+
+#[test]
+fn the_unit_of_systemd_gets_the_certificate() {
+    unittest(Path::new("python3"), "deploy_test.Tls");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bill;
 mod container;
 mod debian;
 mod deploy;
+mod deploy_tls;
 mod kubernetes;
 mod monitoring;
 mod nginx_sites;
