@@ -4,16 +4,13 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rcorn_sys::net::receive;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use crate::buffer::Buffer;
+use crate::buffered::Buffered;
 
 /// Unused connections that a thread keeps.
 const MAX_KEPT: usize = 128;
@@ -23,17 +20,9 @@ const MAX_KEPT: usize = 128;
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 
 /// A connection to a worker, and what it has sent that nobody has used yet.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) stream: UnixStream,
-    pub(crate) input: Buffer,
-}
+pub(crate) type Inner = Buffered<UnixStream>;
 
 impl Inner {
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.poll_fill(&mut self.stream, cx)
-    }
-
     /// Whether the worker has neither closed it nor sent what nobody asked for, as far as the event
     /// loop has heard.
     fn is_quiet(&self) -> bool {
@@ -54,39 +43,6 @@ fn waits(read: io::Result<usize>) -> bool {
 /// Whether a connection was used within so long.
 fn is_fresh(since: Instant, limit: Option<Duration>) -> bool {
     limit.is_none_or(|limit| since.elapsed() < limit)
-}
-
-/// What has arrived already comes first.
-impl AsyncRead for Inner {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.input.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, room);
-        }
-        self.input.move_to(room);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Inner {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 /// The unused connections of one thread.
@@ -139,10 +95,7 @@ impl Pool {
         let begin = Instant::now();
         loop {
             match UnixStream::connect(&self.address).await {
-                Ok(stream) => {
-                    let input = Buffer::default();
-                    return Ok(Inner { stream, input });
-                }
+                Ok(stream) => return Ok(Inner::new(stream)),
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock
                         && limit.is_none_or(|limit| begin.elapsed() < limit) =>

@@ -14,6 +14,7 @@
 
 mod accept;
 mod buffer;
+mod buffered;
 mod compressed_side;
 mod compression;
 mod control;

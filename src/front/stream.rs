@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use crate::buffer::Buffer;
+use crate::buffered::Buffered;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -36,11 +36,7 @@ pub(crate) enum Stream {
 }
 
 /// A client's connection, and what it has sent that nobody has used yet.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) stream: Stream,
-    pub(crate) input: Buffer,
-}
+pub(crate) type Client = Buffered<Stream>;
 
 /// Calls a method of what is inside, pinned.
 macro_rules! inside {
@@ -179,56 +175,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-impl AsyncRead for Client {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.input.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, room);
-        }
-        self.input.move_to(room);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Client {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 impl Client {
-    pub(crate) fn new(stream: Stream) -> Self {
-        let input = Buffer::default();
-        Self { stream, input }
-    }
-
     fn socket(&self) -> &Socket {
         match &self.stream {
             Stream::Plain(socket) => socket,
@@ -248,10 +195,5 @@ impl Client {
     pub(crate) fn reset_on_close(&self) {
         // A unix socket cannot, and loses nothing.
         reset_on_close(self.socket().as_fd()).ok();
-    }
-
-    /// Reads what is there behind what is there already.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.poll_fill(&mut self.stream, cx)
     }
 }
