@@ -3,47 +3,44 @@
 //! the inner socket to the workers and the keys of session tickets, and starts one again that has
 //! ended. They are no part of the brain: nothing that it decides depends on them.
 
+mod attempts;
 mod certificates;
 mod check;
 mod configuration;
+mod context;
 mod exits;
 mod inner;
 mod process;
 mod program;
 mod saved;
+mod start;
 mod tickets;
 mod watch;
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::path::PathBuf;
 use std::time::Duration;
-
-use mio::{Registry, Token};
 
 use rcorn_arbiter::{Exit, Pid};
 use rcorn_control::FrontStatus;
-use rcorn_front_link::{
-    CertificateFacts, Descriptor, FromFront, FrontListener, ListenerKind, Start, TicketKey, Tls,
-    ToFront, User,
-};
+use rcorn_front_link::{CertificateFacts, FromFront, TicketKey, Tls, ToFront};
 use rcorn_link as link;
 use rcorn_log as log;
 use rcorn_settings::Settings;
 use rcorn_sys::clock;
-use rcorn_sys::descriptor::duplicate;
 use rcorn_types::{Monotonic, with_remedy};
 
-use super::listener::{Listener, Role};
 use super::owner::Owner;
+use attempts::Attempts;
 use configuration::configuration;
 use inner::InnerSocket;
 use process::{Counters, EXIT_GRACE, FrontProcess, Stage};
+use start::{SetKey, start_of};
 use tickets::Tickets;
 use watch::CertificateWatch;
 
 pub(super) use certificates::Reading;
 pub(super) use check::CertificateCheck;
+pub(super) use context::Context;
 pub(super) use exits::FrontExits;
 pub(super) use program::FrontProgram;
 pub(super) use saved::SavedFronts;
@@ -52,9 +49,6 @@ pub(super) use saved::SavedFronts;
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// One that has served for less than this has failed to start.
 const STABLE_TIME: Duration = Duration::from_secs(1);
-/// The pause before the next attempt, after the first failure and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How often fronts are asked how they do.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// A certificate that expires within this time is a warning.
@@ -63,22 +57,6 @@ const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 /// What the arbiter counts itself, beside what fronts do.
 const DEATHS: &str = "front_deaths";
 const REFUSED_RENEWALS: &str = "refused_renewals";
-
-/// What fronts depend on.
-#[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    /// The settings in force.
-    pub(super) settings: &'a Settings,
-    pub(super) listeners: &'a [&'a Listener],
-    /// The user of the workers, who is that of fronts, too.
-    pub(super) owner: Owner,
-    pub(super) generation: u32,
-    /// The descriptor of the error log.
-    pub(super) error_log: RawFd,
-    pub(super) registry: &'a Registry,
-    pub(super) token: Token,
-    pub(super) now: Monotonic,
-}
 
 /// Certificates that were read again, because their files have changed.
 #[derive(Debug)]
@@ -115,9 +93,7 @@ pub(super) struct Fronts {
     set_of: Option<SetKey>,
     renewal: Option<Renewal>,
     watch: CertificateWatch,
-    /// How often in a row one has failed to start, and when the next attempt is due.
-    failures: u32,
-    retry: Option<Monotonic>,
+    attempts: Attempts,
     status_due: Option<Monotonic>,
     /// What those that have ended had counted.
     totals: Counters,
@@ -127,16 +103,6 @@ pub(super) struct Fronts {
     refused_renewals: u64,
     /// Why the last one could not start, until one serves.
     refusal: Option<String>,
-}
-
-/// What fronts cannot change while they run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SetKey {
-    /// Descriptor, name and kind of each listener.
-    listeners: Vec<(RawFd, String, ListenerKind)>,
-    user: Option<User>,
-    fronts: u32,
-    acme_directory: Option<PathBuf>,
 }
 
 impl Fronts {
@@ -153,8 +119,7 @@ impl Fronts {
             set_of: None,
             renewal: None,
             watch: CertificateWatch::default(),
-            failures: 0,
-            retry: None,
+            attempts: Attempts::default(),
             status_due: None,
             totals: Counters::new(),
             deaths: 0,
@@ -201,14 +166,13 @@ impl Fronts {
         exits: &mut FrontExits,
     ) {
         self.renewal = None;
-        self.retry = None;
-        self.failures = 0;
+        self.attempts = Attempts::default();
         let Some(tls) = tls.filter(|_| context.settings.has_fronts()) else {
             return self.dismiss(context);
         };
         self.tls = Some(tls);
         self.watch = CertificateWatch::new(certificates::files(context.settings), context.now);
-        let key = set_key(context);
+        let key = SetKey::of(context);
         if self.set_of.as_ref() == Some(&key) {
             // One that has not begun yet begins with what it was started with.
             self.offer_configuration(context);
@@ -250,7 +214,7 @@ impl Fronts {
     /// Tells all to accept nothing more, and to finish what runs.
     pub(super) fn leave_all(&mut self, now: Monotonic, within: Duration) {
         self.set_of = None;
-        self.retry = None;
+        self.attempts.due = None;
         self.renewal = None;
         for process in &mut self.processes {
             process.leave(now, within);
@@ -260,7 +224,7 @@ impl Fronts {
     /// Starts them again after [`Self::leave_all`], if they are wanted.
     pub(super) fn return_to_work(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
         if self.set_of.is_none() && self.tls.is_some() && context.settings.has_fronts() {
-            self.set_of = Some(set_key(context));
+            self.set_of = Some(SetKey::of(context));
             self.set = self.set.saturating_add(1);
             self.start_missing(context, exits);
         }
@@ -315,7 +279,7 @@ impl Fronts {
             Stage::Serving => None,
         });
         let others = [
-            self.retry,
+            self.attempts.due,
             self.status_due,
             self.watch.deadline(),
             self.tickets.as_ref().map(Tickets::deadline),
@@ -474,13 +438,7 @@ impl Fronts {
                 self.deaths = self.deaths.saturating_add(1);
                 let has_served =
                     process.stage == Stage::Serving && now.since(process.begun) >= STABLE_TIME;
-                self.failures = if has_served {
-                    0
-                } else {
-                    self.failures.saturating_add(1)
-                };
-                let pause = self.pause();
-                self.retry = Some(now.after(pause));
+                let pause = self.attempts.ended(has_served, now);
                 let when = if pause.is_zero() {
                     "it is started again".to_owned()
                 } else {
@@ -494,15 +452,6 @@ impl Fronts {
                 }
             }
         }
-    }
-
-    /// How long to wait before the next attempt.
-    fn pause(&self) -> Duration {
-        let Some(doublings) = self.failures.checked_sub(1) else {
-            return Duration::ZERO;
-        };
-        let factor = 1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX);
-        FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE)
     }
 
     fn end_late_ones(&mut self, now: Monotonic) {
@@ -527,13 +476,13 @@ impl Fronts {
 
     /// Starts those that are missing, if it is time.
     fn start_missing(&mut self, context: &Context<'_>, exits: &mut FrontExits) {
-        if self.retry.is_some_and(|due| due > context.now) {
+        if self.attempts.due.is_some_and(|due| due > context.now) {
             return;
         }
         let wanted = usize::try_from(context.settings.fronts).unwrap_or(1);
         let missing = wanted.saturating_sub(self.current().count());
         if missing == 0 {
-            self.retry = None;
+            self.attempts.due = None;
             return;
         }
         let Some(tls) = self.tls.clone() else {
@@ -546,14 +495,13 @@ impl Fronts {
                 Ok(process) => {
                     exits.add(process.pid);
                     self.processes.push(process);
-                    self.retry = None;
+                    self.attempts.due = None;
                 }
                 Err(error) => {
                     let reason = with_remedy(&error);
                     log::error(format_args!("A front cannot be started: {reason}"));
                     self.refusal = Some(reason);
-                    self.failures = self.failures.saturating_add(1);
-                    self.retry = Some(context.now.after(self.pause()));
+                    self.attempts.ended(false, context.now);
                     return;
                 }
             }
@@ -568,25 +516,7 @@ impl Fronts {
             None => Tickets::new(Vec::new(), context.now)?,
         };
         let tickets = self.tickets.insert(tickets);
-        let (listeners, mut descriptors) = listeners_of(context)?;
-        let mut kinds = vec![Descriptor::Listener; descriptors.len()];
-        let mut add = |kind, descriptor: OwnedFd| {
-            kinds.push(kind);
-            descriptors.push(descriptor);
-        };
-        add(Descriptor::Inner, inner);
-        if let Some(directory) = acme_challenges(context.settings) {
-            add(Descriptor::AcmeChallenges, directory?);
-        }
-        add(Descriptor::ErrorLog, duplicate(context.error_log)?);
-        let start = Start {
-            configuration: configuration(context.settings, tls, tickets.keys()),
-            listeners,
-            descriptors: kinds,
-            user: user(context.owner),
-            threads: 0,
-            generation: context.generation,
-        };
+        let (start, descriptors) = start_of(context, tls, tickets.keys(), inner)?;
         let start = ToFront::Start(Box::new(start));
         let process = FrontProcess::start(&self.program, &start, descriptors, self.set)?;
         if let Err(error) = process.register(context.registry, context.token) {
@@ -721,67 +651,6 @@ fn with_cause(exit: Exit) -> String {
     }
 }
 
-/// What makes a set of fronts.
-fn set_key(context: &Context<'_>) -> SetKey {
-    let listeners = context.listeners.iter();
-    let listeners = listeners.filter_map(|listener| {
-        let kind = kind_of(listener.role(context.settings))?;
-        Some((listener.number(), listener.name().to_owned(), kind))
-    });
-    SetKey {
-        listeners: listeners.collect(),
-        user: user(context.owner),
-        fronts: context.settings.fronts,
-        acme_directory: context.settings.acme_directory.clone(),
-    }
-}
-
-/// What a front speaks on a listener; `None`: it is not one of theirs.
-fn kind_of(role: Role) -> Option<ListenerKind> {
-    match role {
-        Role::Workers => None,
-        Role::Tls => Some(ListenerKind::Https),
-        Role::Redirects => Some(ListenerKind::Redirect),
-        Role::PlainHttp2 => Some(ListenerKind::Http),
-    }
-}
-
-/// The listeners of fronts, with their descriptors.
-fn listeners_of(context: &Context<'_>) -> io::Result<(Vec<FrontListener>, Vec<OwnedFd>)> {
-    let mut listeners = (Vec::new(), Vec::new());
-    for listener in context.listeners {
-        if let Some(kind) = kind_of(listener.role(context.settings)) {
-            listeners.0.push(FrontListener {
-                address: listener.shown(context.settings),
-                kind,
-            });
-            listeners.1.push(listener.as_fd().try_clone_to_owned()?);
-        }
-    }
-    Ok(listeners)
-}
-
-fn user(owner: Owner) -> Option<User> {
-    let (uid, gid) = owner.if_other()?;
-    Some(User {
-        uid: uid.as_raw(),
-        gid: gid.as_raw(),
-        groups: vec![gid.as_raw()],
-    })
-}
-
-/// The directory of the files that prove to an authority that the host is ours (RFC 8555 section
-/// 8.3). It is made, because certbot removes it after use if it has made it itself.
-fn acme_challenges(settings: &Settings) -> Option<io::Result<OwnedFd>> {
-    let root = settings.acme_directory.as_ref()?;
-    let path = root.join(".well-known/acme-challenge");
-    let opened = std::fs::create_dir_all(&path).and_then(|()| std::fs::File::open(&path));
-    Some(opened.map(OwnedFd::from).map_err(|error| {
-        let what = format!("acme_directory: {}: {error}", path.display());
-        io::Error::new(error.kind(), what)
-    }))
-}
-
 /// Says which certificates expire soon.
 fn tell_expiry(certificates: &[CertificateFacts]) {
     for certificate in certificates {
@@ -804,20 +673,6 @@ fn tell_expiry(certificates: &[CertificateFacts]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_after_failures_grow_and_end() {
-        let mut fronts = Fronts::new(FrontProgram::new(&[]));
-        let mut pause = |failures| {
-            fronts.failures = failures;
-            fronts.pause()
-        };
-        assert_eq!(pause(0), Duration::ZERO);
-        assert_eq!(pause(1), FIRST_PAUSE);
-        assert_eq!(pause(2), FIRST_PAUSE * 2);
-        assert_eq!(pause(20), MAX_PAUSE);
-        assert_eq!(pause(u32::MAX), MAX_PAUSE);
-    }
 
     #[test]
     fn without_tls_nothing_is_due() {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use rcorn_arbiter::Pid;
 
+use super::context::Context;
 use super::inner::SavedInnerSocket;
 use super::process::{Counters, FrontProcess, Stage};
 use super::program::FrontProgram;
-use super::{Context, DEATHS, FrontExits, Fronts, REFUSED_RENEWALS};
+use super::{DEATHS, FrontExits, Fronts, REFUSED_RENEWALS};
 
 /// How long one that leaves may take after an upgrade, when it is not known how long it has left.
 const MAX_LEAVING: Duration = Duration::from_mins(5);
