@@ -12,6 +12,7 @@ mod exits;
 mod inner;
 mod process;
 mod program;
+mod renewals;
 mod saved;
 mod start;
 mod tickets;
@@ -34,9 +35,9 @@ use attempts::Attempts;
 use configuration::configuration;
 use inner::InnerSocket;
 use process::{Counters, EXIT_GRACE, FrontProcess, Stage};
+use renewals::Renewals;
 use start::{SetKey, start_of};
 use tickets::Tickets;
-use watch::CertificateWatch;
 
 pub(super) use certificates::Reading;
 pub(super) use check::CertificateCheck;
@@ -57,15 +58,6 @@ const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 /// What the arbiter counts itself, beside what fronts do.
 const DEATHS: &str = "front_deaths";
 const REFUSED_RENEWALS: &str = "refused_renewals";
-
-/// Certificates that were read again, because their files have changed.
-#[derive(Debug)]
-enum Renewal {
-    /// They are being read.
-    Reading(Reading),
-    /// So many fronts have not said yet whether they take them.
-    Offered(Box<Tls>, usize),
-}
 
 /// Whether the settings are on trial by which fronts serve.
 #[derive(Debug, Default)]
@@ -91,16 +83,13 @@ pub(super) struct Fronts {
     set: u32,
     /// What makes a set: another user, or other listeners, need other processes.
     set_of: Option<SetKey>,
-    renewal: Option<Renewal>,
-    watch: CertificateWatch,
+    renewals: Renewals,
     attempts: Attempts,
     status_due: Option<Monotonic>,
     /// What those that have ended had counted.
     totals: Counters,
     /// How many have ended by themselves.
     deaths: u64,
-    /// Certificates that were not taken.
-    refused_renewals: u64,
     /// Why the last one could not start, until one serves.
     refusal: Option<String>,
 }
@@ -117,13 +106,11 @@ impl Fronts {
             processes: Vec::new(),
             set: 0,
             set_of: None,
-            renewal: None,
-            watch: CertificateWatch::default(),
+            renewals: Renewals::default(),
             attempts: Attempts::default(),
             status_due: None,
             totals: Counters::new(),
             deaths: 0,
-            refused_renewals: 0,
             refusal: None,
         }
     }
@@ -165,13 +152,13 @@ impl Fronts {
         context: &Context<'_>,
         exits: &mut FrontExits,
     ) {
-        self.renewal = None;
+        self.renewals.give_up();
         self.attempts = Attempts::default();
         let Some(tls) = tls.filter(|_| context.settings.has_fronts()) else {
             return self.dismiss(context);
         };
         self.tls = Some(tls);
-        self.watch = CertificateWatch::new(certificates::files(context.settings), context.now);
+        self.renewals.watch(context);
         let key = SetKey::of(context);
         if self.set_of.as_ref() == Some(&key) {
             // One that has not begun yet begins with what it was started with.
@@ -205,7 +192,7 @@ impl Fronts {
     fn dismiss(&mut self, context: &Context<'_>) {
         self.tls = None;
         self.set_of = None;
-        self.watch = CertificateWatch::default();
+        self.renewals.watch_nothing();
         self.set = self.set.saturating_add(1);
         let grace = context.settings.graceful_timeout.duration();
         self.leave_all(context.now, grace);
@@ -215,7 +202,7 @@ impl Fronts {
     pub(super) fn leave_all(&mut self, now: Monotonic, within: Duration) {
         self.set_of = None;
         self.attempts.due = None;
-        self.renewal = None;
+        self.renewals.give_up();
         for process in &mut self.processes {
             process.leave(now, within);
         }
@@ -281,12 +268,8 @@ impl Fronts {
         let others = [
             self.attempts.due,
             self.status_due,
-            self.watch.deadline(),
+            self.renewals.deadline(),
             self.tickets.as_ref().map(Tickets::deadline),
-            match &self.renewal {
-                Some(Renewal::Reading(reading)) => Some(reading.deadline()),
-                Some(Renewal::Offered(..)) | None => None,
-            },
         ];
         // Of those that leave nothing else is wanted.
         let others = others.into_iter().flatten();
@@ -379,44 +362,22 @@ impl Fronts {
                     tell_expiry(&certificates);
                     process.certificates = certificates;
                 }
-                self.count_answer(None);
+                self.take_answer(None);
             }
             FromFront::Refused { reason } if process.stage == Stage::Starting => {
                 log::error(format_args!("Front (pid:{pid}) cannot start: {reason}"));
                 self.refusal = Some(reason);
             }
-            FromFront::Refused { reason } => self.count_answer(Some(reason)),
+            FromFront::Refused { reason } => self.take_answer(Some(reason)),
             FromFront::Checked { .. } => {}
         }
     }
 
     /// A front has answered whether it takes what it was offered.
-    fn count_answer(&mut self, refused: Option<String>) {
-        match (self.renewal.take(), refused) {
-            (Some(Renewal::Offered(_, _)), Some(reason)) => self.refuse_renewal(&reason),
-            (Some(Renewal::Offered(tls, left)), None) => {
-                if left > 1 {
-                    self.renewal = Some(Renewal::Offered(tls, left.saturating_sub(1)));
-                } else {
-                    self.tls = Some(*tls);
-                    log::info(format_args!(
-                        "The certificates have changed, and are in force."
-                    ));
-                }
-            }
-            (reading, None) => self.renewal = reading,
-            (reading, Some(reason)) => {
-                log::error(format_args!("Fronts keep their configuration: {reason}"));
-                self.renewal = reading;
-            }
+    fn take_answer(&mut self, refused: Option<String>) {
+        if let Some(tls) = self.renewals.answered(refused) {
+            self.tls = Some(tls);
         }
-    }
-
-    fn refuse_renewal(&mut self, reason: &str) {
-        self.refused_renewals = self.refused_renewals.saturating_add(1);
-        log::error(format_args!(
-            "The files of certificates have changed, and cannot be used; those before stay: {reason}"
-        ));
     }
 
     /// Notes the end of a front.
@@ -446,10 +407,7 @@ impl Fronts {
                 };
                 let what = with_cause(exit);
                 log::error(format_args!("Front (pid:{pid}) {what}; {when}"));
-                // Whoever was offered certificates has to decide again.
-                if let Some(Renewal::Offered(..)) = self.renewal {
-                    self.renewal = None;
-                }
+                self.renewals.take_offer_back();
             }
         }
     }
@@ -545,41 +503,24 @@ impl Fronts {
         ToFront::Reload(Box::new(configuration))
     }
 
-    /// Reads certificates whose files have changed, and puts them into force.
+    /// Reads certificates whose files have changed, and offers them to those that serve.
     fn renew(&mut self, context: &Context<'_>) {
-        if self.watch.look(context.now) {
-            let reading = Reading::start(context.settings).and_then(|reading| {
-                reading.register(context.registry, context.token)?;
-                Ok(reading)
-            });
-            match reading {
-                Ok(reading) => self.renewal = Some(Renewal::Reading(reading)),
-                Err(error) => self.refuse_renewal(&with_remedy(&error)),
-            }
-        }
-        let Some(Renewal::Reading(reading)) = &mut self.renewal else {
+        let Some(tls) = self.renewals.poll(context) else {
             return;
         };
-        let Some(read) = reading.poll(context.now) else {
+        if self.tls.as_ref() == Some(&tls) {
             return;
-        };
-        self.renewal = None;
-        match read {
-            Ok(tls) if self.tls.as_ref() == Some(&tls) => {}
-            Ok(tls) => {
-                let serving = self.processes.iter();
-                let serving = serving.filter(|one| one.stage == Stage::Serving).count();
-                if serving == 0 {
-                    // The next one shows whether they can be used.
-                    self.tls = Some(tls);
-                    return;
-                }
-                let reload = self.reload_with(tls.clone(), context);
-                self.send_all(&reload);
-                self.renewal = Some(Renewal::Offered(Box::new(tls), serving));
-            }
-            Err(reason) => self.refuse_renewal(&reason),
         }
+        let serving = self.processes.iter();
+        let serving = serving.filter(|one| one.stage == Stage::Serving).count();
+        if serving == 0 {
+            // The next one shows whether they can be used.
+            self.tls = Some(tls);
+            return;
+        }
+        let reload = self.reload_with(tls.clone(), context);
+        self.send_all(&reload);
+        self.renewals.offer(tls, serving);
     }
 
     fn rotate_tickets(&mut self, now: Monotonic) {
@@ -630,7 +571,7 @@ impl Fronts {
         }
         if self.set_of.is_some() {
             sums.insert(DEATHS.to_owned(), self.deaths);
-            sums.insert(REFUSED_RENEWALS.to_owned(), self.refused_renewals);
+            sums.insert(REFUSED_RENEWALS.to_owned(), self.renewals.refused);
         }
         sums
     }

@@ -92,7 +92,7 @@ impl SavedFronts {
         }
         fronts.totals = self.totals;
         fronts.deaths = fronts.totals.remove(DEATHS).unwrap_or_default();
-        fronts.refused_renewals = fronts.totals.remove(REFUSED_RENEWALS).unwrap_or_default();
+        fronts.renewals.refused = fronts.totals.remove(REFUSED_RENEWALS).unwrap_or_default();
         Ok(fronts)
     }
 }
