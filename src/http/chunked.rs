@@ -169,40 +169,53 @@ impl ChunkedDecoder {
 #[derive(Clone, Debug)]
 pub struct ChunkScan {
     decoder: ChunkedDecoder,
+    /// How many bytes the head has on the wire.
+    head: usize,
+    /// How many of the body were scanned.
     at: usize,
     refused: Option<Refusal>,
 }
 
 impl ChunkScan {
-    /// A scan of a request whose head has `head` bytes.
+    /// A scan of a request whose head has `head` bytes on the wire.
     #[must_use]
     pub fn new(limits: &Limits, head: usize) -> Self {
         Self {
             decoder: ChunkedDecoder::new(limits),
-            at: head,
+            head,
+            at: 0,
             refused: None,
         }
     }
 
-    /// Scans what is new in `request`, which is everything received so far. Returns whether the
-    /// body is complete.
+    /// Scans what is new in `request`, which is everything received so far, with the head. Returns
+    /// whether the body is complete.
     ///
     /// # Errors
     ///
     /// The body is malformed; every further call says so, too.
     pub fn ends(&mut self, request: &[u8]) -> Result<bool, Refusal> {
+        self.body_ends(request.get(self.head..).unwrap_or_default())
+    }
+
+    /// The same for everything received so far behind the head.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ends`].
+    pub fn body_ends(&mut self, body: &[u8]) -> Result<bool, Refusal> {
         loop {
             if let Some(refusal) = self.refused {
                 return Err(refusal);
             }
-            let (_scanned, rest) = request.split_at(self.at);
+            let rest = body.get(self.at..).unwrap_or_default();
             let chunk = self.decoder.decode(rest);
             let chunk = chunk.inspect_err(|refusal| self.refused = Some(*refusal))?;
             self.at += chunk.consumed;
             if chunk.done {
                 return Ok(true);
             }
-            if self.at >= request.len() {
+            if self.at >= body.len() {
                 return Ok(false);
             }
         }

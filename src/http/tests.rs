@@ -224,5 +224,12 @@ proptest! {
         let end = body.len();
         let cut = cut.index(end);
         prop_assert_eq!(decode(&body, &[cut]), Ok((data.concat(), Some(end))));
+        // The end of the body is found behind any head, and whether that is there or not.
+        let request = [&b"head"[..], &body].concat();
+        let mut scan = ChunkScan::new(&Limits::default(), 4);
+        prop_assert_eq!(scan.body_ends(&body[..cut]), Ok(false));
+        prop_assert_eq!(scan.ends(&request[..cut]), Ok(false));
+        prop_assert_eq!(scan.clone().body_ends(&body), Ok(true));
+        prop_assert_eq!(scan.ends(&request), Ok(true));
     }
 }

@@ -58,7 +58,8 @@ impl BodyPlan {
         let scan = connection
             .chunks
             .get_or_insert_with(|| Box::new(ChunkScan::new(&rules.limits, request.length)));
-        match scan.ends(request.text) {
+        // The text of a front's request is not what lies on the wire.
+        match scan.body_ends(request.behind) {
             Ok(false) => Self::Chunks,
             Ok(true) | Err(_) => Self::Stream,
         }

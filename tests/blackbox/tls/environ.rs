@@ -66,6 +66,32 @@ fn http_2_is_told_and_logged_as_such() {
     server.stop();
 }
 
+/// Some arrive at once with the head, others in pieces, and some before the app is called.
+#[test]
+fn bodies_without_a_length_arrive_whole() {
+    if lacks(&[program("curl")]) {
+        return;
+    }
+    for buffer in ["0", "1000", "1m"] {
+        let server = server(&Pair::of(&["localhost"]))
+            .args(["--request-buffer", buffer])
+            .start();
+        let url = format!("https://127.0.0.1:{}/", port(&server));
+        for version in ["--http1.1", "--http2"] {
+            for size in [0, 3, 5000, 300_000] {
+                let words = ["-sk", version, "--upload-file", "-", &url];
+                let told = Once::new("curl", words)
+                    .input("x".repeat(size))
+                    .run()
+                    .done();
+                let environ: Value = serde_json::from_str(&told).unwrap();
+                assert_eq!(environ["body"], size, "{version}, {buffer}: {told}");
+            }
+        }
+        server.stop();
+    }
+}
+
 /// curl decodes with the libraries of those who have defined the encodings.
 #[test]
 fn responses_are_compressed_if_that_is_asked_for() {
