@@ -1,5 +1,6 @@
 //! A client that speaks HTTP/2 (RFC 9113): each stream is a request.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::compressed_side::CompressedSide;
 use crate::compression::negotiated;
 use crate::counters::Counter;
 use crate::exchange::{Request, pass};
+use crate::http1_io::close;
 use crate::http2_request::as_http1;
 use crate::http2_shared::{Active, Shared, Watched};
 use crate::http2_side::Http2Side;
@@ -68,7 +70,8 @@ struct Streams {
 pub(crate) async fn serve(local: Rc<Local>, running: Arc<Running>, client: Client, facts: &Facts) {
     local.count(Counter::Http2Connections);
     let shared = Shared::new();
-    let watched = Watched::new(client, Rc::clone(&shared));
+    let client = Rc::new(RefCell::new(client));
+    let watched = Watched::new(Rc::clone(&client), Rc::clone(&shared));
     let handshake = builder(&running.configuration.http2).handshake(watched);
     let due = due_in(limit(running.limits().header_ms));
     let mut timer = Timer::new();
@@ -84,7 +87,12 @@ pub(crate) async fn serve(local: Rc<Local>, running: Arc<Running>, client: Clien
         client: name.unwrap_or_default(),
         is_tls: facts.tls.is_some(),
     };
-    Rc::new(streams).run(connection, timer).await;
+    let lingers = Rc::new(streams).run(connection, timer).await;
+    // The library has sent all, and given the connection back. A client is always sending, be it
+    // that it opens windows: what it has not read would be lost if the socket were closed at once.
+    if lingers && let Some(client) = Rc::into_inner(client) {
+        close(client.into_inner(), true).await;
+    }
 }
 
 fn builder(limits: &Http2Limits) -> Builder {
@@ -103,7 +111,12 @@ fn builder(limits: &Http2Limits) -> Builder {
 }
 
 impl Streams {
-    async fn run(self: Rc<Self>, mut connection: Connection<Watched, Bytes>, mut timer: Timer) {
+    /// Serves until the end; returns whether the client may still have something to read.
+    async fn run(
+        self: Rc<Self>,
+        mut connection: Connection<Watched, Bytes>,
+        mut timer: Timer,
+    ) -> bool {
         let mut last_frame = None;
         let local = Rc::clone(&self.local);
         let mut drain = pin!(local.until_drain());
@@ -130,7 +143,8 @@ impl Streams {
                     let stream = Rc::clone(&self).stream(*request, respond, active);
                     tokio::task::spawn_local(stream);
                 }
-                Event::End | Event::Stalled => return,
+                Event::End => return true,
+                Event::Stalled => return false,
                 Event::Drain => {
                     drains = true;
                     connection.graceful_shutdown();

@@ -1,7 +1,7 @@
 //! What the streams of an HTTP/2 connection share, and what is watched of its bytes: a client that
 //! sends frames which bring nothing is told to calm down (RFC 9113 section 10.5).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -104,14 +104,14 @@ impl Drop for Active {
 
 /// The connection's bytes.
 pub(crate) struct Watched {
-    client: Client,
+    client: Rc<RefCell<Client>>,
     shared: Rc<Shared>,
     /// What the client had taken when it was last seen to take nothing.
     taken: u64,
 }
 
 impl Watched {
-    pub(crate) fn new(client: Client, shared: Rc<Shared>) -> Self {
+    pub(crate) fn new(client: Rc<RefCell<Client>>, shared: Rc<Shared>) -> Self {
         Self {
             client,
             shared,
@@ -123,8 +123,11 @@ impl Watched {
         let blocked = &self.shared.blocked_since;
         if done.is_ready() {
             blocked.set(None);
-        } else if blocked.get().is_none() || self.taken != self.client.taken() {
-            self.taken = self.client.taken();
+            return done;
+        }
+        let taken = self.client.borrow().taken();
+        if blocked.get().is_none() || self.taken != taken {
+            self.taken = taken;
             blocked.set(Some(Instant::now()));
         }
         done
@@ -133,12 +136,12 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = room.filled().len();
-        let done = Pin::new(&mut self.client).poll_read(cx, room);
+        let done = Pin::new(&mut *self.client.borrow_mut()).poll_read(cx, room);
         let read = room.filled().len().saturating_sub(before);
         add(&self.shared.received, read);
         done
@@ -151,7 +154,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut self.client).poll_write(cx, bytes);
+        let done = Pin::new(&mut *self.client.borrow_mut()).poll_write(cx, bytes);
         self.noticed(done)
     }
 
@@ -160,21 +163,21 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut self.client).poll_write_vectored(cx, parts);
+        let done = Pin::new(&mut *self.client.borrow_mut()).poll_write_vectored(cx, parts);
         self.noticed(done)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.client.is_write_vectored()
+        self.client.borrow().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.client).poll_flush(cx);
+        let done = Pin::new(&mut *self.client.borrow_mut()).poll_flush(cx);
         self.noticed(done)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.client).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.client.borrow_mut()).poll_shutdown(cx)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use rcorn_front_link::{Configuration, ToFront};
 
 use crate::support::client::{plain, socket};
-use crate::support::frames::{GOAWAY, Http2};
+use crate::support::frames::{ACK, DATA, GOAWAY, Http2, PING, WINDOW_UPDATE};
 use crate::support::front::{Front, Process};
 use crate::support::worker::{Worker, echo, ok};
 
@@ -52,6 +52,59 @@ fn what_runs_is_finished() {
     );
     assert_eq!(stream.body(1), b"done");
     drop((stream, idle2));
+    assert_eq!(front.process.wait().code(), Some(0));
+}
+
+/// Whether the front has closed its side of this connection, be it that not all has arrived: the
+/// state `FIN_WAIT1` in proc(5).
+fn is_closing(client: &Http2) -> bool {
+    let (ours, theirs) = (client.0.local_addr(), client.0.peer_addr());
+    let ports = [theirs, ours].map(|address| format!(":{:04X}", address.unwrap().port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words[1].ends_with(&ports[0]) && words[2].ends_with(&ports[1]) && words[3] == "04"
+    })
+}
+
+/// What a client still sends is taken in: otherwise a reset would overtake what is on its way.
+#[test]
+fn a_client_that_opens_windows_at_the_end_gets_all() {
+    // More than the client's kernel takes, and less than the front's.
+    const LENGTH: usize = 400_000;
+    let (go, gone) = channel::<()>();
+    let gone = Mutex::new(gone);
+    let worker = Worker::raw(move |connection| {
+        connection.head().unwrap();
+        gone.lock().unwrap().recv().unwrap();
+        connection.send(&ok(&[b'x'; LENGTH]));
+    });
+    let mut front = Front::http(&worker, Configuration::default());
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) is as large as it can be, and so is the connection's window.
+    let mut client = Http2::over(socket(front.address()), &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    client.send(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    client.get(1, "/");
+    front.until(|front| front.status("requests").0 == 1);
+    front
+        .process
+        .send(&ToFront::Drain { seconds: 60 }, Vec::new());
+    assert_eq!(client.wait(GOAWAY).error(), 0);
+    let ping = client.wait(PING).payload;
+    client.send(PING, ACK, 0, &ping);
+    assert_eq!(client.wait(GOAWAY).error(), 0);
+    go.send(()).unwrap();
+    front.until(|_front| is_closing(&client));
+    client.send(PING, ACK, 0, &[1; 8]);
+    let mut length = 0;
+    while let Some(frame) = client.next() {
+        length += if frame.kind == DATA {
+            frame.payload.len()
+        } else {
+            0
+        };
+    }
+    assert_eq!(length, LENGTH);
+    drop(client);
     assert_eq!(front.process.wait().code(), Some(0));
 }
 
