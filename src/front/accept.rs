@@ -20,7 +20,7 @@ use crate::local::Local;
 use crate::running::Running;
 use crate::stream::{Client, Connected, Socket, Stream};
 use crate::timer::{Timer, due_in, limit};
-use crate::{http1, http2, redirect};
+use crate::{http1, http1_io, http2, page, redirect};
 
 /// The first bytes of a client of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -119,8 +119,15 @@ async fn secure(local: Rc<Local>, running: Arc<Running>, socket: Socket, mut fac
         return;
     };
     let due = due_in(limit(running.limits().handshake_ms));
+    let mut timer = Timer::new();
+    if let Some(Ok(Some(first))) = timer.until(due, socket.first_byte()).await
+        && first.is_ascii_alphabetic()
+    {
+        fail(&local, &facts, "the client speaks HTTP without TLS");
+        return misdirected(&running, socket).await;
+    }
     let accept = TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket);
-    let reason = match Timer::new().until(due, accept).await {
+    let reason = match timer.until(due, accept).await {
         Some(Ok(stream)) => {
             local.count(Counter::Handshakes);
             let (_socket, session) = stream.get_ref();
@@ -137,6 +144,11 @@ async fn secure(local: Rc<Local>, running: Arc<Running>, socket: Socket, mut fac
         Some(Err(error)) => error.to_string(),
         None => "it took too long".to_owned(),
     };
+    fail(&local, &facts, &reason);
+}
+
+/// Notes a handshake that has failed.
+fn fail(local: &Local, facts: &Facts, reason: &str) {
     local.count(Counter::FailedHandshakes);
     let client = facts.client.map(|client| client.ip().to_string());
     let client = client.unwrap_or_default();
@@ -144,6 +156,20 @@ async fn secure(local: Rc<Local>, running: Arc<Running>, socket: Socket, mut fac
         Level::Debug,
         format!("TLS handshake with ip={client} failed: {reason}"),
     );
+}
+
+/// Answers a client that speaks HTTP where TLS is spoken: no record of TLS begins with a letter, and
+/// all methods do.
+async fn misdirected(running: &Running, socket: Socket) {
+    const TEXT: &str = "The plain HTTP request was sent to an HTTPS port: use https://.";
+    let mut bytes = Vec::new();
+    let server = running.configuration.server.as_deref();
+    page::write(&mut bytes, 400, TEXT, server, false);
+    let mut client = Client::new(Stream::Plain(socket));
+    let limit = limit(running.limits().write_ms);
+    if http1_io::write(&mut client, &mut Timer::new(), limit, &bytes).await {
+        http1_io::close(client, true).await;
+    }
 }
 
 /// What the handshake has shown.

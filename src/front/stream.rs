@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::sys::socket::{MsgFlags, recv};
 use rcorn_sys::net::{reset_on_close, unacknowledged};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -115,6 +116,29 @@ impl Socket {
             Connected::Tcp(stream) => stream.local_addr().ok(),
             Connected::Unix(_) => None,
         }
+    }
+
+    /// The first byte that the client has sent, which stays where it is; `None` if it has closed
+    /// the connection without one.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let peek = || {
+            Ok(recv(
+                self.as_fd().as_raw_fd(),
+                &mut byte,
+                MsgFlags::MSG_PEEK,
+            )?)
+        };
+        let count = match &self.connected {
+            Connected::Tcp(stream) => stream.async_io(Interest::READABLE, peek).await,
+            Connected::Unix(stream) => stream.async_io(Interest::READABLE, peek).await,
+        };
+        let [byte] = byte;
+        count.map(|count| (count > 0).then_some(byte))
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

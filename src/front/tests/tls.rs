@@ -17,7 +17,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, SignatureScheme,
 };
 
-use crate::support::client::{Client, Session, secure, trusting};
+use crate::support::client::{Client, Session, plain, secure, trusting};
 use crate::support::front::{Front, Process};
 use crate::support::keys::{Authority, Pair, tls};
 use crate::support::worker::{Worker, echo, field, ok};
@@ -520,15 +520,26 @@ fn who_speaks_no_tls_fails_alone() {
     let pair = authority.issue(&["shop.example"]);
     let mut front = Front::https(&worker, with(tls(&[&pair])));
     let mut socket = crate::support::client::socket(front.address());
-    socket
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    socket.write_all(&[0x16; 100]).unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).ok();
+    // An alert.
+    assert_eq!(answer[0], 0x15);
     front
         .process
         .record("TLS handshake with ip=127.0.0.1 failed: ");
-    assert_eq!(front.status("failed_handshakes").0, 1);
+    let mut unencrypted = plain(front.address());
+    let reply = unencrypted.get("/");
+    assert_eq!(
+        (reply.status, reply.field("connection")),
+        (400, Some("close"))
+    );
+    assert!(reply.text().contains("use https://"), "{}", reply.text());
+    assert!(unencrypted.is_closed());
+    front
+        .process
+        .record("failed: the client speaks HTTP without TLS");
+    assert_eq!(front.status("failed_handshakes").0, 2);
     let config = Arc::new(trusting(authority.roots(), None));
     let session = secure(front.address(), "shop.example", &config).unwrap();
     assert_eq!(Client::over(session).get("/").status, 200);
