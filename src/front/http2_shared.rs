@@ -19,6 +19,13 @@ const MAX_FRAMING: u64 = 8;
 /// How many bytes the frames of a connection may seem to bring to begin with.
 const CREDIT_BYTES: u64 = 256 * 1024;
 
+/// Where a client's first frame has its type and its flags, behind the preface of 24 bytes; and
+/// what they must be: SETTINGS, and no ACK (RFC 9113 section 3.4).
+const FIRST_TYPE_AT: u64 = 27;
+const FIRST_FLAGS_AT: u64 = 28;
+const SETTINGS: u8 = 4;
+const ACK: u8 = 1;
+
 /// How many requests a client may take back beyond those that it lets be answered.
 const MAX_CANCELLED: u64 = 200;
 
@@ -102,6 +109,17 @@ impl Drop for Active {
     }
 }
 
+/// Whether these bytes, which come after so many others of a connection, leave it possible that its
+/// first frame is the one that must be. The library does not look.
+fn may_begin_with_settings(before: u64, bytes: &[u8]) -> bool {
+    let at = |place: u64| {
+        let index = place.checked_sub(before)?;
+        bytes.get(usize::try_from(index).ok()?)
+    };
+    at(FIRST_TYPE_AT).is_none_or(|kind| *kind == SETTINGS)
+        && at(FIRST_FLAGS_AT).is_none_or(|flags| flags & ACK == 0)
+}
+
 /// The connection's bytes.
 pub(crate) struct Watched {
     client: Rc<RefCell<Client>>,
@@ -142,8 +160,12 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = room.filled().len();
         let done = Pin::new(&mut *self.client.borrow_mut()).poll_read(cx, room);
-        let read = room.filled().len().saturating_sub(before);
-        add(&self.shared.received, read);
+        let bytes = room.filled().get(before..).unwrap_or_default();
+        let is_begin = may_begin_with_settings(self.shared.received.get(), bytes);
+        add(&self.shared.received, bytes.len());
+        if !is_begin {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         done
     }
 }
@@ -195,6 +217,19 @@ mod tests {
         assert!(shared.is_flooded());
         shared.brought(100);
         assert!(!shared.is_flooded());
+    }
+
+    #[test]
+    fn the_first_frame_is_one_of_settings_in_whatever_pieces_it_comes() {
+        for (kind, flags, expected) in [(4, 0, true), (4, 1, false), (6, 0, false), (1, 5, false)] {
+            let mut bytes = vec![0; 27];
+            bytes.extend([kind, flags, 0, 0, 0, 0]);
+            assert_eq!(may_begin_with_settings(0, &bytes), expected);
+            let mut pieces = (0_u64..).zip(bytes.chunks(1));
+            let whole = pieces.all(|(before, piece)| may_begin_with_settings(before, piece));
+            assert_eq!(whole, expected);
+        }
+        assert!(may_begin_with_settings(29, &[1; 100]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rcorn_front_link::{Configuration, Http2Limits, Limits};
 use crate::support::client::plain;
 use crate::support::frames::{
     ACK, CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, literal, request,
+    PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, literal, request,
 };
 use crate::support::front::Front;
 use crate::support::worker::{Worker, echo, ok};
@@ -94,6 +94,30 @@ fn resets_beyond_what_is_answered_end_the_connection() {
     assert_eq!(other.get("/answered").text(), "hi");
 }
 
+/// CVE-2025-8671: errors of the client, for which the front takes back what a worker has got.
+#[test]
+fn resets_that_a_client_provokes_end_the_connection() {
+    let worker = Worker::raw(|connection| {
+        let head = connection.head().unwrap_or_default();
+        if head.starts_with("GET / ") {
+            connection.send(&ok(b"hi"));
+        }
+        connection.head();
+    });
+    let (mut front, before) = started(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    let head = request("POST", "/held", &[]);
+    for number in 0..101 {
+        let stream = u32::try_from(number * 2 + 1).unwrap();
+        client.send(HEADERS, END_HEADERS, stream, &head);
+        front.until(|front| front.status("requests").0 >= number + 2);
+        // More than the window can hold.
+        client.send(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+    }
+    assert_eq!(client.end(), Some(CALM));
+    is_well(&front, before);
+}
+
 /// A head in ever more frames (CVE-2024-27316 and its like).
 #[test]
 fn a_head_without_an_end_is_refused() {
@@ -148,28 +172,30 @@ fn a_head_that_unpacks_to_too_much_is_refused() {
     is_well(&front, before);
 }
 
+/// Small frames that bring nothing, or next to nothing.
 #[test]
-fn pings_without_end_are_a_flood() {
-    let worker = echo();
-    let (mut front, before) = started(&worker, Configuration::default());
-    let mut client = Http2::plain(front.address());
-    let many = Frame::new(PING, 0, 0, &[7; 8]).bytes().repeat(1000);
-    let error = flood(&mut client, 10_000, |_number| many.clone());
-    assert!(matches!(error, Some(CALM) | None), "{error:?}");
-    assert_eq!(front.status("floods").0, 1);
-    is_well(&front, before);
-}
-
-#[test]
-fn settings_without_end_are_a_flood() {
-    let worker = echo();
-    let (mut front, before) = started(&worker, Configuration::default());
-    let mut client = Http2::plain(front.address());
-    let many = Frame::new(SETTINGS, 0, 0, &[]).bytes().repeat(1000);
-    let error = flood(&mut client, 10_000, |_number| many.clone());
-    assert!(matches!(error, Some(CALM) | None), "{error:?}");
-    assert_eq!(front.status("floods").0, 1);
-    is_well(&front, before);
+fn frames_without_end_are_a_flood() {
+    for (about, frame) in [
+        ("PING", Frame::new(PING, 0, 0, &[7; 8])),
+        ("answers to PING", Frame::new(PING, ACK, 0, &[7; 8])),
+        ("SETTINGS", Frame::new(SETTINGS, 0, 0, &[])),
+        ("settings", Frame::new(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])),
+        ("PRIORITY", Frame::new(PRIORITY, 0, 3, &[0, 0, 0, 0, 9])),
+        (
+            "WINDOW_UPDATE",
+            Frame::new(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        ),
+        ("an unknown type", Frame::new(0x16, 0, 0, &[0; 16])),
+    ] {
+        let worker = echo();
+        let (mut front, before) = started(&worker, Configuration::default());
+        let mut client = Http2::plain(front.address());
+        let many = frame.bytes().repeat(1000);
+        let error = flood(&mut client, 10_000, |_number| many.clone());
+        assert!(matches!(error, Some(CALM) | None), "{about}: {error:?}");
+        assert_eq!(front.status("floods").0, 1, "{about}");
+        is_well(&front, before);
+    }
 }
 
 /// Pings whose answers nobody reads.

@@ -77,7 +77,7 @@ fn a_client_that_opens_windows_at_the_end_gets_all() {
     let worker = Worker::raw(move |connection| {
         connection.head().unwrap();
         gone.lock().unwrap().recv().unwrap();
-        connection.send(&ok(&[b'x'; LENGTH]));
+        connection.send(&ok(&vec![b'x'; LENGTH]));
     });
     let mut front = Front::http(&worker, Configuration::default());
     // SETTINGS_INITIAL_WINDOW_SIZE (4) is as large as it can be, and so is the connection's window.

@@ -10,6 +10,7 @@ mod support;
 mod attacks;
 mod compression;
 mod confinement;
+mod conformance;
 mod drain;
 mod http1;
 mod http2;

@@ -8,8 +8,10 @@ use super::client::socket;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
@@ -18,11 +20,18 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const PADDED: u8 = 8;
+pub(crate) const WITH_PRIORITY: u8 = 0x20;
 
-/// `ENHANCE_YOUR_CALM` (RFC 9113 section 7)
-pub(crate) const CALM: u32 = 11;
-/// `PROTOCOL_ERROR`
+// Error codes (RFC 9113 section 7).
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
+pub(crate) const STREAM_CLOSED: u32 = 5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
+pub(crate) const REFUSED_STREAM: u32 = 7;
+pub(crate) const COMPRESSION_ERROR: u32 = 9;
+/// `ENHANCE_YOUR_CALM`
+pub(crate) const CALM: u32 = 11;
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +64,51 @@ impl Frame {
         .concat()
     }
 
+    /// The status of a head that h2 has written: a static entry of HPACK, or one with the name of
+    /// such an entry and digits in Huffman code (RFC 7541 appendices A and B).
+    pub(crate) fn status(&self) -> u16 {
+        const KNOWN: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+        // Before it the table may be given another size.
+        let is_size = |byte: &&u8| **byte >> 5 == 1;
+        let mut bytes = self.payload.iter().skip_while(is_size).copied();
+        match bytes.next() {
+            Some(entry @ 0x88..=0x8e) => KNOWN[usize::from(entry - 0x88)],
+            Some(0x08 | 0x48) => {
+                let length = usize::from(bytes.next().unwrap() & 0x7f);
+                digits(bytes.take(length))
+            }
+            // It was remembered.
+            other => panic!("status as {other:?}"),
+        }
+    }
+
     /// The error code of `RST_STREAM` or GOAWAY.
     pub(crate) fn error(&self) -> u32 {
         let start = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[start..start + 4].try_into().unwrap())
     }
+}
+
+/// Digits in Huffman code: 0 to 2 have 5 bits, the others 6. What is left is padding.
+fn digits(bytes: impl Iterator<Item = u8>) -> u16 {
+    let bits: Vec<u16> = bytes
+        .flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)))
+        .collect();
+    let read = |bits: &[u16]| bits.iter().fold(0, |sum, bit| sum * 2 + bit);
+    let (mut rest, mut number) = (&bits[..], 0);
+    while rest.len() >= 5 {
+        let (length, digit) = match read(&rest[..5]) {
+            digit @ 0..=2 => (5, digit),
+            _ if rest.len() < 6 => break,
+            _ => match read(&rest[..6]) {
+                code @ 0x19..=0x1f => (6, code - 0x19 + 3),
+                _ => break,
+            },
+        };
+        number = number * 10 + digit;
+        rest = &rest[length..];
+    }
+    number
 }
 
 /// A field of HPACK that is not compressed and not remembered (RFC 7541 section 6.2.2).
