@@ -158,8 +158,8 @@ fn fail(local: &Local, facts: &Facts, reason: &str) {
     );
 }
 
-/// Answers a client that speaks HTTP where TLS is spoken: no record of TLS begins with a letter, and
-/// all methods do.
+/// Answers a client that speaks HTTP where TLS is spoken: no record of TLS begins with a letter,
+/// and all methods do.
 async fn misdirected(running: &Running, socket: Socket) {
     const TEXT: &str = "The plain HTTP request was sent to an HTTPS port: use https://.";
     let mut bytes = Vec::new();

@@ -22,6 +22,42 @@ fn front(server: &Server) -> nix::unistd::Pid {
     *front
 }
 
+/// Clients that send requests all the time: over HTTP/1.1 and over HTTP/2, on connections that they
+/// keep and on new ones.
+struct Load(Vec<Client>);
+
+impl Load {
+    const OPTIONS: [&[&str]; 4] = [
+        &["load=3", "kept=1"],
+        &["load=2"],
+        &["load=2", "kept=1", "http2=8"],
+        &["load=1", "http2=4"],
+    ];
+
+    /// How many connections there are at a time.
+    const CONNECTIONS: usize = 8;
+
+    /// Begins; all of them have had answers.
+    fn on(server: &Server) -> Self {
+        let clients = Self::OPTIONS.map(|options| Client::of(server, options));
+        let load = Self(clients.into());
+        load.wait();
+        load
+    }
+
+    /// Waits until all have had answers again.
+    fn wait(&self) {
+        for client in &self.0 {
+            client.wait_for(20);
+        }
+    }
+
+    /// Ends; returns what has failed.
+    fn stop(self) -> Vec<String> {
+        self.0.into_iter().flat_map(Client::stop).collect()
+    }
+}
+
 #[test]
 fn without_tls_there_is_no_front() {
     let server = Server::app("m:app").file("m.py", APP).start();
@@ -44,17 +80,14 @@ fn connections_outlive_reloads_and_workers() {
     let front_before = front(&server);
     let mut client = Client::of(&server, &[]);
     let first = client.environ("/");
-    let kept = Client::of(&server, &["load=4", "kept=1"]);
-    let each = Client::of(&server, &["load=2"]);
+    let load = Load::on(&server);
     for generation in 2..4 {
         server.signal(Signal::SIGHUP);
         let line = format!("Reloaded: generation {generation} serves.");
         server.log().expect(&line);
-        kept.wait_for(20);
-        each.wait_for(5);
+        load.wait();
     }
-    assert_eq!(kept.stop(), [""; 0]);
-    assert_eq!(each.stop(), [""; 0]);
+    assert_eq!(load.stop(), [""; 0]);
     let second = client.environ("/");
     assert_eq!(second["REMOTE_PORT"], first["REMOTE_PORT"]);
     assert_ne!(second["pid"], first["pid"]);
@@ -66,6 +99,51 @@ fn connections_outlive_reloads_and_workers() {
     assert_eq!(third["REMOTE_PORT"], first["REMOTE_PORT"]);
     assert_eq!(front(&server), front_before);
     drop(client);
+    server.stop();
+}
+
+#[test]
+fn killed_workers_lose_no_more_than_they_held() {
+    const KILLS: usize = 4;
+    let server = server(&pair())
+        .args(["-w", "2"])
+        .allow("was sent SIGKILL")
+        .allow("No worker answered")
+        .allow("Request lost when worker")
+        .start();
+    let load = Load::on(&server);
+    for _ in 0..KILLS {
+        let [victim, _other] = server.wait_workers(2)[..] else {
+            panic!("there are more than two");
+        };
+        kill(victim, Signal::SIGKILL).unwrap();
+        server.wait_gone(victim);
+        load.wait();
+    }
+    // One request each, at most: requests that may be sent twice are, if no answer has begun.
+    let failed = load.stop();
+    assert!(failed.len() <= KILLS, "{failed:?}");
+    server.stop();
+}
+
+#[test]
+fn a_killed_front_loses_its_connections_alone() {
+    let server = server(&pair())
+        .args(["-w", "2"])
+        .allow("was ended by signal 9; it is started again")
+        .start();
+    server.wait_workers(2);
+    let workers = server.workers();
+    let load = Load::on(&server);
+    let killed = front(&server);
+    kill(killed, Signal::SIGKILL).unwrap();
+    server.wait_gone(killed);
+    server.log().expect("Front serving");
+    server.log().expect("Front serving");
+    load.wait();
+    let failed = load.stop();
+    assert!(failed.len() <= Load::CONNECTIONS, "{failed:?}");
+    assert_eq!(server.workers(), workers);
     server.stop();
 }
 
@@ -95,13 +173,9 @@ fn a_front_that_is_killed_is_started_again() {
 #[test]
 fn a_stop_loses_no_request() {
     let server = server(&pair()).args(["-w", "2"]).start();
-    let kept = Client::of(&server, &["load=4", "kept=1"]);
-    let each = Client::of(&server, &["load=2"]);
-    kept.wait_for(20);
-    each.wait_for(5);
+    let load = Load::on(&server);
     let ended = server.stop();
-    assert_eq!(kept.stop(), [""; 0]);
-    assert_eq!(each.stop(), [""; 0]);
+    assert_eq!(load.stop(), [""; 0]);
     assert!(ended.text().contains("Front exited"));
 }
 
@@ -112,14 +186,13 @@ fn an_upgrade_in_place_has_fronts_of_its_own_and_loses_nothing() {
         .start();
     server.wait_workers(2);
     let before = front(&server);
-    let kept = Client::of(&server, &["load=4", "kept=1"]);
-    kept.wait_for(20);
+    let load = Load::on(&server);
     server.signal(Signal::SIGUSR2);
     server.log().expect("Reloaded: generation 2 serves.");
     let old = format!("Front exited (pid:{before})");
     server.log().expect(&old);
-    kept.wait_for(20);
-    assert_eq!(kept.stop(), [""; 0]);
+    load.wait();
+    assert_eq!(load.stop(), [""; 0]);
     assert_ne!(front(&server), before);
     server.stop();
 }
@@ -234,21 +307,21 @@ fn without_workers_there_is_no_front_until_they_are_back() {
         .args(["--upgrade", "beside", "--reload-watch", "0.1"])
         .start();
     server.wait_workers(1);
-    let load = Client::of(&server, &["load=3", "kept=1"]);
+    let load = Load::on(&server);
     server.signal(Signal::SIGUSR2);
     server.log().expect("Started a new arbiter");
     server.log().expect("Booting worker");
     server.log().expect("Booting worker");
-    load.wait_for(20);
+    load.wait();
     server.signal(Signal::SIGWINCH);
     server.log().expect("Front exited");
     server.log().expect("Worker exiting");
-    load.wait_for(20);
+    load.wait();
     server.signal(Signal::SIGHUP);
     server.log().expect("Front serving");
     server.log().expect("Front serving");
     server.log().expect("Front serving");
-    load.wait_for(20);
+    load.wait();
     assert_eq!(load.stop(), [""; 0]);
     // The successor first: it is a child.
     let successor = server.status()["upgrade"].as_i64().unwrap();

@@ -1,6 +1,7 @@
 //! TLS: the front, its certificates, and what the app sees of them.
 
 mod certificates;
+mod clients;
 mod environ;
 mod lifecycle;
 mod packaged;
