@@ -544,3 +544,37 @@ fn who_speaks_no_tls_fails_alone() {
     let session = secure(front.address(), "shop.example", &config).unwrap();
     assert_eq!(Client::over(session).get("/").status, 200);
 }
+
+/// SSL 3.0, TLS 1.0 and TLS 1.1, and the form of SSL 2.0 in which their clients have begun, get an
+/// alert that ends it (RFC 8996). openssl does not speak all of them any more.
+#[test]
+fn old_versions_get_an_alert() {
+    let (authority, worker) = (Authority::new("ca"), echo());
+    let pair = authority.issue(&["shop.example"]);
+    let mut front = Front::https(&worker, with(tls(&[&pair])));
+    // Their suites, without extensions: RSA with AES and 3DES, ECDHE with AES.
+    let suites = [0, 0x2f, 0, 0x0a, 0xc0, 0x09, 0xc0, 0x13];
+    let hello = |minor: u8| {
+        let mut body = vec![3, minor];
+        body.extend([7; 32]);
+        body.extend([0, 0, 8]);
+        body.extend(suites);
+        body.extend([1, 0]);
+        let length = u8::try_from(body.len()).unwrap();
+        [&[0x16, 3, minor, 0, length + 4, 1, 0, 0, length], &body[..]].concat()
+    };
+    // CLIENT-HELLO of SSL 2.0 for SSL 3.0 (RFC 6101 appendix E): one suite, 16 bytes of challenge.
+    let mut oldest = vec![0x80, 28, 1, 3, 0, 0, 3, 0, 0, 0, 16, 0, 0, 0x0a];
+    oldest.extend([7; 16]);
+    let hellos = [oldest, hello(0), hello(1), hello(2)];
+    for (number, hello) in (1..).zip(&hellos) {
+        let mut socket = crate::support::client::socket(front.address());
+        socket.write_all(hello).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        // An alert, and one that is fatal.
+        assert_eq!((answer[0], answer[5]), (0x15, 2), "{number}: {answer:?}");
+        assert_eq!(answer.len(), 7, "{number}: {answer:?}");
+        assert_eq!(front.status("failed_handshakes").0, number);
+    }
+}
