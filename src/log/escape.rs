@@ -44,9 +44,8 @@ pub(super) struct Quote;
 /// log: as [`escaped`], and the double quote with a backslash. Does nothing, and allocates nothing,
 /// when there is nothing to escape.
 pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
-    let is_safe = |byte: u8| is_plain(byte) && byte != b'"';
     let (_before, text) = out.split_at(mark);
-    let Some(first) = first_not(text, is_safe) else {
+    let Some(first) = first_to_escape(text) else {
         return;
     };
     let tail = out.split_off(mark.saturating_add(first));
@@ -59,26 +58,54 @@ pub(super) fn quote_from(out: &mut Vec<u8>, mark: usize) {
     }
 }
 
-/// The place of the first byte that is not plain. Almost all text is plain, so it is looked at in
+/// The place of the first byte that a quoted value cannot have as it is: one that is not printable
+/// ASCII, the double quote, or the backslash. Almost all text has none, so it is looked at in
 /// pieces, without a branch for each byte.
-pub(super) fn first_not(text: &[u8], is_plain: impl Fn(u8) -> bool) -> Option<usize> {
-    if are_all(text, &is_plain) {
+pub(super) fn first_to_escape(text: &[u8]) -> Option<usize> {
+    if are_all_plain(text) {
         return None;
     }
-    text.iter().position(|byte| !is_plain(*byte))
+    text.iter()
+        .position(|byte| !is_plain(*byte) || *byte == b'"')
 }
 
-/// Whether all bytes are plain. The last piece overlaps the one before.
-fn are_all(text: &[u8], is_plain: impl Fn(u8) -> bool) -> bool {
-    let of = |piece: &[u8]| piece.iter().fold(true, |all, byte| all & is_plain(*byte));
-    if let Some(last) = text.last_chunk::<16>() {
-        let (pieces, _rest) = text.as_chunks::<16>();
-        return pieces.iter().all(|piece| of(piece)) && of(last);
+/// Whether no byte must be escaped. The last piece overlaps the one before.
+#[inline]
+fn are_all_plain(text: &[u8]) -> bool {
+    if let Some(last) = text.last_chunk::<8>() {
+        let (pieces, _rest) = text.as_chunks::<8>();
+        let all = pieces.iter().fold(0, |found, piece| {
+            found | to_escape(u64::from_le_bytes(*piece))
+        });
+        return all | to_escape(u64::from_le_bytes(*last)) == 0;
     }
-    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(first), Some(last)) => of(first) & of(last),
-        _ => of(text),
-    }
+    let piece = match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+            first << 32 | last
+        }
+        _ => text
+            .iter()
+            .fold(eight(b' '), |piece, byte| piece << 8 | u64::from(*byte)),
+    };
+    to_escape(piece) == 0
+}
+
+/// A word of eight times the same byte.
+const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bits of the bytes that must be escaped, and perhaps of some after the first of them;
+/// 0 if there are none.
+#[inline]
+const fn to_escape(word: u64) -> u64 {
+    // Sets the highest bit of a byte that is less, if it was not set before.
+    let control = word.wrapping_sub(eight(b' '));
+    let quote = (word ^ eight(b'"')).wrapping_sub(eight(1));
+    let backslash = (word ^ eight(b'\\')).wrapping_sub(eight(1));
+    let delete = (word ^ eight(b'\x7f')).wrapping_sub(eight(1));
+    (control | quote | backslash | delete | word) & eight(1 << 7)
 }
 
 /// A hexadecimal digit.
@@ -94,15 +121,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_that_is_not_plain_is_found_wherever_it_is() {
-        for length in 0..40 {
-            let text = vec![b'a'; length];
-            assert_eq!(first_not(&text, is_plain), None, "{length}");
-            for at in 0..length {
-                let mut text = text.clone();
-                text[at..].fill(b'\n');
-                assert_eq!(first_not(&text, is_plain), Some(at), "{length}");
+    fn the_first_byte_to_escape_is_found_wherever_it_is() {
+        for byte in 0..=u8::MAX {
+            let is_safe = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+            for length in 0..40 {
+                for at in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    let found = first_to_escape(&text);
+                    assert_eq!(found, (!is_safe).then_some(at), "{byte:#x} in {length}");
+                    text[at..].fill(byte);
+                    assert_eq!(first_to_escape(&text), found);
+                }
             }
         }
+        assert_eq!(first_to_escape(b""), None);
     }
 }

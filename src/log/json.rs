@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use crate::escape::first_not;
+use crate::escape::first_to_escape;
 
 /// Appends bytes as a JSON string, with its quotes.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
@@ -18,12 +18,16 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
 /// taken for Latin-1, in which old clients send fields. Does nothing, and allocates nothing, if
 /// there is nothing to escape.
 pub(crate) fn escape_from(out: &mut Vec<u8>, mark: usize) {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     let (_before, text) = out.split_at(mark);
-    let Some(first) = first_not(text, is_plain) else {
-        return;
-    };
-    let rest = out.split_off(mark.saturating_add(first));
+    if let Some(first) = first_to_escape(text) {
+        escape_all(out, mark.saturating_add(first));
+    }
+}
+
+/// The same, from `first` on, where something must be escaped.
+#[cold]
+fn escape_all(out: &mut Vec<u8>, first: usize) {
+    let rest = out.split_off(first);
     for chunk in rest.utf8_chunks() {
         for character in chunk.valid().chars() {
             push(character, out);
@@ -79,25 +83,6 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(b"\":");
         write(self.out);
         self
-    }
-
-    /// Adds a string that `find` appends; null if it finds none.
-    pub(crate) fn optional(
-        &mut self,
-        name: &'static str,
-        find: impl FnOnce(&mut Vec<u8>) -> bool,
-    ) -> &mut Self {
-        self.member(name, |out| {
-            let mark = out.len();
-            out.push(b'"');
-            if find(out) {
-                escape_from(out, mark.saturating_add(1));
-                out.push(b'"');
-            } else {
-                out.truncate(mark);
-                out.extend_from_slice(b"null");
-            }
-        })
     }
 
     /// Adds a string.

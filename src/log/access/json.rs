@@ -8,7 +8,7 @@ use super::format::AccessFormat;
 use super::piece::Piece;
 use super::render::{self, Escape};
 use super::{AccessFormatter, Record};
-use crate::json::{self, Object};
+use crate::json;
 use crate::{escape, stamp};
 
 /// The value of `access_log_format` that selects [`JsonFields`].
@@ -20,34 +20,81 @@ pub struct JsonFields;
 
 impl AccessFormatter for JsonFields {
     fn format(&self, record: &impl Record, out: &mut Vec<u8>) {
-        let mut object = Object::new(out);
-        object
-            .member("time", |out| {
-                out.push(b'"');
-                out.extend_from_slice(stamp::rfc3339(record.time()).as_bytes());
-                out.push(b'"');
-            })
-            .text("remote_addr", record.remote_addr().as_bytes())
-            .optional("user", |out| Foreign::User.find(record, out))
-            .text("method", record.method())
-            .text("target", record.raw_uri())
-            .text("path", record.path())
-            .text("query", record.query())
-            .text("protocol", record.protocol())
-            .number("status", record.status().into())
-            .member("bytes", |out| match record.body_bytes() {
-                Some(bytes) => out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes()),
-                None => out.extend_from_slice(b"null"),
-            })
-            .member("duration", |out| seconds(record.duration_ns(), out))
-            .optional("host", |out| record.request_header("host", out))
-            .optional("referer", |out| record.request_header("referer", out))
-            .optional("user_agent", |out| record.request_header("user-agent", out));
-        if let Some(id) = record.request_id() {
-            object.text("request_id", id.as_bytes());
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(stamp::rfc3339(record.time()).as_bytes());
+        out.push(b'"');
+        text(b",\"remote_addr\":\"", record.remote_addr().as_bytes(), out);
+        let user = |out: &mut Vec<u8>| Foreign::User.find(record, out);
+        optional(b",\"user\":\"", b",\"user\":null", user, out);
+        text(b",\"method\":\"", record.method(), out);
+        text(b",\"target\":\"", record.raw_uri(), out);
+        text(b",\"path\":\"", record.path(), out);
+        text(b",\"query\":\"", record.query(), out);
+        text(b",\"protocol\":\"", record.protocol(), out);
+        number(b",\"status\":", record.status().into(), out);
+        match record.body_bytes() {
+            Some(bytes) => number(b",\"bytes\":", bytes, out),
+            None => out.extend_from_slice(b",\"bytes\":null"),
         }
-        object.number("pid", record.pid().into()).end();
+        out.extend_from_slice(b",\"duration\":");
+        seconds(record.duration_ns(), out);
+        let host = |out: &mut Vec<u8>| record.request_header("host", out);
+        optional(b",\"host\":\"", b",\"host\":null", host, out);
+        let referer = |out: &mut Vec<u8>| record.request_header("referer", out);
+        optional(b",\"referer\":\"", b",\"referer\":null", referer, out);
+        let user_agent = |out: &mut Vec<u8>| record.request_header("user-agent", out);
+        optional(
+            b",\"user_agent\":\"",
+            b",\"user_agent\":null",
+            user_agent,
+            out,
+        );
+        if let Some(id) = record.request_id() {
+            text(b",\"request_id\":\"", id.as_bytes(), out);
+        }
+        number(b",\"pid\":", record.pid().into(), out);
+        out.extend_from_slice(b"}\n");
     }
+}
+
+// The members of an object, written without [`json::Object`], whose calls took a third of the time
+// of a line: what stands before a value is one constant here.
+
+/// Appends a string. `before`: all that stands before its value.
+#[inline]
+fn text<const N: usize>(before: &[u8; N], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    let mark = out.len();
+    out.extend_from_slice(value);
+    json::escape_from(out, mark);
+    out.push(b'"');
+}
+
+/// Appends a string that `find` appends, after `before`; or `none` if it finds none.
+#[inline]
+fn optional<const N: usize, const M: usize>(
+    before: &[u8; N],
+    none: &[u8; M],
+    find: impl FnOnce(&mut Vec<u8>) -> bool,
+    out: &mut Vec<u8>,
+) {
+    let begin = out.len();
+    out.extend_from_slice(before);
+    let mark = out.len();
+    if find(out) {
+        json::escape_from(out, mark);
+        out.push(b'"');
+    } else {
+        out.truncate(begin);
+        out.extend_from_slice(none);
+    }
+}
+
+/// Appends a whole number.
+#[inline]
+fn number<const N: usize>(before: &[u8; N], number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Seconds with a fraction of six digits.
