@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use memchr::memmem;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use rcorn_front_link::{ClientCertificate, FIELD_NAME, Facts, HttpVersion, Scheme, Verify};
 use rcorn_http::hash::slot_of;
@@ -62,12 +63,22 @@ impl FrontClient {
         self.facts.http == HttpVersion::Http2
     }
 
-    /// What the environ of its requests has beside what the head says.
+    /// Sets what the environ of its requests has beside what the head says.
     ///
     /// # Errors
     ///
     /// When Python has no memory.
-    pub(super) fn variables(&self, py: Python<'_>) -> PyResult<&GivenVariables> {
+    // Not within the handler of requests, which would become too large to be inlined itself.
+    #[inline(never)]
+    pub(super) fn set_variables(
+        &self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        self.variables(py)?.set(py, environ)
+    }
+
+    fn variables(&self, py: Python<'_>) -> PyResult<&GivenVariables> {
         if let Some(made) = self.variables.get() {
             return Ok(made);
         }

@@ -311,6 +311,7 @@ impl RequestHandler {
     }
 
     /// Makes the environ, calls the app, and sends the response.
+    #[inline]
     fn answer<'py>(
         &mut self,
         py: Python<'py>,
@@ -329,17 +330,18 @@ impl RequestHandler {
         let ends = endpoints::of(py, connection, trusted);
         let is_trusted = ends.trusted;
         let source = input.as_ref();
+        // In one place: it is worth being inlined.
         let environ = match request.origin {
-            RequestOrigin::Client => self.environ.build(py, text, head, ends, source)?,
+            RequestOrigin::Client | RequestOrigin::Front(_) => {
+                self.environ.build(py, text, head, ends, source)?
+            }
             RequestOrigin::Packet(variables) => self
                 .environ
                 .build_from(py, text, head, variables, ends, source)?,
-            RequestOrigin::Front(client) => {
-                let environ = self.environ.build(py, text, head, ends, source)?;
-                client.variables(py)?.set(py, &environ)?;
-                environ
-            }
         };
+        if let RequestOrigin::Front(client) = request.origin {
+            client.set_variables(py, &environ)?;
+        }
         if let Some(ids) = &self.ids {
             let id = text::latin1(py, ids.bytes())?;
             environ.set_item(intern!(py, "HTTP_X_REQUEST_ID"), id)?;
