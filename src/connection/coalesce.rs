@@ -44,6 +44,12 @@ impl Coalescing {
         self.others = others;
     }
 
+    /// Whether requests of other clients are ready after the one that has begun.
+    #[must_use]
+    pub fn do_others_follow(&self) -> bool {
+        self.others
+    }
+
     /// Notes that a request begins. `allowed`: its response may wait. Returns whether the responses
     /// that wait must be flushed now.
     pub fn begin(&mut self, now: Monotonic, allowed: bool) -> bool {

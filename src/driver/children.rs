@@ -114,6 +114,7 @@ impl Children {
         inherit.extend(start.threads);
         inherit.extend(start.relay);
         inherit.extend(start.samples);
+        inherit.extend(start.held_lines);
         inherit.extend(start.output);
         inherit.extend(start.listeners.iter().map(|listener| listener.fd));
         let spawn = Spawn {

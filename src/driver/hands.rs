@@ -33,7 +33,7 @@ use super::out_of_memory::OutOfMemory;
 use super::owner::Owner;
 use super::pidfile::PidFile;
 use super::policy::{boot_limit, stop_limit};
-use super::postmortem::{report_hung, report_lost_requests};
+use super::postmortem::{report_hung, report_lost_requests, write_held_lines};
 use super::reload::{self, Pending, ReloadTransaction, warn_of_boot_settings};
 use super::saved_children::SavedChildren;
 use super::service_manager::ServiceManager;
@@ -209,6 +209,8 @@ impl<'a> Hands<'a> {
     }
 
     fn free_cell(&mut self, cell: CellIndex) {
+        let lines = self.telemetry.take_held_lines(cell);
+        write_held_lines(&lines, &self.logs);
         report_lost_requests(cell, self.memory.scoreboard(), &self.settings, &self.logs);
         self.sockets.wake_worker();
         self.memory.free(cell);
@@ -378,7 +380,7 @@ impl<'a> Hands<'a> {
             inner.map_err(|error| error.to_string())?,
         );
         let (error_log, access_log) = self.logs.numbers();
-        let (relay, samples) = self.telemetry.inherited();
+        let inherited = self.telemetry.inherited();
         let output = self.output.inherited(settings, context.registry);
         let output = output.map_err(|error| not_captured(&error))?;
         let start = Start {
@@ -390,8 +392,9 @@ impl<'a> Hands<'a> {
             handoff_queue: self.sockets.queue_numbers(),
             error_log,
             access_log,
-            relay,
-            samples,
+            relay: inherited.relay,
+            samples: inherited.samples,
+            held_lines: inherited.held_lines,
             output,
             directory: self.origin.directory.clone(),
             reason: match pending {

@@ -77,6 +77,23 @@ pub(super) fn report_hung(pid: Pid, cell: CellIndex, scoreboard: &Scoreboard, st
     );
 }
 
+/// Writes the lines of the access log that a worker had not written when it ended.
+pub(super) fn write_held_lines(lines: &[u8], logs: &Logs) {
+    if lines.is_empty() {
+        return;
+    }
+    let written = match logs.access() {
+        None => Err(std::io::Error::other("there is no access log any more")),
+        Some(fd) => fd
+            .try_clone()
+            .and_then(|fd| AccessLog::new(fd, None, Duration::ZERO))
+            .map(|access| access.write_left(lines)),
+    };
+    if let Err(error) = written {
+        log::warning(format_args!("lines of the access log are lost: {error}"));
+    }
+}
+
 /// Logs the requests that a worker served when it ended: their clients got no response, or a
 /// partial one.
 pub(super) fn report_lost_requests(

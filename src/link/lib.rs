@@ -70,6 +70,10 @@ pub struct Start {
     /// The memfd in which workers note requests for statsd, if it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<RawFd>,
+    /// The memfd in which workers keep lines of the access log until they write them, if there is
+    /// an access log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_lines: Option<RawFd>,
     /// The socket on which a process sends the pipes of what it prints, if that is captured: a
     /// [`PrintedPipe`] with each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +119,7 @@ impl Start {
             access_log: None,
             relay: None,
             samples: None,
+            held_lines: None,
             output: None,
             arbiter: i32::try_from(std::process::id()).unwrap_or(0),
             argv: arguments

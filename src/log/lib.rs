@@ -36,8 +36,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use access::{
-    AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, Record,
-    access_log, init_access, init_access_for_syslog,
+    AccessFormat, AccessFormatter, AccessLog, FormatError, JsonFields, JsonFormat, KeepsLines,
+    Record, access_log, init_access, init_access_for_syslog,
 };
 pub use captured::CapturedLine;
 pub use error::FileError;
@@ -260,7 +260,7 @@ impl Log {
             Ok(()) if lost > 0 => self.lost.told(lost),
             Ok(()) => {}
             Err(_lost) => {
-                self.lost.add();
+                self.lost.add(1);
             }
         }
     }

@@ -46,15 +46,15 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// Adds one; returns the previous number.
-    pub(super) fn add(&self) -> u64 {
-        add_one();
+    /// Adds so many; returns the previous number.
+    pub(super) fn add(&self, count: u64) -> u64 {
+        add_many(count);
         // A forked process does not tell what its parent has lost, which tells it itself.
         let pid = u64::from(std::process::id());
         if self.pid.swap(pid, Ordering::Relaxed) != pid {
             self.pending.store(0, Ordering::Relaxed);
         }
-        self.pending.fetch_add(1, Ordering::Relaxed)
+        self.pending.fetch_add(count, Ordering::Relaxed)
     }
 
     /// How many there are to be told.

@@ -12,6 +12,7 @@
 mod cell;
 mod counters;
 mod durations;
+mod held_lines;
 mod mapping;
 mod memory;
 mod samples;
@@ -27,6 +28,7 @@ mod loom_tests;
 pub use cell::{Answered, Cell, LINE_BYTES, RequestEntry, RequestNow, Shared, StopMode};
 pub use counters::{Counters, Counts, Kind, Metric, Totals};
 pub use durations::{BOUNDS_MICROSECONDS, Histogram, Times, Timing};
+pub use held_lines::{AllHeldLines, HeldLines};
 pub use mapping::Scoreboard;
 pub use samples::{Place, Samples, Taken};
 pub use slots::Slots;

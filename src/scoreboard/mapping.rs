@@ -17,6 +17,7 @@ use crate::atomic::Ordering;
 use crate::cell::{Cell, RequestEntry, Shared};
 use crate::counters::{Counters, Counts, PLACES};
 use crate::durations::Times;
+use crate::held_lines::{AllHeldLines, HeldLines};
 use crate::memory::{Layout, Memory};
 use crate::samples::{Place, Samples};
 use crate::slots::Slots;
@@ -30,6 +31,8 @@ pub struct Scoreboard {
     slots: Option<Slots>,
     /// Where requests are noted for statsd, if they are.
     samples: Option<&'static Samples>,
+    /// Lines of the access log that workers have not written yet, if there is one.
+    held_lines: Option<&'static AllHeldLines>,
 }
 
 /// Where the cells and counters of a scoreboard lie.
@@ -76,6 +79,7 @@ impl Scoreboard {
             layout: layout(0, 0),
             slots: None,
             samples: None,
+            held_lines: None,
         };
         let shared = scoreboard.shared();
         let cells = shared.cells.load(Ordering::Acquire);
@@ -127,6 +131,7 @@ impl Scoreboard {
             layout,
             slots: None,
             samples: None,
+            held_lines: None,
         };
         let shared = scoreboard.shared();
         let counters = u32::try_from(layout.counters).map_err(io::Error::other)?;
@@ -173,6 +178,17 @@ impl Scoreboard {
     /// Adds the places where workers note requests for statsd.
     pub fn add_samples(&mut self, samples: &'static Samples) {
         self.samples = Some(samples);
+    }
+
+    /// Adds the memory where workers keep lines of the access log that they have not written yet.
+    pub fn add_held_lines(&mut self, lines: &'static AllHeldLines) {
+        self.held_lines = Some(lines);
+    }
+
+    /// Where the worker with this cell keeps lines that it has not written yet; `None`: nowhere.
+    #[must_use]
+    pub fn held_lines(&self, index: u16) -> Option<&'static HeldLines> {
+        self.held_lines?.of(index)
     }
 
     /// Where the worker with this cell notes requests for statsd; `None`: it does not.
@@ -322,6 +338,7 @@ mod tests {
                 layout,
                 slots,
                 samples: None,
+                held_lines: None,
             }
         }
         #[cfg(not(miri))]

@@ -17,7 +17,7 @@ use rcorn_app::loggers;
 use rcorn_link::{Failure, Report, Start, report};
 use rcorn_log::{self as log, ErrorLogSettings};
 use rcorn_python::{stack_dump, traceback};
-use rcorn_scoreboard::{Samples, Scoreboard, Slots};
+use rcorn_scoreboard::{AllHeldLines, Samples, Scoreboard, Slots};
 use rcorn_settings::{LogTarget, Preload, Settings};
 use rcorn_sys::descriptor::{adopt, claim, keep_open};
 use rcorn_types::{NEWEST_PYTHON, with_remedy};
@@ -55,6 +55,10 @@ pub(super) fn run(py: Python<'_>, start: &'static Start) -> io::Result<i32> {
     }
     if let Some(samples) = samples {
         scoreboard.add_samples(samples);
+    }
+    if let Some(number) = start.held_lines {
+        let lines = AllHeldLines::open(adopt(number)?.as_fd())?;
+        scoreboard.add_held_lines(Box::leak(Box::new(lines)));
     }
     let commands = adopt(start.commands)?;
     if let Some(hooks) = &loaded.1 {
@@ -110,6 +114,7 @@ fn descriptors(start: &Start) -> impl Iterator<Item = RawFd> + '_ {
         .filter(|fd| *fd > 2)
         .chain(start.relay)
         .chain(start.samples)
+        .chain(start.held_lines)
         .chain(start.output);
     let sockets = [
         start.scoreboard,

@@ -7,9 +7,10 @@ use pyo3::types::PyList;
 
 use rcorn_app::loggers;
 use rcorn_http::path_info;
-use rcorn_log::{AccessForm, AccessFormatter as _, AccessLog as AccessFile, Record};
+use rcorn_log::{AccessForm, AccessFormatter as _, AccessLog as AccessFile, KeepsLines, Record};
 use rcorn_python::fork::pid;
 use rcorn_python::text;
+use rcorn_scoreboard::HeldLines;
 use rcorn_sys::clock;
 
 use super::access_line::AccessLine;
@@ -80,24 +81,45 @@ impl AccessLog {
         Self { kept, ..self }
     }
 
+    /// Lets lines that go to a file be held, and be kept here meanwhile. For a worker with one
+    /// thread.
+    pub(super) fn hold_in(&self, lines: &'static HeldLines) {
+        if let Output::File { file, .. } = &self.output {
+            file.hold_in(Box::leak(Box::new(Keeper(lines))));
+        }
+    }
+
     /// Writes the record of a request. A logger runs Python code, which may do anything.
-    pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
+    /// `may_be_held`: until the next one, or [`write_held`](Self::write_held).
+    pub(super) fn write(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>, may_be_held: bool) {
         if self.kept.is_some() {
             self.write_kept(py, MAX_KEPT_AT_ONCE);
         }
-        self.write_one(py, about);
+        self.write_one(py, about, may_be_held);
+    }
+
+    /// Whether lines are held.
+    pub(super) fn holds(&self) -> bool {
+        matches!(&self.output, Output::File { file, .. } if file.holds())
+    }
+
+    /// Writes the lines that are held.
+    pub(super) fn write_held(&self) {
+        if let Output::File { file, .. } = &self.output {
+            file.write_held();
+        }
     }
 
     /// Writes the records of requests that the I/O thread has answered, at most so many.
     pub(super) fn write_kept(&mut self, py: Python<'_>, most: usize) {
         if let Some(kept) = &self.kept {
             for request in kept.take(most) {
-                request.with_line(|about| self.write_one(py, about));
+                request.with_line(|about| self.write_one(py, about, false));
             }
         }
     }
 
-    fn write_one(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>) {
+    fn write_one(&mut self, py: Python<'_>, about: &AccessLine<'_, '_>, may_be_held: bool) {
         let record = Line::new(about, &mut self.path);
         match &mut self.output {
             Output::File { logger, .. } if loggers::access_needs_python(py) => {
@@ -108,10 +130,27 @@ impl AccessLog {
             } => {
                 line.clear();
                 form.format(&record, line);
-                file.write(line, about.request_id);
+                if may_be_held {
+                    file.hold(line, about.request_id);
+                } else {
+                    file.write(line, about.request_id);
+                }
             }
             Output::Logger(logger) => logger.write(py, &record, about),
         }
+    }
+}
+
+/// Lines that the arbiter writes if this worker dies.
+#[derive(Debug)]
+struct Keeper(&'static HeldLines);
+
+impl KeepsLines for Keeper {
+    fn keep(&self, line: &[u8]) -> bool {
+        self.0.push(line)
+    }
+    fn forget(&self) {
+        self.0.clear();
     }
 }
 

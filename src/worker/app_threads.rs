@@ -356,9 +356,7 @@ impl AppThreads {
 
     /// A thread that had lost the loop has come back from the app.
     fn returned(&self, thread: &mut AppThread) {
-        if thread.slot.handler.coalescing.turn_ends() {
-            self.io.flush();
-        }
+        thread.slot.handler.end_turn();
         self.pool.leadership.settled();
         // The leader may wait for just this.
         if self.leave.drain() || self.leave.abort() {

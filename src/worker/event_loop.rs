@@ -137,6 +137,7 @@ pub(super) fn run_alone(py: Python<'_>, event_loop: &mut EventLoop, slots: &mut 
             }
         }
     }
+    slot.handler.write_held_lines();
     event_loop.cell.set_connections(0);
 }
 
@@ -298,9 +299,7 @@ impl EventLoop {
                 return Ok(ControlFlow::Break(Some(connection.into())));
             }
         }
-        if handler.coalescing.turn_ends() {
-            self.io.flush();
-        }
+        handler.end_turn();
         if must_begin_to_leave {
             self.begin_to_leave(py)?;
         }

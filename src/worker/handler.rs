@@ -246,6 +246,21 @@ impl RequestHandler {
         self.entry.cell.requests()
     }
 
+    /// Notes that nothing more is ready: what waits for that leaves.
+    pub(super) fn end_turn(&mut self) {
+        if self.coalescing.turn_ends() {
+            self.io.flush();
+        }
+        self.write_held_lines();
+    }
+
+    /// Writes the lines of the access log that are held.
+    pub(super) fn write_held_lines(&self) {
+        if let Some(access) = &self.access {
+            access.write_held();
+        }
+    }
+
     /// Notes that a request begins, and returns when. `is_alone`: no other request follows on its
     /// connection.
     fn begin(
@@ -268,11 +283,13 @@ impl RequestHandler {
         let line = request.line();
         let line = self.ids.as_mut().map_or(line, |ids| ids.with_line(line));
         entry.begin(begun, line, request.peer.as_bytes());
-        // The I/O thread looks after the other connections, if there are any. Only now: it goes to
+        // The I/O thread looks after the other connections, and writes lines that are held, if
+        // there are any. Only now: it goes to
         // sleep if it finds no request, and would sleep through this one. That of a worker with
         // several threads knows already.
         let in_hand = u32::from(connection.has_place());
-        if self.entry.cell.connections() > in_hand {
+        let holds_lines = self.access.as_ref().is_some_and(AccessLog::holds);
+        if self.entry.cell.connections() > in_hand || holds_lines {
             self.io.attend();
         }
         begun
@@ -594,6 +611,8 @@ impl RequestHandler {
             return;
         };
         let request_id = self.ids.as_ref().map(RequestIds::current);
+        // Those of other threads would wait for a turn that is not theirs.
+        let may_be_held = self.one_of_several.is_none() && self.coalescing.do_others_follow();
         self.exchange.with_response_head(py, |app_head| {
             let response_head = seen.file_head.unwrap_or(app_head);
             let line = AccessLine {
@@ -604,7 +623,7 @@ impl RequestHandler {
                 request_id,
                 seen,
             };
-            access.write(py, &line);
+            access.write(py, &line, may_be_held);
         });
     }
 

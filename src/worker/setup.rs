@@ -292,6 +292,13 @@ fn slot(
     let environ = environ(py, start, &exchange).map_err(io::Error::other)?;
     let (one_of_several, kept) = one_of_several.unzip();
     let access = access_log(start)?.map(|log| log.with_kept(kept.cloned()));
+    if let (Some(log), Some(lines), None) = (
+        &access,
+        spec.scoreboard.held_lines(spec.cell),
+        &one_of_several,
+    ) {
+        log.hold_in(lines);
+    }
     let ids = request_ids(&start.settings)?;
     let server = &start.settings.server_header;
     let handler = RequestHandler::new(

@@ -41,8 +41,8 @@ TABLE = HERE / "instructions.txt"
 SLACK = 1.03
 LIMITS = {"minimal": 7000, "browser": 9000}
 # How many times the instructions of minimal a cell may take. Of what an id costs, half is CPython's: a str and its place in
-# the environ. A line of the access log as JSON costs less than write(2), which takes it to the file.
-SHARES = {"metered": 1.03, "everything": 1.18, "access-json": 1.5}
+# the environ. A line of the access log as JSON costs about half of a write(2), which takes many to the file.
+SHARES = {"metered": 1.03, "everything": 1.18, "access-json": 1.4}
 CONNECTIONS, WARM, COUNTED = 50, 500, 500
 ROUNDS = 4
 

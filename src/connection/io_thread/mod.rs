@@ -381,6 +381,9 @@ impl<E> Shared<E> {
         if now < since.after(BUSY_REQUEST) {
             return false;
         }
+        if let Some(access) = log::access_log() {
+            access.write_held();
+        }
         if let Some(limit) = &self.queue_limit {
             self.accept_waiting(limit, now);
         }

@@ -1,7 +1,9 @@
 //! What the arbiter sends on: messages of all processes to syslog, and metrics to statsd. Workers
 //! pass messages through a socket ([`rcorn_log::Relayed`]) and note requests in shared memory
-//! ([`Samples`]); both are made when a setting needs them for the first time, and are handed over
-//! at an upgrade in place. No server of logs can hold the arbiter up: nothing here waits.
+//! ([`Samples`]). Lines of the access log that a worker has not written yet lie in shared memory,
+//! too ([`AllHeldLines`]). All are made when a setting needs them for the first time, and are
+//! handed over at an upgrade in place. No server of logs can hold the arbiter up: nothing here
+//! waits.
 
 mod outlet;
 mod statsd;
@@ -19,8 +21,9 @@ use nix::sys::socket::{
 };
 use serde::{Deserialize, Serialize};
 
+use rcorn_arbiter::CellIndex;
 use rcorn_log::{self as log, MAX_MESSAGE_BYTES, Relayed};
-use rcorn_scoreboard::Samples;
+use rcorn_scoreboard::{AllHeldLines, HeldLines, Samples};
 use rcorn_settings::Settings;
 use rcorn_types::Monotonic;
 
@@ -45,6 +48,9 @@ pub(super) struct SharedNumbers {
     /// The memfd of the samples.
     #[serde(default)]
     pub(super) samples: Option<RawFd>,
+    /// The memfd of lines that are not written yet.
+    #[serde(default)]
+    pub(super) held_lines: Option<RawFd>,
 }
 
 impl SharedNumbers {
@@ -59,7 +65,19 @@ impl SharedNumbers {
         relay
             .flat_map(|(one, other)| [one, other])
             .chain(self.samples)
+            .chain(self.held_lines)
     }
+}
+
+/// What a template inherits, and its workers after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inherited {
+    /// The socket of messages.
+    pub(super) relay: Option<RawFd>,
+    /// The memfd of the samples, if they are wanted.
+    pub(super) samples: Option<RawFd>,
+    /// The memfd of lines that are not written yet.
+    pub(super) held_lines: Option<RawFd>,
 }
 
 /// What is shared with the workers, and the servers.
@@ -68,6 +86,7 @@ pub(super) struct Telemetry {
     relay: Option<(OwnedFd, OwnedFd)>,
     is_registered: bool,
     samples: Option<(Samples, OwnedFd)>,
+    held_lines: Option<(AllHeldLines, OwnedFd)>,
     syslog: Option<Syslog>,
     statsd: Option<Statsd>,
     /// The last turn has left something to do.
@@ -88,7 +107,12 @@ impl Telemetry {
             let memory = take_over(number)?;
             Ok((Samples::open(memory.as_fd())?, memory))
         });
+        let held_lines = numbers.held_lines.map(|number| {
+            let memory = take_over(number)?;
+            Ok((AllHeldLines::open(memory.as_fd())?, memory))
+        });
         Ok(Self {
+            held_lines: held_lines.transpose().map_err(|error: io::Error| error)?,
             relay: relay.transpose().map_err(|error: io::Error| error)?,
             samples: samples.transpose().map_err(|error: io::Error| error)?,
             ..Self::default()
@@ -107,6 +131,9 @@ impl Telemetry {
         }
         if statsd.is_some() && self.samples.is_none() {
             self.samples = Some(Samples::create(CELLS)?);
+        }
+        if settings.accesslog.is_some() && self.held_lines.is_none() {
+            self.held_lines = Some(AllHeldLines::create(CELLS)?);
         }
         if let Some((_, theirs)) = &self.relay {
             log::init_relay(theirs.try_clone()?);
@@ -134,14 +161,28 @@ impl Telemetry {
         SharedNumbers {
             relay: relay.map(|(one, other)| (one.as_raw_fd(), other.as_raw_fd())),
             samples: self.samples.as_ref().map(|(_, memory)| memory.as_raw_fd()),
+            held_lines: self
+                .held_lines
+                .as_ref()
+                .map(|(_, memory)| memory.as_raw_fd()),
         }
     }
 
-    /// What templates inherit: the socket of messages, and the samples if they are wanted.
-    pub(super) fn inherited(&self) -> (Option<RawFd>, Option<RawFd>) {
-        let SharedNumbers { relay, samples } = self.numbers();
-        let wanted = samples.filter(|_| self.statsd.is_some());
-        (relay.map(|(_, theirs)| theirs), wanted)
+    /// What templates inherit.
+    pub(super) fn inherited(&self) -> Inherited {
+        let numbers = self.numbers();
+        Inherited {
+            relay: numbers.relay.map(|(_, theirs)| theirs),
+            samples: numbers.samples.filter(|_| self.statsd.is_some()),
+            held_lines: numbers.held_lines,
+        }
+    }
+
+    /// The lines that the worker with this cell has not written; it has ended.
+    pub(super) fn take_held_lines(&self, cell: CellIndex) -> Vec<u8> {
+        let lines = self.held_lines.as_ref();
+        let lines = lines.and_then(|(lines, _)| lines.of(cell.0));
+        lines.map(HeldLines::take).unwrap_or_default()
     }
 
     /// When something is due; `None`: never.

@@ -10,7 +10,9 @@
 //! instead (`json`).
 
 mod atom;
+mod destination;
 mod format;
+mod held;
 pub(crate) mod json;
 mod piece;
 mod render;
@@ -23,7 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use format::{AccessFormat, FormatError};
+pub use held::KeepsLines;
 pub use json::{JsonFields, JsonFormat};
+
+use destination::Destination;
+use held::Held;
 
 use super::fit;
 use super::journal::{self, Entry};
@@ -116,11 +122,11 @@ pub fn access_log() -> Option<&'static AccessLog> {
 #[derive(Debug)]
 pub struct AccessLog {
     /// `None`: its lines go to syslog alone.
-    sink: Option<Box<dyn Sink>>,
-    /// The lines lost since the last one that was written.
-    lost: Lost,
+    destination: Option<Destination>,
     /// Its destination is the journal: lines go there with fields.
     is_journal: AtomicBool,
+    /// Lines that will be written with the next one.
+    held: Held,
 }
 
 impl AccessLog {
@@ -142,9 +148,12 @@ impl AccessLog {
     /// An access log with this destination.
     pub fn with(sink: Box<dyn Sink>) -> Self {
         Self {
-            sink: Some(sink),
-            lost: Lost::default(),
+            destination: Some(Destination {
+                sink,
+                lost: Lost::default(),
+            }),
             is_journal: AtomicBool::new(false),
+            held: Held::default(),
         }
     }
 
@@ -152,53 +161,92 @@ impl AccessLog {
     #[must_use]
     pub fn without_file() -> Self {
         Self {
-            sink: None,
-            lost: Lost::default(),
+            destination: None,
             is_journal: AtomicBool::new(false),
+            held: Held::default(),
         }
     }
 
     /// Writes a record that its formatter has ended, and empties `record` for the next one. It goes
     /// to syslog, too, if the settings say so. Each record is one line: if it is longer than what a
     /// pipe takes in one piece, its longest values are cut. `request_id`: that of the request, if
-    /// it has one.
+    /// it has one. Lines that are held are written before it.
     pub fn write(&self, record: &mut Vec<u8>, request_id: Option<&str>) {
         relay::access(record);
-        if let Some(sink) = &self.sink
-            && !(self.is_journal.load(Ordering::Relaxed) && enter(record, request_id))
+        if let Some(destination) = self.destination_of(record, request_id)
+            && (self.held.is_empty() || !self.held.write_with(record, destination))
         {
-            if record.len() > PIPE_BUF {
-                fit::cut(record, sink.whole_bytes());
-            }
-            self.note(sink.write(record));
+            destination.write(record, 1);
         }
         record.clear();
     }
 
-    /// The error log reports failures when they begin and when they are over.
-    fn note(&self, result: io::Result<()>) {
-        match result {
-            Ok(()) => {
-                let lost = self.lost.pending();
-                if lost > 0 {
-                    self.lost.told(lost);
-                    error(format_args!(
-                        "The access log can be written again; {lost} lines are lost"
-                    ));
-                }
-            }
-            Err(cause) => {
-                if self.lost.add() == 0 {
-                    error(format_args!("Cannot write the access log: {cause}"));
-                }
+    /// The same, but the record may be held until the next one is written, or
+    /// [`write_held`](Self::write_held) is called: the caller does that soon. One that nobody would
+    /// keep if this process died ([`hold_in`](Self::hold_in)) is written at once.
+    pub fn hold(&self, record: &mut Vec<u8>, request_id: Option<&str>) {
+        if !self.held.can_hold() {
+            return self.write(record, request_id);
+        }
+        relay::access(record);
+        if let Some(destination) = self.destination_of(record, request_id)
+            && !self.held.hold(record, destination)
+        {
+            destination.write(record, 1);
+        }
+        record.clear();
+    }
+
+    /// Lets [`hold`](Self::hold) hold lines in this process, which are with `keeper`, too.
+    pub fn hold_in(&self, keeper: &'static dyn KeepsLines) {
+        self.held.begin(keeper);
+    }
+
+    /// Whether lines are held.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Writes the lines that are held, if there are any. Any thread may call this.
+    pub fn write_held(&self) {
+        if !self.held.is_empty()
+            && let Some(destination) = &self.destination
+        {
+            self.held.write(destination);
+        }
+    }
+
+    /// Writes lines that another process has held, and that have gone to syslog if they were to.
+    pub fn write_left(&self, lines: &[u8]) {
+        if let Some(destination) = &self.destination {
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                destination.write(line, 1);
             }
         }
+    }
+
+    /// Where a record is to be written, which has the right length then; `None`: it is written
+    /// already, or nowhere.
+    fn destination_of(
+        &self,
+        record: &mut Vec<u8>,
+        request_id: Option<&str>,
+    ) -> Option<&Destination> {
+        let destination = self.destination.as_ref()?;
+        if self.is_journal.load(Ordering::Relaxed) && enter(record, request_id) {
+            return None;
+        }
+        if record.len() > PIPE_BUF {
+            fit::cut(record, destination.sink.whole_bytes());
+        }
+        Some(destination)
     }
 
     /// Opens the file again by its path, for log rotation. The descriptor keeps its number. If the
     /// file cannot be opened, the old one stays in use and the error log says why.
     pub fn reopen(&self) {
-        if let Some(sink) = &self.sink {
+        self.write_held();
+        if let Some(Destination { sink, .. }) = &self.destination {
             Self::report(sink.reopen());
         }
     }
@@ -206,7 +254,8 @@ impl AccessLog {
     /// Writes to the file of `fd` from now on, after a change of settings. The descriptor of the
     /// log keeps its number.
     pub fn redirect(&self, fd: &OwnedFd, path: Option<PathBuf>) {
-        if let Some(sink) = &self.sink {
+        self.write_held();
+        if let Some(Destination { sink, .. }) = &self.destination {
             let is_journal = journal::is_behind(fd.as_fd());
             self.is_journal.store(is_journal, Ordering::Relaxed);
             Self::report(sink.redirect(fd, path));

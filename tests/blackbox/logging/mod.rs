@@ -4,6 +4,7 @@ mod access_log;
 mod captured_output;
 mod files;
 mod gunicorn_loggers;
+mod held_lines;
 mod journald;
 mod loggers;
 mod long_lines;
