@@ -5,8 +5,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::MFdFlags;
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use rcorn_types::Monotonic;
@@ -53,12 +51,8 @@ impl Scoreboard {
     ///
     /// Those of `memfd_create(2)`, ftruncate(2) and mmap(2).
     pub fn create(cells: u16) -> io::Result<(Self, OwnedFd)> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let fd = memfd::create(c"rcorn-scoreboard", flags)?;
         let layout = layout(cells, PLACES);
-        ftruncate(&fd, i64::try_from(layout.end()).map_err(io::Error::other)?)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let fd = memfd::of_size(c"rcorn-scoreboard", layout.end())?;
         Ok((Self::with_layout(fd.as_fd(), layout)?, fd))
     }
 
@@ -444,6 +438,8 @@ mod tests {
     #[cfg(not(miri))]
     #[cfg(test)]
     mod files {
+        use nix::sys::memfd::MFdFlags;
+
         use super::*;
 
         #[test]

@@ -11,10 +11,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::MFdFlags;
 use nix::sys::stat::fstat;
-use nix::unistd::ftruncate;
 
 use rcorn_sys::memfd;
 
@@ -154,12 +151,7 @@ impl Samples {
     ///
     /// Those of `memfd_create(2)`, ftruncate(2) and mmap(2).
     pub fn create(places: u16) -> io::Result<(Self, OwnedFd)> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let fd = memfd::create(c"rcorn-samples", flags)?;
-        let size = i64::try_from(size(places)).map_err(io::Error::other)?;
-        ftruncate(&fd, size)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let fd = memfd::of_size(c"rcorn-samples", size(places))?;
         Ok((Self::open(fd.as_fd())?, fd))
     }
 
@@ -240,6 +232,9 @@ fn size(places: u16) -> usize {
 #[cfg(not(any(loom, miri)))]
 #[cfg(test)]
 mod tests {
+    use nix::sys::memfd::MFdFlags;
+    use nix::unistd::ftruncate;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);

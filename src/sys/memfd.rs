@@ -9,6 +9,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::MFdFlags;
+use nix::unistd::ftruncate;
 
 /// An empty file in memory. By the number of the call, because glibc has the function from 2.27 on.
 ///
@@ -24,6 +25,20 @@ pub fn create(name: &CStr, flags: MFdFlags) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the call has just made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A file of so many zeros, for processes to share: its size is sealed (`F_ADD_SEALS` of fcntl(2)),
+/// its contents are not. It is close-on-exec. What nobody has written takes no memory.
+///
+/// # Errors
+///
+/// Those of `memfd_create(2)`, ftruncate(2) and fcntl(2).
+pub fn of_size(name: &CStr, bytes: usize) -> io::Result<OwnedFd> {
+    let fd = create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    ftruncate(&fd, i64::try_from(bytes).map_err(io::Error::other)?)?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(fd)
 }
 
 /// What is in the file. Says the kernel what it may be used for where `vm.memfd_noexec` asks for
@@ -111,5 +126,17 @@ mod tests {
             let more = fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW));
             assert_eq!(more, Err(Errno::EPERM));
         }
+    }
+
+    #[test]
+    fn a_file_of_a_size_keeps_it_and_can_be_written() {
+        let mut file = File::from(of_size(c"test", 100).unwrap());
+        assert!(crate::descriptor::is_closed_on_exec(&file).unwrap());
+        for size in [0, 99, 101] {
+            let error = file.set_len(size).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{size}");
+        }
+        file.write_all(&[1; 100]).unwrap();
+        assert!(file.write(b"x").is_err(), "it has ended");
     }
 }
