@@ -1,6 +1,7 @@
 //! The access log of a worker: the record of one request, made only if there is an access log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -12,6 +13,7 @@ use rcorn_python::fork::pid;
 use rcorn_python::text;
 use rcorn_scoreboard::HeldLines;
 use rcorn_sys::clock;
+use rcorn_types::Monotonic;
 
 use super::access_line::AccessLine;
 use super::access_log_fields::PythonLogger;
@@ -22,6 +24,9 @@ use super::request::RequestOrigin;
 /// A request writes at most so many lines of others: its thread is needed.
 const MAX_KEPT_AT_ONCE: usize = 100;
 
+/// Lines are held for so long, and for one request more.
+const MAX_HOLD: Duration = Duration::from_millis(1);
+
 /// The access log of one request slot.
 #[derive(Debug)]
 pub(super) struct AccessLog {
@@ -30,6 +35,8 @@ pub(super) struct AccessLog {
     kept: Option<Arc<KeptLines>>,
     /// A buffer for the decoded path.
     path: Vec<u8>,
+    /// When a request began first while lines were held.
+    held_since: Option<Monotonic>,
 }
 
 /// The destination of the records.
@@ -73,6 +80,7 @@ impl AccessLog {
             output,
             kept: None,
             path: Vec::new(),
+            held_since: None,
         }
     }
 
@@ -98,9 +106,19 @@ impl AccessLog {
         self.write_one(py, about, may_be_held);
     }
 
-    /// Whether lines are held.
-    pub(super) fn holds(&self) -> bool {
-        matches!(&self.output, Output::File { file, .. } if file.holds())
+    /// Whether lines are held when a request begins. Those that were held for long are written.
+    pub(super) fn holds_at(&mut self, now: Monotonic) -> bool {
+        let Output::File { file, .. } = &self.output else {
+            return false;
+        };
+        if file.holds() && now.since(*self.held_since.get_or_insert(now)) >= MAX_HOLD {
+            file.write_held();
+        }
+        let holds = file.holds();
+        if !holds {
+            self.held_since = None;
+        }
+        holds
     }
 
     /// Writes the lines that are held.

@@ -284,11 +284,11 @@ impl RequestHandler {
         let line = self.ids.as_mut().map_or(line, |ids| ids.with_line(line));
         entry.begin(begun, line, request.peer.as_bytes());
         // The I/O thread looks after the other connections, and writes lines that are held, if
-        // there are any. Only now: it goes to
-        // sleep if it finds no request, and would sleep through this one. That of a worker with
-        // several threads knows already.
+        // there are any. Only now: it goes to sleep if it finds no request, and would sleep through
+        // this one. That of a worker with several threads knows already.
         let in_hand = u32::from(connection.has_place());
-        let holds_lines = self.access.as_ref().is_some_and(AccessLog::holds);
+        let access = self.access.as_mut();
+        let holds_lines = access.is_some_and(|access| access.holds_at(begun));
         if self.entry.cell.connections() > in_hand || holds_lines {
             self.io.attend();
         }

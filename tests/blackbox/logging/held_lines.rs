@@ -10,7 +10,7 @@ use crate::support::{APPS, Gate, Server, Strace, Wire, wait_until};
 
 /// Its requests: a gate, a death, and a child that goes on as if it were the worker.
 const APP: &str = "
-import os, signal
+import os, signal, time
 import gate
 
 def app(environ, start_response):
@@ -23,6 +23,9 @@ def app(environ, start_response):
             os.waitpid(child, 0)
     if path == '/hold':
         gate.hold()
+    if path == '/work':
+        until = time.monotonic() + 0.0015
+        while time.monotonic() < until: pass
     start_response('200 OK', [('Content-Length', '2')])
     return [b'ok']
 ";
@@ -133,6 +136,22 @@ fn lines_do_not_wait_for_a_request_that_takes_long() {
     stopped.expect_lines(&["/warm 200", "/warm 200", "/warm 200", "/a 200", "/b 200"]);
     gate.open();
     assert_eq!(stopped.wires[2].read_reply().status, 200);
+    stopped.server.stop();
+}
+
+#[test]
+fn lines_do_not_wait_for_all_of_many_requests() {
+    let gate = Gate::new();
+    let mut stopped = Stopped::new(&gate, 4);
+    let strace = Strace::attach(stopped.worker, &["-e", "trace=write", "-s", "200"]);
+    stopped.send_at_once(&["/a", "/work", "/b", "/c"]);
+    for wire in &mut stopped.wires {
+        assert_eq!(wire.read_reply().status, 200);
+    }
+    let lines = ["/a 200", "/work 200", "/b 200", "/c 200"];
+    stopped.expect_lines(&[&["/warm 200"; 4][..], &lines].concat());
+    let calls = strace.detach();
+    assert!(!calls.contains(r"/work 200\n/b 200"), "{calls}");
     stopped.server.stop();
 }
 
