@@ -231,6 +231,17 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// Lets the kernel hold so many bytes that the peer has not read, as far as it may
+/// (`net.core.wmem_max`).
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes)
+}
+
 /// Closes a connection so that the peer gets a reset: it must never take half a reply for a whole
 /// one.
 ///

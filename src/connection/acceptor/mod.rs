@@ -2,7 +2,7 @@
 //! the siblings.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,13 @@ const LACK_PAUSE: Duration = Duration::from_millis(100);
 /// A worker whose request takes longer than this is busy, and takes no connections (by the coarse
 /// clock, which may be 4 ms late).
 const BUSY_REQUEST: Duration = Duration::from_millis(8);
+
+/// What the kernel is asked to hold of a response that a front has not read, in bytes. It doubles
+/// that, for its own overhead (socket(7)): most of 1 MiB is sent by one call, and need not be copied
+/// to wait.
+const FRONT_SEND_BUFFER: usize = 512 * 1024;
+/// What it usually holds without being asked (`net.core.wmem_default`).
+const USUAL_SEND_BUFFER: usize = 208 * 1024;
 
 /// One listening socket.
 #[derive(Clone, Debug)]
@@ -275,9 +282,22 @@ pub(crate) fn accept<E>(
         waiting: Waiting::FirstByte,
         progress: TransferProgress::new(clock::coarse_now()),
     };
+    if listener.protocol == WireProtocol::Front {
+        enlarge(socket.as_fd(), timeouts.buffer);
+    }
     let channel = Channel::new(Transport::plain(socket), timeouts);
     channel.count(Metric::AcceptedConnections);
     Accepted::Connection(Connection::new(channel, peer, state))
+}
+
+/// Has the kernel hold more of the responses on a connection of a front, but not more than the
+/// worker itself may (`response_buffer`).
+fn enlarge(socket: BorrowedFd<'_>, response_buffer: usize) {
+    let bytes = FRONT_SEND_BUFFER.min(response_buffer / 2);
+    if bytes > USUAL_SEND_BUFFER {
+        // Otherwise it holds what it usually does.
+        net::set_send_buffer(socket, bytes).ok();
+    }
 }
 
 /// The meaning of an error of accept(2).

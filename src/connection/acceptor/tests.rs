@@ -1,5 +1,8 @@
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 
 use super::*;
 use crate::handoff::Handed;
@@ -149,4 +152,38 @@ fn a_fair_share_counts_only_those_who_can_take_connections() {
     assert!(has_more_than_its_share(&board, 3, now));
     board.shared().set_wanted(1);
     assert!(!has_more_than_its_share(&board, 3, now));
+}
+
+/// What the kernel holds for a client of a unix socket that was accepted on this kind of listener.
+fn send_buffer(protocol: WireProtocol, response_buffer: usize) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let socket: &'static OwnedFd = Box::leak(Box::new(socket.into()));
+    let listener = Listener {
+        socket: socket.as_fd(),
+        protocol,
+    };
+    let timeouts = ClientTimeouts {
+        buffer: response_buffer,
+        ..TIMEOUTS
+    };
+    let Accepted::Connection(connection) = accept::<()>(&listener, 0, timeouts, false) else {
+        panic!("there is a connection");
+    };
+    getsockopt(&connection.channel.transport().copy().unwrap(), SndBuf).unwrap()
+}
+
+#[test]
+fn the_kernel_holds_more_for_a_front() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    let usual = send_buffer(WireProtocol::Http, 1 << 20);
+    let larger = send_buffer(WireProtocol::Front, 1 << 20);
+    assert_eq!(larger, 2 * most.min(FRONT_SEND_BUFFER));
+    assert!(larger > usual);
+    // Who wants less to wait gets less.
+    assert_eq!(send_buffer(WireProtocol::Front, 1 << 16), usual);
+    assert_eq!(send_buffer(WireProtocol::Front, 0), usual);
 }
