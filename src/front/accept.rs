@@ -135,7 +135,7 @@ async fn secure(local: Rc<Local>, running: Arc<Running>, socket: Socket, mut fac
                 local.count(Counter::Resumptions);
             }
             tell(&mut facts, session);
-            let client = Client::new(Stream::Tls(Box::new(stream)));
+            let client = Client::new(Stream::secured(stream));
             return match facts.http {
                 HttpVersion::Http2 => http2::serve(local, running, client, &facts).await,
                 HttpVersion::Http1 => http1::serve(local, running, client, &facts).await,

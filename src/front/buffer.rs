@@ -8,8 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The size of a block, in bytes: what is read at a time at most.
-pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+/// How much of a response goes into one frame of HTTP/2: with the frame's head (RFC 9113 section
+/// 4.1) as much as a record of TLS has room for (RFC 8446 section 5.1), so that none is for a few
+/// bytes alone. Every client takes frames of that size.
+pub(crate) const FRAME_BYTES: usize = 16 * 1024 - 9;
+
+/// The size of a block, in bytes: what is read at a time at most. Nothing is left of it when it is
+/// cut into frames.
+pub(crate) const BLOCK_BYTES: usize = 4 * FRAME_BYTES;
 
 /// Blocks that a thread keeps for the next reader.
 const FREE_BLOCKS: usize = 16;

@@ -15,6 +15,7 @@ use rcorn_http::{Head, Progress, Refusal, parse_head};
 use rcorn_types::Level;
 use tokio::time::Instant;
 
+use crate::buffer::BLOCK_BYTES;
 use crate::compressed_side::CompressedSide;
 use crate::compression::negotiated;
 use crate::counters::Counter;
@@ -32,7 +33,7 @@ use crate::stream::Client;
 use crate::timer::{Timer, due_in, limit};
 
 /// How much of the response of one stream waits to be written, in bytes.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+const SEND_BUFFER_BYTES: usize = BLOCK_BYTES;
 
 /// Streams that were reset by the front and are remembered, and for how long: frames for them may
 /// be on their way.
@@ -87,7 +88,8 @@ pub(crate) async fn serve(local: Rc<Local>, running: Arc<Running>, client: Clien
         client: name.unwrap_or_default(),
         is_tls: facts.tls.is_some(),
     };
-    let lingers = Rc::new(streams).run(connection, timer).await;
+    streams.shared.collect();
+    let lingers = Rc::new(streams).run(connection, &client, timer).await;
     // The library has sent all, and given the connection back. A client is always sending, be it
     // that it opens windows: what it has not read would be lost if the socket were closed at once.
     if lingers && let Some(client) = Rc::into_inner(client) {
@@ -115,6 +117,7 @@ impl Streams {
     async fn run(
         self: Rc<Self>,
         mut connection: Connection<Watched, Bytes>,
+        client: &RefCell<Client>,
         mut timer: Timer,
     ) -> bool {
         let mut last_frame = None;
@@ -128,6 +131,9 @@ impl Streams {
                         Some(Ok((request, respond))) => Event::Request(Box::new(request), respond),
                         Some(Err(_)) | None => Event::End,
                     });
+                }
+                if let Poll::Ready(Err(_gone)) = self.shared.poll_flush(client, cx) {
+                    return Poll::Ready(Event::End);
                 }
                 if last_frame.is_none() && self.shared.is_flooded() {
                     return Poll::Ready(Event::Flood);

@@ -2,10 +2,10 @@
 //! sends frames which bring nothing is told to calm down (RFC 9113 section 10.5).
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -26,6 +26,9 @@ const FIRST_FLAGS_AT: u64 = 28;
 const SETTINGS: u8 = 4;
 const ACK: u8 = 1;
 
+/// How many bytes of frames are collected before they are sent: four full ones.
+const COLLECTED_BYTES: usize = 64 * 1024;
+
 /// How many requests a client may take back beyond those that it lets be answered.
 const MAX_CANCELLED: u64 = 200;
 
@@ -40,6 +43,12 @@ pub(crate) struct Shared {
     cancelled: Cell<u64>,
     /// Since when the client takes nothing that is to be written.
     blocked_since: Cell<Option<Instant>>,
+    /// What the client had taken when it was last seen to take nothing.
+    taken: Cell<u64>,
+    /// What is written is collected until [`Shared::poll_flush`].
+    collects: Cell<bool>,
+    /// How many bytes were collected.
+    collected: Cell<usize>,
 }
 
 /// Adds to a count.
@@ -58,6 +67,9 @@ impl Shared {
             answered: Cell::new(0),
             cancelled: Cell::new(0),
             blocked_since: Cell::new(None),
+            taken: Cell::new(0),
+            collects: Cell::new(false),
+            collected: Cell::new(0),
         })
     }
 
@@ -75,6 +87,47 @@ impl Shared {
     /// Since when the client takes nothing.
     pub(crate) fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since.get()
+    }
+
+    /// From now on the library's frames are collected, if there is TLS, and sent by
+    /// [`Shared::poll_flush`]: the library flushes after each.
+    pub(crate) fn collect(&self) {
+        self.collects.set(true);
+    }
+
+    /// Sends what was collected.
+    ///
+    /// # Errors
+    ///
+    /// The client is gone.
+    pub(crate) fn poll_flush(
+        &self,
+        client: &RefCell<Client>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.collected.get() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut client = client.borrow_mut();
+        let done = Pin::new(&mut *client).poll_flush(cx);
+        if done.is_ready() {
+            self.collected.set(0);
+        }
+        self.noticed(&client, done)
+    }
+
+    /// Notes whether the client takes what is written.
+    fn noticed<T>(&self, client: &Client, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.blocked_since.set(None);
+            return done;
+        }
+        let taken = client.taken();
+        if self.blocked_since.get().is_none() || self.taken.get() != taken {
+            self.taken.set(taken);
+            self.blocked_since.set(Some(Instant::now()));
+        }
+        done
     }
 
     /// Some bytes of requests or responses were passed on.
@@ -124,31 +177,11 @@ fn may_begin_with_settings(before: u64, bytes: &[u8]) -> bool {
 pub(crate) struct Watched {
     client: Rc<RefCell<Client>>,
     shared: Rc<Shared>,
-    /// What the client had taken when it was last seen to take nothing.
-    taken: u64,
 }
 
 impl Watched {
     pub(crate) fn new(client: Rc<RefCell<Client>>, shared: Rc<Shared>) -> Self {
-        Self {
-            client,
-            shared,
-            taken: 0,
-        }
-    }
-
-    fn noticed<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let blocked = &self.shared.blocked_since;
-        if done.is_ready() {
-            blocked.set(None);
-            return done;
-        }
-        let taken = self.client.borrow().taken();
-        if blocked.get().is_none() || self.taken != taken {
-            self.taken = taken;
-            blocked.set(Some(Instant::now()));
-        }
-        done
+        Self { client, shared }
     }
 }
 
@@ -172,30 +205,51 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut *self.client.borrow_mut()).poll_write(cx, bytes);
-        self.noticed(done)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
+        parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut *self.client.borrow_mut()).poll_write_vectored(cx, parts);
-        self.noticed(done)
+        let shared = &self.shared;
+        while shared.collects.get() {
+            if shared.collected.get() >= COLLECTED_BYTES {
+                ready!(shared.poll_flush(&self.client, cx))?;
+            }
+            let Some(taken) = self.client.borrow_mut().stream.collect(parts) else {
+                break;
+            };
+            let taken = taken?;
+            if taken > 0 || parts.iter().all(|part| part.is_empty()) {
+                let collected = shared.collected.get().saturating_add(taken);
+                shared.collected.set(collected);
+                return Poll::Ready(Ok(taken));
+            }
+            // Many short records have filled the session.
+            shared.collected.set(COLLECTED_BYTES);
+        }
+        let mut client = self.client.borrow_mut();
+        let done = Pin::new(&mut *client).poll_write_vectored(cx, parts);
+        shared.noticed(&client, done)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.client.borrow().is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut *self.client.borrow_mut()).poll_flush(cx);
-        self.noticed(done)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shared.collects.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut client = self.client.borrow_mut();
+        let done = Pin::new(&mut *client).poll_flush(cx);
+        self.shared.noticed(&client, done)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,13 +8,11 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::buffer::{BLOCK_BYTES, FRAME_BYTES};
 use crate::http1_io::linger;
 use crate::http2_shared::Shared;
 use crate::response_head::ResponseHead;
 use crate::side::{ClientError, Part, Side};
-
-/// How much of a response a stream asks room for at a time, in bytes.
-const PART_BYTES: usize = 64 * 1024;
 
 /// A stream in an exchange.
 pub(crate) struct Http2Side<'a> {
@@ -184,12 +182,13 @@ impl Side for Http2Side<'_> {
     ) -> Poll<Result<usize, ClientError>> {
         let is_read = self.is_read();
         let send = self.send.as_mut().ok_or(ClientError::Gone)?;
-        send.reserve_capacity(data.len().min(PART_BYTES));
+        send.reserve_capacity(data.len().min(BLOCK_BYTES));
         while send.capacity() == 0 {
             let more = ready!(send.poll_capacity(cx));
             more.ok_or(ClientError::Gone)?.map_err(gone)?;
         }
-        let part = data.get(..send.capacity()).unwrap_or(data);
+        let room = send.capacity().min(FRAME_BYTES);
+        let part = data.get(..room).unwrap_or(data);
         if self.is_success && last && !is_read && part.len() == data.len() {
             self.held = Bytes::copy_from_slice(part);
             return Poll::Ready(Ok(part.len()));

@@ -1,6 +1,6 @@
 //! The connection of a client: TCP or a unix socket, with TLS or without.
 
-use std::io;
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
@@ -13,6 +13,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::buffered::Buffered;
+
+/// How much encrypted data waits to be sent at most, in bytes: what is collected, and a full frame of
+/// HTTP/2 after it.
+const ENCRYPTED_BYTES: usize = 96 * 1024;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -79,7 +83,7 @@ macro_rules! reads_and_writes {
             fn poll_write_vectored(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
-                parts: &[io::IoSlice<'_>],
+                parts: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 inside!(self, $kind::{$one, $other}, stream => stream.poll_write_vectored(cx, parts))
             }
@@ -157,6 +161,27 @@ impl Socket {
     }
 }
 
+impl Stream {
+    /// A connection whose handshake is done.
+    pub(crate) fn secured(mut stream: TlsStream<Socket>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_BYTES));
+        Self::Tls(Box::new(stream))
+    }
+
+    /// Encrypts these parts without sending them, as far as there is room: `poll_flush` sends them.
+    /// `None` without TLS, where there is nowhere to keep them.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot go on.
+    pub(crate) fn collect(&mut self, parts: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.get_mut().1.writer().write_vectored(parts)),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -180,7 +205,7 @@ impl AsyncWrite for Socket {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
+        parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.connected).poll_write_vectored(cx, parts);
         self.noticed(done)

@@ -8,7 +8,7 @@ use rcorn_front_link::{Configuration, Facts, Http2Limits, HttpVersion, Scheme};
 
 use crate::support::client::{Client, plain, secure, trusting};
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, literal, request,
+    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, literal, request,
 };
 use crate::support::front::Front;
 use crate::support::keys::{Authority, tls};
@@ -104,23 +104,26 @@ fn a_large_response_waits_for_the_window() {
     let front = Front::http(&worker, Configuration::default());
     let mut client = Http2::plain(front.address());
     client.get(1, "/");
-    let mut received = Vec::new();
+    let (mut received, mut longest) = (Vec::new(), 0);
     loop {
         let frame = client.frame();
         if frame.kind != DATA {
             continue;
         }
+        longest = longest.max(frame.payload.len());
         received.extend_from_slice(&frame.payload);
         if frame.flags & END_STREAM != 0 {
             break;
         }
         let more = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
         if more != [0; 4] {
-            client.send(crate::support::frames::WINDOW_UPDATE, 0, 0, &more);
-            client.send(crate::support::frames::WINDOW_UPDATE, 0, 1, &more);
+            client.send(WINDOW_UPDATE, 0, 0, &more);
+            client.send(WINDOW_UPDATE, 0, 1, &more);
         }
     }
     assert!(received == body);
+    // With its head, a record of TLS.
+    assert_eq!(longest + 9, 16_384);
 }
 
 #[test]

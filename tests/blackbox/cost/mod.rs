@@ -1,5 +1,6 @@
 //! What requests and idle processes cost, counted and not timed.
 
+mod front;
 mod idle;
 mod requests;
 mod scrape;
