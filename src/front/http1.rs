@@ -12,7 +12,7 @@ use crate::compressed_side::CompressedSide;
 use crate::compression::negotiated;
 use crate::counters::Counter;
 use crate::exchange::{Request, pass};
-use crate::http1_io::{Next, close, next_head, write};
+use crate::http1_io::{Next, close, has_all, next_head, write};
 use crate::http1_side::{Body, Http1Side};
 use crate::inner::Inner;
 use crate::local::Local;
@@ -127,6 +127,7 @@ impl Http1 {
         let configuration = &self.running.configuration;
         let hsts = configuration.hsts.as_deref().filter(|_| self.hsts);
         let is_old = head.version == Version::Http10;
+        let is_last = !head.keep_alive;
         let (local, client) = (&self.local, &mut self.client);
         let mut side = Http1Side::new(client, local, body, is_old, head.keep_alive, hsts);
         let limits = &configuration.limits;
@@ -135,8 +136,9 @@ impl Http1 {
         let keeps = side.keeps();
         match outcome {
             Outcome::Done { body_ended: true } if keeps => After::Keep,
-            Outcome::Done { body_ended: true } | Outcome::Gone => After::Close,
-            Outcome::Done { body_ended: false } => After::Linger,
+            Outcome::Done { body_ended: true } if is_last => self.after_last().await,
+            Outcome::Done { .. } => After::Linger,
+            Outcome::Gone => After::Close,
             Outcome::Abort => {
                 // What has come of the response, if the client takes it.
                 std::future::poll_fn(|cx| Poll::Ready(side.poll_flush(cx).is_ready())).await;
@@ -154,6 +156,15 @@ impl Http1 {
                 side.flush().await.ok();
                 self.page(status, &message, is_head).await
             }
+        }
+    }
+
+    /// What follows the response to a request that the client said is its last.
+    async fn after_last(&mut self) -> After {
+        if has_all(&mut self.client).await {
+            After::Close
+        } else {
+            After::Linger
         }
     }
 

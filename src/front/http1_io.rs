@@ -25,6 +25,9 @@ const LINGER_IN_ALL: Duration = Duration::from_secs(30);
 /// How much of it is read, in bytes.
 const LINGER_BYTES: usize = 4 << 20;
 
+/// So much of a response is soon with the client once it is written, in bytes.
+const PROMPT_BYTES: u64 = 32 * 1024;
+
 /// What a client did.
 pub(crate) enum Next {
     /// The head of a request is there.
@@ -119,6 +122,21 @@ pub(crate) async fn linger(mut read: impl AsyncFnMut() -> usize) {
             Some(count) if count > 0 => bytes = bytes.saturating_add(count),
             Some(_) | None => return,
         }
+    }
+}
+
+/// Whether a client that has announced its last request loses nothing if its connection is closed
+/// at once: it has sent nothing after that request, and waits for little. Otherwise what it sends,
+/// or has sent already, would make the kernel forget what it has not got.
+pub(crate) async fn has_all(client: &mut Client) -> bool {
+    if !client.input.is_empty() || client.waiting() > PROMPT_BYTES {
+        return false;
+    }
+    let come = std::future::poll_fn(|cx| Poll::Ready(client.poll_fill(cx))).await;
+    match come {
+        Poll::Ready(read) => read.is_err() || client.input.is_empty(),
+        // The event loop may not have heard of it.
+        Poll::Pending => !client.has_sent(),
     }
 }
 

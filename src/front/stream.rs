@@ -235,9 +235,19 @@ impl Client {
     /// How many bytes have reached the client so far. The kernel says that there is room for more
     /// only when a third of its buffer is free, and that may be a megabyte.
     pub(crate) fn taken(&self) -> u64 {
-        let socket = self.socket();
-        let waiting = unacknowledged(socket.as_fd()).unwrap_or(0);
-        socket.taken.saturating_sub(waiting)
+        self.socket().taken.saturating_sub(self.waiting())
+    }
+
+    /// How many bytes the kernel has taken that have not reached the client.
+    pub(crate) fn waiting(&self) -> u64 {
+        unacknowledged(self.socket().as_fd()).unwrap_or(0)
+    }
+
+    /// Whether the client has sent what was not read; not whether it has closed the connection.
+    pub(crate) fn has_sent(&self) -> bool {
+        let socket = self.socket().as_fd().as_raw_fd();
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(socket, &mut [0], flags).is_ok_and(|count| count > 0)
     }
 
     /// Lets the client see that what it has is not all, when the connection is closed.

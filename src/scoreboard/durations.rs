@@ -41,7 +41,8 @@ const _: () = assert!(BUCKETS == 20 && PLACES_EACH == 24);
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// From the begin of a request to its end.
+    /// From the begin of a request to its end, when the worker can take another: code of the app
+    /// that runs after the response counts.
     Request,
     /// From the arrival of a request to its begin.
     Queue,

@@ -5,15 +5,15 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use rcorn_wsgi::Served;
-
 use super::request::Request;
 
 /// The request that a record is about.
 #[derive(Clone, Copy)]
 pub(super) struct AccessLine<'a, 'py> {
     pub(super) request: &'a Request<'a>,
-    pub(super) served: &'a Served,
+    pub(super) status: u16,
+    /// How many bytes of the body were sent.
+    pub(super) sent: u64,
     pub(super) duration: Duration,
     pub(super) response_head: &'a [u8],
     pub(super) request_id: Option<&'a str>,

@@ -225,10 +225,10 @@ impl Record for Line<'_, '_> {
         self.about.request.head.query.of(self.about.request.text)
     }
     fn status(&self) -> u16 {
-        self.about.served.status
+        self.about.status
     }
     fn body_bytes(&self) -> Option<u64> {
-        Some(self.about.served.sent)
+        Some(self.about.sent)
     }
     fn duration_ns(&self) -> u64 {
         u64::try_from(self.about.duration.as_nanos()).unwrap_or(u64::MAX)

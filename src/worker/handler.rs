@@ -5,24 +5,23 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use rcorn_app::hooks::{HookedRequest, WorkerHooks};
 use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, text, traceback};
-use rcorn_scoreboard::{Metric, Place, Timing};
+use rcorn_scoreboard::{Metric, Timing};
 use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
 use rcorn_wsgi::{
-    Body, CommonHeaders, Ending, Endpoints, EnvironBuilder, EnvironError, ExchangeError,
+    Body, CommonHeaders, Completed, Ending, Endpoints, EnvironBuilder, EnvironError, ExchangeError,
     ExchangeSlot, Input, ResponseConstraints, Served,
 };
 
 use super::access_line::{AccessLine, Seen};
-use super::access_log::AccessLog;
 use super::buffer_body::BodyPlan;
 use super::common_lines::{date_line, server_line};
 use super::connection::Connection;
@@ -30,6 +29,7 @@ use super::endpoints;
 use super::error_pages;
 use super::health;
 use super::hung_threads::OneOfSeveral;
+use super::recorder::Recorder;
 use super::refused::Received;
 use super::request::{Outcome, Request, RequestOrigin};
 use super::request_id::{self, RequestIds};
@@ -47,12 +47,10 @@ pub(super) struct RequestHandler {
     environ: EnvironBuilder,
     /// Calls the app: `start_response`, `write` and the response that they make.
     exchange: ExchangeSlot,
-    /// The access log, if there is one.
-    access: Option<AccessLog>,
+    /// Records requests for the access log and statsd.
+    recorder: Recorder,
     /// The worker's scoreboard cell and counters.
     entry: WorkerEntry,
-    /// Where requests are noted for statsd, if they are.
-    sample: Option<&'static Place>,
     /// The ids of requests, if they have any.
     ids: Option<RequestIds>,
     /// Serves the parked connections while the app runs.
@@ -89,11 +87,7 @@ impl RequestHandler {
     pub(super) fn new(
         environ: EnvironBuilder,
         exchange: ExchangeSlot,
-        (access, sample, ids): (
-            Option<AccessLog>,
-            Option<&'static Place>,
-            Option<RequestIds>,
-        ),
+        (recorder, ids): (Recorder, Option<RequestIds>),
         entry: WorkerEntry,
         io: IoThread<Endpoints>,
         server: &ServerHeader,
@@ -102,9 +96,8 @@ impl RequestHandler {
         Self {
             environ,
             exchange,
-            access,
+            recorder,
             entry,
-            sample,
             ids,
             io,
             coalescing: Coalescing::default(),
@@ -256,9 +249,7 @@ impl RequestHandler {
 
     /// Writes the lines of the access log that are held.
     pub(super) fn write_held_lines(&self) {
-        if let Some(access) = &self.access {
-            access.write_held();
-        }
+        self.recorder.write_held_lines();
     }
 
     /// Notes that a request begins, and returns when. `is_alone`: no other request follows on its
@@ -287,8 +278,7 @@ impl RequestHandler {
         // there are any. Only now: it goes to sleep if it finds no request, and would sleep through
         // this one. That of a worker with several threads knows already.
         let in_hand = u32::from(connection.has_place());
-        let access = self.access.as_mut();
-        let holds_lines = access.is_some_and(|access| access.holds_at(begun));
+        let holds_lines = self.recorder.begin(begun);
         if self.entry.cell.connections() > in_hand || holds_lines {
             self.io.attend();
         }
@@ -368,12 +358,10 @@ impl RequestHandler {
         let context = self.one_of_several.as_ref();
         let context = context.map(|_thread| enter_new_context(py)).transpose()?;
         let (served, hooked) = match rules.hooks {
-            None => {
-                let exchange = &mut self.exchange;
-                let app = &rules.app;
-                let served = app.serve(py, exchange, &environ, channel, constraints)?;
-                (served, None)
-            }
+            None => (
+                self.call_app(py, rules, (request, None), &environ, channel, constraints)?,
+                None,
+            ),
             Some(hooks) => {
                 let number = connection.state.served.saturating_add(1);
                 let given = (hooks, request, number, is_trusted);
@@ -393,6 +381,48 @@ impl RequestHandler {
             hooked,
             file_head: None,
         })
+    }
+
+    /// Calls the app. The request is recorded before the `close()` of what it returns.
+    /// `changed_fields`: those of the request that a hook has changed.
+    #[inline]
+    fn call_app<'py>(
+        &mut self,
+        py: Python<'py>,
+        rules: &Rules,
+        (request, changed_fields): (&Request<'_>, Option<&Bound<'py, PyList>>),
+        environ: &Bound<'py, PyDict>,
+        channel: &Channel,
+        constraints: ResponseConstraints,
+    ) -> PyResult<Served> {
+        let prepared = self.exchange.begin(py)?;
+        let app = &rules.app;
+        app.serve(py, &prepared, environ, channel, constraints, |completed| {
+            let seen = Seen {
+                environ: Some(environ),
+                changed_fields,
+                file_head: None,
+            };
+            self.record_early(py, request, completed, seen);
+        })
+    }
+
+    /// Records the request in hand: its response is complete, and code of the app follows.
+    #[inline(never)]
+    fn record_early(
+        &mut self,
+        py: Python<'_>,
+        request: &Request<'_>,
+        completed: Completed,
+        seen: Seen<'_, '_>,
+    ) {
+        if self.recorder.is_due() {
+            self.record(py, clock::now(), request, completed, seen);
+            if self.may_hold_line() {
+                // It must not wait for what follows.
+                self.io.attend();
+            }
+        }
     }
 
     /// What the request demands of its response.
@@ -445,11 +475,18 @@ impl RequestHandler {
                 return Ok((served, None));
             }
         };
-        let served = rules
-            .app
-            .serve(py, &mut self.exchange, environ, channel, constraints)?;
+        let changed = hooked.as_ref().and_then(HookedRequest::changed_fields);
+        let served = self.call_app(py, rules, (request, changed), environ, channel, constraints)?;
         if served.error.is_none() {
             channel.answered();
+        }
+        if matches!(served.ending, Ending::KeepAlive | Ending::Close) {
+            let seen = Seen {
+                environ: Some(environ),
+                changed_fields: changed,
+                file_head: None,
+            };
+            self.record_early(py, request, served.completed(), seen);
         }
         self.exchange.with_response_head(py, |head| {
             let hooked = hooked.as_ref();
@@ -502,11 +539,7 @@ impl RequestHandler {
             thread.request_ended(py);
         }
         self.count(served, in_app);
-        let duration = now.since(begun);
-        if let Some(sample) = self.sample {
-            sample.note(served.status, duration);
-        }
-        self.log_access(py, request, served, duration, seen);
+        self.record(py, now, request, served.completed(), seen);
         if let Some(error) = &served.error {
             request.log_error(error, self.id());
         }
@@ -599,27 +632,37 @@ impl RequestHandler {
         }
     }
 
-    fn log_access(
+    /// Whether the line of the request in hand may wait for those of others.
+    fn may_hold_line(&self) -> bool {
+        // Those of other threads would wait for a turn that is not theirs.
+        self.one_of_several.is_none() && self.coalescing.do_others_follow()
+    }
+
+    /// Records the request in hand, unless that was done when its response was complete.
+    fn record(
         &mut self,
         py: Python<'_>,
+        now: Monotonic,
         request: &Request<'_>,
-        served: &Served,
-        duration: Duration,
+        completed: Completed,
         seen: Seen<'_, '_>,
     ) {
-        let Some(access) = &mut self.access else {
+        if !self.recorder.is_due() {
+            return;
+        }
+        let may_be_held = self.may_hold_line();
+        let Completed { status, sent } = completed;
+        let Some((access, duration)) = self.recorder.record(now, status) else {
             return;
         };
         let request_id = self.ids.as_ref().map(RequestIds::current);
-        // Those of other threads would wait for a turn that is not theirs.
-        let may_be_held = self.one_of_several.is_none() && self.coalescing.do_others_follow();
         self.exchange.with_response_head(py, |app_head| {
-            let response_head = seen.file_head.unwrap_or(app_head);
             let line = AccessLine {
                 request,
-                served,
+                status,
+                sent,
                 duration,
-                response_head,
+                response_head: seen.file_head.unwrap_or(app_head),
                 request_id,
                 seen,
             };

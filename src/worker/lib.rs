@@ -32,6 +32,7 @@ mod overdue;
 mod overdue_request;
 mod preface;
 mod receive;
+mod recorder;
 mod refused;
 mod reload_probe;
 mod request;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rcorn_http::{Field, Head};
 use rcorn_log as log;
-use rcorn_wsgi::{Ending, Served};
 
 use super::access_line::{AccessLine, Seen};
 use super::request::{Request, RequestOrigin};
@@ -115,16 +114,11 @@ impl OverdueRequest {
 
     /// Calls `write` with what the access log has of it.
     pub(super) fn with_line(&self, write: impl FnOnce(&AccessLine<'_, '_>)) {
-        let served = Served {
-            status: OVERDUE_STATUS,
-            sent: self.sent,
-            ending: Ending::Close,
-            error: None,
-        };
         self.with_request(|request| {
             write(&AccessLine {
                 request,
-                served: &served,
+                status: OVERDUE_STATUS,
+                sent: self.sent,
                 duration: self.waited,
                 response_head: &self.response_head,
                 request_id: self.id.as_deref(),

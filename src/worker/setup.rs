@@ -32,6 +32,7 @@ use super::lifecycle::Lifecycle;
 use super::orders::{LeaveOrders, Orders};
 use super::overdue::{AccessOutput, Overdue};
 use super::overdue_request::KeptLines;
+use super::recorder::Recorder;
 use super::request_id::RequestIds;
 use super::request_quota::RequestQuota;
 use super::retirement::Retirement;
@@ -304,7 +305,10 @@ fn slot(
     let handler = RequestHandler::new(
         environ,
         exchange,
-        (access, spec.scoreboard.sample(spec.cell), ids),
+        (
+            Recorder::new(access, spec.scoreboard.sample(spec.cell)),
+            ids,
+        ),
         entry,
         io.clone(),
         server,

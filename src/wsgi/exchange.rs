@@ -14,7 +14,7 @@ use super::client_socket::ClientSocket;
 use super::file::FileWrapper;
 use super::forked_child::end_forked_child;
 use super::response::{ResponseConstraints, Stage};
-use super::slot::ExchangeSlot;
+use super::slot::Prepared;
 use super::start::Exchange;
 use super::violation::{WsgiViolation, hint};
 use rcorn_connection::Channel;
@@ -31,6 +31,17 @@ pub struct Served {
     pub ending: Ending,
     /// What went wrong, for the log.
     pub error: Option<ExchangeError>,
+}
+
+impl Served {
+    /// What is recorded of it.
+    #[must_use]
+    pub fn completed(&self) -> Completed {
+        Completed {
+            status: self.status,
+            sent: self.sent,
+        }
+    }
 }
 
 /// What becomes of the connection.
@@ -64,6 +75,15 @@ pub enum ExchangeError {
     Leaving,
 }
 
+/// A response that is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Completed {
+    /// The status that was declared.
+    pub status: u16,
+    /// How many bytes of the body were sent.
+    pub sent: u64,
+}
+
 /// The status in the log of a connection that the app has taken: Switching Protocols.
 const SWITCHED: u16 = 101;
 
@@ -86,33 +106,44 @@ impl WsgiApp {
         }
     }
 
-    /// Calls the app and sends its response.
+    /// Calls the app and sends its response. Calls `completed` once the response is complete, if
+    /// code of the app follows: `close()`. A list or a tuple has none.
     ///
     /// # Errors
     ///
-    /// There is no memory for `start_response`. Errors of the app are part of [`Served`].
+    /// There is no memory for the client's socket. Errors of the app are part of [`Served`].
     pub fn serve(
         &self,
         py: Python<'_>,
-        slot: &mut ExchangeSlot,
+        prepared: &Prepared<'_>,
         environ: &Bound<'_, PyDict>,
         channel: &Channel,
         constraints: ResponseConstraints,
+        completed: impl FnOnce(Completed),
     ) -> PyResult<Served> {
-        let (exchange, start_response) = slot.begin(py)?;
+        let Prepared {
+            exchange,
+            start_response,
+        } = prepared;
         let state = exchange.get();
         state.response(py).open(channel.clone(), constraints);
         if constraints.offers_socket {
-            ClientSocket::offer(&exchange, environ)?;
+            ClientSocket::offer(exchange, environ)?;
         }
         let outcome = call::in_app(|| {
-            let result = call::call2(self.app.bind(py), environ.as_any(), &start_response)?;
+            let result = call::call2(self.app.bind(py), environ.as_any(), start_response)?;
             let sent = self.send(py, state, &result);
             end_forked_child(py, sent.as_ref().err());
             if sent.is_ok() {
                 state.response(py).completed();
             }
-            let closed = self.close(py, &result, sent.is_ok().then_some(channel));
+            if is_plain(&result) {
+                return sent.map(|()| None);
+            }
+            if sent.is_ok() {
+                tell_completed(py, state, channel, completed);
+            }
+            let closed = self.close(py, &result);
             sent.map(|()| closed.err())
         });
         end_forked_child(py, outcome.as_ref().err());
@@ -121,21 +152,8 @@ impl WsgiApp {
         Ok(served)
     }
 
-    /// Calls `result.close()` if there is one. A list or tuple has none, so it is not looked up.
-    /// `answered`: where the whole response was sent. Nothing but `close()` takes long after that,
-    /// so it is not noted without.
-    fn close(
-        &self,
-        py: Python<'_>,
-        result: &Bound<'_, PyAny>,
-        answered: Option<&Channel>,
-    ) -> PyResult<()> {
-        if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
-            return Ok(());
-        }
-        if let Some(channel) = answered {
-            channel.answered();
-        }
+    /// Calls `result.close()` if there is one.
+    fn close(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(close) = call::optional_attribute(result, self.close.bind(py))? {
             close.call0()?;
         }
@@ -163,6 +181,36 @@ impl WsgiApp {
         }
         send_blocks(py, state, result)
     }
+}
+
+/// Whether it has no `close()`, which is then not looked up.
+fn is_plain(result: &Bound<'_, PyAny>) -> bool {
+    result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>()
+}
+
+/// Tells that the client has the whole response. Nothing but `close()` takes long after that, so it
+/// is not told without. A response without its end is not complete: its connection is aborted.
+// Not in the way of a list.
+#[inline(never)]
+fn tell_completed(
+    py: Python<'_>,
+    state: &Exchange,
+    channel: &Channel,
+    completed: impl FnOnce(Completed),
+) {
+    let response = state.response(py);
+    if response.missing() > 0 {
+        return;
+    }
+    let status = match response.stage {
+        Stage::Taken => SWITCHED,
+        Stage::Idle | Stage::Open | Stage::Headed | Stage::Streaming => response.status(),
+    };
+    let sent = response.body().sent();
+    // A logger of Python may run any code.
+    drop(response);
+    channel.answered();
+    completed(Completed { status, sent });
 }
 
 /// The parts of a body that is an exact list or tuple: all of it is known, so a wrong item is found

@@ -31,11 +31,11 @@ pub use environ::{
     Variables,
 };
 pub use errors::Errors;
-pub use exchange::{Ending, ExchangeError, Served, WsgiApp};
+pub use exchange::{Completed, Ending, ExchangeError, Served, WsgiApp};
 pub use file::FileWrapper;
 pub use input::Input;
 pub use response::{CommonHeaders, ResponseConstraints, close_flag};
-pub use slot::ExchangeSlot;
+pub use slot::{ExchangeSlot, Prepared};
 
 use pyo3::prelude::*;
 

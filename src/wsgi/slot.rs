@@ -25,6 +25,13 @@ pub struct ExchangeSlot {
     hints: Py<Hints>,
 }
 
+/// An exchange and a `start_response` that nobody else holds.
+#[derive(Debug)]
+pub struct Prepared<'py> {
+    pub(super) exchange: Bound<'py, Exchange>,
+    pub(super) start_response: Bound<'py, PyAny>,
+}
+
 impl ExchangeSlot {
     /// An exchange that has seen no request.
     ///
@@ -76,11 +83,12 @@ impl ExchangeSlot {
         result
     }
 
-    /// An exchange and a `start_response` that nobody else holds.
-    pub(super) fn begin<'py>(
-        &mut self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, Exchange>, Bound<'py, PyAny>)> {
+    /// What the next request is served with.
+    ///
+    /// # Errors
+    ///
+    /// When Python has no memory.
+    pub fn begin<'py>(&mut self, py: Python<'py>) -> PyResult<Prepared<'py>> {
         let is_kept = call::references(self.exchange.bind(py).as_any()) > OWN_REFERENCES
             || call::references(self.start_response.bind(py)) > 1;
         if is_kept {
@@ -89,10 +97,10 @@ impl ExchangeSlot {
             (self.exchange, self.start_response) = exchange(py, headers, offload)?;
             self.hints.get().follow(py, self.exchange.clone_ref(py));
         }
-        Ok((
-            self.exchange.bind(py).clone(),
-            self.start_response.bind(py).clone(),
-        ))
+        Ok(Prepared {
+            exchange: self.exchange.bind(py).clone(),
+            start_response: self.start_response.bind(py).clone(),
+        })
     }
 }
 

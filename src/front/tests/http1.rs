@@ -1,14 +1,22 @@
 //! Requests and responses of HTTP/1.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::sync::Mutex;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
-use rcorn_front_link::{Configuration, Facts, HttpVersion, Limits, Scheme};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::RcvBuf;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket as new_socket,
+};
+use rcorn_front_link::{Configuration, Facts, HttpVersion, Limits, ListenerKind, Scheme};
 
-use crate::support::client::{Client, plain, socket};
-use crate::support::front::Front;
+use crate::support::DEADLINE;
+use crate::support::client::{Client, plain, secure_over, socket, trusting};
+use crate::support::front::{Front, Options};
+use crate::support::keys::{Authority, tls};
 use crate::support::worker::{Worker, echo, field, ok};
 
 #[test]
@@ -515,5 +523,110 @@ fn a_cut_response_does_not_look_complete() {
     client.send("GET /chunked HTTP/1.0\r\n\r\n");
     let mut received = Vec::new();
     let error = client.0.read_to_end(&mut received).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// A client that takes little at a time.
+fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = new_socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
+    // Before it connects: it is the window that it offers.
+    setsockopt(&socket, RcvBuf, &4096).unwrap();
+    let SocketAddr::V4(address) = address else {
+        panic!("{address}");
+    };
+    connect(socket.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends a request, and more when the response has begun, which nobody answers; then reads all of
+/// the response. `together`: so many requests are sent at first.
+fn reads_all(stream: impl Read + Write, request: &str, together: usize, length: usize) {
+    let mut client = Client::over(stream);
+    client.send(request.repeat(together));
+    let head = client.head();
+    // The front reads none of it while the client does not take the response.
+    client.send(request.repeat(20));
+    assert_eq!(field(&head, "connection"), Some("close"), "{request}");
+    let mut body = Vec::new();
+    // The end, and no reset.
+    client.0.read_to_end(&mut body).unwrap();
+    assert_eq!(body.len(), length, "{request}");
+}
+
+/// Otherwise the kernel would reset the connection, and forget what the client has not got yet.
+#[test]
+fn a_client_that_sends_on_after_its_last_request_gets_all_of_the_response() {
+    const LENGTH: usize = 1 << 20;
+    let worker = Worker::raw(|connection| {
+        while let Some(request) = connection.request() {
+            let body = vec![b'x'; LENGTH];
+            if request.head.starts_with("GET /chunked") {
+                let size = format!("{LENGTH:x}\r\n");
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let parts = [head.as_bytes(), size.as_bytes(), &body, b"\r\n0\r\n\r\n"];
+                connection.send(&parts.concat());
+            } else {
+                connection.send(&ok(&body));
+            }
+        }
+    });
+    let authority = Authority::new("ca");
+    let pair = authority.issue(&["shop.example"]);
+    let configuration = Configuration {
+        tls: Some(tls(&[&pair])),
+        ..Configuration::default()
+    };
+    let options = Options {
+        kinds: vec![ListenerKind::Http, ListenerKind::Https],
+        ..Options::default()
+    };
+    let mut front = Front::start(&worker, configuration, options);
+    let config = Arc::new(trusting(authority.roots(), None));
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        // The client does not know that it is the last: the response has no other end.
+        "GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ] {
+        for together in [1, 3] {
+            reads_all(narrow(front.addresses[0]), request, together, LENGTH);
+            let socket = narrow(front.addresses[1]);
+            let session = secure_over(socket, "shop.example", &config).unwrap();
+            reads_all(session, request, together, LENGTH);
+        }
+    }
+    assert_eq!(front.status("requests").0, 8);
+}
+
+/// A connection is worth nothing to a client that has all, and takes a place.
+#[test]
+fn a_client_that_keeps_its_side_open_after_its_last_request_is_not_waited_for() {
+    let worker = echo();
+    let front = Front::http(&worker, Configuration::default());
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = plain(front.address());
+        client.send(request);
+        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+        // Who lingers takes it, and resets nothing.
+        client.send("x");
+        let stream = client.0.get_ref();
+        let timeout = PollTimeout::try_from(DEADLINE).unwrap();
+        let mut wanted = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+        assert_eq!(poll(&mut wanted, timeout), Ok(1), "{request}");
+        // What a reset is to whoever has the end already.
+        let error = stream.take_error().unwrap().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::BrokenPipe), "{request}");
+    }
 }

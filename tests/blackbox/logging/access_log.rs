@@ -84,8 +84,8 @@ def post_request(worker, req, environ, resp):
         let mut wire = server.connect();
         wire.send([b"GET ", request, b"\r\nHost: x\r\n\r\n"].concat());
         assert_eq!(wire.read_reply().status, 200);
-        let mut by_hook = object(&server, r#""duration":77.000005,"#);
         let mut own = object(&server, r#""duration":0."#);
+        let mut by_hook = object(&server, r#""duration":77.000005,"#);
         assert_eq!(by_hook["user_agent"], agent, "{by_hook}");
         for record in [&mut by_hook, &mut own] {
             let members = record.as_object_mut().unwrap();

@@ -8,15 +8,25 @@ use nix::unistd::Pid;
 
 use crate::support::{APPS, Gate, Server, Strace, Wire, wait_until};
 
-/// Its requests: a gate, a death, and a child that goes on as if it were the worker.
+/// Its requests: a gate and a death, in the call and in `close()`, and a child that goes on as if
+/// it were the worker.
 const APP: &str = "
 import os, signal, time
 import gate
 
+class Closes:
+    def __init__(self, close):
+        self.close = close
+    def __iter__(self):
+        return iter([b'ok'])
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def app(environ, start_response):
     path = environ['PATH_INFO']
     if path == '/die':
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     if path == '/fork':
         child = os.fork()
         if child:
@@ -27,6 +37,10 @@ def app(environ, start_response):
         until = time.monotonic() + 0.0015
         while time.monotonic() < until: pass
     start_response('200 OK', [('Content-Length', '2')])
+    if path == '/hold-in-close':
+        return Closes(gate.hold)
+    if path == '/die-in-close':
+        return Closes(die)
     return [b'ok']
 ";
 
@@ -136,6 +150,38 @@ fn lines_do_not_wait_for_a_request_that_takes_long() {
     stopped.expect_lines(&["/warm 200", "/warm 200", "/warm 200", "/a 200", "/b 200"]);
     gate.open();
     assert_eq!(stopped.wires[2].read_reply().status, 200);
+    stopped.server.stop();
+}
+
+/// Its response is complete, so its own line is held before `close()`, with those of others.
+#[test]
+fn lines_do_not_wait_for_a_close_that_takes_long() {
+    let gate = Gate::new();
+    let mut stopped = Stopped::new(&gate, 3);
+    stopped.send_at_once(&["/a", "/hold-in-close", "/b"]);
+    gate.expect(stopped.server.deadline());
+    let warm = ["/warm 200"; 3];
+    let others = ["/a 200", "/hold-in-close 200"];
+    stopped.expect_lines(&[&warm[..], &others].concat());
+    gate.open();
+    assert_eq!(stopped.wires[2].read_reply().status, 200);
+    stopped.expect_lines(&[&warm[..], &others, &["/b 200"]].concat());
+    stopped.server.stop();
+}
+
+#[test]
+fn lines_of_a_worker_that_dies_in_close_are_not_lost() {
+    let gate = Gate::new();
+    let mut stopped = Stopped::new(&gate, 3);
+    stopped.send_at_once(&["/a", "/die-in-close", "/never"]);
+    assert_eq!(stopped.wires[1].read_reply().status, 200);
+    stopped.server.log().expect("was sent SIGKILL");
+    let others = ["/a 200", "/die-in-close 200"];
+    stopped.expect_lines(&[&["/warm 200"; 3][..], &others].concat());
+    stopped.server.wait_serving(1);
+    assert_eq!(stopped.server.get("/after").status, 200);
+    let after = ["/warm 200", "/warm 200", "/warm 200", "/a 200"];
+    stopped.expect_lines(&[&after[..], &["/die-in-close 200", "/after 200"]].concat());
     stopped.server.stop();
 }
 

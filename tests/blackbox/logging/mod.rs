@@ -2,6 +2,7 @@
 
 mod access_log;
 mod captured_output;
+mod completed;
 mod files;
 mod gunicorn_loggers;
 mod held_lines;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::signal::Signal;
 
 use crate::support::conf::with;
-use crate::support::{Builder, Deadline, Server, wait_until};
+use crate::support::{APPS, Builder, Deadline, Gate, Server, wait_until};
 
 /// Answers with the status that the path names, or raises.
 const APP: &str = "
@@ -227,6 +227,52 @@ def post_fork(server, worker):
         );
     }
     assert!(!server.log().text().contains("logger_class"));
+    server.stop();
+}
+
+#[test]
+fn a_request_counts_before_its_close() {
+    let (udp, address) = socket();
+    let gate = Gate::new();
+    let app = "
+import gate
+class Closes:
+    def __iter__(self):
+        return iter([b'ok'])
+    def close(self):
+        gate.hold()
+def app(environ, start_response):
+    start_response('200 OK', [('Content-Length', '2')])
+    return Closes() if environ['PATH_INFO'] == '/close' else [b'ok']
+";
+    let server = Server::app("m:app")
+        .file("m.py", app)
+        .gate(&gate)
+        .args(["--pythonpath", APPS, "-w", "1", "--statsd-host", &address])
+        .start();
+    server.wait_serving(1);
+    let mut wire = server.connect();
+    assert_eq!(wire.get("/close").status, 200);
+    gate.expect(server.deadline());
+    let heard = listen(
+        |buffer| udp.recv(buffer),
+        "",
+        server.deadline(),
+        |heard| heard.count("gunicorn.requests") == 1,
+    );
+    assert_eq!(
+        (heard.count("gunicorn.request.status.200"), heard.durations),
+        (1, 1)
+    );
+    gate.open();
+    assert_eq!(wire.get("/").status, 200);
+    let heard = listen(
+        |buffer| udp.recv(buffer),
+        "",
+        server.deadline(),
+        |heard| heard.count("gunicorn.requests") == 1,
+    );
+    assert_eq!(heard.durations, 1);
     server.stop();
 }
 

@@ -47,9 +47,18 @@ pub(crate) fn secure(
     name: &str,
     config: &Arc<ClientConfig>,
 ) -> std::io::Result<Session> {
+    secure_over(socket(address), name, config)
+}
+
+/// The same over a connection that is there.
+pub(crate) fn secure_over(
+    socket: TcpStream,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<Session> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-    let mut session = StreamOwned::new(connection, socket(address));
+    let mut session = StreamOwned::new(connection, socket);
     while session.conn.is_handshaking() {
         session.conn.complete_io(&mut session.sock)?;
     }
