@@ -14,8 +14,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::buffered::Buffered;
 
-/// How much encrypted data waits to be sent at most, in bytes: what is collected, and a full frame of
-/// HTTP/2 after it.
+/// How much encrypted data waits to be sent at most, in bytes: what is collected, and a full frame
+/// of HTTP/2 after it.
 const ENCRYPTED_BYTES: usize = 96 * 1024;
 
 /// A connected socket.

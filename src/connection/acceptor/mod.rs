@@ -32,8 +32,8 @@ const LACK_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_REQUEST: Duration = Duration::from_millis(8);
 
 /// What the kernel is asked to hold of a response that a front has not read, in bytes. It doubles
-/// that, for its own overhead (socket(7)): most of 1 MiB is sent by one call, and need not be copied
-/// to wait.
+/// that, for its own overhead (socket(7)): most of 1 MiB is sent by one call, and need not be
+/// copied to wait.
 const FRONT_SEND_BUFFER: usize = 512 * 1024;
 /// What it usually holds without being asked (`net.core.wmem_default`).
 const USUAL_SEND_BUFFER: usize = 208 * 1024;
