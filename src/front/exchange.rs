@@ -57,6 +57,8 @@ struct Exchange<'a, S> {
     limits: &'a Limits,
     side: &'a mut S,
     upload: Upload,
+    /// The worker has called the app before it had all of the request.
+    has_app_begun: bool,
     /// Something came from the worker.
     is_answered: bool,
     has_begun: bool,
@@ -83,6 +85,7 @@ pub(crate) async fn pass<S: Side>(
         limits,
         side,
         upload: Upload::new(out, request.framing, request.expects_continue, body_limit),
+        has_app_begun: false,
         is_answered: false,
         has_begun: false,
         head: ResponseHead::default(),
@@ -118,7 +121,7 @@ impl<S: Side> Exchange<'_, S> {
                     let body_ended = self.upload.has_ended();
                     return Outcome::Done { body_ended };
                 }
-                Err(Failure::None(_)) if !is_second && self.may_retry() => {
+                Err(Failure::None(error)) if !is_second && self.may_retry(&error) => {
                     self.local.count(Counter::Retries);
                     is_second = true;
                     self.upload.restart();
@@ -128,9 +131,18 @@ impl<S: Side> Exchange<'_, S> {
         }
     }
 
-    /// Whether the request may be sent to another worker: the first one has not begun to answer.
-    fn may_retry(&self) -> bool {
-        !self.is_answered && self.upload.may_restart(self.request.is_idempotent)
+    /// Whether the request may be sent to another worker: the first one has not begun to answer,
+    /// and it may be sent twice, or no app has seen it.
+    ///
+    /// A worker calls the app when it has read all of the request, or has told so. When a unix
+    /// socket is closed with unread bytes in it, Linux gives its peer a reset instead of the end,
+    /// once the peer has read what it was sent (`unix_release_sock`). Nothing follows a request
+    /// before it is answered: its last byte is one of those.
+    fn may_retry(&self, error: &io::Error) -> bool {
+        let lacks_some = self.upload.has_unsent() || error.kind() == io::ErrorKind::ConnectionReset;
+        let is_unseen = lacks_some && !self.has_app_begun && !self.request.expects_continue;
+        let may_be_sent_twice = self.request.is_idempotent || is_unseen;
+        !self.is_answered && self.upload.may_restart(may_be_sent_twice)
     }
 
     fn fail(&self, failure: &Failure) -> Outcome {
@@ -269,6 +281,12 @@ impl<S: Side> Exchange<'_, S> {
             let (length, status) = (self.head.length, self.head.status);
             if status == 101 && !self.request.upgrades {
                 return Poll::Ready(Err(Failure::Malformed("nobody asked for its protocol")));
+            }
+            if status == 100 && !self.request.expects_continue {
+                // It is for the front: the app is called.
+                (self.has_app_begun, self.is_answered) = (true, false);
+                inner.input.consume(length);
+                continue;
             }
             if matches!(status, 100 | 102..200) {
                 let done = self.side.interim(&self.head, bytes);

@@ -73,6 +73,12 @@ impl Upload {
         self.has_ended && self.sent == self.out.len()
     }
 
+    /// Whether the worker has not got some of what was taken from the client. Otherwise it may have
+    /// all, though the client has not said so: it goes by the length.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.sent < self.out.len()
+    }
+
     /// Until when the client must go on.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
@@ -83,10 +89,10 @@ impl Upload {
         self.waits = false;
     }
 
-    /// Whether it may be sent to another worker: all of it is still there, and the first one cannot
-    /// have begun to work, or may do so twice (RFC 9110 section 9.2.2).
-    pub(crate) fn may_restart(&self, is_idempotent: bool) -> bool {
-        self.is_whole && (self.sent == 0 || is_idempotent)
+    /// Whether it can be sent to another worker: all of it is still there, and the first one has
+    /// got nothing, or it may be sent twice (RFC 9110 section 9.2.2).
+    pub(crate) fn may_restart(&self, may_be_sent_twice: bool) -> bool {
+        self.is_whole && (self.sent == 0 || may_be_sent_twice)
     }
 
     /// Begins again.

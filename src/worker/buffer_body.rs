@@ -20,6 +20,8 @@ pub(super) enum BodyPlan {
     Until(usize),
     /// Park until the last chunk has arrived.
     Chunks,
+    /// The last chunk has arrived: the app's reads decode what is here.
+    AllChunks,
     /// The app reads it as it arrives.
     Stream,
 }
@@ -61,7 +63,8 @@ impl BodyPlan {
         // The text of a front's request is not what lies on the wire.
         match scan.body_ends(request.behind) {
             Ok(false) => Self::Chunks,
-            Ok(true) | Err(_) => Self::Stream,
+            Ok(true) => Self::AllChunks,
+            Err(_) => Self::Stream,
         }
     }
 

@@ -1,6 +1,7 @@
 //! One request from its head to the end of its response: body, environ, app, access log,
 //! scoreboard.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use pyo3::intern;
@@ -8,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use rcorn_app::hooks::{HookedRequest, WorkerHooks};
-use rcorn_connection::{Channel, Coalescing, IoThread, Next, Waiting, WorkerEntry};
+use rcorn_connection::{Channel, Coalescing, Flush, IoThread, Next, Waiting, WorkerEntry};
 use rcorn_http::{Refusal, Version};
 use rcorn_python::context::enter_new_context;
 use rcorn_python::{call, text, traceback};
@@ -17,8 +18,8 @@ use rcorn_settings::ServerHeader;
 use rcorn_sys::clock;
 use rcorn_types::{Monotonic, WallClock};
 use rcorn_wsgi::{
-    Body, CommonHeaders, Completed, Ending, Endpoints, EnvironBuilder, EnvironError, ExchangeError,
-    ExchangeSlot, Input, ResponseConstraints, Served,
+    Attached, Body, CONTINUE, CommonHeaders, Completed, Ending, Endpoints, EnvironBuilder,
+    EnvironError, ExchangeError, ExchangeSlot, Input, ResponseConstraints, Served,
 };
 
 use super::access_line::{AccessLine, Seen};
@@ -125,7 +126,10 @@ impl RequestHandler {
         match plan {
             BodyPlan::Until(needed) => return Outcome::Wait(Waiting::Body(needed)),
             BodyPlan::Chunks => return Outcome::Wait(Waiting::Chunks),
-            BodyPlan::Here(_) | BodyPlan::Stream => {}
+            BodyPlan::Stream if !announce_work(py, connection, request) => {
+                return Outcome::Leave(Next::Abort);
+            }
+            BodyPlan::Here(_) | BodyPlan::AllChunks | BodyPlan::Stream => {}
         }
         // The bytes after it are another request, with its own time limit.
         connection.state.waiting = Waiting::NextRequest;
@@ -166,9 +170,11 @@ impl RequestHandler {
             BodyPlan::Here(_) if served.ending == Ending::KeepAlive => {
                 Outcome::Served(request.length.saturating_add(used))
             }
-            BodyPlan::Here(_) | BodyPlan::Until(_) | BodyPlan::Chunks | BodyPlan::Stream => {
-                outcome(&connection.channel, served.ending, left, is_last)
-            }
+            BodyPlan::Here(_)
+            | BodyPlan::Until(_)
+            | BodyPlan::Chunks
+            | BodyPlan::AllChunks
+            | BodyPlan::Stream => outcome(&connection.channel, served.ending, left, is_last),
         }
     }
 
@@ -690,6 +696,20 @@ impl RequestHandler {
         self.exchange
             .set_common_headers(&self.server, &date_line(now));
     }
+}
+
+/// Tells a front that the app is called for a request that has not arrived as a whole; whether that
+/// was sent. What a front was not told so of, and not all of which was read, may be sent to another
+/// worker: no app has seen it (`Exchange::may_retry` in `src/front/exchange.rs`).
+fn announce_work(py: Python<'_>, connection: &Connection, request: &Request<'_>) -> bool {
+    // Who waits for `100 Continue` is not told before the app reads, and sends nothing twice.
+    let is_front = matches!(request.origin, RequestOrigin::Front(_));
+    if !is_front || request.head.expect_continue {
+        return true;
+    }
+    let parts = &mut [IoSlice::new(CONTINUE)];
+    let sent = connection.channel.send(&Attached(py), parts, Flush::Now);
+    matches!(sent, Ok(true))
 }
 
 /// The counter of the reason why a request is refused.

@@ -24,7 +24,7 @@ use rcorn_connection::{Flush, Lost, Unlocked};
 const MAX_ADVANCE_BYTES: u64 = 1024 * 1024;
 
 /// The interim response that an `Expect: 100-continue` waits for (RFC 9110 section 10.1.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl From<BodyError> for PyErr {
     fn from(error: BodyError) -> Self {

@@ -33,7 +33,7 @@ pub use environ::{
 pub use errors::Errors;
 pub use exchange::{Completed, Ending, ExchangeError, Served, WsgiApp};
 pub use file::FileWrapper;
-pub use input::Input;
+pub use input::{CONTINUE, Input};
 pub use response::{CommonHeaders, ResponseConstraints, close_flag};
 pub use slot::{ExchangeSlot, Prepared};
 

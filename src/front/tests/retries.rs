@@ -1,5 +1,6 @@
 //! What the front does when a worker does not answer.
 
+use std::io::Read;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use nix::sys::socket::{
 use rcorn_front_link::{Configuration, Limits};
 
 use crate::support::client::plain;
+use crate::support::frames::{DATA, END_HEADERS, HEADERS, Http2, request};
 use crate::support::front::Front;
 use crate::support::worker::{Worker, field, ok};
 
@@ -226,4 +228,111 @@ fn a_connection_that_nobody_used_for_too_long_is_not_used_any_more() {
             front.status("requests");
         }
     }
+}
+
+/// A worker that answers a first request on each connection, takes `taken` bytes of the second on
+/// the first connection, says `word`, and closes it.
+fn leaving(taken: usize, word: &'static str) -> Worker {
+    Worker::raw(move |connection| {
+        while let Some(request) = connection.request() {
+            let body = format!("{} {}", connection.number, request.body.len());
+            connection.send(&ok(body.as_bytes()));
+            connection.tell(request);
+            if connection.number == 0 {
+                let stream = connection.reader.get_mut();
+                stream.read_exact(&mut vec![0; taken]).unwrap();
+                connection.send(word.as_bytes());
+                return;
+            }
+        }
+    })
+}
+
+/// A request that is not to be sent twice.
+fn post(length: usize) -> String {
+    let body = "x".repeat(length);
+    format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// The worker has not read all of it when it closes the connection: no app has seen it.
+#[test]
+fn what_a_worker_has_not_read_is_sent_to_another() {
+    for (taken, length) in [(1, 0), (1, 2), (40, 20_000), (10_000, 20_000)] {
+        let worker = leaving(taken, "");
+        let mut front = Front::http(&worker, Configuration::default());
+        let mut client = plain(front.address());
+        assert_eq!(client.get("/").text(), "0 0");
+        client.send(post(length));
+        assert_eq!(client.reply().text(), format!("1 {length}"), "{taken}");
+        assert_eq!(front.status("retries").0, 1);
+        assert_eq!([worker.seen().connection, worker.seen().connection], [0, 1]);
+        assert!(worker.has_seen_all());
+    }
+}
+
+/// Where the whole request was read, or the worker has told that the app is called.
+#[test]
+fn what_an_app_may_have_seen_is_not_sent_to_another() {
+    const GOES_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let worker = Worker::raw(|connection| {
+        while let Some(request) = connection.request() {
+            if request.head.starts_with("POST") {
+                connection.tell(request);
+                return;
+            }
+            connection.send(&ok(b"0 0"));
+        }
+    });
+    let told = leaving(40, GOES_ON);
+    let partly = leaving(40, "HTTP/1.1 100 Con");
+    for (worker, name) in [(&worker, "read"), (&told, "told"), (&partly, "partly")] {
+        let mut front = Front::http(worker, Configuration::default());
+        let mut client = plain(front.address());
+        assert_eq!(client.get("/").text(), "0 0");
+        client.send(post(20_000));
+        // The client has not asked for the worker's word, and does not get it.
+        assert_eq!(client.reply().status, 502, "{name}");
+        assert_eq!(front.status("retries").0, 0, "{name}");
+    }
+    // Whoever waits for that word gets it, and the app may be called before.
+    let worker = leaving(40, "");
+    let mut front = Front::http(&worker, Configuration::default());
+    let mut client = plain(front.address());
+    assert_eq!(client.get("/").text(), "0 0");
+    let body = "x".repeat(20_000);
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 20000\r\n\r\n{body}"
+    ));
+    assert_eq!(client.reply().status, 502);
+    assert_eq!(front.status("retries").0, 0);
+}
+
+/// The worker has all that the head has announced, though the end of the stream has not come.
+#[test]
+fn a_body_without_the_end_of_its_stream_may_be_whole() {
+    let worker = Worker::raw(|connection| {
+        let request = connection.request().unwrap();
+        connection.tell(request);
+    });
+    let mut front = Front::http(&worker, Configuration::default());
+    let mut client = Http2::plain(front.address());
+    let head = request("POST", "/", &[("content-length", "2")]);
+    client.send(HEADERS, END_HEADERS, 1, &head);
+    client.send(DATA, 0, 1, b"hi");
+    assert_eq!(worker.seen().body, b"hi");
+    assert_eq!(client.wait(HEADERS).status(), 502);
+    assert_eq!(front.status("retries").0, 0);
+    assert!(worker.has_seen_all());
+}
+
+/// A worker tells that it calls the app: what may be sent twice is sent to another all the same.
+#[test]
+fn the_word_of_a_worker_is_no_answer() {
+    let worker = leaving(40, "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut front = Front::http(&worker, Configuration::default());
+    let mut client = plain(front.address());
+    assert_eq!(client.get("/").text(), "0 0");
+    client.send(post(20_000).replacen("POST", "PUT", 1));
+    assert_eq!(client.reply().text(), "1 20000");
+    assert_eq!(front.status("retries").0, 1);
 }

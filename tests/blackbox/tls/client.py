@@ -1,11 +1,13 @@
 """A client with TLS. Arguments: port, then NAME=VALUE: sni, cert, key.
 
 With `load=N` it sends requests from N threads, on kept connections (`kept=1`) or new ones, until its input ends; with
+`post=LENGTH` a POST each, with a body of this length and a number of its own as the query; with
 `http2=N` over HTTP/2, N at a time on a connection. It prints a line for each answer, and at the end what has failed. Otherwise it does what its input says, a line each, and
 answers with a line of JSON.
 """
 
 import base64
+import itertools
 import json
 import socket
 import ssl
@@ -149,13 +151,17 @@ class Http2Client(Client):
 def load(port, options):
     stop, lock, failed = threading.Event(), threading.Lock(), []
 
-    streams = int(options.get("http2", 0))
+    streams, length = int(options.get("http2", 0)), int(options.get("post", 0))
+    numbers = itertools.count()
 
     def run():
         client = Http2Client(port, options) if streams else Client(port, options)
         while not stop.is_set():
             try:
-                statuses = client.get_all(streams) if streams else [client.get("/")[0]]
+                if length:
+                    statuses = [client.get("/?%d" % next(numbers), method="POST", body=b"x" * length)[0]]
+                else:
+                    statuses = client.get_all(streams) if streams else [client.get("/")[0]]
                 if not options.get("kept"):
                     client.close()
                 for status in statuses:
@@ -195,6 +201,9 @@ def main():
             if word == "get":
                 target, _, fields = rest.partition(" ")
                 answer = client.get(target, "".join(field + "\r\n" for field in fields.split("|") if field))
+            elif word == "post":
+                length, _, target = rest.partition(" ")
+                answer = client.get(target, method="POST", body=b"x" * int(length))
             elif word == "certificate":
                 answer = client.certificate()
             elif word == "connect":

@@ -1,13 +1,14 @@
 //! The life of a front: it outlives reloads and workers, is started again, and leaves before the
 //! workers do.
 
+use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::signal::{Signal, kill};
 
 use super::{APP, Client, Pair, server};
-use crate::support::{Server, wait_until};
+use crate::support::{APPS, Builder, Gate, Server, wait_until};
 
 fn pair() -> Pair {
     Pair::of(&["localhost"])
@@ -123,6 +124,130 @@ fn killed_workers_lose_no_more_than_they_held() {
     // One request each, at most: requests that may be sent twice are, if no answer has begun.
     let failed = load.stop();
     assert!(failed.len() <= KILLS, "{failed:?}");
+    server.stop();
+}
+
+/// Notes each request in the file `seen`; stands at the gate for `/hold`.
+const NOTES: &str = "
+import os
+import gate
+
+def app(environ, start_response):
+    seen = os.open('seen', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(seen, (environ['QUERY_STRING'] + '\\n').encode())
+    os.close(seen)
+    if environ['PATH_INFO'] == '/hold':
+        gate.hold()
+    body = b'%d' % len(environ['wsgi.input'].read())
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+";
+
+/// A server with an app that notes requests.
+fn noting(server: Builder, gate: &Gate) -> Builder {
+    server
+        .file("m.py", NOTES)
+        .gate(gate)
+        .args(["--pythonpath", APPS, "--reload-watch", "0.1"])
+        .allow("was sent SIGKILL")
+        .allow("No worker answered")
+        .allow("Request lost when worker")
+}
+
+/// What the app has noted.
+fn seen(server: &Server) -> Vec<String> {
+    let seen = fs::read_to_string(server.directory().join("seen")).unwrap_or_default();
+    seen.lines().map(str::to_owned).collect()
+}
+
+/// Those that are there more than once.
+fn repeated(mut all: Vec<String>) -> Vec<String> {
+    all.sort();
+    let pairs = all.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs.map(|pair| pair[0].clone()).collect()
+}
+
+#[test]
+fn a_reload_loses_no_post_and_no_app_sees_one_twice() {
+    let gate = Gate::new();
+    let server = noting(server(&pair()), &gate).args(["-w", "2"]).start();
+    server.wait_workers(2);
+    let client = Client::of(&server, &["load=4", "kept=1", "post=1000"]);
+    client.wait_for(20);
+    for generation in 2..5 {
+        server.signal(Signal::SIGHUP);
+        let line = format!("Reloaded: generation {generation} serves.");
+        server.log().expect(&line);
+        client.wait_for(20);
+    }
+    assert_eq!(client.stop(), [""; 0]);
+    assert_eq!(repeated(seen(&server)), [""; 0]);
+    server.stop();
+}
+
+#[test]
+fn no_app_sees_a_post_twice_though_workers_die() {
+    const KILLS: usize = 6;
+    let gate = Gate::new();
+    let server = noting(server(&pair()), &gate).args(["-w", "2"]).start();
+    let client = Client::of(&server, &["load=6", "kept=1", "post=1000"]);
+    client.wait_for(20);
+    for _ in 0..KILLS {
+        let [victim, _other] = server.wait_workers(2)[..] else {
+            panic!("there are more than two");
+        };
+        kill(victim, Signal::SIGKILL).unwrap();
+        server.wait_gone(victim);
+        client.wait_for(20);
+    }
+    let failed = client.stop();
+    assert!(failed.len() <= KILLS, "{failed:?}");
+    assert_eq!(repeated(seen(&server)), [""; 0]);
+    server.stop();
+}
+
+/// It was in the socket of the worker, which never read it.
+#[test]
+fn a_post_that_a_worker_did_not_read_is_served_by_another() {
+    let gate = Gate::new();
+    let server = noting(server(&pair()), &gate)
+        .args(["-w", "1", "--threads", "1"])
+        .start();
+    let worker = server.wait_workers(1)[0];
+    let mut client = Client::of(&server, &[]);
+    assert_eq!(client.ask("get /?first")[0], 200);
+    kill(worker, Signal::SIGSTOP).unwrap();
+    // On the same connection: the same thread of the front has it, and keeps one to the worker.
+    client.begin("post 1000 /?second");
+    wait_until(server.deadline(), "the front has the request", || {
+        server.status()["front_counts"]["requests"] == 2
+    });
+    kill(worker, Signal::SIGKILL).unwrap();
+    assert_eq!(client.answer()[0], 200);
+    assert_eq!(seen(&server), ["first", "second"]);
+    server.stop();
+}
+
+/// With `request_buffer: 0` the app is called before its body was read: it may have done anything.
+#[test]
+fn a_post_that_an_app_has_begun_with_is_not_sent_to_another() {
+    let gate = Gate::new();
+    let server = noting(Server::app("m:app").args(["--h2c"]), &gate)
+        .args(["-w", "1", "--request-buffer", "0"])
+        .start();
+    server.wait_workers(1);
+    let mut wire = server.connect();
+    wire.send("GET /hold?first HTTP/1.1\r\nHost: x\r\n\r\n");
+    gate.expect(server.deadline());
+    // More than the worker reads at once, and all of it is there when the front looks for it.
+    wire.send("POST /hold?second HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+    wire.send("x".repeat(100_000));
+    gate.open();
+    assert_eq!(wire.read_reply().status, 200);
+    let worker = gate.expect(server.deadline());
+    kill(worker, Signal::SIGKILL).unwrap();
+    assert_eq!(wire.read_reply().status, 502);
+    assert_eq!(seen(&server), ["first", "second"]);
     server.stop();
 }
 

@@ -170,8 +170,17 @@ impl Client {
     }
 
     fn ask(&mut self, line: &str) -> Value {
+        self.begin(line);
+        self.answer()
+    }
+
+    /// Asks, and does not wait for the answer.
+    fn begin(&mut self, line: &str) {
         let mut input = self.input.as_ref().unwrap();
         writeln!(input, "{line}").unwrap();
+    }
+
+    fn answer(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 
