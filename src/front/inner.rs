@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::buffered::Buffered;
+use crate::inner_socket::InnerSocket;
 
 /// Unused connections that a thread keeps.
 const MAX_KEPT: usize = 128;
@@ -20,7 +21,7 @@ const MAX_KEPT: usize = 128;
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 
 /// A connection to a worker, and what it has sent that nobody has used yet.
-pub(crate) type Inner = Buffered<UnixStream>;
+pub(crate) type Inner = Buffered<InnerSocket>;
 
 impl Inner {
     /// Whether the worker has neither closed it nor sent what nobody asked for, as far as the event
@@ -95,7 +96,10 @@ impl Pool {
         let begin = Instant::now();
         loop {
             match UnixStream::connect(&self.address).await {
-                Ok(stream) => return Ok(Inner::new(stream)),
+                Ok(stream) => {
+                    let socket = InnerSocket::new(stream.into_std()?.into())?;
+                    return Ok(Inner::new(socket));
+                }
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock
                         && limit.is_none_or(|limit| begin.elapsed() < limit) =>

@@ -29,6 +29,7 @@ mod http2_request;
 mod http2_shared;
 mod http2_side;
 mod inner;
+mod inner_socket;
 mod local;
 mod outcome;
 mod page;
