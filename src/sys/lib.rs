@@ -30,6 +30,7 @@ pub mod passing;
 pub mod private;
 pub mod process;
 pub mod procfs;
+pub mod shared_block;
 pub mod signal;
 pub mod spawn;
 pub mod timer;

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// The most descriptors that one message can carry: `SCM_MAX_FD` of unix(7).
@@ -67,6 +68,62 @@ pub fn receive_with(
         }
     }
     Ok(Some((received.bytes, descriptor)))
+}
+
+/// The room for one descriptor that comes with bytes, aligned as the kernel writes it.
+#[repr(C)]
+struct OneDescriptor {
+    header: libc::cmsghdr,
+    number: RawFd,
+}
+
+/// Whether a descriptor has come with bytes.
+#[derive(Debug)]
+pub enum Along {
+    /// None.
+    Nothing,
+    /// This one.
+    Descriptor(OwnedFd),
+    /// This process had no room for it (EMFILE), or there were several: it is lost.
+    Lost,
+}
+
+/// Reads what is there on a stream socket into `buffer`, with a descriptor that comes along; 0 at
+/// the end of the stream. Never blocks.
+///
+/// The kernel ends what is read behind the bytes with a descriptor, even if more is there.
+///
+/// # Errors
+///
+/// Those of recvmsg(2); `WouldBlock` when nothing is there.
+pub fn receive_one(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Along)> {
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: both are plain data for which all zeroes is a valid value.
+    let (mut control, mut message): (OneDescriptor, libc::msghdr) = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    // Not the padding behind the number, in which the kernel would put a second one.
+    message.msg_controllen =
+        std::mem::offset_of!(OneDescriptor, number).saturating_add(size_of::<RawFd>());
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the message refers to a live, exclusively borrowed slice, and to `control`.
+    let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let got = usize::try_from(got).map_err(|_negative| io::Error::last_os_error())?;
+    let header = &control.header;
+    let has_come = message.msg_controllen > 0
+        && (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    // SAFETY: the kernel has just made it for this process.
+    let descriptor = has_come.then(|| unsafe { OwnedFd::from_raw_fd(control.number) });
+    let along = match descriptor {
+        _ if message.msg_flags & libc::MSG_CTRUNC != 0 => Along::Lost,
+        Some(descriptor) => Along::Descriptor(descriptor),
+        None => Along::Nothing,
+    };
+    Ok((got, along))
 }
 
 /// Sends what a stream socket takes without waiting, with descriptors that come with the first
@@ -135,4 +192,41 @@ pub fn receive_many(
         }
     }
     Ok(Some(bytes))
+}
+
+#[cfg(not(miri))]
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn received(socket: &UnixStream) -> (usize, Along) {
+        receive_one(socket.as_fd(), &mut [0; 16]).unwrap()
+    }
+
+    #[test]
+    fn a_descriptor_comes_along_and_ends_what_is_read() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let file = File::open("/dev/null").unwrap();
+        theirs.write_all(b"before").unwrap();
+        let parts = [IoSlice::new(b"with")];
+        send_many(theirs.as_fd(), &parts, &[file.as_fd()]).unwrap();
+        theirs.write_all(b"behind").unwrap();
+        let (10, Along::Descriptor(descriptor)) = received(&ours) else {
+            panic!("no descriptor");
+        };
+        assert!(crate::descriptor::is_closed_on_exec(&descriptor).unwrap());
+        assert!(matches!(received(&ours), (6, Along::Nothing)));
+        let error = receive_one(ours.as_fd(), &mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        // Not even one of several is kept.
+        send_many(theirs.as_fd(), &parts, &[file.as_fd(), file.as_fd()]).unwrap();
+        assert!(matches!(received(&ours), (4, Along::Lost)));
+        drop(theirs);
+        assert!(matches!(received(&ours), (0, Along::Nothing)));
+    }
 }
