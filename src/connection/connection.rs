@@ -184,8 +184,10 @@ impl<E> Connection<E> {
         self.address = OnceCell::new();
     }
 
-    /// Notes whose request comes next from a front; `None`: its client has no IP address.
-    pub fn set_client_of_front(&mut self, client: Option<ProxiedAddresses>) {
+    /// Notes whose request comes next from a front; `None`: its client has no IP address. And
+    /// whether the front takes large bodies in memory.
+    pub fn set_client_of_front(&mut self, client: Option<ProxiedAddresses>, takes_memory: bool) {
+        self.channel.set_takes_memory(takes_memory);
         if self.state.proxied != client {
             self.state.proxied = client;
             self.address = OnceCell::new();
@@ -284,13 +286,13 @@ mod tests {
         let list = AllowList::of(["192.0.2.1/32".parse().unwrap()]);
         let mut front = connection(WireProtocol::Front);
         assert!(!front.is_on(&list), "nobody is known yet");
-        front.set_client_of_front(Some(client("192.0.2.1:50124")));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")), true);
         assert!(front.is_on(&list));
-        front.set_client_of_front(Some(client("[::ffff:192.0.2.1]:50124")));
+        front.set_client_of_front(Some(client("[::ffff:192.0.2.1]:50124")), true);
         assert!(front.is_on(&list));
-        front.set_client_of_front(Some(client("192.0.2.2:50124")));
+        front.set_client_of_front(Some(client("192.0.2.2:50124")), true);
         assert!(!front.is_on(&list));
-        front.set_client_of_front(None);
+        front.set_client_of_front(None, true);
         assert!(!front.is_on(&list));
         assert!(connection(WireProtocol::Http).is_on(&list));
     }
@@ -298,12 +300,12 @@ mod tests {
     #[test]
     fn what_was_made_for_a_client_stays_with_it() {
         let mut front = connection(WireProtocol::Front);
-        front.set_client_of_front(Some(client("192.0.2.1:50124")));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")), true);
         front.endpoints = Some("made");
         assert_eq!(&*front.client_address(), "192.0.2.1");
-        front.set_client_of_front(Some(client("192.0.2.1:50124")));
+        front.set_client_of_front(Some(client("192.0.2.1:50124")), true);
         assert_eq!(front.endpoints, Some("made"));
-        front.set_client_of_front(Some(client("192.0.2.2:50124")));
+        front.set_client_of_front(Some(client("192.0.2.2:50124")), true);
         assert_eq!(front.endpoints, None);
         assert_eq!(&*front.client_address(), "192.0.2.2");
     }

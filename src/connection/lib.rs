@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod body_block;
 mod channel;
 mod coalesce;
 mod connection;

@@ -1,4 +1,5 @@
-//! The part of a response that waits to be sent, in order: small parts that are joined, and what
+//! The part of a response that waits to be sent, in order (and for a front the memory where large
+//! bodies are instead): small parts that are joined, and what
 //! the client has not taken yet, so that the worker need not wait for it. The worker sends it, and
 //! the I/O thread while the app runs. Each holds the lock while it sends, so that their bytes never
 //! mix.
@@ -6,6 +7,9 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
+use rcorn_front_link::SharedBody;
+
+use super::body_block::BodyBlock;
 use super::transport::{Flush, Transport};
 
 /// The most bytes of a file that one call sends, because other connections wait for the worker,
@@ -34,6 +38,8 @@ pub(crate) struct WriteBuffer {
     taken: u64,
     /// Why the I/O thread could not send: the worker finds it here.
     failed: Option<io::Error>,
+    /// Where a front gets large bodies.
+    body_block: Option<Box<BodyBlock>>,
 }
 
 /// What is left of the parts after a [`WriteBuffer::push`].
@@ -45,6 +51,33 @@ pub(crate) enum Pushed<'p, 'b> {
 }
 
 impl WriteBuffer {
+    /// One whose other end is a front, which gets bodies of so many bytes at most in memory.
+    pub(crate) fn to_front(most: usize) -> Self {
+        Self {
+            body_block: Some(Box::new(BodyBlock::new(most))),
+            ..Self::default()
+        }
+    }
+
+    /// Puts a whole body where its front gets it, and gives what must be sent before the head,
+    /// which has its length. `None`: the body must be sent.
+    pub(crate) fn share(
+        &mut self,
+        transport: &Transport,
+        parts: impl IntoIterator<Item: AsRef<[u8]>>,
+        length: usize,
+    ) -> Option<[u8; SharedBody::ENCODED_BYTES]> {
+        if !self.is_empty() || self.failed.is_some() {
+            return None;
+        }
+        self.body_block.as_mut()?.put(transport, parts, length)
+    }
+
+    /// Gives the memory back that a front has the other end of.
+    pub(crate) fn drop_memory(&mut self) {
+        self.body_block = None;
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len() && self.file.is_none()

@@ -99,6 +99,7 @@ pub(crate) async fn serve(
     let facts = Facts {
         client: peer,
         server: socket.local_address(),
+        takes_memory: true,
         ..Facts::default()
     };
     match kind {

@@ -2,8 +2,11 @@
 
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use rcorn_front_link::{Coding, Compress};
+use tokio::task::coop::poll_proceed;
 
+use crate::buffer::BLOCK_BYTES;
 use crate::compression::{is_compressible, write_head};
 use crate::encoder::{Encoder, Failed};
 use crate::response_head::ResponseHead;
@@ -109,6 +112,23 @@ impl<S: Side> Side for CompressedSide<'_, S> {
             self.is_dirty = true;
         }
         Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_send_shared(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &Bytes,
+    ) -> Poll<Result<usize, ClientError>> {
+        if self.encoder.is_none() {
+            return self.side.poll_send_shared(cx, data);
+        }
+        ready!(self.poll_out(cx))?;
+        // There is no I/O that would let other clients of this thread have their turn.
+        let turn = ready!(poll_proceed(cx));
+        turn.made_progress();
+        // An encoder looks at its input more than once.
+        let part = data.get(..BLOCK_BYTES).unwrap_or(data).to_vec();
+        self.poll_send(cx, &part, part.len() == data.len())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {

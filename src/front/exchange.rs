@@ -5,7 +5,8 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use rcorn_front_link::Limits;
+use bytes::{Buf, Bytes};
+use rcorn_front_link::{Limits, SharedBody};
 use rcorn_http::{ChunkedDecoder, Framing};
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::counters::Counter;
 use crate::inner::Inner;
 use crate::local::Local;
 use crate::outcome::{Failure, Outcome};
-use crate::response_head::{Delimited, ResponseHead};
+use crate::response_head::{Delimited, Malformed, ResponseHead};
 use crate::side::{ClientError, Side};
 use crate::timer::{Timer, due_in, limit};
 use crate::upload::{Stopped, Upload};
@@ -45,6 +46,8 @@ enum End {
 enum Down {
     Head,
     Length(u64),
+    /// What is left of a body in memory.
+    Shared(Bytes),
     /// With what is left of the data that the decoder has found, and whether it was the last.
     Chunked(ChunkedDecoder, usize, bool),
     UntilClose,
@@ -62,6 +65,8 @@ struct Exchange<'a, S> {
     /// Something came from the worker.
     is_answered: bool,
     has_begun: bool,
+    /// The worker has announced the body of the response.
+    shared: Option<SharedBody>,
     head: ResponseHead,
     /// Until when the client must go on taking the response.
     read_due: Option<Instant>,
@@ -88,6 +93,7 @@ pub(crate) async fn pass<S: Side>(
         has_app_begun: false,
         is_answered: false,
         has_begun: false,
+        shared: None,
         head: ResponseHead::default(),
         read_due: None,
         taken: 0,
@@ -113,9 +119,13 @@ impl<S: Side> Exchange<'_, S> {
                 },
             };
             match self.attempt(&mut inner, timer).await {
-                Ok(End::Upgrade) => return Outcome::Tunnel(inner),
+                Ok(End::Upgrade) => {
+                    inner.stream.drop_block();
+                    return Outcome::Tunnel(inner);
+                }
                 Ok(End::Complete) => {
-                    if self.head.keeps && self.upload.is_sent() && inner.input.is_empty() {
+                    let is_clean = inner.input.is_empty() && !inner.stream.lacks_block();
+                    if self.head.keeps && self.upload.is_sent() && is_clean {
                         self.local.pool.keep(inner);
                     }
                     let body_ended = self.upload.has_ended();
@@ -151,6 +161,7 @@ impl<S: Side> Exchange<'_, S> {
 
     async fn attempt(&mut self, inner: &mut Inner, timer: &mut Timer) -> Result<End, Failure> {
         let mut down = Down::Head;
+        self.shared = None;
         // Why the worker does not take the rest of the request: it may have answered all the same.
         let mut broken = None;
         let begun = std::future::poll_fn(|cx| Poll::Ready(self.upload.begin(cx, self.side)));
@@ -219,6 +230,12 @@ impl<S: Side> Exchange<'_, S> {
                         *down = Down::Finish;
                     }
                 }
+                Down::Shared(data) if data.is_empty() => *down = Down::Finish,
+                Down::Shared(data) => {
+                    let sent = self.side.poll_send_shared(cx, data);
+                    let sent = ready!(self.noticed(sent))?;
+                    data.advance(sent.min(data.len()));
+                }
                 Down::Chunked(_, 0, true) => *down = Down::Finish,
                 Down::Chunked(decoder, left, is_last) if *left == 0 => {
                     ready!(self.poll_more(cx, inner))?.ok_or(Failure::Cut)?;
@@ -261,22 +278,18 @@ impl<S: Side> Exchange<'_, S> {
                 self.is_answered = true;
                 self.upload.was_answered();
             }
-            let is_whole = self.head.parse(bytes, self.request.is_head);
+            let is_whole = if !SharedBody::is_at(bytes) {
+                self.head.parse(bytes, self.request.is_head)
+            } else if let Some((shared, length)) = SharedBody::decode(bytes) {
+                self.shared = Some(shared).filter(|shared| shared.length > 0);
+                inner.input.consume(length);
+                continue;
+            } else {
+                Ok(false)
+            };
             if !is_whole.map_err(Failure::Malformed)? {
-                let flushed = self.side.poll_flush(cx);
-                // Whether it is waiting or done, the worker may go on.
-                if let Poll::Ready(Err(error)) = self.noticed(flushed) {
-                    return Poll::Ready(Err(error));
-                }
-                match ready!(inner.poll_fill(cx)) {
-                    Ok(0) => {
-                        let kind = io::ErrorKind::UnexpectedEof;
-                        let error = io::Error::new(kind, "the connection was closed");
-                        return Poll::Ready(Err(Failure::None(error)));
-                    }
-                    Ok(_) => continue,
-                    Err(error) => return Poll::Ready(Err(Failure::None(error))),
-                }
+                ready!(self.poll_more_of_head(cx, inner))?;
+                continue;
             }
             let (length, status) = (self.head.length, self.head.status);
             if status == 101 && !self.request.upgrades {
@@ -294,6 +307,7 @@ impl<S: Side> Exchange<'_, S> {
                 inner.input.consume(length);
                 continue;
             }
+            let shared = self.shared_body(inner).map_err(Failure::Malformed)?;
             let ends = self.head.delimited == Delimited::None && status != 101;
             let done = self.side.begin(&self.head, bytes, ends);
             done.map_err(Failure::Client)?;
@@ -302,6 +316,7 @@ impl<S: Side> Exchange<'_, S> {
             return Poll::Ready(Ok(match self.head.delimited {
                 _ if status == 101 => None,
                 Delimited::None => Some(Down::Finish),
+                Delimited::Length(_) if let Some(data) = shared => Some(Down::Shared(data)),
                 Delimited::Length(length) => Some(Down::Length(length)),
                 Delimited::Chunked => {
                     let decoder = ChunkedDecoder::new(&rcorn_http::Limits::default());
@@ -310,6 +325,41 @@ impl<S: Side> Exchange<'_, S> {
                 Delimited::Close => Some(Down::UntilClose),
             }));
         }
+    }
+
+    /// Waits until more of the head has come. The client gets what it was sent before.
+    fn poll_more_of_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        inner: &mut Inner,
+    ) -> Poll<Result<(), Failure>> {
+        let flushed = self.side.poll_flush(cx);
+        // Whether it is waiting or done, the worker may go on.
+        if let Poll::Ready(Err(error)) = self.noticed(flushed) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(match ready!(inner.poll_fill(cx)) {
+            Ok(0) => {
+                let kind = io::ErrorKind::UnexpectedEof;
+                let error = io::Error::new(kind, "the connection was closed");
+                Err(Failure::None(error))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::None(error)),
+        })
+    }
+
+    /// The body, if the worker has put it into memory.
+    fn shared_body(&self, inner: &Inner) -> Result<Option<Bytes>, Malformed> {
+        let Some(announced) = self.shared else {
+            return Ok(None);
+        };
+        let is_body = self.head.delimited == Delimited::Length(announced.length.into());
+        let is_all = inner.input.data().len() == self.head.length;
+        let block = inner.stream.block().filter(|_| is_body && is_all);
+        let body = block.and_then(|block| block.body(announced));
+        body.ok_or("its body is not where it was announced")
+            .map(Some)
     }
 
     /// Waits until there is something of the body; `None` at the end of the connection.

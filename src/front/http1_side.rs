@@ -3,9 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use rcorn_http::ChunkedDecoder;
 use tokio::io::AsyncWrite;
 
+use crate::buffer::BLOCK_BYTES;
 use crate::local::Local;
 use crate::response_head::{Delimited, ResponseHead};
 use crate::side::{ClientError, Part, Side};
@@ -239,6 +241,15 @@ impl Side for Http1Side<'_> {
             });
         }
         Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_send_shared(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &Bytes,
+    ) -> Poll<Result<usize, ClientError>> {
+        let part = data.get(..BLOCK_BYTES).unwrap_or(data);
+        self.poll_send(cx, part, part.len() == data.len())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {

@@ -136,6 +136,39 @@ impl<'a> Http2Side<'a> {
     }
 }
 
+impl Http2Side<'_> {
+    /// Waits until the client takes a frame, if so many bytes are to be sent; returns how many go
+    /// into it.
+    fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<usize, ClientError>> {
+        let send = self.send.as_mut().ok_or(ClientError::Gone)?;
+        send.reserve_capacity(wanted.min(BLOCK_BYTES));
+        while send.capacity() == 0 {
+            let more = ready!(send.poll_capacity(cx));
+            more.ok_or(ClientError::Gone)?.map_err(gone)?;
+        }
+        Poll::Ready(Ok(send.capacity().min(FRAME_BYTES)))
+    }
+
+    /// Sends one frame of the body. With `is_end` nothing follows it.
+    fn send_frame(&mut self, data: Bytes, is_end: bool) -> Result<(), ClientError> {
+        let is_read = self.is_read();
+        if self.is_success && is_end && !is_read {
+            self.held = data;
+            return Ok(());
+        }
+        self.has_ended = is_end && is_read;
+        let length = data.len();
+        let send = self.send.as_mut().ok_or(ClientError::Gone)?;
+        send.send_data(data, self.has_ended).map_err(gone)?;
+        self.shared.brought(length);
+        Ok(())
+    }
+}
+
 fn gone(_error: h2::Error) -> ClientError {
     ClientError::Gone
 }
@@ -180,24 +213,23 @@ impl Side for Http2Side<'_> {
         data: &[u8],
         last: bool,
     ) -> Poll<Result<usize, ClientError>> {
-        let is_read = self.is_read();
-        let send = self.send.as_mut().ok_or(ClientError::Gone)?;
-        send.reserve_capacity(data.len().min(BLOCK_BYTES));
-        while send.capacity() == 0 {
-            let more = ready!(send.poll_capacity(cx));
-            more.ok_or(ClientError::Gone)?.map_err(gone)?;
-        }
-        let room = send.capacity().min(FRAME_BYTES);
+        let room = ready!(self.poll_room(cx, data.len()))?;
         let part = data.get(..room).unwrap_or(data);
-        if self.is_success && last && !is_read && part.len() == data.len() {
-            self.held = Bytes::copy_from_slice(part);
-            return Poll::Ready(Ok(part.len()));
-        }
-        self.has_ended = last && is_read && part.len() == data.len();
-        let bytes = Bytes::copy_from_slice(part);
-        send.send_data(bytes, self.has_ended).map_err(gone)?;
-        self.shared.brought(part.len());
-        Poll::Ready(Ok(part.len()))
+        let is_end = last && part.len() == data.len();
+        let sent = self.send_frame(Bytes::copy_from_slice(part), is_end);
+        Poll::Ready(sent.map(|()| part.len()))
+    }
+
+    fn poll_send_shared(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &Bytes,
+    ) -> Poll<Result<usize, ClientError>> {
+        let room = ready!(self.poll_room(cx, data.len()))?;
+        let part = data.slice(..room.min(data.len()));
+        let length = part.len();
+        let sent = self.send_frame(part, length == data.len());
+        Poll::Ready(sent.map(|()| length))
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {

@@ -10,11 +10,16 @@ use rcorn_sys::net::receive;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use crate::body_block::BodyBlock;
 use crate::buffered::Buffered;
 use crate::inner_socket::InnerSocket;
 
 /// Unused connections that a thread keeps.
 const MAX_KEPT: usize = 128;
+
+/// For how long a connection is kept whose worker shares memory on it, if no request uses it: there
+/// are as many as there were responses at a time, and each holds its memory until it is closed.
+const BLOCK_KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// How long to wait before another attempt when the workers' queue is full: nothing tells when
 /// there is room.
@@ -28,6 +33,12 @@ impl Inner {
     /// loop has heard.
     fn is_quiet(&self) -> bool {
         waits(self.stream.try_read(&mut [0]))
+    }
+
+    /// Whether some of the last response is still to be sent from the worker's memory: then it must
+    /// get no request.
+    fn is_in_use(&self) -> bool {
+        self.stream.block().is_some_and(BodyBlock::is_in_use)
     }
 
     /// The same, as the kernel knows it.
@@ -64,7 +75,8 @@ impl Pool {
     /// now. If the request cannot be repeated, the kernel is asked as well.
     pub(crate) fn take(&self, limit: Option<Duration>, is_idempotent: bool) -> Option<Inner> {
         let mut kept = self.kept.borrow_mut();
-        while let Some((inner, since)) = kept.pop() {
+        while let Some(last) = kept.iter().rposition(|(inner, _since)| !inner.is_in_use()) {
+            let (inner, since) = kept.remove(last);
             if is_fresh(since, limit) && inner.is_quiet() && (is_idempotent || inner.is_quiet_now())
             {
                 return Some(inner);
@@ -83,8 +95,16 @@ impl Pool {
 
     /// Closes what the workers have closed, and what nobody has used for so long.
     pub(crate) fn sweep(&self, limit: Option<Duration>) {
+        let with_block = Some(limit.map_or(BLOCK_KEPT_FOR, |limit| limit.min(BLOCK_KEPT_FOR)));
         let mut kept = self.kept.borrow_mut();
-        kept.retain(|(inner, since)| is_fresh(*since, limit) && inner.is_quiet());
+        kept.retain(|(inner, since)| {
+            let limit = if inner.stream.block().is_some() {
+                with_block
+            } else {
+                limit
+            };
+            is_fresh(*since, limit) && inner.is_quiet()
+        });
     }
 
     /// Opens a connection. While the workers' queue is full it tries again, for at most so long.

@@ -7,8 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{Shutdown, shutdown};
 use rcorn_sys::net;
+use rcorn_sys::passing::{self, Along};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+use crate::body_block::BodyBlock;
 
 /// A connected unix socket. The event loop hears that there is room to write only while somebody
 /// waits for it: the kernel says so each time that the worker reads, and would wake the front once
@@ -18,6 +21,10 @@ pub(crate) struct InnerSocket {
     socket: AsyncFd<OwnedFd>,
     /// A copy of the socket, while a write waits.
     room: Option<AsyncFd<OwnedFd>>,
+    /// Where the worker puts large bodies, once it has.
+    block: Option<BodyBlock>,
+    /// The worker has offered memory that could not be taken.
+    lacks_block: bool,
 }
 
 #[expect(
@@ -36,7 +43,28 @@ impl InnerSocket {
     /// Those of `epoll_ctl(2)`.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = register(socket, Interest::READABLE)?;
-        Ok(Self { socket, room: None })
+        Ok(Self {
+            socket,
+            room: None,
+            block: None,
+            lacks_block: false,
+        })
+    }
+
+    /// Where the worker puts large bodies on this connection.
+    pub(crate) fn block(&self) -> Option<&BodyBlock> {
+        self.block.as_ref()
+    }
+
+    /// Gives the memory back: no response comes any more.
+    pub(crate) fn drop_block(&mut self) {
+        self.block = None;
+    }
+
+    /// Whether the worker believes that there is such a place, and there is none: it must get no
+    /// other request.
+    pub(crate) fn lacks_block(&self) -> bool {
+        self.lacks_block
     }
 
     /// Reads what is there, as far as the event loop has heard.
@@ -62,18 +90,31 @@ impl AsFd for InnerSocket {
 
 impl AsyncRead for InnerSocket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Self {
+            socket,
+            block,
+            lacks_block,
+            ..
+        } = &mut *self;
         loop {
-            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            let mut ready = ready!(socket.poll_read_ready(cx))?;
             let free = room.initialize_unfilled();
-            match net::receive(self.as_fd(), free) {
-                Ok(count) => {
-                    // What comes now is a new event (epoll(7), EPOLLET).
-                    if count > 0 && count < free.len() {
-                        ready.clear_ready();
+            match passing::receive_one(socket.get_ref().as_fd(), free) {
+                Ok((count, along)) => {
+                    match along {
+                        // What comes now is a new event (epoll(7), EPOLLET).
+                        Along::Nothing if count > 0 && count < free.len() => ready.clear_ready(),
+                        Along::Nothing => {}
+                        // The kernel has ended the read here, whatever is behind it.
+                        Along::Descriptor(descriptor) => {
+                            *block = BodyBlock::open(&descriptor).ok();
+                            *lacks_block = block.is_none();
+                        }
+                        Along::Lost => *lacks_block = true,
                     }
                     room.advance(count);
                     return Poll::Ready(Ok(()));

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod body_block;
 mod buffer;
 mod buffered;
 mod compressed_side;

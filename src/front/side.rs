@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use rcorn_http::Refusal;
 
 use crate::response_head::ResponseHead;
@@ -45,6 +46,14 @@ pub(crate) trait Side {
         cx: &mut Context<'_>,
         data: &[u8],
         last: bool,
+    ) -> Poll<Result<usize, ClientError>>;
+
+    /// Takes some of what is left of a body in memory of the worker, and returns how much. Nothing
+    /// comes after it.
+    fn poll_send_shared(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &Bytes,
     ) -> Poll<Result<usize, ClientError>>;
 
     /// Sends what was taken.

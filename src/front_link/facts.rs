@@ -37,6 +37,8 @@ pub struct Facts {
     pub verify: Option<Verify>,
     /// The client's certificate, in DER.
     pub certificate: Option<Vec<u8>>,
+    /// The front takes large bodies in memory ([`SharedBody`](crate::SharedBody)).
+    pub takes_memory: bool,
 }
 
 /// The scheme of a URL.
@@ -119,6 +121,9 @@ impl Facts {
         }
         part("proto", self.scheme.name());
         part("http", self.http.name());
+        if self.takes_memory {
+            part("memory", "1");
+        }
         for (name, value) in [
             ("tls", &self.tls),
             ("cipher", &self.cipher),
@@ -176,6 +181,7 @@ impl Facts {
             sni: seen.sni,
             verify: seen.verify,
             certificate: seen.certificate,
+            takes_memory: seen.takes_memory.is_some(),
         })
     }
 }
@@ -192,6 +198,7 @@ struct Seen {
     sni: Option<String>,
     verify: Option<Verify>,
     certificate: Option<Vec<u8>>,
+    takes_memory: Option<()>,
 }
 
 impl Seen {
@@ -205,6 +212,11 @@ impl Seen {
             "cipher" => put(&mut self.cipher, "cipher", Some(value.to_owned())),
             "sni" => put(&mut self.sni, "sni", Some(value.to_owned())),
             "verify" => put(&mut self.verify, "verify", Verify::named(value)),
+            "memory" => put(
+                &mut self.takes_memory,
+                "memory",
+                (value == "1").then_some(()),
+            ),
             "cert" => {
                 let certificate = base64::decode(value.as_bytes());
                 put(&mut self.certificate, "cert", certificate)
@@ -290,8 +302,9 @@ mod tests {
             sni: Some("shop.example".to_owned()),
             verify: Some(Verify::Failed("expired".to_owned())),
             certificate: Some(b"foobar".to_vec()),
+            takes_memory: true,
         };
-        let text = "v=1; for=192.0.2.1:50124; to=[2001:db8::9]:443; proto=https; http=2; \
+        let text = "v=1; for=192.0.2.1:50124; to=[2001:db8::9]:443; proto=https; http=2; memory=1; \
                     tls=TLSv1.3; cipher=TLS_AES_128_GCM_SHA256; sni=shop.example; \
                     verify=FAILED:expired; cert=Zm9vYmFy";
         assert_eq!(facts.encode(), text);
@@ -317,6 +330,10 @@ mod tests {
             (b"v=1; proto=gopher; http=1", FactsError::Value("proto")),
             (b"v=1; proto=http; http=3", FactsError::Value("http")),
             (b"v=1; proto=http; http=1; for=x", FactsError::Value("for")),
+            (
+                b"v=1; proto=http; http=1; memory=2",
+                FactsError::Value("memory"),
+            ),
             (
                 b"v=1; proto=http; http=1; verify=YES",
                 FactsError::Value("verify"),
@@ -354,6 +371,7 @@ mod tests {
             client: Option<SocketAddr>,
             is_https: bool,
             is_2: bool,
+            takes_memory: bool,
             texts: [Option<String>; 3],
             verify in proptest::option::of(verify()),
             certificate: Option<Vec<u8>>,
@@ -366,7 +384,7 @@ mod tests {
                 server: client,
                 scheme: if is_https { Scheme::Https } else { Scheme::Http },
                 http: if is_2 { HttpVersion::Http2 } else { HttpVersion::Http1 },
-                tls, cipher, sni, verify, certificate,
+                tls, cipher, sni, verify, certificate, takes_memory,
             };
             let text = facts.encode();
             prop_assert!(!text.contains(char::is_control));

@@ -58,6 +58,11 @@ impl FrontClient {
         })
     }
 
+    /// Whether its front takes large bodies in memory.
+    pub(super) fn front_takes_memory(&self) -> bool {
+        self.facts.takes_memory
+    }
+
     /// Whether it speaks HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.facts.http == HttpVersion::Http2

@@ -148,7 +148,8 @@ fn serve_request_of_front(
     let parsed = introduced.and_then(|introduced| match introduced {
         Progress::More => Ok(None),
         Progress::Done(introduced) => {
-            connection.set_client_of_front(introduced.client.addresses());
+            let client = &introduced.client;
+            connection.set_client_of_front(client.addresses(), client.front_takes_memory());
             let parsed = parse_head(front_text, &rules.limits, head)?;
             Ok(matches!(parsed, Progress::Done(())).then_some(introduced))
         }

@@ -11,6 +11,7 @@ use rcorn_settings::{RetireOldFirst, Settings};
 use rcorn_sys::clock;
 use rcorn_sys::process::resident_kib;
 use rcorn_sys::procfs::Stat;
+use rcorn_sys::shared_block;
 use rcorn_types::Monotonic;
 
 use super::request_quota::RequestQuota;
@@ -220,14 +221,16 @@ impl Retirement {
         self.is_asked = false;
     }
 
-    /// The memory of this process, when it is time to look.
+    /// The memory of this process, when it is time to look. Bodies that fronts have still to send
+    /// are gone soon, and no reason to leave.
     fn resident_kib(&mut self) -> Option<u64> {
         let now = clock::coarse_now();
         if now < self.next_look {
             return None;
         }
         self.next_look = now.after(MEMORY_LOOK_INTERVAL);
-        resident_kib(pid())
+        let of_bodies = u64::try_from(shared_block::resident_bytes()).unwrap_or(u64::MAX);
+        resident_kib(pid()).map(|kib| kib.saturating_sub(of_bodies / 1024))
     }
 }
 

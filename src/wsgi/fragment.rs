@@ -9,11 +9,10 @@ use pyo3::types::PyBytes;
 use rcorn_http::body::ChunkLine;
 
 use super::attached::Attached;
-use rcorn_connection::Flush;
-use rcorn_connection::{Channel, Lost};
+use rcorn_connection::{Channel, Flush, Lost};
 
 /// The longest body that is copied into one buffer with its head; for longer ones a gathered write
-/// is cheaper.
+/// is cheaper, or memory that a front shares.
 pub(super) const MAX_COPIED_BYTES: usize = 16 * 1024;
 
 /// One part of a response as it is sent: the head if it is the first, a part of the body, and the
@@ -24,6 +23,8 @@ pub(super) struct Fragment {
     pub(super) chunk: ChunkLine,
     pub(super) take: usize,
     pub(super) flush: Flush,
+    /// The head is in it, and has the length of just these bytes of the body.
+    pub(super) is_whole: bool,
 }
 
 /// A response whose body is complete.
@@ -35,6 +36,8 @@ pub(super) struct FullResponse {
     /// How many bytes of the body are sent.
     pub(super) take: usize,
     pub(super) flush: Flush,
+    /// The head has the length of just these bytes.
+    pub(super) is_whole: bool,
 }
 
 impl FullResponse {
@@ -49,6 +52,11 @@ impl FullResponse {
         if self.take <= MAX_COPIED_BYTES {
             return channel.send(&Attached(py), &mut [head], self.flush);
         }
+        if self.is_whole
+            && let Some(announcement) = channel.share(limited(parts, self.take), self.take)
+        {
+            return send_announced(py, channel, &announcement, &self.head);
+        }
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(head);
         slices.extend(limited(parts, self.take).map(IoSlice::new));
@@ -57,6 +65,17 @@ impl FullResponse {
             channel.send(&Attached(py), slices, Flush::Now)
         })
     }
+}
+
+/// Sends the head of a response whose body a front has.
+fn send_announced(
+    py: Python<'_>,
+    channel: &Channel,
+    announcement: &[u8],
+    head: &[u8],
+) -> Result<bool, Lost> {
+    let mut parts = [announcement, head].map(IoSlice::new);
+    channel.send(&Attached(py), &mut parts, Flush::Now)
 }
 
 /// The first `room` bytes of the parts.
@@ -81,7 +100,7 @@ impl Fragment {
         part: &[u8],
     ) -> Result<bool, Lost> {
         if !self.begins() || self.take > MAX_COPIED_BYTES {
-            return channel.send(&Attached(py), &mut self.slices(part), Flush::Now);
+            return self.send_apart(py, channel, part);
         }
         // Most responses of frameworks have one part, which gets one buffer, like a whole response.
         let end = self.head.len();
@@ -91,6 +110,16 @@ impl Fragment {
         let sent = channel.send(&Attached(py), &mut [IoSlice::new(&self.head)], self.flush);
         self.head.truncate(end);
         sent
+    }
+
+    /// Sends it without copying the part behind the head.
+    fn send_apart(&self, py: Python<'_>, channel: &Channel, part: &[u8]) -> Result<bool, Lost> {
+        if self.is_whole
+            && let Some(announcement) = channel.share([self.taken(part)], self.take)
+        {
+            return send_announced(py, channel, &announcement, &self.head);
+        }
+        channel.send(&Attached(py), &mut self.slices(part), Flush::Now)
     }
 
     /// Keeps it in the write buffer, with the part of the body that it was made for; returns how

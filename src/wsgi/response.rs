@@ -190,6 +190,11 @@ impl Response {
         }
     }
 
+    /// Whether the head has a length, and the body has come to it.
+    fn has_its_length(&self) -> bool {
+        matches!(self.body.framing(), BodyFraming::Length(_)) && self.missing() == 0
+    }
+
     /// The declared length, if the app gave one.
     pub(super) fn length(&self) -> Option<u64> {
         self.declaration.length
@@ -314,11 +319,13 @@ impl Response {
         if self.body.framing() == BodyFraming::Chunked && fragment.take > 0 {
             fragment.chunk = ChunkLine::size(fragment.take);
         }
+        let is_end = self.has_its_length();
         if fragment.begins() {
             fragment.flush = self.flush(fragment.take);
+            fragment.is_whole = is_end;
         }
         let channel = self.channel.clone().ok_or(WsgiViolation::Over)?;
-        if matches!(self.body.framing(), BodyFraming::Length(_)) && self.missing() == 0 {
+        if is_end {
             // The app does not know yet that this is the end.
             channel.ending();
         }
@@ -368,6 +375,7 @@ impl Response {
                 head_end,
                 take,
                 flush: self.flush(take),
+                is_whole: self.has_its_length(),
             },
         ))
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rcorn_front_link::SharedBody;
 use rcorn_scoreboard::{Cell, Counters, Metric, RequestEntry};
 
 use crate::lost::Lost;
@@ -55,6 +56,8 @@ struct Inner {
     /// How many bytes of a body of known length have not been received yet.
     unread: AtomicU64,
     lost: AtomicBool,
+    /// The other end is a front that takes large bodies in memory.
+    takes_memory: AtomicBool,
     /// The number of the thread that serves it, counted from 1; 0: the worker has one.
     thread: AtomicU16,
     write_buffer: Lock<WriteBuffer>,
@@ -95,14 +98,25 @@ impl Channel {
     /// A channel over this transport.
     #[must_use]
     pub fn new(transport: Transport, timeouts: ClientTimeouts) -> Self {
+        Self::with(transport, timeouts, WriteBuffer::default())
+    }
+
+    /// A channel whose other end is a front.
+    #[must_use]
+    pub fn to_front(transport: Transport, timeouts: ClientTimeouts) -> Self {
+        Self::with(transport, timeouts, WriteBuffer::to_front(timeouts.buffer))
+    }
+
+    fn with(transport: Transport, timeouts: ClientTimeouts, write_buffer: WriteBuffer) -> Self {
         Self(Arc::new(Inner {
             transport,
             timeouts,
             continue_due: AtomicBool::new(false),
             unread: AtomicU64::new(0),
             lost: AtomicBool::new(false),
+            takes_memory: AtomicBool::new(false),
             thread: AtomicU16::new(0),
-            write_buffer: Lock::default(),
+            write_buffer: Lock::new(write_buffer),
         }))
     }
 
@@ -114,6 +128,7 @@ impl Channel {
     /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
     pub fn give_socket(&self) -> io::Result<OwnedFd> {
         let copy = self.0.transport.copy()?;
+        self.write_buffer().drop_memory();
         if let Some(entry) = self.request_entry() {
             entry.wait();
         }
@@ -326,6 +341,27 @@ impl Channel {
             }
             self.wait_for_room(py, &mut progress)?;
         }
+    }
+
+    /// Notes whether the front that is the other end takes large bodies in memory.
+    pub(crate) fn set_takes_memory(&self, takes_memory: bool) {
+        let noted = &self.0.takes_memory;
+        noted.store(takes_memory, Ordering::Relaxed);
+    }
+
+    /// Puts a whole body where its front gets it, and gives what must be sent before the head,
+    /// which has its length. `None`: the body must be sent. It counts as what may still have to be
+    /// sent when the worker goes on ([`ClientTimeouts::buffer`]).
+    #[must_use]
+    pub fn share(
+        &self,
+        parts: impl IntoIterator<Item: AsRef<[u8]>>,
+        length: usize,
+    ) -> Option<[u8; SharedBody::ENCODED_BYTES]> {
+        if !self.0.takes_memory.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.write_buffer().share(&self.0.transport, parts, length)
     }
 
     /// Sends as much of a last message as fits, and drops the rest.

@@ -18,7 +18,7 @@ const ALL: [Coding; 3] = [Coding::Zstd, Coding::Br, Coding::Gzip];
 const GZIP: u8 = 15 + 16;
 
 /// What is in a stream so far, which need not have ended.
-fn unpacked(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unpacked(coding: Coding, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 1 << 20];
     let length = match coding {
         Coding::Zstd => {
@@ -45,7 +45,7 @@ fn unpacked(coding: Coding, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn compressing() -> Configuration {
+pub(crate) fn compressing() -> Configuration {
     Configuration {
         compress: Some(Compress {
             codings: ALL.to_vec(),

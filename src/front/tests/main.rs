@@ -17,4 +17,5 @@ mod http2;
 mod limits;
 mod redirect;
 mod retries;
+mod shared_bodies;
 mod tls;

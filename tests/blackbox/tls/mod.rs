@@ -3,6 +3,7 @@
 mod certificates;
 mod clients;
 mod environ;
+mod large_bodies;
 mod lifecycle;
 mod packaged;
 mod redirect;
