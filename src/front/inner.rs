@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rcorn_sys::net::receive;
-use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::body_block::BodyBlock;
@@ -115,11 +114,8 @@ impl Pool {
     pub(crate) async fn connect(&self, limit: Option<Duration>) -> io::Result<Inner> {
         let begin = Instant::now();
         loop {
-            match UnixStream::connect(&self.address).await {
-                Ok(stream) => {
-                    let socket = InnerSocket::new(stream.into_std()?.into())?;
-                    return Ok(Inner::new(socket));
-                }
+            match InnerSocket::connect(&self.address) {
+                Ok(socket) => return Ok(Inner::new(socket)),
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock
                         && limit.is_none_or(|limit| begin.elapsed() < limit) =>

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, shutdown, socket,
+};
 use rcorn_sys::net;
 use rcorn_sys::passing::{self, Along};
 use tokio::io::unix::AsyncFd;
@@ -36,12 +39,24 @@ fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>>
 }
 
 impl InnerSocket {
+    /// Connects to the workers' socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of connect(2), which never waits here: `WouldBlock` when the workers' queue is full.
+    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Self::new(socket)
+    }
+
     /// Takes over a connected socket.
     ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`.
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = register(socket, Interest::READABLE)?;
         Ok(Self {
             socket,
