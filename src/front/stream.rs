@@ -207,6 +207,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Most responses are one record, and send(2) costs less than writev(2).
+        if let [one] = parts {
+            return self.poll_write(cx, one);
+        }
         let done = Pin::new(&mut self.connected).poll_write_vectored(cx, parts);
         self.noticed(done)
     }
