@@ -21,8 +21,9 @@ use crate::compression::negotiated;
 use crate::counters::Counter;
 use crate::exchange::{Request, pass};
 use crate::http1_io::close;
+use crate::http2_bytes::{Outgoing, Watched};
 use crate::http2_request::as_http1;
-use crate::http2_shared::{Active, Shared, Watched};
+use crate::http2_shared::{Active, Shared};
 use crate::http2_side::Http2Side;
 use crate::local::Local;
 use crate::outcome::Outcome;
@@ -62,6 +63,7 @@ struct Streams {
     local: Rc<Local>,
     running: Arc<Running>,
     shared: Rc<Shared>,
+    outgoing: Rc<Outgoing>,
     facts: String,
     client: String,
     is_tls: bool,
@@ -70,9 +72,9 @@ struct Streams {
 /// Serves a connection until its end.
 pub(crate) async fn serve(local: Rc<Local>, running: Arc<Running>, client: Client, facts: &Facts) {
     local.count(Counter::Http2Connections);
-    let shared = Shared::new();
+    let (shared, outgoing) = (Shared::new(), Rc::<Outgoing>::default());
     let client = Rc::new(RefCell::new(client));
-    let watched = Watched::new(Rc::clone(&client), Rc::clone(&shared));
+    let watched = Watched::new(Rc::clone(&client), Rc::clone(&shared), Rc::clone(&outgoing));
     let handshake = builder(&running.configuration.http2).handshake(watched);
     let due = due_in(limit(running.limits().header_ms));
     let mut timer = Timer::new();
@@ -84,11 +86,12 @@ pub(crate) async fn serve(local: Rc<Local>, running: Arc<Running>, client: Clien
         local,
         running,
         shared,
+        outgoing,
         facts: facts.encode(),
         client: name.unwrap_or_default(),
         is_tls: facts.tls.is_some(),
     };
-    streams.shared.collect();
+    streams.outgoing.collect();
     let lingers = Rc::new(streams).run(connection, &client, timer).await;
     // The library has sent all, and given the connection back. A client is always sending, be it
     // that it opens windows: what it has not read would be lost if the socket were closed at once.
@@ -132,7 +135,7 @@ impl Streams {
                         Some(Err(_)) | None => Event::End,
                     });
                 }
-                if let Poll::Ready(Err(_gone)) = self.shared.poll_flush(client, cx) {
+                if let Poll::Ready(Err(_gone)) = self.outgoing.poll_flush(client, cx) {
                     return Poll::Ready(Event::End);
                 }
                 if last_frame.is_none() && self.shared.is_flooded() {
@@ -179,7 +182,7 @@ impl Streams {
         let after = |since: Option<Instant>, milliseconds| {
             since.and_then(|since| since.checked_add(limit(milliseconds)?))
         };
-        let stalled = after(self.shared.blocked_since(), limits.write_ms);
+        let stalled = after(self.outgoing.blocked_since(), limits.write_ms);
         let stalled = [stalled, last_frame].into_iter().flatten().min();
         let idle = after(self.shared.idle_since(), limits.idle_ms);
         let idle = idle.filter(|_| last_frame.is_none());

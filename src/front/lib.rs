@@ -26,6 +26,7 @@ mod http1;
 mod http1_io;
 mod http1_side;
 mod http2;
+mod http2_bytes;
 mod http2_request;
 mod http2_shared;
 mod http2_side;
