@@ -80,3 +80,41 @@ fn a_weak_channel_keeps_no_connection_open() {
     assert!(weak.get().is_none());
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
 }
+
+#[test]
+fn only_a_front_that_takes_memory_gets_bodies_in_it() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let nothing_has_come = || {
+        let error = (&theirs).read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    };
+    let limits = ClientTimeouts {
+        buffer: 1000,
+        ..LIMITS
+    };
+    let channel = Channel::to_front(Transport::plain(ours.into()), limits);
+    for _body in 0..2 {
+        assert_eq!(channel.share([b"body"], 4), None);
+    }
+    nothing_has_come();
+    channel.set_takes_memory(true);
+    // The memory is offered, and the body must be sent.
+    assert_eq!(channel.share([b"body"], 4), None);
+    let offer = SharedBody { length: 0 }.encode();
+    let mut got = [0; SharedBody::ENCODED_BYTES];
+    (&theirs).read_exact(&mut got).unwrap();
+    assert_eq!(got, offer);
+    let announced = SharedBody { length: 4 }.encode();
+    assert_eq!(channel.share([b"body"], 4), Some(announced));
+    nothing_has_come();
+    // Behind something that waits it could not be told.
+    assert_eq!(channel.hold(&[IoSlice::new(b"x")]), 1);
+    assert_eq!(channel.share([b"body"], 4), None);
+    assert!(channel.pump().unwrap());
+    (&theirs).read_exact(&mut [0]).unwrap();
+    assert_eq!(channel.share([b"body"], 4), Some(announced));
+    // The app has the connection to itself: there is no memory any more.
+    channel.give_socket().unwrap();
+    assert_eq!(channel.share([b"body"], 4), None);
+}
