@@ -52,7 +52,7 @@ complete -c rcorn -n "__fish_rcorn_needs_command" -l queue-timeout -d 'How long 
 complete -c rcorn -n "__fish_rcorn_needs_command" -l switch-interval -d 'How long a thread may run Python while others wait to. 0 leaves Python\'s own value, 5 milliseconds (sys.setswitchinterval). Of no effect while threads is 1. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests -d 'Replace a worker after this many requests; 0 disables the limit. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-requests-jitter -d 'Add a random number, 0 to this, to the max_requests of each worker. [default: 0]' -r -f
-complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked after requests, at most once a second. [default: 0]' -r -f
+complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-memory -d 'Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked after requests, at most once a second. Bodies on their way to a front do not count. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l max-worker-age -d 'Replace a worker after it has run this long; 0 disables the limit. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l spare-workers -d 'Keep this many imported workers ready that serve nobody until one is missing. [default: 0]' -r -f
 complete -c rcorn -n "__fish_rcorn_needs_command" -l refork -d 'Make a worker the template after this many requests; 0 never does. The other workers are replaced by forks of it. rcorn ctl refork does it at once. [default: 0]' -r -f

@@ -154,7 +154,7 @@ settings! {
     max_requests_jitter: u64 = 0 => Workers, Reload, flag "max-requests-jitter";
 
     /// Replace a worker whose resident memory exceeds this; 0 disables the limit. It is checked
-    /// after requests, at most once a second.
+    /// after requests, at most once a second. Bodies on their way to a front do not count.
     max_worker_memory: Size = Size::new(0) => Workers, Reload, flag "max-worker-memory";
 
     /// Replace a worker after it has run this long; 0 disables the limit.
