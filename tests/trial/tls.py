@@ -34,10 +34,16 @@ LOADS = {
 RELOADS, UPGRADES, WORKER_KILLS, WRONG_EVERY = 10, 3, 10, 10
 STEP_SECONDS, RETURN_SECONDS = 60, 0.05
 
+# One of eight bodies passes to the front in shared memory.
 APP = """
+import itertools
+
+BODIES = itertools.cycle([b"hi"] * 7 + [bytes(60_000)])
+
 def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"hi"]
+    body = next(BODIES)
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
 """
 
 
