@@ -14,39 +14,29 @@ use super::transport::Transport;
 /// What the size of the memory is a multiple of, in bytes.
 const STEP_BYTES: usize = 64 * 1024;
 
-/// The memory of one connection.
-#[derive(Debug)]
-pub(crate) struct BodyBlock {
-    /// The longest body that is put there, in bytes.
-    most: usize,
-    /// Once there was such a body.
-    block: Option<SharedBlock>,
-}
+/// The memory of one connection, once there was a body for it.
+#[derive(Debug, Default)]
+pub(crate) struct BodyBlock(Option<SharedBlock>);
 
 impl BodyBlock {
-    /// For bodies of so many bytes at most. Nothing is made yet.
-    pub(crate) fn new(most: usize) -> Self {
-        let possible = usize::try_from(MAX_SHARED_BODY_BYTES).unwrap_or(usize::MAX);
-        Self {
-            most: most.min(possible),
-            block: None,
-        }
-    }
-
-    /// Puts a body there, and gives what is to be sent before its head. `None`: the body must be
-    /// sent, because it is too long, or there was no memory for it. Then memory is made for the
-    /// next one; as the front gets it at once, nothing may wait to be sent.
+    /// Puts a body of at most so many bytes there, and gives what is to be sent before its head.
+    /// `None`: the body must be sent, because it is too long, or there was no memory for it. Then
+    /// memory is made for the next one; as the front gets it at once, nothing may wait to be sent.
     pub(crate) fn put(
         &mut self,
         transport: &Transport,
+        most: usize,
         parts: impl IntoIterator<Item: AsRef<[u8]>>,
         length: usize,
     ) -> Option<[u8; SharedBody::ENCODED_BYTES]> {
         let announced = SharedBody {
-            length: u32::try_from(length).ok().filter(|_| length <= self.most)?,
+            length: u32::try_from(length).ok()?,
         };
-        let Some(block) = self.block.as_mut().filter(|block| block.length() >= length) else {
-            self.block = offered(transport, length).ok();
+        if length > most || announced.length > MAX_SHARED_BODY_BYTES {
+            return None;
+        }
+        let Some(block) = self.0.as_mut().filter(|block| block.length() >= length) else {
+            self.0 = offered(transport, length).ok();
             return None;
         };
         let mut end = 0_usize;
@@ -107,25 +97,28 @@ mod tests {
         let (ours, front) = UnixStream::pair().unwrap();
         front.set_nonblocking(true).unwrap();
         let transport = Transport::plain(ours.into());
-        let mut block = BodyBlock::new(MIB);
-        assert_eq!(block.put(&transport, [b"ab", b"cd"], 4), None);
+        let mut block = BodyBlock::default();
+        assert_eq!(block.put(&transport, MIB, [b"ab", b"cd"], 4), None);
         let small = received(&front);
         let announced = SharedBody { length: 4 }.encode();
-        assert_eq!(block.put(&transport, [b"ab", b"cd"], 4), Some(announced));
+        assert_eq!(
+            block.put(&transport, MIB, [b"ab", b"cd"], 4),
+            Some(announced)
+        );
         assert_eq!(small.bytes(4), Some(&b"abcd"[..]));
         // The next is in the same place.
         let announced = SharedBody { length: 3 }.encode();
-        assert_eq!(block.put(&transport, [b"efg"], 3), Some(announced));
+        assert_eq!(block.put(&transport, MIB, [b"efg"], 3), Some(announced));
         assert_eq!(small.bytes(4), Some(&b"efgd"[..]));
         let error = (&front).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         // What the parts do not have is not announced, because it would be of another body.
-        assert_eq!(block.put(&transport, [b"hi"], 3), None);
+        assert_eq!(block.put(&transport, MIB, [b"hi"], 3), None);
         // A larger one is in another.
         let large = vec![7; STEP_BYTES + 1];
-        assert_eq!(block.put(&transport, [&large], large.len()), None);
+        assert_eq!(block.put(&transport, MIB, [&large], large.len()), None);
         let other = received(&front);
-        assert!(block.put(&transport, [&large], large.len()).is_some());
+        assert!(block.put(&transport, MIB, [&large], large.len()).is_some());
         assert_eq!(other.bytes(large.len()), Some(&large[..]));
         assert_eq!(small.bytes(4), Some(&b"higd"[..]));
     }
@@ -134,15 +127,18 @@ mod tests {
     fn what_may_not_be_held_or_cannot_be_offered_is_to_be_sent() {
         let (ours, front) = UnixStream::pair().unwrap();
         let transport = Transport::plain(ours.into());
-        let mut least = BodyBlock::new(4);
-        assert_eq!(least.put(&transport, [b"abcde"], 5), None);
-        assert_eq!(BodyBlock::new(0).put(&transport, [b"a"], 1), None);
+        let mut block = BodyBlock::default();
+        assert_eq!(block.put(&transport, 4, [b"abcde"], 5), None);
+        assert_eq!(block.put(&transport, 0, [b"a"], 1), None);
+        let longest = usize::try_from(MAX_SHARED_BODY_BYTES).unwrap();
+        let long = vec![0; longest + 1];
+        assert_eq!(block.put(&transport, usize::MAX, [&long], long.len()), None);
         front.set_nonblocking(true).unwrap();
         let error = (&front).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(front);
         for _attempt in 0..2 {
-            assert_eq!(least.put(&transport, [b"abcd"], 4), None);
+            assert_eq!(block.put(&transport, 4, [b"abcd"], 4), None);
         }
     }
 }

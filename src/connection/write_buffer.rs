@@ -1,8 +1,7 @@
-//! The part of a response that waits to be sent, in order (and for a front the memory where large
-//! bodies are instead): small parts that are joined, and what
+//! The part of a response that waits to be sent, in order: small parts that are joined, and what
 //! the client has not taken yet, so that the worker need not wait for it. The worker sends it, and
 //! the I/O thread while the app runs. Each holds the lock while it sends, so that their bytes never
-//! mix.
+//! mix. A front gets large bodies elsewhere, if nothing waits: in memory.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,26 +50,20 @@ pub(crate) enum Pushed<'p, 'b> {
 }
 
 impl WriteBuffer {
-    /// One whose other end is a front, which gets bodies of so many bytes at most in memory.
-    pub(crate) fn to_front(most: usize) -> Self {
-        Self {
-            body_block: Some(Box::new(BodyBlock::new(most))),
-            ..Self::default()
-        }
-    }
-
-    /// Puts a whole body where its front gets it, and gives what must be sent before the head,
-    /// which has its length. `None`: the body must be sent.
+    /// Puts a whole body of at most so many bytes where its front gets it, and gives what must be
+    /// sent before the head, which has its length. `None`: the body must be sent.
     pub(crate) fn share(
         &mut self,
         transport: &Transport,
+        most: usize,
         parts: impl IntoIterator<Item: AsRef<[u8]>>,
         length: usize,
     ) -> Option<[u8; SharedBody::ENCODED_BYTES]> {
         if !self.is_empty() || self.failed.is_some() {
             return None;
         }
-        self.body_block.as_mut()?.put(transport, parts, length)
+        let block = self.body_block.get_or_insert_default();
+        block.put(transport, most, parts, length)
     }
 
     /// Gives the memory back that a front has the other end of.

@@ -34,15 +34,15 @@ impl Inner {
         waits(self.stream.try_read(&mut [0]))
     }
 
+    /// The same, as the kernel knows it.
+    fn is_quiet_now(&self) -> bool {
+        waits(receive(self.stream.as_fd(), &mut [0]))
+    }
+
     /// Whether some of the last response is still to be sent from the worker's memory: then it must
     /// get no request.
     fn is_in_use(&self) -> bool {
         self.stream.block().is_some_and(BodyBlock::is_in_use)
-    }
-
-    /// The same, as the kernel knows it.
-    fn is_quiet_now(&self) -> bool {
-        waits(receive(self.stream.as_fd(), &mut [0]))
     }
 }
 

@@ -281,7 +281,7 @@ settings! {
 
     /// Send a response up to this size in the background. A larger one occupies the worker until no
     /// more than this is left. A file (`wsgi.file_wrapper`) never occupies it. With TLS, a body of
-    /// this size, at most 8 MiB, is in memory that the worker shares with the front.
+    /// up to this size, at most 8 MiB, is in memory that the worker shares with the front.
     response_buffer: Size = Size::new(1 << 20) => Http, Reload, bounds Bounds::between(0, 1 << 30),
         flag "response-buffer";
 

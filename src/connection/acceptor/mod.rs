@@ -247,8 +247,7 @@ impl Acceptor {
     /// Takes over a connection that another worker has handed on.
     #[must_use]
     pub fn welcome<E>(&self, transferred: TransferredConnection) -> Connection<E> {
-        let protocol = transferred.state.protocol;
-        let channel = channel(transferred.transport, protocol, self.timeouts);
+        let channel = Channel::new(transferred.transport, self.timeouts);
         channel.count(Metric::TakenConnections);
         let mut state = transferred.state;
         // A worker with other settings may have accepted it on a listener that this worker does not
@@ -286,17 +285,9 @@ pub(crate) fn accept<E>(
     if listener.protocol == WireProtocol::Front {
         enlarge(socket.as_fd(), timeouts.buffer);
     }
-    let channel = channel(Transport::plain(socket), listener.protocol, timeouts);
+    let channel = Channel::new(Transport::plain(socket), timeouts);
     channel.count(Metric::AcceptedConnections);
     Accepted::Connection(Connection::new(channel, peer, state))
-}
-
-fn channel(transport: Transport, protocol: WireProtocol, timeouts: ClientTimeouts) -> Channel {
-    if protocol == WireProtocol::Front {
-        Channel::to_front(transport, timeouts)
-    } else {
-        Channel::new(transport, timeouts)
-    }
 }
 
 /// Has the kernel hold more of the responses on a connection of a front, but not more than the

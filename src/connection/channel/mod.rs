@@ -98,16 +98,6 @@ impl Channel {
     /// A channel over this transport.
     #[must_use]
     pub fn new(transport: Transport, timeouts: ClientTimeouts) -> Self {
-        Self::with(transport, timeouts, WriteBuffer::default())
-    }
-
-    /// A channel whose other end is a front.
-    #[must_use]
-    pub fn to_front(transport: Transport, timeouts: ClientTimeouts) -> Self {
-        Self::with(transport, timeouts, WriteBuffer::to_front(timeouts.buffer))
-    }
-
-    fn with(transport: Transport, timeouts: ClientTimeouts, write_buffer: WriteBuffer) -> Self {
         Self(Arc::new(Inner {
             transport,
             timeouts,
@@ -116,7 +106,7 @@ impl Channel {
             lost: AtomicBool::new(false),
             takes_memory: AtomicBool::new(false),
             thread: AtomicU16::new(0),
-            write_buffer: Lock::new(write_buffer),
+            write_buffer: Lock::default(),
         }))
     }
 
@@ -128,6 +118,7 @@ impl Channel {
     /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
     pub fn give_socket(&self) -> io::Result<OwnedFd> {
         let copy = self.0.transport.copy()?;
+        self.set_takes_memory(false);
         self.write_buffer().drop_memory();
         if let Some(entry) = self.request_entry() {
             entry.wait();
@@ -361,7 +352,9 @@ impl Channel {
         if !self.0.takes_memory.load(Ordering::Relaxed) {
             return None;
         }
-        self.write_buffer().share(&self.0.transport, parts, length)
+        let most = self.0.timeouts.buffer;
+        let mut buffer = self.write_buffer();
+        buffer.share(&self.0.transport, most, parts, length)
     }
 
     /// Sends as much of a last message as fits, and drops the rest.

@@ -93,7 +93,7 @@ fn only_a_front_that_takes_memory_gets_bodies_in_it() {
         buffer: 1000,
         ..LIMITS
     };
-    let channel = Channel::to_front(Transport::plain(ours.into()), limits);
+    let channel = Channel::new(Transport::plain(ours.into()), limits);
     for _body in 0..2 {
         assert_eq!(channel.share([b"body"], 4), None);
     }
